@@ -1,0 +1,41 @@
+"""What is on disk: captures, their records and the formats that hold them.
+
+The names below are imported when they are first used: a program that only needs a record's class
+does not pay for every file format.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import CaptureError, RecordError
+    from .opening import open_capture, read_headers
+    from .record import Capture, Locator, Record
+
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "Locator",
+    "Record",
+    "RecordError",
+    "open_capture",
+    "read_headers",
+]
+
+_HOMES = {
+    "Capture": "record",
+    "CaptureError": "errors",
+    "Locator": "record",
+    "Record": "record",
+    "RecordError": "errors",
+    "open_capture": "opening",
+    "read_headers": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

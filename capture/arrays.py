@@ -1,0 +1,144 @@
+"""Values of a record as numpy arrays. The only part of the package that imports numpy at the top.
+
+Two steps, kept apart because files hold bits that numpy has no type for: `load` gives the raw
+elements (`uint16` for bfloat16, `uint8` for fp8), `upcast` turns raw elements into numbers without
+loss.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dtypes import DTYPES
+from .errors import RecordError
+from .record import Locator
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PartialValues:
+    """Some elements of a tensor: `values[k]` stands at flat (C order) position `positions[k]`."""
+
+    values: Array
+    positions: NDArray[np.int64]
+    shape: tuple[int, ...]
+
+
+def load(locator: Locator) -> Array:
+    """The raw elements of a complete record, shape `locator.shape`; a read-only map of the file
+    where the layout allows it. Raises `RecordError`; `TypeError` for a partial record.
+    """
+    loaded = load_any(locator)
+    if isinstance(loaded, PartialValues):
+        raise TypeError("partial record: use load_any")
+    return loaded
+
+
+def load_any(locator: Locator) -> Array | PartialValues:
+    """As `load`, but a record of which the dump holds only some elements gives those."""
+    if locator.reader == "raw":
+        return map_raw(locator)
+    from .load import LOADERS
+
+    return LOADERS[locator.reader](locator)
+
+
+def map_raw(locator: Locator) -> Array:
+    """Map plain elements of a file read-only, honouring offset and strides.
+
+    The file's size is checked first: a header may promise more than there is.
+    """
+    dtype = np.dtype(DTYPES[locator.dtype].storage)
+    if locator.count == 0:
+        return np.empty(locator.shape, dtype)
+    reach = element_reach(locator) * dtype.itemsize
+    try:
+        size = os.path.getsize(locator.path)
+        if locator.offset < 0 or locator.offset + reach > size:
+            raise RecordError(
+                f"truncated: {reach} bytes at {locator.offset} wanted, the file has {size}"
+            )
+        raw = np.memmap(locator.path, np.uint8, "r", locator.offset, (reach,))
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror or error}") from error
+    flat = np.asarray(raw).view(dtype)
+    if locator.strides is None:
+        return flat.reshape(locator.shape)
+    strides = tuple(step * dtype.itemsize for step in locator.strides)
+    return np.lib.stride_tricks.as_strided(flat, locator.shape, strides, writeable=False)
+
+
+def element_reach(locator: Locator) -> int:
+    """How many elements from `offset` on the record spans. Strides must not be negative."""
+    if locator.count == 0:
+        return 0
+    if locator.strides is None:
+        return locator.count
+    if len(locator.strides) != len(locator.shape) or min(locator.strides, default=0) < 0:
+        raise RecordError("strides that do not fit the shape")
+    return 1 + sum((n - 1) * step for n, step in zip(locator.shape, locator.strides, strict=True))
+
+
+def upcast(raw: Array, dtype: str) -> Array:
+    """Raw elements as numbers, lossless: bf16, fp16 and fp8 become float32, the rest stays."""
+    if dtype == "bfloat16":
+        wide = raw.astype(np.uint32)
+        wide <<= np.uint32(16)
+        return wide.view(np.float32)
+    if dtype == "float16":
+        return raw.astype(np.float32)
+    if dtype in _SMALL_FLOATS:
+        return small_float_table(dtype)[raw]
+    return raw
+
+
+# name -> (exponent bits, mantissa bits, bias, has infinities, NaN rule)
+_SMALL_FLOATS: dict[str, tuple[int, int, int, bool, str]] = {
+    "float8_e4m3fn": (4, 3, 7, False, "all ones"),
+    "float8_e5m2": (5, 2, 15, True, "ieee"),
+    "float8_e4m3fnuz": (4, 3, 8, False, "minus zero"),
+    "float8_e5m2fnuz": (5, 2, 16, False, "minus zero"),
+    "float8_e8m0fnu": (8, 0, 127, False, "all ones"),
+    "float4_e2m1fn": (2, 1, 1, False, "none"),
+    "float6_e2m3fn": (2, 3, 1, False, "none"),
+    "float6_e3m2fn": (3, 2, 3, False, "none"),
+}
+
+
+@cache
+def small_float_table(dtype: str) -> NDArray[np.float32]:
+    """The 256 values of an 8-bit (or narrower, in the low bits) float type.
+
+    Formats as in OCP "8-bit Floating Point Specification" and "Microscaling Formats" (MX) v1.0;
+    the `fnuz` variants as in LLVM's APFloat.
+    """
+    exponent_bits, mantissa_bits, bias, infinities, nan_rule = _SMALL_FLOATS[dtype]
+    code = np.arange(256)
+    mantissa = code & ((1 << mantissa_bits) - 1)
+    exponent = (code >> mantissa_bits) & ((1 << exponent_bits) - 1)
+    signed = dtype != "float8_e8m0fnu"
+    sign = np.where((code >> (mantissa_bits + exponent_bits)) & 1 if signed else 0, -1.0, 1.0)
+    fraction = mantissa / (1 << mantissa_bits)
+    normal = (1 + fraction) * np.exp2((exponent - bias).astype(np.float64))
+    if not signed:
+        value = normal
+    else:
+        value = np.where(exponent == 0, fraction * 2.0 ** (1 - bias), normal)
+    value = sign * value
+    top = (1 << exponent_bits) - 1
+    if infinities:
+        value = np.where((exponent == top) & (mantissa == 0), sign * np.inf, value)
+        value = np.where((exponent == top) & (mantissa != 0), np.nan, value)
+    elif nan_rule == "all ones":
+        full = (exponent == top) & (mantissa == (1 << mantissa_bits) - 1)
+        value = np.where(full, np.nan, value)
+    elif nan_rule == "minus zero":
+        value = np.where(code == 0x80, np.nan, value)
+    return value.astype(np.float32)

@@ -1,0 +1,341 @@
+"""Console logs with printed tensors: `name = tensor([[...]], dtype=f32, shape=[2,4])` and kin.
+
+One log holds many records, in execution order. It is scanned once, in pieces, so that neither a
+large log nor a line of a hundred megabytes is ever in memory; a record keeps where its print
+stands, and loading reads just that. What a print may look like is told in `tensor_print`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..dtypes import DTYPES
+from ..errors import RecordError
+from ..listing import FoundFile
+from ..names import parse_name
+from ..record import Locator, Record
+from . import Context
+from .max_checkpoint import named_record
+from .tensor_print import (
+    Printed,
+    full_type,
+    load_dtype,
+    number,
+    parse_print,
+    parse_suffix,
+    rounding,
+    torch_default,
+)
+
+if TYPE_CHECKING:
+    from ..arrays import Array, PartialValues
+
+NAME = "console log"
+
+_PEEK = 1 << 16
+_PIECE = 1 << 16  # bytes of a line that are looked at together
+_WHOLE = 1 << 20  # prints up to this size are taken apart when they are listed
+_ENDS = 4096  # of a larger one, this much at its beginning and end
+_LONGEST_NAME = 1000
+_START = re.compile(rb"tensor\(|tensor<[^<>\s]{1,400}>\s*\[|Parameter containing:\s*$")
+# What a further line of a print can begin with; any other line means that the print was cut off.
+_GOES_ON = re.compile(
+    rb"\s*(?:$|[\[\](),.\d+-]|nan|inf|True|False"
+    rb"|(?:dtype|device|size|shape|grad_fn|requires_grad|layout|names|values|nnz)=)",
+    re.IGNORECASE,
+)
+
+
+def recognise(found: FoundFile, context: Context) -> bool:
+    """`.log` files, and `.txt` files that print a tensor within their first 64 KiB."""
+    if found.problem is not None:
+        return False
+    return found.suffix == ".log" or (found.suffix == ".txt" and prints_tensors(found.path))
+
+
+def prints_tensors(path: str) -> bool:
+    """True when a tensor print begins within the first 64 KiB of the file."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_PEEK)
+    except OSError:
+        return False
+    return any(_find_start(line, 0) is not None for line in head.splitlines())
+
+
+def list_records(found: FoundFile, context: Context) -> list[Record]:
+    """A record a print, in the order of the log; cut-off prints are records with an `error`."""
+    records: list[Record] = []
+    styles: set[str] = set()
+    taken: set[tuple[str, str, int]] = set()
+    with open(found.path, "rb") as file:
+        for span in list(_scan(file)):
+            record = named_record(found, span.name, NAME)
+            record = _numbered(record, taken)
+            try:
+                record, style = _described(record, span, file)
+                styles.add(style)
+            except RecordError as error:
+                record = replace(record, error=str(error))
+            records.append(record)
+    context.ordered.add(found.path)
+    context.metadata["order_source"] = "order of the log"
+    if len(styles) == 1:
+        context.metadata.setdefault("framework", styles.pop())
+    return records
+
+
+def read_header(record: Record) -> list[Record]:
+    """Nothing is left to read: the scan of the log told everything."""
+    if record.locator is None:
+        raise RecordError("the print was not found in the log")
+    return [record]
+
+
+def load_values(locator: Locator) -> Array | PartialValues:
+    """The printed values, rounded as printed; with positions where the print is abbreviated.
+
+    Raises `RecordError` when the print is not what it was when it was listed, or a value is no
+    number.
+    """
+    import numpy as np
+
+    from ..arrays import PartialValues
+
+    length = int(locator.key)
+    with open(locator.path, "rb") as file:
+        file.seek(locator.offset)
+        printed = parse_print(_text(file.read(length)))
+    if printed.shape != locator.shape or load_dtype(printed.dtype) != locator.dtype:
+        raise RecordError("the log changed after it was listed")
+    values = _array(printed, locator.dtype)
+    if printed.positions is None:
+        return values.reshape(locator.shape)
+    return PartialValues(values, np.array(printed.positions, np.int64), locator.shape)
+
+
+@dataclass(slots=True)
+class _Span:
+    """Where one print stands; `length` is from `tensor` to behind its last bracket.
+
+    `commas` counts those of the span, which for FULL prints tells the number of values.
+    """
+
+    name: str
+    offset: int
+    full: bool
+    length: int = 0
+    depth: int = 0
+    commas: int = 0
+    abbreviated: bool = False
+    problem: str | None = None
+    waiting: bool = False  # `Parameter containing:` was seen, its tensor not yet
+
+
+def _scan(file: BinaryIO) -> Iterator[_Span]:
+    """The prints of a log, in order, by one pass over pieces of its lines."""
+    span: _Span | None = None
+    offset, fresh = 0, True
+    while piece := file.readline(_PIECE):
+        at = 0
+        if span is not None and fresh and _interrupts(span, piece):
+            yield _cut_off(span)
+            span = None
+        while True:
+            if span is None:
+                span, at = _begin(piece, at, offset)
+                if span is None:
+                    break
+            at = _continue(span, piece, at, offset)
+            if at < 0:
+                break
+            tail = _SIZE_BEHIND.match(piece, at)
+            span.length += len(tail[0]) if tail else 0
+            at = tail.end() if tail else at
+            yield span
+            span = None
+        offset += len(piece)
+        fresh = piece.endswith(b"\n")
+    if span is not None:
+        yield _cut_off(span)
+
+
+_SIZE_BEHIND = re.compile(
+    rb"\s{0,9},?\s{0,9}(?:shape[=:]?\s{0,9})?torch\.Size\(\[[\d\s,]{0,400}\]\)"
+)
+
+
+def _begin(piece: bytes, at: int, offset: int) -> tuple[_Span | None, int]:
+    found = _find_start(piece, at)
+    if found is None:
+        return None, at
+    name, start, waiting = found
+    full = piece.startswith(b"tensor<", start)
+    return _Span(name, offset + start, full, waiting=waiting), start
+
+
+def _find_start(line: bytes, at: int) -> tuple[str, int, bool] | None:
+    """`(name, offset, parameter)` of the next `name = tensor(` or `name: tensor<` of a line."""
+    for match in _START.finditer(line, at):
+        left = line[max(at, match.start() - 2 * _LONGEST_NAME) : match.start()].rstrip()
+        if not left.endswith((b"=", b":")):
+            continue
+        name = _clean_name(_text(left[:-1]))
+        if name:
+            return name, match.start(), match[0].startswith(b"Parameter")
+    return None
+
+
+def _clean_name(text: str) -> str:
+    """The name before `=`: quotes and brackets of a printed dict go, and so does a log prefix."""
+    name = text.strip(" \t'\"{},;([").strip()
+    words = name.split()
+    if len(words) > 1 and ("." in words[-1] or "-" in words[-1]):
+        name = words[-1]
+    return name[-_LONGEST_NAME:]
+
+
+def _interrupts(span: _Span, line: bytes) -> bool:
+    """True when this line cannot belong to the print that is still open."""
+    if span.waiting:
+        return not line.startswith(b"tensor(")
+    if span.full or not _GOES_ON.match(line):
+        return True
+    return line[:1] not in b" \t[" and _find_start(line, 0) is not None
+
+
+def _continue(span: _Span, piece: bytes, at: int, offset: int) -> int:
+    """Take in `piece` from `at`; where the print ends in it, or -1 when it goes on."""
+    if span.waiting:
+        if not piece.startswith(b"tensor(", at):
+            return -1
+        span.waiting, span.offset = False, offset + at
+    if span.full:
+        end = piece.find(b"]", at) + 1 or -1
+    else:
+        end = _closing(span, piece, at)
+    stop = len(piece) if end < 0 else end
+    span.commas += piece.count(b",", at, stop)
+    span.abbreviated = span.abbreviated or piece.find(b"...", at, stop) >= 0
+    span.length = offset + stop - span.offset
+    return end
+
+
+def _closing(span: _Span, piece: bytes, at: int) -> int:
+    for match in _BRACKET.finditer(piece, at):
+        span.depth += 1 if match[0] == b"(" else -1
+        if span.depth == 0:
+            return match.end()
+    return -1
+
+
+_BRACKET = re.compile(rb"[()]")
+
+
+def _cut_off(span: _Span) -> _Span:
+    span.problem = "the print is cut off or mixed with other text"
+    return span
+
+
+def _numbered(record: Record, taken: set[tuple[str, str, int]]) -> Record:
+    """A name that was printed before is the next call of its module, `name(2)`."""
+    call = record.call
+    while (record.module, record.slot, call) in taken:
+        call += 1
+    taken.add((record.module, record.slot, call))
+    if call == record.call:
+        return record
+    ending = record.name[len(record.name) - len(record.slot) - 1 :]
+    slotted = ending == f"-{record.slot}" and parse_name(record.name).slot == record.slot
+    name = f"{record.module}({call}){ending if slotted else ''}"
+    return replace(record, name=name, call=call)
+
+
+def _described(record: Record, span: _Span, file: BinaryIO) -> tuple[Record, str]:
+    """The record with shape, dtype and locator, and the style of its print."""
+    if span.problem is not None:
+        raise RecordError(span.problem)
+    file.seek(span.offset)
+    if span.length <= _WHOLE:
+        printed = parse_print(_text(file.read(span.length)))
+        sample, shown = printed.texts[:1000], len(printed.texts)
+    else:
+        head = _text(file.read(_ENDS))
+        file.seek(span.offset + span.length - _ENDS)
+        printed = _from_ends(head, _text(file.read(_ENDS)), span)
+        sample, shown = printed.texts, printed.total
+    locator = Locator(
+        record.path, load_dtype(printed.dtype), printed.shape, span.offset,
+        reader="console", key=str(span.length),
+    )  # fmt: skip
+    record = replace(
+        record, shape=printed.shape, dtype=printed.dtype, locator=locator,
+        partial=None if shown == printed.total else (shown, printed.total),
+        stats=rounding(sample, printed.dtype) or None,
+    )  # fmt: skip
+    return record, printed.style
+
+
+def _from_ends(head: str, tail: str, span: _Span) -> Printed:
+    """A large print by its beginning and end; all of its values are looked at when loaded."""
+    sample = re.findall(r"[^\s\[\],()<>]+", head)[1:-1]
+    if span.full:
+        dtype, shape, start = full_type(head)
+        sample = re.findall(r"[^\s\[\],]+", head[start:])[:-1]
+        printed = Printed("max", dtype, shape, sample)
+        values = span.commas + 1
+    else:
+        last = _BODY_END.search(tail)
+        if last is None:
+            raise RecordError("the print is cut off or mixed with other text")
+        said = parse_suffix(tail[last.start() + 1 :])
+        if said.shape is None or span.abbreviated:
+            raise RecordError("a print of more than 1 MiB that is abbreviated or has no torch.Size")
+        printed = Printed(said.style, said.dtype or torch_default(sample), said.shape, sample)
+        values = printed.total
+    if values != printed.total:
+        raise RecordError(f"{values} values printed, the shape has {printed.total}")
+    return printed
+
+
+_BODY_END = re.compile(r"\]\s*(?:\)|,\s*[a-z_]+=)")
+
+
+def _array(printed: Printed, dtype: str) -> Array:
+    import numpy as np
+
+    kind, storage = DTYPES[dtype].kind, DTYPES[dtype].storage
+    if kind == "bool":
+        return np.array([_boolean(text) for text in printed.texts], storage)
+    try:
+        if kind == "int":
+            return np.array([_integer(text) for text in printed.texts], storage)
+        if kind == "complex":
+            return np.array([complex(text) for text in printed.texts], storage)
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"a value is not a number of {dtype}: {error}") from error
+    numbers = np.array([number(text) for text in printed.texts], np.float64)
+    with np.errstate(over="ignore"):
+        out = numbers.astype(storage)
+    if bool((np.isinf(out) & np.isfinite(numbers)).any()):
+        raise RecordError(f"a value does not fit into {dtype}")
+    return out
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise RecordError(f"{text[:40]!r} is neither True nor False")
+    return text == "True"
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        raise RecordError(f"{text[:40]!r} is not an integer")
+    return int(text)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

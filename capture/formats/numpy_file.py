@@ -1,0 +1,246 @@
+"""numpy's files: `.npy`, and `.npz`, a zip of them. Headers are read without numpy.
+
+Format: `numpy.lib.format` (versions 1.0, 2.0, 3.0). Arrays of objects are pickles and never read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..dtypes import DTYPES
+from ..errors import RecordError
+from ..listing import FoundFile
+from ..record import Locator, Record
+from . import Context
+from .extents import checked_shape, contiguous_strides, refuse_bomb
+from .max_checkpoint import named_record
+from .members import named_member, unique_keys
+from .zip_directory import STORED, Archive, Entry, inflate
+
+if TYPE_CHECKING:
+    from ..arrays import Array
+
+NAME = "numpy file"
+
+_MAGIC = b"\x93NUMPY"
+_MOST_HEADER = 1 << 16
+_USUAL = 256  # one read gets most headers
+_ITEM = (
+    r"(?:'descr':\s*'(?P<descr{0}>[^']*)'"
+    r"|'fortran_order':\s*(?P<fortran{0}>True|False)"
+    r"|'shape':\s*\((?P<shape{0}>[0-9, L]*)\))"
+)
+_HEADER = re.compile(r"\{\s*" + r"\s*,\s*".join(map(_ITEM.format, "012")) + r"\s*,?\s*\}\s*", re.S)
+_TYPES = {
+    "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8",
+    "u2": "uint16", "u4": "uint32", "u8": "uint64", "f2": "float16", "f4": "float32",
+    "f8": "float64", "c8": "complex64", "c16": "complex128",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an `.npy` header says; `data` is the length of the header itself in bytes."""
+
+    dtype: str
+    big_endian: bool
+    fortran: bool
+    shape: tuple[int, ...]
+    data: int
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Strides in elements; None for C order."""
+        if not self.fortran or sum(size > 1 for size in self.shape) < 2:
+            return None
+        return tuple(reversed(contiguous_strides(self.shape[::-1])))
+
+
+def recognise(found: FoundFile, context: Context) -> bool:
+    """By suffix."""
+    return found.suffix in (".npy", ".npz")
+
+
+def list_records(found: FoundFile, context: Context) -> list[Record]:
+    """One record for an `.npy`, which is not opened; for an `.npz` one a member."""
+    record = named_record(found, found.stem, NAME)
+    if found.suffix == ".npy":
+        return [record]
+    with open(found.path, "rb") as file:
+        names = [name for name in Archive(file).entries if name.endswith(".npy")]
+    if not names:
+        raise RecordError("holds no array")
+    labels = unique_keys(name.removesuffix(".npy") for name in names)
+    records: list[Record] = []
+    for name, label in zip(names, labels, strict=True):
+        member = named_member(record, label, None, alone=context.alone, single=len(names) == 1)
+        member.key = name
+        records.append(member)
+    return records
+
+
+def read_header(record: Record) -> list[Record]:
+    """Complete `record`. Raises `RecordError`, `OSError`."""
+    with open(record.path, "rb") as file:
+        if record.key:
+            locator = _locate_member(record, file)
+        else:
+            locator = _locate_file(record.path, file)
+    return [replace(record, locator=locator, shape=locator.shape, dtype=locator.dtype)]
+
+
+def _locate_file(path: str, file: BinaryIO) -> Locator:
+    size = os.fstat(file.fileno()).st_size
+    header = parse_header(_header_bytes(file, 0, size))
+    if header.data + header.nbytes > size:
+        raise RecordError(
+            f"truncated: {header.nbytes} bytes of data promised at {header.data}, "
+            f"the file has {size} bytes"
+        )
+    return _locator(path, header, header.data, "")
+
+
+def _locate_member(record: Record, file: BinaryIO) -> Locator:
+    archive = Archive(file)
+    entry = _entry(archive, record.key)
+    offset = archive.data_offset(entry)
+    if entry.method == STORED:
+        if entry.packed != entry.size:
+            raise RecordError("damaged zip: a stored member with two sizes")
+        header = parse_header(_header_bytes(file, offset, offset + entry.size))
+    else:
+        refuse_bomb(entry.size, archive.size)
+        packed = archive.read_at(offset, min(entry.packed, _MOST_HEADER))
+        header = parse_header(inflate(packed, min(entry.size, _MOST_HEADER), entry.method))
+    if header.data + header.nbytes > entry.size:
+        raise RecordError(
+            f"truncated: {header.nbytes} bytes of data promised, "
+            f"the zip member has {entry.size - header.data}"
+        )
+    if entry.method == STORED:
+        return _locator(record.path, header, offset + header.data, record.key)
+    return Locator(record.path, header.dtype, header.shape, reader="npz", key=record.key)
+
+
+def _locator(path: str, header: Header, offset: int, key: str) -> Locator:
+    if header.big_endian:
+        return Locator(path, header.dtype, header.shape, reader="npz", key=key)
+    return Locator(path, header.dtype, header.shape, offset, header.strides)
+
+
+def _entry(archive: Archive, key: str) -> Entry:
+    entry = archive.entries.get(key)
+    if entry is None:
+        raise RecordError("the file has changed since it was listed")
+    return entry
+
+
+def _header_bytes(file: BinaryIO, start: int, end: int) -> bytes:
+    """The bytes from `start` that hold a header, none behind `end`."""
+    file.seek(start)
+    head = file.read(min(_USUAL, end - start))
+    need = _header_length(head)
+    if need > len(head):
+        head += file.read(min(need, end - start) - len(head))
+    return head
+
+
+def _header_length(head: bytes) -> int:
+    """Bytes of magic, version, length and text, from the first twelve. Raises `RecordError`."""
+    if len(head) < 12:
+        raise RecordError(f"truncated: {len(head)} bytes are less than an .npy header")
+    if not head.startswith(_MAGIC):
+        raise RecordError("not an .npy file: wrong magic bytes")
+    if head[6] not in (1, 2, 3):
+        raise RecordError(f".npy version {head[6]}.{head[7]} is newer than this reader knows (3.0)")
+    wide = 2 if head[6] == 1 else 4
+    length = 8 + wide + int.from_bytes(head[8 : 8 + wide], "little")
+    if length > _MOST_HEADER:
+        raise RecordError(f"damaged .npy header: {length} bytes long")
+    return length
+
+
+def parse_header(head: bytes) -> Header:
+    """Parse the bytes that an `.npy` file starts with; raises `RecordError`."""
+    length = _header_length(head)
+    if length > len(head):
+        raise RecordError(f"truncated: an .npy header of {length} bytes, {len(head)} are there")
+    text = head[10 if head[6] == 1 else 12 : length].decode("utf-8", "replace")
+    match = _HEADER.fullmatch(text)
+    parts: dict[str, str] = {}
+    if match is not None:
+        parts = {name[:-1]: text for name, text in match.groupdict().items() if text is not None}
+    if "'descr': [" in text:
+        raise RecordError("a structured array (with named fields) is not a tensor")
+    if len(parts) != 3:
+        raise RecordError("damaged .npy header")
+    dtype, big_endian = _dtype(parts["descr"])
+    try:
+        sizes = [int(size.strip(" L")) for size in parts["shape"].split(",") if size.strip()]
+    except ValueError as error:
+        raise RecordError("damaged .npy header: no shape") from error
+    shape = checked_shape(sizes, DTYPES[dtype].itemsize)
+    return Header(dtype, big_endian, parts["fortran"] == "True", shape, length)
+
+
+def _dtype(code: str) -> tuple[str, bool]:
+    """Name of the element type and whether its bytes are swapped. Raises `RecordError`."""
+    kind = code.lstrip("<>|=")
+    if kind.startswith("O"):
+        raise RecordError("refused: an array of Python objects is a pickle")
+    if kind.startswith("V"):
+        raise RecordError(
+            f"dtype {code!r} does not say what it is: numpy forgets bfloat16 and fp8; "
+            "write the tensor as .safetensors or .pt"
+        )
+    name = _TYPES.get(kind)
+    if name is None:
+        raise RecordError(f"unknown numpy dtype {code[:40]!r}")
+    return name, code.startswith(">") and DTYPES[name].itemsize > 1
+
+
+def load_member(locator: Locator) -> Array:
+    """Raw elements of an array that cannot be mapped: packed in an `.npz` or big-endian.
+
+    Shape `locator.shape`. Raises `RecordError`, also for a member that fails its checksum.
+    """
+    import numpy as np
+
+    try:
+        with open(locator.path, "rb") as file:
+            data = _unpacked(file, locator.key)
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror or error}") from error
+    header = parse_header(data[:_MOST_HEADER])
+    if header.dtype != locator.dtype or header.shape != locator.shape:
+        raise RecordError("the file has changed since it was listed")
+    if header.data + header.nbytes > len(data):
+        raise RecordError(f"truncated: {header.nbytes} bytes promised, fewer are there")
+    plain = np.dtype(DTYPES[header.dtype].storage)
+    stored = plain.newbyteorder(">") if header.big_endian else plain
+    flat = np.frombuffer(data, stored, header.nbytes // plain.itemsize, header.data)
+    order = "F" if header.fortran else "C"
+    return flat.astype(plain, copy=False).reshape(header.shape, order=order)
+
+
+def _unpacked(file: BinaryIO, key: str) -> bytes:
+    if not key:
+        return file.read()
+    archive = Archive(file)
+    entry = _entry(archive, key)
+    refuse_bomb(entry.size, archive.size)
+    data = archive.read_at(archive.data_offset(entry), entry.packed)
+    if entry.method != STORED:
+        data = inflate(data, entry.size, entry.method)
+    if len(data) != entry.size or zlib.crc32(data) != entry.crc:
+        raise RecordError("damaged zip: a member does not match its checksum")
+    return data

@@ -1,0 +1,75 @@
+"""Raw dumps of `PrintStyle.BINARY`: a file with nothing but elements, named by its label.
+
+Dtype and shape come from MAX's log lines `Writing debug binary tensor 10x64xf32 ...` or from the
+user (`--raw 10x64xf32`). A label contains dots, so the whole file name is the record's name.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from math import prod
+
+from ..dtypes import DTYPES, dtype_named
+from ..errors import CaptureError, RecordError
+from ..listing import FoundFile
+from ..order import split_type
+from ..record import Locator, Record
+from . import Context
+from .max_checkpoint import named_record
+
+NAME = "raw binary"
+
+# Files that `--raw` does not mean although they lie in the same directory.
+NOT_RAW = (
+    *(".txt", ".log", ".err", ".out", ".md", ".rst", ".html", ".pdf", ".py", ".sh"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".toml", ".yaml", ".yml", ".ini"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".zip", ".gz", ".xz", ".tar"),
+    *(".max", ".pt", ".pth", ".npy", ".npz", ".safetensors"),
+)
+
+
+def recognise(found: FoundFile, context: Context) -> bool:
+    """A file that a log says was written; with `--raw` any that is not obviously another kind."""
+    if (found.step, os.path.basename(found.path)) in context.written:
+        return True
+    return context.raw is not None and found.suffix not in NOT_RAW
+
+
+def list_records(found: FoundFile, context: Context) -> list[Record]:
+    """One record with dtype and shape as the log or `--raw` says; what the user says wins.
+
+    Raises `RecordError` for a dtype that nobody here knows.
+    """
+    written = context.written.get((found.step, os.path.basename(found.path)))
+    if context.raw is not None:
+        dtype, shape = parse_raw(context.raw)
+    elif written is not None:
+        dtype, shape = dtype_named(written[0]).name, written[1]
+    else:
+        raise RecordError("no log line and no --raw says its dtype and shape")
+    return [replace(named_record(found, found.name, NAME), dtype=dtype, shape=shape)]
+
+
+def read_header(record: Record) -> list[Record]:
+    """Complete `record` when the file holds exactly as many bytes as its shape needs."""
+    if record.dtype is None or record.shape is None:
+        raise RecordError("dtype and shape are not known")
+    size = os.path.getsize(record.path)
+    need = prod(record.shape) * DTYPES[record.dtype].itemsize
+    text = "x".join([*map(str, record.shape), record.dtype])
+    if size < need:
+        raise RecordError(f"truncated: {text} needs {need} bytes, the file has {size}")
+    if size > need:
+        raise RecordError(f"holds {size} bytes, {text} needs {need}")
+    locator = Locator(record.path, record.dtype, record.shape)
+    return [replace(record, locator=locator)]
+
+
+def parse_raw(text: str) -> tuple[str, tuple[int, ...]]:
+    """`10x64xf32` of `--raw` as dtype and shape; raises `CaptureError` when it makes no sense."""
+    try:
+        dtype, shape = split_type(text.strip())
+        return dtype_named(dtype).name, shape
+    except (ValueError, RecordError) as error:
+        raise CaptureError(f"--raw {text!r}: {error}; wanted is a text as 10x64xf32") from error

@@ -1,0 +1,170 @@
+"""torch files (`.pt`, `.pth`) as `torch.save` writes them, read without torch.
+
+Since torch 1.6 they are zip archives: `<name>/data.pkl` says which views of which storages there
+are, `<name>/data/<key>` holds the plain bytes of one storage, `<name>/byteorder` is `little` (torch
+2.1 and later). What this reader does not know goes to torch in a child process: the older format,
+quantized and sparse tensors. Layout: `_save` in torch/serialization.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from ..dtypes import DTYPES
+from ..errors import RecordError
+from ..listing import FoundFile
+from ..record import Locator, Record
+from . import Context, tensor_pickle
+from .extents import checked_shape, checked_strides, reach, refuse_bomb
+from .max_checkpoint import named_record
+from .members import named_member, unique_keys
+from .tensor_pickle import NeedsTorchError, Tensor
+from .zip_directory import STORED, Archive, Entry
+
+if TYPE_CHECKING:
+    from ..arrays import Array
+
+NAME = "torch file"
+
+_ALONE = "*"  # in `Record.key` until the file is read: its tensors are the whole capture
+_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # before torch 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A tensor in a file: the keys that lead to it, and where it lies or why it cannot be read."""
+
+    keys: tuple[str, ...]
+    locator: Locator | None
+    error: str | None = None
+
+
+def recognise(found: FoundFile, context: Context) -> bool:
+    """By suffix."""
+    return found.suffix in (".pt", ".pth")
+
+
+def list_records(found: FoundFile, context: Context) -> list[Record]:
+    """One record a file, named by the file, which is not opened."""
+    record = named_record(found, found.stem, NAME)
+    if context.alone:
+        record.key = _ALONE
+    return [record]
+
+
+def read_header(record: Record) -> list[Record]:
+    """Complete `record`; a file with a dict or list of tensors gives a record for each.
+
+    Raises `RecordError`, `OSError`.
+    """
+    alone = record.key == _ALONE
+    try:
+        members = _read(record.path)
+    except NeedsTorchError:
+        members = _read_by_torch(record.path)
+    if not members:
+        raise RecordError("holds no tensor")
+    keys = unique_keys("/".join(member.keys) for member in members)
+    single = len(members) == 1
+    records: list[Record] = []
+    for member, key in zip(members, keys, strict=True):
+        if member.keys:
+            named = named_member(record, key, member.locator, alone=alone, single=single)
+        else:
+            named = replace(record, key="", locator=member.locator)
+            if member.locator is not None:
+                named.shape, named.dtype = member.locator.shape, member.locator.dtype
+        named.error = member.error
+        records.append(named)
+    return records
+
+
+def load_member(locator: Locator) -> Array:
+    """Raw elements of a tensor that only torch can read; `locator.key` is its number."""
+    from ..torch_client import load_tensor
+
+    return load_tensor(locator)
+
+
+def _read(path: str) -> list[Member]:
+    with open(path, "rb") as file:
+        start = file.read(len(_LEGACY))
+        if not start.startswith(b"PK"):
+            if start == _LEGACY:
+                raise NeedsTorchError("the format from before torch 1.6")
+            raise RecordError("not a torch file: neither a zip nor the older format")
+        archive = Archive(file)
+        prefix = _prefix(archive)
+        _check_byte_order(archive, prefix)
+        pickle = archive.read(archive.entries[f"{prefix}data.pkl"], tensor_pickle.MOST_BYTES)
+        tensors = tensor_pickle.read_tensors(pickle)
+        return [_member(path, archive, prefix, keys, tensor) for keys, tensor in tensors]
+
+
+def _prefix(archive: Archive) -> str:
+    """`<name>/`, the directory in the archive that everything is in."""
+    for name in archive.entries:
+        if name.endswith("/data.pkl") and name.count("/") == 1:
+            prefix = name.removesuffix("data.pkl")
+            if f"{prefix}constants.pkl" in archive.entries:
+                raise RecordError("refused: a TorchScript program, not a file of tensors")
+            return prefix
+    raise RecordError("not a torch file: a zip without data.pkl")
+
+
+def _check_byte_order(archive: Archive, prefix: str) -> None:
+    entry = archive.entries.get(f"{prefix}byteorder")
+    if entry is not None and archive.read(entry, 16).strip() != b"little":
+        raise RecordError("written on a big-endian machine, which is not read")
+
+
+def _member(
+    path: str, archive: Archive, prefix: str, keys: tuple[str, ...], tensor: Tensor
+) -> Member:
+    try:
+        entry = archive.entries.get(f"{prefix}data/{tensor.storage.key}")
+        if entry is None:
+            raise RecordError("damaged torch file: a tensor's storage is missing")
+        return Member(keys, _locate(path, archive, entry, tensor))
+    except RecordError as error:
+        return Member(keys, None, str(error))
+
+
+def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor) -> Locator:
+    itemsize = DTYPES[tensor.dtype].itemsize
+    shape = checked_shape(tensor.shape, itemsize)
+    strides = checked_strides(tensor.strides, shape)
+    if entry.method != STORED or entry.packed != entry.size:
+        raise RecordError("compressed by another program: torch.save stores tensors as they are")
+    width = DTYPES[tensor.storage.dtype].itemsize if tensor.storage.dtype else 1
+    if tensor.storage.elements * width != entry.size:
+        raise RecordError(
+            f"damaged torch file: a storage of {tensor.storage.elements * width} bytes promised, "
+            f"the file holds {entry.size}"
+        )
+    last = tensor.offset + reach(shape, strides)
+    if tensor.offset < 0 or (0 not in shape and last * itemsize > entry.size):
+        raise RecordError("damaged torch file: a tensor reaches beyond its storage")
+    refuse_bomb(prod(shape) * itemsize, archive.size)
+    offset = archive.data_offset(entry) + (tensor.offset * itemsize if prod(shape) else 0)
+    return Locator(path, tensor.dtype, shape, offset, strides)
+
+
+def _read_by_torch(path: str) -> list[Member]:
+    from ..torch_client import list_tensors
+
+    return [
+        Member(
+            tuple(tensor.keys),
+            None
+            if tensor.error
+            else Locator(
+                path, tensor.dtype, tensor.shape, reader="torch", key=json.dumps(tensor.index)
+            ),
+            tensor.error,
+        )
+        for tensor in list_tensors(path)
+    ]

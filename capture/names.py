@@ -1,0 +1,53 @@
+"""Record names as dumpers write them, taken apart: `model.layers.0.mlp(2)-output_1`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# `<module path>(call)-<slot>`; the slot is the last `-` part that looks like one.
+_NAME = re.compile(
+    r"^(?P<module>.*?)(?:\((?P<call>\d+)\))?"
+    r"-(?P<slot>(?:input|output|grad_output|grad_input)(?:_[^/]*)?|value)$"
+)
+_CALL = re.compile(r"^(?P<module>.+)\((?P<call>\d+)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedName:
+    """`slot` is `value` when the name has none, `call` counts from 1."""
+
+    module: str
+    slot: str
+    call: int
+
+
+def parse_name(name: str) -> ParsedName:
+    """Take a record's name apart. A name without a slot is a tap: slot `value`."""
+    match = _NAME.match(name)
+    if match:
+        return ParsedName(match["module"], match["slot"], int(match["call"] or 1))
+    match = _CALL.match(name)
+    if match:
+        return ParsedName(match["module"], "value", int(match["call"]))
+    return ParsedName(name, "value", 1)
+
+
+def slot_role(slot: str) -> str:
+    """`input`, `output`, `grad_output`, `grad_input` or `value`: what kind of quantity this is."""
+    for role in ("input", "output", "grad_output", "grad_input"):
+        if slot == role or slot.startswith(role + "_"):
+            return role
+    return "value"
+
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts `layers.2` before `layers.10`."""
+    return tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in _DIGITS.split(text)
+        if part
+    )

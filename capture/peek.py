@@ -1,0 +1,79 @@
+"""The first record names of a capture, in a few milliseconds, for a screen that paints at once.
+
+Names to look at while `open_capture` does the work: nothing is checked, no file of a directory is
+opened but the one that lists the others, and what cannot be told quickly is left out. Imports no
+format, since most of the time before the first paint goes into imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import islice
+
+from .names import natural_key
+
+_LINES = 1 << 16  # bytes of a manifest or names file that are looked at
+_HEADER = 8 << 20  # bytes of a safetensors header that is worth parsing for its first names
+_TENSOR_FILES = (".max", ".pt", ".pth", ".npy", ".npz", ".safetensors")
+
+
+def first_names(path: str, most: int = 200) -> list[str]:
+    """Up to `most` record names of the capture `path`, roughly in order; empty when in doubt."""
+    try:
+        if path.endswith(".safetensors"):
+            return _of_safetensors(path, most)
+        if not os.path.isdir(path):
+            return []
+        if os.path.isfile(os.path.join(path, "manifest.jsonl")):
+            return _of_manifest(os.path.join(path, "manifest.jsonl"), most)
+        return _of_directory(path, most)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _of_manifest(path: str, most: int) -> list[str]:
+    names: list[str] = []
+    for line in _first_lines(path):
+        if line.startswith('{"seq"'):
+            entry = json.loads(line)
+            call = f"({entry['call']})" if entry.get("call", 1) > 1 else ""
+            names.append(f"{entry['module']}{call}-{entry['slot']}")
+            if len(names) == most:
+                break
+    return names
+
+
+def _of_safetensors(path: str, most: int) -> list[str]:
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _HEADER:
+            return []
+        header = json.loads(file.read(length))
+    return list(islice((key for key in header if key != "__metadata__"), most))
+
+
+def _of_directory(path: str, most: int) -> list[str]:
+    """From the names file of the capture or of its first step, else from the files' names."""
+    with os.scandir(path) as scan:
+        entries = {entry.name: entry for entry in scan}
+    steps = sorted((name for name in entries if name.isdecimal()), key=int)
+    folder = path
+    if "tensor_names.txt" not in entries and steps:
+        folder = os.path.join(path, steps[0])
+    listed = os.path.join(folder, "tensor_names.txt")
+    if os.path.isfile(listed):
+        return _first_lines(listed)[:most]
+    names = os.listdir(folder) if folder != path else list(entries)
+    stems = [name.rpartition(".")[0] for name in names if name.endswith(_TENSOR_FILES)]
+    return sorted(stems, key=natural_key)[:most]
+
+
+def _first_lines(path: str) -> list[str]:
+    """The whole lines at the start of a text file."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read(_LINES)
+    lines = text.splitlines()
+    if len(text) == _LINES and lines and not text.endswith("\n"):
+        lines.pop()
+    return [line for line in lines if line.strip()]

@@ -1,0 +1,116 @@
+"""What a capture is made of. Nothing here touches a file or imports numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Where the values of one record lie, small enough to be sent to another process.
+
+    `reader` says who reads them: `raw` (plain little-endian elements at `offset`, in C order
+    or with `strides` counted in elements) or the name of a loader in `load.LOADERS` (compressed
+    archives, text, pickles), which finds them by `key`.
+    """
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int = 0
+    strides: tuple[int, ...] | None = None
+    reader: str = "raw"
+    key: str = ""
+
+    @property
+    def count(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(slots=True)
+class Record:
+    """One tensor of a capture.
+
+    `name` is what the dump calls it, `module` the module's path (still as dumped), `slot` one of
+    `input_<n>`, `input_<kwarg>`, `output`, `output_<n>`, `output_<field>`, `value`; `call` counts
+    from 1, `step` from 0. `shape`, `dtype` and `locator` are None until the header has been read,
+    and stay None when `error` says why it could not be.
+
+    `partial` is `(shown, total)` when the dump holds only some of the elements. `stats` are the
+    statistics of a record that was captured without its values.
+    """
+
+    name: str
+    module: str
+    slot: str = "value"
+    call: int = 1
+    step: int = 0
+    path: str = ""
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    locator: Locator | None = None
+    module_class: str | None = None
+    partial: tuple[int, int] | None = None
+    error: str | None = None
+    stats: dict[str, Any] | None = None
+    format: str = ""
+    key: str = ""
+    side: str | None = None  # "py" or "cpp" where one directory may hold both sides
+
+    @property
+    def ready(self) -> bool:
+        """True once there is nothing more to learn without reading values."""
+        return self.locator is not None or self.error is not None or self.stats is not None
+
+
+@dataclass(slots=True)
+class Capture:
+    """The tensors of one run of one model, in execution order where `order_known`.
+
+    `root` is what record names call the outermost module (`model` for the print hooks, empty
+    where paths start below it). `complete` is False when the writer did not finish, None where
+    the format cannot tell. `notes` are sentences for the user.
+    """
+
+    path: str
+    format: str
+    records: list[Record]
+    order_source: str
+    order_known: bool
+    root: str = ""
+    framework: str | None = None
+    framework_version: str | None = None
+    model: str | None = None
+    device: str | None = None
+    prompt: str | None = None
+    input_ids: list[Any] | None = None
+    complete: bool | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def unreadable(self) -> int:
+        return sum(1 for record in self.records if record.error is not None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors whose headers have been read."""
+        from .dtypes import DTYPES
+
+        return sum(
+            prod(r.shape) * DTYPES[r.dtype].itemsize
+            for r in self.records
+            if r.shape is not None and r.dtype in DTYPES and not r.partial
+        )
+
+    def main_dtype(self) -> str | None:
+        """The dtype of most floating-point outputs, for a heading; None before headers are read."""
+        from .dtypes import DTYPES
+
+        seen: dict[str, int] = {}
+        for record in self.records:
+            known = DTYPES.get(record.dtype or "")
+            if known is not None and known.kind == "float":
+                seen[known.name] = seen.get(known.name, 0) + 1
+        return max(seen, key=lambda name: seen[name]) if seen else None

@@ -1,0 +1,64 @@
+"""The first names of a capture, before anything is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layertui.capture import open_capture
+from layertui.capture.peek import first_names
+from safetensors.numpy import save_file
+
+
+@pytest.mark.parametrize(
+    "side", ["llama-f32/torch_dump", "llama_steps-f32/torch_dump", "llama-f32/max_dump"]
+)
+def test_names_are_those_of_the_capture(real: Path, side: str) -> None:
+    names = first_names(str(real / side), most=20)
+    known = {record.name for record in open_capture(real / side).records}
+    assert len(names) == 20
+    assert set(names) <= known
+
+
+def test_names_file_gives_execution_order(real: Path) -> None:
+    names = first_names(str(real / "olmo2-f32/torch_dump"))
+    capture = open_capture(real / "olmo2-f32/torch_dump")
+    assert names == [record.name for record in capture.records]
+
+
+def test_manifest_and_safetensors(tmp_path: Path) -> None:
+    folder = tmp_path / "dump"
+    folder.mkdir()
+    lines = [json.dumps({"layertui": 1})]
+    lines += [
+        json.dumps({"seq": i, "module": f"layers.{i}", "slot": "output", "call": 1 + i % 2})
+        for i in range(1000)
+    ]
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    assert first_names(str(folder), 2) == ["layers.0-output", "layers.1(2)-output"]
+    save_file({"a.b": np.zeros(2), "a.c": np.zeros(2)}, tmp_path / "one.safetensors")
+    assert sorted(first_names(str(tmp_path / "one.safetensors"))) == ["a.b", "a.c"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b'{"seq": 1}\n{"seq":', b"null\n[]\n"])
+def test_damage_gives_no_names_and_no_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.jsonl").write_bytes(content)
+    (tmp_path / "x.safetensors").write_bytes(content)
+    assert first_names(str(tmp_path)) == []
+    assert first_names(str(tmp_path / "x.safetensors")) == []
+    assert first_names(str(tmp_path / "missing")) == []
+
+
+def test_a_peek_imports_no_format() -> None:
+    program = (
+        "import sys, layertui.capture.peek\n"
+        "loaded = [m for m in sys.modules if m.startswith('layertui.capture')]\n"
+        "assert not [m for m in loaded if 'formats' in m], loaded\n"
+        "assert not {'numpy', 'torch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=dict(os.environ))

@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests: the real captures, and a private home for the program's caches."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the real captures, `<pair>/{torch_dump,max_dump}` each."""
+    root = tmp_path_factory.mktemp("real")
+    for archive in sorted(DATA.glob("*.tar.xz")):
+        with tarfile.open(archive) as tar:
+            tar.extractall(root, filter="data")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Config, cache and state go below the test's own directory, never to the user's."""
+    home = tmp_path / "home"
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return home
