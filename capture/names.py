@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 # `<module path>(call)-<slot>`; the slot is the last `-` part that looks like one.
 _NAME = re.compile(
-    r"^(?P<module>.*?)(?:\((?P<call>\d+)\))?"
+    r"^(?P<module>.*?)(?:\((?P<call>\d{1,18})\))?"
     r"-(?P<slot>(?:input|output|grad_output|grad_input)(?:_[^/]*)?|value)$"
 )
-_CALL = re.compile(r"^(?P<module>.+)\((?P<call>\d+)\)$")
+_CALL = re.compile(r"^(?P<module>.+)\((?P<call>\d{1,18})\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts `layers.2` before `layers.10`."""
+    """Sort key that puts `layers.2` before `layers.10`; digits beyond reason count as text."""
     return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        (0, int(part), "") if part.isdecimal() and len(part) < 1000 else (1, 0, part)
         for part in _DIGITS.split(text)
         if part
     )

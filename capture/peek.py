@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from itertools import islice
 
 from .names import natural_key
 
 _LINES = 1 << 16  # bytes of a manifest or names file that are looked at
-_HEADER = 8 << 20  # bytes of a safetensors header that is worth parsing for its first names
+_KEY = re.compile(r'("(?:[^"\\]|\\.)+")\s*:\s*\{\s*"dtype"')  # in a safetensors header
 _TENSOR_FILES = (".max", ".pt", ".pth", ".npy", ".npz", ".safetensors")
 
 
@@ -47,10 +48,9 @@ def _of_manifest(path: str, most: int) -> list[str]:
 def _of_safetensors(path: str, most: int) -> list[str]:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > _HEADER:
-            return []
-        header = json.loads(file.read(length))
-    return list(islice((key for key in header if key != "__metadata__"), most))
+        text = file.read(min(length, _LINES)).decode("utf-8", "replace")
+    keys = (json.loads(match[1]) for match in _KEY.finditer(text))
+    return list(islice(keys, most))
 
 
 def _of_directory(path: str, most: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from layertui.capture import open_capture
 from layertui.capture.arrays import load, upcast
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
 from layertui.capture import open_capture
 from layertui.capture.peek import first_names
-from safetensors.numpy import save_file
 
 
 @pytest.mark.parametrize(
