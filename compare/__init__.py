@@ -1,0 +1,1 @@
+"""Two captures compared: alignment, measurements, verdicts, reports. No terminal in here."""

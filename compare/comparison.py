@@ -1,0 +1,259 @@
+"""The `Comparison`: both captures, the aligned rows, and what is known of each so far.
+
+The terminal and the command line are two views of it. It measures pairs on an executor that it is
+given, remembers results on disk, and judges them by a policy that can be replaced at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import TYPE_CHECKING
+
+from ..capture.opening import open_capture
+from ..capture.record import Capture, Record
+from .align import align
+from .canonical import ROOT, parent_of
+from .model import Counts, ExecutionOrder, Failure, FirstDivergence, Measurement, Row, Verdict
+from .policy import DefaultPolicy, Policy, metrics_needed, with_overrides
+from .rules import HandPair, Rules
+from .vocabulary import FAILING, Level
+
+if TYPE_CHECKING:
+    from .measure import PairTask
+
+Result = Measurement | Failure | None
+
+
+def default_threads() -> int:
+    """Worker threads where the user does not say: the cores this process may use, at most 16."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return max(1, min(16, cores))
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Two captures (headers read), aligned. `rows` never change; results arrive beside them.
+
+    `rtol` and `atol` are the tolerance of `mismatched` (None: by dtype), `ulp` asks for that
+    metric, which costs another pass.
+    """
+
+    reference: Capture
+    candidate: Capture
+    rules: Rules = field(default_factory=Rules)
+    policy: Policy = field(default_factory=DefaultPolicy)
+    rtol: float | None = None
+    atol: float | None = None
+    ulp: bool = False
+    rows: list[Row] = field(init=False)
+    measurements: list[Result] = field(init=False)
+    verdicts: list[Verdict] = field(init=False)
+    failing: list[int] = field(init=False)
+    order: ExecutionOrder = field(init=False)
+    ignored_reference: list[Record] = field(init=False)
+    ignored_candidate: list[Record] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.policy = with_overrides(self.policy, self.rules.thresholds)
+        if isinstance(self.policy, DefaultPolicy) and self.rtol is None and self.atol is None:
+            self.rtol, self.atol = self.policy.rtol, self.policy.atol
+        self.ulp = self.ulp or "ulp" in metrics_needed(self.policy)
+        self._align()
+
+    def _align(self) -> None:
+        alignment = align(self.reference, self.candidate, self.rules)
+        self.rows, self.order = alignment.rows, alignment.order
+        self.ignored_reference = alignment.ignored_reference
+        self.ignored_candidate = alignment.ignored_candidate
+        self.measurements = [None] * len(self.rows)
+        self._judge_all()
+
+    def _judge_all(self) -> None:
+        self.verdicts = [
+            self.policy.judge(row, result)
+            for row, result in zip(self.rows, self.measurements, strict=True)
+        ]
+        self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
+
+    def set_policy(self, policy: Policy) -> None:
+        """Judge everything anew; the numbers stay."""
+        self.policy = with_overrides(policy, self.rules.thresholds)
+        self._judge_all()
+
+    # Progress
+
+    def measurable(self, index: int) -> bool:
+        """True for a pair whose values can be compared."""
+        row = self.rows[index]
+        return row.kind == "pair" and row.problem_level is None
+
+    @property
+    def to_measure(self) -> int:
+        """Pairs whose values can be compared."""
+        return sum(1 for i in range(len(self.rows)) if self.measurable(i))
+
+    @property
+    def measured(self) -> int:
+        """Pairs measured so far, failures included."""
+        return sum(1 for result in self.measurements if result is not None)
+
+    def measure(
+        self, *, executor: Executor | None = None,
+        visible: Callable[[], Sequence[int]] | None = None,
+        on_results: Callable[[list[int]], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        use_cache: bool = True, threads: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Measure what is not measured yet: what `visible` names first, then in order.
+
+        Blocks; `on_results` is called from this thread, at most ten times a second, with the rows
+        that got results. False when `cancelled` said stop; what is done by then is kept.
+        """
+        from .scheduling import Scheduler
+
+        own = executor is None
+        stop = Event()
+        pool = executor or ThreadPoolExecutor(threads or default_threads(), "layertui-measure")
+        try:
+            run = Scheduler(self, pool, visible, on_results, cancelled, use_cache, stop, own)
+            return run.run(threads or default_threads())
+        finally:
+            stop.set()
+            if own:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def task(self, index: int) -> PairTask:
+        """What an executor needs to measure the pair on row `index`."""
+        from .scheduling import pair_task
+
+        return pair_task(self, index)
+
+    def take(self, index: int, result: Measurement | Failure) -> None:
+        """Store a result and judge it."""
+        self.measurements[index] = result
+        verdict = self.verdicts[index] = self.policy.judge(self.rows[index], result)
+        at = bisect_left(self.failing, index)
+        known = at < len(self.failing) and self.failing[at] == index
+        if verdict.fails and not known:
+            self.failing.insert(at, index)
+        elif known and not verdict.fails:
+            del self.failing[at]
+
+    # Findings
+
+    def first_divergence(self) -> FirstDivergence | None:
+        """The first failing pair among those measured so far."""
+        if not self.failing:
+            return None
+        index = self.failing[0]
+        row, verdict = self.rows[index], self.verdicts[index]
+        module, reason = row.canonical, verdict.reason
+        if row.role == "input":
+            maker = self._maker(index)
+            if maker is not None:
+                module = maker
+                reason = f"made inside {maker}, whose records before this input agree: {reason}"
+        return FirstDivergence(
+            index,
+            module,
+            row.reference.name if row.reference else "",
+            row.candidate.name if row.candidate else "",
+            row.slot,
+            verdict.level,
+            reason,
+        )
+
+    def _maker(self, index: int) -> str | None:
+        """Who made a wrong input that no earlier record shows: the code of the parent module.
+
+        None for the inputs of the whole run, which nobody here made.
+        """
+        row = self.rows[index]
+        earlier = any(
+            self.rows[i].role != "input" and self.rows[i].kind == "pair" for i in range(index)
+        )
+        return parent_of(row.canonical) if earlier and row.canonical != ROOT else None
+
+    def first_is_final(self) -> bool:
+        """True when no row before the first divergence still waits for its measurement."""
+        end = self.failing[0] if self.failing else len(self.rows)
+        return not any(self.verdicts[i].level == "pending" for i in range(end))
+
+    def level_counts(self) -> dict[Level, int]:
+        """Rows by level."""
+        counts: dict[Level, int] = {}
+        for verdict in self.verdicts:
+            counts[verdict.level] = counts.get(verdict.level, 0) + 1
+        return counts
+
+    @property
+    def counts(self) -> Counts:
+        """Rows and records as they stand; a record that failed to load counts as unreadable."""
+        from .counting import count
+
+        return count(self)
+
+    def exit_status(self, min_coverage: float = 0.5) -> int:
+        """0 or 1, as `contracts` have it; pairs not measured yet count as failing."""
+        levels = self.level_counts()
+        if any(levels.get(level) for level in (*FAILING, "unreadable", "pending")):
+            return 1
+        counts = self.counts
+        nothing_in_common = not any(row.kind == "pair" for row in self.rows)
+        low = counts.coverage is not None and counts.coverage < min_coverage
+        return 1 if nothing_in_common or low else 0
+
+    # Pairing by hand
+
+    def repair(self, pairs: Iterable[HandPair] = (), apart: Iterable[HandPair] = ()) -> None:
+        """Align again with records paired or taken apart by hand; other results are kept."""
+        made, taken = list(pairs), list(apart)
+        kept_pairs = [p for p in self.rules.pairs if p not in taken and p not in made] + made
+        kept_apart = [p for p in self.rules.unpaired if p not in made]
+        kept_apart += [p for p in taken if p not in kept_apart]
+        self.rules = replace(self.rules, pairs=tuple(kept_pairs), unpaired=tuple(kept_apart))
+        known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
+        self._align()
+        self.measurements = [known.get(_identity(row)) for row in self.rows]
+        self._judge_all()
+
+
+def _identity(row: Row) -> tuple[object, ...]:
+    return (
+        id(row.reference), id(row.candidate), row.recipe_reference, row.recipe_candidate,
+        row.problem,
+    )  # fmt: skip
+
+
+def open_comparison(
+    reference: str, candidate: str, *, rules: Rules | None = None, policy: Policy | None = None,
+    raw: str | None = None, rtol: float | None = None, atol: float | None = None,
+    ulp: bool = False,
+) -> Comparison:  # fmt: skip
+    """Open two captures and align them. Raises `CaptureError` when one cannot be opened."""
+    ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
+    ref, cand = pick_sides(ref, cand)
+    return Comparison(
+        ref, cand, rules or Rules(), policy or DefaultPolicy(), rtol=rtol, atol=atol, ulp=ulp
+    )
+
+
+def pick_sides(reference: Capture, candidate: Capture) -> tuple[Capture, Capture]:
+    """A directory may hold both sides' text dumps: the reference is `py_`, the candidate `cpp_`."""
+    return _side(reference, "py"), _side(candidate, "cpp")
+
+
+def _side(capture: Capture, side: str) -> Capture:
+    sides = {record.side for record in capture.records if record.side is not None}
+    if len(sides) < 2:
+        return capture
+    kept = [record for record in capture.records if record.side in (side, None)]
+    return replace(capture, records=kept)

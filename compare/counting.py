@@ -1,0 +1,72 @@
+"""Counts of rows and records: nothing is dropped, and both sides add up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ..capture.record import Record
+from .model import Counts, Failure, SideCounts
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+
+_OUTPUTS = frozenset({"output", "value", "grad_output"})
+
+
+def count(comparison: Comparison) -> Counts:
+    """Count what a comparison knows so far."""
+    rows = comparison.rows
+    ref, ref_outputs = _side(comparison, "reference")
+    cand, cand_outputs = _side(comparison, "candidate")
+    return Counts(
+        pairs=sum(1 for row in rows if row.kind == "pair"),
+        gaps_reference=sum(1 for row in rows if row.kind == "gap_reference"),
+        gaps_candidate=sum(1 for row in rows if row.kind == "gap_candidate"),
+        unreadable=ref.unreadable + cand.unreadable,
+        ignored=ref.ignored + cand.ignored,
+        records_reference=ref,
+        records_candidate=cand,
+        coverage=_coverage(ref_outputs, cand_outputs),
+    )
+
+
+def _side(
+    comparison: Comparison, side: Literal["reference", "candidate"]
+) -> tuple[SideCounts, tuple[int, int]]:
+    """Counts of one side, and `(paired outputs, outputs)`."""
+    capture: list[Record] = getattr(comparison, side).records
+    ignored = getattr(comparison, f"ignored_{side}")
+    paired: dict[int, Record] = {}
+    broken: dict[int, Record] = {}
+    outputs: dict[int, Record] = {}
+    compared: set[int] = set()
+    for row, result in zip(comparison.rows, comparison.measurements, strict=True):
+        record: Record | None = getattr(row, side)
+        if record is None:
+            continue
+        if row.role in _OUTPUTS:
+            outputs[id(record)] = record
+        failed = isinstance(result, Failure) and result.side == side
+        if record.error is not None or failed or (record.locator is None and row.kind == "pair"):
+            broken[id(record)] = record
+        elif row.kind == "pair":
+            paired[id(record)] = record
+            if row.problem_level != "unreadable" and not isinstance(result, Failure):
+                compared.add(id(record))
+    for key in broken:
+        paired.pop(key, None)
+        compared.discard(key)
+    gap = len(capture) - len(paired) - len(broken) - len(ignored)
+    counts = SideCounts(len(capture), len(paired), gap, len(broken), len(ignored))
+    return counts, (len(compared & outputs.keys()), len(outputs))
+
+
+def _coverage(ref: tuple[int, int], cand: tuple[int, int]) -> float | None:
+    """Paired outputs over outputs, of the side that has fewer (the worse of two equals); 0 where
+    only one side has outputs, None where neither has.
+    """
+    sides = (ref, cand)
+    fewest = min(total for _, total in sides)
+    if fewest == 0:
+        return None if ref == cand else 0.0
+    return min(paired / total for paired, total in sides if total == fewest)

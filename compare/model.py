@@ -1,0 +1,203 @@
+"""What a comparison is made of: rows, measurements, verdicts, counts. No arithmetic here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..capture.record import Record
+from .vocabulary import FAILING, Level, MatchedBy, RowKind
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison: a pair, or a gap with the record of one side.
+
+    `canonical` is the module's name common to both sides (`layers.0.self_attn.q_proj`, `model`
+    for the root), `slot` the canonical slot (`input_0`, `output`). The recipes are the layout
+    steps, in text form, that bring each side's record into the pair's common view (empty: as it
+    is). `how` says in words what the match rests on. `problem` is set when the two cannot be
+    brought together: `problem_level` is then `shape` or `unreadable`.
+    """
+
+    index: int
+    kind: RowKind
+    reference: Record | None
+    candidate: Record | None
+    canonical: str
+    slot: str
+    step: int = 0
+    call: int = 1
+    recipe_reference: str = ""
+    recipe_candidate: str = ""
+    matched_by: MatchedBy | None = None
+    how: str = ""
+    problem: str | None = None
+    problem_level: Level | None = None
+
+    @property
+    def label(self) -> str:
+        """`layers.0.mlp-output`, with the call when it is not the first."""
+        call = f"({self.call})" if self.call > 1 else ""
+        return f"{self.canonical}{call}-{self.slot}"
+
+    @property
+    def role(self) -> str:
+        from ..capture.names import slot_role
+
+        return slot_role(self.slot)
+
+    @property
+    def partial(self) -> tuple[int, int] | None:
+        """`(shown, total)` when either dump holds only some elements."""
+        for record in (self.reference, self.candidate):
+            if record is not None and record.partial is not None:
+                return record.partial
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SideStatistics:
+    """Statistics of one side's elements in the pair's view. NaN and Inf are counted, and left out
+    of min, max, mean, std (population) and l2; those are None when nothing finite is there.
+    """
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    l2: float | None
+    nan: int
+    inf: int
+    zeros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The numbers of a pair; d = candidate - reference over the elements finite on both sides.
+
+    A number that cannot be computed is None and `reasons` says why. Indices are in the pair's
+    view. Definitions: `metrics`.
+    """
+
+    shape: tuple[int, ...]
+    count: int
+    compared: int  # elements finite on both sides
+    identical: bool  # every element equal, NaN and Inf at the same places included
+    mse: float | None = None
+    rmse: float | None = None
+    nmse: float | None = None
+    relative_l2: float | None = None
+    cosine: float | None = None
+    pearson: float | None = None
+    sqnr_db: float | None = None
+    mean_abs: float | None = None
+    max_abs: float | None = None
+    max_abs_index: tuple[int, ...] | None = None
+    max_abs_values: tuple[float, float] | None = None
+    max_rel: float | None = None
+    max_rel_index: tuple[int, ...] | None = None
+    max_rel_values: tuple[float, float] | None = None
+    ulp: float | None = None  # greatest distance in units of the coarser dtype's last place
+    mismatched: int = 0
+    mismatched_fraction: float | None = None
+    scale: float | None = None
+    scale_se: float | None = None
+    offset: float | None = None
+    fit_residual: float | None = None
+    nonfinite_mismatch: int = 0
+    rtol: float = 0.0
+    atol: float = 0.0
+    partial: tuple[int, int] | None = None
+    reference: SideStatistics | None = None
+    candidate: SideStatistics | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def metric(self, name: str) -> float | None:
+        """The number called `name` (one of `METRICS`), None when it could not be computed."""
+        value = getattr(self, name)
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A pair that could not be measured: why, in one line, and which side's record is to blame."""
+
+    reason: str
+    side: Literal["reference", "candidate"] | None = None
+    level: Level = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the numbers of a row mean under a policy."""
+
+    level: Level
+    reason: str = ""
+
+    @property
+    def fails(self) -> bool:
+        return self.level in FAILING
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDivergence:
+    """The first failing pair in execution order, and the module to look into."""
+
+    index: int
+    module: str
+    reference: str
+    candidate: str
+    slot: str
+    verdict: Level
+    reason: str
+    confidence: float | None = None
+    symptoms: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SideCounts:
+    """Records of one side: total = paired + gap + unreadable + ignored."""
+
+    total: int
+    paired: int
+    gap: int
+    unreadable: int
+    ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows and records of a comparison.
+
+    `coverage` is paired output records over the output records of the side that has fewer, None
+    when neither side has one.
+    """
+
+    pairs: int
+    gaps_reference: int
+    gaps_candidate: int
+    unreadable: int
+    ignored: int
+    records_reference: SideCounts
+    records_candidate: SideCounts
+    coverage: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reordered:
+    """A pair whose two sides stand at different places of their runs' orders (of pairs)."""
+
+    reference: str
+    candidate: str
+    index_reference: int
+    index_candidate: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOrder:
+    """`same` is None when a side's order is not known; `reason` says so in words."""
+
+    same: bool | None
+    reason: str
+    reordered: tuple[Reordered, ...] = ()

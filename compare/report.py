@@ -1,0 +1,535 @@
+"""Reports of a comparison: text to read, JSON and CSV for programs, one row whole for export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ..capture.record import Capture, Record
+from .comparison import Comparison
+from .model import Failure, Measurement, Row, SideStatistics, Verdict
+from .statistics import components, spread
+from .vocabulary import METRICS, Level
+
+SCHEMA = "layertui.compare/1"
+
+# Level -> mark and word; marks alone tell the levels apart.
+MARKS: dict[Level, tuple[str, str]] = {
+    "pending": ("?", "pending"),
+    "missing": ("-", "gap"),
+    "identical": ("=", "identical"),
+    "ok": (".", "ok"),
+    "noise": ("~", "noise"),
+    "drift": ("!", "drift"),
+    "diverged": ("X", "DIVERGED"),
+    "shape": ("S", "SHAPE"),
+    "nan": ("N", "NAN"),
+    "unreadable": ("U", "UNREADABLE"),
+}
+
+
+def clean(text: str) -> str:
+    """Names come from files: control characters are shown, never sent to a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def number(value: float | None) -> str:
+    """A number as reports show it; `-` when there is none."""
+    if value is None:
+        return "-"
+    return "0" if value == 0 else f"{value:.3e}"
+
+
+def shape_text(record: Record | None) -> str:
+    """`[1, 10, 64]`, `?` when the header could not be read."""
+    if record is None:
+        return "-"
+    return "?" if record.shape is None else str(list(record.shape)).replace(" ", "")
+
+
+def partial_text(row: Row, result: Measurement | Failure | None) -> str:
+    """`partial 100 of 6144` where a dump holds only some of the elements."""
+    if isinstance(result, Measurement) and result.partial:
+        return "partial {} of {}".format(*result.partial)
+    return "partial {} of {}".format(*row.partial) if row.partial else ""
+
+
+# JSON
+
+
+def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
+    """The report as in `layertui.compare/1`: only values that JSON has."""
+    first = comparison.first_divergence()
+    counts = comparison.counts
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "command": command,
+            "policy": comparison.policy.describe(),
+            "reference": _side(comparison.reference),
+            "candidate": _side(comparison.candidate),
+            "counts": asdict(counts),
+            "verdicts": dict(comparison.level_counts()),
+            "execution_order": {
+                "same": comparison.order.same,
+                "reason": comparison.order.reason,
+                "reordered": [asdict(moved) for moved in comparison.order.reordered],
+            },
+            "statistics": {name: asdict(spread(comparison, name)) for name in METRICS},
+            "components": {
+                name: {"layers": part.layers, "pairs": part.pairs, "mse": asdict(part.mse)}
+                for name, part in components(comparison).items()
+            },
+            "first_divergence": None if first is None else asdict(first),
+            "rows": [_row(comparison, row) for row in comparison.rows],
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Floats that JSON has not become the strings NaN, Infinity and -Infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _side(capture: Capture) -> dict[str, Any]:
+    return {
+        "path": capture.path,
+        "format": capture.format,
+        "framework": capture.framework,
+        "framework_version": capture.framework_version,
+        "order_source": capture.order_source,
+        "records": len(capture.records),
+        "bytes": capture.nbytes,
+        "complete": capture.complete,
+        "prompt": capture.prompt,
+        "input_ids": capture.input_ids,
+        "notes": capture.notes,
+    }
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "name": record.name,
+        "module": record.module,
+        "slot": record.slot,
+        "call": record.call,
+        "step": record.step,
+        "shape": None if record.shape is None else list(record.shape),
+        "dtype": record.dtype,
+        "path": record.path,
+        "partial": record.partial,
+    }
+
+
+def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
+    verdict = comparison.verdicts[row.index]
+    result = comparison.measurements[row.index]
+    return {
+        "index": row.index,
+        "kind": row.kind,
+        "reference": _record(row.reference),
+        "candidate": _record(row.candidate),
+        "canonical": row.canonical,
+        "slot": row.slot,
+        "recipe": {"reference": row.recipe_reference, "candidate": row.recipe_candidate},
+        "matched_by": row.matched_by,
+        "how": row.how,
+        "metrics": _metrics(result) if isinstance(result, Measurement) else None,
+        "verdict": verdict.level,
+        "reason": verdict.reason,
+        "origin": None,
+    }
+
+
+def _metrics(result: Measurement) -> dict[str, Any]:
+    return {name: value for name, value in asdict(result).items() if name != "partial"}
+
+
+# CSV
+
+_CSV_METRICS = (
+    "count", "mse", "rmse", "nmse", "relative_l2", "cosine", "pearson", "sqnr_db", "mean_abs",
+    "max_abs", "max_rel", "ulp", "mismatched", "mismatched_fraction", "scale", "scale_se",
+    "offset", "fit_residual", "nonfinite_mismatch",
+)  # fmt: skip
+
+
+def csv_report(comparison: Comparison) -> str:
+    """One line a row of the comparison, gaps included. Control characters in names are written
+    out, as in the text report: tables end up on terminals too.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["index", "kind", "canonical", "slot", "step", "call", "reference", "candidate",
+         "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
+         "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
+         *_CSV_METRICS]
+    )  # fmt: skip
+    for row in comparison.rows:
+        cells = _csv_row(comparison, row)
+        writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in cells])
+    return out.getvalue()
+
+
+def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
+    verdict, result = comparison.verdicts[row.index], comparison.measurements[row.index]
+    ref, cand = row.reference, row.candidate
+    measured = result if isinstance(result, Measurement) else None
+    values = ["" if measured is None else getattr(measured, name) for name in _CSV_METRICS]
+    return [
+        row.index, row.kind, row.canonical, row.slot, row.step, row.call,
+        ref.name if ref else "", cand.name if cand else "",
+        shape_text(ref) if ref else "", shape_text(cand) if cand else "",
+        (ref.dtype or "") if ref else "", (cand.dtype or "") if cand else "",
+        row.recipe_reference, row.recipe_candidate, row.matched_by or "",
+        verdict.level, verdict.reason, partial_text(row, result),
+        *("" if value is None else value for value in values),
+    ]  # fmt: skip
+
+
+# Text
+
+
+def text_report(
+    comparison: Comparison, command: str, *, only_diverged: bool = False, metric: str = "mse"
+) -> str:
+    """The report to read; `only_diverged` leaves rows that agree, and gaps, out of the table.
+
+    `metric` (one of `METRICS`) stands first in the table, with statistics of its own.
+    """
+    parts = [
+        _header(comparison),
+        _section("EXECUTION ORDER VERIFICATION", _order_lines(comparison)),
+        _section("SUMMARY", summary_lines(comparison)),
+        *(
+            _section(f"{_heading(name).upper()} STATISTICS", _spread_lines(comparison, name))
+            for name in dict.fromkeys(("mse", metric))
+        ),
+        _section("PER-COMPONENT STATISTICS", _component_lines(comparison)),
+        _section("FIRST DIVERGENCE", _first_lines(comparison)),
+        _section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
+        _section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
+        _section("ONLY IN THE CANDIDATE", _gap_lines(comparison, "gap_candidate")),
+        _section("REPRODUCE", [command]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([title, "-" * len(title), *(clean(line) for line in lines), ""])
+
+
+def side_line(capture: Capture) -> str:
+    """`torch 2.13 float32 cpu, torch file, 84 records, 312 KB, order from tensor_names.txt`."""
+    who = " ".join(
+        part
+        for part in (
+            capture.framework, capture.framework_version, capture.main_dtype(), capture.device,
+        )
+        if part
+    )  # fmt: skip
+    order = f"order from {capture.order_source}" if capture.order_known else "order unknown"
+    size = f"{len(capture.records)} records, {byte_text(capture.nbytes)}"
+    state = ", INCOMPLETE" if capture.complete is False else ""
+    return ", ".join(part for part in (who, capture.format, size, order) if part) + state
+
+
+def byte_text(count: float) -> str:
+    """`312 KB`: bytes in units of 1024."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1024 or unit == "GB":
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def _header(comparison: Comparison) -> str:
+    lines = ["layertui comparison", ""]
+    for word, capture in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+        lines += [f"{word}  {capture.path}", f"           {side_line(capture)}"]
+        if capture.prompt:
+            lines.append(f"           prompt: {capture.prompt}")
+        lines += [f"           note: {note}" for note in capture.notes]
+    return "\n".join([*(clean(line) for line in lines), ""])
+
+
+def _order_lines(comparison: Comparison) -> list[str]:
+    order = comparison.order
+    word = {True: "same order", False: "DIFFERENT ORDER", None: "not checked"}[order.same]
+    lines = [f"{word}: {order.reason}"]
+    for moved in order.reordered[:50]:
+        lines.append(
+            f"  {moved.reference} (record {moved.index_reference}) against "
+            f"{moved.candidate} (record {moved.index_candidate})"
+        )
+    if len(order.reordered) > 50:
+        lines.append(f"  and {len(order.reordered) - 50} more")
+    return lines
+
+
+def summary_lines(comparison: Comparison) -> list[str]:
+    """Counts, coverage, verdicts and the policy: what a glance must tell."""
+    counts, levels = comparison.counts, comparison.level_counts()
+    lines = [
+        f"pairs {counts.pairs}, only in reference {counts.gaps_reference}, only in candidate "
+        f"{counts.gaps_candidate}, unreadable {counts.unreadable}, ignored {counts.ignored}"
+    ]
+    for word, side in (
+        ("reference", counts.records_reference), ("candidate", counts.records_candidate),
+    ):  # fmt: skip
+        lines.append(
+            f"{word}: {side.total} records = {side.paired} paired + {side.gap} gap + "
+            f"{side.unreadable} unreadable + {side.ignored} ignored"
+        )
+    coverage = "no outputs to count" if counts.coverage is None else f"{counts.coverage:.1%}"
+    lines.append(f"coverage: {coverage} of the outputs are paired")
+    judged = [f"{count} {MARKS[level][1]}" for level, count in levels.items() if level != "missing"]
+    lines.append("verdicts: " + (", ".join(judged) or "none: the two have nothing in common"))
+    partial = sum(
+        1 for r, m in zip(comparison.rows, comparison.measurements, strict=True)
+        if r.kind == "pair" and partial_text(r, m)
+    )  # fmt: skip
+    apart = sum(
+        1
+        for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+        if row.kind == "pair" and verdict.level == "missing"
+    )
+    if apart:
+        lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
+    if partial:
+        lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
+    lines.append(f"policy: {comparison.policy.describe()}")
+    return lines
+
+
+def summary_line(comparison: Comparison) -> str:
+    """The whole comparison in one line."""
+    counts = comparison.counts
+    first = comparison.first_divergence()
+    gaps = counts.gaps_reference + counts.gaps_candidate
+    end = "no divergence" if first is None else f"first divergence: {first.module} ({first.slot})"
+    waiting = comparison.level_counts().get("pending", 0)
+    if waiting:
+        end = f"{waiting} pairs not measured yet, " + end
+    elif first is None and comparison.exit_status():
+        end = "no divergence found, but not everything could be compared"
+    return clean(f"{counts.pairs} pairs, {gaps} gaps, {counts.unreadable} unreadable; {end}")
+
+
+def _heading(metric: str) -> str:
+    return METRICS[metric][0]
+
+
+def _spread_lines(comparison: Comparison, metric: str) -> list[str]:
+    found = spread(comparison, metric)
+    return [
+        f"min {number(found.min)}  max {number(found.max)}  mean {number(found.mean)}  "
+        f"median {number(found.median)}  ({found.finite} finite of {found.total} pairs)"
+    ]
+
+
+def _component_lines(comparison: Comparison) -> list[str]:
+    lines = [f"{'component':28} {'pairs':>6} {'min':>10} {'max':>10} {'mean':>10} {'median':>10}"]
+    for name, part in components(comparison).items():
+        mse = part.mse
+        lines.append(
+            f"{name[:28]:28} {part.pairs:6d} {number(mse.min):>10} {number(mse.max):>10} "
+            f"{number(mse.mean):>10} {number(mse.median):>10}"
+        )
+    return lines
+
+
+def _first_lines(comparison: Comparison) -> list[str]:
+    first = comparison.first_divergence()
+    if first is None:
+        return ["none"]
+    return [
+        f"{first.module} ({first.slot}), row {first.index}: {first.verdict}",
+        f"reference  {first.reference}",
+        f"candidate  {first.candidate}",
+        f"reason     {first.reason}",
+    ]
+
+
+_COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
+
+
+def _row_lines(comparison: Comparison, only_diverged: bool, metric: str) -> list[str]:
+    names = tuple(dict.fromkeys((metric, *_COLUMNS)))
+    headings = " ".join(f"{_heading(name):>10}" for name in names)
+    lines = [
+        f"{'row':>5} {'verdict':12} {headings}  module-slot: reference shape -> candidate shape"
+    ]
+    for row in comparison.rows:
+        verdict = comparison.verdicts[row.index]
+        if only_diverged and not (verdict.fails or verdict.level in ("unreadable", "pending")):
+            continue
+        lines.append(_row_line(comparison, row, verdict, names))
+    return lines
+
+
+def _row_line(comparison: Comparison, row: Row, verdict: Verdict, names: tuple[str, ...]) -> str:
+    mark, word = MARKS[verdict.level]
+    result = comparison.measurements[row.index]
+    columns = " ".join(f"{_cell(result, name):>10}" for name in names)
+    step = f"step {row.step} " if row.step else ""
+    shapes = f"{shape_text(row.reference)} -> {shape_text(row.candidate)}"
+    extra = "; ".join(
+        part
+        for part in (
+            partial_text(row, result),
+            verdict.reason if _worth_a_reason(row, verdict) else "",
+        )
+        if part
+    )
+    line = f"{row.index:5d} {mark} {word:10} {columns}  {step}{row.label}: {shapes}"
+    return f"{line}  ({extra})" if extra else line
+
+
+def _worth_a_reason(row: Row, verdict: Verdict) -> bool:
+    """What is not simply good, and pairs of which no element could be compared."""
+    if verdict.level == "missing":
+        return row.kind == "pair"
+    return verdict.fails or verdict.level in ("unreadable", "drift")
+
+
+def _cell(result: Measurement | Failure | None, name: str) -> str:
+    """A metric in the table; the cosine with the digits that tell it from 1."""
+    value = result.metric(name) if isinstance(result, Measurement) else None
+    return f"{value:.7f}" if name == "cosine" and value is not None else number(value)
+
+
+def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
+    rows = [row for row in comparison.rows if row.kind == kind]
+    if not rows:
+        return ["none"]
+    lines: list[str] = []
+    for row in rows:
+        record = row.reference or row.candidate
+        assert record is not None
+        why = f"  UNREADABLE: {row.problem}" if row.problem else ""
+        step = f"step {row.step} " if row.step else ""
+        lines.append(f"{row.index:5d} {step}{record.name} {shape_text(record)} {record.dtype}{why}")
+    return lines
+
+
+# One row
+
+
+def row_text(comparison: Comparison, index: int) -> str:
+    """Everything known of one row, as text: for export, the clipboard and the pair's screen."""
+    row, verdict = comparison.rows[index], comparison.verdicts[index]
+    result = comparison.measurements[index]
+    step = f", step {row.step}" if row.step else ""
+    lines = [f"{row.label} (row {index}{step}): {MARKS[verdict.level][1]}"]
+    if verdict.reason:
+        lines.append(f"  reason     {verdict.reason}")
+    for word, record, recipe in (
+        ("reference", row.reference, row.recipe_reference),
+        ("candidate", row.candidate, row.recipe_candidate),
+    ):
+        lines += _record_lines(word, record, recipe)
+    if row.kind == "pair":
+        lines.append(f"  matched    by {row.matched_by}: {row.how}")
+    partial = partial_text(row, result)
+    if partial:
+        lines.append(f"  {partial}: compared on the elements that both dumps show")
+    if isinstance(result, Measurement):
+        lines += metric_lines(result)
+    return "\n".join(clean(line) for line in lines) + "\n"
+
+
+def _record_lines(word: str, record: Record | None, recipe: str) -> list[str]:
+    if record is None:
+        return [f"  {word}  none"]
+    lines = [f"  {word}  {record.name}  {shape_text(record)} {record.dtype or '?'}"]
+    lines.append(f"             {record.path}" + (f" [{record.key}]" if record.key else ""))
+    if record.module_class:
+        lines.append(f"             class {record.module_class}")
+    if recipe:
+        lines.append(f"             recipe {recipe}")
+    if record.error:
+        lines.append(f"             unreadable: {record.error}")
+    return lines
+
+
+def metric_lines(result: Measurement) -> list[str]:
+    """The numbers of a pair, a few to a line, and both sides' statistics as a table."""
+    lines = [f"  view       {list(result.shape)}, {result.count} elements"]
+    lines.append(
+        "  error      "
+        + "  ".join(f"{name} {_metric(result, name)}" for name in ("mse", "rmse", "nmse"))
+    )
+    lines.append(
+        "             "
+        + "  ".join(f"{n} {_metric(result, n)}" for n in ("relative_l2", "mean_abs", "sqnr_db"))
+    )
+    lines.append(f"  likeness   cosine {_unit(result.cosine)}  pearson {_unit(result.pearson)}")
+    for name in ("max_abs", "max_rel"):
+        lines.append(f"  {name}    {_extreme(result, name)}")
+    if result.ulp is not None:
+        lines.append(f"  ulp        {result.ulp:.3g} at most")
+    lines.append(
+        f"  mismatched {result.mismatched} of {result.count} at rtol {result.rtol:g}, "
+        f"atol {result.atol:g}"
+    )
+    if result.scale is not None:
+        error = "" if result.scale_se is None else f" +- {result.scale_se:.1e}"
+        lines.append(
+            f"  fit        candidate = {result.scale:.7f}{error} x reference + "
+            f"{number(result.offset)}, residual {number(result.fit_residual)}"
+        )
+    if result.nonfinite_mismatch:
+        lines.append(f"  NaN or Inf at {result.nonfinite_mismatch} places on one side only")
+    lines += _side_table(result.reference, result.candidate)
+    lines += [f"  {name} is absent: {why}" for name, why in result.reasons.items()]
+    return lines
+
+
+def _metric(result: Measurement, name: str) -> str:
+    value = getattr(result, name)
+    return "-" if value is None else ("0" if value == 0 else f"{value:.6g}")
+
+
+def _unit(value: float | None) -> str:
+    return "-" if value is None else f"{value:.10f}"
+
+
+def _extreme(result: Measurement, name: str) -> str:
+    value = getattr(result, name)
+    index, values = getattr(result, f"{name}_index"), getattr(result, f"{name}_values")
+    if value is None or index is None or values is None:
+        return "-"
+    return f"{value:.6g} at {list(index)}: reference {values[0]:.9g}, candidate {values[1]:.9g}"
+
+
+def _side_table(ref: SideStatistics | None, cand: SideStatistics | None) -> list[str]:
+    if ref is None or cand is None:
+        return []
+    lines = [f"  {'':10} {'reference':>16} {'candidate':>16}"]
+    for name in ("min", "max", "mean", "std", "l2"):
+        a, b = getattr(ref, name), getattr(cand, name)
+        left, right = ("-" if v is None else f"{v:.8g}" for v in (a, b))
+        lines.append(f"  {name:10} {left:>16} {right:>16}")
+    for name in ("nan", "inf", "zeros"):
+        lines.append(f"  {name:10} {getattr(ref, name):>16} {getattr(cand, name):>16}")
+    return lines
+
+
+__all__ = [
+    "MARKS", "byte_text", "clean", "csv_report", "json_report",
+    "metric_lines", "number", "partial_text", "row_text", "shape_text", "side_line",
+    "summary_line", "summary_lines", "text_report",
+]  # fmt: skip

@@ -1,0 +1,32 @@
+"""The words of a comparison: kinds of rows, ways of matching, levels, metrics. No classes, so that
+a screen can have them before it has anything to show.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+RowKind = Literal["pair", "gap_reference", "gap_candidate"]
+MatchedBy = Literal["name", "rule", "fused", "order", "content", "hand"]
+Level = Literal[
+    "pending", "identical", "ok", "noise", "drift", "diverged", "nan", "shape", "unreadable",
+    "missing",
+]  # fmt: skip
+
+# From harmless to worst; `missing` (a gap) and `pending` are no judgement.
+LEVELS: tuple[Level, ...] = (
+    "pending", "missing", "identical", "ok", "noise", "drift", "diverged", "shape", "nan",
+    "unreadable",
+)  # fmt: skip
+FAILING: frozenset[Level] = frozenset({"diverged", "nan", "shape"})
+
+# What `--metric` takes: name -> (short heading, True when greater means worse).
+METRICS: dict[str, tuple[str, bool]] = {
+    "mse": ("MSE", True),
+    "relative_l2": ("rel L2", True),
+    "nmse": ("NMSE", True),
+    "cosine": ("cosine", False),
+    "max_abs": ("max abs", True),
+    "max_rel": ("max rel", True),
+    "ulp": ("ULP", True),
+}
