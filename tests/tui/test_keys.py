@@ -1,0 +1,84 @@
+"""One table of keys: documented, bound, and never two meanings for one key."""
+
+from __future__ import annotations
+
+import pytest
+
+from layertui.tui import keys_markdown
+from layertui.tui.app import LayertuiApp
+from layertui.tui.keys import KEYS, Scope, bindings_of, footer_of, keys_of, show_key
+from layertui.tui.list_screen import ListScreen
+from layertui.tui.pair_screen import PairScreen
+
+_SCREENS = {"list": ListScreen, "pair": PairScreen}
+
+# The keys that people's fingers rely on.
+_EVERYWHERE = (
+    "j k down up ctrl+d ctrl+u pagedown pageup ctrl+b ctrl+f g G home end right_square_bracket "
+    "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
+)
+_LIST = (
+    "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P ctrl+r enter"
+)
+_PAIR = "J K"
+
+
+def _names(scope: str) -> set[str]:
+    return {name for key in KEYS if key.scope == scope for name in key.keys.split(",")}
+
+
+def test_all_agreed_keys_are_in_the_table() -> None:
+    assert set(_EVERYWHERE.split()) <= _names("everywhere")
+    assert set(_LIST.split()) == _names("list")
+    assert set(_PAIR.split()) == _names("pair")
+
+
+def test_rerun_is_not_bound() -> None:
+    assert all("R" not in key.keys.split(",") for key in KEYS)
+
+
+@pytest.mark.parametrize("scope", ["list", "pair"])
+def test_no_key_has_two_meanings_on_a_screen(scope: Scope) -> None:
+    names = [name for key in keys_of(scope) for name in key.keys.split(",")]
+    assert len(names) == len(set(names))
+
+
+def test_ids_are_unique_and_everything_is_described() -> None:
+    assert len({key.id for key in KEYS}) == len(KEYS)
+    assert all(key.label and key.description for key in KEYS)
+
+
+@pytest.mark.parametrize("scope", ["list", "pair"])
+def test_every_key_is_bound_to_something_that_exists(scope: Scope) -> None:
+    screen = _SCREENS[scope]
+    for key in keys_of(scope):
+        owner, name = screen, key.action.partition("(")[0]
+        if name.startswith("app."):
+            owner, name = LayertuiApp, name.removeprefix("app.")
+        assert callable(getattr(owner, f"action_{name}", None)), key.id
+
+
+@pytest.mark.parametrize("scope", ["list", "pair"])
+def test_the_screens_have_the_bindings_of_the_table(scope: Scope) -> None:
+    screen = _SCREENS[scope]()
+    bound = {key for key, _ in screen._bindings}
+    assert {name for key in keys_of(scope) for name in key.keys.split(",")} <= bound
+
+
+def test_bindings_have_ids() -> None:
+    ids = [binding.id for scope in ("everywhere", "list", "pair") for binding in bindings_of(scope)]
+    assert None not in ids
+    assert len(ids) == len(set(ids))
+
+
+def test_markdown_has_every_key_and_description() -> None:
+    text = keys_markdown()
+    for key in KEYS:
+        assert key.description in text
+        for name in key.keys.split(","):
+            assert f"`{show_key(name)}`" in text
+
+
+def test_footer_ends_with_help_and_quit() -> None:
+    for scope in ("list", "pair"):
+        assert [key.id for key in footer_of(scope)][-2:] == ["help", "back"]

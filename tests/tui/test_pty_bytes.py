@@ -1,0 +1,71 @@
+"""How many bytes keys cost on the line, at 200x50 with 16 million colours and 10,000 rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import pytest
+from terminal_driver import PtyApp
+from tui_captures import write_pair
+
+STEP, PAGE = 1_500, 25_000
+
+
+@pytest.fixture(scope="module")
+def app(big_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PtyApp]:
+    home = str(tmp_path_factory.mktemp("home"))
+    env = {f"XDG_{name}_HOME": home for name in ("CONFIG", "CACHE", "STATE")}
+    with PtyApp(*big_pair, env=env) as running:
+        running.wait_for("10000 pairs")
+        while running.read(1.0, 30.0):  # until all is measured: the strip repaints twice a second
+            pass
+        yield running
+
+
+def test_a_step_is_cheap(app: PtyApp) -> None:
+    app.press("g")
+    steps = [len(app.press(key)) for key in "jjjkj"]
+    assert 0 < max(steps) <= STEP
+
+
+def test_a_page_is_one_repaint_of_the_list(app: PtyApp) -> None:
+    app.press("g")
+    pages = [len(app.press(key)) for key in (b"\x1b[6~", b"\x1b[6~", b"\x06", b"\x1b[5~", "G", "g")]
+    assert 0 < max(pages) <= PAGE
+
+
+def test_rest_is_silence(app: PtyApp) -> None:
+    app.press("j")
+    assert app.read(1.0, 1.0) == b""
+    assert app.press(b"\x1b[<35;40;20M") == b""  # the mouse moves over the list
+
+
+def test_a_held_key_at_the_edge_of_the_screen_keeps_up(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, 300)
+    with PtyApp(*pair, env={"SSH_CONNECTION": "1.1.1.1 1 2.2.2.2 22"}) as app:
+        app.wait_for("300 pairs")
+        app.read(0.8)
+        app.press(b"\x1b[6~")
+        sent = 0
+        for _ in range(64):
+            os.write(app.fd, b"j")
+            sent += len(app.read(0.033, 0.033))
+        sent += len(app.read(0.3))
+        assert sent / 64 <= 4_000  # a page of 8 lines at a time; 18,000 a key without
+
+
+def test_results_repaint_only_what_they_change(tmp_path: Path) -> None:
+    with PtyApp(*write_pair(tmp_path, 4_000)) as app:
+        app.wait_for("measured ")
+        app.read(0.2, 0.4)
+        bursts = []
+        while "measured" in app.text:
+            started = time.monotonic()
+            bursts.append(len(app.read(0.2, 1.0)))
+            assert time.monotonic() - started < 2
+        # A full repaint is 30,000 bytes; ten a second would be 300,000.
+        assert median(bursts or [0]) < 12_000

@@ -1,0 +1,58 @@
+"""Pictures of the screens. They break with every release of textual: look, then accept."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from tui_captures import make_app, measured, settled
+
+from layertui.tui.app import LayertuiApp
+from layertui.tui.terminal import Terminal
+
+RunBefore = Callable[[Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture
+def olmo(real: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Terminal], LayertuiApp]:
+    """The app over relative paths, which are the same on every machine."""
+    monkeypatch.chdir(real)
+    return lambda terminal: make_app("olmo2-f32/torch_dump", "olmo2-f32/max_dump", terminal)
+
+
+def keys(*pressed: str) -> RunBefore:
+    async def run(pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, LayertuiApp)
+        await measured(pilot, pilot.app)
+        await pilot.press(*pressed)
+        await settled(pilot)
+
+    return run
+
+
+# Size, terminal, keys pressed once everything is measured.
+SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
+    "list-80x24": ((80, 24), Terminal(), ("f",)),
+    "list-120x30": ((120, 30), Terminal(), ("f", "j", "space")),
+    "list-200x50": ((200, 50), Terminal(), ("f",)),
+    "list-no-color": ((120, 30), Terminal(colors="none"), ("f", "j")),
+    "list-ascii": ((120, 30), Terminal(ascii=True), ("f",)),
+    "everything": ((120, 40), Terminal(), ("o", "o", "f")),
+    "only-diverged-prompt": ((100, 24), Terminal(), ("d", "colon", *"goto")),
+    "pair": ((120, 40), Terminal(), ("f", "enter")),
+    "help": ((100, 40), Terminal(), ("question_mark",)),
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_screen(
+    name: str, olmo: Callable[[Terminal], LayertuiApp], snap_compare: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    size, terminal, pressed = SCREENS[name]
+    if terminal.colors == "none":
+        monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(olmo(terminal), terminal_size=size, run_before=keys(*pressed))

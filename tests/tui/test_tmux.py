@@ -1,0 +1,107 @@
+"""End to end in a real tmux."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.tmux,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
+
+Tmux = Callable[..., str]
+
+
+@pytest.fixture
+def tmux(tmp_path: Path, private_home: Path) -> Iterator[Tmux]:
+    """Runs tmux commands on a server of its own, with a plain shell in a window of 100x30."""
+    socket = str(tmp_path / "tmux")
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", socket, "-f", "/dev/null", *arguments],
+            capture_output=True, text=True, timeout=20, check=False,
+            env={**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PS1": "$ "},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("new-session", "-d", "-x", "100", "-y", "30", "bash --norc --noprofile")
+    yield run
+    run("kill-server")
+
+
+def wait_for(tmux: Tmux, text: str, limit: float = 20.0) -> str:
+    end = time.monotonic() + limit
+    while True:
+        shown = tmux("capture-pane", "-p")
+        if text in shown:
+            return shown
+        assert time.monotonic() < end, f"{text!r} is not on the screen:\n{shown}"
+        time.sleep(0.05)
+
+
+def start(tmux: Tmux, real: Path) -> str:
+    pair = real / "olmo2-f32"
+    code = "import sys; from layertui.tui import run_app; sys.exit(run_app(*sys.argv[1:]))"
+    tmux("send-keys", "-l", "stty -a | cksum > before; clear; "
+         f"{sys.executable} -c '{code}' {pair}/torch_dump {pair}/max_dump; "
+         "echo status=$?; stty -a | cksum > after; cmp before after && echo restored")  # fmt: skip
+    tmux("send-keys", "Enter")
+    wait_for(tmux, "43 DIVERGED")
+    return tmux("display-message", "-p", "#{alternate_on}").strip()
+
+
+def test_from_start_to_quit(tmux: Tmux, real: Path, tmp_path: Path) -> None:
+    tmux("send-keys", f"cd {tmp_path}", "Enter")
+    assert start(tmux, real) == "1"
+    tmux("send-keys", "f")
+    wait_for(tmux, "first divergence: layers.0.self_attn.q_norm")
+    tmux("send-keys", "Enter")
+    wait_for(tmux, "Reference")
+    tmux("send-keys", "Escape")
+    wait_for(tmux, "56 pairs")
+    tmux("send-keys", "y")
+    wait_for(tmux, "tmux buffer")
+    assert "q_norm" in tmux("show-buffer")
+    tmux("send-keys", "q")
+    shown = wait_for(tmux, "restored")
+    assert "status=0" in shown
+    assert tmux("display-message", "-p", "#{alternate_on}").strip() == "0"
+
+
+def test_suspend_and_come_back(tmux: Tmux, real: Path, tmp_path: Path) -> None:
+    tmux("send-keys", f"cd {tmp_path}", "Enter")
+    start(tmux, real)
+    tmux("send-keys", "f")
+    wait_for(tmux, "first divergence:")
+    tmux("send-keys", "C-z")
+    wait_for(tmux, "Stopped")
+    tmux("send-keys", "fg", "Enter")
+    wait_for(tmux, "43 DIVERGED")
+    assert tmux("display-message", "-p", "#{alternate_on}").strip() == "1"
+    tmux("send-keys", "q")
+    end = time.monotonic() + 10
+    while tmux("display-message", "-p", "#{alternate_on}").strip() == "1":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_sigterm_restores_the_terminal(tmux: Tmux, real: Path, tmp_path: Path) -> None:
+    tmux("send-keys", f"cd {tmp_path}", "Enter")
+    start(tmux, real)
+    shell = tmux("display-message", "-p", "#{pane_pid}").strip()
+    children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), 15)
+    shown = wait_for(tmux, "restored")
+    assert "status=143" in shown
+    assert tmux("display-message", "-p", "#{alternate_on}").strip() == "0"

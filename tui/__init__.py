@@ -1,0 +1,70 @@
+"""The terminal screens. `run_app` shows two captures side by side.
+
+Nothing here imports textual until `run_app` is called, so that the command line stays quick and
+textual sees an environment that is prepared for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from .terminal import is_interactive
+
+if TYPE_CHECKING:
+    from ..compare.policy import Policy
+    from ..compare.rules import Rules
+
+__all__ = ["is_interactive", "keys_markdown", "run_app"]
+
+
+def run_app(
+    ref_path: str,
+    cand_path: str,
+    *,
+    rules: Rules | None = None,
+    policy: Policy | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    metric: str = "mse",
+    ascii: bool = False,  # noqa: A002
+    mouse: bool = True,
+    raw: str | None = None,
+) -> int:
+    """Show both captures until the user leaves; gives the exit status.
+
+    0 after leaving, 2 with one line on stderr for a terminal or capture that cannot be used, 1
+    after a fault of the program, 128 plus its number after a signal. Whether there is a terminal
+    at all (`is_interactive`) is for the caller to ask. `rtol` and `atol` are the tolerance that
+    mismatched elements are counted with (None: by dtype).
+    """
+    from . import terminal
+
+    refused = terminal.refusal()
+    if refused is None:
+        refused = next((m for m in map(_missing, (ref_path, cand_path)) if m), None)
+    if refused is not None:
+        print(refused, file=sys.stderr)
+        return 2
+    found = terminal.detect(ascii_only=ascii)
+    terminal.prepare()
+    gc.disable()  # nothing is garbage before the first paint; the app turns it on again
+    from .start import start
+
+    return start(
+        ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
+        metric=metric, mouse=mouse, raw=raw,
+    )  # fmt: skip
+
+
+def _missing(path: str) -> str | None:
+    return None if os.path.exists(path) else f"layertui: {path}: no such file or directory"
+
+
+def keys_markdown() -> str:
+    """The table of keys for the README."""
+    from .keys import keys_markdown
+
+    return keys_markdown()

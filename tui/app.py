@@ -1,0 +1,312 @@
+"""The application: screens over one comparison, the work behind them, and the ways out."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual.app import App, SystemCommand
+from textual.command import CommandPalette
+from textual.message import Message
+
+from .jobs import (
+    Aligned,
+    Ended,
+    Job,
+    Listed,
+    Measured,
+    News,
+    Reading,
+    Request,
+    compare_again,
+    compare_directories,
+    is_bad_input,
+    measure_rest,
+)
+from .keys import keys_of
+from .list_screen import ListScreen
+from .state import History, save_crash
+from .terminal import Terminal
+from .theme import THEME, Look
+from .work_screen import WorkScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from textual import events
+    from textual.screen import Screen
+
+    from ..capture.record import Capture
+    from ..compare.comparison import Comparison
+    from ..compare.rules import Rules
+    from .limits import Limits
+
+_SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
+
+
+class JobNews(Message):
+    """News of a job, handed over from its thread."""
+
+    def __init__(self, job: Job, news: News) -> None:
+        super().__init__()
+        self.job = job
+        self.news = news
+
+
+class LayertuiApp(App[None], inherit_bindings=False):
+    """Compares two captures on the screen."""
+
+    TITLE = "layertui"
+    ALLOW_SELECT = False  # the terminal's own selection (Shift and drag) works everywhere
+    ENABLE_COMMAND_PALETTE = True
+    CSS = """
+    Screen { background: $background; color: $foreground; }
+    CommandPalette SearchIcon, CommandPalette LoadingIndicator { display: none; }
+    CommandPalette #--input, CommandPalette CommandInput, CommandPalette CommandList {
+        border: none;
+    }
+    CommandPalette #--input { padding: 0 1; }
+    CommandPalette CommandList { scrollbar-size: 0 0; }
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        terminal: Terminal | None = None,
+        metric: str = "mse",
+        limits: Limits | None = None,
+        names: tuple[Capture, Capture] | None = None,
+    ) -> None:
+        self.look = Look(terminal or Terminal())
+        super().__init__(ansi_color=self.look.terminal.ansi)
+        self.register_theme(THEME)
+        self.theme = "ansi-dark" if self.look.terminal.ansi else THEME.name
+        self.request = request
+        self.history = History()
+        self.last_words: str | None = None  # for stderr, once the terminal is itself again
+        self.list_screen = ListScreen(metric, limits, names)
+        self._job: Job | None = None
+        self._after_work: Callable[[], None] | None = None
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        return (self.request.reference, self.request.candidate)
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.list_screen
+
+    def work_screen(self) -> WorkScreen:
+        """The list or pair screen that is in front, whatever lies over it."""
+        screens = [screen for screen in self.screen_stack if isinstance(screen, WorkScreen)]
+        return screens[-1]
+
+    def on_mount(self) -> None:
+        self._handle_signals()
+        self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
+        self.call_after_refresh(self._painted)
+
+    # The work behind the screens. One job at a time; news of an older one is ignored.
+
+    def _painted(self) -> None:
+        """The first screen is there: what was made for it is no garbage, and the work begins."""
+        gc.freeze()
+        gc.enable()
+        self.read_again()
+
+    def read_again(self) -> None:
+        """List both directories, align, measure."""
+        pairs = self.list_screen.pairs
+        self._start(compare_directories(self.request, lambda: pairs.on_screen))
+
+    def measure_again(self) -> None:
+        """Measure what the comparison lacks."""
+        comparison = self.list_screen.comparison
+        if comparison is not None:
+            pairs = self.list_screen.pairs
+            self._start(measure_rest(comparison, lambda: pairs.on_screen))
+
+    def measure_with(self, limits: Limits, *, again: bool = False, ulp: bool = False) -> None:
+        """Keep other limits for what comes; `again` and `ulp` need all values once more."""
+        again = again or (ulp and not self.request.ulp)
+        self.request = replace(
+            self.request, policy=limits.make(), rtol=limits.rtol, atol=limits.atol,
+            ulp=ulp or self.request.ulp,
+        )  # fmt: skip
+        comparison = self.list_screen.comparison
+        if again and comparison is not None:
+            pairs = self.list_screen.pairs
+            self._start(compare_again(self.request, comparison, lambda: pairs.on_screen))
+
+    def keep_rules(self, rules: Rules) -> None:
+        """What was paired by hand stays so when the directories are read again."""
+        self.request = replace(self.request, rules=rules)
+
+    def _start(self, work: Callable[[Job], bool]) -> None:
+        if self._job is not None:
+            self._job.stop()
+        self._after_work = None  # it was about rows that are made anew
+        self._job = Job(work, self._post_news).start()
+
+    def _post_news(self, job: Job, news: News) -> None:
+        """Called in the job's thread."""
+        self.post_message(JobNews(job, news))
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being read or measured."""
+        return self._job is not None
+
+    def stop_work(self) -> bool:
+        """Stop the running job; False when there is none."""
+        if self._job is None or self._job.stopped():
+            return False
+        self._job.stop()
+        return True
+
+    def after_work(self, callback: Callable[[], None]) -> None:
+        """Stop what runs, and call back when it has stopped."""
+        if self._job is None:
+            callback()
+        else:
+            self._after_work = callback
+            self._job.stop()
+
+    def on_job_news(self, message: JobNews) -> None:
+        if message.job is not self._job:
+            return
+        screen, news = self.list_screen, message.news
+        if isinstance(news, Listed):
+            screen.listed(news.reference, news.candidate)
+        elif isinstance(news, Reading):
+            screen.reading(news.done, news.total)
+        elif isinstance(news, Aligned):
+            screen.aligned(news.comparison)
+        elif isinstance(news, Measured):
+            screen.measured(news.rows)
+            self._show_pair(news.rows)
+        elif isinstance(news, Ended):
+            self._ended(news)
+
+    def _show_pair(self, rows: tuple[int, ...]) -> None:
+        from .pair_screen import PairScreen
+
+        if isinstance(self.screen, PairScreen) and self.list_screen.row in rows:
+            self.screen.show_pair()
+
+    def _ended(self, news: Ended) -> None:
+        self._job = None
+        if news.error is not None:
+            if not is_bad_input(news.error):
+                raise news.error
+            self._refuse(str(news.error))
+            return
+        self.list_screen.ended()
+        callback, self._after_work = self._after_work, None
+        if callback is not None:
+            callback()
+        elif not news.complete:
+            self._say_stopped()
+
+    def _refuse(self, reason: str) -> None:
+        """A capture that cannot be opened ends the program; read again, the old rows stay."""
+        if self.list_screen.comparison is not None:
+            self.work_screen().say(reason, warn=True)
+            return
+        self.last_words = f"layertui: {reason}"
+        self.exit(return_code=2)
+
+    def _say_stopped(self) -> None:
+        comparison = self.list_screen.comparison
+        done = "" if comparison is None else _progress(comparison)
+        self.work_screen().say(f"stopped{done}; Ctrl-R goes on")
+
+    # Screens and keys
+
+    def open_pair(self) -> None:
+        from .pair_screen import PairScreen
+
+        if not isinstance(self.screen, PairScreen):  # Enter twice before it is there
+            self.push_screen(PairScreen())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: every key of the screen that it was called from."""
+        front = self.work_screen()
+        for key in keys_of(front.SCOPE):
+            if key.id in ("palette", "out") or key.action.startswith(("move", "page")):
+                continue
+            yield SystemCommand(
+                f"{key.label} ({key.shown})", key.description, _runner(front, key.action)
+            )
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys typed ahead: those on their way to the list when the prompt opened belong to it."""
+        front = self.screen
+        if isinstance(front, WorkScreen) and front.prompt.asking and event.is_printable:
+            front.prompt.type(event.character or "")
+            event.stop()
+            event.prevent_default()
+
+    def action_command_palette(self) -> None:
+        """Ctrl-P. Textual's own prompt has characters that not every terminal has."""
+        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
+            self.push_screen(CommandPalette(placeholder="Search for a command"))
+
+    def action_quit_all(self) -> None:
+        if self._job is not None:
+            self._job.stop()
+        self.exit()
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: leaves a prompt, else stops the work, else quits."""
+        front = self.work_screen()
+        if front.prompt.asking:
+            front.prompt.close()
+        elif not self.stop_work():
+            self.action_quit_all()
+
+    def action_redraw(self) -> None:
+        self.screen.refresh(layout=True)
+
+    # The ways out
+
+    def _handle_signals(self) -> None:
+        """Leave the terminal as it was when the program is told to end."""
+        import asyncio
+
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number, status in _SIGNALS.items():
+            loop.add_signal_handler(number, lambda status=status: self.exit(return_code=status))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault of the program: the traceback goes to a file, one line to stderr."""
+        report = "".join(traceback.format_exception(error))
+        path = save_crash(report)
+        where = f"see {path}" if path is not None else report
+        self.last_words = f"layertui: internal error ({type(error).__name__}: {error}); {where}"
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+
+
+def _progress(comparison: Comparison) -> str:
+    return f" at {comparison.measured} of {comparison.to_measure} pairs"
+
+
+def _runner(screen: WorkScreen, action: str) -> Callable[[], None]:
+    def run() -> None:
+        screen.call_later(screen.run_action, action)
+
+    return run
+
+
+def exit_status(app: LayertuiApp) -> int:
+    """Say the last words, if any, and give the exit status of an app that has ended."""
+    if app.last_words is not None:
+        print(app.last_words, file=sys.stderr)
+    return app.return_code or 0

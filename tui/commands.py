@@ -1,0 +1,65 @@
+"""What the `:` line understands. The table feeds the line, its help and the palette."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class CommandError(Exception):
+    """A command that cannot be carried out; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """`name` as typed (an unambiguous beginning will do); `command_<name>` carries it out."""
+
+    name: str
+    usage: str
+    description: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("goto", "goto N | NAME", "to row N, or the first row whose names hold these words"),
+    Command("metric", "metric [NAME]", "metric in the badges; without a name the next one"),
+    Command("policy", "policy NAME", "how verdicts are made: default, fixed"),
+    Command("threshold", "threshold METRIC=VALUE ...",
+            "limits for the policy fixed; also rtol=, atol="),
+    Command("filter", "filter [WORDS]", "show only rows with these words; without: all"),
+    Command("search", "search WORDS", "to the next row with these words"),
+    Command("only", "only", "show only what diverged, or all again"),
+    Command("show", "show outputs|inputs|everything", "which rows the list holds"),
+    Command("export", "export [FILE]", "write the marked rows, or this one, to a file"),
+    Command("yank", "yank", "copy this row's text to the clipboard"),
+    Command("unmark", "unmark", "unmark all rows"),
+    Command("reload", "reload", "read both directories again"),
+    Command("notes", "notes", "what is known of both captures, their order, ignored records"),
+    Command("help", "help", "keys and commands"),
+    Command("quit", "quit", "leave layertui"),
+)  # fmt: skip
+
+_SHORT = {"q": "quit", "q!": "quit", "x": "quit", "w": "export", "t": "threshold"}
+
+
+def parse(text: str) -> tuple[Command, str] | None:
+    """The command that a line means and the rest of the line; None for an empty line.
+
+    A number alone goes to that row. Raises `CommandError` for what no command answers to.
+    """
+    text = text.strip().removeprefix(":").strip()
+    if not text:
+        return None
+    if text.isdecimal():
+        return _named("goto"), text
+    word, _, rest = text.partition(" ")
+    return _named(_SHORT.get(word, word)), rest.strip()
+
+
+def _named(word: str) -> Command:
+    fitting = [command for command in COMMANDS if command.name.startswith(word)]
+    exact = [command for command in fitting if command.name == word]
+    if exact or len(fitting) == 1:
+        return (exact or fitting)[0]
+    if fitting:
+        names = ", ".join(command.name for command in fitting)
+        raise CommandError(f"{word!r} could be {names}")
+    raise CommandError(f"no command {word!r}; ? lists them")

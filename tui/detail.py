@@ -1,0 +1,77 @@
+"""The pane with the row under the cursor, beside or below the list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import Horizontal
+
+from .lines import Lines, Pieces, look_of
+from .text import clean, wrap
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from ..compare.comparison import Comparison
+    from .details import Field
+
+_LABELS = 12
+
+
+class FieldColumn(Horizontal):
+    """Labels and values in widgets of their own, so that unchanged labels are not sent again."""
+
+    DEFAULT_CSS = """
+    FieldColumn { width: 1fr; height: 1fr; padding: 0 1; }
+    FieldColumn > .labels { width: 12; height: 1fr; }
+    FieldColumn > .values { width: 1fr; height: 1fr; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Lines(classes="labels")
+        yield Lines(classes="values")
+
+    def set_fields(self, fields: list[Field]) -> None:
+        """Show `fields`; long values go on over several lines."""
+        look = look_of(self)
+        width = max(1, self.size.width - 2 - _LABELS)
+        labels: list[Pieces] = []
+        values: list[Pieces] = []
+        for field in fields:
+            style = look.style(field.level) if field.level else None
+            for at, part in enumerate(wrap(field.value, width, 4)):
+                labels.append([(field.label if at == 0 else "", look.palette.muted)])
+                values.append([(clean(part, look.terminal.ascii), style)])
+        self.query_one(".labels", Lines).set_lines(labels)
+        self.query_one(".values", Lines).set_lines(values)
+
+
+class Detail(Horizontal):
+    """One column of fields beside the list, two below it."""
+
+    DEFAULT_CSS = """
+    Detail { background: $surface; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield FieldColumn(id="left")
+        yield FieldColumn(id="right")
+
+    def show_row(self, comparison: Comparison | None, row: int | None) -> None:
+        """Show `row`; nothing when there is none."""
+        from .details import pane_fields
+
+        left, right = self.query_one("#left", FieldColumn), self.query_one("#right", FieldColumn)
+        fields = [] if comparison is None or row is None else pane_fields(comparison, row)
+        if not right.display:
+            left.set_fields(fields)
+            return
+        names = ("reference", "candidate", "ref values", "cand values", "ref recipe",
+                 "cand recipe", "matched by")  # fmt: skip
+        about_sides = False
+        halves: tuple[list[Field], list[Field]] = ([], [])
+        for field in fields:
+            about_sides = about_sides or field.label in names
+            halves[about_sides].append(field)
+        left.set_fields(halves[0])
+        right.set_fields(halves[1])

@@ -1,0 +1,193 @@
+"""The work behind the screen: reading headers, aligning, measuring; in a thread that can stop.
+
+Nothing here knows of widgets. A job posts news; whoever receives them owns the screen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..capture.record import Capture
+    from ..compare.comparison import Comparison
+    from ..compare.policy import Policy
+    from ..compare.rules import Rules
+
+_PROGRESS_STEP = 0.1  # seconds between two news of the same kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare, and how."""
+
+    reference: str
+    candidate: str
+    rules: Rules | None = None
+    policy: Policy | None = None
+    raw: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    ulp: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Both captures' names are known; nothing is read or aligned yet."""
+
+    reference: Capture
+    candidate: Capture
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Headers: `done` of `total` records of both sides."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The rows exist; nothing is measured yet."""
+
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Measured:
+    """These rows have numbers and a verdict now."""
+
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The job is over: `complete` is False when it was stopped, `error` what went wrong."""
+
+    complete: bool
+    error: BaseException | None = None
+
+
+News = Listed | Reading | Aligned | Measured | Ended
+Visible = Callable[[], Sequence[int]]
+
+
+class Job:
+    """One piece of work in a daemon thread: stopping it, or the program, never waits for it."""
+
+    def __init__(self, work: Callable[[Job], bool], post: Callable[[Job, News], None]) -> None:
+        self._work = work
+        self._post = post
+        self._stop = threading.Event()
+        self.over = False  # set by the receiver of `Ended`
+        self._thread = threading.Thread(target=self._run, name="layertui-job", daemon=True)
+
+    def start(self) -> Job:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Ask it to end soon; `Ended` follows."""
+        self._stop.set()
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def tell(self, news: News) -> None:
+        self._post(self, news)
+
+    def _run(self) -> None:
+        try:
+            complete = self._work(self)
+        except BaseException as error:
+            self.tell(Ended(False, error))
+        else:
+            self.tell(Ended(complete))
+
+
+def compare_directories(request: Request, visible: Visible) -> Callable[[Job], bool]:
+    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture."""
+
+    def work(job: Job) -> bool:
+        from ..capture import open_capture
+        from ..compare.comparison import pick_sides
+
+        reference = open_capture(request.reference, raw=request.raw, headers=False)
+        candidate = open_capture(request.candidate, raw=request.raw, headers=False)
+        reference, candidate = pick_sides(reference, candidate)
+        job.tell(Listed(reference, candidate))
+        if not _read_headers(job, reference, candidate):
+            return False
+        return _align_and_measure(job, request, reference, candidate, visible)
+
+    return work
+
+
+def compare_again(
+    request: Request, comparison: Comparison, visible: Visible
+) -> Callable[[Job], bool]:
+    """Align and measure the same captures anew, because what is measured has changed."""
+    sides = comparison.reference, comparison.candidate
+    return lambda job: _align_and_measure(job, request, *sides, visible)
+
+
+def _align_and_measure(
+    job: Job, request: Request, reference: Capture, candidate: Capture, visible: Visible
+) -> bool:
+    from ..compare.comparison import Comparison
+    from ..compare.policy import DefaultPolicy
+    from ..compare.rules import Rules
+
+    policy = request.policy or DefaultPolicy(request.rtol, request.atol)
+    comparison = Comparison(
+        reference, candidate, request.rules or Rules(), policy,
+        rtol=request.rtol, atol=request.atol, ulp=request.ulp,
+    )  # fmt: skip
+    if job.stopped():
+        return False
+    job.tell(Aligned(comparison))
+    return _measure(job, comparison, visible)
+
+
+def measure_rest(comparison: Comparison, visible: Visible) -> Callable[[Job], bool]:
+    """Measure what a comparison lacks."""
+    return lambda job: _measure(job, comparison, visible)
+
+
+def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:
+    return comparison.measure(
+        visible=visible,
+        on_results=lambda rows: job.tell(Measured(tuple(rows))),
+        cancelled=job.stopped,
+    )
+
+
+def _read_headers(job: Job, reference: Capture, candidate: Capture) -> bool:
+    from time import monotonic
+
+    from ..capture import read_headers
+
+    total = len(reference.records) + len(candidate.records)
+    last = monotonic()
+    before = 0
+
+    def progress(done: int, _: int) -> None:
+        nonlocal last
+        if monotonic() - last >= _PROGRESS_STEP:
+            last = monotonic()
+            job.tell(Reading(before + done, total))
+
+    if not read_headers(reference, progress, job.stopped):
+        return False
+    before = len(reference.records)
+    return read_headers(candidate, progress, job.stopped)
+
+
+def is_bad_input(error: BaseException) -> bool:
+    """True for what the user can mend: it is told in one line, without a traceback."""
+    from ..capture.errors import CaptureError
+
+    return isinstance(error, CaptureError)

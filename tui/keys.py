@@ -1,0 +1,152 @@
+"""Every key of every screen, once. Bindings, footer, help and README are made from this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding
+
+Scope = Literal["everywhere", "list", "pair", "help"]
+
+# How keys are shown where their textual name is not what is printed on them.
+_SHOWN = {
+    "right_square_bracket": "]", "left_square_bracket": "[", "right_curly_bracket": "}",
+    "left_curly_bracket": "{", "slash": "/", "ampersand": "&", "colon": ":", "question_mark": "?",
+    "escape": "Esc", "enter": "Enter", "space": "Space", "pagedown": "PgDn", "pageup": "PgUp",
+    "home": "Home", "end": "End", "down": "Down", "up": "Up", "tab": "Tab",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Key:
+    """One meaning: `keys` as textual names them, comma separated; `label` for the footer.
+
+    `footer` orders the entry in the footer of its screen (0: not there).
+    """
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    description: str
+    scope: Scope
+    footer: int = 0
+    priority: bool = False
+
+    @property
+    def shown(self) -> str:
+        """`j Down`: as a person writes the keys."""
+        return " ".join(show_key(key) for key in self.keys.split(","))
+
+
+def show_key(key: str) -> str:
+    """`ctrl+d` as `Ctrl-D`, `right_square_bracket` as `]`."""
+    if key.startswith("ctrl+"):
+        return "Ctrl-" + key[5:].upper()
+    return _SHOWN.get(key, key)
+
+
+KEYS: tuple[Key, ...] = (
+    # Moving: rows in the list, lines elsewhere.
+    Key("down", "j,down", "move(1)", "down", "one line down", "everywhere"),
+    Key("up", "k,up", "move(-1)", "up", "one line up", "everywhere"),
+    Key("half-down", "ctrl+d", "page(0.5)", "half page", "half a page down", "everywhere"),
+    Key("half-up", "ctrl+u", "page(-0.5)", "half page", "half a page up", "everywhere"),
+    Key("page-down", "pagedown,ctrl+f", "page(1.0)", "page", "a page down", "everywhere"),
+    Key("page-up", "pageup,ctrl+b", "page(-1.0)", "page", "a page up", "everywhere"),
+    Key("top", "g,home", "to_top", "top", "to the first line", "everywhere"),
+    Key("bottom", "G,end", "to_bottom", "bottom", "to the last line", "everywhere"),
+    # Everywhere.
+    Key("next-divergence", "right_square_bracket", "divergence(1)", "next",
+        "next divergence", "everywhere", 2),
+    Key("previous-divergence", "left_square_bracket", "divergence(-1)", "previous",
+        "previous divergence", "everywhere", 3),
+    Key("export", "e", "export", "export", "write the marked rows, or this one, to a file",
+        "everywhere", 11),
+    Key("yank", "y", "yank", "yank", "copy this row's text to the clipboard", "everywhere", 12),
+    Key("command", "colon", "command", "command",
+        "command line; Up and Down bring back earlier ones", "everywhere", 13),
+    Key("palette", "ctrl+p", "app.command_palette", "palette", "find a command by its name",
+        "everywhere", 0, True),
+    Key("help", "question_mark", "help", "help", "the keys of this screen", "everywhere", 14),
+    Key("out", "escape", "step_out", "out",
+        "one step out: leaves the prompt, clears search, then filter, then goes back",
+        "everywhere"),
+    Key("back", "q", "back", "quit", "back; quits on the list", "everywhere", 15),
+    Key("quit", "Q,ctrl+q", "app.quit_all", "quit", "quit from anywhere", "everywhere"),
+    Key("cancel", "ctrl+c", "app.interrupt", "cancel",
+        "stop the running work; again: quit", "everywhere", 0, True),
+    Key("suspend", "ctrl+z", "app.suspend_process", "suspend",
+        "suspend; `fg` in the shell comes back", "everywhere", 0, True),
+    Key("redraw", "ctrl+l", "app.redraw", "redraw", "draw the screen again", "everywhere", 0, True),
+    # The list.
+    Key("open", "enter", "open_pair", "open", "open this row", "list", 4),
+    Key("first-divergence", "f", "first_divergence", "first divergence",
+        "to the first divergence; a row that is hidden is brought back", "list", 1),
+    Key("next-block", "right_curly_bracket", "block(1)", "next layer", "next layer block", "list"),
+    Key("previous-block", "left_curly_bracket", "block(-1)", "previous layer",
+        "previous layer block", "list"),
+    Key("search", "slash", "search", "search", "search names; words must all occur", "list", 5),
+    Key("next-match", "n", "match(1)", "next match", "next match of the search", "list"),
+    Key("previous-match", "N", "match(-1)", "previous match", "previous match", "list"),
+    Key("filter", "ampersand", "filter", "filter", "show only rows with these words", "list", 6),
+    Key("only", "d", "only", "diverged only", "show only what diverged, or all again", "list", 7),
+    Key("mode", "o", "mode", "inputs", "outputs, with inputs, everything", "list", 8),
+    Key("metric", "m", "metric", "metric", "next metric in the badges", "list", 9),
+    Key("thresholds", "t", "thresholds", "thresholds",
+        "edit policy, thresholds, rtol, atol; verdicts follow at once", "list", 10),
+    Key("mark", "space", "mark", "mark", "mark this row for export", "list"),
+    Key("unmark", "u", "unmark", "unmark", "unmark all rows", "list"),
+    Key("pair", "p", "pair", "pair",
+        "take this unpaired record; on one of the other side: pair both by hand", "list"),
+    Key("unpair", "P", "unpair", "unpair", "take this pair apart", "list"),
+    Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
+    # The pair screen.
+    Key("next-row", "J", "row(1)", "next row", "next row of the list", "pair", 4),
+    Key("previous-row", "K", "row(-1)", "previous row", "previous row of the list", "pair", 5),
+)  # fmt: skip
+
+
+def keys_of(scope: Scope) -> list[Key]:
+    """What works on the screen called `scope`: its own keys, then those of everywhere."""
+    own = [key for key in KEYS if key.scope == scope and scope != "everywhere"]
+    return own + [key for key in KEYS if key.scope == "everywhere"]
+
+
+def bindings_of(scope: Scope) -> list[Binding]:
+    """Textual bindings of one scope alone; every one has an id, so that a keymap can change it."""
+    return [
+        Binding(
+            key.keys, key.action, key.label, show=False, id=f"{key.scope}.{key.id}",
+            priority=key.priority, tooltip=key.description,
+        )
+        for key in KEYS
+        if key.scope == scope
+    ]  # fmt: skip
+
+
+def footer_of(scope: Scope) -> list[Key]:
+    """The keys that the footer of a screen shows, in its order."""
+    return sorted((key for key in keys_of(scope) if key.footer), key=lambda key: key.footer)
+
+
+_TITLES: dict[Scope, str] = {
+    "everywhere": "Everywhere",
+    "list": "List",
+    "pair": "Pair screen",
+}
+
+
+def keys_markdown() -> str:
+    """The whole table for the README: one Markdown table a screen."""
+    parts: list[str] = []
+    for scope, title in _TITLES.items():
+        rows = [
+            f"| {' '.join(f'`{show_key(name)}`' for name in key.keys.split(','))} "
+            f"| {key.description} |"
+            for key in KEYS
+            if key.scope == scope
+        ]
+        parts.append("\n".join([f"| {title} | |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"

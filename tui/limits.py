@@ -1,0 +1,94 @@
+"""Policy and thresholds as one line that a person can read and edit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..compare.vocabulary import METRICS
+from .commands import CommandError
+
+if TYPE_CHECKING:
+    from ..compare.policy import Policy
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What verdicts are made with; None where the policy has its own values."""
+
+    policy: str = "default"
+    thresholds: dict[str, float] = field(default_factory=dict)
+    rtol: float | None = None
+    atol: float | None = None
+
+    @property
+    def text(self) -> str:
+        """`policy=fixed mse=0.0001 rtol=1e-05`: what `parse_limits` reads."""
+        parts = [f"policy={self.policy}"]
+        parts += [f"{name}={value:g}" for name, value in self.thresholds.items()]
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None:
+                parts.append(f"{name}={value:g}")
+        return " ".join(parts)
+
+    def make(self) -> Policy:
+        """The policy. Raises `CommandError` when there is none of that name."""
+        from ..compare.policy import PolicyError, policy_named
+
+        try:
+            return policy_named(self.policy, self.thresholds, self.rtol, self.atol)
+        except PolicyError as error:
+            raise CommandError(str(error)) from error
+
+
+def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
+    """The line that describes `policy`; None is the default one."""
+    if policy is None:
+        return Limits(rtol=rtol, atol=atol)
+    return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol)
+
+
+def parse_limits(text: str) -> Limits:
+    """Read `policy=fixed mse=1e-4 rtol=1e-5 atol=1e-8`; thresholds mean the policy fixed.
+
+    Raises `CommandError` for anything else.
+    """
+    limits = Limits(policy="")
+    for word in text.replace(",", " ").split():
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise CommandError(f"{word!r} is not NAME=VALUE, as in mse=1e-4")
+        limits = _with(limits, name, value)
+    if not limits.policy:
+        limits = replace(limits, policy="fixed" if limits.thresholds else "default")
+    return limits
+
+
+def with_thresholds(limits: Limits, text: str) -> Limits:
+    """`limits` with some values replaced; a threshold makes the policy fixed."""
+    new = parse_limits(text)
+    return Limits(
+        "fixed" if new.thresholds else limits.policy,
+        {**limits.thresholds, **new.thresholds},
+        limits.rtol if new.rtol is None else new.rtol,
+        limits.atol if new.atol is None else new.atol,
+    )
+
+
+def _with(limits: Limits, name: str, value: str) -> Limits:
+    if name == "policy":
+        return replace(limits, policy=value)
+    try:
+        limit = float(value)
+    except ValueError:
+        raise CommandError(f"{value!r} is not a number") from None
+    if math.isnan(limit) or (limit < 0 and name != "cosine"):
+        raise CommandError(f"{name} must be a number that is not negative")
+    if name == "rtol":
+        return replace(limits, rtol=limit)
+    if name == "atol":
+        return replace(limits, atol=limit)
+    if name in METRICS:
+        return replace(limits, thresholds={**limits.thresholds, name: limit})
+    raise CommandError(f"no metric {name!r}: {', '.join(METRICS)}, rtol, atol or policy")

@@ -1,0 +1,368 @@
+"""What the main screen shows and how it follows the work behind it; no key is handled here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual import on
+from textual.containers import Container, Horizontal, Vertical
+
+from .depth_strip import DepthStrip
+from .detail import Detail
+from .limits import Limits
+from .lines import Lines, Piece
+from .pair_list import PairList, heading
+from .prompt import PromptBar
+from .rows import (
+    MODE_WORDS,
+    ComparedRows,
+    NameRows,
+    RowKey,
+    RowModel,
+    View,
+    find_row,
+    hidden_failing,
+    holds,
+    in_mode,
+    row_key,
+    rows_in_view,
+)
+from .status_line import Footer, counts_line, sides_line
+from .work_screen import WorkScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.timer import Timer
+
+    from ..capture.record import Capture
+    from ..compare.comparison import Comparison
+    from ..compare.model import Counts
+
+SMALLEST = (60, 15)
+_REST = 0.06  # seconds without a move after which the pane follows the cursor
+_STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
+
+
+class ListDisplay(WorkScreen):
+    """Rows in execution order, gaps drawn as gaps; detail of the row under the cursor."""
+
+    SCOPE = "list"
+    DEFAULT_CSS = """
+    ListDisplay { layout: vertical; }
+    ListDisplay > #sides { background: $panel; }
+    ListDisplay > #counts-row { height: 1; background: $surface; }
+    ListDisplay #position { width: 15; }
+    ListDisplay #heading { background: $panel; }
+    ListDisplay > #middle { height: 1fr; }
+    ListDisplay > #small { display: none; height: 1fr; }
+    ListDisplay #list-side { width: 1fr; height: 1fr; }
+    ListDisplay Detail { display: none; }
+    ListDisplay.-beside > #middle { layout: horizontal; }
+    ListDisplay.-beside Detail { display: block; width: 58; height: 1fr; }
+    ListDisplay.-beside Detail #right { display: none; }
+    ListDisplay.-below > #middle { layout: vertical; }
+    ListDisplay.-below Detail { display: block; width: 1fr; height: 10; }
+    ListDisplay.-one Detail #right { display: none; }
+    ListDisplay.-small > * { display: none; }
+    ListDisplay.-small > #small { display: block; }
+    """
+
+    def __init__(
+        self,
+        metric: str = "mse",
+        limits: Limits | None = None,
+        names: tuple[Capture, Capture] | None = None,
+    ) -> None:
+        super().__init__()
+        self._first_names = names  # a glance at what is being opened
+        self.comparison: Comparison | None = None
+        self._counts: Counts | None = None  # counting 100,000 rows takes too long to do it often
+        self.metric = metric
+        self.limits = limits or Limits()
+        self.view = View()
+        self.search_words: list[str] = []
+        self._captures: tuple[Capture, Capture] | None = None
+        self.judge_again = False  # the policy changed while results arrived
+        self._reading = "listing both directories"
+        self._pane_timer: Timer | None = None
+        self._late_timer: Timer | None = None
+        self._late_rows: list[int] = []  # results that strip and counts have not drawn yet
+        self._kept_row: RowKey | None = None  # what to find again when rows are new
+        self._kept_marks: list[RowKey] = []
+
+    def compose(self) -> ComposeResult:
+        yield Lines(id="sides")
+        with Horizontal(id="counts-row"):
+            yield Lines(id="counts")
+            yield Lines(id="position")
+        yield DepthStrip(id="strip")
+        with Container(id="middle"):
+            with Vertical(id="list-side"):
+                yield Lines(id="heading")
+                yield PairList(id="list", classes="body")
+            yield Detail(id="detail")
+        yield Lines(id="small")
+        yield PromptBar(self.layertui.history)
+        yield Footer(id="footer")
+
+    def on_mount(self) -> None:
+        self.pairs.metric = self.metric
+        if self._first_names is not None:
+            self._show_names(*self._first_names)
+        self._show_status()
+
+    @property
+    def pairs(self) -> PairList:
+        return self.query_one(PairList)
+
+    @property
+    def row(self) -> int | None:
+        """The row under the cursor once rows are aligned."""
+        return self.pairs.row if self.comparison is not None else None
+
+    # News of the work behind the screen
+
+    def listed(self, reference: Capture, candidate: Capture) -> None:
+        """Names are known: show them unless there are rows already (a re-reading)."""
+        self._captures = (reference, candidate)
+        self._reading = "reading headers"
+        if self.comparison is None:
+            self._show_names(reference, candidate)
+        self._show_status()
+
+    def _show_names(self, reference: Capture, candidate: Capture) -> None:
+        model = NameRows(reference, candidate, self.layertui.look.terminal.ascii)
+        if len(model):
+            cursor = min(self.pairs.cursor, len(model) - 1)
+            self.pairs.set_model(model, range(len(model)), cursor, self.pairs.screen_line)
+
+    def reading(self, done: int, total: int) -> None:
+        self._reading = f"reading headers {done} of {total}"
+        self._show_status()
+
+    def aligned(self, comparison: Comparison) -> None:
+        """Rows exist: the cursor stays on its record, on its line of the screen."""
+        self.remember_place()
+        self._counts = comparison.counts
+        self.comparison = comparison
+        self._captures = (comparison.reference, comparison.candidate)
+        self._reading = ""
+        self.show_rows()
+
+    def measured(self, rows: Sequence[int]) -> None:
+        """Results: repaint what is visible now, strip and counts a little later."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        self._late_rows.extend(rows)
+        if self._late_timer is None:
+            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)
+        if self.view.only:
+            self._follow_failing()
+        self.pairs.rows_changed(rows)
+        self.pairs.set_first(next(iter(comparison.failing), None))
+        if self.row in rows:
+            self.show_pane()
+
+    def ended(self) -> None:
+        """The work is over, done or stopped."""
+        self._reading = ""
+        if self.comparison is not None:
+            self._counts = self.comparison.counts
+            if self.judge_again:  # a result on its way may have met the policy of before
+                self.judge_again = False
+                self.comparison.set_policy(self.comparison.policy)
+                self.verdicts_changed()
+        self._show_late()
+
+    def _show_late(self) -> None:
+        if self._late_timer is not None:
+            self._late_timer.stop()
+            self._late_timer = None
+        rows, self._late_rows = self._late_rows, []
+        self.query_one(DepthStrip).update_rows(rows)
+        self._show_status()
+
+    def _follow_failing(self) -> None:
+        """`only diverged` takes up new divergences; the cursor stays on its row."""
+        view = rows_in_view(self._model, self.view)
+        if list(view) != list(self.pairs.view):
+            self.pairs.set_view(view, self.row or 0)
+
+    # Rows and views
+
+    @property
+    def _model(self) -> RowModel:
+        model = self.pairs.model
+        assert model is not None
+        return model
+
+    def remember_place(self) -> None:
+        """Keep cursor and marks as records, not as numbers: rows are about to be made anew."""
+        model, row = self.pairs.model, self.pairs.row
+        self._kept_row, self._kept_marks = None, []
+        if isinstance(model, ComparedRows):
+            rows = model.comparison.rows
+            self._kept_row = row_key(rows[row]) if row is not None else None
+            self._kept_marks = [row_key(rows[mark]) for mark in sorted(self.pairs.marks)]
+        elif isinstance(model, NameRows) and row is not None and self.pairs.cursor > 0:
+            self._kept_row = model.key(row)
+
+    def show_rows(self, row: int | None = None) -> None:
+        """Rows were made anew: show them, the cursor on `row` or on the record it was on."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        model = ComparedRows(comparison, self.layertui.look.terminal.ascii)
+        found = row
+        if found is None and self._kept_row is not None:
+            found = find_row(comparison.rows, self._kept_row)
+        marks = (find_row(comparison.rows, key) for key in self._kept_marks)
+        self.pairs.marks = {mark for mark in marks if mark is not None}
+        if found is not None:
+            self.reveal(found, model)
+        view = rows_in_view(model, self.view)
+        self.pairs.first = next(iter(comparison.failing), None)
+        self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
+        self._show_all()
+
+    def reveal(self, row: int, model: RowModel | None = None) -> list[str]:
+        """Change what is shown until `row` is; says what was changed."""
+        comparison = self.comparison
+        if comparison is None:
+            return []
+        changed: list[str] = []
+        shown = self.view
+        rows = rows_in_view(model or self._model, shown)
+        if holds(rows, row):
+            return changed
+        if shown.filter:
+            shown, changed = replace(shown, filter=""), ["filter cleared"]
+        if shown.only and not holds(rows_in_view(model or self._model, shown), row):
+            shown = replace(shown, only=False)
+            changed.append("all rows")
+        found = comparison.rows[row]
+        if not in_mode(found, shown.mode):
+            mode = "inputs" if in_mode(found, "inputs") else "everything"
+            shown = replace(shown, mode=mode)
+            changed.append(f"showing {MODE_WORDS[mode]}")
+        self.view = shown
+        return changed
+
+    def change_view(self, view: View, row: int | None = None) -> None:
+        """Show other rows; the cursor stays on its row where that is still there."""
+        self.view = view
+        if self.pairs.model is None:
+            return
+        here = self.pairs.row if row is None else row
+        self.pairs.set_view(rows_in_view(self._model, view), here or 0)
+        self._show_status()
+
+    def go_to(self, row: int) -> list[str]:
+        """The cursor on `row`, revealed if it is hidden; says what that took."""
+        changed = self.reveal(row)
+        if changed:
+            self.change_view(self.view, row)
+        else:
+            self.pairs.go_to_row(row)
+        return changed
+
+    # Drawing
+
+    def _show_all(self) -> None:
+        self.query_one(DepthStrip).set_comparison(self.comparison, self.metric)
+        self._show_heading()
+        self._show_status()
+        self.show_pane()
+
+    def verdicts_changed(self) -> None:
+        """Policy or metric are others: everything that shows a verdict or number is redrawn."""
+        self.pairs.metric = self.metric
+        if self.comparison is not None and self.view.only:
+            self._follow_failing()
+        if self.comparison is not None:
+            self.pairs.first = next(iter(self.comparison.failing), None)
+        self.pairs.refresh()
+        self._show_all()
+
+    def _show_heading(self) -> None:
+        text = heading(self.pairs.columns(), self.metric)
+        self.query_one("#heading", Lines).set_lines([[(text, self.layertui.look.palette.heading)]])
+
+    def _show_status(self) -> None:
+        look = self.layertui.look
+        sides = sides_line(self.layertui.paths, self._captures, look, self.size.width)
+        self.query_one("#sides", Lines).set_lines([sides])
+        counts = self.query_one("#counts", Lines)
+        if self.comparison is None:
+            counts.set_lines([[(f" {self._reading} {look.signs.dots}", look.palette.accent)]])
+        else:
+            hidden = hidden_failing(self.comparison, self.pairs.view)
+            wide = self.size.width >= 110
+            found = counts_line(self.comparison, self._counts, hidden, look, wide)
+            counts.set_lines([[*found, self._settings()]])
+
+    def _settings(self) -> Piece:
+        """What the list shows, and by which policy where that is not the usual one."""
+        look = self.layertui.look
+        words = [MODE_WORDS[self.view.mode]]
+        if self.view.only:
+            words = ["only diverged"]
+        if self.view.filter:
+            words.append(f"filter {self.view.filter}")
+        if self.limits.policy != "default":
+            words.append(f"policy {self.limits.policy}")
+        if self._reading:
+            words.append(self._reading)
+        return ("  " + f" {look.signs.dot} ".join(words), look.palette.muted)
+
+    @on(PairList.Moved)
+    def _moved(self) -> None:
+        """The pane follows when the cursor rests; position and strip at once."""
+        total = len(self.pairs.view)
+        text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(14)
+        self.query_one("#position", Lines).set_lines([[(text, self.layertui.look.palette.muted)]])
+        if self.row is not None:
+            self.query_one(DepthStrip).set_cursor(self.row)
+        if self._pane_timer is not None:
+            self._pane_timer.stop()
+        self._pane_timer = self.set_timer(_REST, self.show_pane)
+
+    def show_pane(self) -> None:
+        """Detail of the row under the cursor, in the pane or in one line."""
+        comparison, row = self.comparison, self.row
+        detail = self.query_one(Detail)
+        if detail.display and not self.has_class("-small"):
+            detail.show_row(comparison, row)
+            if not self.prompt.asking:
+                self.prompt.rest("", self.place)
+        elif not self.prompt.asking:
+            from .details import summary
+
+            text = "" if comparison is None or row is None else summary(comparison, row)
+            self.prompt.rest(text, self.place)
+
+    def on_resize(self) -> None:
+        width, height = self.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        beside = not small and width >= 150 and height >= 22
+        below = not small and not beside and width >= 80 and height >= 30
+        self.set_class(small, "-small")
+        self.set_class(beside, "-beside")
+        self.set_class(below, "-below")
+        self.set_class(below and width < 110, "-one")
+        if small:
+            needed = f"{SMALLEST[0]}x{SMALLEST[1]} needed"
+            text = f"terminal too small: {width}x{height}, {needed}"
+            self.query_one("#small", Lines).set_lines([[(text[:width], Style(bold=True))]])
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self.show_footer()
+        self._show_heading()
+        self._show_status()
+        self.show_pane()

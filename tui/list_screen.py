@@ -1,0 +1,397 @@
+"""The main screen: what its keys and commands do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+
+from ..compare.vocabulary import METRICS
+from .clipboard import yank
+from .commands import CommandError
+from .keys import bindings_of
+from .limits import Limits, parse_limits, with_thresholds
+from .list_display import ListDisplay
+from .pair_list import PairList
+from .prompt import Question
+from .rows import MODE_WORDS, MODES, holds, matches, words_of
+
+if TYPE_CHECKING:
+    from textual.binding import BindingType
+
+    from ..capture.record import Capture
+    from ..compare.comparison import Comparison
+    from ..compare.rules import HandPair
+    from .work_screen import WorkScreen
+
+
+class ListScreen(ListDisplay):
+    """Keys (`action_*`) and commands (`command_*`) of the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("list"))
+
+    def __init__(
+        self,
+        metric: str = "mse",
+        limits: Limits | None = None,
+        names: tuple[Capture, Capture] | None = None,
+    ) -> None:
+        super().__init__(metric, limits, names)
+        self._half: tuple[str, str] | None = None  # kind of gap and name: waits for its partner
+
+    # Going places
+
+    def action_first_divergence(self) -> None:
+        comparison = self.comparison
+        first = comparison.first_divergence() if comparison is not None else None
+        if comparison is None or first is None:
+            done = comparison is not None and comparison.measured >= comparison.to_measure
+            self.say("nothing diverges" if done else "no divergence so far, still measuring")
+            return
+        changed = self.go_to(first.index)
+        final = "" if comparison.first_is_final() else " so far, still measuring"
+        parts = [f"first divergence{final}: {first.module} {first.reason}".strip(), *changed]
+        self.say("; ".join(parts))
+
+    def action_divergence(self, direction: int) -> None:
+        if self.comparison is None:
+            return
+        shown = self.comparison.failing
+        target_row = self.pairs.next_of(shown, direction)
+        while target_row is not None and not holds(self.pairs.view, target_row):
+            at = shown.index(target_row) + direction
+            target_row = shown[at] if 0 <= at < len(shown) else None
+        if target_row is None:
+            where = "below" if direction > 0 else "above"
+            self.say(f"no divergence {where}")
+        else:
+            self.pairs.go_to_row(target_row)
+
+    def action_block(self, direction: int) -> None:
+        if not self.pairs.go_to_block(direction):
+            self.say("last layer block" if direction > 0 else "first layer block")
+
+    # Searching and filtering
+
+    def action_search(self) -> None:
+        self.prompt.ask(Question("/", self.command_search, sign="/"))
+
+    def command_search(self, text: str) -> None:
+        self.search_words = words_of(text)
+        self.pairs.words = self.search_words
+        self.pairs.refresh()
+        if self.search_words:
+            self._go_to_match(1, include_here=True)
+
+    def action_match(self, direction: int) -> None:
+        if self.search_words:
+            self._go_to_match(direction)
+        else:
+            self.say("nothing searched yet: / searches")
+
+    def _go_to_match(self, direction: int, include_here: bool = False) -> None:
+        model, view = self.pairs.model, self.pairs.view
+        total = len(view)
+        if model is None or not total:
+            return
+        start = self.pairs.cursor - (direction if include_here else 0)
+        for step in range(1, total + 1):
+            at = (start + direction * step) % total
+            if matches(model, view[at], self.search_words):
+                wrapped = (at - start) * direction <= 0
+                self.pairs.cursor = at
+                words = " ".join(self.search_words)
+                self.say(f"/{words}" + ("  (from the other end)" if wrapped else ""))
+                return
+        self.say(f"no row with {' '.join(self.search_words)!r}", warn=True)
+
+    def action_filter(self) -> None:
+        self.prompt.ask(Question("&", self.command_filter, self.view.filter, sign="&"))
+
+    def command_filter(self, text: str) -> None:
+        self.change_view(replace(self.view, filter=text.strip()))
+        if text.strip():
+            self.say(f"{len(self.pairs.view)} rows with {text.strip()!r}; Esc shows all")
+
+    def action_only(self) -> None:
+        self.change_view(replace(self.view, only=not self.view.only))
+        if not self.pairs.view and self.view.only:
+            self.say("nothing diverges; d shows all again")
+
+    def command_only(self, _: str) -> None:
+        self.action_only()
+
+    def action_mode(self) -> None:
+        mode = MODES[(MODES.index(self.view.mode) + 1) % len(MODES)]
+        self.command_show(mode)
+
+    def command_show(self, text: str) -> None:
+        fitting = [known for known in MODES if text and known.startswith(text)]
+        if not fitting:
+            raise CommandError("show what? outputs, inputs or everything")
+        mode = fitting[0]
+        self.change_view(replace(self.view, mode=mode))
+        self.say(f"{MODE_WORDS[self.view.mode]}: {len(self.pairs.view)} rows")
+
+    def step_out(self) -> None:
+        """Esc: half of a pair, search, filter, only diverged, the running work; in this order."""
+        if self._half is not None:
+            self._half = None
+            self.say("pairing by hand given up")
+        elif self.search_words:
+            self.search_words = self.pairs.words = []
+            self.pairs.refresh()
+            self.say("search cleared")
+        elif self.view.filter:
+            self.change_view(replace(self.view, filter=""))
+            self.say("filter cleared")
+        elif self.view.only:
+            self.change_view(replace(self.view, only=False))
+            self.say("all rows")
+        elif not self.layertui.stop_work():
+            self.say("q quits")
+
+    # Metric, policy, thresholds
+
+    def action_metric(self) -> None:
+        names = list(METRICS)
+        self.command_metric(names[(names.index(self.metric) + 1) % len(names)])
+
+    def command_metric(self, text: str) -> None:
+        if not text:
+            self.action_metric()
+            return
+        if text not in METRICS:
+            raise CommandError(f"no metric {text!r}: {', '.join(METRICS)}")
+        self.metric = text
+        self.verdicts_changed()
+        self.say(f"metric {METRICS[text][0]}")
+        if text == "ulp":  # takes another pass over the values, so only when asked for
+            self.layertui.measure_with(self.limits, ulp=True)
+
+    def action_thresholds(self) -> None:
+        self.prompt.ask(Question("limits ", self._set_limits_text, self.limits.text, sign="t"))
+
+    def _set_limits_text(self, text: str) -> None:
+        try:
+            self._set_limits(parse_limits(text))
+        except CommandError as error:
+            self.say(str(error), warn=True)
+
+    def command_threshold(self, text: str) -> None:
+        if not text:
+            self.action_thresholds()
+        else:
+            self._set_limits(with_thresholds(self.limits, text))
+
+    def command_policy(self, text: str) -> None:
+        if not text:
+            raise CommandError("policy which? default or fixed")
+        self._set_limits(replace(self.limits, policy=text))
+
+    def _set_limits(self, limits: Limits) -> None:
+        """Judge by other limits at once; another tolerance also counts mismatches anew."""
+        policy = limits.make()
+        tolerance = (self.limits.rtol, self.limits.atol) != (limits.rtol, limits.atol)
+        self.limits = limits
+        if self.comparison is not None:
+            self.comparison.set_policy(policy)
+            self.judge_again = self.layertui.working
+            self.verdicts_changed()
+        self.layertui.measure_with(limits, again=tolerance)
+        self.say(policy.describe())
+
+    # Marks, export, yank
+
+    def action_mark(self) -> None:
+        row = self.row
+        if row is not None:
+            self.pairs.marks ^= {row}
+            self.pairs.refresh_line(self.pairs.cursor)
+            self.pairs.move(1)
+
+    def action_unmark(self) -> None:
+        self.command_unmark("")
+
+    def command_unmark(self, _: str) -> None:
+        self.say(f"{len(self.pairs.marks)} unmarked")
+        self.pairs.marks = set()
+        self.pairs.refresh()
+
+    def chosen(self) -> list[int]:
+        """The marked rows, else the one under the cursor."""
+        if self.pairs.marks:
+            return sorted(self.pairs.marks)
+        return [] if self.row is None else [self.row]
+
+    def export_on(self, screen: WorkScreen) -> None:
+        """Ask on `screen` where to write the chosen rows."""
+        rows, comparison = self.chosen(), self.comparison
+        if comparison is None or not rows:
+            screen.say("no row to export")
+            return
+        from .export import default_name
+
+        name = default_name([comparison.rows[row].label for row in rows])
+        label = f"export {len(rows)} row{'s' if len(rows) > 1 else ''} to "
+        screen.prompt.ask(Question(label, lambda text: self._export(screen, rows, text), name))
+
+    def command_export(self, text: str) -> None:
+        screen = self.layertui.work_screen()
+        if not text:
+            self.export_on(screen)
+        elif self.comparison is None or not self.chosen():
+            raise CommandError("no row to export")
+        else:
+            self._export(screen, self.chosen(), text)
+
+    def _export(self, screen: WorkScreen, rows: list[int], text: str) -> None:
+        comparison = self.comparison
+        if comparison is None:
+            return
+        from .export import ExportError, default_name, export_rows, target
+
+        path = target(text, default_name([comparison.rows[row].label for row in rows]))
+
+        def write(_: str = "") -> None:
+            try:
+                export_rows(path, rows, lambda row: _row_text(comparison, row))
+            except ExportError as error:
+                screen.say(str(error), warn=True)
+            else:
+                screen.say(f"wrote {len(rows)} rows to {path}")
+
+        def confirmed(answer: str) -> None:
+            if answer.strip().lower() in ("y", "yes"):
+                write()
+            else:
+                screen.say("not written")
+
+        if path.exists():
+            screen.prompt.ask(Question(f"{path} exists, replace it? (y/n) ", confirmed))
+        else:
+            write()
+
+    def yank_on(self, screen: WorkScreen) -> None:
+        """Copy the row under the cursor."""
+        if self.comparison is None or self.row is None:
+            screen.say("no row to yank")
+        else:
+            screen.say(yank(_row_text(self.comparison, self.row), self.app.copy_to_clipboard))
+
+    def command_yank(self, _: str) -> None:
+        self.yank_on(self.layertui.work_screen())
+
+    # Pairing by hand
+
+    def action_pair(self) -> None:
+        comparison, row = self.comparison, self.row
+        if comparison is None or row is None:
+            return
+        found = comparison.rows[row]
+        record = found.reference or found.candidate
+        if found.kind == "pair" or record is None:
+            self.say("this record is paired already; P takes the pair apart", warn=True)
+        elif self._half is None or self._half[0] == found.kind:
+            self._half = (found.kind, record.name)
+            other = "candidate" if found.kind == "gap_reference" else "reference"
+            self.say(f"{found.label}: now p on its partner, an unpaired record of the {other}")
+        else:
+            names = (self._half[1], record.name)
+            from ..compare.rules import HandPair
+
+            pair = HandPair(*(names if found.kind == "gap_candidate" else names[::-1]))
+            self._half = None
+            self._rebuild([pair], [], "paired by hand")
+
+    def action_unpair(self) -> None:
+        comparison, row = self.comparison, self.row
+        if comparison is None or row is None:
+            return
+        found = comparison.rows[row]
+        if found.reference is None or found.candidate is None:
+            self.say("not a pair", warn=True)
+            return
+        from ..compare.rules import HandPair
+
+        self._rebuild([], [HandPair(found.reference.name, found.candidate.name)], "taken apart")
+
+    def _rebuild(self, pairs: list[HandPair], apart: list[HandPair], done: str) -> None:
+        """Change the rows once nothing measures them; cursor and marks stay on their records."""
+
+        def rebuild() -> None:
+            if self.comparison is not None:
+                self.remember_place()
+                self.comparison.repair(pairs, apart)
+                self.layertui.keep_rules(self.comparison.rules)
+                self.show_rows()
+                self.say(done)
+                self.layertui.measure_again()
+
+        self.layertui.after_work(rebuild)
+
+    # The rest
+
+    def action_open_pair(self) -> None:
+        if self.row is not None:
+            self.layertui.open_pair()
+
+    @on(PairList.Opened)
+    def _clicked_twice(self) -> None:
+        self.action_open_pair()
+
+    def action_reload(self) -> None:
+        self.command_reload("")
+
+    def command_reload(self, _: str) -> None:
+        self._half = None
+        self.say("reading both directories again")
+        self.layertui.read_again()
+
+    def command_goto(self, text: str) -> None:
+        comparison = self.comparison
+        if comparison is None:
+            raise CommandError("rows are not aligned yet")
+        row = self._row_of(text)
+        changed = self.go_to(row)
+        if changed:
+            self.say("; ".join(changed))
+
+    def _row_of(self, text: str) -> int:
+        comparison, model = self.comparison, self.pairs.model
+        assert comparison is not None
+        assert model is not None
+        if text.isdecimal():
+            if int(text) < len(comparison.rows):
+                return int(text)
+            raise CommandError(f"no row {text}: rows are 0 to {len(comparison.rows) - 1}")
+        words = words_of(text)
+        if not words:
+            raise CommandError("goto where? a row's number or words of its names")
+        for row in range(len(model)):
+            if matches(model, row, words):
+                return row
+        raise CommandError(f"no row with {text!r}")
+
+    def command_notes(self, _: str) -> None:
+        if self.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        from .text_screen import notes_screen
+
+        self.app.push_screen(notes_screen(self.comparison, self.layertui.look))
+
+    def command_help(self, _: str) -> None:
+        self.layertui.work_screen().action_help()
+
+    def command_quit(self, _: str) -> None:
+        self.layertui.action_quit_all()
+
+    def action_back(self) -> None:
+        self.layertui.action_quit_all()
+
+
+def _row_text(comparison: Comparison, row: int) -> str:
+    from ..compare.report import row_text  # not needed before something is written
+
+    return row_text(comparison, row)

@@ -1,0 +1,41 @@
+"""Building and running the application; the first module that imports textual."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..capture.names import parse_name
+from ..capture.peek import first_names
+from ..capture.record import Capture, Record
+from .app import LayertuiApp, exit_status
+from .jobs import Request
+from .limits import limits_of
+
+if TYPE_CHECKING:
+    from ..compare.policy import Policy
+    from ..compare.rules import Rules
+    from .terminal import Terminal
+
+
+def start(
+    reference: str, candidate: str, terminal: Terminal, *, rules: Rules | None,
+    policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
+    raw: str | None,
+) -> int:  # fmt: skip
+    """Run the application and give its exit status."""
+    request = Request(reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp")
+    limits = limits_of(policy, rtol, atol)
+    names = (peeked(reference), peeked(candidate))
+    app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names)
+    app.run(mouse=mouse)
+    return exit_status(app)
+
+
+def peeked(path: str) -> Capture:
+    """The first names of a capture, to be looked at while it is opened."""
+    records: list[Record] = []
+    for name in first_names(path):
+        parsed = parse_name(name)
+        records.append(Record(name, parsed.module, parsed.slot, parsed.call))
+    root = "model" if any(record.module == "model" for record in records) else ""
+    return Capture(path, "", records, "unknown", False, root)

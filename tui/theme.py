@@ -1,0 +1,154 @@
+"""How things look: one table of levels, one palette for many colours and one for sixteen.
+
+A level is told by its glyph first; its colour repeats it (blue over orange to vermilion, after
+Okabe and Ito: survives colour blindness and the 256-colour cube).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual.theme import Theme
+
+if TYPE_CHECKING:
+    from ..compare.vocabulary import Level
+    from .terminal import Terminal
+
+
+@dataclass(frozen=True)
+class LevelLook:
+    """Glyph, ASCII glyph, word, and the colour for many and for 16 colours."""
+
+    glyph: str
+    ascii: str
+    word: str
+    color: str
+    ansi: str
+    bold: bool = False
+
+
+LOOKS: dict[Level, LevelLook] = {
+    "pending": LevelLook("⋯", ":", "", "#5c6875", "bright_black"),
+    "missing": LevelLook("╌", "-", "gap", "#7d8a99", "bright_black"),
+    "identical": LevelLook("=", "=", "identical", "#5f94c4", "blue"),
+    "ok": LevelLook("·", ".", "ok", "#56b4e9", "cyan"),
+    "noise": LevelLook("~", "~", "noise", "#d8c88a", "white"),
+    "drift": LevelLook("▲", "!", "drift", "#e69f00", "yellow", True),
+    "diverged": LevelLook("█", "X", "DIVERGED", "#f0672f", "red", True),
+    "shape": LevelLook("≠", "#", "SHAPE", "#d885b5", "magenta", True),
+    "nan": LevelLook("N", "N", "NaN", "#ff5f6e", "red", True),
+    "unreadable": LevelLook("?", "?", "unreadable", "#f2c14e", "yellow", True),
+}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Styles of everything that is no level."""
+
+    muted: Style
+    faint: Style
+    accent: Style
+    strong: Style
+    cursor: Style
+    warn: Style
+    key: Style
+    mark: Style
+    heading: Style
+    here: Style  # the cursor's place in the depth strip
+
+
+_RICH = Palette(
+    muted=Style(color="#8b99a8"),
+    faint=Style(color="#56616e"),
+    accent=Style(color="#56b4e9"),
+    strong=Style(color="#ffffff", bold=True),
+    cursor=Style(bgcolor="#24415f", bold=True),
+    warn=Style(color="#e69f00", bold=True),
+    key=Style(color="#56b4e9", bold=True),
+    mark=Style(color="#e69f00", bold=True),
+    heading=Style(color="#8b99a8", bold=True),
+    here=Style(bgcolor="#e8eef5"),
+)
+_SIXTEEN = Palette(
+    muted=Style(),
+    faint=Style(color="bright_black"),
+    accent=Style(color="cyan"),
+    strong=Style(bold=True),
+    cursor=Style(reverse=True),
+    warn=Style(color="yellow", bold=True),
+    key=Style(bold=True),
+    mark=Style(color="yellow", bold=True),
+    heading=Style(underline=True),
+    here=Style(reverse=True),
+)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The characters that are not letters."""
+
+    dots: str
+    gap: str
+    pointer: str
+    mark: str
+    rule: str
+    bars: str  # the depth strip, from little to much
+    dot: str
+    divider: str
+    up_down: str
+
+
+_UNICODE = Signs("…", "╌", "▌", "●", "─", "▁▂▃▄▅▆▇█", "·", "│", "↑↓")
+_ASCII = Signs("..", "-", ">", "*", "-", "_.:-=+*#", "-", "|", "Up/Down")
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look for one terminal."""
+
+    terminal: Terminal
+
+    @property
+    def palette(self) -> Palette:
+        return _SIXTEEN if self.terminal.ansi else _RICH
+
+    @property
+    def signs(self) -> Signs:
+        return _ASCII if self.terminal.ascii else _UNICODE
+
+    def glyph(self, level: Level) -> str:
+        look = LOOKS[level]
+        return look.ascii if self.terminal.ascii else look.glyph
+
+    def style(self, level: Level, solid: bool = False) -> Style:
+        """The badge's style; `solid` for the one that all others follow from."""
+        return _level_style(level, self.terminal.ansi, solid)
+
+
+@lru_cache(64)
+def _level_style(level: Level, ansi: bool, solid: bool) -> Style:
+    look = LOOKS[level]
+    if ansi:
+        return Style(color=look.ansi, bold=look.bold, reverse=solid or None)
+    if solid:
+        return Style(color="#101418", bgcolor=look.color, bold=True)
+    return Style(color=look.color, bold=look.bold)
+
+
+THEME = Theme(
+    name="layertui",
+    primary="#56b4e9",
+    secondary="#5f94c4",
+    accent="#e69f00",
+    warning="#e69f00",
+    error="#d55e00",
+    success="#56b4e9",
+    foreground="#d3dbe4",
+    background="#101418",
+    surface="#171d24",
+    panel="#1d252e",
+    dark=True,
+)
