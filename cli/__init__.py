@@ -1,0 +1,1 @@
+"""The command `layertui`: parses, prints, picks exit statuses."""

@@ -1,0 +1,119 @@
+"""`layertui compare`: the comparison as text, JSON, CSV or a plot, for scripts and reviews."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import UserError
+from .options import judging_options, two_captures
+from .session import Judging
+
+if TYPE_CHECKING:
+    from ..compare.comparison import Comparison
+
+
+@click.command()
+@two_captures
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv"]),
+    default="text",
+    show_default=True,
+    help="Form of the report.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    type=click.Path(),
+    help="Where the report goes; - is standard output.",
+)
+@click.option(
+    "--plot",
+    default=None,
+    metavar="FILE.png",
+    type=click.Path(),
+    help="Draw the MSE of every row in execution order.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")
+@click.option("--no-cache", is_flag=True, help="Measure again what was measured before.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
+)
+@judging_options
+@click.pass_context
+def compare(
+    ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
+    overwrite: bool, only_diverged: bool, no_cache: bool, threads: int | None, **judging: Any,
+) -> int:  # fmt: skip
+    """Compare two captures and print a report.
+
+    Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
+    read. 2: usage, or a capture that cannot be opened.
+    """
+    from .output import check_target, write_output
+    from .session import measure_all, open_pair
+
+    options = Judging(**judging)
+    check_target(output, overwrite)
+    if plot is not None:
+        _check_plot(plot, output, overwrite)
+    comparison = open_pair(reference, candidate, options)
+    measure_all(comparison, threads, use_cache=not no_cache)
+    if plot is not None:
+        from ..compare.plot import draw_plot
+
+        write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
+    text = report(comparison, form, ctx.obj or [], only_diverged, options.metric)
+    write_output(output, text, overwrite)
+    return comparison.exit_status(options.min_coverage)
+
+
+def report(
+    comparison: Comparison, form: str, arguments: list[str], only_diverged: bool = False,
+    metric: str = "mse",
+) -> str:  # fmt: skip
+    """The whole report, with the command line that makes it again."""
+    from ..compare.report import csv_report, json_report, text_report
+
+    command = shlex.join(["layertui", *arguments])
+    if form == "csv":
+        return csv_report(comparison)
+    if form == "json":
+        text = json.dumps(json_report(comparison, command), indent=1, allow_nan=False)
+        return text + "\n"
+    text = text_report(comparison, command, only_diverged=only_diverged, metric=metric)
+    return _ended(text)
+
+
+def plot_format(path: str) -> str:
+    """`png`, `svg` or `pdf`, by the file's suffix. Raises `UserError` for any other."""
+    suffix = path.rsplit(".", 1)[-1].lower() if "." in path else ""
+    if suffix not in ("png", "svg", "pdf"):
+        raise UserError(f"--plot {path}: the name must end in .png, .svg or .pdf")
+    return suffix
+
+
+def _check_plot(plot: str, output: str, overwrite: bool) -> None:
+    from ..compare.plot import PlotError, require_matplotlib
+    from .output import check_target
+
+    plot_format(plot)
+    if plot == output:
+        raise UserError("--plot and --output name the same file")
+    check_target(plot, overwrite)
+    try:
+        require_matplotlib()
+    except PlotError as error:
+        raise UserError(str(error)) from error
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"

@@ -1,0 +1,116 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..compare.vocabulary import METRICS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Threshold(click.ParamType):
+    """`METRIC=VALUE` as `(metric, value)`; the value is finite and not negative."""
+
+    name = "METRIC=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        metric, equals, text = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not METRIC=VALUE, such as mse=1e-4", param, ctx)
+        if metric not in METRICS:
+            self.fail(f"no metric {metric!r}; known are {', '.join(METRICS)}", param, ctx)
+        return metric, _number(text, self, param, ctx)
+
+
+class Tolerance(click.ParamType):
+    """A finite number that is not negative."""
+
+    name = "NUMBER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        return _number(str(value), self, param, ctx)
+
+
+class RawType(click.ParamType):
+    """Shape and dtype of raw files, `10x64xf32`; kept as text."""
+
+    name = "10x64xf32"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from ..capture.dtypes import dtype_named
+        from ..capture.errors import RecordError
+        from ..capture.order import split_type
+
+        try:
+            dtype_named(split_type(str(value))[0])
+        except (ValueError, RecordError) as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+def _number(
+    text: str, kind: click.ParamType, param: click.Parameter | None, ctx: click.Context | None
+) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        kind.fail(f"{text!r} is not a number of 0 or more", param, ctx)
+    return number
+
+
+def judging_options(command: Command) -> Command:
+    """`--metric`, `--policy` and what sets its limits, `--rules`, `--raw`, `--min-coverage`."""
+    for option in reversed(_JUDGING):
+        command = option(command)
+    return command
+
+
+_JUDGING = (
+    click.option(
+        "--metric", type=click.Choice(list(METRICS)), default="mse", show_default=True,
+        help="What the badge of a row shows.",
+    ),
+    click.option(
+        "--policy", type=click.Choice(["default", "fixed"]), default=None,
+        help="How verdicts are made: by each row's dtype, or by fixed limits.  [default: default]",
+    ),
+    click.option(
+        "--threshold", "thresholds", type=Threshold(), multiple=True,
+        help="A limit of the policy `fixed`; may be repeated.",
+    ),
+    click.option("--rtol", type=Tolerance(), default=None, help="Relative tolerance, with --atol."),
+    click.option("--atol", type=Tolerance(), default=None, help="Absolute tolerance, with --rtol."),
+    click.option(
+        "--rules", type=click.Path(exists=True, dir_okay=False), default=None,
+        help="TOML file: names, fused modules, layouts, pairs.",
+    ),
+    click.option(
+        "--raw", type=RawType(), default=None, metavar="10x64xf32",
+        help="Shape and dtype of raw files without a log."
+    ),
+    click.option(
+        "--min-coverage", type=click.FloatRange(0, 1), default=0.5, metavar="SHARE",
+        show_default=True,
+        help="Share of the outputs that must be paired for exit status 0.",
+    ),
+)  # fmt: skip
+
+
+def two_captures(command: Command) -> Command:
+    """The arguments REFERENCE and CANDIDATE."""
+    for name in ("candidate", "reference"):
+        command = click.argument(name, type=click.Path())(command)
+    return command

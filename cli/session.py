@@ -1,0 +1,106 @@
+"""What the commands share: from options to a measured comparison, with progress on the terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+from .output import stderr_is_terminal
+
+if TYPE_CHECKING:
+    from ..compare.comparison import Comparison
+    from ..compare.policy import Policy
+    from ..compare.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The options of `options.judging_options`, as they were given."""
+
+    metric: str = "mse"
+    policy: str | None = None
+    thresholds: tuple[tuple[str, float], ...] = ()
+    rtol: float | None = None
+    atol: float | None = None
+    rules: str | None = None
+    raw: str | None = None
+    min_coverage: float = 0.5
+
+    @property
+    def plain(self) -> bool:
+        """True when nothing was said about judging: the default policy, not even imported yet."""
+        return self.policy is None and not self.thresholds and self.rtol is self.atol is None
+
+    def make_policy(self) -> Policy:
+        """The policy that the options describe. Raises `UserError` where they contradict."""
+        from ..compare.policy import PolicyError, policy_named
+
+        if (self.rtol is None) != (self.atol is None):
+            raise UserError("--rtol and --atol: give both or neither")
+        name = self.policy or ("fixed" if self.thresholds else "default")
+        if self.thresholds and name != "fixed":
+            raise UserError("--threshold belongs to --policy fixed")
+        try:
+            return policy_named(name, dict(self.thresholds), self.rtol, self.atol)
+        except PolicyError as error:
+            raise UserError(str(error)) from error
+
+    def make_rules(self) -> Rules | None:
+        """The rules file. Raises `RulesError`."""
+        from ..compare.rules import load_rules
+
+        return None if self.rules is None else load_rules(self.rules)
+
+
+def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
+    """Open and align both captures. Raises `CaptureError`, `RulesError`, `UserError`."""
+    from ..compare.comparison import open_comparison
+
+    wants_ulp = judging.metric == "ulp" or any(name == "ulp" for name, _ in judging.thresholds)
+    return open_comparison(
+        reference, candidate, rules=judging.make_rules(), policy=judging.make_policy(),
+        raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=wants_ulp,
+    )  # fmt: skip
+
+
+def measure_all(comparison: Comparison, threads: int | None = None, use_cache: bool = True) -> None:
+    """Measure every pair, with progress on stderr when it is a terminal.
+
+    The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
+    `KeyboardInterrupt` here after the work was told to stop.
+    """
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            comparison.measure(cancelled=stop.is_set, use_cache=use_cache, threads=threads)
+        except BaseException as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        _watch(comparison, worker)
+    except KeyboardInterrupt:
+        stop.set()
+        worker.join(2.0)
+        raise
+    if failed:
+        raise failed[0]
+
+
+def _watch(comparison: Comparison, worker: threading.Thread) -> None:
+    show = stderr_is_terminal()
+    started = time.monotonic()
+    while worker.is_alive():
+        worker.join(0.2)
+        if show and time.monotonic() - started > 0.5:
+            done, total = comparison.measured, comparison.to_measure
+            print(f"\rmeasured {done} of {total} pairs\x1b[K", end="", file=sys.stderr, flush=True)
+    if show:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

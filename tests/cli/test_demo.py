@@ -1,0 +1,230 @@
+"""The demo: each fault shows at the module where it was planted, and nothing shows without one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyte
+import pytest
+
+from layertui.capture import open_capture
+from layertui.capture.demo_faults import FAULTS, NAMES, Fault, fault_named
+from layertui.cli.main import status_of
+from layertui.compare.comparison import Comparison
+
+
+class Models:
+    """Reference models and their captures, made once a dtype."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.made: dict[str, Any] = {}
+
+    def captures(self, fault: Fault, dtype: str) -> tuple[Path, Path]:
+        from layertui.capture.demo import record_call, write_candidate
+        from layertui.capture.demo_model import build_reference, reference_arguments
+
+        reference = self.place / dtype / "reference"
+        if dtype not in self.made:
+            self.made[dtype] = build_reference(0, dtype)
+            record_call(self.made[dtype], str(reference), **reference_arguments())
+        candidate = self.place / dtype / fault.name
+        write_candidate(self.made[dtype], fault, str(candidate))
+        return reference, candidate
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors this small only wait for one another
+    yield Models(tmp_path_factory.mktemp("demo"))
+    torch.set_num_threads(threads)
+
+
+def measured(reference: Path, candidate: Path) -> Comparison:
+    comparison = Comparison(open_capture(reference), open_capture(candidate))
+    assert comparison.measure(use_cache=False)
+    return comparison
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
+def test_the_fault_shows_where_it_was_planted(models: Models, fault: Fault) -> None:
+    comparison = measured(*models.captures(fault, "float32"))
+    first = comparison.first_divergence()
+    assert (first.module if first else None) == fault.module
+    assert comparison.exit_status() == (0 if fault.module is None else 1)
+
+
+def test_bfloat16_without_a_fault_is_noise(models: Models) -> None:
+    comparison = measured(*models.captures(fault_named("none"), "bfloat16"))
+    assert comparison.first_divergence() is None
+    noisy = [m.relative_l2 for m in comparison.measurements if getattr(m, "relative_l2", None)]
+    assert max(noisy) > 1e-3  # two implementations, not one run twice
+
+
+def test_the_two_sides_are_made_unlike(models: Models) -> None:
+    reference, candidate = map(open_capture, models.captures(fault_named("none"), "float32"))
+    shapes = {record.name: record.shape for record in candidate.records}
+    assert shapes["model.layers.layers.0.self_attn.qkv_proj-output"] == (10, 128)
+    assert shapes["model.lm_head-output"] == (1, 320)
+    names = {record.name: record.shape for record in reference.records}
+    assert names["model.model.layers.0.self_attn.q_proj-output"] == (1, 10, 64)
+    assert "model.model.layers.0.self_attn-input_position_embeddings_1" in names
+    assert reference.order_known and candidate.order_known
+    assert reference.unreadable == candidate.unreadable == 0
+
+
+def test_a_capture_is_what_the_modules_saw(tmp_path: Path) -> None:
+    """Against torch itself: every written output is the module's, inputs before outputs."""
+    import torch
+
+    from layertui.capture.arrays import load, upcast
+    from layertui.capture.demo import record_call
+    from layertui.capture.load import LOADERS  # noqa: F401  (numpy is there from here on)
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(4, 3)
+
+        def forward(self, x: Any, *, scale: Any) -> Any:
+            first = self.inner(x)
+            return {"sum": first + self.inner(x * scale), "parts": (first[:, :2], None)}
+
+    torch.manual_seed(0)
+    block = Block()
+    x, scale = torch.randn(2, 4), torch.tensor(2.0)
+    names = record_call(block, str(tmp_path), x, scale=scale)
+    assert names == [
+        "model.inner-input_0", "model.inner-output",
+        "model.inner(2)-input_0", "model.inner(2)-output",
+        "model-input_0", "model-input_scale", "model-output_sum", "model-output_parts_0",
+    ]  # fmt: skip
+    records = {record.name: record for record in open_capture(tmp_path).records}
+    assert list(records) == names
+    for name, expected in (
+        ("model.inner(2)-output", block.inner(x * scale)),
+        ("model-output_parts_0", block.inner(x)[:, :2]),
+        ("model-input_scale", scale),
+    ):
+        record = records[name]
+        assert record.locator is not None and record.dtype is not None
+        values = torch.from_numpy(upcast(load(record.locator), record.dtype).copy())
+        assert torch.equal(values, expected.detach())
+
+
+def test_command_writes_both_sides_and_says_where(tmp_path: Path, private_home: Path) -> None:
+    """Run where a stranger's torch.py lies: nothing is imported from the working directory."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('a stranger')")
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "layertui.cli.main", "demo", "--no-tui", "--fault", "nan-row",
+         "--seed", "7"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.splitlines()
+    reference, candidate = (Path(line.split()[-1]) for line in out[:2])
+    assert reference.is_relative_to(private_home / "cache" / "layertui" / "demo")
+    assert out[2] == f"open them with:  layertui {reference} {candidate}"
+    first = measured(reference, candidate).first_divergence()
+    assert first is not None and first.module == "layers.4.mlp.down_proj"
+
+
+def test_the_screen_opens_on_the_demo(tmp_path: Path) -> None:
+    """The README's first command, in a terminal: the list, `f` goes to the fault, `q` leaves."""
+    command = [sys.executable, "-m", "layertui.cli.main", "demo", "-o", str(tmp_path / "new")]
+    screen = Terminal(command)
+    try:
+        screen.wait_for("DIVERGED")
+        screen.send("f")
+        screen.wait_for("L3 self_attn.o_proj-input_0")
+        screen.send("q")
+        assert screen.ended() == 0
+    finally:
+        screen.close()
+
+
+class Terminal:
+    """A program in a pseudo-terminal of 120 x 40, its screen kept by pyte."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.screen = pyte.Screen(120, 40)
+        self.stream = pyte.ByteStream(self.screen)
+        self.child, self.terminal = pty.fork()
+        if self.child == 0:
+            environ = {**os.environ, "TERM": "xterm-256color", "TEXTUAL_ANIMATIONS": "none"}
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+            os.execve(command[0], command, environ)
+
+    def wait_for(self, text: str, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not any(text in line for line in self.screen.display):
+            left = end - time.monotonic()
+            assert left > 0 and self._read(left), "\n".join(self.screen.display)
+
+    def send(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+    def ended(self) -> int:
+        while self._read(60.0):
+            pass
+        _, status = os.waitpid(self.child, 0)
+        self.child = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        if self.child:
+            os.kill(self.child, signal.SIGKILL)
+            os.waitpid(self.child, 0)
+        os.close(self.terminal)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self.terminal], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self.terminal, 65536)
+        except OSError:  # Linux says EIO when the other end has closed
+            return False
+        self.stream.feed(data)
+        return bool(data)
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    assert status_of(["demo", "--no-tui", "-o", str(tmp_path)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["mine.txt"]
+
+
+def test_a_child_that_dies_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("layertui.cli.demo._CHILD", "raise SystemExit('no torch here')")
+    assert status_of(["demo", "--no-tui", "-o", str(tmp_path / "new")]) == 2
+    err = capsys.readouterr().err
+    assert err == "layertui: the demo's model did not run: no torch here\n"
+
+
+def test_list_faults_and_help_need_no_torch() -> None:
+    code = (
+        "import sys; from layertui.cli.main import status_of; "
+        "status_of(['demo', '--list-faults']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    assert lines.pop() == "False"
+    assert [line.split()[0] for line in lines] == list(NAMES)
