@@ -11,7 +11,7 @@ With x the reference, y the candidate and d = y - x over the n elements finite o
         and all that are not finite alike
     scale, offset = least squares of y = scale x + offset;  scale_se the standard error of scale;
     fit_residual = |y - scale x - offset| / |x|
-    ulp = max |d| in units of the coarser dtype's spacing at x
+    ulp = greatest number of steps between x and y in the coarser dtype (see `ulps`)
 
 Blocks are float32 (float64 where an input is, or where squares would leave float32's range), the
 sums over blocks float64. Sums of squares are kept about the block's own means and merged by the
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..capture.arrays import Array
+from .ulps import greatest_distance
 
 RELATIVE_FLOOR = 1e-8
 _ROW = 8192  # float32 partial sums run over at most this many elements
@@ -46,8 +47,7 @@ class Tolerance:
 
     rtol: float
     atol: float
-    ulp_epsilon: float = 0.0  # epsilon of the coarser dtype; 0 leaves `ulp` out
-    ulp_tiny: float = 0.0  # its smallest normal number
+    ulp_dtype: str = ""  # the coarser dtype; empty leaves `ulp` out
 
 
 @dataclass(slots=True)
@@ -330,8 +330,8 @@ def _mismatches(sums: Sums, a: Array, b: Array, c: Array, mask: Array, top: floa
 
 def _relative(sums: Sums, a: Array, b: Array, x: Array, y: Array, start: int) -> None:
     """max_rel and ulp; overwrites `a` (|d|) and `b` (|x|)."""
-    if sums.tolerance.ulp_epsilon:
-        sums.max_ulp = max(sums.max_ulp, _ulp(a, b, sums.tolerance))
+    if sums.tolerance.ulp_dtype:
+        sums.max_ulp = max(sums.max_ulp, greatest_distance(x, y, sums.tolerance.ulp_dtype))
     if float(b.min()) < RELATIVE_FLOOR:  # np.maximum is far slower than the rest: only at need
         np.maximum(b, np.asarray(RELATIVE_FLOOR, b.dtype), out=b)
     np.divide(a, b, out=a)
@@ -339,12 +339,6 @@ def _relative(sums: Sums, a: Array, b: Array, x: Array, y: Array, start: int) ->
     left, right = float(x[at]), float(y[at])
     value = abs(right - left) / max(abs(left), RELATIVE_FLOOR)
     sums.max_rel.offer(value, start + at, left, right)
-
-
-def _ulp(a: Array, b: Array, tolerance: Tolerance) -> float:
-    _, exponent = np.frexp(np.maximum(b, tolerance.ulp_tiny))
-    spacing = np.ldexp(np.float64(tolerance.ulp_epsilon), exponent - 1)
-    return float((a / spacing).max(initial=0.0))
 
 
 def _add_float64(sums: Sums, x: Array, y: Array, start: int) -> None:
@@ -398,8 +392,8 @@ def _add_finite(sums: Sums, x: Array, y: Array, d: Array, positions: Array) -> N
     sums.sum_abs += float(a.sum())
     at = int(a.argmax())
     sums.max_abs.offer(float(a[at]), int(positions[at]), float(x[at]), float(y[at]))
-    if sums.tolerance.ulp_epsilon:
-        sums.max_ulp = max(sums.max_ulp, _ulp(a, b, sums.tolerance))
+    if sums.tolerance.ulp_dtype:
+        sums.max_ulp = max(sums.max_ulp, greatest_distance(x, y, sums.tolerance.ulp_dtype))
     rel = a / np.maximum(b, RELATIVE_FLOOR)
     at = int(rel.argmax())
     sums.max_rel.offer(float(rel[at]), int(positions[at]), float(x[at]), float(y[at]))

@@ -21,7 +21,7 @@ def measured(
     sums = Sums(tolerance)
     for start in range(0, x.size, block):
         sums.add(x[start : start + block], y[start : start + block], start)
-    return finish(sums, x.shape, tolerance, bool(tolerance.ulp_epsilon))
+    return finish(sums, x.shape, tolerance, bool(tolerance.ulp_dtype))
 
 
 def plain(x: np.ndarray, y: np.ndarray) -> Numbers:

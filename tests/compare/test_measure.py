@@ -266,7 +266,7 @@ def test_tolerances(stored: Maker) -> None:
     x = np.ones(4, np.float32)
     task = PairTask(stored(x), stored(x), rtol=0.5)
     assert (tolerance_of(task).rtol, tolerance_of(task).atol) == (0.5, 1e-5)
-    assert tolerance_of(task).ulp_epsilon == 0
+    assert tolerance_of(task).ulp_dtype == ""
     whole = SideTask(Locator("x", "int64", (4,)), "int64")
     exact = tolerance_of(PairTask(whole, whole))
     assert (exact.rtol, exact.atol) == (0.0, 0.0)

@@ -427,10 +427,10 @@ def test_masks_of_the_lowest_number() -> None:
 # Units in the last place
 
 
-@pytest.mark.parametrize(("dtype", "epsilon"), [("float32", 2.0**-23), ("float64", 2.0**-52)])
-def test_units_in_the_last_place(dtype: str, epsilon: float) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_in_the_last_place(dtype: str) -> None:
     kind = np.dtype(dtype).type
-    tolerance = Tolerance(0, 0, epsilon, float(np.finfo(kind).tiny))
+    tolerance = Tolerance(0, 0, dtype)
     for value in (1.0, 1.5, 0.3, 1e10, -7.0, float(np.finfo(kind).tiny)):
         x = np.full(70_000, value, kind)
         y = x.copy()
@@ -498,7 +498,7 @@ def test_complex_blocks_must_come_as_reals() -> None:
 
 def test_measurements_are_plain_numbers() -> None:
     m = measured(
-        np.arange(9, dtype=np.float32), np.ones(9, np.float32), Tolerance(0, 0, 1e-7, 1e-38)
+        np.arange(9, dtype=np.float32), np.ones(9, np.float32), Tolerance(0, 0, "float32")
     )
     for value in (*asdict(m).values(), *asdict(m)["reference"].values()):
         for part in value if isinstance(value, tuple) else (value,):
