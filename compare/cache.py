@@ -13,8 +13,9 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
@@ -29,6 +30,7 @@ ENGINE = 3  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
+_ATTEMPTS = 5
 _INDEX_FIELDS = ("shape", "max_abs_index", "max_rel_index", "max_abs_values", "max_rel_values",
                  "partial")  # fmt: skip
 
@@ -87,8 +89,8 @@ class MeasurementCache:
 
 
 def _connect(place: Path) -> sqlite3.Connection:
-    """Open the file; one that is damaged is made anew."""
-    for attempt in (1, 2):
+    """Open the file; one that is damaged is made anew, one that is being made is waited for."""
+    for attempt in range(_ATTEMPTS):
         db = sqlite3.connect(place, timeout=2.0, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
@@ -96,15 +98,17 @@ def _connect(place: Path) -> sqlite3.Connection:
             db.execute("CREATE TABLE IF NOT EXISTS measurements (key TEXT PRIMARY KEY, value TEXT)")
             db.execute("SELECT key FROM measurements LIMIT 1").fetchone()
             return db
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError as error:
             db.close()
-            raise
-        except sqlite3.DatabaseError:
-            db.close()
-            if attempt == 2:
+            if attempt == _ATTEMPTS - 1:
                 raise
-            for suffix in ("", "-wal", "-shm"):  # a log left behind would be played back
-                Path(f"{place}{suffix}").unlink(missing_ok=True)
+            if not isinstance(error, sqlite3.OperationalError):
+                for suffix in ("", "-wal", "-shm"):  # a log left behind would be played back
+                    Path(f"{place}{suffix}").unlink(missing_ok=True)
+            elif "locked" not in str(error):  # switching to WAL does not wait for its lock
+                raise
+            else:
+                time.sleep(0.05)
     raise sqlite3.DatabaseError("unreachable")
 
 
@@ -176,7 +180,12 @@ def _samples(locator: Locator, size: int) -> bytes:
 
 
 def _encoded(measurement: Measurement) -> str:
-    return json.dumps(asdict(measurement))
+    return json.dumps(_shallow(measurement), default=_shallow)
+
+
+def _shallow(value: Measurement | SideStatistics) -> dict[str, object]:
+    """The fields as they are; `dataclasses.asdict` would copy every value, which takes longer."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def _decoded(text: str) -> Measurement | None:
