@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import struct
 import subprocess
@@ -57,12 +56,14 @@ def main() -> None:
         write_capture(folder / "candidate.safetensors", half, 1e-6)
         command = [sys.executable, "-c", "from layertui.cli.main import run; run()", "compare"]
         command += [str(folder / f"{n}.safetensors") for n in ("reference", "candidate")]
-        done = subprocess.run([*command, "--no-cache"], capture_output=True, text=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        print(next(line for line in done.stdout.splitlines() if line.startswith("verdicts")))
-        print(f"exit status {done.returncode}, {os.cpu_count()} cores")
+        report = folder / "report.txt"
+        child = subprocess.Popen([*command, "--no-cache", "-o", str(report)])
+        _, wait_status, usage = os.wait4(child.pid, 0)
+        status, peak = os.waitstatus_to_exitcode(wait_status), usage.ru_maxrss * 1024
+        print(next(line for line in report.read_text().splitlines() if "verdicts" in line))
+        print(f"exit status {status}, {os.cpu_count()} cores")
         print(f"peak RSS {peak / 1e6:.0f} MB for {options.gigabytes:g} GB, bound {BOUND / 1e6:.0f}")
-        sys.exit(0 if done.returncode == 0 and peak < BOUND else 1)
+        sys.exit(0 if status == 0 and peak < BOUND else 1)
     finally:
         shutil.rmtree(folder)
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..compare.rules import Rules
     from .limits import Limits
 
+_HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
 
@@ -113,10 +114,12 @@ class LayertuiApp(App[None], inherit_bindings=False):
     # The work behind the screens. One job at a time; news of an older one is ignored.
 
     def _painted(self) -> None:
-        """The first screen is there: what was made for it is no garbage, and the work begins."""
+        """The first screen is there: what was made for it is no garbage, and the work begins, a
+        moment later: parsing a large header would keep the screen from being written.
+        """
         gc.freeze()
         gc.enable()
-        self.read_again()
+        self.set_timer(_HEAD_START, self.read_again)
 
     def read_again(self) -> None:
         """List both directories, align, measure."""

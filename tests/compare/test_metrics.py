@@ -497,9 +497,7 @@ def test_complex_blocks_must_come_as_reals() -> None:
 
 
 def test_measurements_are_plain_numbers() -> None:
-    m = measured(
-        np.arange(9, dtype=np.float32), np.ones(9, np.float32), Tolerance(0, 0, "float32")
-    )
+    m = measured(np.arange(9, dtype=np.float32), np.ones(9, np.float32), Tolerance(0, 0, "float32"))
     for value in (*asdict(m).values(), *asdict(m)["reference"].values()):
         for part in value if isinstance(value, tuple) else (value,):
             assert type(part) in (int, float, bool, dict, type(None)), part
