@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.measure import PairTask, SideTask, measure
 from layertui.compare.model import Measurement
 

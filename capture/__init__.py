@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import CaptureError, RecordError
     from .opening import open_capture, read_headers
-    from .record import Capture, Locator, Record
+    from .recorder.api import record
+    from .recorder.tap import tap
+    from .records import Capture, Locator, Record
 
 __all__ = [
     "Capture",
@@ -22,16 +24,20 @@ __all__ = [
     "RecordError",
     "open_capture",
     "read_headers",
+    "record",
+    "tap",
 ]
 
 _HOMES = {
-    "Capture": "record",
+    "Capture": "records",
     "CaptureError": "errors",
-    "Locator": "record",
-    "Record": "record",
+    "Locator": "records",
+    "Record": "records",
     "RecordError": "errors",
     "open_capture": "opening",
     "read_headers": "opening",
+    "record": "recorder.api",
+    "tap": "recorder.tap",
 }
 
 

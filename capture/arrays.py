@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .dtypes import DTYPES
 from .errors import RecordError
-from .record import Locator
+from .records import Locator
 
 Array = NDArray[Any]
 

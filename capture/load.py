@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .arrays import Array, PartialValues
 from .formats import console_log, numpy_file, text_dump, torch_file
-from .record import Locator
+from .records import Locator
 
 LOADERS: dict[str, Callable[[Locator], Array | PartialValues]] = {
     "npz": numpy_file.load_member,

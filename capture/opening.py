@@ -21,7 +21,7 @@ from .formats import (
 )
 from .listing import FoundFile, list_files
 from .order import NAMES_FILE, OrderHints, find_hints, sort_records
-from .record import Capture, Record
+from .records import Capture, Record
 
 # The first that claims a file reads it: the native manifest claims its shards before the general
 # safetensors reader sees them. Raw files have no mark of their own: a log or `raw` names them.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from .names import natural_key
-from .record import Record
+from .records import Record
 
 NAMES_FILE = "tensor_names.txt"
 _WRITING = re.compile(

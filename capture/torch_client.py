@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dtypes import DTYPES
 from .errors import RecordError
-from .record import Locator
+from .records import Locator
 
 if TYPE_CHECKING:
     from .arrays import Array

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..capture.names import natural_key
-from ..capture.record import Capture, Record
+from ..capture.records import Capture, Record
 from .canonical import usual_order
 from .fused import match_fused
 from .items import Item, Key, Side, primary, same_base, side_of

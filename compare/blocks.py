@@ -21,7 +21,7 @@ import numpy as np
 from ..capture.arrays import Array, PartialValues, element_reach, load_any
 from ..capture.dtypes import DTYPES
 from ..capture.errors import RecordError
-from ..capture.record import Locator
+from ..capture.records import Locator
 
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache

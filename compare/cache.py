@@ -21,7 +21,7 @@ from math import prod
 from pathlib import Path
 
 from ..capture.dtypes import DTYPES
-from ..capture.record import Locator
+from ..capture.records import Locator
 from .measure import PairTask, SideTask
 from .model import Measurement, SideStatistics
 from .paths import cache_dir

@@ -15,7 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from ..capture.opening import open_capture
-from ..capture.record import Capture, Record
+from ..capture.records import Capture, Record
 from .align import align
 from .canonical import ROOT, parent_of
 from .model import Counts, ExecutionOrder, Failure, FirstDivergence, Measurement, Row, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..capture.record import Record
+from ..capture.records import Record
 from .model import Counts, Failure, SideCounts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..capture.dtypes import DTYPES
 from ..capture.names import natural_key, slot_role
-from ..capture.record import Capture, Record
+from ..capture.records import Capture, Record
 from .canonical import (
     LAYER,
     ROOT,

@@ -18,7 +18,7 @@ import numpy as np
 from ..capture.arrays import Array, PartialValues, load_any, upcast
 from ..capture.dtypes import DTYPES
 from ..capture.errors import RecordError
-from ..capture.record import Locator
+from ..capture.records import Locator
 from .blocks import BLOCK, PANEL, Source, flat_where_possible, pieces
 from .casting import cast
 from .metrics import Extreme, Moments, SideSums, Sums, Tolerance

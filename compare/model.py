@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..capture.record import Record
+from ..capture.records import Record
 from .vocabulary import FAILING, Level, MatchedBy, RowKind
 
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from ..capture.record import Capture, Record
+from ..capture.records import Capture, Record
 from .comparison import Comparison
 from .model import Failure, Measurement, Row, SideStatistics, Verdict
 from .statistics import components, spread

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
-from ..capture.record import Locator, Record
+from ..capture.records import Locator, Record
 from .cache import FileIdentities, MeasurementCache
 from .measure import CancelledError, PairTask, SideTask, concat_names, measure
 from .model import Failure, Measurement

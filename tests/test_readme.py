@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from layertui.capture import open_capture
+from layertui.capture.cpp import include_directory
 from layertui.compare.policy import FIXED, LIMITS
 from layertui.compare.recipes import parse_recipe
 from layertui.compare.rules import load_rules
@@ -67,7 +71,33 @@ def test_pictures_exist() -> None:
         assert (ROOT / path).is_file(), path
 
 
-def test_python_example_runs(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = blocks("python")
+def example_with(word: str) -> str:
+    (found,) = [block for block in blocks("python") if word in block]
+    return found
+
+
+def test_example_of_comparing_runs(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(real / "olmo2-f32")
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example_with("open_comparison"), "README.md", "exec"), {})
+
+
+def test_example_of_recording_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example_with("record"), "README.md", "exec"), {})
+    names = [record.name for record in open_capture("torch_dump").records]
+    assert names == ["up-input_0", "up-output", "hidden-value", "down-input_0", "down-output",
+                     "-input_0", "-output"]  # fmt: skip
+
+
+def test_example_in_cpp_compiles(tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+    include, body = blocks("cpp")[0].split("\n", 1)
+    source = f"{include}\nint main() {{ float data[640] = {{}};\n{body}\n}}\n"
+    (tmp_path / "x.cpp").write_text(source)
+    command = [compiler, "-std=c++17", "-I", str(include_directory()), "x.cpp", "-o", "x"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(["./x"], cwd=tmp_path, check=True)
+    (record,) = open_capture(tmp_path / "cpp_dump").records
+    assert (record.name, record.shape) == ("model.layers.0.mlp-output", (1, 10, 64))

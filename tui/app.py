@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.screen import Screen
 
-    from ..capture.record import Capture
+    from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.rules import Rules
     from .limits import Limits

@@ -11,7 +11,7 @@ from .text import clean, dtype_text, metric_number, number, precise, shape_text,
 from .theme import LOOKS
 
 if TYPE_CHECKING:
-    from ..capture.record import Record
+    from ..capture.records import Record
     from ..compare.comparison import Comparison
 
 _MATCH_WORDS = {

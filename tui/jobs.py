@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..capture.record import Capture
+    from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.policy import Policy
     from ..compare.rules import Rules

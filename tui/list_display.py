@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.timer import Timer
 
-    from ..capture.record import Capture
+    from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.model import Counts
 

@@ -20,7 +20,7 @@ from .rows import MODE_WORDS, MODES, holds, matches, words_of
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
-    from ..capture.record import Capture
+    from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.rules import HandPair
     from .work_screen import WorkScreen

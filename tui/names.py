@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..capture.record import Capture, Record
+    from ..capture.records import Capture, Record
 
 _STACK = re.compile(r"^(?P<prefix>.*?)(?P<word>layers?|h|blocks?)\.(?P<number>\d+)(?:\.|$)")
 

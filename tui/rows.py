@@ -20,7 +20,7 @@ from .text import clean, metric_number, shape_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..capture.record import Capture, Record
+    from ..capture.records import Capture, Record
     from ..compare.comparison import Comparison
     from ..compare.model import Row
 

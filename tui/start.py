@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..capture.names import parse_name
 from ..capture.peek import first_names
-from ..capture.record import Capture, Record
+from ..capture.records import Capture, Record
 from .app import LayertuiApp, exit_status
 from .jobs import Request
 from .limits import limits_of

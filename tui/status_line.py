@@ -12,7 +12,7 @@ from .text import clean, dtype_text, width_of
 from .theme import LOOKS, Look
 
 if TYPE_CHECKING:
-    from ..capture.record import Capture
+    from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.model import Counts
     from ..compare.vocabulary import Level

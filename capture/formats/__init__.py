@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..listing import FoundFile
-from ..record import Record
+from ..records import Record
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..listing import FoundFile
 from ..names import parse_name
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .max_checkpoint import named_record
 from .tensor_print import (

@@ -17,7 +17,7 @@ from ..dtypes import BY_MAX_CODE
 from ..errors import RecordError
 from ..listing import FoundFile
 from ..names import parse_name
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape
 

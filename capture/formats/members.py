@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..names import parse_name
-from ..record import Locator, Record
+from ..records import Locator, Record
 
 
 def says_where(key: str) -> bool:

@@ -22,7 +22,7 @@ from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
 from ..listing import FoundFile
 from ..names import slot_role
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context, safetensors_file
 from .extents import checked_shape
 
@@ -164,6 +164,9 @@ def _tell(context: Context, manifest: Manifest) -> None:
     ids = manifest.header.get("input_ids")
     if isinstance(ids, list):
         context.metadata["input_ids"] = ids
+    said = manifest.header.get("notes")
+    if isinstance(said, list):
+        context.notes.extend(text[:500] for text in said[:20] if isinstance(text, str))
     context.metadata["order_source"] = "manifest"
     complete = manifest.end is not None and not manifest.damaged and not manifest.cut
     if manifest.damaged:
@@ -176,19 +179,22 @@ def _tell(context: Context, manifest: Manifest) -> None:
 
 
 def _check_end(context: Context, manifest: Manifest, end: dict[str, Any]) -> bool:
-    """False when the end line counted other records than are there."""
+    """False when the run failed, or the end line counted other records than are there."""
     silent = end.get("never_fired")
     if isinstance(silent, list) and silent:
         shown = ", ".join(str(name)[:80] for name in silent[:3])
         more = ", ..." if len(silent) > 3 else ""
         context.notes.append(f"{len(silent)} modules never ran: {shown}{more}")
+    error = end.get("error")
+    if isinstance(error, str):
+        context.notes.append(f"incomplete: ended by {error[:300]}")
     promised = end.get("records")
     if type(promised) is int and promised != len(manifest.records):
         context.notes.append(
             f"{MANIFEST}: {promised} records were written, {len(manifest.records)} are listed"
         )
         return False
-    return True
+    return not isinstance(error, str)
 
 
 class _Records:
@@ -257,6 +263,9 @@ class _Records:
         else:
             stats = entry.get("stats")
             if type(stats) is not dict:
+                reason = entry.get("error")  # what the writer could not copy, it says so
+                if isinstance(reason, str):
+                    raise RecordError(f"not recorded: {reason[:300]}")
                 raise RecordError("the manifest names no file and no statistics for it")
             record.dtype, record.shape = _described(entry)
             record.stats = stats

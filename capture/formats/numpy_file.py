@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..listing import FoundFile
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .max_checkpoint import named_record

@@ -14,7 +14,7 @@ from ..dtypes import DTYPES, dtype_named
 from ..errors import CaptureError, RecordError
 from ..listing import FoundFile
 from ..order import split_type
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .max_checkpoint import named_record
 

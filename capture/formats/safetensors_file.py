@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..dtypes import BY_SAFETENSORS
 from ..errors import RecordError
 from ..listing import FoundFile
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape
 from .max_checkpoint import named_record

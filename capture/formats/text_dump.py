@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..listing import FoundFile
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context
 from .max_checkpoint import named_record
 from .tensor_print import number, rounding

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..listing import FoundFile
-from ..record import Locator, Record
+from ..records import Locator, Record
 from . import Context, tensor_pickle
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
 from .max_checkpoint import named_record

@@ -21,7 +21,7 @@ from layertui.capture.arrays import load
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.formats import Context, tensor_pickle, torch_file
 from layertui.capture.listing import FoundFile
-from layertui.capture.record import Record
+from layertui.capture.records import Record
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16,

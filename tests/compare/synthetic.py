@@ -10,7 +10,7 @@ import numpy as np
 
 from layertui.capture.names import parse_name
 from layertui.capture.opening import open_capture
-from layertui.capture.record import Capture, Locator, Record
+from layertui.capture.records import Capture, Locator, Record
 from layertui.compare.align import Alignment, align
 from layertui.compare.model import Row
 from layertui.compare.rules import Rules

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import aligned, capture, check_rows, gaps, pairs, record, row_of
 
-from layertui.capture.record import Record
+from layertui.capture.records import Record
 from layertui.compare.align import align
 from layertui.compare.model import Row
 from layertui.compare.rules import BUILT_IN_FUSED, FusedRule, HandPair, RecipeRule, Rules

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layertui.capture.errors import RecordError
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.blocks import BLOCK, PANEL, Source, flat_where_possible, pieces
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -200,7 +200,7 @@ SHRINKING = """
 import os, sys
 import numpy as np
 from layertui.capture.errors import RecordError
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.blocks import Source, pieces
 path, how = sys.argv[1:]
 with Source(Locator(path, "float32", (1000, 3000))) as source:

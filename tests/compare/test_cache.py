@@ -17,7 +17,7 @@ import pytest
 from plain_numbers import measured
 from small_captures import layer_file, opened, two_sides
 
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.cache import FileIdentities, MeasurementCache
 from layertui.compare.measure import PairTask, SideTask, measure
 from layertui.compare.model import Failure, Measurement
@@ -54,7 +54,7 @@ def result_of(seed: int = 0) -> Measurement:
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    path = tmp_path / "record"
+    path = tmp_path / "records"
     path.write_bytes(np.random.default_rng(0).bytes(160_000))
     return path
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synthetic import capture, record
 from test_align import sides
 
-from layertui.capture.record import Record
+from layertui.capture.records import Record
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure, Measurement, SideCounts, SideStatistics
 from layertui.compare.rules import HandPair, Rules

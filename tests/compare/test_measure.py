@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from plain_numbers import plain
 
 from layertui.capture.dtypes import DTYPES
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare import measure as measuring
 from layertui.compare.measure import (
     CancelledError,
@@ -439,7 +439,7 @@ def test_a_measurement_can_be_cancelled_between_blocks(stored: Maker) -> None:
 
 SHRINKING = """
 import os, sys
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.measure import PairTask, SideTask, measure
 left, right, recipe = sys.argv[1:]
 shape = (1000, 2000)
@@ -473,7 +473,7 @@ def test_a_file_that_shrinks_is_the_failure_of_its_side(stored: Maker, recipe: s
 HUGE = """
 import sys, threading, time
 import psutil
-from layertui.capture.record import Locator
+from layertui.capture.records import Locator
 from layertui.compare.measure import PairTask, SideTask, measure
 path, peak, over = sys.argv[1], 0, threading.Event()
 def watch():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 from synthetic import capture, record
 
-from layertui.capture.record import Capture
+from layertui.capture.records import Capture
 from layertui.compare.align import Alignment, align
 
 FEW, MANY = 1000, 4000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from tui_captures import PARTS, make_app, measured, settled, write_pair, write_safetensors
 
-from layertui.capture.record import Capture, Record
+from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.tui.names import ShortNames, block_of
 from layertui.tui.pair_list import PairList, columns_for, heading

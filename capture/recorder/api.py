@@ -1,0 +1,106 @@
+"""`record`, the function that users call."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CaptureError
+from .options import (
+    BUFFER_BYTES,
+    SHARD_BYTES,
+    SHARD_SECONDS,
+    Options,
+    Pattern,
+    Steps,
+    chosen_steps,
+    matcher,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from .recorder import Recorder
+
+
+def record(
+    model: torch.nn.Module | None,
+    path: str | os.PathLike[str],
+    *,
+    include: Pattern = None,
+    exclude: Pattern = None,
+    inputs: bool = True,
+    level: str = "module",
+    steps: Steps = None,
+    every_call: bool = True,
+    stats_only: bool = False,
+    overwrite: bool = False,
+    gradients: bool = False,
+    format: str = "native",  # noqa: A002
+    prompt: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    shard_seconds: float = SHARD_SECONDS,
+    buffer_bytes: int = BUFFER_BYTES,
+) -> Recorder:
+    """Record what passes through the modules of `model` while the context is entered.
+
+        with record(model, "torch_dump/"):
+            model(**inputs)
+
+    `include` and `exclude` choose modules by globs on their paths (`*` crosses dots, the root is
+    the empty path) or by a function of path and module. `inputs=False` leaves their inputs out.
+    `level="op"` adds the output of every operator inside the chosen modules. Each call of the root
+    is a step: `steps=2` records the first two, `steps=[0, 5]` those. `every_call=False` records a
+    module once a step. `stats_only` writes statistics, no values. `gradients` adds gradients of
+    outputs, slot `grad_output`. `format="pt"` writes `.pt` files as MAX's TorchPrintHook does.
+    `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
+    capture, and never deletes a file that no capture wrote.
+
+    At most `buffer_bytes` bytes wait in memory to be written; a shard is closed at `shard_bytes`
+    or after `shard_seconds`.
+
+    Raises `CaptureError`, one line: options that make no sense, a directory that is not empty (on
+    entering), a disk that is full (on leaving; the capture is valid up to there).
+    """
+    import torch
+
+    from .recorder import Recorder
+
+    if model is not None and not isinstance(model, torch.nn.Module):
+        raise CaptureError(
+            f"{type(model).__name__} is no torch.nn.Module; "
+            "use record(None, path) and add tensors with Recorder.add"
+        )
+    options = Options(
+        include=matcher(include, True),
+        exclude=matcher(exclude, False),
+        inputs=inputs,
+        level=level,
+        steps=chosen_steps(steps),
+        every_call=every_call,
+        stats_only=stats_only,
+        overwrite=overwrite,
+        gradients=gradients,
+        format=format,
+        meta=_checked_meta(meta, prompt),
+        shard_bytes=shard_bytes,
+        shard_seconds=shard_seconds,
+        buffer_bytes=buffer_bytes,
+    )
+    return Recorder(model, os.fspath(path), options)
+
+
+def _checked_meta(meta: Mapping[str, Any] | None, prompt: str | None) -> dict[str, Any]:
+    known = dict(meta or {})
+    if prompt is not None:
+        known["prompt"] = prompt
+    if "layertui" in known:
+        raise CaptureError('meta: "layertui" is the version of the format')
+    try:
+        json.dumps(known, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CaptureError(f"meta: {error}") from error
+    return known
