@@ -28,6 +28,7 @@ from .slots import (
     join,
     match_calls,
     named,
+    same_width,
     shapes_view,
     view_of,
     why_apart,
@@ -164,6 +165,8 @@ def _again(match: Match, whole: Item, side: Side) -> Item | None:
         if view is None or max(prod(match.reference.shape), prod(match.candidate.shape)) != prod(
             whole.shape
         ):
+            continue
+        if not same_width(whole, item):
             continue
         partial = ("the last" in match.view.how) != ("the last" in view.how)
         if partial or _one_token(whole, item, match):

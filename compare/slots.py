@@ -140,6 +140,8 @@ def _first_of_role(
                 continue
             if role == "input" and not _may_be_first_input(ref, cand):
                 continue
+            if role != "input" and ref.slot != cand.slot and not _may_be_one_output(ref, cand):
+                continue
             view = view_of(ref, cand, last)
             if view is not None:
                 by, how = describe(ref, cand)
@@ -148,6 +150,20 @@ def _first_of_role(
                     by, how = "order", f"{how}; {words}"
                 yield join(ref, cand, view, by, how)
                 break
+
+
+def _may_be_one_output(ref: Item, cand: Item) -> bool:
+    """Whether outputs of different names can be the same: no cache, and equally wide. A cache of
+    `[1, 2, 10, 16]` has as many elements as logits of `[1, 320]`.
+    """
+    steering = _STEERING.search(ref.slot) or _STEERING.search(cand.slot)
+    return not steering and same_width(ref, cand)
+
+
+def same_width(ref: Item, cand: Item) -> bool:
+    """True when the last axes (of sizes other than 1) are equal: features face features."""
+    widths = ([n for n in item.shape if n != 1][-1:] for item in (ref, cand))
+    return next(widths) == next(widths)
 
 
 def plays(item: Item, role: str) -> bool:

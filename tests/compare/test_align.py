@@ -763,3 +763,39 @@ def test_a_capture_with_itself(records: list[Record], known: bool) -> None:
     assert result.order.same in (
         (True,) if known and any("output" in r.slot for r in records) else (None,)
     )
+
+
+def test_a_cache_is_no_logits_though_it_has_as_many_elements() -> None:
+    """What a hook that records caches sees of the inner model, against an engine's only output."""
+    left = capture(
+        [
+            record("model-output_last_hidden_state", (1, 10, 64)),
+            record("model-output_past_key_values_0_keys", (1, 2, 10, 16)),
+            record("model-output_past_key_values_0_values", (1, 2, 10, 16)),
+            record("lm_head-output", (1, 10, 320)),
+        ]
+    )
+    right = capture(
+        [record("model-output_next_token_logits", (1, 320)), record("lm_head-output", (1, 320))]
+    )
+    rows = align(left, right).rows
+    assert [row.canonical for row in rows if row.kind == "pair"] == ["lm_head"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "paired"),
+    [
+        ((1, 10, 320), (1, 320), True),
+        ((1, 10, 320), (10, 320), True),
+        ((1, 5, 64), (1, 320), False),
+    ],
+)
+def test_outputs_of_other_names_must_be_equally_wide(
+    left: tuple[int, ...], right: tuple[int, ...], paired: bool
+) -> None:
+    both = record("b-output", (1, 3))
+    sides = (
+        capture([record("a-output_logits", left), both]),
+        capture([record("a-output_first", right), both]),
+    )
+    assert (align(*sides).rows[0].kind == "pair") == paired
