@@ -11,7 +11,7 @@ from typing import Any
 from ..capture.records import Capture, Record
 from .comparison import Comparison
 from .model import Failure, Measurement, Row, SideStatistics, Verdict
-from .statistics import components, spread
+from .statistics import components, recorded_statistics, spread
 from .vocabulary import METRICS, Level
 
 SCHEMA = "layertui.compare/1"
@@ -448,6 +448,8 @@ def row_text(comparison: Comparison, index: int) -> str:
         lines.append(f"  {partial}: compared on the elements that both dumps show")
     if isinstance(result, Measurement):
         lines += metric_lines(result)
+    else:
+        lines += _recorded_table(row)
     return "\n".join(clean(line) for line in lines) + "\n"
 
 
@@ -513,6 +515,13 @@ def _extreme(result: Measurement, name: str) -> str:
     if value is None or index is None or values is None:
         return "-"
     return f"{value:.6g} at {list(index)}: reference {values[0]:.9g}, candidate {values[1]:.9g}"
+
+
+def _recorded_table(row: Row) -> list[str]:
+    """Statistics that the captures hold themselves, where no values could be compared."""
+    ref, cand = recorded_statistics(row.reference), recorded_statistics(row.candidate)
+    none = SideStatistics(None, None, None, None, None, 0, 0, 0)
+    return _side_table(ref or none, cand or none) if ref or cand else []
 
 
 def _side_table(ref: SideStatistics | None, cand: SideStatistics | None) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from .model import Measurement, Row
+from ..capture.records import Record
+from .model import Measurement, Row, SideStatistics
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -34,6 +35,26 @@ class Component:
     layers: int
     pairs: int
     mse: Spread
+
+
+def recorded_statistics(record: Record | None) -> SideStatistics | None:
+    """The statistics that a capture holds of a record, in place of values or beside them."""
+    found = None if record is None else record.stats
+    if not found or "mean" not in found:
+        return None
+
+    def real(name: str) -> float | None:
+        value = found.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    def whole(name: str) -> int:
+        value = found.get(name)
+        return value if isinstance(value, int) else 0
+
+    return SideStatistics(
+        real("min"), real("max"), real("mean"), real("std"), real("l2"),
+        whole("nan"), whole("inf"), whole("zeros"),
+    )  # fmt: skip
 
 
 def component_of(row: Row) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..compare.model import Failure, Measurement, Row, SideStatistics
+from ..compare.statistics import recorded_statistics
 from ..compare.vocabulary import METRICS, Level
 from .text import clean, dtype_text, metric_number, number, precise, shape_text, short
 from .theme import LOOKS
@@ -90,11 +91,12 @@ def pane_fields(comparison: Comparison, index: int) -> list[Field]:
     if isinstance(found, Measurement):
         fields += _number_fields(found)
     fields += _side_fields(row)
-    if isinstance(found, Measurement):
-        fields += [
-            Field("ref values", _statistics_text(found.reference)),
-            Field("cand values", _statistics_text(found.candidate)),
-        ]
+    for label, side in zip(
+        ("ref values", "cand values"), sides_statistics(row, measured(comparison, index)),
+        strict=True,
+    ):  # fmt: skip
+        if side is not None:
+            fields.append(Field(label, _statistics_text(side)))
     fields += _match_fields(row)
     return [Field(f.label, clean(f.value), f.level) for f in fields]
 
@@ -216,6 +218,15 @@ def _all_numbers(numbers: Measurement) -> list[Field]:
     return fields
 
 
+def sides_statistics(
+    row: Row, numbers: Measurement | None
+) -> tuple[SideStatistics | None, SideStatistics | None]:
+    """Statistics of both sides: measured, else those that a capture holds without values."""
+    if numbers is not None:
+        return numbers.reference, numbers.candidate
+    return recorded_statistics(row.reference), recorded_statistics(row.candidate)
+
+
 def side_table(comparison: Comparison, index: int) -> list[tuple[str, str, str]]:
     """Label, reference, candidate: what both sides are and hold."""
     row, numbers = comparison.rows[index], measured(comparison, index)
@@ -230,8 +241,8 @@ def side_table(comparison: Comparison, index: int) -> list[tuple[str, str, str]]
         if r is not None and r.error is not None:
             table.append(("error", *(_or_gap(s and s.error) for s in (left, right))))
             break
-    if numbers is not None:
-        sides = (numbers.reference, numbers.candidate)
+    sides = sides_statistics(row, numbers)
+    if any(sides):
         for name in ("min", "max", "mean", "std", "l2"):
             table.append((name, *(precise(getattr(s, name)) if s else "--" for s in sides)))
         for name in ("nan", "inf", "zeros"):

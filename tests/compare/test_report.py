@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from synthetic import capture, record, saved
 from test_align_real import measured as measured_pair
 
+from layertui.capture import record as record_capture
 from layertui.capture.opening import open_capture
-from layertui.compare.comparison import Comparison
+from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.report import (
     MARKS,
     SCHEMA,
@@ -306,3 +308,17 @@ def test_row_text_tells_everything(odd: Comparison) -> None:
 def test_summary_line(odd: Comparison, real: Path) -> None:
     assert "first divergence: " in summary_line(odd)
     assert summary_line(measured_pair(real, "llama-f32")).endswith("no divergence")
+
+
+def test_captures_without_values_show_their_statistics(tmp_path: Path) -> None:
+    """Nothing is compared, nothing is green, and what is known is shown."""
+    for side, scale in (("reference", 1.0), ("candidate", 2.0)):
+        with record_capture(None, tmp_path / side, stats_only=True) as recorder:
+            recorder.add("layers.0.mlp", np.arange(8, dtype=np.float32) * scale, slot="output")
+    comparison = open_comparison(str(tmp_path / "reference"), str(tmp_path / "candidate"))
+    comparison.measure(use_cache=False)
+    assert comparison.verdicts[0].level == "unreadable"
+    assert comparison.exit_status() == 1
+    text = row_text(comparison, 0)
+    assert "captured as statistics only" in text
+    assert re.search(r"max +7 +14\b", text)
