@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 
+from .cases import read_index
 from .errors import CaptureError, RecordError
 from .formats import (
     Context,
@@ -22,6 +23,7 @@ from .formats import (
 from .listing import FoundFile, list_files
 from .order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .records import Capture, Record
+from .run_metadata import read_metadata
 
 # The first that claims a file reads it: the native manifest claims its shards before the general
 # safetensors reader sees them. Raw files have no mark of their own: a log or `raw` names them.
@@ -49,10 +51,20 @@ def open_capture(
 
     Raises `CaptureError`, one line for the user, when there is nothing to open.
     """
+    _refuse_several(os.fspath(path))
     capture = _listed(os.fspath(path), raw)
     if headers:
         read_headers(capture)
     return capture
+
+
+def _refuse_several(path: str) -> None:
+    cases = read_index(path)
+    if cases is not None:
+        raise CaptureError(
+            f"{path}: holds {len(cases)} captures; give one of them, such as "
+            f"{next(iter(cases.values()))}, or compare two such directories by layertui compare"
+        )
 
 
 def read_headers(
@@ -210,6 +222,11 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
         capture.framework = "torch"
     for key, value in context.metadata.items():
         setattr(capture, key, value)
+    if max_checkpoint.NAME in formats and os.path.isdir(path):
+        fields, said_beside = read_metadata(path)
+        for key, value in fields.items():
+            setattr(capture, key, value)
+        capture.notes.extend(said_beside)
     if hints.positions and not known:
         capture.notes.append(f"{hints.source} does not name every record: order unknown")
     return capture

@@ -14,6 +14,7 @@ from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
+    from .cases import CasePair
 
 
 @click.command()
@@ -55,14 +56,27 @@ def compare(
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
+    Of two directories with an index.json, each holding a capture a case, the cases are compared
+    one by one.
+
     Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
     read. 2: usage, or a capture that cannot be opened.
     """
+    from .cases import case_pairs
     from .output import check_target, write_output
     from .session import measure_all, open_pair
 
     options = Judging(**judging)
     check_target(output, overwrite)
+    pairs = case_pairs(reference, candidate)
+    if pairs is not None:
+        if plot is not None or form == "csv":
+            raise UserError("--plot and --format csv: compare one case at a time")
+        text, status = _all_cases(
+            pairs, options, form, only_diverged, threads, not no_cache, ctx.obj or []
+        )
+        write_output(output, text, overwrite)
+        return status
     if plot is not None:
         _check_plot(plot, output, overwrite)
     comparison = open_pair(reference, candidate, options)
@@ -74,6 +88,26 @@ def compare(
     text = report(comparison, form, ctx.obj or [], only_diverged, options.metric)
     write_output(output, text, overwrite)
     return comparison.exit_status(options.min_coverage)
+
+
+def _all_cases(
+    pairs: list[CasePair], options: Judging, form: str, only_diverged: bool, threads: int | None,
+    use_cache: bool, arguments: list[str],
+) -> tuple[str, int]:  # fmt: skip
+    """Report and exit status of two matrices of captures."""
+    from .cases import compare_cases
+    from .session import measure_all, open_pair
+
+    def compared(reference: str, candidate: str) -> Comparison:
+        comparison = open_pair(reference, candidate, options)
+        measure_all(comparison, threads, use_cache=use_cache)
+        return comparison
+
+    def text_of(comparison: Comparison) -> str:
+        return report(comparison, form, arguments, only_diverged, options.metric)
+
+    command = shlex.join(["layertui", *arguments])
+    return compare_cases(pairs, compared, text_of, options.min_coverage, form == "json", command)
 
 
 def report(

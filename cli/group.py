@@ -14,6 +14,7 @@ import click
 from .errors import UserError
 
 COMMANDS = {
+    "capture": ("layertui.cli.capture", "capture"),
     "compare": ("layertui.cli.compare", "compare"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),

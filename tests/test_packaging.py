@@ -101,6 +101,8 @@ def test_ci_script_is_sound() -> None:
 
 
 def test_readme_names_only_commands_and_options_that_exist() -> None:
+    import click
+
     from layertui.cli.group import layertui
 
     readme = (ROOT / "README.md").read_text()
@@ -110,7 +112,9 @@ def test_readme_names_only_commands_and_options_that_exist() -> None:
     for name in commands:
         command = layertui.get_command(ctx, name)
         assert command is not None
-        known |= {option for param in command.params for option in param.opts}
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in (command, *inner):
+            known |= {option for param in each.params for option in param.opts}
     known |= {option for param in layertui.params for option in param.opts}
     shown = re.findall(r"layertui [^`\n]*", readme)
     for line in shown:

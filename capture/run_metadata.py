@@ -1,0 +1,73 @@
+"""`layertui.json`: what MAX's own files do not tell of a run, beside them.
+
+{"schema": "layertui.capture/1", "framework": "max", "framework_version", "model", "device",
+ "prompt", "input_ids", "complete", "notes"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+METADATA = "layertui.json"
+SCHEMA = "layertui.capture/1"
+_TEXTS = ("framework", "framework_version", "model", "device", "prompt")
+_MOST_BYTES = 16 << 20
+
+
+def write_metadata(folder: str, fields: dict[str, Any]) -> None:
+    """Write `layertui.json`, whole or not at all. Raises `OSError`."""
+    text = json.dumps({"schema": SCHEMA, **fields}, allow_nan=False, indent=1)
+    partial = os.path.join(folder, f".{METADATA}.layertui-partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    Path(partial).replace(os.path.join(folder, METADATA))
+
+
+def read_metadata(folder: str) -> tuple[dict[str, object], list[str]]:
+    """Fields of `Capture` with plain values, and sentences for the user; both empty without a
+    `layertui.json` of this schema.
+    """
+    content = _content(folder)
+    if content is None:
+        return {}, []
+    fields: dict[str, object] = {
+        key: value for key in _TEXTS if isinstance(value := content.get(key), str)
+    }
+    if isinstance(ids := content.get("input_ids"), list):
+        fields["input_ids"] = ids
+    notes = [text[:500] for text in _list(content.get("notes"))[:20] if isinstance(text, str)]
+    complete = content.get("complete")
+    if isinstance(complete, bool):
+        fields["complete"] = complete
+        if not complete:
+            notes.append("incomplete: the run did not finish")
+    return fields, notes
+
+
+def is_ours(folder: str) -> bool:
+    """True when a `layertui.json` of this schema lies in `folder`."""
+    return _content(folder) is not None
+
+
+def _content(folder: str) -> dict[str, Any] | None:
+    path = os.path.join(folder, METADATA)
+    try:
+        if (
+            Path(path).is_symlink()
+            or not os.path.isfile(path)
+            or os.path.getsize(path) > _MOST_BYTES
+        ):
+            return None
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        json.dumps(content, ensure_ascii=False).encode()  # half characters cannot be printed
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,60 @@
+"""What `layertui capture` was asked for, and how a run tells how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One model and the cases to run it on.
+
+    `model` is a Hugging Face directory or hub id. `layers` cuts the model after so many hidden
+    layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
+    forward passes of `mode="generate"`. `factory` is `package.module:function`.
+    """
+
+    model: str
+    cases: tuple[Case, ...]
+    dtype: str | None = None
+    device: str = "auto"
+    layers: int | None = None
+    mode: str = "forward"
+    new_tokens: int = 1
+    seed: int = 0
+    factory: str | None = None
+    image: str | None = None
+    attention: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    inputs: bool = True
+    level: str = "module"
+    stats_only: bool = False
+    format: str = "native"
+    overwrite: bool = False
+    module_api: str = "v2"
+    allow_unsupported: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Forward passes a case."""
+        return self.new_tokens if self.mode == "generate" else 1
+
+
+class Watcher(Protocol):
+    """Is told how a run goes; every method returns at once."""
+
+    def say(self, line: str) -> None:
+        """A sentence to keep: which model, what was captured, what to know of it."""
+        ...
+
+    def stage(self, text: str, folder: str = "") -> None:
+        """What is done now; the capture grows in `folder`."""
+        ...
+
+    def layers(self, done: int, total: int) -> None:
+        """Layers finished in the current stage."""
+        ...
