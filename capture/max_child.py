@@ -14,6 +14,8 @@ loaded.
 
 from __future__ import annotations
 
+# pyright: reportMissingImports=false
+# The `max` package is optional.
 import fnmatch
 import inspect
 import json

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# pyright: reportMissingImports=false
+# The `max` package is optional.
 from typing import Any
 
 

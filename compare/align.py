@@ -102,6 +102,10 @@ def _by_hand(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> Iterator[Mat
         return
     ours, theirs = _by_record_name(ref), _by_record_name(cand)
     for pair in dict.fromkeys(pairs):
+        if pair.reference not in ours or pair.candidate not in theirs:
+            note = f"[[pair]] {pair.reference}, {pair.candidate}: no two such records"
+            if note not in ref.capture.notes:
+                ref.capture.notes.append(note)
         for step, item in ours.get(pair.reference, {}).items():
             other = theirs.get(pair.candidate, {}).get(step)
             if other is None:

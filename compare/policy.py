@@ -136,8 +136,10 @@ class DefaultPolicy:
 
     def describe(self) -> str:
         if self.rtol is not None or self.atol is not None:
-            return f"default with rtol {_short(self.rtol)}, atol {_short(self.atol)}"
-        return "default: relative L2 and greatest difference, by dtype"
+            words = f"default with rtol {_short(self.rtol)}, atol {_short(self.atol)}"
+        else:
+            words = "default: relative L2 and greatest difference, by dtype"
+        return words + _rules_words(self.overrides)
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
         plain = structural(row, result)
@@ -155,6 +157,10 @@ class DefaultPolicy:
         if limits is None:
             return _exact(result)
         return _by_limits(result, limits, dtype, printed_rounding(row))
+
+
+def _rules_words(overrides: tuple[ThresholdRule, ...]) -> str:
+    return f"; {len(overrides)} limits of the rules file come first" if overrides else ""
 
 
 def override_for(row: Row, overrides: tuple[ThresholdRule, ...]) -> ThresholdRule | None:
@@ -263,9 +269,13 @@ class FixedPolicy:
         return "fixed"
 
     def describe(self) -> str:
-        return "fixed: " + ", ".join(
-            f"{name} {'<=' if METRICS[name][1] else '>='} {limit:g}"
-            for name, limit in self.thresholds
+        return (
+            "fixed: "
+            + ", ".join(
+                f"{name} {'<=' if METRICS[name][1] else '>='} {limit:g}"
+                for name, limit in self.thresholds
+            )
+            + _rules_words(self.overrides)
         )
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:

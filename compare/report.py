@@ -10,7 +10,7 @@ from typing import Any
 
 from ..capture.records import Capture, Record
 from .comparison import Comparison
-from .model import Failure, Measurement, Row, SideStatistics, Verdict
+from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Verdict
 from .statistics import components, recorded_statistics, spread
 from .vocabulary import METRICS, Level
 
@@ -18,16 +18,16 @@ SCHEMA = "layertui.compare/1"
 
 # Level -> mark and word; marks alone tell the levels apart.
 MARKS: dict[Level, tuple[str, str]] = {
-    "pending": ("?", "pending"),
+    "pending": (":", "pending"),
     "missing": ("-", "gap"),
     "identical": ("=", "identical"),
     "ok": (".", "ok"),
     "noise": ("~", "noise"),
     "drift": ("!", "drift"),
     "diverged": ("X", "DIVERGED"),
-    "shape": ("S", "SHAPE"),
+    "shape": ("#", "SHAPE"),
     "nan": ("N", "NAN"),
-    "unreadable": ("U", "UNREADABLE"),
+    "unreadable": ("?", "UNREADABLE"),
 }
 
 
@@ -294,7 +294,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
             f"{side.unreadable} unreadable + {side.ignored} ignored"
         )
     coverage = "no outputs to count" if counts.coverage is None else f"{counts.coverage:.1%}"
-    lines.append(f"coverage: {coverage} of the outputs are paired")
+    lines.append(f"coverage: {coverage} of the outputs of the side with fewer are paired")
     judged = [f"{count} {MARKS[level][1]}" for level, count in levels.items() if level != "missing"]
     lines.append("verdicts: " + (", ".join(judged) or "none: the two have nothing in common"))
     partial = sum(
@@ -319,7 +319,9 @@ def summary_line(comparison: Comparison) -> str:
     counts = comparison.counts
     first = comparison.first_divergence()
     gaps = counts.gaps_reference + counts.gaps_candidate
-    end = "no divergence" if first is None else f"first divergence: {first.module} ({first.slot})"
+    end = "no divergence"
+    if first is not None:
+        end = f"first divergence: {_where(comparison, first)}"
     waiting = comparison.level_counts().get("pending", 0)
     if waiting:
         end = f"{waiting} pairs not measured yet, " + end
@@ -354,13 +356,22 @@ def _component_lines(comparison: Comparison) -> list[str]:
 def _first_lines(comparison: Comparison) -> list[str]:
     first = comparison.first_divergence()
     if first is None:
-        return ["none"]
+        nothing = not any(row.kind == "pair" for row in comparison.rows)
+        return ["none: the two have nothing in common" if nothing else "none"]
     return [
-        f"{first.module} ({first.slot}), row {first.index}: {first.verdict}",
+        f"{_where(comparison, first)}, row {first.index}: {first.verdict}",
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
     ]
+
+
+def _where(comparison: Comparison, first: FirstDivergence) -> str:
+    """The module to blame, and where that was seen when it was at another one's input."""
+    row = comparison.rows[first.index]
+    if row.canonical == first.module:
+        return f"{first.module} ({first.slot})"
+    return f"{first.module}, seen at {row.label}"
 
 
 _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
@@ -385,7 +396,13 @@ def _row_line(comparison: Comparison, row: Row, verdict: Verdict, names: tuple[s
     result = comparison.measurements[row.index]
     columns = " ".join(f"{_cell(result, name):>10}" for name in names)
     step = f"step {row.step} " if row.step else ""
-    shapes = f"{shape_text(row.reference)} -> {shape_text(row.candidate)}"
+    left = shape_text(row.reference) + _slice_of(row.recipe_reference)
+    right = shape_text(row.candidate) + _slice_of(row.recipe_candidate)
+    shapes = f"{left} -> {right}"
+    name = row.label
+    if row.kind != "pair":  # both sides may have an `input_0` that is not the same thing
+        record = row.reference or row.candidate
+        name = record.name if record is not None else name
     extra = "; ".join(
         part
         for part in (
@@ -394,8 +411,14 @@ def _row_line(comparison: Comparison, row: Row, verdict: Verdict, names: tuple[s
         )
         if part
     )
-    line = f"{row.index:5d} {mark} {word:10} {columns}  {step}{row.label}: {shapes}"
+    line = f"{row.index:5d} {mark} {word:10} {columns}  {step}{name}: {shapes}"
     return f"{line}  ({extra})" if extra else line
+
+
+def _slice_of(recipe: str) -> str:
+    """The slice that a row has of a larger record: `[:, 0:64]`."""
+    first = recipe.partition(" | ")[0]
+    return first if first.startswith("[") else ""
 
 
 def _worth_a_reason(row: Row, verdict: Verdict) -> bool:
@@ -421,7 +444,8 @@ def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
         assert record is not None
         why = f"  UNREADABLE: {row.problem}" if row.problem else ""
         step = f"step {row.step} " if row.step else ""
-        lines.append(f"{row.index:5d} {step}{record.name} {shape_text(record)} {record.dtype}{why}")
+        about = f"{shape_text(record)} {record.dtype or '?'}"
+        lines.append(f"{row.index:5d} {step}{record.name} {about}{why}")
     return lines
 
 

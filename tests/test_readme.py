@@ -11,6 +11,7 @@ import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
+from layertui.compare.comparison import open_comparison
 from layertui.compare.policy import FIXED, LIMITS
 from layertui.compare.recipes import parse_recipe
 from layertui.compare.rules import load_rules
@@ -37,6 +38,19 @@ def test_rules_example_loads(tmp_path: Path) -> None:
     rules = load_rules(str(tmp_path / "rules.toml"))
     assert rules.reference.renames[0][0].pattern == r"^transformer\.h\."
     assert rules.recipes and rules.pairs and rules.thresholds and rules.ignore
+
+
+def test_rules_example_does_no_harm(real: Path, tmp_path: Path) -> None:
+    """Its recipes fit the real fused pair; its made-up pair is named as matching nothing."""
+    (example,) = blocks("toml")
+    (tmp_path / "rules.toml").write_text(example)
+    sides = [str(real / "llama-f32" / side) for side in ("torch_dump", "max_dump")]
+    comparison = open_comparison(*sides, rules=load_rules(str(tmp_path / "rules.toml")))
+    comparison.measure(use_cache=False)
+    assert comparison.failing == []
+    reshaped = [row for row in comparison.rows if "reshape(10, 4, 16)" in row.recipe_candidate]
+    assert len(reshaped) == 2
+    assert any("no two such records" in note for note in comparison.reference.notes)
 
 
 def test_recipe_steps_that_are_named_exist() -> None:

@@ -304,21 +304,27 @@ class ListDisplay(WorkScreen):
             hidden = hidden_failing(self.comparison, self.pairs.view)
             wide = self.size.width >= 110
             found = counts_line(self.comparison, self._counts, hidden, look, wide)
-            counts.set_lines([[*found, self._settings()]])
+            room = counts.size.width - sum(len(text) for text, _ in found)
+            settings = self._settings(room)
+            counts.set_lines([[*found, settings]])
 
-    def _settings(self) -> Piece:
-        """What the list shows, and by which policy where that is not the usual one."""
+    def _settings(self, room: int) -> Piece:
+        """What the list shows, and by which policy where that is not the usual one; what does not
+        fit in `room` is left out, the least important first, never cut.
+        """
         look = self.layertui.look
-        words = [MODE_WORDS[self.view.mode]]
-        if self.view.only:
-            words = ["only diverged"]
-        if self.view.filter:
-            words.append(f"filter {self.view.filter}")
+        words: list[str] = []
         if self.limits.policy != "default":
             words.append(f"policy {self.limits.policy}")
         if self._reading:
             words.append(self._reading)
-        return ("  " + f" {look.signs.dot} ".join(words), look.palette.muted)
+        if self.view.filter:
+            words.append(f"filter {self.view.filter}")
+        words.append("only diverged" if self.view.only else MODE_WORDS[self.view.mode])
+        separator = f" {look.signs.dot} "
+        while words and 2 + len(separator.join(words)) > room:
+            words.pop()
+        return ("  " + separator.join(words) if words else "", look.palette.muted)
 
     @on(PairList.Moved)
     def _moved(self) -> None:

@@ -46,12 +46,11 @@ class ListScreen(ListDisplay):
         comparison = self.comparison
         first = comparison.first_divergence() if comparison is not None else None
         if comparison is None or first is None:
-            done = comparison is not None and comparison.measured >= comparison.to_measure
-            self.say("nothing diverges" if done else "no divergence so far, still measuring")
+            self.say(_no_divergence(comparison))
             return
         changed = self.go_to(first.index)
         final = "" if comparison.first_is_final() else " so far, still measuring"
-        parts = [f"first divergence{final}: {first.module} {first.reason}".strip(), *changed]
+        parts = [f"first divergence{final}: {first.module}: {first.reason}", *changed]
         self.say("; ".join(parts))
 
     def action_divergence(self, direction: int) -> None:
@@ -188,7 +187,10 @@ class ListScreen(ListDisplay):
     def command_policy(self, text: str) -> None:
         if not text:
             raise CommandError("policy which? default or fixed")
-        self._set_limits(replace(self.limits, policy=text))
+        if text == "default":  # which has no thresholds of its own
+            self._set_limits(Limits(rtol=self.limits.rtol, atol=self.limits.atol))
+        else:
+            self._set_limits(replace(self.limits, policy=text))
 
     def _set_limits(self, limits: Limits) -> None:
         """Judge by other limits at once; another tolerance also counts mismatches anew."""
@@ -395,3 +397,14 @@ def _row_text(comparison: Comparison, row: int) -> str:
     from ..compare.report import row_text  # not needed before something is written
 
     return row_text(comparison, row)
+
+
+def _no_divergence(comparison: Comparison | None) -> str:
+    """Why there is no first divergence to go to."""
+    if comparison is None or comparison.measured < comparison.to_measure:
+        return "no divergence so far, still measuring"
+    if not comparison.counts.pairs:
+        return "the two have nothing in common: no record has a partner"
+    if comparison.exit_status():
+        return "nothing diverges, but not everything could be compared"
+    return "nothing diverges"

@@ -82,7 +82,7 @@ def _title(comparison: Comparison, row: int, look: Look) -> Pieces:
     level = comparison.verdicts[row].level
     word = LOOKS[level].word or "not measured"
     return [
-        (f" {found.index} of {len(comparison.rows) - 1}  ", look.palette.muted),
+        (f" row {found.index} ({found.index + 1}/{len(comparison.rows)})  ", look.palette.muted),
         (clean(found.label, look.terminal.ascii), look.palette.strong),
         ("  ", None),
         (f" {look.glyph(level)} {word} ", look.style(level)),

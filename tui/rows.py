@@ -87,7 +87,12 @@ class NameRows:
         return ""
 
     def haystack(self, row: int) -> str:
-        return " ".join(records[row].name.lower() for records in self._sides if row < len(records))
+        sides = zip(self._short, self._sides, strict=True)
+        return " ".join(
+            f"{short.short(records[row])} {records[row].name}".lower()
+            for short, records in sides
+            if row < len(records)
+        )
 
     def block(self, row: int) -> str:
         records = self._sides[0] if row < len(self._sides[0]) else self._sides[1]
@@ -154,8 +159,10 @@ class ComparedRows:
 
     def _haystack(self, row: int) -> str:
         found = self.comparison.rows[row]
-        names = [r.name for r in (found.reference, found.candidate) if r is not None]
-        return " ".join([found.label, *names]).lower()
+        sides = zip(self._short, (found.reference, found.candidate), strict=True)
+        names = [f"{short.short(r)} {r.name}" for short, r in sides if r is not None]
+        step = f"s{found.step} step {found.step}"
+        return " ".join([found.label, step, *names]).lower()
 
 
 _SLICE = re.compile(r"\[[^\]|]*\]")

@@ -137,7 +137,7 @@ def help_lines(scope: Scope, look: Look) -> list[Pieces]:
         lines.append([(f"  {key.shown:<16}", palette.key), (key.description, None)])
     lines += [[], [(" Commands", palette.heading)]]
     for command in COMMANDS:
-        lines.append([(f"  :{command.usage:<30}", palette.key), (command.description, None)])
+        lines.append([(f"  :{command.usage:<30} ", palette.key), (command.description, None)])
     lines += [[], [(" Verdicts", palette.heading)]]
     for level, looks in LOOKS.items():
         word = looks.word or "not measured yet"

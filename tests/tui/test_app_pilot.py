@@ -597,3 +597,28 @@ async def test_layout_follows_the_size(
             assert text.startswith("terminal too small")
         else:
             assert app.list_screen.pairs.size.height >= 8
+
+
+async def test_search_finds_what_the_list_shows(small_pair: tuple[Path, Path]) -> None:
+    """Names stand there as `L2 self_attn.q_proj`, not as the dump has them."""
+    app = make_app(*small_pair)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        await type_line(pilot, "slash", "q_proj L2")
+        assert label(app).startswith("layers.2.self_attn.q_proj")
+
+
+async def test_the_default_policy_has_no_thresholds(real: Path) -> None:
+    app = olmo(real)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        before = len(comparison.failing)
+        await type_line(pilot, "colon", "threshold mse=1e-5")
+        assert len(comparison.failing) < before
+        counts = app.list_screen.query_one("#counts", Lines).texts[0]
+        assert counts.rstrip().endswith("policy fixed")  # whole, on 80 columns
+        await type_line(pilot, "colon", "policy default")
+        assert len(comparison.failing) == before
+        assert comparison.policy.name == "default"
