@@ -303,7 +303,8 @@ class ListDisplay(WorkScreen):
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
             wide = self.size.width >= 110
-            found = counts_line(self.comparison, self._counts, hidden, look, wide)
+            order = wide or self.limits.policy == "default"
+            found = counts_line(self.comparison, self._counts, hidden, look, wide, order)
             room = counts.size.width - sum(len(text) for text, _ in found)
             settings = self._settings(room)
             counts.set_lines([[*found, settings]])

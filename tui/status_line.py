@@ -63,14 +63,21 @@ def sides_line(
 
 
 def counts_line(
-    comparison: Comparison, counts: Counts | None, hidden: int, look: Look, wide: bool
+    comparison: Comparison,
+    counts: Counts | None,
+    hidden: int,
+    look: Look,
+    wide: bool,
+    order: bool = True,
 ) -> list[Piece]:
-    """How much there is, how far the measuring is, what failed."""
+    """How much there is, how far the measuring is, what failed; `order` may be left out to make
+    room for what matters more.
+    """
     separator = f" {look.signs.dot} "
     facts = [] if counts is None else _facts(counts, wide)
-    if comparison.order.same is not True:
-        order = "unknown" if comparison.order.same is None else "differs"
-        facts.append(f"order {order}" if wide else "order ?" if order == "unknown" else "reordered")
+    if order and comparison.order.same is not True:
+        state = "unknown" if comparison.order.same is None else "differs"
+        facts.append(f"order {state}" if wide else "order ?" if state == "unknown" else "reordered")
     pieces: list[Piece] = [(" " + separator.join(facts), None)]
     levels = comparison.level_counts()
     for level in _COUNTED:
