@@ -26,7 +26,7 @@ from .measure import PairTask, SideTask
 from .model import Measurement, SideStatistics
 from .paths import cache_dir
 
-ENGINE = 3  # raise when a number changes its meaning or its arithmetic
+ENGINE = 4  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000

@@ -213,11 +213,25 @@ class Comparison:
 
     # Pairing by hand
 
-    def repair(self, pairs: Iterable[HandPair] = (), apart: Iterable[HandPair] = ()) -> None:
-        """Align again with records paired or taken apart by hand; other results are kept."""
-        made, taken = list(pairs), list(apart)
+    def taken_apart(self, index: int) -> list[HandPair]:
+        """The pairs that the record of a gap had before it was taken out of them by hand."""
+        row = self.rows[index]
+        record = row.reference or row.candidate
+        if row.kind == "pair" or record is None:
+            return []
+        side = "reference" if row.reference is not None else "candidate"
+        return [pair for pair in self.rules.unpaired if getattr(pair, side) == record.name]
+
+    def repair(
+        self, pairs: Iterable[HandPair] = (), apart: Iterable[HandPair] = (),
+        restored: Iterable[HandPair] = (),
+    ) -> None:  # fmt: skip
+        """Align again with records paired by hand, taken apart, or as they were before that; other
+        results are kept.
+        """
+        made, taken, back = list(pairs), list(apart), set(restored)
         kept_pairs = [p for p in self.rules.pairs if p not in taken and p not in made] + made
-        kept_apart = [p for p in self.rules.unpaired if p not in made]
+        kept_apart = [p for p in self.rules.unpaired if p not in made and p not in back]
         kept_apart += [p for p in taken if p not in kept_apart]
         self.rules = replace(self.rules, pairs=tuple(kept_pairs), unpaired=tuple(kept_apart))
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}

@@ -100,7 +100,8 @@ KEYS: tuple[Key, ...] = (
     Key("unmark", "u", "unmark", "unmark", "unmark all rows", "list"),
     Key("pair", "p", "pair", "pair",
         "take this unpaired record; on one of the other side: pair both by hand", "list"),
-    Key("unpair", "P", "unpair", "unpair", "take this pair apart", "list"),
+    Key("unpair", "P", "unpair", "unpair",
+        "take this pair apart; on a record taken out of one: put it back", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
     # The pair screen.
     Key("next-row", "J", "row(1)", "next row", "next row of the list", "pair", 4),

@@ -313,19 +313,26 @@ class ListScreen(ListDisplay):
             return
         found = comparison.rows[row]
         if found.reference is None or found.candidate is None:
-            self.say("not a pair", warn=True)
+            before = comparison.taken_apart(row)
+            if before:
+                self._rebuild([], [], "put together again", restored=before)
+            else:
+                self.say("not a pair, and never taken out of one", warn=True)
             return
         from ..compare.rules import HandPair
 
         self._rebuild([], [HandPair(found.reference.name, found.candidate.name)], "taken apart")
 
-    def _rebuild(self, pairs: list[HandPair], apart: list[HandPair], done: str) -> None:
+    def _rebuild(
+        self, pairs: list[HandPair], apart: list[HandPair], done: str,
+        restored: list[HandPair] | None = None,
+    ) -> None:  # fmt: skip
         """Change the rows once nothing measures them; cursor and marks stay on their records."""
 
         def rebuild() -> None:
             if self.comparison is not None:
                 self.remember_place()
-                self.comparison.repair(pairs, apart)
+                self.comparison.repair(pairs, apart, restored or [])
                 self.layertui.keep_rules(self.comparison.rules)
                 self.show_rows()
                 self.say(done)

@@ -622,3 +622,21 @@ async def test_the_default_policy_has_no_thresholds(real: Path) -> None:
         await type_line(pilot, "colon", "policy default")
         assert len(comparison.failing) == before
         assert comparison.policy.name == "default"
+
+
+async def test_a_fused_slice_taken_apart_can_be_put_back(real: Path) -> None:
+    """By hand it could not: its other half still belongs to the other parts."""
+    app = olmo(real)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        rows = list(comparison.rows)
+        await type_line(pilot, "colon", "goto 7")
+        assert label(app) == "layers.0.self_attn.q_proj-output"
+        await pilot.press("P")
+        await settled(pilot)
+        assert comparison.rows[7].kind == "gap_reference"
+        await pilot.press("P")
+        await settled(pilot)
+        assert comparison.rows == rows
