@@ -347,7 +347,7 @@ def _component_lines(comparison: Comparison) -> list[str]:
     for name, part in components(comparison).items():
         mse = part.mse
         lines.append(
-            f"{name[:28]:28} {part.pairs:6d} {number(mse.min):>10} {number(mse.max):>10} "
+            f"{clean(name)[:28]:28} {part.pairs:6d} {number(mse.min):>10} {number(mse.max):>10} "
             f"{number(mse.mean):>10} {number(mse.median):>10}"
         )
     return lines
