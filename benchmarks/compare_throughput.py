@@ -9,8 +9,9 @@ For float32 and bfloat16 pairs of files in the page cache, one thread each:
   indices, after `.float()`), on mapped files, `torch.set_num_threads(1)`;
 - `layertui`: every metric of `layertui compare`.
 
-Then layertui with more threads, over several pairs. Each figure is the best of `--repeat`; rounds
-are interleaved so that a busy machine hits all alike. Read the ratios, not the gigabytes.
+Then layertui with more threads and with processes, over several pairs. Each figure is the best of
+`--repeat`; rounds are interleaved so that a busy machine hits all alike. Read the ratios, not the
+gigabytes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ import torch
 from layertui.capture.records import Locator
 from layertui.compare.measure import PairTask, SideTask, measure
 from layertui.compare.model import Measurement
+from layertui.compare.processes import process_pool
 
 DTYPES = {"float32": (4, torch.float32), "bfloat16": (2, torch.bfloat16)}
 
@@ -76,15 +78,13 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def threaded(folder: Path, dtype: str, count: int, threads: int) -> float:
-    """Seconds for `4 x threads` pairs, each a quarter of the file."""
-    part = count // 4
-    pairs = 4 * threads
-    one = task(folder, dtype, part)
-    with ThreadPoolExecutor(threads) as pool:
-        started = time.perf_counter()
-        list(pool.map(measure, [one] * pairs))
-        return (time.perf_counter() - started) / threads
+def shared_out(pool: Executor, workers: int, one: PairTask, repeat: int) -> float:
+    """Least seconds for a file's worth of pairs, each a quarter of it, on so many workers."""
+    list(pool.map(measure, [one] * (2 * workers)))  # they are all up and running after that
+    best = float("inf")
+    for _ in range(repeat):
+        best = min(best, seconds(lambda: list(pool.map(measure, [one] * (4 * workers)))))
+    return best / workers
 
 
 def main() -> None:
@@ -119,9 +119,14 @@ def report(folder: Path, dtype: str, count: int, size: int, repeat: int, threads
     for name, took in best.items():
         print(f"{dtype:9} {name:9} {gigabytes / took:6.2f} GB/s")
     print(f"{dtype:9} layertui is {best['torch'] / best['layertui']:.1f} x torch, one thread each")
+    quarter = task(folder, dtype, count // 4)
     for number in [int(text) for text in threads.split(",")]:
-        took = min(threaded(folder, dtype, count, number) for _ in range(repeat))
-        print(f"{dtype:9} {number} threads  {gigabytes / took:6.2f} GB/s")
+        with ThreadPoolExecutor(number) as pool:
+            took = shared_out(pool, number, quarter, repeat)
+        print(f"{dtype:9} {number} threads   {gigabytes / took:6.2f} GB/s")
+        with process_pool(number) as pool:
+            took = shared_out(pool, number, quarter, repeat)
+        print(f"{dtype:9} {number} processes {gigabytes / took:6.2f} GB/s")
 
 
 if __name__ == "__main__":

@@ -48,11 +48,18 @@ if TYPE_CHECKING:
 @click.option(
     "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Measure in so many processes: for captures of gigabytes.",
+)
 @judging_options
 @click.pass_context
 def compare(
     ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
-    overwrite: bool, only_diverged: bool, no_cache: bool, threads: int | None, **judging: Any,
+    overwrite: bool, only_diverged: bool, no_cache: bool, threads: int | None,
+    processes: int | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
@@ -73,14 +80,14 @@ def compare(
         if plot is not None or form == "csv":
             raise UserError("--plot and --format csv: compare one case at a time")
         text, status = _all_cases(
-            pairs, options, form, only_diverged, threads, not no_cache, ctx.obj or []
+            pairs, options, form, only_diverged, threads, not no_cache, ctx.obj or [], processes
         )
         write_output(output, text, overwrite)
         return status
     if plot is not None:
         _check_plot(plot, output, overwrite)
     comparison = open_pair(reference, candidate, options)
-    measure_all(comparison, threads, use_cache=not no_cache)
+    measure_all(comparison, threads, not no_cache, processes)
     if plot is not None:
         from ..compare.plot import draw_plot
 
@@ -93,6 +100,7 @@ def compare(
 def _all_cases(
     pairs: list[CasePair], options: Judging, form: str, only_diverged: bool, threads: int | None,
     use_cache: bool, arguments: list[str],
+    processes: int | None,
 ) -> tuple[str, int]:  # fmt: skip
     """Report and exit status of two matrices of captures."""
     from .cases import compare_cases
@@ -100,7 +108,7 @@ def _all_cases(
 
     def compared(reference: str, candidate: str) -> Comparison:
         comparison = open_pair(reference, candidate, options)
-        measure_all(comparison, threads, use_cache=use_cache)
+        measure_all(comparison, threads, use_cache, processes)
         return comparison
 
     def text_of(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,18 +68,27 @@ def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
     )  # fmt: skip
 
 
-def measure_all(comparison: Comparison, threads: int | None = None, use_cache: bool = True) -> None:
-    """Measure every pair, with progress on stderr when it is a terminal.
+def measure_all(
+    comparison: Comparison, threads: int | None = None, use_cache: bool = True,
+    processes: int | None = None,
+) -> None:  # fmt: skip
+    """Measure every pair, with progress on stderr when it is a terminal; in `processes` if given.
 
     The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
     `KeyboardInterrupt` here after the work was told to stop.
     """
+    from ..compare.processes import process_pool
+
     stop = threading.Event()
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            comparison.measure(cancelled=stop.is_set, use_cache=use_cache, threads=threads)
+            with process_pool(processes) if processes else nullcontext() as pool:
+                comparison.measure(
+                    executor=pool, cancelled=stop.is_set, use_cache=use_cache,
+                    threads=processes or threads,
+                )  # fmt: skip
         except BaseException as error:
             failed.append(error)
 

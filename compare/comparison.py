@@ -30,12 +30,13 @@ Result = Measurement | Failure | None
 
 
 def default_threads() -> int:
-    """Worker threads where the user does not say: the cores this process may use, at most 16."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    return max(1, min(16, cores))
+    """Worker threads where the user does not say: two, to read one pair while another is
+    measured.
+
+    More are no faster: numpy's steps over a block take microseconds, and handing the interpreter's
+    lock over between them takes as long. `processes.process_pool` does scale.
+    """
+    return min(2, os.cpu_count() or 1)
 
 
 @dataclass(slots=True)
