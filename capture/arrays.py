@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .dtypes import DTYPES
 from .errors import RecordError
+from .formats.extents import reach
 from .records import Locator
 
 Array = NDArray[Any]
@@ -77,13 +78,11 @@ def map_raw(locator: Locator) -> Array:
 
 def element_reach(locator: Locator) -> int:
     """How many elements from `offset` on the record spans. Strides must not be negative."""
-    if locator.count == 0:
-        return 0
-    if locator.strides is None:
-        return locator.count
-    if len(locator.strides) != len(locator.shape) or min(locator.strides, default=0) < 0:
+    shape, strides = locator.shape, locator.strides
+    misfit = strides is not None and (len(strides) != len(shape) or min(strides, default=0) < 0)
+    if misfit and locator.count:
         raise RecordError("strides that do not fit the shape")
-    return 1 + sum((n - 1) * step for n, step in zip(locator.shape, locator.strides, strict=True))
+    return reach(shape, strides)
 
 
 def upcast(raw: Array, dtype: str) -> Array:

@@ -142,13 +142,10 @@ class DefaultPolicy:
         return words + _rules_words(self.overrides)
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
-        plain = structural(row, result)
-        if plain is not None:
-            return plain
+        settled = before_policy(row, result, self.overrides)
+        if settled is not None:
+            return settled
         assert isinstance(result, Measurement)
-        override = override_for(row, self.overrides)
-        if override is not None:
-            return by_thresholds(result, dict(override.limits), f"limit of {override.match!r}")
         if self.rtol is not None or self.atol is not None:
             return _by_tolerance(result)
         dtype = coarser_dtype(row) or "float32"
@@ -157,6 +154,17 @@ class DefaultPolicy:
         if limits is None:
             return _exact(result)
         return _by_limits(result, limits, dtype, printed_rounding(row))
+
+
+def before_policy(
+    row: Row, result: Measurement | Failure | None, overrides: tuple[ThresholdRule, ...]
+) -> Verdict | None:
+    """What is settled whatever the policy: the plain cases, then a limit of the rules file."""
+    plain = structural(row, result)
+    override = override_for(row, overrides)
+    if plain is not None or override is None or not isinstance(result, Measurement):
+        return plain
+    return by_thresholds(result, dict(override.limits), f"limit of {override.match!r}")
 
 
 def _rules_words(overrides: tuple[ThresholdRule, ...]) -> str:
@@ -279,13 +287,10 @@ class FixedPolicy:
         )
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
-        plain = structural(row, result)
-        if plain is not None:
-            return plain
+        settled = before_policy(row, result, self.overrides)
+        if settled is not None:
+            return settled
         assert isinstance(result, Measurement)
-        override = override_for(row, self.overrides)
-        if override is not None:
-            return by_thresholds(result, dict(override.limits), f"limit of {override.match!r}")
         return by_thresholds(result, dict(self.thresholds), "limit")
 
 
