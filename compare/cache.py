@@ -22,8 +22,8 @@ from pathlib import Path
 
 from ..capture.dtypes import DTYPES
 from ..capture.records import Locator
-from .measure import PairTask, SideTask
 from .model import Measurement, SideStatistics
+from .pair_reader import PairTask, SideTask
 from .paths import cache_dir
 
 ENGINE = 4  # raise when a number changes its meaning or its arithmetic

@@ -24,7 +24,7 @@ from .rules import HandPair, Rules
 from .vocabulary import FAILING, Level
 
 if TYPE_CHECKING:
-    from .measure import PairTask
+    from .pair_reader import PairTask
 
 Result = Measurement | Failure | None
 

@@ -7,23 +7,28 @@ A `PairTask` is small and picklable and a measurement holds numbers only, so tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
 
 import numpy as np
 
-from ..capture.arrays import Array, PartialValues, load_any, upcast
+from ..capture.arrays import Array
 from ..capture.dtypes import DTYPES
 from ..capture.errors import RecordError
-from ..capture.records import Locator
-from .blocks import BLOCK, PANEL, Source, flat_where_possible, pieces
-from .casting import cast
+from .blocks import BLOCK, PANEL, flat_where_possible, pieces
 from .metrics import Extreme, Moments, SideSums, Sums, Tolerance
 from .model import Failure, Measurement, SideStatistics
-from .recipes import Concat, IndexSelect, Recipe, RecipeError, Roll, parse_recipe, views
+from .pair_reader import (
+    CancelledError,
+    PairReader,
+    PairTask,
+    SideError,
+    coarser,
+    numbers,
+    shapes_differ,
+)
+from .recipes import RecipeError
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -34,39 +39,11 @@ TOLERANCES: dict[str, tuple[float, float]] = {
     "float16": (1e-3, 1e-5),
     "bfloat16": (1.6e-2, 1e-5),
 }
-SideName = Literal["reference", "candidate"]
-_MOST_PARTIAL = 1 << 24  # elements that a partial record may be spread out to
-
-
-@dataclass(frozen=True, slots=True)
-class SideTask:
-    """One side of a pair: where it lies, its recipe, and the records that a `concat` names."""
-
-    locator: Locator
-    dtype: str  # as recorded; a log's print may be stored wider
-    recipe: str = ""
-    others: tuple[tuple[str, Locator], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PairTask:
-    """Everything needed to measure a pair. None as rtol or atol means: by dtype."""
-
-    reference: SideTask
-    candidate: SideTask
-    rtol: float | None = None
-    atol: float | None = None
-    ulp: bool = False
-
-
-def coarser(first: str, second: str) -> str:
-    """The dtype with fewer mantissa bits of two; exact types never are the coarser one."""
-    return max(first, second, key=lambda name: DTYPES[name].epsilon)
 
 
 def tolerance_of(task: PairTask) -> Tolerance:
     """The tolerance that a task asks for or that its coarser dtype implies."""
-    dtype = coarser(_effective(task.reference), _effective(task.candidate))
+    dtype = coarser(task.reference.effective_dtype, task.candidate.effective_dtype)
     kind = DTYPES[dtype]
     rtol, atol = TOLERANCES.get(dtype, (kind.epsilon, 1e-5 if kind.epsilon else 0.0))
     floating = kind.kind == "float" and task.ulp
@@ -77,18 +54,22 @@ def tolerance_of(task: PairTask) -> Tolerance:
     )
 
 
-def _effective(side: SideTask) -> str:
-    casts = parse_recipe(side.recipe).casts
-    return casts[-1] if casts else side.dtype
-
-
 def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Measurement | Failure:
-    """Measure a pair; what cannot be measured comes back as a `Failure` in words."""
-    partial = _is_partial(task.reference.locator) or _is_partial(task.candidate.locator)
+    """Measure a pair; what cannot be measured comes back as a `Failure` in words.
+
+    Raises `CancelledError` when `cancelled` said stop.
+    """
     try:
-        with np.errstate(all="ignore"):  # whatever bits a file holds, nothing is printed of them
-            return _measure_partial(task) if partial else _measure_whole(task, cancelled)
-    except _SideError as error:
+        with (
+            np.errstate(all="ignore"),  # whatever bits a file holds, nothing is printed of them
+            PairReader(task.reference, task.candidate) as reader,
+        ):
+            if len(set(reader.shapes)) > 1:
+                return Failure(shapes_differ(*reader.shapes), level="shape")
+            if reader.shown is not None:
+                return _measure_partial(task, reader)
+            return _measure_whole(task, reader, cancelled)
+    except SideError as error:
         return Failure(str(error), error.side)
     except RecipeError as error:
         return Failure(str(error), level="shape")
@@ -98,144 +79,53 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
         return Failure("not enough memory to load this record")
 
 
-class _SideError(Exception):
-    """A record of one side that cannot be read."""
-
-    def __init__(self, side: SideName, locator: Locator, reason: str) -> None:
-        super().__init__(f"{locator.path}: {reason}")
-        self.side: SideName = side
-
-
-@contextmanager
-def _blaming(side: SideName, task: SideTask) -> Iterator[None]:
-    """Whatever cannot be read in here is this side's record."""
-    try:
-        yield
-    except RecordError as error:
-        raise _SideError(side, task.locator, str(error)) from error
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-        raise _SideError(side, task.locator, reason) from error
-    except MemoryError as error:
-        reason = "not enough memory to load this record"
-        raise _SideError(side, task.locator, reason) from error
-
-
-class CancelledError(Exception):
-    """The measurement was told to stop between two blocks."""
-
-
-def _measure_whole(task: PairTask, cancelled: Callable[[], bool] | None) -> Measurement | Failure:
-    left, right = parse_recipe(task.reference.recipe), parse_recipe(task.candidate.recipe)
-    with Source(task.reference.locator) as ref, Source(task.candidate.locator) as cand:
-        left_side = _Reader("reference", task.reference, ref).opened()
-        right_side = _Reader("candidate", task.candidate, cand).opened()
-        x, y = _pair_view(task, left, right, left_side, right_side)
-        if x.shape != y.shape:
-            return _shapes_differ(x, y)
-        shape = tuple(x.shape)
-        if x.flags.c_contiguous and y.flags.c_contiguous:
-            x, y = flat_where_possible(x), flat_where_possible(y)
-        tolerance = tolerance_of(task)
-        numbers = _Numbers(task, left.casts, right.casts)
-        sums = Sums(tolerance, numbers.reals)
-        for start, key in pieces(x.shape, PANEL):
-            x_panel, y_panel = left_side.panel(x[key]), right_side.panel(y[key])
-            for at, inner in pieces(x_panel.shape):
-                if cancelled is not None and cancelled():
-                    raise CancelledError
-                x_block, y_block = left_side.read(x_panel[inner]), right_side.read(y_panel[inner])
-                numbers.add(sums, x_block, y_block, start + at)
-    return finish(sums, shape, tolerance, task.ulp)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """A source whose failures name its side."""
-
-    side: SideName
-    task: SideTask
-    source: Source
-
-    def opened(self) -> _Reader:
-        with _blaming(self.side, self.task):
-            self.source.opened()
-        return self
-
-    def load(self) -> None:
-        with _blaming(self.side, self.task):
-            self.source.load()
-
-    def panel(self, piece: Array) -> Array:
-        with _blaming(self.side, self.task):
-            return self.source.panel(piece)
-
-    def read(self, piece: Array) -> Array:
-        try:  # once a block: a context manager would cost as much as the rest
-            return self.source.read(piece)
-        except RecordError as error:
-            raise _SideError(self.side, self.task.locator, str(error)) from error
-
-
-def _pair_view(
-    task: PairTask, left: Recipe, right: Recipe, left_side: _Reader, right_side: _Reader
-) -> tuple[Array, Array]:
-    """Both sides in the pair's view. A record is loaded only where a step has to copy it."""
-
-    def look() -> tuple[Array, Array]:
-        return views(
-            left.layout, right.layout, left_side.source.array, right_side.source.array,
-            _resolver("reference", task.reference), _resolver("candidate", task.candidate),
-        )  # fmt: skip
-
-    for reader, recipe in ((left_side, left), (right_side, right)):
-        if any(isinstance(step, _COPYING) for step in recipe.steps):
-            reader.load()
-    x, y = look()
-    copied = [r for r, view in ((left_side, x), (right_side, y)) if not r.source.shows(view)]
-    if not copied:
-        return x, y
-    del x, y
-    for reader in copied:
-        reader.load()
-    return look()
-
-
-_COPYING = (Roll, IndexSelect, Concat)  # a reshape may do without
-
-
-def _shapes_differ(x: Array, y: Array) -> Failure:
-    return Failure(f"shapes differ: {list(x.shape)} against {list(y.shape)}", level="shape")
+def _measure_whole(
+    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None
+) -> Measurement:
+    left, right = reader.sides["reference"], reader.sides["candidate"]
+    x, y = left.view, right.view
+    if x.flags.c_contiguous and y.flags.c_contiguous:
+        x, y = flat_where_possible(x), flat_where_possible(y)
+    tolerance = tolerance_of(task)
+    reals = _Reals.of(task)
+    sums = Sums(tolerance, reals.count)
+    for start, key in pieces(x.shape, PANEL):
+        x_panel, y_panel = left.panel(x[key]), right.panel(y[key])
+        for at, inner in pieces(x_panel.shape):
+            if cancelled is not None and cancelled():
+                raise CancelledError
+            x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
+            reals.add(sums, x_block, y_block, start + at)
+    return finish(sums, reader.shape, tolerance, task.ulp)
 
 
 @dataclass(slots=True)
-class _Numbers:
-    """Turns raw blocks into numbers: upcast, casts, complex as pairs of reals."""
+class _Reals:
+    """Turns raw blocks into flat real numbers: upcast, casts, complex as pairs of reals."""
 
     task: PairTask
     left: tuple[str, ...]
     right: tuple[str, ...]
+    count: int = field(init=False)  # real numbers that an element counts as
 
-    reals: int = field(init=False)  # real numbers that an element counts as
+    @classmethod
+    def of(cls, task: PairTask) -> _Reals:
+        return cls(task, task.reference.casts, task.candidate.casts)
 
     def __post_init__(self) -> None:
         sides = (self.task.reference, self.left), (self.task.candidate, self.right)
         kinds = {DTYPES[name].kind for side, casts in sides
                  for name in (side.locator.dtype, *casts)}  # fmt: skip
-        self.reals = 2 if "complex" in kinds else 1
+        self.count = 2 if "complex" in kinds else 1
 
     def add(self, sums: Sums, x: Array, y: Array, start: int) -> None:
-        x = self._numbers(x, self.task.reference.locator.dtype, self.left)
-        y = self._numbers(y, self.task.candidate.locator.dtype, self.right)
-        sums.add(x, y, start * self.reals)
+        x = self._reals(x, self.task.reference.locator.dtype, self.left)
+        y = self._reals(y, self.task.candidate.locator.dtype, self.right)
+        sums.add(x, y, start * self.count)
 
-    def _numbers(self, raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
-        if dtype == "bool":
-            raw = raw.view(np.uint8) != 0  # a file may hold any byte
-        values = upcast(raw.reshape(-1), dtype)
-        for name in casts:
-            values = cast(values, name)
-        if self.reals == 2:
+    def _reals(self, raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
+        values = numbers(raw.reshape(-1), dtype, casts)
+        if self.count == 2:
             narrow = values.dtype in (np.complex64, np.float32, np.float16)
             whole = np.complex64 if narrow or values.dtype.itemsize < 4 else np.complex128
             values = np.ascontiguousarray(values.astype(whole, copy=False))
@@ -243,81 +133,27 @@ class _Numbers:
         return values
 
 
-def _resolver(name: SideName, side: SideTask) -> Callable[[str], Array]:
-    known = dict(side.others)
-
-    def resolve(wanted: str) -> Array:
-        if wanted not in known:
-            raise RecipeError(f"concat: this side has no record {wanted!r}")
-        locator = known[wanted]
-        if locator.dtype != side.locator.dtype:
-            raise RecipeError(f"concat: {wanted!r} has another dtype")
-        if _is_partial(locator):
-            raise RecipeError(f"concat: {wanted!r} is a partial record")
-        with _blaming(name, replace(side, locator=locator)), Source(locator) as source:
-            return source.opened().load()
-
-    return resolve
-
-
-def concat_names(recipe: str) -> tuple[str, ...]:
-    """The records that a recipe's `concat` steps name."""
-    steps = parse_recipe(recipe).steps
-    return tuple(name for step in steps if isinstance(step, Concat) for name in step.names)
-
-
-def _is_partial(locator: Locator) -> bool:
-    return locator.reader in ("text", "console")
-
-
-def _measure_partial(task: PairTask) -> Measurement | Failure:
+def _measure_partial(task: PairTask, reader: PairReader) -> Measurement | Failure:
     """Compare on the elements that both sides have. Dumps of this kind are small."""
-    left, right = parse_recipe(task.reference.recipe), parse_recipe(task.candidate.recipe)
-    with _blaming("reference", task.reference):
-        x, has_x = _spread(task.reference.locator)
-    with _blaming("candidate", task.candidate):
-        y, has_y = _spread(task.candidate.locator)
-    x, y = views(left.layout, right.layout, x, y)
-    has_x, has_y = views(left.layout, right.layout, has_x, has_y)
-    if x.shape != y.shape:
-        return _shapes_differ(x, y)
-    both = np.flatnonzero(has_x & has_y)
-    total = prod(x.shape)
+    left, right = reader.sides["reference"], reader.sides["candidate"]
+    shown = reader.shown
+    assert shown is not None
+    both = np.flatnonzero(shown)
+    total = prod(reader.shape)
     if both.size == 0 and total:
         return Failure("no element that both dumps show", level="missing")
     tolerance = tolerance_of(task)
-    numbers = _Numbers(task, left.casts, right.casts)
-    sums = Sums(tolerance, numbers.reals)
-    x, y = x.reshape(-1), y.reshape(-1)
+    reals = _Reals.of(task)
+    sums = Sums(tolerance, reals.count)
+    x, y = left.view.reshape(-1), right.view.reshape(-1)
     for start in range(0, both.size, BLOCK):
         part = both[start : start + BLOCK]
-        numbers.add(sums, x[part], y[part], start)
+        reals.add(sums, x[part], y[part], start)
     for extreme in (sums.max_abs, sums.max_rel):
         if extreme.position >= 0:
             extreme.position = int(both[extreme.position // sums.reals]) * sums.reals
-    shown = None if both.size == total else (int(both.size), total)
-    return finish(sums, tuple(has_x.shape), tolerance, task.ulp, shown)
-
-
-def _spread(locator: Locator) -> tuple[Array, Array]:
-    """A record at full shape, and which of its elements the dump shows."""
-    if locator.count > _MOST_PARTIAL:
-        raise RecordError(f"{locator.count} elements are too many to compare with a partial record")
-    if not _is_partial(locator):
-        with Source(locator) as source:
-            whole = source.opened().load()
-        return whole, np.ones(whole.shape, np.bool_)
-    loaded = load_any(locator)
-    if not isinstance(loaded, PartialValues):
-        return loaded, np.ones(loaded.shape, np.bool_)
-    count = prod(loaded.shape)
-    if count > _MOST_PARTIAL:
-        raise RecordError(f"a partial record of {count} elements is too large to lay out")
-    values = np.zeros(count, loaded.values.dtype)
-    shown = np.zeros(count, np.bool_)
-    values[loaded.positions] = loaded.values
-    shown[loaded.positions] = True
-    return values.reshape(loaded.shape), shown.reshape(loaded.shape)
+    partial = None if both.size == total else (int(both.size), total)
+    return finish(sums, reader.shape, tolerance, task.ulp, partial)
 
 
 def finish(

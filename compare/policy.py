@@ -105,7 +105,7 @@ def nonfinite_words(result: Measurement) -> str:
 
 def coarser_dtype(row: Row) -> str | None:
     """The dtype with fewer mantissa bits of a pair, casts of the recipes included."""
-    from .measure import coarser
+    from .pair_reader import coarser
 
     names: list[str] = []
     for record, recipe in (

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from ..capture.records import Locator, Record
 from .cache import FileIdentities, MeasurementCache
-from .measure import CancelledError, PairTask, SideTask, concat_names, measure
+from .measure import measure
 from .model import Failure, Measurement
+from .pair_reader import CancelledError, PairTask, SideTask, concat_names
 from .recipes import RecipeError
 
 if TYPE_CHECKING:

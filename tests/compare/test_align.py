@@ -727,7 +727,9 @@ def sides(draw: st.DrawFn) -> list[Record]:
 def test_nothing_is_dropped(
     left: list[Record], right: list[Record], known: tuple[bool, bool], ignore: tuple[str, ...]
 ) -> None:
-    result = align(capture(left, known[0]), capture(right, known[1]), Rules(ignore=ignore))
+    captures = capture(left, known[0]), capture(right, known[1])
+    result = align(*captures, Rules(ignore=ignore))
+    moved = any("holds one step" in note for side in captures for note in side.notes)
     check_rows(result)
     for records, side, ignored in (
         (left, "reference", result.ignored_reference),
@@ -749,7 +751,7 @@ def test_nothing_is_dropped(
     for row in result.rows:
         assert not any(fnmatchcase(row.canonical, glob) for glob in ignore if "-" not in glob)
         if row.kind == "pair" and row.reference and row.candidate and len(left) + len(right) > 2:
-            assert row.reference.step == row.candidate.step
+            assert moved or row.reference.step == row.candidate.step
 
 
 @settings(max_examples=30, deadline=None)

@@ -19,8 +19,9 @@ from small_captures import layer_file, opened, two_sides
 
 from layertui.capture.records import Locator
 from layertui.compare.cache import FileIdentities, MeasurementCache
-from layertui.compare.measure import PairTask, SideTask, measure
+from layertui.compare.measure import measure
 from layertui.compare.model import Failure, Measurement
+from layertui.compare.pair_reader import PairTask, SideTask
 from layertui.compare.paths import cache_dir
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -20,16 +20,16 @@ from plain_numbers import plain
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
 from layertui.compare import measure as measuring
-from layertui.compare.measure import (
+from layertui.compare.measure import measure, tolerance_of
+from layertui.compare.model import Failure, Measurement
+from layertui.compare.pair_reader import (
     CancelledError,
     PairTask,
     SideTask,
     coarser,
     concat_names,
-    measure,
-    tolerance_of,
 )
-from layertui.compare.model import Failure, Measurement
+from layertui.compare.recipes import parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -181,7 +181,7 @@ def test_every_layout_measures_as_the_plain_arrays(stored: Maker, recipe: str, d
     rng = np.random.default_rng(2)
     values = rng.standard_normal((301, 700)).astype(np.float32)
     bits, x = bits_of(values, dtype) if dtype == "bfloat16" else (values, values)
-    moved = measuring.parse_recipe(recipe).apply(x)
+    moved = parse_recipe(recipe).apply(x)
     y = (moved + 1e-2 * rng.standard_normal(moved.shape)).astype(np.float32)
     m = measured(stored(bits, dtype, recipe), stored(y.copy()))
     want = plain(np.ravel(moved), np.ravel(y))
@@ -314,7 +314,7 @@ def test_the_size_of_blocks_does_not_matter(stored: Maker, monkeypatch: pytest.M
     x = rng.standard_normal((100, 371)).astype(np.float32)
     y = x + rng.standard_normal((100, 371)).astype(np.float32)
     for recipe in ("", "transpose(0, 1)"):
-        moved = measuring.parse_recipe(recipe).apply(y)
+        moved = parse_recipe(recipe).apply(y)
         task = PairTask(stored(x, recipe=recipe), stored(moved.copy()))
         whole = measure(task)
         assert isinstance(whole, Measurement)
@@ -440,7 +440,8 @@ def test_a_measurement_can_be_cancelled_between_blocks(stored: Maker) -> None:
 SHRINKING = """
 import os, sys
 from layertui.capture.records import Locator
-from layertui.compare.measure import PairTask, SideTask, measure
+from layertui.compare.measure import measure
+from layertui.compare.pair_reader import PairTask, SideTask
 left, right, recipe = sys.argv[1:]
 shape = (1000, 2000)
 calls = 0
@@ -474,7 +475,8 @@ HUGE = """
 import sys, threading, time
 import psutil
 from layertui.capture.records import Locator
-from layertui.compare.measure import PairTask, SideTask, measure
+from layertui.compare.measure import measure
+from layertui.compare.pair_reader import PairTask, SideTask
 path, peak, over = sys.argv[1], 0, threading.Event()
 def watch():
     global peak

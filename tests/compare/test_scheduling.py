@@ -22,8 +22,8 @@ import pytest
 from small_captures import huge_sides, layer_file, opened, two_sides
 
 from layertui.compare.comparison import Comparison
-from layertui.compare.measure import PairTask
 from layertui.compare.model import Failure, Measurement
+from layertui.compare.pair_reader import PairTask
 
 pytestmark = pytest.mark.filterwarnings("error")
 
