@@ -78,7 +78,7 @@ class Rules:
     fused: tuple[FusedRule, ...] = BUILT_IN_FUSED
     recipes: tuple[RecipeRule, ...] = ()
     pairs: tuple[HandPair, ...] = ()
-    unpaired: tuple[HandPair, ...] = ()  # taken apart by hand, in this session only
+    unpaired: tuple[HandPair, ...] = ()  # taken apart by hand; stronger than `pairs`
     thresholds: tuple[ThresholdRule, ...] = ()
 
     def ignores(self, label: str, module: str) -> bool:
@@ -96,9 +96,15 @@ def load_rules(path: str) -> Rules:
     """Read a rules file. Raises `RulesError` for an unreadable file, bad TOML or unknown keys."""
     try:
         with open(path, "rb") as file:
-            data = tomllib.load(file)
+            return read_rules(file.read(), path)
     except OSError as error:
         raise RulesError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_rules(content: bytes, path: str) -> Rules:
+    """The rules that the bytes of a file hold; `path` names it in a `RulesError`."""
+    try:
+        data = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RulesError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:
@@ -109,7 +115,9 @@ def load_rules(path: str) -> Rules:
 @dataclass(frozen=True, slots=True)
 class _Parser:
     path: str
-    known: tuple[str, ...] = field(default=("names", "fused", "recipe", "pair", "thresholds"))
+    known: tuple[str, ...] = field(
+        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds")
+    )
 
     def fail(self, where: str, what: str) -> RulesError:
         return RulesError(f"{self.path}: {where}: {what}")
@@ -135,6 +143,7 @@ class _Parser:
             fused=(*reversed(self.fused(data.get("fused", {}))), *BUILT_IN_FUSED),
             recipes=tuple(self.each("[[recipe]]", data.get("recipe", []), self.recipe)),
             pairs=tuple(self.each("[[pair]]", data.get("pair", []), self.pair)),
+            unpaired=tuple(self.each("[[unpaired]]", data.get("unpaired", []), self.pair)),
             thresholds=self.thresholds(data.get("thresholds", {})),
         )
 

@@ -42,6 +42,10 @@ reference = "flip(0)"
 reference = "model.a-output"
 candidate = "model.b-output"
 
+[[unpaired]]
+reference = "model.a-output"
+candidate = "model.c-output"
+
 [thresholds]
 "layers.*.mlp.*" = { relative_l2 = 1e-2, cosine = 1 }
 "layers.1.*" = { mse = inf }
@@ -67,6 +71,7 @@ def test_everything_a_file_may_hold(tmp_path: Path) -> None:
     )
     assert rules.fused[2:] == BUILT_IN_FUSED
     assert rules.pairs == (HandPair("model.a-output", "model.b-output"),)
+    assert rules.unpaired == (HandPair("model.a-output", "model.c-output"),)
     assert rules.thresholds == (
         ThresholdRule("layers.*.mlp.*", (("relative_l2", 0.01), ("cosine", 1.0))),
         ThresholdRule("layers.1.*", (("mse", float("inf")),)),
