@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .canonical import NameRules
+from .canonical import LAYER, NameRules
 from .recipes import RecipeError, parse_recipe
 
 if sys.version_info >= (3, 11):
@@ -90,6 +90,63 @@ class Rules:
         return next(
             (rule for rule in reversed(self.recipes) if fnmatchcase(label, rule.match)), None
         )
+
+    def with_changes(
+        self, recipes: Iterable[RecipeRule] = (), pairs: Iterable[HandPair] = (),
+        unpaired: Iterable[HandPair] = (),
+    ) -> Rules:  # fmt: skip
+        """These rules with more of them. A recipe takes the place of the last one with the same
+        `match` and stands behind all others, where it wins; a pair that is made is taken apart no
+        longer, and the other way round.
+        """
+        kept, made, apart = list(self.recipes), list(self.pairs), list(self.unpaired)
+        for rule in recipes:
+            same = [i for i, known in enumerate(kept) if known.match == rule.match]
+            if same:
+                del kept[same[-1]]
+            kept.append(rule)
+        for found, here, there in ((pairs, made, apart), (unpaired, apart, made)):
+            for pair in found:
+                there[:] = [known for known in there if known != pair]
+                if pair not in here:
+                    here.append(pair)
+        return replace(self, recipes=tuple(kept), pairs=tuple(made), unpaired=tuple(apart))
+
+
+def glob_of(module: str, slot: str) -> str:
+    """The glob that matches a canonical module's slot, and no other (but every call of it)."""
+    return _literally(f"{module}-{slot}")
+
+
+def globs_of_kind(module: str, slot: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Globs for this slot of the same module in any layer: `layers.*.mlp.down_proj-output`.
+
+    `*` also matches dots: where the one glob would catch others of `labels` (all `module-slot` that
+    there are), as `layers.*-output` does, there is one for each number of digits instead. A module
+    outside the layers is its only kind.
+    """
+    layer = LAYER.search(module)
+    if layer is None:
+        return (glob_of(module, slot),)
+    before, after = module[: layer.start(1)], f"{module[layer.end(1) :]}-{slot}"
+    kind = re.compile(f"{re.escape(before)}([0-9]{{1,9}}){re.escape(after)}")
+    loose = f"{_literally(before)}*{_literally(after)}"
+    digits = {len(layer[1])}
+    exact = True
+    for label in labels:
+        found = kind.fullmatch(label)
+        if found:
+            digits.add(len(found[1]))
+        elif fnmatchcase(label, loose):
+            exact = False
+    if exact:
+        return (loose,)
+    return tuple(f"{_literally(before)}{'[0-9]' * n}{_literally(after)}" for n in sorted(digits))
+
+
+def _literally(text: str) -> str:
+    """A glob that matches `text` alone."""
+    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def load_rules(path: str) -> Rules:

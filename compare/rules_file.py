@@ -13,8 +13,8 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from errno import EACCES
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def save_to_rules(
     """
     target, before = _content(path)
     rules = read_rules(before or b"", path)
-    wanted = with_changes(rules, recipes, pairs, unpaired)
+    wanted = rules.with_changes(recipes, pairs, unpaired)
     if before is not None and wanted == rules:
         return rules
     text = (before or b"").decode("utf-8")
@@ -65,25 +65,6 @@ def save_to_rules(
         raise RulesError(f"{path}: cannot be changed without other rules changing too")
     _write(path, target, after)
     return wanted
-
-
-def with_changes(
-    rules: Rules, recipes: Iterable[RecipeRule] = (), pairs: Iterable[HandPair] = (),
-    unpaired: Iterable[HandPair] = (),
-) -> Rules:  # fmt: skip
-    """`rules` with what `save_to_rules` adds to a file."""
-    kept, made, apart = list(rules.recipes), list(rules.pairs), list(rules.unpaired)
-    for rule in recipes:
-        same = [i for i, known in enumerate(kept) if known.match == rule.match]
-        if same:
-            del kept[same[-1]]
-        kept.append(rule)
-    for found, here, there in ((pairs, made, apart), (unpaired, apart, made)):
-        for pair in found:
-            there[:] = [known for known in there if known != pair]
-            if pair not in here:
-                here.append(pair)
-    return replace(rules, recipes=tuple(kept), pairs=tuple(made), unpaired=tuple(apart))
 
 
 @dataclass(slots=True)

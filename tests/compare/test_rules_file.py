@@ -15,7 +15,7 @@ from small_captures import two_sides
 from layertui.compare.comparison import open_comparison
 from layertui.compare.recipes import parse_recipe
 from layertui.compare.rules import HandPair, RecipeRule, RulesError, load_rules, read_rules
-from layertui.compare.rules_file import save_to_rules, with_changes
+from layertui.compare.rules_file import save_to_rules
 
 MIXED = """\
 # what we know of this model
@@ -229,7 +229,7 @@ def test_every_file_has_the_wanted_rules_and_all_comments(
     path = written(tmp_path_factory.mktemp("rules"), text)
     known = read_rules(text.encode(), path)
     found = save_to_rules(path, recipes, pairs, unpaired)
-    assert load_rules(path) == found == with_changes(known, recipes, pairs, unpaired)
+    assert load_rules(path) == found == known.with_changes(recipes, pairs, unpaired)
     for rule in recipes:
         last = [each for each in recipes if each.match == rule.match][-1]
         assert last in found.recipes
