@@ -16,10 +16,10 @@ from ..capture.names import natural_key
 from ..capture.records import Capture, Record
 from .canonical import usual_order
 from .fused import match_fused
-from .items import Item, Key, Side, primary, same_base, side_of
+from .items import Item, Key, Side, kind_of, primary, same_base, side_of
 from .model import ExecutionOrder, Row
 from .order import check_order, lay_out
-from .recipes import RecipeError, parse_recipe
+from .recipes import Concat, RecipeError, parse_recipe, view_shapes
 from .rules import HandPair, RecipeRule, Rules
 from .sequence import Token, align_sequences
 from .shapes import SAME, CommonView
@@ -269,18 +269,38 @@ def _with_rule(match: Match, rules: Rules) -> Match:
     rule: RecipeRule | None = rules.recipe_for(match.named.label)
     if rule is None or match.problem_level == "unreadable":
         return match
-    left, right = match.view.reference, match.view.candidate
-    problem = None
+    view, problem = match.view, None
     try:
-        left = left if rule.reference is None else parse_recipe(rule.reference)
-        right = right if rule.candidate is None else parse_recipe(rule.candidate)
-        shapes = left.shape(match.reference.shape), right.shape(match.candidate.shape)
-        if shapes[0] != shapes[1] and "shift" not in f"{left}{right}":
-            problem = f"recipe gives {list(shapes[0])} against {list(shapes[1])}"
+        left = view.reference if rule.reference is None else parse_recipe(rule.reference)
+        right = view.candidate if rule.candidate is None else parse_recipe(rule.candidate)
+        view = CommonView(left, right, "recipe of the rules file")
+        problem = _misfit(match, view)
     except RecipeError as error:
-        if "concat" not in f"{left}{right}":
-            problem = str(error)
-    match.view = CommonView(left, right, "recipe of the rules file")
+        problem = str(error)
+    match.view = view
     match.how = f"{match.how}; recipe of the rules file"
     match.problem, match.problem_level = problem, "shape" if problem else None
     return match
+
+
+def _misfit(match: Match, view: CommonView) -> str | None:
+    """Why recipes do not bring two records together. Raises `RecipeError` where one fits no
+    record.
+    """
+    dtypes = [
+        (item.record.dtype or "", *recipe.casts)[-1]
+        for item, recipe in (
+            (match.reference, view.reference),
+            (match.candidate, view.candidate),
+        )
+    ]
+    if kind_of(dtypes[0]) != kind_of(dtypes[1]):
+        return f"dtypes {dtypes[0]} and {dtypes[1]} cannot be compared: a cast is needed"
+    if any(isinstance(s, Concat) for s in (*view.reference.steps, *view.candidate.steps)):
+        return None  # its shape is known once the other records are open
+    shapes = view_shapes(
+        view.reference, view.candidate, match.reference.shape, match.candidate.shape
+    )
+    if shapes[0] != shapes[1]:
+        return f"recipe gives {list(shapes[0])} against {list(shapes[1])}"
+    return None

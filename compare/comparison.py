@@ -20,7 +20,7 @@ from .align import align
 from .canonical import ROOT, parent_of
 from .model import Counts, ExecutionOrder, Failure, FirstDivergence, Measurement, Row, Verdict
 from .policy import DefaultPolicy, Policy, metrics_needed, with_overrides
-from .rules import HandPair, Rules
+from .rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
 from .vocabulary import FAILING, Level
 
 if TYPE_CHECKING:
@@ -225,20 +225,39 @@ class Comparison:
 
     def repair(
         self, pairs: Iterable[HandPair] = (), apart: Iterable[HandPair] = (),
-        restored: Iterable[HandPair] = (),
+        restored: Iterable[HandPair] = (), recipes: Iterable[RecipeRule] = (),
+        forgotten: Iterable[str] = (),
     ) -> None:  # fmt: skip
-        """Align again with records paired by hand, taken apart, or as they were before that; other
-        results are kept.
+        """Align again with records paired by hand, taken apart, or as they were before that
+        (`restored`); with recipes, and without those whose `match` is `forgotten`.
         """
-        made, taken, back = list(pairs), list(apart), set(restored)
-        kept_pairs = [p for p in self.rules.pairs if p not in taken and p not in made] + made
-        kept_apart = [p for p in self.rules.unpaired if p not in made and p not in back]
-        kept_apart += [p for p in taken if p not in kept_apart]
-        self.rules = replace(self.rules, pairs=tuple(kept_pairs), unpaired=tuple(kept_apart))
+        back, lost = set(restored), set(forgotten)
+        rules = replace(
+            self.rules,
+            unpaired=tuple(pair for pair in self.rules.unpaired if pair not in back),
+            recipes=tuple(rule for rule in self.rules.recipes if rule.match not in lost),
+        )
+        self.realign(rules.with_changes(recipes, pairs, apart))
+
+    def realign(self, rules: Rules) -> None:
+        """Align again by other rules. Rows of the same records and recipes keep their results; the
+        policy stays, whatever the thresholds of `rules`.
+        """
+        self.rules = rules
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         self._align()
         self.measurements = [known.get(_identity(row)) for row in self.rows]
         self._judge_all()
+
+    def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:
+        """What a recipe rule matches that is meant for the pair on row `index` alone or, with
+        `kind`, for this slot of the same module in any layer.
+        """
+        row = self.rows[index]
+        if not kind:
+            return (glob_of(row.canonical, row.slot),)
+        labels = {f"{each.canonical}-{each.slot}" for each in self.rows}
+        return globs_of_kind(row.canonical, row.slot, labels)
 
 
 def _identity(row: Row) -> tuple[object, ...]:

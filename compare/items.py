@@ -53,15 +53,20 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """`float`, `complex`, or `exact` for whole numbers and bools; empty when unknown."""
-        known = DTYPES.get(self.record.dtype or "")
-        if known is None:
-            return ""
-        return "exact" if known.kind in ("int", "bool") else known.kind
+        """See `kind_of`."""
+        return kind_of(self.record.dtype or "")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.record.shape or ()
+
+
+def kind_of(dtype: str) -> str:
+    """`float`, `complex`, or `exact` for whole numbers and bools; empty when unknown."""
+    known = DTYPES.get(dtype)
+    if known is None:
+        return ""
+    return "exact" if known.kind in ("int", "bool") else known.kind
 
 
 @dataclass(slots=True)

@@ -549,6 +549,18 @@ def views(
     return left, right
 
 
+def view_shapes(
+    reference: Recipe, candidate: Recipe, ref: Shape, cand: Shape
+) -> tuple[Shape, Shape]:
+    """The shapes that `views` makes of two shapes. Raises `RecipeError`."""
+    left, right = reference.shape(ref), candidate.shape(cand)
+    for step in trailing_shifts(reference):
+        right = _sliced(right, step.cut(right, -step.amount), str(step))
+    for step in trailing_shifts(candidate):
+        left = _sliced(left, step.cut(left, -step.amount), str(step))
+    return left, right
+
+
 def trailing_shifts(recipe: Recipe) -> list[Shift]:
     """The shifts of a recipe. They must be its last layout steps: the other side is cut in the
     pair's view, where steps behind a shift would have moved its axis elsewhere.

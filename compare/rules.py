@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .canonical import NameRules
+from .canonical import LAYER, NameRules
 from .recipes import RecipeError, parse_recipe
 
 if sys.version_info >= (3, 11):
@@ -78,7 +78,7 @@ class Rules:
     fused: tuple[FusedRule, ...] = BUILT_IN_FUSED
     recipes: tuple[RecipeRule, ...] = ()
     pairs: tuple[HandPair, ...] = ()
-    unpaired: tuple[HandPair, ...] = ()  # taken apart by hand, in this session only
+    unpaired: tuple[HandPair, ...] = ()  # taken apart by hand; stronger than `pairs`
     thresholds: tuple[ThresholdRule, ...] = ()
 
     def ignores(self, label: str, module: str) -> bool:
@@ -91,14 +91,77 @@ class Rules:
             (rule for rule in reversed(self.recipes) if fnmatchcase(label, rule.match)), None
         )
 
+    def with_changes(
+        self, recipes: Iterable[RecipeRule] = (), pairs: Iterable[HandPair] = (),
+        unpaired: Iterable[HandPair] = (),
+    ) -> Rules:  # fmt: skip
+        """These rules with more of them. A recipe takes the place of the last one with the same
+        `match` and stands behind all others, where it wins; a pair that is made is taken apart no
+        longer, and the other way round.
+        """
+        kept, made, apart = list(self.recipes), list(self.pairs), list(self.unpaired)
+        for rule in recipes:
+            same = [i for i, known in enumerate(kept) if known.match == rule.match]
+            if same:
+                del kept[same[-1]]
+            kept.append(rule)
+        for found, here, there in ((pairs, made, apart), (unpaired, apart, made)):
+            for pair in found:
+                there[:] = [known for known in there if known != pair]
+                if pair not in here:
+                    here.append(pair)
+        return replace(self, recipes=tuple(kept), pairs=tuple(made), unpaired=tuple(apart))
+
+
+def glob_of(module: str, slot: str) -> str:
+    """The glob that matches a canonical module's slot, and no other (but every call of it)."""
+    return _literally(f"{module}-{slot}")
+
+
+def globs_of_kind(module: str, slot: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Globs for this slot of the same module in any layer: `layers.*.mlp.down_proj-output`.
+
+    `*` also matches dots: where the one glob would catch others of `labels` (all `module-slot` that
+    there are), as `layers.*-output` does, there is one for each number of digits instead. A module
+    outside the layers is its only kind.
+    """
+    layer = LAYER.search(module)
+    if layer is None:
+        return (glob_of(module, slot),)
+    before, after = module[: layer.start(1)], f"{module[layer.end(1) :]}-{slot}"
+    kind = re.compile(f"{re.escape(before)}([0-9]{{1,9}}){re.escape(after)}")
+    loose = f"{_literally(before)}*{_literally(after)}"
+    digits = {len(layer[1])}
+    exact = True
+    for label in labels:
+        found = kind.fullmatch(label)
+        if found:
+            digits.add(len(found[1]))
+        elif fnmatchcase(label, loose):
+            exact = False
+    if exact:
+        return (loose,)
+    return tuple(f"{_literally(before)}{'[0-9]' * n}{_literally(after)}" for n in sorted(digits))
+
+
+def _literally(text: str) -> str:
+    """A glob that matches `text` alone."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
 
 def load_rules(path: str) -> Rules:
     """Read a rules file. Raises `RulesError` for an unreadable file, bad TOML or unknown keys."""
     try:
         with open(path, "rb") as file:
-            data = tomllib.load(file)
+            return read_rules(file.read(), path)
     except OSError as error:
         raise RulesError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_rules(content: bytes, path: str) -> Rules:
+    """The rules that the bytes of a file hold; `path` names it in a `RulesError`."""
+    try:
+        data = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RulesError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:
@@ -109,7 +172,9 @@ def load_rules(path: str) -> Rules:
 @dataclass(frozen=True, slots=True)
 class _Parser:
     path: str
-    known: tuple[str, ...] = field(default=("names", "fused", "recipe", "pair", "thresholds"))
+    known: tuple[str, ...] = field(
+        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds")
+    )
 
     def fail(self, where: str, what: str) -> RulesError:
         return RulesError(f"{self.path}: {where}: {what}")
@@ -135,6 +200,7 @@ class _Parser:
             fused=(*reversed(self.fused(data.get("fused", {}))), *BUILT_IN_FUSED),
             recipes=tuple(self.each("[[recipe]]", data.get("recipe", []), self.recipe)),
             pairs=tuple(self.each("[[pair]]", data.get("pair", []), self.pair)),
+            unpaired=tuple(self.each("[[unpaired]]", data.get("unpaired", []), self.pair)),
             thresholds=self.thresholds(data.get("thresholds", {})),
         )
 

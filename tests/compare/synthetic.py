@@ -80,7 +80,7 @@ def aligned(
 
 def check_rows(alignment: Alignment) -> None:
     """What holds for every alignment: indices in a row, recipes that fit."""
-    from layertui.compare.recipes import parse_recipe
+    from layertui.compare.recipes import parse_recipe, view_shapes
 
     assert [row.index for row in alignment.rows] == list(range(len(alignment.rows)))
     for row in alignment.rows:
@@ -88,8 +88,10 @@ def check_rows(alignment: Alignment) -> None:
             continue
         assert row.reference is not None and row.candidate is not None
         assert row.reference.shape is not None and row.candidate.shape is not None
-        left = parse_recipe(row.recipe_reference).shape(row.reference.shape)
-        right = parse_recipe(row.recipe_candidate).shape(row.candidate.shape)
+        left, right = view_shapes(
+            parse_recipe(row.recipe_reference), parse_recipe(row.recipe_candidate),
+            row.reference.shape, row.candidate.shape,
+        )  # fmt: skip
         assert left == right, row
         assert row.matched_by is not None and row.how, row
 

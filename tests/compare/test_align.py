@@ -514,6 +514,30 @@ def test_a_recipe_repairs_a_shape_and_a_wrong_one_breaks_it() -> None:
     assert row.problem == "recipe gives [64, 10] against [10, 64]"
 
 
+def test_recipes_with_a_shift_are_held_to_the_shapes_they_make() -> None:
+    shapes = {"norm-output": (64, 10)}, {"norm-output": (65, 10)}
+    for candidate, problem in (
+        ("[:-1] | shift(1, 0)", None),
+        ("shift(1, 0)", "recipe gives [63, 10] against [64, 10]"),
+        ("[0:64] | shift(64, 0)", "shift(64, 0): axis 0 of [64, 10] has too few elements"),
+        ("shift(1, 0) | [0:64]", "shift: must stand behind all other layout steps"),
+    ):
+        rule = RecipeRule("norm-output", candidate=candidate)
+        (row,) = aligned(*shapes, Rules(recipes=(rule,))).rows
+        assert row.problem == problem
+
+
+def test_a_recipe_of_unlike_kinds_needs_a_cast() -> None:
+    sides = [record("norm-output", (4, 5))], [record("norm-output", (5, 4), "int32")]
+    for candidate, problem in (
+        ("transpose(0, 1)", "dtypes float32 and int32 cannot be compared: a cast is needed"),
+        ("transpose(0, 1) | cast(float32)", None),
+    ):
+        rule = RecipeRule("norm-output", candidate=candidate)
+        (row,) = aligned(*sides, Rules(recipes=(rule,))).rows
+        assert (row.problem, row.problem_level) == (problem, "shape" if problem else None)
+
+
 def test_ignored_records_are_on_no_row_but_kept() -> None:
     rules = Rules(ignore=("TopKSampler*", "layers.*.mlp-input_*"))
     left = ["norm-output", "layers.3.mlp-input_0"]

@@ -14,7 +14,7 @@ from layertui.capture.errors import CaptureError
 from layertui.compare.comparison import Comparison, open_comparison, pick_sides
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.policy import DefaultPolicy, FixedPolicy
-from layertui.compare.rules import HandPair, Rules, ThresholdRule
+from layertui.compare.rules import HandPair, RecipeRule, Rules, ThresholdRule
 
 RUN = [
     "embed_tokens-input_0", "embed_tokens-output", "layers.0.input_layernorm-input_0",
@@ -143,6 +143,85 @@ def test_pairing_by_hand_and_back(tmp_path: Path) -> None:
     assert "norm-output" not in pairs(found.rows)
     found.repair([norm, HandPair("lm_head-output", "lm_head-output")])
     assert [(row.reference, row.candidate) for row in found.rows] == before
+
+
+def both(folder: Path, left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> Comparison:
+    found = Comparison(saved(folder / "ref", left), saved(folder / "cand", right))
+    assert found.measure(use_cache=False)
+    return found
+
+
+def by_label(found: Comparison) -> dict[str, str]:
+    rows = zip(found.rows, found.verdicts, strict=True)
+    return {row.label: verdict.level for row, verdict in rows}
+
+
+def test_recipes_come_and_go_in_a_session(tmp_path: Path) -> None:
+    left, right = values(), values()
+    square = [f"layers.{n}.self_attn.o_proj-output" for n in (0, 11)]
+    for name in square:
+        left[name] = left["norm-output"][:8]
+        right[name] = left[name].T
+    found = both(tmp_path, left, right)
+    index = [row.label for row in found.rows].index(square[0])
+    assert [by_label(found)[name] for name in square] == ["diverged"] * 2
+    (only,), (kind,) = found.globs(index), found.globs(index, kind=True)
+    assert (only, kind) == (square[0], "layers.*.self_attn.o_proj-output")
+
+    turned = RecipeRule(only, "", "transpose(0, 1)")
+    found.repair(recipes=[turned])
+    assert found.to_measure - found.measured == 1  # all others keep their results
+    found.measure(use_cache=False)
+    assert [by_label(found)[name] for name in square] == ["identical", "diverged"]
+    found.repair(recipes=[RecipeRule(kind, "", "transpose(0, 1)")])
+    assert found.to_measure - found.measured == 1
+    found.measure(use_cache=False)
+    assert [by_label(found)[name] for name in square] == ["identical"] * 2
+    before = found.rules
+    found.repair(recipes=[RecipeRule(only, "flip(0)", "")])  # behind that of the kind: it wins
+    assert found.rules.recipes[-1].match == only and len(found.rules.recipes) == 2
+    assert found.rows[index].recipe_reference == "flip(0)"
+    found.realign(before)
+    assert found.rows[index].recipe_candidate == "transpose(0, 1)"
+    found.repair(forgotten=[only, kind])
+    assert found.rules.recipes == () and found.rows[index].recipe_candidate == ""
+
+
+def test_a_gap_s_record_is_paired_by_hand_and_given_a_recipe(tmp_path: Path) -> None:
+    left, right = values(), values()
+    whole = np.random.default_rng(3).standard_normal((4, 2, 10, 16)).astype(np.float32)
+    left["layers.0.self_attn.probe-output"] = whole
+    right["vision.tower.kernel_7-output"] = whole.transpose(2, 0, 1, 3).reshape(10, 2, 64)
+    right["vision.tower.kernel_8-output"] = whole[..., :-1, :].astype(np.float64)
+    found = both(tmp_path, left, right)
+    assert len(gaps(found.rows)[0]) == 1 and len(gaps(found.rows)[1]) == 2
+    pair = HandPair("layers.0.self_attn.probe-output", "vision.tower.kernel_7-output")
+    found.repair([pair])
+    (index,) = (i for i, row in enumerate(found.rows) if row.matched_by == "hand")
+    assert found.verdicts[index].level == "shape" and not found.measurable(index)
+    match = found.globs(index)[0]
+    for rule in (
+        RecipeRule(match, candidate='rearrange("t p (q d) -> (p q) t d", p=2, q=4) | '
+                   "reshape(4, 2, 10, 16)"),
+        RecipeRule(match, reference="permute(2, 0, 1, 3) | reshape(10, 2, 64)"),
+    ):  # fmt: skip
+        found.repair(recipes=[rule])
+        assert found.rows[index].problem is None
+        assert found.to_measure - found.measured == 1
+        found.measure(use_cache=False)
+        assert by_label(found)[found.rows[index].label] == "identical"
+    other = HandPair(pair.reference, "vision.tower.kernel_8-output")
+    shifted = RecipeRule(match, "", "[:, :, -8:] | cast(float32) | shift(-1, 2)")
+    found.repair([other], [pair], recipes=[shifted])
+    (index,) = (i for i, row in enumerate(found.rows) if row.matched_by == "hand")
+    assert found.rows[index].problem == "recipe gives [4, 2, 9, 16] against [4, 2, 7, 16]"
+    for text, level in (
+        ("[:, :, :-1] | shift(1, 2) | cast(bfloat16)", "diverged"),
+        ("[:, :, :-1] | cast(bfloat16)", "ok"),
+    ):
+        found.repair(recipes=[RecipeRule(match, text, "")])
+        found.measure(use_cache=False)
+        assert found.verdicts[index].level == level, found.verdicts[index]
 
 
 def test_on_results_tells_every_row_once(tmp_path: Path) -> None:

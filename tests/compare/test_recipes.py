@@ -32,6 +32,7 @@ from layertui.compare.recipes import (
     Transpose,
     Unsqueeze,
     parse_recipe,
+    view_shapes,
     views,
 )
 
@@ -324,6 +325,22 @@ def test_a_shift_compares_each_element_with_its_neighbour(left: int, right: int,
     assert (x - y == (left - right) * step).all()
     lost = 10 + dim - x.shape[dim]
     assert lost == abs(left) + abs(right) if left * right > 0 else lost >= abs(left - right)
+
+
+@given(st.lists(STEPS, max_size=3), st.lists(STEPS, max_size=3), SHAPES, SHAPES)
+@settings(max_examples=300, deadline=None)
+def test_the_shapes_of_views_are_known_without_data(
+    left: list[Step], right: list[Step], ref: tuple[int, ...], cand: tuple[int, ...]
+) -> None:
+    recipes = Recipe(tuple(left)), Recipe(tuple(right))
+    try:
+        told = view_shapes(*recipes, ref, cand)
+    except RecipeError:
+        with pytest.raises(RecipeError):
+            views(*recipes, numbered(ref), numbered(cand))
+        return
+    x, y = views(*recipes, numbered(ref), numbered(cand))
+    assert told == (x.shape, y.shape)
 
 
 def test_a_shift_behind_a_transpose_cuts_the_axis_of_the_view() -> None:

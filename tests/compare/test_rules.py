@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import aligned, pairs
 
 from layertui.compare.rules import (
@@ -15,6 +18,8 @@ from layertui.compare.rules import (
     Rules,
     RulesError,
     ThresholdRule,
+    glob_of,
+    globs_of_kind,
     load_rules,
 )
 
@@ -42,6 +47,10 @@ reference = "flip(0)"
 reference = "model.a-output"
 candidate = "model.b-output"
 
+[[unpaired]]
+reference = "model.a-output"
+candidate = "model.c-output"
+
 [thresholds]
 "layers.*.mlp.*" = { relative_l2 = 1e-2, cosine = 1 }
 "layers.1.*" = { mse = inf }
@@ -67,6 +76,7 @@ def test_everything_a_file_may_hold(tmp_path: Path) -> None:
     )
     assert rules.fused[2:] == BUILT_IN_FUSED
     assert rules.pairs == (HandPair("model.a-output", "model.b-output"),)
+    assert rules.unpaired == (HandPair("model.a-output", "model.c-output"),)
     assert rules.thresholds == (
         ThresholdRule("layers.*.mlp.*", (("relative_l2", 0.01), ("cosine", 1.0))),
         ThresholdRule("layers.1.*", (("mse", float("inf")),)),
@@ -151,3 +161,51 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'[names]\nignore = ["\xe9"]')
     with pytest.raises(RulesError, match="not valid TOML"):
         load_rules(str(tmp_path / "latin.toml"))
+
+
+NAMES = st.lists(st.text("layers.0123[]*?!-q", max_size=9), max_size=5)
+
+
+@given(NAMES, st.text("ab-[*?]", max_size=5), NAMES)
+def test_the_glob_of_a_pair_matches_it_alone(
+    names: list[str], slot: str, others: list[str]
+) -> None:
+    module = ".".join(names)
+    glob = glob_of(module, slot)
+    assert fnmatchcase(f"{module}-{slot}", glob)
+    for other in others:
+        assert fnmatchcase(other, glob) == (other == f"{module}-{slot}")
+
+
+KINDS = ["layers.3-output", "layers.3.mlp-output", "layers.12.mlp-output",
+         "layers.3.moe.mlp-output", "layers.x.mlp-output", "layers.3.mlp-output_1", "layers.3.self_attn.q[0]-output",
+         "layers.12.self_attn.q[0]-output", "layers.7.self_attn.q0-output",
+         "vision.layers.3.mlp-output", "layers.3.experts.5.up-output",
+         "layers.3.experts.6.up-output", "layers.12.experts.5.up-output", "norm-output",
+         "layers.1234.mlp-output", "layers.3.layers.4.mlp-output"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("label", "globs", "caught"),
+    [
+        ("layers.3-output", ["layers.[0-9]-output"], ["layers.3-output"]),
+        ("layers.12.mlp-output",
+         ["layers.[0-9].mlp-output", "layers.[0-9][0-9].mlp-output",
+          "layers.[0-9][0-9][0-9][0-9].mlp-output"],
+         ["layers.3.mlp-output", "layers.12.mlp-output", "layers.1234.mlp-output"]),
+        ("layers.3.self_attn.q[0]-output", ["layers.*.self_attn.q[[]0]-output"],
+         ["layers.3.self_attn.q[0]-output", "layers.12.self_attn.q[0]-output"]),
+        ("vision.layers.3.mlp-output", ["vision.layers.*.mlp-output"],
+         ["vision.layers.3.mlp-output"]),
+        ("layers.12.experts.5.up-output", ["layers.*.experts.5.up-output"],
+         ["layers.3.experts.5.up-output", "layers.12.experts.5.up-output"]),
+        ("norm-output", ["norm-output"], ["norm-output"]),
+    ],
+)  # fmt: skip
+def test_the_globs_of_a_kind_catch_every_layer_and_nothing_else(
+    label: str, globs: list[str], caught: list[str]
+) -> None:
+    module, _, slot = label.rpartition("-")
+    found = globs_of_kind(module, slot, KINDS)
+    assert list(found) == globs
+    assert [each for each in KINDS if any(fnmatchcase(each, glob) for glob in found)] == caught
