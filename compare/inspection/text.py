@@ -275,7 +275,7 @@ def decade_table(profile: Profile) -> tuple[list[str], list[str], Array]:
     grouped = np.zeros((len(order), len(order)), np.int64)
     rows, columns = np.nonzero(table)
     np.add.at(grouped, (at[columns], at[rows]), table[rows, columns])
-    shown, across = (_used(grouped.any(axis=axis)) for axis in (1, 0))
+    shown, across = (_used(np.asarray(grouped.any(axis=axis))) for axis in (1, 0))
     shown.reverse()
     return [order[i] for i in shown], [order[i] for i in across], grouped[np.ix_(shown, across)]
 

@@ -284,8 +284,8 @@ class ValuesView(View):
 
     def _grids(self, window: Window) -> list[tuple[str, list[Pieces]]]:
         row = self.scene.row if self.scene is not None else None
-        dtypes = [record.dtype or "" if record is not None else ""
-                  for record in ((row.reference, row.candidate) if row else (None, None))]  # fmt: skip
+        records = (row.reference, row.candidate) if row is not None else (None, None)
+        dtypes = [record.dtype or "" if record is not None else "" for record in records]
         parts = (
             ("reference", window.reference, window.reference_bits, dtypes[0]),
             ("candidate", window.candidate, window.candidate_bits, dtypes[1]),

@@ -114,16 +114,19 @@ class View(ScrolledLines):
         """Run an analysis over the scene, in the background, unless its result is known."""
         from ...compare.inspection.running import Pass
 
+        subject = self.subject()
+        if subject is None:
+            return
+        known: Subject = subject
+
         def look(reader: PairReader, work: Work) -> Any:
             found = Pass(
-                lambda shape: make(subject, shape), region=region, on_progress=work.tell,
+                lambda shape: make(known, shape), region=region, on_progress=work.tell,
                 cancelled=work.cancelled,
             )  # fmt: skip
             return found.read(reader)
 
-        subject = self.subject()
-        if subject is not None:
-            self.pair_screen.ask(self, key, subject, look)
+        self.pair_screen.ask(self, key, known, look)
 
     def subject(self) -> Subject | None:
         """What to read; None, and `failure` set, where there is nothing (or only one side)."""
