@@ -409,12 +409,12 @@ class Rearrange(Step):
         return f"rearrange({_quoted(self.pattern)}{extra})"
 
     def shape(self, shape: Shape) -> Shape:
-        axes = self._axes(shape)
+        axes = self.axes(shape)
         _, right = self.sides()
         return _possible(tuple(prod(axes[name] for name in group) for group in right), str(self))
 
     def apply(self, array: Array, resolve: Resolver | None = None) -> Array:
-        final, axes = self.shape(array.shape), self._axes(array.shape)
+        final, axes = self.shape(array.shape), self.axes(array.shape)
         left, right = ([n for group in side for n in group if n != "1"] for side in self.sides())
         _possible(tuple(axes[name] for name in left), str(self))
         split = array.reshape([axes[name] for name in left])
@@ -422,7 +422,7 @@ class Rearrange(Step):
 
     def inverse(self, shape: Shape) -> Step:
         left, _, right = self.pattern.partition("->")
-        named = tuple((name, size) for name, size in self._axes(shape).items() if name != "1")
+        named = tuple((name, size) for name, size in self.axes(shape).items() if name != "1")
         if any(size == 0 for _, size in named):
             raise RecipeError(f"{self} has no inverse: there are no elements")
         return Rearrange(f"{right.strip()} -> {left.strip()}", named)
@@ -441,7 +441,8 @@ class Rearrange(Step):
             raise RecipeError(f"{self}: sizes must be of axes in the pattern, and above 0")
         return groups
 
-    def _axes(self, shape: Shape) -> dict[str, int]:
+    def axes(self, shape: Shape) -> dict[str, int]:
+        """The size of every named axis in a tensor of `shape`. Raises `RecipeError`."""
         left, _ = self.sides()
         if len(left) != len(shape):
             raise RecipeError(f"{self}: {len(left)} axes on the left, {list(shape)} has others")
@@ -541,9 +542,9 @@ def views(
     """Both sides in the pair's view; a shift on one side takes the other end off the other."""
     left = reference.apply(ref, resolve_ref)
     right = candidate.apply(cand, resolve_cand)
-    for step in _shifts(reference):
+    for step in trailing_shifts(reference):
         right = right[step.cut(right.shape, -step.amount)]
-    for step in _shifts(candidate):
+    for step in trailing_shifts(candidate):
         left = left[step.cut(left.shape, -step.amount)]
     return left, right
 
@@ -553,14 +554,14 @@ def view_shapes(
 ) -> tuple[Shape, Shape]:
     """The shapes that `views` makes of two shapes. Raises `RecipeError`."""
     left, right = reference.shape(ref), candidate.shape(cand)
-    for step in _shifts(reference):
+    for step in trailing_shifts(reference):
         right = _sliced(right, step.cut(right, -step.amount), str(step))
-    for step in _shifts(candidate):
+    for step in trailing_shifts(candidate):
         left = _sliced(left, step.cut(left, -step.amount), str(step))
     return left, right
 
 
-def _shifts(recipe: Recipe) -> list[Shift]:
+def trailing_shifts(recipe: Recipe) -> list[Shift]:
     """The shifts of a recipe. They must be its last layout steps: the other side is cut in the
     pair's view, where steps behind a shift would have moved its axis elsewhere.
     """

@@ -30,13 +30,14 @@ def pair_task(comparison: Comparison, index: int) -> PairTask:
     row = comparison.rows[index]
     assert row.reference is not None and row.candidate is not None
     return PairTask(
-        _side(row.reference, row.recipe_reference, comparison.reference.records),
-        _side(row.candidate, row.recipe_candidate, comparison.candidate.records),
+        side_task(row.reference, row.recipe_reference, comparison.reference.records),
+        side_task(row.candidate, row.recipe_candidate, comparison.candidate.records),
         comparison.rtol, comparison.atol, comparison.ulp,
     )  # fmt: skip
 
 
-def _side(record: Record, recipe: str, records: list[Record]) -> SideTask:
+def side_task(record: Record, recipe: str, records: list[Record]) -> SideTask:
+    """One side of a task; `records` are those of its capture, for `concat`."""
     assert record.locator is not None and record.dtype is not None
     others: tuple[tuple[str, Locator], ...] = ()
     if "concat" in recipe:
