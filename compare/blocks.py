@@ -26,6 +26,7 @@ from ..capture.records import Locator
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache
 PANEL = 1 << 21  # elements of a view with scattered bytes that are gathered at once
+_GAP = 512  # elements that are read with their neighbours rather than skipped
 _SPREAD = 8  # a block may span this many times its own bytes before it is gathered line by line
 
 
@@ -135,6 +136,27 @@ class Source:
         start = piece.__array_interface__["data"][0] - low
         view = np.ndarray(piece.shape, piece.dtype, target.data, start, piece.strides)
         return np.ascontiguousarray(view)
+
+    def pick(self, places: Array) -> Array:
+        """The raw elements at `places`, int64, counted in elements from the record's first as they
+        lie in the file. Only for a source whose file is read in parts (see `in_parts`).
+        """
+        wanted, back = np.unique(places.reshape(-1), return_inverse=True)
+        found = np.empty(wanted.size, self._dtype)
+        ends = np.append(np.flatnonzero(np.diff(wanted) > _GAP) + 1, wanted.size)
+        low = 0
+        for high in ends.tolist() if wanted.size else []:
+            first = int(wanted[low])
+            run = np.empty(int(wanted[high - 1]) + 1 - first, self._dtype)
+            self._fill(run.view(np.uint8), first * self._dtype.itemsize)
+            found[low:high] = run[wanted[low:high] - first]
+            low = high
+        return found[back].reshape(places.shape)
+
+    @property
+    def in_parts(self) -> bool:
+        """True when the values are in the file, not in `array`."""
+        return self._map is not None
 
     def _scattered(self, piece: Array, span: tuple[int, int]) -> bool:
         return span[1] - span[0] > max(_SPREAD * piece.nbytes, 1 << 16)

@@ -1,6 +1,7 @@
-"""Where an element of a pair's view comes from: a recipe walked backwards for one index.
+"""Where elements of a pair's view come from: a recipe walked backwards.
 
-No data is touched, so that a place in a view of gigabytes can be told in the record's own shape.
+No data is touched, so that places in a view of gigabytes can be told in the record's own shape. An
+index has whole numbers, one an axis, or for many elements at once arrays of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .recipes import (
     trailing_shifts,
 )
 
-Index = tuple[int, ...]
+Index = tuple[Any, ...]  # of int, or of arrays of int64 of one shape
 
 
 def origin(recipe: Recipe, shape: Shape, index: Index, other: Recipe | None = None) -> Index:
@@ -50,16 +51,16 @@ def origin(recipe: Recipe, shape: Shape, index: Index, other: Recipe | None = No
     return index
 
 
-def unravel(position: int, shape: Shape) -> Index:
+def unravel(position: Any, shape: Shape) -> Index:
     """The index of a flat position in C order."""
-    index: list[int] = []
+    index: list[Any] = []
     for size in reversed(shape):
         position, rest = divmod(position, size)
         index.append(rest)
     return tuple(reversed(index))
 
 
-def ravel(index: Index, shape: Shape) -> int:
+def ravel(index: Index, shape: Shape) -> Any:
     """The flat position of an index in C order."""
     position = 0
     for at, size in zip(index, shape, strict=True):
@@ -112,10 +113,11 @@ def _select(step: Select, before: Shape, index: Index) -> Index:
 
 def _slice(step: Slice, before: Shape, index: Index) -> Index:
     rest = iter(index)
-    found: list[int] = []
+    found: list[Any] = []
     for size, entry in zip(before, step.key(), strict=False):
         if isinstance(entry, slice):
-            found.append(range(*entry.indices(size))[next(rest)])
+            start, _, by = entry.indices(size)
+            found.append(start + by * next(rest))
         else:
             found.append(entry % size)
     return (*found, *rest)
@@ -123,13 +125,22 @@ def _slice(step: Slice, before: Shape, index: Index) -> Index:
 
 def _index_select(step: IndexSelect, before: Shape, index: Index) -> Index:
     axis = step.dim % len(before)
-    at = step.indices[index[axis]] % before[axis]
+    at = _looked_up(step.indices, index[axis]) % before[axis]
     return (*index[:axis], at, *index[axis + 1 :])
+
+
+def _looked_up(indices: tuple[int, ...], at: Any) -> Any:
+    if isinstance(at, int):
+        return indices[at]
+    import numpy as np
+
+    return np.array(indices, np.int64)[at]
 
 
 def _concat(step: Concat, before: Shape, index: Index) -> Index:
     axis = step.dim % len(before)
-    if index[axis] >= before[axis]:
+    foreign = index[axis] >= before[axis]
+    if foreign if isinstance(foreign, bool) else foreign.any():
         raise RecipeError(f"{step}: this element comes from another record")
     return index
 
@@ -141,7 +152,7 @@ def _rearrange(step: Rearrange, before: Shape, index: Index) -> Index:
     for group, position in zip(right, index, strict=True):
         names = [name for name in group if name != "1"]
         at.update(zip(names, unravel(position, tuple(sizes[n] for n in names)), strict=True))
-    found: list[int] = []
+    found: list[Any] = []
     for group in left:
         names = [name for name in group if name != "1"]
         found.append(ravel(tuple(at[n] for n in names), tuple(sizes[n] for n in names)))
