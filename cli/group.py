@@ -16,6 +16,7 @@ from .errors import UserError
 COMMANDS = {
     "capture": ("layertui.cli.capture", "capture"),
     "compare": ("layertui.cli.compare", "compare"),
+    "show": ("layertui.cli.show", "show"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
 }

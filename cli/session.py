@@ -57,6 +57,20 @@ class Judging:
         return None if self.rules is None else load_rules(self.rules)
 
 
+def forwarded(judging: Judging) -> list[str]:
+    """The options again, as words of a command line; none for what is the default anyway."""
+    words: list[str] = []
+    for name, value in (
+        ("--policy", judging.policy), ("--rules", judging.rules), ("--raw", judging.raw),
+        ("--rtol", judging.rtol), ("--atol", judging.atol),
+    ):  # fmt: skip
+        if value is not None:
+            words += [name, f"{value:g}" if isinstance(value, float) else value]
+    for metric, limit in judging.thresholds:
+        words += ["--threshold", f"{metric}={limit:g}"]
+    return words
+
+
 def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
     """Open and align both captures. Raises `CaptureError`, `RulesError`, `UserError`."""
     from ..compare.comparison import open_comparison

@@ -107,7 +107,8 @@ class Profile:
             ("reference", self.reference), ("candidate", self.candidate),
             ("difference", self.difference),
         )  # fmt: skip
-        return tuple((name, found) for name, found in named if found is not None)
+        known = tuple((name, found) for name, found in named if found is not None)
+        return known if len(known) > 1 else tuple(("values", found) for _, found in known)
 
     @property
     def grade(self) -> str | None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
-from ...capture.records import Record
+from ...capture.records import Capture, Record
 from ..model import Row
 from ..pair_reader import PairReader
 from ..recipes import RecipeError
-from ..report import clean, row_text, shape_text
+from ..report import clean, row_text, shape_text, side_line
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, default_axes
 from .profile import ProfileAnalysis
@@ -130,7 +130,8 @@ class Inspection:
 
 def row_report(
     comparison: Comparison, index: int, *, row: Row | None = None, result: Result = None,
-    views: Sequence[str] = ("stats", "top"), options: Sequence[str] = (), **settings: object,
+    views: Sequence[str] = ("stats", "top"), options: Sequence[str] = (),
+    aligned: Row | None = None, **settings: object,
 ) -> str:  # fmt: skip
     """Everything about one row: how it was matched, metrics, verdict, the views, the commands.
 
@@ -145,29 +146,49 @@ def row_report(
         text += inspection.sections(views)
     except NothingToInspectError as error:
         text += ["", f"  no values: {error}"]
-    text += ["", "REPRODUCE", "---------", *commands(comparison, shown, views, options)]
+    text += ["", "REPRODUCE", "---------", *commands(comparison, shown, views, options, aligned)]
     return "\n".join(clean(line) for line in text) + "\n"
 
 
 def commands(
-    comparison: Comparison, row: Row, views: Sequence[str], options: Sequence[str] = ()
-) -> list[str]:
-    """The commands that show the same: the row alone, and the whole comparison."""
+    comparison: Comparison, row: Row, views: Sequence[str], options: Sequence[str] = (),
+    aligned: Row | None = None,
+) -> list[str]:  # fmt: skip
+    """The commands that show the same: the row alone, and the whole comparison.
+
+    `aligned` is the row before recipes were changed (by default the comparison's).
+    """
     paths = [comparison.reference.path, comparison.candidate.path]
     record = row.reference or row.candidate
     assert record is not None
     words = ["layertui", "show", *paths, record.name, *options]
     if row.step:
         words += ["--step", str(row.step)]
-    if row.matched_by == "hand" and row.candidate is not None and row.reference is not None:
+    of_comparison = comparison.rows[row.index]
+    if row.candidate is not None and row.candidate is not of_comparison.candidate:
         words += ["--with", row.candidate.name]
-    aligned = comparison.rows[row.index] if row.index < len(comparison.rows) else row
+    before = aligned or of_comparison
     for side in ("reference", "candidate"):
         recipe = getattr(row, f"recipe_{side}")
-        if recipe != getattr(aligned, f"recipe_{side}") or row.matched_by == "hand":
+        if recipe != getattr(before, f"recipe_{side}"):
             words += [f"--recipe-{side}", recipe]
     words += [word for view in views for word in ("--view", view)]
     return [shlex.join(words), shlex.join(["layertui", *paths, *options])]
+
+
+def capture_report(capture: Capture) -> str:
+    """One capture alone: what it is, and its records in order."""
+    lines = [capture.path, f"  {side_line(capture)}"]
+    lines += [f"  note: {note}" for note in capture.notes]
+    lines.append("")
+    for at, record in enumerate(capture.records):
+        step = f"step {record.step} " if record.step else ""
+        about = f"{shape_text(record)} {record.dtype or '?'}"
+        state = f"  UNREADABLE: {record.error}" if record.error else ""
+        if record.partial is not None:
+            state += "  partial {} of {}".format(*record.partial)
+        lines.append(f"{at:5d} {step}{record.name}  {about}{state}")
+    return "\n".join(clean(line) for line in lines) + "\n"
 
 
 def record_report(

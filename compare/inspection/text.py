@@ -405,15 +405,16 @@ def heat_levels(heat: HeatMap, count: int) -> Array:
 def values_text(window: Window, dtypes: tuple[str, str], form: Form) -> list[str]:
     """Reference, candidate and difference of a region of at most two axes longer than 1."""
     lines: list[str] = []
+    alone = window.difference is None
     parts = (
-        ("reference", window.reference, window.reference_bits, dtypes[0]),
+        ("" if alone else "reference", window.reference, window.reference_bits, dtypes[0]),
         ("candidate", window.candidate, window.candidate_bits, dtypes[1]),
         ("difference", window.difference, None, ""),
     )
     for name, values, bits, dtype in parts:
         if values is None:
             continue
-        lines.append(name)
+        lines += [name] if name else []
         lines += table([*_grid(values, bits, dtype, form, window)], right=True)
     return lines
 

@@ -21,6 +21,7 @@ from layertui.tui.jobs import Job, Request
 from layertui.tui.lines import Lines, ScrolledLines
 from layertui.tui.list_screen import ListScreen
 from layertui.tui.pair_screen import PairScreen
+from layertui.tui.scene import Scene
 from layertui.tui.prompt import Entry
 from layertui.tui.rows import NameRows, record_key
 from layertui.tui.text_screen import TextScreen
@@ -270,7 +271,7 @@ async def test_pair_screen(real: Path) -> None:
         await pilot.press("f", "enter")
         await pilot.pause(0.1)
         assert isinstance(app.screen, PairScreen)
-        texts = "\n".join(app.screen.query_one(ScrolledLines).texts)
+        texts = "\n".join(app.screen.view.texts)
         for part in ("q_norm-output", "squeeze(0)", "naming rule", "MSE", "max rel", "std"):
             assert part in texts
         assert "q_norm" in app.screen.query_one("#title", Lines).texts[0]
@@ -282,7 +283,7 @@ async def test_pair_screen(real: Path) -> None:
         await pilot.press("K", "K")
         assert "k_proj" in app.screen.query_one("#title", Lines).texts[0]
         await pilot.press("G", "g", "j")
-        assert app.screen.query_one(ScrolledLines).scroll_offset.y == 1
+        assert app.screen.view.scroll_offset.y == 1
         await pilot.press("question_mark")
         assert isinstance(app.screen, TextScreen)
         await pilot.press("escape", "escape")
@@ -572,7 +573,7 @@ async def test_a_file_that_shrinks_is_shown_unreadable(small_pair: tuple[Path, P
         app.list_screen.ended()
         assert "unreadable" in app.list_screen.pairs.render_line(0).text
         assert any("cut short" in field.value for field in pane_fields(comparison, 0))
-        sections = page_fields(comparison, 0)
+        sections = page_fields(Scene(comparison, 0))
         assert any("cut short" in field.value for _, fields in sections for field in fields)
         assert "1 unreadable" in app.list_screen.query_one("#counts", Lines).texts[0]
 

@@ -265,20 +265,32 @@ class HeatView(View):
 
     def _picture(self, heat: HeatMap) -> list[Pieces]:
         drawn, steps = _fitting(heat, self.look.terminal.ansi)
-        self._drawn = drawn
         levels = self._levels(drawn, steps)
         cursor = self._cursor_in(drawn)
+        tall, wide = self._scaling(drawn)
         lines: list[Pieces] = []
         for row in range(drawn.shape[0]):
             (low, high), _ = drawn.cell(row, 0)
             label = str(low) if high == low + 1 else f"{low}:{high}"
             if drawn.plan.rows is None:
                 label = ""
-            pieces: list[Piece] = [(f" {label[: _MARGIN - 2]:>{_MARGIN - 2}} ",
-                                    self.look.palette.muted)]  # fmt: skip
-            pieces += self._row(drawn, levels, row, steps, cursor)
-            lines.append(pieces)
+            head = f" {label[: _MARGIN - 2]:>{_MARGIN - 2}} "
+            cells = self._row(drawn, levels, row, steps, cursor)
+            body: list[Piece] = [(text if wide == 1 else _widened(text, wide), style)
+                                 for text, style in cells]  # fmt: skip
+            lines.append([(head, self.look.palette.muted), *body])
+            lines += [[(" " * len(head), None), *body] for _ in range(tall - 1)]
         return lines
+
+    def _scaling(self, heat: HeatMap) -> tuple[int, int]:
+        """How many lines and columns a cell takes: several where a tensor is small."""
+        height, width = self._room
+        rows, columns = (max(1, size) for size in heat.shape)
+        plan = heat.plan
+        whole = plan.height >= height and plan.width >= width  # not shrunk to save bytes
+        if not whole:
+            return 1, 1
+        return max(1, min(2, height // rows)), max(1, min(4, width // columns))
 
     def _levels(self, heat: HeatMap, steps: int) -> Any:
         from ...compare.inspection.text import heat_levels
@@ -360,6 +372,10 @@ class HeatView(View):
         elif not heat.filled[row, column]:
             value = "nothing"
         return f"{', '.join(parts)}  {value}"
+
+
+def _widened(text: str, times: int) -> str:
+    return "".join(char * times for char in text)
 
 
 @lru_cache(64)

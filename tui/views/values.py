@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...compare.inspection.heat import Range
     from ...compare.inspection.window import Form, Window
 
-_BESIDE = 110  # columns from which the grids stand beside one another
+_BESIDE = 150  # columns from which the grids stand beside one another
 _INDEX = 8  # columns of the row's index
 
 
