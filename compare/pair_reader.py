@@ -249,7 +249,7 @@ class PairReader:
             side = self.sides[name] = SideReader(name, task, source, parse_recipe(task.recipe))
             with blaming(name, task):
                 if partial:
-                    source.array, side.shown = _spread(task)
+                    source.array, side.shown = spread(task)
                 else:
                     source.opened()
             if any(isinstance(step, _COPYING) for step in side.recipe.steps):
@@ -333,7 +333,7 @@ def _ranges(key: Key, shape: Shape) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-def _spread(task: SideTask) -> tuple[Array, Array]:
+def spread(task: SideTask) -> tuple[Array, Array]:
     """A record at full shape, and which of its elements the dump shows."""
     locator = task.locator
     if locator.count > _MOST_PARTIAL:
