@@ -11,6 +11,7 @@ import numpy as np
 
 from ..capture.arrays import Array
 from ..capture.records import Record
+from .canonical import layer_number
 from .model import Row
 from .orders import orders
 from .pair_reader import PairTask, SideTask, shapes_differ
@@ -188,6 +189,8 @@ def _siblings(record: Record, records: list[Record]) -> Iterator[Record]:
 def _heads_in_layer(comparison: Comparison, row: Row) -> tuple[int, ...]:
     """Head counts that records inside the same module show by an axis of their own."""
     assert row.reference is not None and row.candidate is not None
+    if layer_number(row.canonical) is None:
+        return ()
     parent = row.canonical.rpartition(".")[0]
     shapes = (row.reference.shape or (), row.candidate.shape or ())
     widths = {size for shape in shapes for size in shape[-1:]}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..capture.arrays import Array
 from .origins import Index, ravel, unravel
-from .proposals import Hints, Proposal, head_counts
+from .proposals import AS_IT_IS, Hints, Proposal, head_counts
 from .recipes import (
     IndexSelect,
     Recipe,
@@ -25,6 +25,7 @@ from .sampled import Recipes, SampledPair, reals
 
 _MOST_ORDER = 256  # indices of an axis whose order is looked for
 _POINTS = 512  # elements of each of them that are compared
+_LEAST_POINTS = 8  # with fewer, any two sets of numbers can be put in a like order
 _CLEARLY = 0.1  # an order is proposed when it leaves at most this share of the squared error
 _LISTED = 8  # indices named in a title
 
@@ -53,7 +54,7 @@ def orders(pair: SampledPair, ground: Proposal, hints: Hints) -> list[Proposal]:
             steps = (Reshape(parts), *steps, Reshape(shape))
         listed = ", ".join(map(str, order[:_LISTED])) + (", ..." if len(order) > _LISTED else "")
         title = f"{words} in the order {listed}"
-        if ground.title != "as it is":
+        if ground.title != AS_IT_IS:
             title = f"{ground.title}, {title}"
         candidate = str(Recipe((*recipes[1].steps, *steps)))
         found.append(Proposal(title, ground.reference, candidate))
@@ -81,8 +82,10 @@ def _order(
     """For each index of `axis` of the view (seen as `parts`) in the reference, the index of the
     candidate that is most like it; None where that is no better than the order they have.
     """
-    index = _slices(parts, axis)
     size = parts[axis]
+    if prod(parts) < _LEAST_POINTS * size:
+        return None
+    index = _slices(parts, axis)
     view = index if parts == shape else unravel(ravel(index, parts), shape)
     flat = tuple(axis_index.reshape(-1) for axis_index in view)
     x = pair.left.at(recipes[0], flat, recipes[1])

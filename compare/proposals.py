@@ -34,6 +34,7 @@ from .recipes import (
 )
 from .shapes import common_view
 
+AS_IT_IS = "as it is"
 MOST = 120  # proposals for one pair
 _MOST_BRIDGES = 40  # of them those that make unequal shapes equal
 _MOST_HEADS = 8  # head counts tried for one width
@@ -66,7 +67,11 @@ class Proposal:
 
     @property
     def effort(self) -> int:
-        """The simpler of two proposals has the smaller one: what there is to read, and steps."""
+        """The simpler of two proposals has the smaller one: what there is to read, and steps. The
+        recipes that a pair has are no effort.
+        """
+        if self.title == AS_IT_IS:
+            return 0
         texts = [text for text in (self.reference, self.candidate) if text]
         return sum(len(text) + _STEP * (1 + text.count("|")) for text in texts)
 
@@ -148,7 +153,7 @@ class _Maker:
         except RecipeError:
             return
         if shapes[0] == shapes[1]:
-            self.add_recipes("as it is", str(recipes[0]), str(recipes[1]), ground=True)
+            self.add_recipes(AS_IT_IS, str(recipes[0]), str(recipes[1]), ground=True)
 
     def add_recipes(self, title: str, reference: str, candidate: str, ground: bool) -> bool:
         if (reference, candidate) in self.known or len(self.found) >= MOST:

@@ -176,6 +176,16 @@ def test_a_few_rows_among_zeros_are_looked_at(tmp_path: Path) -> None:
     assert (as_it_is.relative_l2 or 0) > 0.1
 
 
+@pytest.mark.parametrize("shape", [(1, 64), (3, 64), (64, 7), (10, 64), (4, 10, 16), (200, 256)])
+def test_unlike_values_are_not_sorted_into_likeness(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    ref, cand = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    best = ranked(tmp_path, ref, cand)[0]
+    assert best.relative_l2 is not None and best.relative_l2 > 0.8
+    near = ranked(tmp_path, ref, ref + 0.3 * cand)[0]
+    assert near.proposal.title == "as it is"
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (2, 1100, 2048)])
 @pytest.mark.parametrize("value", [0.0, 2.5])
 def test_a_constant_reference_tells_nothing_and_says_so(
