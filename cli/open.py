@@ -65,4 +65,5 @@ def show(
     return run_app(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
+        rules_path=options.rules,
     )  # fmt: skip

@@ -344,8 +344,8 @@ def _relative(sums: Sums, a: Array, b: Array, x: Array, y: Array, start: int) ->
 def _add_float64(sums: Sums, x: Array, y: Array, start: int) -> None:
     """Any real numbers, in float64, with NaN and Inf left out and counted."""
     with np.errstate(all="ignore"):  # what leaves float64's range is absent in the end
-        xf, rest_x = _split(x)
-        yf, rest_y = _split(y)
+        xf, rest_x = split_exactly(x)
+        yf, rest_y = split_exactly(y)
         alike = (xf == yf) & (rest_x == rest_y)
         fine_x, fine_y = np.isfinite(xf), np.isfinite(yf)
         _count_side(sums, sums.reference, xf, fine_x)
@@ -364,7 +364,7 @@ def _add_float64(sums: Sums, x: Array, y: Array, start: int) -> None:
         sums.mismatched += sums.elements(outside)
 
 
-def _split(x: Array) -> tuple[Array, Array]:
+def split_exactly(x: Array) -> tuple[Array, Array]:
     """`x` as float64 and what that leaves over: exact together, for 64-bit whole numbers too."""
     wide = x.astype(np.float64)
     if x.dtype.kind not in "iu" or x.dtype.itemsize < 8:

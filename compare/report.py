@@ -452,10 +452,19 @@ def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
 # One row
 
 
-def row_text(comparison: Comparison, index: int) -> str:
-    """Everything known of one row, as text: for export, the clipboard and the pair's screen."""
-    row, verdict = comparison.rows[index], comparison.verdicts[index]
-    result = comparison.measurements[index]
+def row_text(
+    comparison: Comparison, index: int, row: Row | None = None,
+    result: Measurement | Failure | None = None,
+) -> str:  # fmt: skip
+    """Everything known of one row, as text: for export and the clipboard.
+
+    `row` and `result` replace those of the comparison, where other recipes are tried.
+    """
+    if row is None:
+        row, verdict = comparison.rows[index], comparison.verdicts[index]
+        result = comparison.measurements[index]
+    else:
+        verdict = comparison.policy.judge(row, result)
     step = f", step {row.step}" if row.step else ""
     lines = [f"{row.label} (row {index}{step}): {MARKS[verdict.level][1]}"]
     if verdict.reason:

@@ -21,12 +21,15 @@ def greatest_distance(x: Array, y: Array, dtype: str) -> float:
 
     Inf, where rounding makes it, is one step beyond the greatest finite number.
     """
-    if x.size == 0:
-        return 0.0
+    return float(distances(x, y, dtype).max()) if x.size else 0.0
+
+
+def distances(x: Array, y: Array, dtype: str) -> Array:
+    """The distance of every pair of elements, in steps of `dtype`, as uint64 (see above)."""
     a, b = _places(x, dtype), _places(y, dtype)
     high, low = np.maximum(a, b), np.minimum(a, b)
     # The difference of two int64 may need 65 bits with a sign, never more than 64 without.
-    return float((high.view(np.uint64) - low.view(np.uint64)).max())
+    return high.view(np.uint64) - low.view(np.uint64)
 
 
 def _places(values: Array, dtype: str) -> Array:

@@ -32,13 +32,15 @@ def run_app(
     ascii: bool = False,  # noqa: A002
     mouse: bool = True,
     raw: str | None = None,
+    rules_path: str | None = None,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
     0 after leaving, 2 with one line on stderr for a terminal or capture that cannot be used, 1
     after a fault of the program, 128 plus its number after a signal. Whether there is a terminal
     at all (`is_interactive`) is for the caller to ask. `rtol` and `atol` are the tolerance that
-    mismatched elements are counted with (None: by dtype).
+    mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
+    came from, to which pairs and recipes found on the screen are written.
     """
     from . import terminal
 
@@ -55,7 +57,7 @@ def run_app(
 
     return start(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
-        metric=metric, mouse=mouse, raw=raw,
+        metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import sys
@@ -13,6 +14,7 @@ from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
 
+from .export import Exported, ExportError
 from .jobs import (
     Aligned,
     Ended,
@@ -36,6 +38,7 @@ from .work_screen import WorkScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from textual import events
     from textual.screen import Screen
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
     from ..compare.rules import Rules
+    from .export import ExportChoice
     from .limits import Limits
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
@@ -82,6 +86,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         metric: str = "mse",
         limits: Limits | None = None,
         names: tuple[Capture, Capture] | None = None,
+        rules_path: str | None = None,
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -90,8 +95,11 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.request = request
         self.history = History()
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
+        self.last_output: list[str] = []  # for stdout, then
+        self.rules_path = rules_path  # where pairs and recipes are written to
         self.list_screen = ListScreen(metric, limits, names)
         self._job: Job | None = None
+        self._export_job: Job | None = None
         self._after_work: Callable[[], None] | None = None
 
     @property
@@ -164,8 +172,48 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """Whether something is being read or measured."""
         return self._job is not None
 
+    def export(self, choice: ExportChoice, path: Path | None) -> None:
+        """Write rows in the background, to standard output (once the screen is left) without a
+        path.
+        """
+        if self._export_job is not None:
+            self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
+            return
+        from .export import export_job
+
+        def done(text: str) -> None:
+            if path is None:
+                self.last_output.append(text)
+            where = path or "standard output, when the screen is left"
+            self.call_from_thread(self.work_screen().say, f"wrote {choice.words} to {where}")
+
+        work = export_job(choice, path, self._options(), done)
+        self._export_job = Job(work, self._post_news).start()
+
+    def _options(self) -> list[str]:
+        """The options of a command line that shows what this screen shows."""
+        options = [] if self.rules_path is None else ["--rules", self.rules_path]
+        options += [] if self.request.raw is None else ["--raw", self.request.raw]
+        return options + self.list_screen.limits.options
+
+    def _export_news(self, news: News) -> None:
+        if isinstance(news, Exported):
+            if news.total > 1:
+                self.work_screen().say(f"writing row {news.done + 1} of {news.total}")
+        elif isinstance(news, Ended):
+            self._export_job = None
+            if isinstance(news.error, ExportError):
+                self.work_screen().say(str(news.error), warn=True)
+            elif news.error is not None:
+                raise news.error
+            elif not news.complete:
+                self.work_screen().say("stopped; nothing was written")
+
     def stop_work(self) -> bool:
         """Stop the running job; False when there is none."""
+        if self._export_job is not None and not self._export_job.stopped():
+            self._export_job.stop()
+            return True
         if self._job is None or self._job.stopped():
             return False
         self._job.stop()
@@ -180,6 +228,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._job.stop()
 
     def on_job_news(self, message: JobNews) -> None:
+        if message.job is self._export_job:
+            self._export_news(message.news)
+            return
         if message.job is not self._job:
             return
         screen, news = self.list_screen, message.news
@@ -268,8 +319,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """Ctrl-C: leaves a prompt, else stops the work, else quits."""
         front = self.work_screen()
         if front.prompt.asking:
-            front.prompt.close()
-        elif not self.stop_work():
+            front.prompt.leave()
+        elif not front.stop_inspection() and not self.stop_work():
             self.action_quit_all()
 
     def action_redraw(self) -> None:
@@ -312,4 +363,7 @@ def exit_status(app: LayertuiApp) -> int:
     """Say the last words, if any, and give the exit status of an app that has ended."""
     if app.last_words is not None:
         print(app.last_words, file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):
+        for text in app.last_output:
+            print(text, end="", flush=True)
     return app.return_code or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..compare.model import Failure, Measurement, Row, SideStatistics
+from ..compare.model import Failure, Measurement, Row, SideStatistics, Verdict
 from ..compare.statistics import recorded_statistics
 from ..compare.vocabulary import METRICS, Level
 from .text import clean, dtype_text, metric_number, number, precise, shape_text, short
@@ -14,6 +14,7 @@ from .theme import LOOKS
 if TYPE_CHECKING:
     from ..capture.records import Record
     from ..compare.comparison import Comparison
+    from .scene import Scene
 
 _MATCH_WORDS = {
     "name": "same name", "rule": "naming rule", "fused": "part of a fused tensor",
@@ -32,7 +33,11 @@ class Field:
 
 def verdict_text(comparison: Comparison, index: int) -> str:
     """`DIVERGED  relative L2 is 1e-2`; what is not measured yet says so."""
-    verdict = comparison.verdicts[index]
+    return verdict_words(comparison.verdicts[index])
+
+
+def verdict_words(verdict: Verdict) -> str:
+    """The same for a verdict that is not one of a comparison's rows."""
     if verdict.level == "pending":
         return "not measured yet"
     word = LOOKS[verdict.level].word
@@ -164,16 +169,14 @@ def _match_fields(row: Row) -> list[Field]:
     return fields
 
 
-def page_fields(comparison: Comparison, index: int) -> list[tuple[str, list[Field]]]:
+def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
     """Everything about one pair, in titled sections, for a screen of its own."""
-    row = comparison.rows[index]
-    found = comparison.measurements[index]
-    head = [Field("verdict", verdict_text(comparison, index), comparison.verdicts[index].level)]
+    row, found, verdict = scene.row, scene.measurement, scene.verdict
+    head = [Field("verdict", verdict_words(verdict), verdict.level)]
     if row.kind != "pair":
         head.append(Field("gap", gap_text(row)))
-    problem = found.reason if isinstance(found, Failure) else row.problem
-    if problem and problem not in head[0].value:
-        head.append(Field("problem", problem, comparison.verdicts[index].level))
+    if scene.problem and scene.problem not in head[0].value:
+        head.append(Field("problem", scene.problem, verdict.level))
     sections = [("", head)]
     if isinstance(found, Measurement):
         sections.append(("Numbers", _all_numbers(found)))
@@ -227,9 +230,9 @@ def sides_statistics(
     return recorded_statistics(row.reference), recorded_statistics(row.candidate)
 
 
-def side_table(comparison: Comparison, index: int) -> list[tuple[str, str, str]]:
+def side_table(scene: Scene) -> list[tuple[str, str, str]]:
     """Label, reference, candidate: what both sides are and hold."""
-    row, numbers = comparison.rows[index], measured(comparison, index)
+    row, numbers = scene.row, scene.numbers
     left, right = row.reference, row.candidate
     table = [("name", *(_or_gap(r and r.name) for r in (left, right)))]
     table.append(("shape", *(_or_gap(r and shape_text(r.shape)) for r in (left, right))))

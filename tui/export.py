@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,39 @@ from .state import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .jobs import Job
+    from .scene import Scene
+
 
 class ExportError(Exception):
     """A file that cannot be written; one line for the user."""
+
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """The rows to be written, as they are looked at."""
+
+    scenes: tuple[Scene, ...]
+    views: tuple[str, ...] = ("stats", "top")
+    top: int = 20
+
+    @property
+    def labels(self) -> list[str]:
+        return [scene.row.label for scene in self.scenes]
+
+    @property
+    def words(self) -> str:
+        """`1 row`, `3 rows`."""
+        count = len(self.scenes)
+        return f"{count} row{'s' if count != 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Rows are being written: `done` of `total`."""
+
+    done: int
+    total: int
 
 
 def default_name(labels: Sequence[str]) -> str:
@@ -24,16 +55,65 @@ def default_name(labels: Sequence[str]) -> str:
     return f"layertui-{len(labels)}-rows.txt"
 
 
-def target(text: str, name: str) -> Path:
-    """The path that `text` means: `~` is the home, a directory gets the file `name`."""
+def target(text: str, name: str) -> Path | None:
+    """The path that `text` means: `~` is the home, a directory gets the file `name`; None for `-`,
+    standard output.
+    """
+    if text.strip() == "-":
+        return None
     path = Path(text.strip() or name).expanduser()
     return path / name if path.is_dir() else path
 
 
-def export_rows(path: Path, rows: Sequence[int], row_text: Callable[[int], str]) -> None:
-    """Write the texts of `rows` to `path`, whole or not at all. Raises `ExportError`."""
-    text = "\n\n".join(row_text(row).rstrip("\n") for row in rows) + "\n"
+def export_text(
+    choice: ExportChoice, options: Sequence[str], progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> str:  # fmt: skip
+    """The rows as text, each with its statistics and greatest differences.
+
+    Raises `CancelledError`.
+    """
+    from ..compare.inspection.report import row_report
+
+    parts: list[str] = []
+    for done, scene in enumerate(choice.scenes):
+        progress(done, len(choice.scenes))
+        text = row_report(
+            scene.comparison, scene.index, row=scene.row if scene.trial else None,
+            result=scene.result, views=choice.views, options=options, top=choice.top,
+            cancelled=cancelled,
+        )  # fmt: skip
+        parts.append(text.rstrip("\n"))
+    return "\n\n\n".join(parts) + "\n"
+
+
+def write_export(path: Path, text: str) -> None:
+    """Write to `path`, whole or not at all. Raises `ExportError`."""
     try:
         write_atomically(path, text)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def export_job(
+    choice: ExportChoice, path: Path | None, options: Sequence[str],
+    done: Callable[[str], None],
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Work that writes the rows (or, without a path, hands the text to `done`)."""
+
+    def work(job: Job) -> bool:
+        from ..compare.pair_reader import CancelledError
+
+        def progress(at: int, total: int) -> None:
+            job.tell(Exported(at, total))
+
+        try:
+            text = export_text(choice, options, progress, job.stopped)
+        except CancelledError:
+            return False
+        if path is not None:
+            write_export(path, text)
+        done(text)
+        return True
+
+    return work

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .export import Exported
+
 if TYPE_CHECKING:
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
@@ -71,7 +73,7 @@ class Ended:
     error: BaseException | None = None
 
 
-News = Listed | Reading | Aligned | Measured | Ended
+News = Listed | Reading | Aligned | Measured | Ended | Exported
 Visible = Callable[[], Sequence[int]]
 
 

@@ -15,6 +15,10 @@ _SHOWN = {
     "left_curly_bracket": "{", "slash": "/", "ampersand": "&", "colon": ":", "question_mark": "?",
     "escape": "Esc", "enter": "Enter", "space": "Space", "pagedown": "PgDn", "pageup": "PgUp",
     "home": "Home", "end": "End", "down": "Down", "up": "Up", "tab": "Tab",
+    "shift+tab": "Shift-Tab",
+    "left": "Left", "right": "Right", "shift+left": "Shift-Left", "shift+right": "Shift-Right",
+    "backspace": "Backspace", "plus": "+", "minus": "-", "less_than_sign": "<",
+    "greater_than_sign": ">",
 }  # fmt: skip
 
 
@@ -102,10 +106,48 @@ KEYS: tuple[Key, ...] = (
         "take this unpaired record; on one of the other side: pair both by hand", "list"),
     Key("unpair", "P", "unpair", "unpair",
         "take this pair apart; on a record taken out of one: put it back", "list"),
+    Key("save", "w", "save_rules", "save rules",
+        "write pairs made by hand and recipes kept to the rules file", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
     # The pair screen.
+    *(
+        Key(f"view-{number}", str(number), f"view({number})", title, about, "pair")
+        for number, title, about in (
+            (1, "stats", "all numbers of both sides and of their difference"),
+            (2, "greatest differences", "element by element, or ranked along an axis"),
+            (3, "histogram", "differences, both sides, error against magnitude"),
+            (4, "heat map", "any two axes of the tensor as a picture"),
+            (5, "values", "both sides element by element"),
+            (6, "layout", "reshape and compare: try recipes"),
+            (7, "rerun", "this layer on the reference's inputs"),
+        )
+    ),
+    Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),
+    Key("previous-view", "shift+tab", "next_view(-1)", "previous view", "previous view", "pair"),
     Key("next-row", "J", "row(1)", "next row", "next row of the list", "pair", 4),
     Key("previous-row", "K", "row(-1)", "previous row", "previous row of the list", "pair", 5),
+    Key("left", "left", "sideways(-1)", "left", "to the left, in heat map and values", "pair"),
+    Key("right", "right", "sideways(1)", "right", "to the right, in heat map and values", "pair"),
+    Key("page-left", "shift+left,less_than_sign", "sideways(-2)", "page left",
+        "a page to the left, in values", "pair"),
+    Key("page-right", "shift+right,greater_than_sign", "sideways(2)", "page right",
+        "a page to the right, in values", "pair"),
+    Key("enter", "enter,plus", "enter", "show",
+        "greatest differences: show the place in values; heat map: zoom in; values: to the "
+        "greatest difference; layout: edit or try", "pair", 6),
+    Key("leave", "backspace,minus", "leave", "zoom out", "heat map: zoom out", "pair"),
+    Key("order", "s", "order", "order",
+        "greatest differences: absolute, relative, ULP; values: form of numbers", "pair", 7),
+    Key("axis", "a", "axis", "axis", "greatest differences: rank along the next axis", "pair", 8),
+    Key("quantity", "v", "quantity", "quantity",
+        "heat map: |difference|, reference, candidate, signed difference, ratio", "pair"),
+    Key("axes", "x", "axes", "axes", "heat map: other axes as rows and columns", "pair"),
+    Key("edit", "i", "edit", "edit recipe",
+        "layout: edit a recipe; every key is text until Esc or Enter", "pair", 9),
+    Key("rank", "l", "rank", "rank recipes", "layout: try likely recipes, best first", "pair", 10),
+    Key("write", "w", "write", "keep recipe",
+        "layout: keep the recipe: for this pair or all of its kind, in the rules file", "pair"),
+    Key("undo", "z", "undo", "undo", "layout: undo the last change of a recipe", "pair"),
 )  # fmt: skip
 
 

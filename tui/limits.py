@@ -32,6 +32,16 @@ class Limits:
                 parts.append(f"{name}={value:g}")
         return " ".join(parts)
 
+    @property
+    def options(self) -> list[str]:
+        """The same as options of the command line; nothing for what is the default anyway."""
+        options = [] if self.policy == "default" else ["--policy", self.policy]
+        for name, value in self.thresholds.items():
+            options += ["--threshold", f"{name}={value:g}"]
+        if self.rtol is not None and self.atol is not None:
+            options += ["--rtol", f"{self.rtol:g}", "--atol", f"{self.atol:g}"]
+        return options
+
     def make(self) -> Policy:
         """The policy. Raises `CommandError` when there is none of that name."""
         from ..compare.policy import PolicyError, policy_named

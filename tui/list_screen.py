@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -16,13 +17,17 @@ from .list_display import ListDisplay
 from .pair_list import PairList
 from .prompt import Question
 from .rows import MODE_WORDS, MODES, holds, matches, words_of
+from .unsaved import Unsaved
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.binding import BindingType
 
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
-    from ..compare.rules import HandPair
+    from ..compare.rules import HandPair, RecipeRule
+    from .export import ExportChoice
     from .work_screen import WorkScreen
 
 
@@ -39,6 +44,7 @@ class ListScreen(ListDisplay):
     ) -> None:
         super().__init__(metric, limits, names)
         self._half: tuple[str, str] | None = None  # kind of gap and name: waits for its partner
+        self.unsaved = Unsaved()
 
     # Going places
 
@@ -228,41 +234,36 @@ class ListScreen(ListDisplay):
         return [] if self.row is None else [self.row]
 
     def export_on(self, screen: WorkScreen) -> None:
-        """Ask on `screen` where to write the chosen rows."""
-        rows, comparison = self.chosen(), self.comparison
-        if comparison is None or not rows:
+        """Ask on `screen` where to write what it shows."""
+        chosen = screen.export_choice()
+        if chosen is None:
             screen.say("no row to export")
             return
         from .export import default_name
 
-        name = default_name([comparison.rows[row].label for row in rows])
-        label = f"export {len(rows)} row{'s' if len(rows) > 1 else ''} to "
-        screen.prompt.ask(Question(label, lambda text: self._export(screen, rows, text), name))
+        label = f"export {chosen.words} to "
+        screen.prompt.ask(
+            Question(label, lambda text: self._export(screen, chosen, text),
+                     default_name(chosen.labels))
+        )  # fmt: skip
 
     def command_export(self, text: str) -> None:
         screen = self.layertui.work_screen()
+        chosen = screen.export_choice()
         if not text:
             self.export_on(screen)
-        elif self.comparison is None or not self.chosen():
+        elif chosen is None:
             raise CommandError("no row to export")
         else:
-            self._export(screen, self.chosen(), text)
+            self._export(screen, chosen, text)
 
-    def _export(self, screen: WorkScreen, rows: list[int], text: str) -> None:
-        comparison = self.comparison
-        if comparison is None:
-            return
-        from .export import ExportError, default_name, export_rows, target
+    def _export(self, screen: WorkScreen, chosen: ExportChoice, text: str) -> None:
+        from .export import default_name, target
 
-        path = target(text, default_name([comparison.rows[row].label for row in rows]))
+        path = target(text, default_name(chosen.labels))
 
-        def write(_: str = "") -> None:
-            try:
-                export_rows(path, rows, lambda row: _row_text(comparison, row))
-            except ExportError as error:
-                screen.say(str(error), warn=True)
-            else:
-                screen.say(f"wrote {len(rows)} rows to {path}")
+        def write() -> None:
+            self.layertui.export(chosen, path)
 
         def confirmed(answer: str) -> None:
             if answer.strip().lower() in ("y", "yes"):
@@ -270,17 +271,28 @@ class ListScreen(ListDisplay):
             else:
                 screen.say("not written")
 
-        if path.exists():
+        if path is not None and path.exists():
             screen.prompt.ask(Question(f"{path} exists, replace it? (y/n) ", confirmed))
         else:
             write()
+
+    def export_choice(self) -> ExportChoice | None:
+        """The marked rows, else the one under the cursor."""
+        rows = self.chosen()
+        if self.comparison is None or not rows:
+            return None
+        from .export import ExportChoice
+        from .scene import Scene
+
+        return ExportChoice(tuple(Scene(self.comparison, row) for row in rows))
 
     def yank_on(self, screen: WorkScreen) -> None:
         """Copy the row under the cursor."""
         if self.comparison is None or self.row is None:
             screen.say("no row to yank")
         else:
-            screen.say(yank(_row_text(self.comparison, self.row), self.app.copy_to_clipboard))
+            text = screen.yank_text() or _row_text(self.comparison, self.row)
+            screen.say(yank(text, self.app.copy_to_clipboard))
 
     def command_yank(self, _: str) -> None:
         self.yank_on(self.layertui.work_screen())
@@ -305,7 +317,7 @@ class ListScreen(ListDisplay):
 
             pair = HandPair(*(names if found.kind == "gap_candidate" else names[::-1]))
             self._half = None
-            self._rebuild([pair], [], "paired by hand")
+            self._rebuild([pair], [], "paired by hand; w writes it to the rules file")
 
     def action_unpair(self) -> None:
         comparison, row = self.comparison, self.row
@@ -325,20 +337,84 @@ class ListScreen(ListDisplay):
 
     def _rebuild(
         self, pairs: list[HandPair], apart: list[HandPair], done: str,
-        restored: list[HandPair] | None = None,
+        restored: list[HandPair] | None = None, recipes: list[RecipeRule] | None = None,
     ) -> None:  # fmt: skip
         """Change the rows once nothing measures them; cursor and marks stay on their records."""
 
         def rebuild() -> None:
             if self.comparison is not None:
                 self.remember_place()
-                self.comparison.repair(pairs, apart, restored or [])
+                self.comparison.repair(pairs, apart, restored or [], recipes or [])
+                self.unsaved.add(pairs, apart, restored or [], recipes or [])
                 self.layertui.keep_rules(self.comparison.rules)
                 self.show_rows()
-                self.say(done)
+                self.layertui.work_screen().after_command()
+                self.layertui.work_screen().say(done)
                 self.layertui.measure_again()
 
         self.layertui.after_work(rebuild)
+
+    # Keeping what was found in the rules file
+
+    def keep_recipes(
+        self, recipes: list[RecipeRule], pairs: list[HandPair], done: str, save: bool
+    ) -> None:
+        """Recipes (and the pairs that they are for) for this session, and in the rules file."""
+        if save:
+            self._save(recipes, pairs, [], lambda path: self._rebuild(
+                pairs, [], f"{done}; written to {path}", recipes=recipes))  # fmt: skip
+        else:
+            self._rebuild(pairs, [], f"{done}; :save writes it to the rules file", recipes=recipes)
+
+    def action_save_rules(self) -> None:
+        self.command_save("")
+
+    def command_save(self, text: str) -> None:
+        """Write what was paired by hand and kept in this session to the rules file."""
+        unsaved = self.unsaved
+        screen = self.layertui.work_screen()
+        if unsaved.empty:
+            screen.say("nothing to save: no pair was made by hand and no recipe kept")
+            return
+        if text:
+            self.layertui.rules_path = text.strip()
+
+        def saved(path: str) -> None:
+            count = len(unsaved.recipes) + len(unsaved.pairs) + len(unsaved.apart)
+            unsaved.clear()
+            screen.say(f"{count} rules written to {path}")
+
+        self._save(unsaved.recipes, unsaved.pairs, unsaved.apart, saved)
+
+    def _save(
+        self, recipes: list[RecipeRule], pairs: list[HandPair], apart: list[HandPair],
+        then: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """Write to the rules file; asks for one where the session has none."""
+        app, screen = self.layertui, self.layertui.work_screen()
+
+        def write(path: str) -> None:
+            from ..compare.rules import RulesError
+            from ..compare.rules_file import save_to_rules
+
+            try:
+                save_to_rules(path, recipes, pairs, apart)
+            except RulesError as error:
+                screen.say(str(error), warn=True)
+                return
+            app.rules_path = path
+            then(path)
+
+        def answered(text: str) -> None:
+            if text.strip():
+                write(str(Path(text.strip()).expanduser()))
+            else:
+                screen.say("not saved")
+
+        if app.rules_path is not None:
+            write(app.rules_path)
+        else:
+            screen.prompt.ask(Question("rules file: ", answered, "layertui-rules.toml"))
 
     # The rest
 

@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
     from rich.style import Style
     from textual.app import ComposeResult
+    from textual.widget import Widget
 
     from .state import History
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none)."""
+    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
+    called with every change of the text, `left` when the prompt is left without an answer.
+    """
 
     label: str
     answer: Callable[[str], None]
     text: str = ""
     sign: str = ""
+    changed: Callable[[str], None] | None = None
+    left: Callable[[], None] | None = None
 
 
 class Entry(Input):
@@ -133,11 +138,22 @@ class PromptBar(Horizontal):
         self._switch(True)
         self.screen.set_focus(entry)  # now, not after a refresh: what is typed next belongs here
 
-    def close(self) -> None:
+    def leave(self) -> None:
         """Leave the prompt without an answer."""
+        question = self._question
+        self.close()
+        if question is not None and question.left is not None:
+            question.left()
+
+    def close(self) -> None:
+        """Turn the prompt into a message line again."""
         self._question = None
-        self.screen.set_focus(self.screen.query_one(".body"))
+        self.screen.set_focus(self._body())
         self._switch(False)
+
+    def _body(self) -> Widget | None:
+        """The widget that the keys belong to when nothing is asked: the body that is shown."""
+        return next((body for body in self.screen.query(".body") if body.display), None)
 
     def type(self, text: str) -> None:
         """Add what was typed before the prompt had the focus."""
@@ -148,6 +164,13 @@ class PromptBar(Horizontal):
         self.query_one("#label").display = asking
         self.query_one(Entry).display = asking
         self.post_message(self.Changed())
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        question = self._question
+        if question is not None and question.changed is not None:
+            question.changed(event.value)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -62,6 +62,14 @@ def cut(text: str, width: int, dots: str = "…") -> str:
     return fit(text, max(0, width - width_of(dots))) + dots if width > 0 else ""
 
 
+def tail(text: str, width: int, dots: str = "…") -> str:
+    """At most `width` cells; what is too long loses its beginning."""
+    if width_of(text) <= width:
+        return text
+    room = max(0, width - width_of(dots))
+    return dots + (text[-room:] if room else "") if width > 0 else ""
+
+
 def wrap(text: str, width: int, limit: int = 1000) -> list[str]:
     """Lines of at most `width` cells, broken at spaces where there are any; at least one line."""
     lines: list[str] = []

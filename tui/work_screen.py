@@ -12,11 +12,10 @@ from .prompt import PromptBar, Question
 from .status_line import Footer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from textual.binding import BindingType
 
     from .app import LayertuiApp
+    from .export import ExportChoice
 
 
 class Body(Protocol):
@@ -100,14 +99,31 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             found = parse(text)
             if found is not None:
                 command, rest = found
-                run = cast(
-                    "Callable[[str], None]",
-                    getattr(self.layertui.list_screen, f"command_{command.name}"),
-                )
+                if self.run_own_command(command.name, rest):
+                    return
+                run = getattr(self.layertui.list_screen, f"command_{command.name}", None)
+                if run is None:
+                    raise CommandError(f"{command.name} belongs to the pair screen: Enter opens it")
                 run(rest)
                 self.after_command()
         except CommandError as error:
             self.say(str(error), warn=True)
+
+    def run_own_command(self, name: str, text: str) -> bool:
+        """Carry out a command that only this screen has; False for all others."""
+        return False
+
+    def export_choice(self) -> ExportChoice | None:
+        """What `e` writes: that of the list, unless a screen shows something of its own."""
+        return self.layertui.list_screen.export_choice()
+
+    def yank_text(self) -> str | None:
+        """What `y` copies, where that is not the row as it was aligned."""
+        return None
+
+    def stop_inspection(self) -> bool:
+        """Stop what this screen itself reads; False when nothing is."""
+        return False
 
     def after_command(self) -> None:
         """Called when a command may have changed what there is to show."""
@@ -125,7 +141,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
     def action_step_out(self) -> None:
         if self.prompt.asking:
-            self.prompt.close()
+            self.prompt.leave()
         else:
             self.step_out()
 

@@ -1,0 +1,207 @@
+"""One row looked at closely, as text: what `layertui show` prints and exports write."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...capture.errors import RecordError
+from ...capture.records import Record
+from ..model import Row
+from ..pair_reader import PairReader
+from ..recipes import RecipeError
+from ..report import clean, row_text, shape_text
+from .axes import AxesAnalysis
+from .heat import HeatAnalysis, HeatPlan, Quantity, default_axes
+from .profile import ProfileAnalysis
+from .running import Pass
+from .subject import NothingToInspectError, Subject, subject_of_row
+from .text import (
+    axes_text,
+    heat_text,
+    histogram_text,
+    magnitude_text,
+    stats_text,
+    top_text,
+    values_text,
+)
+from .top import Order, TopAnalysis
+from .window import Form, parse_region, read_window
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison, Result
+
+VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
+_WHOLE_REGION = 16  # values of a region are shown for so many rows and columns where none is named
+_TITLES = {
+    "stats": "STATISTICS", "top": "GREATEST DIFFERENCES", "axes": "ALONG EVERY AXIS",
+    "histogram": "HISTOGRAM", "heat": "HEAT MAP", "values": "VALUES",
+}  # fmt: skip
+
+
+class Inspection:
+    """Views of one subject as text; every one reads the records once.
+
+    `region` is a slice in text form for heat map and values, `cancelled` is asked between blocks.
+    """
+
+    def __init__(
+        self, subject: Subject, *, top: int = 20, order: Order = "abs", region: str = "",
+        form: Form = "scientific", heads: int | None = None, quantity: Quantity = "difference",
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self._subject = subject
+        self._top, self._region = top, region
+        self._order: Order = order
+        self._form: Form = form
+        self._heads, self._cancelled = heads, cancelled
+        alone: Quantity = "reference" if subject.candidate is None else "candidate"
+        self._quantity: Quantity = quantity if subject.paired else alone
+
+    def sections(self, views: Sequence[str]) -> list[str]:
+        """The views, each under its heading. What cannot be read or brought together says so.
+
+        Raises `CancelledError`.
+        """
+        try:
+            with PairReader(self._subject.reference, self._subject.candidate) as reader:
+                _ = reader.shape
+                return [line for view in views for line in self._section(view, reader)]
+        except (RecordError, RecipeError) as error:
+            return ["", f"  cannot be looked at: {error}"]
+
+    def _section(self, view: str, reader: PairReader) -> list[str]:
+        title = _TITLES[view]
+        return ["", title, "-" * len(title), *self._lines(view, reader)]
+
+    def _lines(self, view: str, reader: PairReader) -> list[str]:
+        if view in ("top", "axes") and not self._subject.paired:
+            return ["  only one side has this record"]
+        lines: dict[str, Callable[[PairReader], list[str]]] = {
+            "stats": self._stats, "top": self._top_lines, "axes": self._axes,
+            "histogram": self._histogram, "heat": self._heat, "values": self._values,
+        }  # fmt: skip
+        return lines[view](reader)
+
+    def _stats(self, reader: PairReader) -> list[str]:
+        make = Pass(lambda s: ProfileAnalysis(self._subject, s), cancelled=self._cancelled)
+        return stats_text(make.read(reader))
+
+    def _histogram(self, reader: PairReader) -> list[str]:
+        make = Pass(lambda s: ProfileAnalysis(self._subject, s), cancelled=self._cancelled)
+        profile = make.read(reader)
+        magnitudes = magnitude_text(profile)
+        return histogram_text(profile) + (["", *magnitudes] if magnitudes else [])
+
+    def _top_lines(self, reader: PairReader) -> list[str]:
+        make = Pass(
+            lambda s: TopAnalysis(self._subject, s, self._order, self._top),
+            cancelled=self._cancelled,
+        )
+        return top_text(make.read(reader))
+
+    def _axes(self, reader: PairReader) -> list[str]:
+        make = Pass(lambda s: AxesAnalysis(s, self._heads), cancelled=self._cancelled)
+        return axes_text(make.read(reader)) or ["  no axis: a single element"]
+
+    def _heat(self, reader: PairReader) -> list[str]:
+        region, _ = parse_region(self._region, reader.shape)
+        plan = HeatPlan(self._quantity, region, *default_axes(reader.shape), 24, 64)
+        make = Pass(lambda _: HeatAnalysis(plan), region=plan.key(), cancelled=self._cancelled)
+        return heat_text(make.read(reader), reader.shape)
+
+    def _values(self, reader: PairReader) -> list[str]:
+        shape = reader.shape
+        region, _ = parse_region(self._region, shape)
+        if not self._region:
+            region = tuple((0, min(size, _WHOLE_REGION)) for size in shape)
+            region = (*((low, min(high, 1)) for low, high in region[:-2]), *region[-2:])
+        dtypes = tuple(side.dtype if side is not None else ""
+                       for side in (reader.reference, reader.candidate))  # fmt: skip
+        long = [axis for axis, (low, high) in enumerate(region) if high - low > 1]
+        if len(long) > 2:
+            raise RecipeError(f"values: {len(long)} axes are open, at most two can be shown; "
+                              "fix the others, as in --slice 0,:,128:160")  # fmt: skip
+        window = read_window(reader, region)
+        return values_text(window, (dtypes[0], dtypes[1]), self._form)
+
+
+def row_report(
+    comparison: Comparison, index: int, *, row: Row | None = None, result: Result = None,
+    views: Sequence[str] = ("stats", "top"), options: Sequence[str] = (), **settings: object,
+) -> str:  # fmt: skip
+    """Everything about one row: how it was matched, metrics, verdict, the views, the commands.
+
+    `row` has other recipes than the comparison's and `result` what they give; `options` are those
+    of the command line that opened the comparison; `settings` are those of `Inspection`. Raises
+    `CancelledError`.
+    """
+    text = row_text(comparison, index, row, result).rstrip("\n").split("\n")
+    shown = row or comparison.rows[index]
+    try:
+        inspection = Inspection(subject_of_row(comparison, shown), **settings)  # type: ignore[arg-type]
+        text += inspection.sections(views)
+    except NothingToInspectError as error:
+        text += ["", f"  no values: {error}"]
+    text += ["", "REPRODUCE", "---------", *commands(comparison, shown, views, options)]
+    return "\n".join(clean(line) for line in text) + "\n"
+
+
+def commands(
+    comparison: Comparison, row: Row, views: Sequence[str], options: Sequence[str] = ()
+) -> list[str]:
+    """The commands that show the same: the row alone, and the whole comparison."""
+    paths = [comparison.reference.path, comparison.candidate.path]
+    record = row.reference or row.candidate
+    assert record is not None
+    words = ["layertui", "show", *paths, record.name, *options]
+    if row.step:
+        words += ["--step", str(row.step)]
+    if row.matched_by == "hand" and row.candidate is not None and row.reference is not None:
+        words += ["--with", row.candidate.name]
+    aligned = comparison.rows[row.index] if row.index < len(comparison.rows) else row
+    for side in ("reference", "candidate"):
+        recipe = getattr(row, f"recipe_{side}")
+        if recipe != getattr(aligned, f"recipe_{side}") or row.matched_by == "hand":
+            words += [f"--recipe-{side}", recipe]
+    words += [word for view in views for word in ("--view", view)]
+    return [shlex.join(words), shlex.join(["layertui", *paths, *options])]
+
+
+def record_report(
+    record: Record, records: list[Record], *, recipe: str = "",
+    views: Sequence[str] = ("stats", "values"), **settings: object,
+) -> str:  # fmt: skip
+    """One record of one capture: what it is, its statistics, its values."""
+    from .subject import subject_of_record
+
+    lines = [f"{record.name}: {shape_text(record)} {record.dtype or '?'}"]
+    lines.append(f"  {record.path}" + (f" [{record.key}]" if record.key else ""))
+    about = f"call {record.call}, step {record.step}"
+    if record.module_class:
+        about += f", class {record.module_class}"
+    lines.append(f"  {about}")
+    if recipe:
+        lines.append(f"  recipe {recipe}")
+    try:
+        inspection = Inspection(subject_of_record(record, recipe, records), **settings)  # type: ignore[arg-type]
+        lines += inspection.sections(views)
+    except NothingToInspectError as error:
+        lines += ["", f"  no values: {error}"]
+    return "\n".join(clean(line) for line in lines) + "\n"
+
+
+def with_recipes(row: Row, reference: str | None, candidate: str | None) -> Row:
+    """The row with other recipes; None leaves a side's as it is."""
+    if reference is None and candidate is None:
+        return row
+    changed = replace(
+        row,
+        recipe_reference=row.recipe_reference if reference is None else reference,
+        recipe_candidate=row.recipe_candidate if candidate is None else candidate,
+    )
+    if changed.problem_level == "shape":
+        changed = replace(changed, problem=None, problem_level=None)
+    return changed

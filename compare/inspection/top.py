@@ -1,0 +1,157 @@
+"""The greatest differences of a pair, by absolute, relative or ULP distance.
+
+Elements that are not finite alike come first, whatever the order: no number tells how far NaN is
+from anything. relative = |d| / max(|x|, 1e-8), as `metrics` has it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ...capture.dtypes import DTYPES
+from ..metrics import RELATIVE_FLOOR
+from ..origins import origin, unravel
+from ..pair_reader import Block
+from ..recipes import RecipeError, Shape, parse_recipe
+from ..ulps import distances
+from .elements import elements
+from .subject import Subject
+
+Order = Literal["abs", "rel", "ulp"]
+ORDERS: tuple[Order, ...] = ("abs", "rel", "ulp")
+MOST = 100_000
+Number = float | complex | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One element. The indices of the sides are in their records' own shapes, None where the
+    element comes from another record. `abs`, `rel` are Inf where the two are not finite alike;
+    `ulp` is None for types without a last place.
+    """
+
+    index: tuple[int, ...]
+    reference_index: tuple[int, ...] | None
+    candidate_index: tuple[int, ...] | None
+    reference: Number
+    candidate: Number
+    abs: float
+    rel: float
+    ulp: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The greatest first. `differing` counts all elements that differ at all."""
+
+    order: Order
+    shape: Shape
+    differences: tuple[Difference, ...]
+    differing: int
+    compared: int
+
+
+class TopAnalysis:
+    """Gathers the `count` greatest differences; see `running.Analysis`."""
+
+    def __init__(self, subject: Subject, shape: Shape, order: Order, count: int) -> None:
+        kinds = {DTYPES[side.effective_dtype].kind for side in subject.sides}
+        self._ulp_dtype = subject.dtype if kinds == {"float"} else None
+        self._order: Order = order if order != "ulp" or self._ulp_dtype else "abs"
+        self._subject, self._shape, self._count = subject, shape, max(1, min(count, MOST))
+        self._keys = np.empty(0)
+        self._positions = np.empty(0, np.int64)
+        self._x: list[Number] = []
+        self._y: list[Number] = []
+        self._differing = self._compared = 0
+
+    def add(self, block: Block) -> None:
+        e = elements(block)
+        self._compared += e.x.size
+        size = np.abs(e.d)
+        size[e.odd] = np.inf
+        size[~e.finite & ~e.odd] = 0.0
+        differing = np.flatnonzero(size)
+        self._differing += differing.size
+        if differing.size == 0:
+            return
+        keys = self._keyed(e.x[differing], e.y[differing], size[differing], e.odd[differing])
+        least = self._keys[-1] if self._keys.size >= self._count else -1.0
+        better = np.flatnonzero(keys > least)
+        if better.size > self._count:
+            better = np.sort(np.argpartition(-keys, self._count - 1)[: self._count])
+        if better.size:
+            where = differing[better]
+            self._merge(keys[better], e.positions_of(where), e.x[where], e.y[where])
+
+    def _keyed(self, x: Array, y: Array, size: Array, odd: Array) -> Array:
+        if self._order == "abs":
+            return size
+        if self._order == "rel":
+            keys = size / np.maximum(np.abs(x), RELATIVE_FLOOR)
+        else:
+            assert self._ulp_dtype is not None
+            keys = distances(x, y, self._ulp_dtype).astype(np.float64)
+        keys[odd] = np.inf
+        return keys
+
+    def _merge(self, keys: Array, positions: Array, x: Array, y: Array) -> None:
+        """Greatest first; of equal ones the first in the tensor."""
+        all_keys = np.concatenate([self._keys, keys])
+        all_positions = np.concatenate([self._positions, positions])
+        order = np.lexsort((all_positions, -all_keys))[: self._count]
+        xs, ys = self._x + list(x.tolist()), self._y + list(y.tolist())
+        self._keys, self._positions = all_keys[order], all_positions[order]
+        self._x, self._y = [xs[i] for i in order], [ys[i] for i in order]
+
+    def result(self) -> Top:
+        found = tuple(
+            self._difference(int(position), x, y)
+            for position, x, y in zip(self._positions, self._x, self._y, strict=True)
+        )
+        return Top(self._order, self._shape, found, self._differing, self._compared)
+
+    def _difference(self, position: int, x: Number, y: Number) -> Difference:
+        index = unravel(position, self._shape)
+        size = _distance(x, y)
+        rel = size / max(abs(x), RELATIVE_FLOOR) if math.isfinite(size) else math.inf
+        ulp = None
+        if self._ulp_dtype is not None and math.isfinite(size):
+            ulp = float(distances(_array(x), _array(y), self._ulp_dtype)[0])
+        ours, theirs = own_indices(self._subject, index)
+        return Difference(index, ours, theirs, x, y, size, rel, ulp)
+
+
+def _array(value: Number) -> Array:
+    return np.array([value], np.float64)
+
+
+def _distance(x: Number, y: Number) -> float:
+    """|y - x|, exact for whole numbers; Inf where the two are not finite."""
+    if isinstance(x, int) and isinstance(y, int):
+        return float(abs(int(y) - int(x)))
+    size = abs(y - x)
+    return size if math.isfinite(size) else math.inf
+
+
+def own_indices(
+    subject: Subject, index: tuple[int, ...]
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """An index of the view in either record's own shape; None where a side has no such element."""
+    sides = (subject.reference, subject.candidate)
+    recipes = [parse_recipe(side.recipe) if side is not None else None for side in sides]
+    found: list[tuple[int, ...] | None] = []
+    for side, recipe, other in zip(sides, recipes, reversed(recipes), strict=True):
+        if side is None or recipe is None:
+            found.append(None)
+            continue
+        try:
+            found.append(origin(recipe, side.locator.shape, index, other))
+        except RecipeError:
+            found.append(None)
+    return found[0], found[1]
