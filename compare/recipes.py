@@ -340,7 +340,8 @@ class IndexSelect(Step):
         return array.take(np.array(self.indices, np.intp), axis=self.dim)
 
     def inverse(self, shape: Shape) -> Step:
-        size = shape[_axis(self.dim, len(shape), str(self))]
+        self.shape(shape)
+        size = shape[self.dim]
         order = [index % size for index in self.indices]
         if sorted(order) != list(range(size)):
             raise RecipeError(f"{self} has no inverse: it is no permutation of its axis")

@@ -126,6 +126,55 @@ def test_shape_is_that_of_the_result_and_the_inverse_undoes(
     assert undo.apply(made).shape == shape
 
 
+WHOLE_SLICES = st.lists(
+    st.sampled_from([(None, None, None), (None, None, -1), (0, None, 1)]), min_size=1, max_size=3
+)
+
+
+@given(SHAPES.filter(lambda shape: len(shape) > 0), st.data())
+@settings(max_examples=200, deadline=None)
+def test_every_step_that_keeps_all_elements_has_an_inverse(
+    shape: tuple[int, ...], data: st.DataObject
+) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    order = tuple(data.draw(st.permutations(range(shape[axis]))))
+    axes = tuple(data.draw(st.permutations(range(len(shape)))))
+    names = [f"a{number}" for number in range(len(shape))]
+    turned = " ".join(names[at] for at in axes)
+    steps: list[Step] = [
+        Roll(data.draw(st.integers(-9, 9)), axis), Flip(axis), IndexSelect(axis, order),
+        Permute(axes), Transpose(axis, 0), Unsqueeze(axis), Reshape((*shape, 1)),
+        Slice(tuple(data.draw(WHOLE_SLICES)[: len(shape)])),
+    ]  # fmt: skip
+    if 0 not in shape:
+        steps.append(Rearrange(f"{' '.join(names)} -> ({turned}) 1"))
+    array = numbered(shape)
+    for step in steps:
+        undo = step.inverse(shape)
+        back = undo.apply(step.apply(array))
+        assert back.shape == shape
+        np.testing.assert_array_equal(back, array)
+        assert undo.shape(step.shape(shape)) == shape
+
+
+@given(st.lists(STEPS, min_size=2, max_size=6), SHAPES)
+@settings(max_examples=300, deadline=None)
+def test_a_chain_is_undone_from_its_end(steps: list[Step], shape: tuple[int, ...]) -> None:
+    fitting: list[Step] = []
+    for step in steps:
+        try:
+            Recipe((*fitting, step)).inverse(shape)
+        except RecipeError:
+            continue
+        fitting.append(step)
+    recipe, array = Recipe(tuple(fitting)), numbered(shape)
+    undo = recipe.inverse(shape)
+    back = undo.apply(recipe.apply(array))
+    assert back.shape == shape and len(undo.steps) == len(fitting)
+    np.testing.assert_array_equal(back, array)
+    assert parse_recipe(str(undo)) == undo
+
+
 @given(st.lists(STEPS, min_size=2, max_size=8), SHAPES)
 @settings(max_examples=200, deadline=None)
 def test_a_chain_has_the_shape_that_it_says(steps: list[Step], shape: tuple[int, ...]) -> None:

@@ -179,7 +179,8 @@ def test_the_glob_of_a_pair_matches_it_alone(
 
 KINDS = ["layers.3-output", "layers.3.mlp-output", "layers.12.mlp-output",
          "layers.3.moe.mlp-output", "layers.x.mlp-output", "layers.3.mlp-output_1",
-         "layers.3.self_attn.q[0]-output", "layers.12.self_attn.q[0]-output", "layers.7.self_attn.q0-output",
+         "layers.3.self_attn.q[0]-output", "layers.12.self_attn.q[0]-output",
+         "layers.7.self_attn.q0-output",
          "vision.layers.3.mlp-output", "layers.3.experts.5.up-output",
          "layers.3.experts.6.up-output", "layers.12.experts.5.up-output", "norm-output",
          "layers.1234.mlp-output", "layers.3.layers.4.mlp-output"]  # fmt: skip
