@@ -17,9 +17,7 @@ _EVERYWHERE = (
     "j k down up ctrl+d ctrl+u pagedown pageup ctrl+b ctrl+f g G home end right_square_bracket "
     "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
 )
-_LIST = (
-    "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P w ctrl+r enter"
-)
+_LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P w ctrl+r enter"
 _PAIR = (
     "1 2 3 4 5 6 7 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
     "shift+left shift+right less_than_sign greater_than_sign"
