@@ -351,9 +351,10 @@ class ValuesView(View):
             return same_row and (grid.columns is None or index[grid.columns] == column)
 
         worst = window.worst
-        absolute = worst and tuple(
-            low + at for (low, _), at in zip(window.region, worst, strict=True)
-        )
         if is_at(self._focus):
             return self.look.palette.cursor
-        return self.look.style("diverged") if absolute and is_at(absolute) else None
+        if worst is None:
+            return None
+        places = zip(window.region, worst, strict=True)
+        absolute = tuple(low + at for (low, _), at in places)
+        return self.look.style("diverged") if is_at(absolute) else None
