@@ -42,13 +42,13 @@ def print_summary(reference: str, candidate: str, options: Judging, arguments: l
 
     `arguments` are those of the command line that prints it again.
     """
-    from .compare import report
+    from .compare import text_report_of
     from .output import write_output
     from .session import measure_all, open_pair
 
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison)
-    write_output("-", report(comparison, "text", arguments, metric=options.metric), overwrite=False)
+    write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
     return comparison.exit_status(options.min_coverage)
 
 

@@ -26,7 +26,7 @@ from .recipes import RecipeError
 
 _MOST_ROWS = 1 << 24  # of one pair: six float64 each
 
-Visit = Callable[[Array], None]
+Visit = Callable[[tuple[int, ...], int, Array], None]  # the view's shape, first position, |d|
 
 
 @dataclass(slots=True)
@@ -60,8 +60,8 @@ class TokenRows:
     def add(self, start: int, x: Array, y: Array, shown: Array | None) -> Array:
         """Take in a block of the view in C order, `start` its first flat position.
 
-        Returns |d| of its elements, float64, flat: NaN where only one side is finite and where a
-        partial dump has no element.
+        Returns |d| of its elements, float64, flat (the modulus of complex ones): NaN where only one
+        side is finite and where a partial dump has no element.
         """
         reals = 2 if "c" in (x.dtype.kind, y.dtype.kind) else 1
         first, lines = start // self.width, max(1, x.size // self.width)
@@ -89,7 +89,8 @@ class TokenRows:
             size[outside] = np.nan
             if seen is not None:
                 size[~seen] = np.nan
-        return size.reshape(-1)
+        flat = size.reshape(-1)
+        return np.hypot(flat[::2], flat[1::2]) if reals == 2 else flat
 
     @property
     def mse(self) -> Array:
@@ -120,7 +121,7 @@ class TokenRows:
 def token_rows(
     task: PairTask, visit: Visit | None = None, cancelled: Callable[[], bool] | None = None
 ) -> TokenRows | Failure:
-    """Read a pair once, row by row; `visit` gets |d| of all elements, a block at a time.
+    """Read a pair once, row by row; `visit` gets |d| of all elements in C order, a block at a time.
 
     What cannot be read comes back as a `Failure`. Raises `CancelledError`.
     """
@@ -133,7 +134,7 @@ def token_rows(
                 assert block.x is not None and block.y is not None
                 sizes = found.add(block.start, block.x, block.y, block.shown)
                 if visit is not None:
-                    visit(sizes)
+                    visit(found.shape, block.start, sizes)
             return found
     except SideError as error:
         return Failure(str(error), error.side)
