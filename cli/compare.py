@@ -73,7 +73,7 @@ def compare(
     """
     from .cases import case_pairs
     from .output import check_target, write_output
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
     options = _options(form, judging)
     settings = _settings(ctx.obj or [], options, only_diverged)
@@ -91,6 +91,7 @@ def compare(
         _check_plot(plot, output, overwrite)
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison, threads, not no_cache, processes)
+    note_checks(comparison)
     if plot is not None:
         from ..compare.plot import draw_plot
 
@@ -124,11 +125,12 @@ def _all_cases(
     """Report and exit status of two matrices of captures."""
     from ..compare.reports import whole
     from .cases import compare_cases
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
     def compared(reference: str, candidate: str) -> Comparison:
         comparison = open_pair(reference, candidate, options)
         measure_all(comparison, threads, use_cache, processes)
+        note_checks(comparison)
         return comparison
 
     parts = compare_cases(pairs, compared, form, settings)

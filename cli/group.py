@@ -15,6 +15,7 @@ from .errors import UserError
 
 COMMANDS = {
     "capture": ("layertui.cli.capture", "capture"),
+    "check": ("layertui.cli.check", "check"),
     "compare": ("layertui.cli.compare", "compare"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),

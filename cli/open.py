@@ -44,10 +44,11 @@ def print_summary(reference: str, candidate: str, options: Judging, arguments: l
     """
     from .compare import text_report_of
     from .output import write_output
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison)
+    note_checks(comparison)
     write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
     return comparison.exit_status(options.min_coverage)
 

@@ -112,6 +112,13 @@ def measure_all(
         raise failed[0]
 
 
+def note_checks(comparison: Comparison) -> None:
+    """Look whether the captures are fit to be compared, and put what is found into their notes."""
+    from ..compare.checks.two_sides import check_pair, note_findings
+
+    note_findings(comparison, check_pair(comparison))
+
+
 def _watch(comparison: Comparison, worker: threading.Thread) -> None:
     show = stderr_is_terminal()
     started = time.monotonic()

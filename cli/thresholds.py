@@ -60,6 +60,7 @@ def thresholds(
     for reference, baseline in _pairs(runs):
         comparison = open_pair(reference, baseline, judging)
         measure_all(comparison, threads, not no_cache)
+        _refuse_other_input(comparison)
         baselines.add(comparison)
         if form == "aiu":
             kept.append(comparison)
@@ -79,6 +80,16 @@ def thresholds(
     for note in notes:
         print(f"layertui: {_plain(note)}", file=sys.stderr)
     return 0
+
+
+def _refuse_other_input(comparison: Comparison) -> None:
+    """Limits learned from runs on different inputs would let everything pass."""
+    from ..compare.checks.two_sides import check_pair
+
+    for finding in check_pair(comparison):
+        if finding.code == "inputs":
+            paths = f"{comparison.reference.path} and {comparison.candidate.path}"
+            raise UserError(f"{paths}: {finding.what}; {finding.advice}")
 
 
 def _plain(text: str) -> str:
