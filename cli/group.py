@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("layertui.cli.compare", "compare"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
+    "metrics": ("layertui.cli.metrics", "metrics"),
     "thresholds": ("layertui.cli.thresholds", "thresholds"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
