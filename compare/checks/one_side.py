@@ -69,7 +69,7 @@ def check_capture(
 ) -> list[Finding]:  # fmt: skip
     """All findings about one capture (headers read), the worst first.
 
-    Reads samples of every output, and in full what the samples make suspicious, at most 8 GB. Stops
+    Reads samples of every output, and in full what the samples make suspicious, at most 2 GB. Stops
     early, with what it has, when `cancelled` says so.
     """
     items = side_of(capture, names or NameRules(), Rules()).items
@@ -82,6 +82,11 @@ def check_capture(
         looks.of(item)
     else:
         found += _values(outputs, looks)
+    if looks.budget.spent:
+        found.append(
+            Finding("note", "partial", "not all of what looks equal or constant was read in full",
+                    "large captures are judged by samples from some point on")
+        )  # fmt: skip
     return sorted_findings(_with_side(found, side))
 
 

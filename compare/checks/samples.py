@@ -40,12 +40,14 @@ class Look:
 class Budget:
     """Bytes that may still be read to confirm what samples suggest."""
 
-    left: int = 8 << 30
+    left: int = 2 << 30
+    spent: bool = False  # something was left unconfirmed
 
     def take(self, locator: Locator, times: int = 1) -> bool:
         """Reserve the reading of a record; False when there is not enough left."""
         size = times * prod(locator.shape) * DTYPES[locator.dtype].itemsize
         if size > self.left:
+            self.spent = True
             return False
         self.left -= size
         return True

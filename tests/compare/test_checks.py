@@ -371,3 +371,13 @@ def test_cancelling_stops_early(tmp_path: Path) -> None:
     capture = saved(tmp_path / "a", {n: a * 0 for n, a in model().items()})
     assert check_capture(capture, cancelled=lambda: True) == []
     assert json.dumps([f.as_json() for f in check_capture(capture)])
+
+
+def test_what_rests_on_samples_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layertui.compare.checks import one_side
+
+    monkeypatch.setattr(one_side, "Budget", lambda: Budget(300))
+    stale = np.random.default_rng(9).standard_normal((1, 6, 8)).astype(np.float32)
+    arrays = model(**{f"model.layers.{i}.mlp-output": stale for i in range(LAYERS)})
+    found = checked(tmp_path / "a", arrays)
+    assert codes(found, "error") == {"stale"} and codes(found, "note") == {"partial"}

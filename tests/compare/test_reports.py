@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -349,3 +350,16 @@ def test_forms_that_hold_cases(form: str, odd: Comparison, real: Path) -> None: 
         assert len(ids) == len(set(ids))
     elif form == "json":
         assert [c["status"] for c in json.loads(text)["cases"]] == [0, 1, 1]
+
+
+def test_confidence_and_symptoms_are_shown(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a diagnosis adds to the first divergence is in every form that people read."""
+    comparison = measured_pair(real, "olmo2-f32")
+    plain = comparison.first_divergence()
+    assert plain is not None
+    symptom = {"name": "scale", "score": 0.97, "evidence": "x1.0100 +- 0.0003 <b>"}
+    richer = replace(plain, confidence=0.93, symptoms=(symptom,))
+    monkeypatch.setattr(Comparison, "first_divergence", lambda _: richer)
+    for form, safe in (("markdown", "&#60;b&#62;"), ("html", "&lt;b&gt;")):
+        text = rendered(comparison, form)
+        assert "confidence 0.93" in text and "97%" in text and "x1.0100" in text and safe in text
