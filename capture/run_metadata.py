@@ -47,6 +47,11 @@ def read_metadata(folder: str) -> tuple[dict[str, object], list[str]]:
     return fields, notes
 
 
+def read_all(folder: str) -> dict[str, Any]:
+    """Every field of a `layertui.json` of this schema; empty without one."""
+    return _content(folder) or {}
+
+
 def is_ours(folder: str) -> bool:
     """True when a `layertui.json` of this schema lies in `folder`."""
     return _content(folder) is not None

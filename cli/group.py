@@ -15,10 +15,13 @@ from .errors import UserError
 
 COMMANDS = {
     "capture": ("layertui.cli.capture", "capture"),
+    "check": ("layertui.cli.check", "check"),
     "compare": ("layertui.cli.compare", "compare"),
     "show": ("layertui.cli.show", "show"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
+    "metrics": ("layertui.cli.metrics", "metrics"),
+    "thresholds": ("layertui.cli.thresholds", "thresholds"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
 

@@ -42,13 +42,14 @@ def print_summary(reference: str, candidate: str, options: Judging, arguments: l
 
     `arguments` are those of the command line that prints it again.
     """
-    from .compare import report
+    from .compare import text_report_of
     from .output import write_output
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison)
-    write_output("-", report(comparison, "text", arguments, metric=options.metric), overwrite=False)
+    note_checks(comparison)
+    write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
     return comparison.exit_status(options.min_coverage)
 
 
@@ -66,4 +67,5 @@ def show(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
+        options=tuple(["--thresholds", options.thresholds_file] if options.thresholds_file else []),
     )  # fmt: skip

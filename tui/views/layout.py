@@ -199,8 +199,8 @@ class LayoutView(View):
             return
         from ...compare.recipes import parse_recipe
 
-        texts = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
-        self.pair_screen.try_trial(Trial(*texts, trial.partner))
+        left, right = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
+        self.pair_screen.try_trial(Trial(left, right, trial.partner))
         self.pair_screen.say("tried; w keeps it, z undoes, Esc leaves it")
 
     def rank(self) -> None:
