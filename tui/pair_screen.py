@@ -121,6 +121,11 @@ class PairScreen(WorkScreen):
         return (self.layertui.list_screen.pairs.row, self._number)
 
     @property
+    def reading(self) -> bool:
+        """Whether something is read for a view."""
+        return self._inspector.busy
+
+    @property
     def shown_view(self) -> int:
         return self._number
 

@@ -41,7 +41,7 @@ async def read(pilot: Pilot[None], app: LayertuiApp) -> None:
     for _ in range(400):
         await pilot.pause(0.03)
         screen = app.screen
-        if not app.working and not (isinstance(screen, PairScreen) and screen._inspector.busy):
+        if not app.working and not (isinstance(screen, PairScreen) and screen.reading):
             break
     else:
         raise AssertionError("still reading")
