@@ -412,6 +412,8 @@ def heat_levels(heat: HeatMap, count: int) -> Array:
 
 def values_text(window: Window, dtypes: tuple[str, str], form: Form) -> list[str]:
     """Reference, candidate and difference of a region of at most two axes longer than 1."""
+    if any(low == high for low, high in window.region):
+        return ["no elements"]
     lines: list[str] = []
     alone = window.difference is None
     parts = (

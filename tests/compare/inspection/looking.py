@@ -53,11 +53,12 @@ def run(make: Callable[..., Any], about: Subject, block: int = 1 << 17, **more: 
 def looked(
     make: Callable[[Subject, Any], Any], x: np.ndarray | None, y: np.ndarray | None,
     dtypes: str | tuple[str, str] = "", recipes: tuple[str, str] = ("", ""), block: int = 1 << 17,
+    **more: Any,
 ) -> Any:  # fmt: skip
     """What an analysis finds in two arrays."""
     with tempfile.TemporaryDirectory() as folder:
         about = subject(Path(folder), x, y, dtypes, recipes)
-        return run(lambda shape: make(about, shape), about, block)
+        return run(lambda shape: make(about, shape), about, block, **more)
 
 
 def raw_elements(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
