@@ -436,12 +436,15 @@ def _grid(
     columns = values.shape[long[-1]] if long else 1
     flat = values.reshape(-1, columns)
     raw = None if bits is None or form != "bits" else bits.reshape(-1, columns)
+    shown = None if window.shown is None else window.shown.reshape(-1, columns)
     first_row = window.region[long[0]][0] if len(long) == 2 else 0
     first_column = window.region[long[-1]][0] if long else 0
     yield ("", *(str(first_column + at) for at in range(columns)))
     for at in range(flat.shape[0]):
         cells = (
-            bits_text(raw[at, c], dtype) if raw is not None else element_text(flat[at, c], form)
+            "..." if shown is not None and not shown[at, c]  # a partial dump does not have it
+            else bits_text(raw[at, c], dtype) if raw is not None
+            else element_text(flat[at, c], form)
             for c in range(columns)
-        )
+        )  # fmt: skip
         yield (str(first_row + at), *cells)
