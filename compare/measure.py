@@ -313,11 +313,7 @@ def _place(extreme: Extreme, reals: int, shape: tuple[int, ...]) -> tuple[int, .
 def _side(side: SideSums) -> SideStatistics:
     if side.n == 0:
         return SideStatistics(None, None, None, None, None, side.nan, side.inf, side.zeros)
-    mean = _finite(side.mean)
-    l2 = _finite(math.sqrt(max(0.0, side.squares + side.n * side.mean * side.mean)))
-    std = _finite(math.sqrt(max(0.0, side.squares) / side.n))
-    if l2 == 0 and (side.low or side.high):
-        l2 = std = None
+    mean, (std, l2) = _finite(side.mean), side.spread()
     return SideStatistics(side.low, side.high, mean, std, l2, side.nan, side.inf, side.zeros)
 
 

@@ -128,12 +128,25 @@ class SideSums:
     inf: int = 0
     zeros: int = 0
 
+    def spread(self) -> tuple[float | None, float | None]:
+        """Standard deviation (population) and Euclidean norm of the finite elements; None without
+        one, and where the squares leave the range of float64.
+        """
+        if self.n == 0:
+            return None, None
+        total = self.squares + self.n * self.mean * self.mean
+        std = math.sqrt(max(0.0, self.squares) / self.n) if math.isfinite(self.squares) else None
+        l2 = math.sqrt(max(0.0, total)) if math.isfinite(total) else None
+        return (None, None) if l2 == 0 and (self.low or self.high) else (std, l2)
+
     def add(self, n: int, low: float, high: float, mean: float, squares: float) -> None:
         if n == 0:
             return
         share = n / (self.n + n)
         gap = mean - self.mean
-        self.squares += squares + gap * gap * self.n * share
+        self.squares += squares
+        if self.n:  # the first block's mean may have no square
+            self.squares += gap * gap * self.n * share
         self.mean += gap * share
         self.n += n
         self.low, self.high = min(self.low, low), max(self.high, high)
@@ -193,8 +206,9 @@ class Sums:
         return int(np.count_nonzero(mask))
 
 
-def _dot(x: Array, y: Array) -> float:
-    """<x, y> with float32 partial sums of `_ROW` elements, added in float64.
+def dot(x: Array, y: Array) -> float:
+    """<x, y> of real 1-D arrays, with partial sums of `_ROW` elements in their own type, added in
+    float64.
 
     Rows that short keep BLAS from starting threads of its own inside the workers.
     """
@@ -233,7 +247,7 @@ def _add_float32(sums: Sums, x: Array, y: Array, start: int) -> bool:
     low_y, high_y = float(y.min()), float(y.max())
     if not _safe(low_x, high_x) or not _safe(low_y, high_y):
         return False  # NaN, Inf, or squares that float32 cannot hold
-    xx = _dot(x, x)
+    xx = dot(x, x)
     mean_x = _sum(x) / n
     if _mean_dominates(n, mean_x, xx):
         return False
@@ -272,21 +286,21 @@ def _add_float32(sums: Sums, x: Array, y: Array, start: int) -> bool:
 def _moments32(x: Array, y: Array, d: Array, mean_x: float, xx: float) -> Moments | None:
     """The moments of a block (`xx` about its mean); may overwrite `d`. None: needs float64."""
     n = x.size
-    mean_d, dd, xd = _sum(d) / n, _dot(d, d), _dot(x, d)
+    mean_d, dd, xd = _sum(d) / n, dot(d, d), dot(x, d)
     shift = 0.0
     if _mean_dominates(n, mean_d, dd):  # one side is offset: centre d before squaring it
         shift = float(np.float32(mean_d))
         np.subtract(d, np.float32(shift), out=d)
-        mean_d, dd, xd = _sum(d) / n, _dot(d, d), _dot(x, d)
+        mean_d, dd, xd = _sum(d) / n, dot(d, d), dot(x, d)
     dd, xd = max(dd - n * mean_d * mean_d, 0.0), xd - n * mean_x * mean_d
     mean_d += shift
     if dd <= _FAR_APART * xx:
         yy, xy = max(xx + 2 * xd + dd, 0.0), xx + xd
         return Moments(n, mean_x, mean_x + mean_d, mean_d, xx, yy, dd, xy, xd)
-    mean_y, yy = _sum(y) / n, _dot(y, y)
+    mean_y, yy = _sum(y) / n, dot(y, y)
     if _mean_dominates(n, mean_y, yy):
         return None
-    yy, xy = max(yy - n * mean_y * mean_y, 0.0), _dot(x, y) - n * mean_x * mean_y
+    yy, xy = max(yy - n * mean_y * mean_y, 0.0), dot(x, y) - n * mean_x * mean_y
     return Moments(n, mean_x, mean_y, mean_d, xx, yy, dd, xy, xd)
 
 

@@ -48,9 +48,12 @@ def _places(values: Array, dtype: str) -> Array:
 
 
 def _ordered(values: Array, whole: type[np.signedinteger]) -> Array:
-    bits = values.view(whole).astype(np.int64)
-    least = np.int64(np.iinfo(whole).min)
-    return np.where(bits < 0, least - bits, bits)
+    bits = values.view(whole)
+    sign = bits >> whole(8 * bits.itemsize - 1)  # all ones for negative numbers
+    found = bits & whole(np.iinfo(whole).max)
+    found ^= sign
+    found -= sign
+    return found.astype(np.int64, copy=False)
 
 
 @cache

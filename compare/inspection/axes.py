@@ -51,10 +51,12 @@ class AxisRanking:
 
     @property
     def concentration(self) -> tuple[int, float] | None:
-        """The worst place and its share of all squared differences; None without a difference."""
+        """The worst place and its share of all squared differences; None without a difference, and
+        where the squares leave the range of float64.
+        """
         squares = [value * value for value in self.rms]
-        total = math.fsum(squares)
-        if total <= 0 or not self.order:
+        total = sum(squares)
+        if not 0 < total < math.inf or not self.order:
             return None
         worst = self.order[0]
         return worst, squares[worst] / total

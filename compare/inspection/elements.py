@@ -76,5 +76,12 @@ def _wide(x: Array) -> bool:
 
 
 def magnitude(values: Array) -> Array:
-    """Real numbers as they are, complex ones by their absolute value."""
-    return np.abs(values) if values.dtype.kind == "c" else values
+    """Real numbers as they are, complex ones by their absolute value in float64."""
+    return sizes(values) if values.dtype.kind == "c" else values
+
+
+def sizes(values: Array) -> Array:
+    """Absolute values in float64: -128 of eight bits has the size 128."""
+    wide = np.complex128 if values.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        return np.abs(values.astype(wide))

@@ -23,6 +23,7 @@ QUANTITY_WORDS: dict[Quantity, str] = {
     "difference": "|difference|", "signed": "candidate - reference", "ratio": "candidate/reference",
     "reference": "reference", "candidate": "candidate",
 }  # fmt: skip
+_GREATEST = float(np.finfo(np.float64).max)
 Range = tuple[int, int]
 Region = tuple[Range, ...]
 
@@ -179,11 +180,12 @@ def _quantity(quantity: Quantity, block: Block) -> tuple[Array, Array]:
         fine = np.isfinite(x) & np.isfinite(y)
         odd = ~fine & ~((x == y) | (np.isnan(x) & np.isnan(y)))
         d = np.where(fine | odd, d, 0.0)
+    if quantity == "ratio":
+        return _ratio(x, y), odd
     if quantity == "difference" or d.dtype.kind == "c":
-        return np.abs(d), odd
-    if quantity == "signed":
-        return d, odd
-    return _ratio(x, y), odd
+        d = np.abs(d)
+    # What is Inf only because float64 ends is drawn all the same.
+    return np.where(odd, d, np.clip(d, -_GREATEST, _GREATEST)), odd
 
 
 def _ratio(x: Array, y: Array) -> Array:

@@ -14,11 +14,11 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ...capture.dtypes import DTYPES
-from ..metrics import SideSums
+from ..metrics import SideSums, dot
 from ..pair_reader import Block
 from ..recipes import Shape
 from ..ulps import distances
-from .elements import Elements, elements, magnitude, side_values
+from .elements import Elements, elements, magnitude, side_values, sizes
 from .sketch import Sketch
 from .subject import Subject
 
@@ -138,7 +138,7 @@ class _Values:
         self._denormals = 0
         self._sketch = Sketch()
         self._kept: list[Array] | None = [] if count <= EXACT else None
-        self._unique: set[float] | None = set()
+        self._unique: set[float] | None = None if self._narrow else set()
 
     def add(self, values: Array) -> None:
         """Take in numbers, 1-D, finite or not."""
@@ -149,48 +149,52 @@ class _Values:
             self._sums.nan += nan
             self._sums.inf += int(values.size - np.count_nonzero(fine)) - nan
             values = values[fine]
-        values = magnitude(values)
         if values.size == 0:
             return
-        wide = values.astype(np.float64)
-        self._add_sums(wide)
-        self._sketch.add(wide)
+        values = magnitude(values)
+        self._add_sums(values)
+        self._sketch.add(values)
         if self._kept is not None:
-            self._kept.append(wide if values.dtype.itemsize > 4 else values.astype(np.float32))
+            self._kept.append(values.copy())  # a block's memory is used again
         if self._unique is not None:
-            self._unique.update(np.unique(wide).tolist())
+            self._unique.update(np.unique(values).tolist())
             if len(self._unique) > _MOST_UNIQUE:
                 self._unique = None
 
-    def _add_sums(self, wide: Array) -> None:
+    def _add_sums(self, values: Array) -> None:
+        wide = values.astype(np.float64)
+        low, high = float(wide.min()), float(wide.max())
+        mean = low if low == high else float(wide.mean())
+        zeros = int(values.size - np.count_nonzero(values))
+        self._sums.zeros += zeros
         size = np.abs(wide)
         self._l1 += float(size.sum())
-        zeros = int(wide.size - np.count_nonzero(wide))
-        self._sums.zeros += zeros
         if self._tiny is not None:
             self._denormals += int(np.count_nonzero(size < self._tiny)) - zeros
-        mean = float(wide.mean())
-        centred = wide - mean
-        squares = float(np.dot(centred, centred))
-        self._sums.add(wide.size, float(wide.min()), float(wide.max()), mean, squares)
+        wide -= mean
+        self._sums.add(wide.size, low, high, mean, dot(wide, wide))
 
     def result(self, final: bool) -> Distribution:
         s = self._sums
-        std = math.sqrt(max(0.0, s.squares) / s.n) if s.n else None
-        l2 = math.sqrt(max(0.0, s.squares + s.n * s.mean * s.mean)) if s.n else None
+        std, l2 = s.spread()
         percentiles, exact = self._percentiles(final)
-        unique = len(self._unique) if self._unique is not None else _MOST_UNIQUE
+        unique = self._count_unique()
         return Distribution(
             self._count, s.n, s.low if s.n else None, s.high if s.n else None,
-            _known(s.mean) if s.n else None, _known(std), _known(self._l1) if s.n else None,
-            _known(l2), percentiles, exact, s.zeros, s.nan, s.inf,
-            self._denormals if self._tiny is not None else None, unique, self._unique is None,
-            self._sketch.copy(),
+            _known(s.mean) if s.n else None, std, _known(self._l1) if s.n else None, l2,
+            percentiles, exact, s.zeros, s.nan, s.inf,
+            self._denormals if self._tiny is not None else None, min(unique, _MOST_UNIQUE),
+            unique > _MOST_UNIQUE, self._sketch.copy(),
         )  # fmt: skip
+
+    def _count_unique(self) -> int:
+        if self._narrow:
+            return self._sketch.used
+        return len(self._unique) if self._unique is not None else _MOST_UNIQUE + 1
 
     def _percentiles(self, final: bool) -> tuple[tuple[float | None, ...], bool]:
         if final and self._kept:
-            together = np.concatenate(self._kept)
+            together = np.concatenate(self._kept).astype(np.float64, copy=False)
             return tuple(float(v) for v in np.percentile(together, PERCENTILES)), True
         return self._sketch.percentiles(PERCENTILES, not self._narrow), False
 
@@ -251,8 +255,6 @@ class _PairSums:
 
     def add(self, e: Elements) -> None:
         self._odd += int(np.count_nonzero(e.odd))
-        for at, _ in enumerate(LADDER):
-            self._mismatched[at] += int(np.count_nonzero(e.odd))
         x, y, d = e.x, e.y, e.d
         if not e.finite.all():
             x, y, d = x[e.finite], y[e.finite], d[e.finite]
@@ -261,27 +263,36 @@ class _PairSums:
             return
         self._compared += x.size
         self._difference.add(d)
-        size, reference = np.abs(d), np.abs(x).astype(np.float64)
+        size, reference = np.abs(d), sizes(x)
         self._equal += int(size.size - np.count_nonzero(size))
         self._max_abs = max(self._max_abs, float(size.max()))
-        for at, limit in enumerate(LADDER):
-            self._mismatched[at] += int(np.count_nonzero(size > limit + limit * reference))
         self._add_likeness(x, y)
         self._add_magnitudes(reference, size)
+        self._climb(reference, size)
         if self._ulp_dtype is not None:
             self._add_ulps(distances(x, y, self._ulp_dtype))
 
+    def _climb(self, reference: Array, size: Array) -> None:
+        """Count what is outside of every tolerance. What is outside of one is outside of all
+        smaller ones, rounding included, so that few elements are looked at more than once.
+        """
+        for at, limit in reversed(tuple(enumerate(LADDER))):
+            outside = size > limit + limit * reference
+            count = int(np.count_nonzero(outside))
+            self._mismatched[at] += count
+            if count == 0:
+                return
+            if count < size.size // 2:
+                reference, size = reference[outside], size[outside]
+
     def _add_likeness(self, x: Array, y: Array) -> None:
-        left, right = magnitude(x).astype(np.float64), magnitude(y).astype(np.float64)
         if self._signs:
-            self._disagree += int(np.count_nonzero((left < 0) & (right > 0)))
-            self._disagree += int(np.count_nonzero((left > 0) & (right < 0)))
-        if x.dtype.kind == "c" or y.dtype.kind == "c":
-            self._xy += float(np.vdot(x, y).real)
-        else:
-            self._xy += float(np.dot(left, right))
-        self._xx += float(np.dot(left, left))
-        self._yy += float(np.dot(right, right))
+            self._disagree += int(np.count_nonzero((x < 0) & (y > 0)))
+            self._disagree += int(np.count_nonzero((x > 0) & (y < 0)))
+        parts = _reals(x, y)
+        self._xx += sum(dot(left, left) for left, _ in parts)
+        self._yy += sum(dot(right, right) for _, right in parts)
+        self._xy += sum(dot(left, right) for left, right in parts)
 
     def _add_magnitudes(self, reference: Array, size: Array) -> None:
         wide = HIGHEST - LOWEST + 1
@@ -299,11 +310,11 @@ class _PairSums:
     ) -> Profile:
         wide = HIGHEST - LOWEST + 1
         scale = math.sqrt(self._xx) * math.sqrt(self._yy)
+        ladder = tuple((t, n + self._odd) for t, n in zip(LADDER, self._mismatched, strict=True))
         return Profile(
             shape, ref, cand, self._difference.result(final), self._compared, self._equal,
             self._odd, self._disagree if self._signs else None, self._ulps(),
-            tuple(zip(LADDER, self._mismatched, strict=True)),
-            _known(self._xy / scale) if scale > 0 else None,
+            ladder, _known(self._xy / scale) if 0 < scale < math.inf else None,
             self._max_abs if self._compared else None,
             self._magnitudes.reshape(wide, wide).copy(),
         )  # fmt: skip
@@ -318,7 +329,14 @@ class _PairSums:
 
 def _exponent(values: Array) -> Array:
     """Row or column of the table of magnitudes: 0 for zeros and what is below its range."""
-    _, exponents = np.frexp(values)
-    found = np.clip(exponents.astype(np.int64) - 1 - LOWEST, 0, HIGHEST - LOWEST)
-    found[values == 0] = 0
-    return found
+    found = np.ascontiguousarray(values, np.float64).view(np.int64) >> 52
+    found -= 1023 + LOWEST  # the bias; no number is below zero here
+    return np.clip(found, 0, HIGHEST - LOWEST, out=found)
+
+
+def _reals(x: Array, y: Array) -> list[tuple[Array, Array]]:
+    """Both sides in float64; complex numbers as their real and imaginary parts."""
+    if x.dtype.kind != "c" and y.dtype.kind != "c":
+        return [(x.astype(np.float64), y.astype(np.float64))]
+    left, right = x.astype(np.complex128), y.astype(np.complex128)
+    return [(left.real.copy(), right.real.copy()), (left.imag.copy(), right.imag.copy())]

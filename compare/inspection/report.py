@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
@@ -15,7 +16,7 @@ from ..recipes import RecipeError
 from ..report import clean, row_text, shape_text, side_line
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, default_axes
-from .profile import ProfileAnalysis
+from .profile import Profile, ProfileAnalysis
 from .running import Pass
 from .subject import NothingToInspectError, Subject, subject_of_row
 from .text import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
 _WHOLE_REGION = 16  # values of a region are shown for so many rows and columns where none is named
+_MOST_VALUES = 1 << 20
 _TITLES = {
     "stats": "STATISTICS", "top": "GREATEST DIFFERENCES", "axes": "ALONG EVERY AXIS",
     "histogram": "HISTOGRAM", "heat": "HEAT MAP", "values": "VALUES",
@@ -42,7 +44,7 @@ _TITLES = {
 
 
 class Inspection:
-    """Views of one subject as text; every one reads the records once.
+    """Views of one subject as text. `failed` is set by a view that could not be made.
 
     `region` is a slice in text form for heat map and values, `cancelled` is asked between blocks.
     """
@@ -59,6 +61,8 @@ class Inspection:
         self._heads, self._cancelled = heads, cancelled
         alone: Quantity = "reference" if subject.candidate is None else "candidate"
         self._quantity: Quantity = quantity if subject.paired else alone
+        self._found: Profile | None = None  # statistics and histogram share a pass
+        self.failed = False
 
     def sections(self, views: Sequence[str]) -> list[str]:
         """The views, each under its heading. What cannot be read or brought together says so.
@@ -70,11 +74,19 @@ class Inspection:
                 _ = reader.shape
                 return [line for view in views for line in self._section(view, reader)]
         except (RecordError, RecipeError) as error:
-            return ["", f"  cannot be looked at: {error}"]
+            return ["", self._failure(error)]
 
     def _section(self, view: str, reader: PairReader) -> list[str]:
         title = _TITLES[view]
-        return ["", title, "-" * len(title), *self._lines(view, reader)]
+        try:
+            lines = self._lines(view, reader)
+        except (RecordError, RecipeError) as error:
+            lines = [self._failure(error)]
+        return ["", title, "-" * len(title), *lines]
+
+    def _failure(self, error: Exception) -> str:
+        self.failed = True
+        return f"  cannot be looked at: {error}"
 
     def _lines(self, view: str, reader: PairReader) -> list[str]:
         if view in ("top", "axes") and not self._subject.paired:
@@ -85,13 +97,17 @@ class Inspection:
         }  # fmt: skip
         return lines[view](reader)
 
+    def _profile(self, reader: PairReader) -> Profile:
+        if self._found is None:
+            make = Pass(lambda s: ProfileAnalysis(self._subject, s), cancelled=self._cancelled)
+            self._found = make.read(reader)
+        return self._found
+
     def _stats(self, reader: PairReader) -> list[str]:
-        make = Pass(lambda s: ProfileAnalysis(self._subject, s), cancelled=self._cancelled)
-        return stats_text(make.read(reader))
+        return stats_text(self._profile(reader))
 
     def _histogram(self, reader: PairReader) -> list[str]:
-        make = Pass(lambda s: ProfileAnalysis(self._subject, s), cancelled=self._cancelled)
-        profile = make.read(reader)
+        profile = self._profile(reader)
         magnitudes = magnitude_text(profile)
         return histogram_text(profile) + (["", *magnitudes] if magnitudes else [])
 
@@ -124,6 +140,10 @@ class Inspection:
         if len(long) > 2:
             raise RecipeError(f"values: {len(long)} axes are open, at most two can be shown; "
                               "fix the others, as in --slice 0,:,128:160")  # fmt: skip
+        count = prod(high - low for low, high in region)
+        if count > _MOST_VALUES:
+            raise RecipeError(f"values: {count} elements are too many to print; take fewer, as in "
+                              "--slice 0,:,128:160")  # fmt: skip
         window = read_window(reader, region)
         return values_text(window, (dtypes[0], dtypes[1]), self._form)
 

@@ -15,6 +15,7 @@ from ...capture.arrays import Array
 
 _BINS = 1 << 16
 _HALF = 1 << 15
+_LEAST = 2.0**-132  # two of the smallest steps between bins
 
 
 class Sketch:
@@ -27,11 +28,14 @@ class Sketch:
         """Take in finite numbers, 1-D."""
         if values.size == 0:
             return
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             narrow = np.ascontiguousarray(values, np.float32)
-        bits = narrow.view(np.int32) >> 16
-        keys = np.where(bits < 0, -(bits & 0x7FFF) - 1, bits) + _HALF
-        self.counts += np.bincount(keys, minlength=_BINS)
+        bits = narrow.view(np.uint32)
+        found = np.bincount(bits >> np.uint32(16), minlength=_BINS)
+        if (found[0] or found[_HALF]) and values.any():
+            _take_out_of_zero(found, values[(bits & np.uint32(0x7FFF0000)) == 0])
+        self.counts[_HALF:] += found[:_HALF]
+        self.counts[:_HALF] += found[: _HALF - 1 : -1]  # mirrored
 
     def copy(self) -> Sketch:
         other = Sketch()
@@ -45,7 +49,8 @@ class Sketch:
     def percentiles(
         self, shares: tuple[float, ...], spread: bool = True
     ) -> tuple[float | None, ...]:
-        """The values below which these percents of the numbers lie, within 1/128 of themselves.
+        """For every percent the number that it falls on, counted from the smallest, within 1/128 of
+        itself (2**-133 where that is more; numbers beyond float32's range are its greatest).
 
         `spread` takes the numbers of a bin to lie evenly in it; without it they are its first
         number, which is right for bfloat16 and narrower types.
@@ -61,6 +66,7 @@ class Sketch:
             at = int(np.searchsorted(ends, rank, side="right"))
             if spread:
                 inside = (rank - (ends[at] - self.counts[at]) + 0.5) / self.counts[at]
+                inside = min(1.0, inside)
                 found.append(float(low[at] + (high[at] - low[at]) * inside))
             else:
                 found.append(float(_centres()[at]))
@@ -74,7 +80,7 @@ class Sketch:
         keep = (values >= _below(low)) & (values <= _above(high))
         used, values = used[keep], values[keep]
         width = (high - low) or 1.0
-        at = np.clip(((values - low) / width * bins).astype(np.int64), 0, bins - 1)
+        at = np.clip((values - low) / width * bins, 0, bins - 1).astype(np.int64)
         return np.bincount(at, weights=self.counts[used], minlength=bins).astype(np.int64)
 
     def by_exponent(self, low: int, high: int) -> tuple[Array, Array]:
@@ -96,27 +102,45 @@ class Sketch:
         return positive, negative
 
     @property
+    def used(self) -> int:
+        """Bins that hold numbers, those of zeros taken as one: how many different numbers of
+        bfloat16 or a narrower type there are.
+        """
+        zeros = self.counts[_HALF - 1 : _HALF + 1]
+        return int(np.count_nonzero(self.counts)) - int(zeros.all())
+
+    @property
     def zeros(self) -> int:
-        """Zeros, and what is too small for a float32."""
+        """Numbers that are zero; what is too small for a float32 is not."""
         return int(self.counts[_HALF] + self.counts[_HALF - 1])
 
 
+def _take_out_of_zero(found: Array, values: Array) -> None:
+    """Numbers with no more bits than a sign in a bin's pattern go to the smallest bin beside zero,
+    so that they stay known as not zero, and with their signs.
+    """
+    for first, count in ((0, np.count_nonzero(values > 0)), (_HALF, np.count_nonzero(values < 0))):
+        found[first] -= count
+        found[first + 1] += count
+
+
 def _below(value: float) -> float:
-    return value - abs(value) / 64
+    return value - max(abs(value) / 64, _LEAST)
 
 
 def _above(value: float) -> float:
-    return value + abs(value) / 64
+    return value + max(abs(value) / 64, _LEAST)
 
 
 @cache
 def _edges() -> tuple[Array, Array]:
-    """First and last + 1 value of every bin, as float64."""
+    """First and last + 1 value of every bin, as float64; zero for the two bins of zeros."""
     keys = np.arange(_BINS, dtype=np.int64) - _HALF
     low, high = _value(keys), _value(keys + 1)
     swapped = keys < 0  # mirrored bins rise towards zero
     start = np.where(swapped, -_value(-keys), low)
     end = np.where(swapped, -_value(-keys - 1), high)
+    start[_HALF - 1 : _HALF + 1] = end[_HALF - 1 : _HALF + 1] = 0.0  # nothing else is kept there
     return start, end
 
 

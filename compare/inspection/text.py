@@ -80,7 +80,7 @@ def likeness_rows(profile: Profile) -> list[Row]:
     if profile.difference is None:
         return []
     total = profile.compared
-    rows: list[Row] = [("equal", share_text(profile.equal, profile.difference.count + profile.odd))]
+    rows: list[Row] = [("equal", share_text(profile.equal, _count(profile)))]
     if profile.odd:
         rows.append(("not finite", f"{profile.odd} elements have NaN or Inf on one side only"))
     if profile.sign_disagreements is not None:
@@ -100,13 +100,20 @@ def ladder_rows(profile: Profile) -> list[Row]:
     """Tolerance (rtol = atol) and how many elements are outside of it, then the grade."""
     if not profile.ladder:
         return []
-    total = profile.compared + profile.odd
+    if profile.grade is None:
+        return [("level", "nothing could be compared")]
+    total = _count(profile)
     rows: list[Row] = [
         (f"{limit:.0e}", "all match" if count == 0 else f"{share_text(count, total)} outside")
         for limit, count in profile.ladder
     ]
-    rows.append(("level", profile.grade or "nothing could be compared"))
+    rows.append(("level", profile.grade))
     return rows
+
+
+def _count(profile: Profile) -> int:
+    """All elements of a pair, those included that are not finite."""
+    return profile.reference.count if profile.reference is not None else 0
 
 
 def stats_text(profile: Profile) -> list[str]:
@@ -200,7 +207,8 @@ def axis_rows(ranking: AxisRanking, most: int) -> list[Row]:
     rows: list[Row] = []
     for place in ranking.order[:most]:
         value, odd = ranking.rms[place], ranking.odd[place]
-        bar = "#" * round(20 * value / top) if top > 0 else ""
+        share = (value == top) if math.isinf(top) else value / top if top > 0 else 0.0
+        bar = "#" * round(20 * share)
         text = f"{odd} not finite" if odd else bar
         rows.append((ranking.label(place), f"{value:.3e}", text))
     return rows
@@ -413,6 +421,8 @@ def heat_levels(heat: HeatMap, count: int) -> Array:
 
 def values_text(window: Window, dtypes: tuple[str, str], form: Form) -> list[str]:
     """Reference, candidate and difference of a region of at most two axes longer than 1."""
+    if any(low == high for low, high in window.region):
+        return ["no elements"]
     lines: list[str] = []
     alone = window.difference is None
     parts = (
@@ -435,12 +445,15 @@ def _grid(
     columns = values.shape[long[-1]] if long else 1
     flat = values.reshape(-1, columns)
     raw = None if bits is None or form != "bits" else bits.reshape(-1, columns)
+    shown = None if window.shown is None else window.shown.reshape(-1, columns)
     first_row = window.region[long[0]][0] if len(long) == 2 else 0
     first_column = window.region[long[-1]][0] if long else 0
     yield ("", *(str(first_column + at) for at in range(columns)))
     for at in range(flat.shape[0]):
         cells = (
-            bits_text(raw[at, c], dtype) if raw is not None else element_text(flat[at, c], form)
+            "..." if shown is not None and not shown[at, c]  # a partial dump does not have it
+            else bits_text(raw[at, c], dtype) if raw is not None
+            else element_text(flat[at, c], form)
             for c in range(columns)
-        )
+        )  # fmt: skip
         yield (str(first_row + at), *cells)

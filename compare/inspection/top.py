@@ -19,7 +19,7 @@ from ..origins import origin, unravel
 from ..pair_reader import Block
 from ..recipes import RecipeError, Shape, parse_recipe
 from ..ulps import distances
-from .elements import elements
+from .elements import elements, sizes
 from .subject import Subject
 
 Order = Literal["abs", "rel", "ulp"]
@@ -84,7 +84,7 @@ class TopAnalysis:
         least = self._keys[-1] if self._keys.size >= self._count else -1.0
         better = np.flatnonzero(keys > least)
         if better.size > self._count:
-            better = np.sort(np.argpartition(-keys, self._count - 1)[: self._count])
+            better = _greatest(keys, self._count)
         if better.size:
             where = differing[better]
             self._merge(keys[better], e.positions_of(where), e.x[where], e.y[where])
@@ -93,7 +93,8 @@ class TopAnalysis:
         if self._order == "abs":
             return size
         if self._order == "rel":
-            keys = size / np.maximum(np.abs(x), RELATIVE_FLOOR)
+            keys = size / np.maximum(sizes(x), RELATIVE_FLOOR)
+            keys[np.isinf(size)] = np.inf
         else:
             assert self._ulp_dtype is not None
             keys = distances(x, y, self._ulp_dtype).astype(np.float64)
@@ -119,7 +120,7 @@ class TopAnalysis:
     def _difference(self, position: int, x: Number, y: Number) -> Difference:
         index = unravel(position, self._shape)
         size = _distance(x, y)
-        rel = size / max(abs(x), RELATIVE_FLOOR) if math.isfinite(size) else math.inf
+        rel = size / max(_size(x), RELATIVE_FLOOR) if math.isfinite(size) else math.inf
         ulp = None
         if self._ulp_dtype is not None and math.isfinite(size):
             ulp = float(distances(_array(x), _array(y), self._ulp_dtype)[0])
@@ -127,15 +128,30 @@ class TopAnalysis:
         return Difference(index, ours, theirs, x, y, size, rel, ulp)
 
 
+def _greatest(keys: Array, count: int) -> Array:
+    """Places of the `count` greatest, of equal ones the first."""
+    least = np.partition(keys, keys.size - count)[keys.size - count]
+    above, at_least = np.flatnonzero(keys > least), np.flatnonzero(keys == least)
+    return np.sort(np.concatenate([above, at_least[: count - above.size]]))
+
+
 def _array(value: Number) -> Array:
     return np.array([value], np.float64)
+
+
+def _size(value: Number) -> float:
+    """|value|; Inf where that leaves the range of float64."""
+    try:
+        return float(abs(value))
+    except OverflowError:  # only complex numbers
+        return math.inf
 
 
 def _distance(x: Number, y: Number) -> float:
     """|y - x|, exact for whole numbers; Inf where the two are not finite."""
     if isinstance(x, int) and isinstance(y, int):
         return float(abs(int(y) - int(x)))
-    size = abs(y - x)
+    size = _size(y - x)
     return size if math.isfinite(size) else math.inf
 
 

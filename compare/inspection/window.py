@@ -44,7 +44,10 @@ def read_window(reader: PairReader, region: Region) -> Window:
     key: Key = tuple(slice(low, high) for low, high in region) or (Ellipsis,)
     _ = reader.shape  # both sides must have one
     x, y, shown = reader.window(key)
-    bits = [_bits(side, key) for side in (reader.reference, reader.candidate)]
+    shape = tuple(high - low for low, high in region)
+    # A reader's memory is used again for the next window.
+    x, y = (None if part is None else part.reshape(shape).copy() for part in (x, y))
+    bits = [_bits(side, key, shape) for side in (reader.reference, reader.candidate)]
     d = odd = worst = None
     if x is not None and y is not None:
         d = difference(x, y)
@@ -58,14 +61,16 @@ def read_window(reader: PairReader, region: Region) -> Window:
     return Window(region, x, y, bits[0], bits[1], d, odd, shown, worst)
 
 
-def _bits(side: SideReader | None, key: Key) -> Array | None:
+def _bits(side: SideReader | None, key: Key, shape: Shape) -> Array | None:
     """The raw elements as whole numbers; None where a cast makes others of them."""
     if side is None or side.task.casts:
         return None
     piece = side.view[key]
     raw = side.read(piece).reshape(piece.shape)
     size = raw.dtype.itemsize
-    return raw.view(np.dtype(f"u{size}")) if size in (1, 2, 4, 8) else None
+    if size not in (1, 2, 4, 8):
+        return None
+    return raw.reshape(shape).copy().view(np.dtype(f"u{size}"))
 
 
 def _worst(d: Array, odd: Array, shown: Array | None) -> tuple[int, ...] | None:
@@ -85,7 +90,10 @@ def parse_region(text: str, shape: Shape) -> tuple[Region, tuple[bool, ...]]:
     plain = text.strip().removeprefix("[").removesuffix("]")
     if not plain:
         return tuple((0, size) for size in shape), (False,) * len(shape)
-    steps = parse_recipe(f"[{plain}]").steps
+    try:
+        steps = parse_recipe(f"[{plain}]").steps
+    except RecipeError:
+        steps = ()
     if len(steps) != 1 or not isinstance(steps[0], Slice):
         raise RecipeError(f"{text!r} is not a slice such as 0,:,128:160")
     steps[0].shape(shape)

@@ -502,3 +502,14 @@ def test_measurements_are_plain_numbers() -> None:
         for part in value if isinstance(value, tuple) else (value,):
             assert type(part) in (int, float, bool, dict, type(None)), part
     assert replace(m) == m
+
+
+def test_no_spread_is_made_up_where_squares_leave_float64() -> None:
+    x = np.sort(np.tile([1.7e308, -1.6e308], 8))
+    for block in (1, 3, 16):
+        found = measured(x, x, block=block)
+        assert found.reference is not None
+        assert (found.reference.std, found.reference.l2) == (None, None)
+        assert found.reasons["reference.std"] == "the squares leave the range of float64"
+    constant = measured(np.full(4, 1e200), np.full(4, 1e200), block=2).reference
+    assert constant is not None and (constant.std, constant.l2) == (0.0, None)
