@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("layertui.cli.compare", "compare"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
+    "rerun": ("layertui.cli.rerun", "rerun"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
 

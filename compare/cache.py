@@ -124,12 +124,13 @@ class FileIdentities:
         _feed(digest, ENGINE, task.rtol, task.atol, task.ulp)
         try:
             for side in (task.reference, task.candidate):
-                self._side(digest, side)
+                self.feed(digest, side)
         except OSError:
             return None
         return digest.hexdigest()
 
-    def _side(self, digest: blake2b, side: SideTask) -> None:
+    def feed(self, digest: blake2b, side: SideTask) -> None:
+        """Hash what identifies one side. Raises `OSError`."""
         _feed(digest, side.dtype, side.recipe)
         for name, locator in (("", side.locator), *side.others):
             status, size, head = self._file(locator.path)

@@ -64,7 +64,7 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
     """The report as in `layertui.compare/1`: only values that JSON has."""
     first = comparison.first_divergence()
     counts = comparison.counts
-    return _plain(
+    return plain_json(
         {
             "schema": SCHEMA,
             "command": command,
@@ -89,14 +89,14 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Floats that JSON has not become the strings NaN, Infinity and -Infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     return value
 
 
