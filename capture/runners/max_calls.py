@@ -90,7 +90,7 @@ class CallRecorder(PrintHook):
 
 
 def linear_call(layer: Any) -> Call | None:
-    """How a matrix `[out, in]` would be called that the model multiplies by without a call.
+    """How a matrix `[out, in]` would be called that the model uses without calling its layer.
 
     None if the layer is not one: it has no weight of two axes, or is not named after one.
     """
@@ -103,7 +103,7 @@ def linear_call(layer: Any) -> Call | None:
         return None
     if len(sizes) != 2:
         return None
-    kind = TensorType(weight.dtype, ["tokens", sizes[1]], _device_of(weight))
+    kind = TensorType(weight.dtype, ["n0", sizes[1]], _device_of(weight))
     return Call((Argument(GIVEN, "input_0", type=kind),), ("output",))
 
 
@@ -130,8 +130,9 @@ def _call(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], outputs: A
              for n, v in enumerate(args)]  # fmt: skip
     given += [(f"input_{key}", key, key, value) for key, value in kwargs.items()]
     arguments = []
+    opened: dict[str, str] = {}
     for slot, keyword, name, value in given:
-        argument = _argument(slot, keyword, name, value)
+        argument = _argument(slot, keyword, name, value, opened)
         if argument is None:
             return Call(problem=f"it takes {_in_words(value)} as {name or slot}")
         arguments.append(argument)
@@ -142,7 +143,9 @@ def _call(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], outputs: A
     return Call(tuple(arguments), slots)
 
 
-def _argument(slot: str, keyword: str | None, name: str, value: Any) -> Argument | None:
+def _argument(
+    slot: str, keyword: str | None, name: str, value: Any, opened: dict[str, str]
+) -> Argument | None:
     """None for what cannot be handed over."""
     listed = isinstance(value, (list, tuple)) and len(value) == 1
     if listed:
@@ -155,7 +158,7 @@ def _argument(slot: str, keyword: str | None, name: str, value: Any) -> Argument
         role, kind = SIGNAL, BufferType(value.dtype, [1], value.device)
     elif isinstance(value, (TensorValue, Tensor)):
         role = _ROLES.get(name, GIVEN)
-        kind = TensorType(value.dtype, _dims(value.shape), _device_of(value))
+        kind = TensorType(value.dtype, _dims(value.shape, opened), _device_of(value))
     elif value is None or isinstance(value, (bool, int, float, str, DType, DeviceRef)):
         role, constant = CONSTANT, value
     else:
@@ -163,13 +166,15 @@ def _argument(slot: str, keyword: str | None, name: str, value: Any) -> Argument
     return Argument(role, slot, keyword, listed, kind, constant)
 
 
-def _dims(shape: Any) -> list[int | str]:
-    """Sizes; a name for each that is open. Computed ones (`a + -1`) get a plain name too."""
-    return [int(dim) if isinstance(dim, StaticDim) else _plain(str(dim)) for dim in shape]
+def _dims(shape: Any, opened: dict[str, str]) -> list[int | str]:
+    """Sizes, and names for those that are open: `n0`, `n1` in order, kept in `opened`.
 
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+    The model's own names differ between layers of a kind (all tokens, or the last of each).
+    """
+    return [
+        int(dim) if isinstance(dim, StaticDim) else opened.setdefault(str(dim), f"n{len(opened)}")
+        for dim in shape
+    ]
 
 
 def _device_of(value: Any) -> DeviceRef:

@@ -147,10 +147,10 @@ class _Feed:
         """In the order of the graph's inputs. Raises `RerunError`."""
         call = self._call
         given = {a.slot: _fitted(a, inputs) for a in call.given()}
-        open_sizes = _open_sizes(call, given)
+        _check_open_sizes(call, given)
         offsets = None
         if call.has(ROW_OFFSETS) or call.has(CACHE):
-            tokens = open_sizes.get("total_seq_len") or len(next(iter(given.values())))
+            tokens = len(next(iter(given.values())))
             offsets = _row_offsets(call, inputs, extra, tokens)
         buffers = []
         for argument in fed(call):
@@ -214,8 +214,8 @@ def _fitted(argument: Argument, inputs: Mapping[str, torch.Tensor]) -> torch.Ten
     return tensor
 
 
-def _open_sizes(call: Call, given: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    """Sizes by name of axes that differ from run to run. Raises `RerunError` where two differ."""
+def _check_open_sizes(call: Call, given: Mapping[str, torch.Tensor]) -> None:
+    """Axes that differ from run to run must be the same in all inputs. Raises `RerunError`."""
     sizes: dict[str, int] = {}
     first: dict[str, str] = {}
     for argument in call.given():
@@ -229,7 +229,6 @@ def _open_sizes(call: Call, given: Mapping[str, torch.Tensor]) -> dict[str, int]
                     "they must be as many"
                 )
             first.setdefault(name, argument.slot)
-    return sizes
 
 
 def _row_offsets(
@@ -342,8 +341,7 @@ class _Words:
 
 
 def _type_in_words(kind: Any) -> str:
-    names = {"total_seq_len": "tokens", "input_row_offsets_len____1": "rows"}
-    sizes = ", ".join(names.get(str(dim), str(dim)) for dim in kind.shape)
+    sizes = ", ".join("tokens" if str(dim) == "n0" else str(dim) for dim in kind.shape)
     return f"{str(torch_dtype(kind.dtype)).removeprefix('torch.')} [{sizes}]"
 
 
