@@ -86,6 +86,7 @@ class _Job:
             "framework": "max", "framework_version": max_version(), "model": self.plan.model,
             "device": self.request["device"], "prompt": case.prompt,
             "input_ids": [list(row) for row in rows], "complete": complete, "notes": self.notes,
+            "run": {**self.plan.settings(), "dtype": self.request["encoding"]},
         }  # fmt: skip
         write_metadata(folder, {k: v for k, v in fields.items() if v is not None})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from .cases import Case
 
@@ -37,6 +37,14 @@ class Plan:
     overwrite: bool = False
     module_api: str = "v2"
     allow_unsupported: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What a capture says of how its model was made, so that its layers can be run again."""
+        return {
+            "model": self.model, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
+            "factory": self.factory, "attention": self.attention,
+            "module_api": self.module_api, "allow_unsupported": self.allow_unsupported,
+        }  # fmt: skip
 
     @property
     def steps(self) -> int:
