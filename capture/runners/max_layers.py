@@ -73,16 +73,19 @@ class MaxLayers:
         devices = [CPU()] if device == "cpu" else [Accelerator()]
         self._compiler = Compiler(InferenceSession(devices=devices), progress)
         self._progress = progress
-        self._calls = {name: _call_of(self._model, name) for name in self._model.layers}
+        self._calls = {name: _call_of(self._model, name) for name in _in_order(self._model)}
 
     def layers(self) -> list[LayerInfo]:
-        """All layers in the model's own order; those that cannot be run again say why."""
+        """All layers in execution order, then those that the model never calls.
+
+        Those that cannot be run again say why.
+        """
         return [
             LayerInfo(
-                name, type(layer).__name__, tuple(a.slot for a in self._calls[name].given()),
-                reruns=not self._calls[name].problem, why=self._calls[name].problem,
+                name, type(self._model.layers[name]).__name__, tuple(a.slot for a in call.given()),
+                reruns=not call.problem, why=call.problem,
             )
-            for name, layer in self._model.layers.items()
+            for name, call in self._calls.items()
         ]  # fmt: skip
 
     def rerun(
@@ -275,6 +278,13 @@ def _past(extra: Mapping[str, torch.Tensor], sequences: int) -> Past | None:
 def _sizes(value: torch.Tensor, kind: Any) -> list[int]:
     """The shape to hand over: as it is, but a scalar for a number that came as one row."""
     return [] if not len(kind.shape) and value.numel() == 1 else list(value.shape)
+
+
+def _in_order(model: Model) -> list[str]:
+    """Names of layers in execution order, then of those never called; no private attributes."""
+    names = [name for name in model.calls if name in model.layers]
+    names += [name for name in model.layers if name not in model.calls]
+    return [name for name in names if "._" not in name]
 
 
 def _call_of(model: Model, name: str) -> Call:
