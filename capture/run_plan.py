@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from .cases import Case
@@ -41,7 +42,7 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """What a capture says of how its model was made, so that its layers can be run again."""
-        place = os.path.abspath(self.model) if os.path.isdir(self.model) else self.model
+        place = str(Path(self.model).resolve()) if os.path.isdir(self.model) else self.model
         return {
             "model": place, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
             "factory": self.factory, "attention": self.attention,

@@ -98,15 +98,21 @@ def runner_options(command: Any) -> Any:
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @click.option("--no-cache", is_flag=True, help="Run again what was run before.")
+@click.option(
+    "--own-inputs",
+    is_flag=True,
+    help="Take the candidate's own tensor for an input that the reference does not have.",
+)
 @runner_options
 @judging_options
 @click.pass_context
 def rerun(
     ctx: click.Context, reference: str, candidate: str, layers_wanted: tuple[str, ...],
     everything: bool, form: str, output: str, overwrite: bool, no_cache: bool,
-    candidate_model: str | None, factory: str | None, runner: str | None, dtype: str | None,
-    device: str, layers: int | None, attention: str | None, module_api: str | None,
-    allow_unsupported: bool, seed: int | None, timeout: float | None, **judging: Any,
+    own_inputs: bool, candidate_model: str | None, factory: str | None, runner: str | None,
+    dtype: str | None, device: str, layers: int | None, attention: str | None,
+    module_api: str | None, allow_unsupported: bool, seed: int | None,
+    timeout: float | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Run layers of the candidate again on the reference's inputs, and compare what they give.
 
@@ -132,7 +138,9 @@ def rerun(
         "timeout": timeout, "device": None if device == "auto" else device,
         "allow_unsupported": allow_unsupported or None,
     }  # fmt: skip
-    with RerunSession(comparison, keep_outputs=False, use_cache=not no_cache) as session:
+    with RerunSession(
+        comparison, keep_outputs=False, use_cache=not no_cache, own_inputs=own_inputs
+    ) as session:
         rows = _rows(session, layers_wanted, everything)
         settle_runner(session, given)
         measure_all(comparison)

@@ -112,6 +112,8 @@ class RunnerProcess:
             return answer, _located(into, answer)
         except _SaidError as error:
             raise RerunError(str(error)) from error
+        except RerunCancelledError:
+            raise  # it gave up, or was ended
         except BaseException:
             self.end()
             raise

@@ -37,8 +37,8 @@ class Fed:
     """One tensor to be handed over under `slot`: a record and what is done to it.
 
     `row` is the pair that it comes from. `undo` is the candidate's recipe, to be undone to
-    `shape`. `own` marks a record of the candidate itself. `heads_last`: `[1, heads, tokens, size]`
-    becomes `[tokens, heads, size]`.
+    `shape`. `own` marks a record of the candidate itself. `heads_last`: `[batch, heads, tokens,
+    size]` becomes `[batch * tokens, heads, size]`.
     """
 
     slot: str
@@ -70,10 +70,15 @@ class Injection:
 
 @dataclass(slots=True)
 class Injector:
-    """Finds the inputs of layers of one comparison."""
+    """Finds the inputs of layers of one comparison.
+
+    Whole numbers and masks that only the candidate has (a layer's index, the offsets of a batch)
+    are its own; with `own_inputs` so is everything that the reference does not have.
+    """
 
     comparison: Comparison
     hello: Hello
+    own_inputs: bool = False
     _reference: Calls = field(init=False)
     _candidate: Calls = field(init=False)
     _names: dict[str, LayerInfo] = field(init=False)
@@ -215,10 +220,10 @@ class Injector:
             record = found.get(slot)
             if record is None or record.locator is None:
                 raise RerunError(_missing([slot], "of the earlier tokens"))
-            if record.shape is None or len(record.shape) != 4 or record.shape[0] != 1:
+            if record.shape is None or len(record.shape) != 4:
                 raise RerunError(
-                    f"{slot} of the reference has shape {list(record.shape or ())}: only "
-                    "[1, heads, tokens, size] can be fed in"
+                    f"{slot} of the reference has shape {list(record.shape or ())}, not "
+                    "[batch, heads, tokens, size]"
                 )
             dtype = self._candidate_dtype(layer)
             fed.append(Fed(name, _task(record), dtype=dtype, heads_last=True))
@@ -292,7 +297,7 @@ class Injector:
             row = by_record[id(record)]
             if row.kind == "pair":
                 fed.append(self._through(row, slot))
-            elif _WHERE.search(slot) and record.locator is not None:
+            elif record.locator is not None and self._may_be_own(slot, record):
                 own.append(slot)
                 fed.append(Fed(slot, _task(record), own=True))
             else:
@@ -301,6 +306,11 @@ class Injector:
             raise RerunError(_missing(missing, ""))
         notes = (f"the candidate's own {_ticked(own)}: the reference has none",) if own else ()
         return tuple(fed), notes
+
+    def _may_be_own(self, slot: str, record: Record) -> bool:
+        exact = DTYPES[record.dtype or ""].kind in ("int", "bool") if record.dtype else False
+        cache = _CACHE.search(slot) is not None
+        return self.own_inputs or (not cache and (exact or _WHERE.search(slot) is not None))
 
     def _through(self, row: Row, slot: str) -> Fed:
         """A pair's reference record on its way to the candidate's form."""
@@ -406,7 +416,7 @@ def _in_candidate_form(fed: Fed) -> tuple[Array, str]:
         if side.recipe.casts:
             raw, dtype = _rounded(side.numbers(side.view).copy(), side.recipe.casts[-1])
     if fed.heads_last:
-        raw = raw[0].transpose(1, 0, 2)
+        raw = raw.transpose(0, 2, 1, 3).reshape(-1, raw.shape[1], raw.shape[3])
     if fed.ragged and raw.ndim > 1:
         raw = raw.reshape(-1, raw.shape[-1]) if raw.ndim > 2 else raw.reshape(-1)
     if fed.shape is not None:

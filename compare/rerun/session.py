@@ -90,12 +90,13 @@ class Question:
 
 class RerunSession:
     """Reruns for one comparison. `keep_outputs` leaves the rerun's tensors for looking at,
-    `use_cache` takes and leaves results on disk.
+    `use_cache` takes and leaves results on disk, `own_inputs` lets the candidate have its own
+    tensors where the reference has none.
     """
 
     def __init__(
         self, comparison: Comparison, spec: RunnerSpec | None = None, *,
-        keep_outputs: bool = True, use_cache: bool = True,
+        keep_outputs: bool = True, use_cache: bool = True, own_inputs: bool = False,
     ) -> None:  # fmt: skip
         self.comparison = comparison
         self.layers = Layers(comparison)
@@ -103,6 +104,7 @@ class RerunSession:
         self._asked: RunnerSpec | None = spec
         self._keep = keep_outputs
         self._cache = use_cache
+        self.own_inputs = own_inputs
         self._guard: Guard | None = None
         self._process: RunnerProcess | None = None
         self._injector: Injector | None = None
@@ -179,7 +181,7 @@ class RerunSession:
                 tell(RerunProgress(0, 0, "", text))
 
         hello = self._process.start(progress, cancelled or _never)
-        self._injector = Injector(self.comparison, hello)
+        self._injector = Injector(self.comparison, hello, self.own_inputs)
         if self._cache:
             memory.remember_hello(identity(spec), hello)
         return hello
@@ -371,6 +373,8 @@ class _Run:
         try:
             answer, outputs = self._ask(layer, injection)
         except RerunError as error:
+            if self.cancelled():
+                raise RerunCancelledError from error
             self._problem(layer, str(error), failed=True)
             return
         self._crashes = 0
@@ -500,7 +504,7 @@ class _Run:
             hello = memory.recall_hello(known)
             if hello is None:
                 return False
-            self._earlier = Injector(self.session.comparison, hello)
+            self._earlier = Injector(self.session.comparison, hello, self.session.own_inputs)
         try:
             injection = self._earlier.injection(layer)
         except RerunError:
