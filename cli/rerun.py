@@ -208,11 +208,12 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
         return None
     if "factory" in said and "command" in said:
         raise UserError("--factory and --runner: give one of them")
-    spec = known or replace(proposed(capture), factory=None)
+    told = proposed(capture)
+    spec = known or replace(told, factory=None)  # code is run by name, never because it is told
     if "command" in said:
         spec = replace(spec, kind="external", factory=None)
     elif "factory" in said:
-        spec = replace(spec, kind="torch", command=None, model=None)
+        spec = replace(spec, kind="torch", command=None, model=told.model)
     elif "model" in said:
         if capture.framework not in ("torch", "max"):
             raise UserError(

@@ -33,7 +33,8 @@ def proposed(capture: Capture) -> RunnerSpec:
     spec = spec_from({**_texts(run), "kind": kind}) or RunnerSpec(kind)
     dtype = spec.dtype if spec.dtype in _DTYPES else capture.main_dtype()
     named = spec.model or capture.model
-    model = named if named is not None and os.path.isdir(named) else None
+    there = named is not None and os.path.isdir(named)
+    model = named if there or spec.factory is not None else None  # a factory's is any text
     return replace(
         spec, model=model, dtype=dtype if dtype in _DTYPES else None, command=None, timeout=None,
         device="auto", attention=spec.attention or (_attention(capture) if not run else None),
