@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING
 from ...capture.records import Locator
 from ...capture.runners.guard import Guard
 from ...capture.runners.layers import RerunError
-from ...capture.runners.process import RerunCancelledError, RunnerProcess, write_tensors
+from ...capture.runners.process import (
+    RerunCancelledError,
+    RunnerProcess,
+    located_in,
+    write_tensors,
+)
 from ...capture.runners.protocol import Answer, Hello
 from ...capture.runners.spec import RunnerSpec, identity
 from ..cache import ENGINE, FileIdentities, MeasurementCache
@@ -46,7 +51,8 @@ class RerunResult:
 
     `single` is the reference's output against the rerun's, None with a `problem` in words.
     `inputs` is the input that differs most, `input_row` its row. `output` is where the rerun's
-    tensor lies, for as long as the session lives; None for results of earlier sessions.
+    tensor lies, for as long as the session lives; None for results of earlier sessions. `given`
+    is what the layer was fed, by slot, where inputs are kept.
     `failed` tells a rerun that went wrong from one that is not possible. `seconds` and
     `compile_seconds` are the runner's, None where it does not say.
     """
@@ -62,6 +68,7 @@ class RerunResult:
     compile_seconds: float | None = None
     output: Locator | None = None
     remembered: bool = False
+    given: tuple[tuple[str, Locator], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -90,13 +97,15 @@ class Question:
 
 class RerunSession:
     """Reruns for one comparison. `keep_outputs` leaves the rerun's tensors for looking at,
+    `keep_inputs` what was fed as well,
     `use_cache` takes and leaves results on disk, `own_inputs` lets the candidate have its own
     tensors where the reference has none.
     """
 
     def __init__(
         self, comparison: Comparison, spec: RunnerSpec | None = None, *,
-        keep_outputs: bool = True, use_cache: bool = True, own_inputs: bool = False,
+        keep_outputs: bool = True, keep_inputs: bool = False, use_cache: bool = True,
+        own_inputs: bool = False,
     ) -> None:  # fmt: skip
         self.comparison = comparison
         self.layers = Layers(comparison)
@@ -104,6 +113,7 @@ class RerunSession:
         self._asked: RunnerSpec | None = spec
         self._keep = keep_outputs
         self._cache = use_cache
+        self._keep_inputs = keep_inputs
         self.own_inputs = own_inputs
         self._guard: Guard | None = None
         self._process: RunnerProcess | None = None
@@ -371,7 +381,7 @@ class _Run:
             self._problem(layer, str(error), failed=False)
             return
         try:
-            answer, outputs = self._ask(layer, injection)
+            answer, outputs, given = self._ask(layer, injection)
         except RerunError as error:
             if self.cancelled():
                 raise RerunCancelledError from error
@@ -383,7 +393,7 @@ class _Run:
             single = result.single
             session.results[index] = replace(
                 result, inputs=inputs, input_row=input_row, seconds=answer.seconds,
-                compile_seconds=answer.compile_seconds, notes=injection.notes,
+                compile_seconds=answer.compile_seconds, notes=injection.notes, given=given,
             )  # fmt: skip
             if cache is not None and index in keys and isinstance(single, Measurement):
                 cache.put([(keys[index], single)])
@@ -442,7 +452,10 @@ class _Run:
 
     # --- asking the runner
 
-    def _ask(self, layer: Layer, injection: Injection) -> tuple[Answer, dict[str, Locator]]:
+    def _ask(
+        self, layer: Layer, injection: Injection
+    ) -> tuple[Answer, dict[str, Locator], tuple[tuple[str, Locator], ...]]:
+        """The answer, the outputs, and what was fed where that is kept."""
         session = self.session
         process, guard = session._process, session._guard
         assert process is not None and guard is not None
@@ -451,15 +464,18 @@ class _Run:
         given, into = Path(f"{stem}-in.safetensors"), Path(f"{stem}-out.safetensors")
         try:
             self._write(given, injection)
-            return process.rerun(
+            answer, outputs = process.rerun(
                 injection.runner_layer, given, into, lambda text: self._say(layer, text),
                 self.cancelled, injection.call,
             )  # fmt: skip
+            fed = located_in(given) if session._keep_inputs else {}
+            return answer, outputs, tuple(fed.items())
         except OSError as error:
             raise RerunError(f"{error.filename or given}: {error.strerror or error}") from error
         finally:
-            with contextlib.suppress(OSError):
-                given.unlink()
+            if not session._keep_inputs:
+                with contextlib.suppress(OSError):
+                    given.unlink()
 
     def _write(self, given: Path, injection: Injection) -> None:
         tensors = {fed.slot: tensor_of(fed) for fed in injection.fed}
