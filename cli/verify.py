@@ -284,13 +284,13 @@ class _Job:
         rows = session.comparison.rows
         blamed = tuple(dict.fromkeys(rows[index].canonical for index in session.blamed()))
         encoding = self.plan.dtype or session.comparison.candidate.main_dtype() or "unknown"
-        places = [
-            os.path.relpath(place, self.export) if self.save else None
-            for place in (reference, candidate, injected)
-        ]
+
+        def saved(place: Path) -> str | None:
+            return os.path.relpath(place, self.export) if self.save else None
+
         return Verification(
-            str(self.export), self.plan.model, encoding, self.command, *places, blamed,
-            tuple(scenario_rows(session)),
+            str(self.export), self.plan.model, encoding, self.command, saved(reference),
+            saved(candidate), saved(injected), blamed, tuple(scenario_rows(session)),
         )  # fmt: skip
 
     def _write(self, scenario: str, comparison: Comparison, found: Verification) -> None:
