@@ -307,8 +307,10 @@ def _mse(result: Measurement | None) -> str:
 
 
 def module_names(capture: Capture) -> str:
-    """The modules of a capture in execution order, one a line, calls and steps told once."""
-    names = dict.fromkeys(record.module or "model" for record in capture.records
+    """The modules of a capture in execution order, one a line, calls and steps told once;
+    the outermost is `(root)` where the capture does not name it.
+    """
+    names = dict.fromkeys(record.module or "(root)" for record in capture.records
                           if not record.slot.startswith("input"))  # fmt: skip
     return "".join(f"{clean(name)}\n" for name in names)
 

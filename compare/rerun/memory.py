@@ -18,6 +18,7 @@ from ..paths import cache_dir, state_dir
 _SCHEMA = "layertui.runners/1"
 _MOST = 500
 _MOST_HELLOS = 50
+_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -35,9 +36,11 @@ def proposed(capture: Capture) -> RunnerSpec:
     named = spec.model or capture.model
     there = named is not None and os.path.isdir(named)
     model = named if there or spec.factory is not None else None  # a factory's is any text
+    # Other names of attention are repositories of code, which transformers would fetch and run.
+    attention = spec.attention if spec.attention in _ATTENTION else None
     return replace(
         spec, model=model, dtype=dtype if dtype in _DTYPES else None, command=None, timeout=None,
-        device="auto", attention=spec.attention or (_attention(capture) if not run else None),
+        device="auto", attention=attention or (_attention(capture) if not run else None),
         layers=spec.layers if run else _layers(capture),
     )  # fmt: skip
 
@@ -56,7 +59,8 @@ def remember(capture: Capture, spec: RunnerSpec) -> None:
     """Keep the user's choice; a state directory that cannot be written is no error."""
     known = _content()
     known.pop(os.path.realpath(capture.path), None)
-    known[os.path.realpath(capture.path)] = spec.absolute().remembered()
+    kept_spec = replace(spec.absolute(), timeout=None)
+    known[os.path.realpath(capture.path)] = kept_spec.remembered()
     kept = dict(list(known.items())[-_MOST:])
     place = state_dir() / "runners.json"
     partial = place.with_name(f".runners-{os.getpid()}")

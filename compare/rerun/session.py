@@ -153,14 +153,22 @@ class RerunSession:
         return Question(proposal.missing() or "whether this code may be run", proposal)
 
     def choose(self, spec: RunnerSpec) -> None:
-        """Use this runner from now on, and remember it for this capture. Results are dropped when
-        it is another one.
+        """Use this runner from now on; it is remembered for this capture once it has started.
+        Results are dropped when it is another one.
         """
         if spec != self._asked:
             self.stop()
             self.results.clear()
         self._asked = spec
-        memory.remember(self.comparison.candidate, spec)
+
+    def may_take_minutes(self, rows: Iterable[int]) -> bool:
+        """True when layers without a result would be compiled first. Remembered ones count as
+        without until `recall`.
+        """
+        spec = self.spec
+        found = (self.layers.of_row(index) for index in rows)
+        new = any(layer is not None and not self._has(layer) for layer in found)
+        return new and spec is not None and spec.kind == "max"
 
     @property
     def hello(self) -> Hello | None:
@@ -192,6 +200,8 @@ class RerunSession:
 
         hello = self._process.start(progress, cancelled or _never)
         self._injector = Injector(self.comparison, hello, self.own_inputs)
+        if self._asked is not None:
+            memory.remember(self.comparison.candidate, self._asked)
         if self._cache:
             memory.remember_hello(identity(spec), hello)
         return hello

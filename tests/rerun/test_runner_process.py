@@ -366,3 +366,44 @@ def test_usage(more: list[str], words: str, made: Path, capsys: pytest.CaptureFi
     assert rerun(made / "reference", made / "candidate", *more) == 2
     err = capsys.readouterr().err
     assert err.startswith("layertui: ") and err.count("\n") == 1 and words in err, err
+
+
+# --- what a capture may say
+
+
+def test_a_capture_names_no_code_that_is_run(comparison: Comparison, tmp_path: Path) -> None:
+    from layertui.compare.rerun.memory import proposed
+
+    capture = comparison.candidate
+    capture.run = {"model": str(tmp_path), "factory": "os:getcwd"}
+    with RerunSession(comparison) as session:
+        assert session.spec is None and session.needs() is not None
+    capture.run = {"model": str(tmp_path), "attention": "somebody/kernels", "command": "rm x"}
+    told = proposed(capture)
+    assert told.attention is None and told.command is None and told.kind == "torch"
+    capture.run = {"model": "somebody/model", "layers": "many", "seed": [1]}
+    assert proposed(capture).model is None
+
+
+def test_a_broken_choice_is_not_remembered(comparison: Comparison, made: Path) -> None:
+    with RerunSession(comparison) as session:
+        session.choose(engine(made, "crash at start"))
+        with pytest.raises(RerunError):
+            session.start()
+    with RerunSession(comparison) as later:
+        assert later.needs() is not None
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [b"", b"[]", b"{}", b'{"type": 1}', b'{"type": "hello"}', b'{"type": "hello", "protocol": 1}',
+     b'{"type": "hello", "protocol": 1, "layers": [{}]}', b"\xff\xfe", b'{"type": "outputs"}',
+     b'{"type": "hello", "protocol": 1, "layers": [{"name": "a", "inputs": [1]}]}',
+     b'{"type": "error", "text": "no\\nluck"}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_hello_that_is_none_is_one_line(hello: bytes) -> None:
+    from layertui.capture.runners.protocol import decode, read_hello
+
+    with pytest.raises(RerunError) as raised:
+        read_hello(decode(hello))
+    assert str(raised.value) and "\n" not in str(raised.value)

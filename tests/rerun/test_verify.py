@@ -53,7 +53,7 @@ def test_both_scenarios_are_written(export: Path) -> None:
         ]  # fmt: skip
         assert (folder / "mse_plot.png").read_bytes().startswith(b"\x89PNG")
         modules = (folder / "module_names_torch_candidate.txt").read_text().splitlines()
-        assert modules[0] == "model.embed_tokens" and modules[-1] == "model"
+        assert modules[0] == "model.embed_tokens" and modules[-1] == "(root)"
         assert modules.index("model.layers.0.mlp") < modules.index("model.layers.1.mlp")
         report = (folder / "layer_verification_report_good_float32.txt").read_text()
         at = [report.index(f"\n{title}\n") for title in (
