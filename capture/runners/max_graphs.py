@@ -13,13 +13,12 @@ from typing import Any
 
 from max.experimental.nn import Module as ModuleV3
 from max.graph import Graph
-from max.nn.layer import Layer
 
 from .layers import RerunError
 from .max_cache import cache_types, cache_value
 from .max_calls import CACHE, CONSTANT, ROTARY, SIGNAL, Argument, Call, flat_outputs
 from .max_compile import Compiler, RememberingSession, graph_text
-from .max_roots import Model
+from .max_roots import Model, parts
 
 
 def fed(call: Call) -> list[Argument]:
@@ -135,19 +134,10 @@ def _value(
 
 
 def _rotary_table(model: Model, layer: Any, argument: Argument) -> Any:
-    for place in (*_below(layer), model.root):
+    """The table of the first rotary embedding in the layer, or of the model's."""
+    wanted = [str(dim) for dim in argument.type.shape]
+    for place in (*parts(layer), model.root):
         table = getattr(getattr(place, "rope", None), "freqs_cis", None)
-        if table is not None:
-            if [str(dim) for dim in table.shape] != [str(dim) for dim in argument.type.shape]:
-                continue  # the table of other layers
+        if table is not None and [str(dim) for dim in table.shape] == wanted:
             return table
     raise RerunError("it takes a rotary table, but no rotary embedding is found that makes it")
-
-
-def _below(layer: Any) -> Iterator[Any]:
-    """The layer and all layers in it."""
-    yield layer
-    children = vars(layer).values() if isinstance(layer, (Layer, ModuleV3)) else layer
-    for child in children:
-        if isinstance(child, (Layer, ModuleV3, list, tuple)):
-            yield from _below(child)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.max
 Tensors = Mapping[str, torch.Tensor]
 ROUNDING = 1e-13  # MSE that two float32 implementations may differ by
 BF16_ROUNDING = 1e-4
-FUSED = {"AttentionWithRope", "TransformerBlock", "LlamaTransformerBlock"}
+FUSED = {"AttentionWithRope", "TransformerBlock"}
 STACK = "model.layers.layers"
 
 
@@ -178,10 +178,9 @@ def test_every_layer_of_a_llama(llama: Held, real: Path) -> None:
     assert {"compiling RMSNorm", "compiling MLP", "compiling TransformerBlock"} <= kinds
 
     for part, slot in [("", "input_1"), (".self_attn", "input_1"), (".mlp", "input_0"),
-                       (".mlp.gate_proj", "input_0"), (".mlp.up_proj", "input_0"),
-                       (".self_attn.qkv_proj.k_proj", "input_0")]:  # fmt: skip
+                       (".mlp.gate_proj", "input_0"), (".mlp.up_proj", "input_0")]:  # fmt: skip
         for layer in range(2):
-            module = f"model.model.layers.{layer}{part.replace('.qkv_proj', '')}"
+            module = f"model.model.layers.{layer}{part}"
             at = "input_hidden_states" if part == ".self_attn" else "input_0"
             out = "output_0" if part == ".self_attn" else "output"
             given = {slot: theirs[f"{module}-{at}"][0]}
@@ -285,8 +284,7 @@ def test_layers_of_the_module_interface_v3(real: Path, tmp_path: Path) -> None:
             for layer in range(2):
                 name = f"model.language_model.layers.{layer}.{part}"
                 answer = llama.rerun(name, ours.inputs(name))
-                assert_again(answer.outputs["output"], ours[f"{name}-output"],
-                             llama.layers[name].module_class)  # fmt: skip
+                assert mse(answer.outputs["output"], ours[f"{name}-output"]) < ROUNDING, name
             assert answer.compile_seconds == 0, "compiled for layer 0 already"
 
 
