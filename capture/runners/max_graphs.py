@@ -8,7 +8,9 @@ from __future__ import annotations
 
 # pyright: reportMissingImports=false
 # The `max` package is optional.
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from max.experimental.nn import Module as ModuleV3
@@ -80,8 +82,43 @@ def _ready_v3(model: Model, layer: Any, call: Call, compiler: Compiler) -> Any:
             raise RerunError(f"the model has no value for the weight {name} of this layer")
         weights[name] = value
     session: Any = RememberingSession(compiler, type(layer).__name__)
-    compiled = alone.compile(*_types(model, call), weights=weights, session=session, name="layer")
+    types = _types(model, call)
+    with _number_zero(alone, types):
+        compiled = alone.compile(*types, weights=weights, session=session, name="layer")
     return compiled.engine_model
+
+
+@contextmanager
+def _number_zero(alone: Any, types: list[Any]) -> Iterator[None]:
+    """Layers that hold their own number are called as layer 0, if they are the same otherwise.
+
+    The number says where in the cache a layer's keys lie, and they are put in every place.
+    """
+    numbered = [part for part in parts(alone) if type(getattr(part, "layer_idx", None)) is int]
+    numbers = [part.layer_idx for part in numbered]
+    told = graph_text(alone.trace(*types, name="layer").graph) if any(numbers) else ""
+    try:
+        for part in numbered:
+            object.__setattr__(part, "layer_idx", 0)
+        if told and not _same_but(numbers, told, alone.trace(*types, name="layer").graph):
+            _restore(numbered, numbers)
+        yield
+    finally:
+        _restore(numbered, numbers)
+
+
+def _restore(numbered: list[Any], numbers: list[int]) -> None:
+    for part, number in zip(numbered, numbers, strict=True):
+        object.__setattr__(part, "layer_idx", number)
+
+
+def _same_but(numbers: list[int], told: str, graph: Any) -> bool:
+    """True if the only difference is a 0 in place of a number."""
+    ours, zeros = told.splitlines(), graph_text(graph).splitlines()
+    anyone = re.compile(rf"\b({'|'.join(map(str, set(numbers)))})\b")
+    return len(ours) == len(zeros) and all(
+        a == b or anyone.sub("0", a) == anyone.sub("0", b) for a, b in zip(ours, zeros, strict=True)
+    )
 
 
 class _Alone(ModuleV3[..., Any]):
