@@ -8,18 +8,19 @@ from __future__ import annotations
 
 # pyright: reportMissingImports=false
 # The `max` package is optional.
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from max.experimental.nn import Module as ModuleV3
 from max.graph import Graph
-from max.nn.layer import Layer
 
 from .layers import RerunError
 from .max_cache import cache_types, cache_value
 from .max_calls import CACHE, CONSTANT, ROTARY, SIGNAL, Argument, Call, flat_outputs
 from .max_compile import Compiler, RememberingSession, graph_text
-from .max_roots import Model
+from .max_roots import Model, parts
 
 
 def fed(call: Call) -> list[Argument]:
@@ -81,8 +82,43 @@ def _ready_v3(model: Model, layer: Any, call: Call, compiler: Compiler) -> Any:
             raise RerunError(f"the model has no value for the weight {name} of this layer")
         weights[name] = value
     session: Any = RememberingSession(compiler, type(layer).__name__)
-    compiled = alone.compile(*_types(model, call), weights=weights, session=session, name="layer")
+    types = _types(model, call)
+    with _number_zero(alone, types):
+        compiled = alone.compile(*types, weights=weights, session=session, name="layer")
     return compiled.engine_model
+
+
+@contextmanager
+def _number_zero(alone: Any, types: list[Any]) -> Iterator[None]:
+    """Layers that hold their own number are called as layer 0, if they are the same otherwise.
+
+    The number says where in the cache a layer's keys lie, and they are put in every place.
+    """
+    numbered = [part for part in parts(alone) if type(getattr(part, "layer_idx", None)) is int]
+    numbers = [part.layer_idx for part in numbered]
+    told = graph_text(alone.trace(*types, name="layer").graph) if any(numbers) else ""
+    try:
+        for part in numbered:
+            object.__setattr__(part, "layer_idx", 0)
+        if told and not _same_but(numbers, told, alone.trace(*types, name="layer").graph):
+            _restore(numbered, numbers)
+        yield
+    finally:
+        _restore(numbered, numbers)
+
+
+def _restore(numbered: list[Any], numbers: list[int]) -> None:
+    for part, number in zip(numbered, numbers, strict=True):
+        object.__setattr__(part, "layer_idx", number)
+
+
+def _same_but(numbers: list[int], told: str, graph: Any) -> bool:
+    """True if the only difference is a 0 in place of a number."""
+    ours, zeros = told.splitlines(), graph_text(graph).splitlines()
+    anyone = re.compile(rf"\b({'|'.join(map(str, set(numbers)))})\b")
+    return len(ours) == len(zeros) and all(
+        a == b or anyone.sub("0", a) == anyone.sub("0", b) for a, b in zip(ours, zeros, strict=True)
+    )
 
 
 class _Alone(ModuleV3[..., Any]):
@@ -135,19 +171,10 @@ def _value(
 
 
 def _rotary_table(model: Model, layer: Any, argument: Argument) -> Any:
-    for place in (*_below(layer), model.root):
+    """The table of the first rotary embedding in the layer, or of the model's."""
+    wanted = [str(dim) for dim in argument.type.shape]
+    for place in (*parts(layer), model.root):
         table = getattr(getattr(place, "rope", None), "freqs_cis", None)
-        if table is not None:
-            if [str(dim) for dim in table.shape] != [str(dim) for dim in argument.type.shape]:
-                continue  # the table of other layers
+        if table is not None and [str(dim) for dim in table.shape] == wanted:
             return table
     raise RerunError("it takes a rotary table, but no rotary embedding is found that makes it")
-
-
-def _below(layer: Any) -> Iterator[Any]:
-    """The layer and all layers in it."""
-    yield layer
-    children = vars(layer).values() if isinstance(layer, (Layer, ModuleV3)) else layer
-    for child in children:
-        if isinstance(child, (Layer, ModuleV3, list, tuple)):
-            yield from _below(child)

@@ -113,7 +113,7 @@ def _listening(heard: _Heard) -> Iterator[None]:
         if heard.root is None:
             heard.root = self
             recorder.name_layers(self)
-            heard.pristine = [(thing, dict(thing.__dict__)) for thing in _parts(self)]
+            heard.pristine = [(thing, dict(thing.__dict__)) for thing in parts(self)]
         return result
 
     def compile_module(self: Any, *args: Any, weights: Any = None, **kwargs: Any) -> Any:
@@ -147,7 +147,7 @@ def _listening(heard: _Heard) -> Iterator[None]:
             setattr(InferenceSession, name, function)
 
 
-def _parts(root: Any) -> Iterator[Any]:
+def parts(root: Any) -> Iterator[Any]:
     """Every layer and weight below `root` (and it), each once."""
     seen: set[int] = set()
     left: list[Any] = [root]
@@ -156,7 +156,7 @@ def _parts(root: Any) -> Iterator[Any]:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, (Layer, Weight)):
+        if isinstance(thing, (Layer, ModuleV3, Weight)):
             yield thing
             left.extend(vars(thing).values())
         elif isinstance(thing, (list, tuple)):
