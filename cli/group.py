@@ -22,6 +22,8 @@ COMMANDS = {
     "demo": ("layertui.cli.demo", "demo"),
     "metrics": ("layertui.cli.metrics", "metrics"),
     "thresholds": ("layertui.cli.thresholds", "thresholds"),
+    "rerun": ("layertui.cli.rerun", "rerun"),
+    "verify": ("layertui.cli.verify", "verify"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
 
@@ -55,6 +57,7 @@ class CommandLine(click.Group):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] REFERENCE CANDIDATE")
+        formatter.write_usage(ctx.command_path, "[OPTIONS] EXPORT", prefix="   or: ")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
