@@ -56,7 +56,9 @@ def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, 
     saved = found.reference is not None and found.candidate is not None
     if saved and not no_tui and is_interactive():
         assert found.reference is not None and found.candidate is not None
-        return show(found.reference, found.candidate, options, plain=plain, mouse=mouse)
+        return show(
+            found.reference, found.candidate, options, plain=plain, mouse=mouse, export=export
+        )
     lines = [f"layer verification: {found.model} {found.encoding}", ""]
     lines += scenario_lines(found)
     if not saved:
@@ -82,8 +84,9 @@ def print_summary(reference: str, candidate: str, options: Judging, arguments: l
 
 
 def show(
-    reference: str, candidate: str, options: Judging, *, plain: bool = False, mouse: bool = True
-) -> int:
+    reference: str, candidate: str, options: Judging, *, plain: bool = False, mouse: bool = True,
+    export: str | None = None,
+) -> int:  # fmt: skip
     """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
     not there at all. Raises `RulesError`, `UserError`.
     """
@@ -95,5 +98,6 @@ def show(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
+        export=export,
         options=tuple(["--thresholds", options.thresholds_file] if options.thresholds_file else []),
     )  # fmt: skip

@@ -34,6 +34,7 @@ def run_app(
     raw: str | None = None,
     rules_path: str | None = None,
     options: tuple[str, ...] = (),
+    export: str | None = None,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -42,7 +43,8 @@ def run_app(
     at all (`is_interactive`) is for the caller to ask. `rtol` and `atol` are the tolerance that
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
     came from, to which pairs and recipes found on the screen are written; `options` are further
-    ones that a command line needs to show the same.
+    ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
+    single errors are shown.
     """
     from . import terminal
 
@@ -60,7 +62,7 @@ def run_app(
     return start(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
-        options=options,
+        options=options, export=export,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from .jobs import (
 )
 from .keys import keys_of
 from .list_screen import ListScreen
+from .reruns import Reran, Reruns, rerun_job
 from .state import History, save_crash
 from .terminal import Terminal
 from .theme import THEME, Look
@@ -89,6 +90,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         names: tuple[Capture, Capture] | None = None,
         rules_path: str | None = None,
         options: tuple[str, ...] = (),
+        export: str | None = None,
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -103,6 +105,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.list_screen = ListScreen(metric, limits, names)
         self._job: Job | None = None
         self._export_job: Job | None = None
+        self._rerun_job: Job | None = None
+        self.reruns = Reruns(export)
+        self.rerun_state = ""  # what a rerun does now
         self._after_work: Callable[[], None] | None = None
 
     @property
@@ -175,6 +180,63 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """Whether something is being read or measured."""
         return self._job is not None
 
+    def rerun(self, rows: list[int], fresh: bool = False) -> None:
+        """Rerun the layers of rows in the background."""
+        comparison = self.list_screen.comparison
+        if comparison is None:
+            return
+        if self._rerun_job is not None:
+            self.work_screen().say("still rerunning; Ctrl-C stops that", warn=True)
+            return
+        session = self.reruns.session(comparison)
+        self.rerun_state = "starting the runner"
+        self.work_screen().say(self.rerun_state)
+        self._rerun_job = Job(rerun_job(session, rows, fresh), self._post_news).start()
+        self._reruns_changed()
+
+    def _rerun_news(self, news: News) -> None:
+        if isinstance(news, Reran):
+            progress = news.progress
+            of = f"{progress.done} of {progress.total} " if progress.total > 1 else ""
+            parts = (progress.layer, progress.text)
+            self.rerun_state = f"rerun {of}" + ": ".join(part for part in parts if part)
+            self.work_screen().say(self.rerun_state)
+            if progress.rows:
+                self._reruns_changed()
+        elif isinstance(news, Ended):
+            self._rerun_job, self.rerun_state = None, ""
+            self._reruns_changed()
+            self._say_rerun_ended(news)
+
+    def _say_rerun_ended(self, news: Ended) -> None:
+        from ..capture.runners.layers import RerunError
+
+        screen, comparison = self.work_screen(), self.list_screen.comparison
+        error = news.error
+        if error is not None and not (isinstance(error, RerunError) or is_bad_input(error)):
+            raise error
+        if error is not None:
+            screen.say(str(error), warn=True)
+        elif not news.complete:
+            screen.say("rerun stopped")
+        elif comparison is not None:
+            blamed = self.reruns.blamed(comparison)
+            names = list(dict.fromkeys(comparison.rows[row].canonical for row in blamed))
+            here = self.list_screen.row
+            words = f"wrong on their own: {', '.join(names[:3])}" if names else (
+                "no layer that was rerun is wrong on its own"
+            )  # fmt: skip
+            if len(names) <= 1 and here is not None:
+                words = self.reruns.sentence(comparison, here) or words
+            screen.say(words, warn=bool(names))
+
+    def _reruns_changed(self) -> None:
+        from .pair_screen import PairScreen
+
+        self.list_screen.show_singles()
+        if isinstance(self.screen, PairScreen):
+            self.screen.rerun_changed()
+
     def export(self, choice: ExportChoice, path: Path | None) -> None:
         """Write rows in the background, to standard output (once the screen is left) without a
         path.
@@ -190,7 +252,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
             where = path or "standard output, when the screen is left"
             self.call_from_thread(self.work_screen().say, f"wrote {choice.words} to {where}")
 
-        work = export_job(choice, path, self._options(), done)
+        comparison = choice.scenes[0].comparison
+        work = export_job(choice, path, self._options(), done,
+                          lambda row: self.reruns.lines(comparison, row))  # fmt: skip
         self._export_job = Job(work, self._post_news).start()
 
     def _options(self) -> list[str]:
@@ -214,9 +278,10 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     def stop_work(self) -> bool:
         """Stop the running job; False when there is none."""
-        if self._export_job is not None and not self._export_job.stopped():
-            self._export_job.stop()
-            return True
+        for job in (self._rerun_job, self._export_job):
+            if job is not None and not job.stopped():
+                job.stop()
+                return True
         if self._job is None or self._job.stopped():
             return False
         self._job.stop()
@@ -231,6 +296,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._job.stop()
 
     def on_job_news(self, message: JobNews) -> None:
+        if message.job is self._rerun_job:
+            self._rerun_news(message.news)
+            return
         if message.job is self._export_job:
             self._export_news(message.news)
             return
@@ -366,6 +434,7 @@ def _runner(screen: WorkScreen, action: str) -> Callable[[], None]:
 
 def exit_status(app: LayertuiApp) -> int:
     """Say the last words, if any, and give the exit status of an app that has ended."""
+    app.reruns.close()
     if app.last_words is not None:
         print(app.last_words, file=sys.stderr)
     with contextlib.suppress(BrokenPipeError):

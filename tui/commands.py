@@ -32,6 +32,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("yank", "yank", "copy this row's text to the clipboard"),
     Command("unmark", "unmark", "unmark all rows"),
     Command("reload", "reload", "read both directories again"),
+    Command("rerun", "rerun [fresh]", "run this layer, or marked ones, on the reference's inputs"),
+    Command("runner", "runner DIR|MODULE:FUNCTION|! CMD", "what runs the candidate's layers"),
     Command("save", "save [FILE]", "write pairs made by hand and kept recipes to a rules file"),
     Command("view", "view N | NAME", "pair screen: bring a view to the front"),
     Command("top", "top N", "pair screen: how many greatest differences"),

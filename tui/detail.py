@@ -10,6 +10,8 @@ from .lines import Lines, Pieces, look_of
 from .text import clean, wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
     from ..compare.comparison import Comparison
@@ -57,12 +59,15 @@ class Detail(Horizontal):
         yield FieldColumn(id="left")
         yield FieldColumn(id="right")
 
-    def show_row(self, comparison: Comparison | None, row: int | None) -> None:
-        """Show `row`; nothing when there is none."""
+    def show_row(
+        self, comparison: Comparison | None, row: int | None, more: Sequence[Field] = ()
+    ) -> None:
+        """Show `row`, with `more` behind its verdict; nothing when there is none."""
         from .details import pane_fields
 
         left, right = self.query_one("#left", FieldColumn), self.query_one("#right", FieldColumn)
         fields = [] if comparison is None or row is None else pane_fields(comparison, row)
+        fields[2:2] = more
         if not right.display:
             left.set_fields(fields)
             return

@@ -67,9 +67,10 @@ def target(text: str, name: str) -> Path | None:
 
 def export_text(
     choice: ExportChoice, options: Sequence[str], progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
+    cancelled: Callable[[], bool], more: Callable[[int], list[str]],
 ) -> str:  # fmt: skip
-    """The rows as text, each with its statistics and greatest differences.
+    """The rows as text, each with its statistics, its greatest differences, and the lines that
+    `more` has of it.
 
     Raises `CancelledError`.
     """
@@ -83,7 +84,7 @@ def export_text(
             result=scene.result, views=choice.views, options=options, top=choice.top,
             cancelled=cancelled,
         )  # fmt: skip
-        parts.append(text.rstrip("\n"))
+        parts.append("\n".join([text.rstrip("\n"), *more(scene.index)]))
     return "\n\n\n".join(parts) + "\n"
 
 
@@ -97,7 +98,7 @@ def write_export(path: Path, text: str) -> None:
 
 def export_job(
     choice: ExportChoice, path: Path | None, options: Sequence[str],
-    done: Callable[[str], None],
+    done: Callable[[str], None], more: Callable[[int], list[str]],
 ) -> Callable[[Job], bool]:  # fmt: skip
     """Work that writes the rows (or, without a path, hands the text to `done`)."""
 
@@ -108,7 +109,7 @@ def export_job(
             job.tell(Exported(at, total))
 
         try:
-            text = export_text(choice, options, progress, job.stopped)
+            text = export_text(choice, options, progress, job.stopped, more)
         except CancelledError:
             return False
         if path is not None:

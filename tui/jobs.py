@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .export import Exported
+from .reruns import Recalled, Reran
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
@@ -81,7 +82,7 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-News = Listed | Reading | Aligned | Measured | Checked | Ended | Exported
+News = Listed | Reading | Aligned | Measured | Checked | Ended | Exported | Reran | Recalled
 Visible = Callable[[], Sequence[int]]
 
 

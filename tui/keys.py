@@ -67,6 +67,8 @@ KEYS: tuple[Key, ...] = (
         "next divergence", "everywhere", 2),
     Key("previous-divergence", "left_square_bracket", "divergence(-1)", "previous",
         "previous divergence", "everywhere", 3),
+    Key("rerun", "R", "rerun", "rerun",
+        "run this layer, or those of the marked rows, on the reference's inputs", "everywhere", 10),
     Key("export", "e", "export", "export", "write the marked rows, or this one, to a file",
         "everywhere", 11),
     Key("yank", "y", "yank", "yank", "copy this row's text to the clipboard", "everywhere", 12),

@@ -292,6 +292,10 @@ class ListDisplay(WorkScreen):
 
     def _show_all(self) -> None:
         self.query_one(DepthStrip).set_comparison(self.comparison, self.metric)
+        self.pairs.set_singles(
+            {} if self.comparison is None
+            else self.layertui.reruns.singles(self.comparison, self.metric)
+        )  # fmt: skip
         self._show_heading()
         self._show_status()
         self.show_pane()
@@ -358,12 +362,24 @@ class ListDisplay(WorkScreen):
             self._pane_timer.stop()
         self._pane_timer = self.set_timer(_REST, self.show_pane)
 
+    def show_singles(self) -> None:
+        """The column of single errors, once something was rerun."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        self.pairs.set_singles(self.layertui.reruns.singles(comparison, self.metric))
+        self._show_heading()
+        self.show_pane()
+
     def show_pane(self) -> None:
         """Detail of the row under the cursor, in the pane or in one line."""
         comparison, row = self.comparison, self.row
         detail = self.query_one(Detail)
         if detail.display and not self.has_class("-small"):
-            detail.show_row(comparison, row)
+            more = [] if comparison is None or row is None else (
+                self.layertui.reruns.fields(comparison, row)
+            )  # fmt: skip
+            detail.show_row(comparison, row, more)
             if not self.prompt.asking:
                 self.prompt.rest("", self.place)
         elif not self.prompt.asking:

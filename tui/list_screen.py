@@ -54,6 +54,12 @@ class ListScreen(ListDisplay):
         if comparison is None or first is None:
             self.say(_no_divergence(comparison))
             return
+        blamed = self.layertui.reruns.blamed(comparison)
+        if blamed and self.row == first.index != blamed[0]:  # f again: what reruns convict
+            self.go_to(blamed[0])
+            sentence = self.layertui.reruns.sentence(comparison, blamed[0])
+            self.say(f"first layer that is wrong on its own: {sentence}")
+            return
         changed = self.go_to(first.index)
         final = "" if comparison.first_is_final() else " so far, still measuring"
         parts = [f"first divergence{final}: {first.module}: {first.reason}", *changed]
@@ -296,6 +302,71 @@ class ListScreen(ListDisplay):
 
     def command_yank(self, _: str) -> None:
         self.yank_on(self.layertui.work_screen())
+
+    # Injected reruns
+
+    def action_rerun(self) -> None:
+        self.rerun_on(self)
+
+    def command_rerun(self, text: str) -> None:
+        if text not in ("", "fresh"):
+            raise CommandError("rerun, or rerun fresh to run again what was run before")
+        self.rerun_on(self.layertui.work_screen(), fresh=bool(text))
+
+    def command_runner(self, text: str) -> None:
+        """Say what runs the candidate's layers."""
+        if self.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        from .reruns import RunnerAnswerError, spec_of
+
+        session = self.layertui.reruns.session(self.comparison)
+        question = session.needs()
+        proposal = question.proposal if question is not None else session.spec
+        assert proposal is not None
+        try:
+            session.choose(spec_of(text, proposal))
+        except RunnerAnswerError as error:
+            raise CommandError(str(error)) from error
+        self.layertui.work_screen().say(f"layers are run by {session.spec.describe()}"
+                                        if session.spec else "no runner")  # fmt: skip
+
+    def rerun_on(self, screen: WorkScreen, fresh: bool = False) -> None:
+        """Rerun the marked rows or this one; asks for the model, and before MAX compiles."""
+        rows, comparison = self.chosen(), self.comparison
+        if comparison is None or not rows:
+            screen.say("no row to rerun")
+            return
+        session = self.layertui.reruns.session(comparison)
+        known = self.layertui.reruns.result(comparison, rows[0])
+        fresh = fresh or (len(rows) == 1 and known is not None and known.output is None)
+        question = session.needs()
+        if question is not None:
+            proposal = question.proposal
+
+            def chosen(text: str) -> None:
+                try:
+                    self.command_runner(text)
+                except CommandError as error:
+                    screen.say(str(error), warn=True)
+                else:
+                    self.rerun_on(screen, fresh)
+
+            label = f"{question.text}? DIR, MODULE:FUNCTION or ! COMMAND: "
+            start = proposal.model or proposal.factory or ""
+            screen.prompt.ask(Question(label, chosen, start, sign="R"))
+            return
+
+        def confirmed(answer: str) -> None:
+            if answer.strip().lower() in ("y", "yes"):
+                self.layertui.rerun(rows, fresh)
+            else:
+                screen.say("not rerun")
+
+        if session.may_take_minutes(rows) and session.hello is None:
+            text = "MAX compiles a layer for seconds to minutes the first time: go on? (y/n) "
+            screen.prompt.ask(Question(text, confirmed, "y"))
+        else:
+            self.layertui.rerun(rows, fresh)
 
     # Pairing by hand
 

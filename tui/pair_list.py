@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SHAPES_FROM = 96  # columns from which shapes are shown
 _WORDS_FROM = 106  # and the verdict in a word
 _VALUE = 10
+_SINGLE = 9
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Columns:
     shape: int
     word: int
     right_name: int
+    single: int = 0  # the error of a rerun
 
     @property
     def side(self) -> int:
@@ -46,18 +48,20 @@ class Columns:
 
     @property
     def badge(self) -> int:
-        return 1 + 1 + _VALUE + (1 + self.word if self.word else 0)
+        single = 1 + self.single if self.single else 0
+        return 1 + 1 + _VALUE + (1 + self.word if self.word else 0) + single
 
 
-def columns_for(width: int, rows: int, longest_shape: int) -> Columns:
+def columns_for(width: int, rows: int, longest_shape: int, reran: bool = False) -> Columns:
     """Divide `width` between the columns; both sides get the same, an odd cell goes right."""
     number = max(3, len(str(max(0, rows - 1))))
     shape = min(18, max(5, longest_shape)) if width >= _SHAPES_FROM else 0
     word = 10 if width >= _WORDS_FROM else 0
-    badge = 2 + _VALUE + (1 + word if word else 0)
+    single = _SINGLE if reran else 0
+    badge = 2 + _VALUE + (1 + word if word else 0) + (1 + single if single else 0)
     left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
     name = max(1, left_over // 2)
-    return Columns(number, name, shape, word, max(1, left_over - name))
+    return Columns(number, name, shape, word, max(1, left_over - name), single)
 
 
 class PairList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -85,6 +89,7 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         self.marks: set[int] = set()
         self.words: list[str] = []  # what a search marks
         self.first: int | None = None  # the first failing row, whose badge is solid
+        self.singles: dict[int, str] = {}  # errors of reruns, by row
         self.on_screen: tuple[int, ...] = ()  # rows on the screen; read by the measuring thread
         self._columns: Columns | None = None
         self._shape_width = 9
@@ -124,6 +129,12 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         if row != self.first:
             old, self.first = self.first, row
             self.rows_changed(r for r in (old, row) if r is not None)
+
+    def set_singles(self, singles: dict[int, str]) -> None:
+        """Errors of reruns, as their column shows them; no column without any."""
+        if singles != self.singles:
+            self.singles, self._columns = singles, None
+            self.refresh()
 
     def rows_changed(self, rows: Iterable[int]) -> None:
         """Repaint those of `rows` that are on the screen."""
@@ -231,7 +242,9 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """The widths of the columns now; the heading uses them too."""
         if self._columns is None:
             rows = 0 if self.model is None else len(self.model)
-            self._columns = columns_for(self.size.width, rows, self._shape_width)
+            self._columns = columns_for(
+                self.size.width, rows, self._shape_width, bool(self.singles)
+            )
         return self._columns
 
     def render_line(self, y: int) -> Strip:
@@ -263,6 +276,7 @@ def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
         *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
         Segment("  ", muted if columns.shape else plain),
         *_badge(level, value, columns, look, style, here, row == pairs.first),
+        *_single(pairs.singles.get(row, ""), columns, style),
         *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.size.width, style)
@@ -288,6 +302,11 @@ def _badge(
         Segment(text[1:], style + badge),
         Segment("  ", style),
     ]
+
+
+def _single(text: str, columns: Columns, style: Style) -> list[Segment]:
+    """The error of the layer alone, where something was rerun."""
+    return [Segment(f"{text:<{columns.single}} ", style)] if columns.single else []
 
 
 def _side(
@@ -331,6 +350,8 @@ def heading(columns: Columns, metric: str) -> str:
     badge = fit(f"  {METRICS[metric][0]}", 2 + _VALUE)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
+    if columns.single:
+        badge += "  " + fit("single", columns.single - 1)
     return f" {'#':>{columns.number}} {left}  {badge}  {right}"
 
 

@@ -383,9 +383,36 @@ class PairScreen(WorkScreen):
             self.view.show(self.scene)
         return self.view_numbered(LayoutView.number)
 
+    def show_injected(self) -> bool:
+        """Put the rerun's output in the candidate's place; False where there is none."""
+        scene = self.scene
+        if scene is None:
+            return False
+        reruns = self.layertui.reruns
+        task = reruns.pair_task(scene.comparison, scene.index)
+        found = reruns.result(scene.comparison, scene.index)
+        if task is None or found is None:
+            return False
+        self.scene = Scene(scene.comparison, scene.index, None, found.single, task)
+        self.action_view(StatsView.number)
+        self.say("the rerun's output in the candidate's place; Esc goes back")
+        return True
+
+    def action_rerun(self) -> None:
+        self.layertui.list_screen.rerun_on(self)
+
+    def rerun_changed(self) -> None:
+        """News of a rerun."""
+        if isinstance(self.view, RerunView) and self.scene is not None:
+            self.view.draw()
+
     def step_out(self) -> None:
-        """Esc: the trial first, then back to the list."""
-        if self.trial is not None:
+        """Esc: the rerun's output or the trial first, then back to the list."""
+        if self.scene is not None and self.scene.injected is not None:
+            self.scene = Scene(self.scene.comparison, self.scene.index)
+            self._show_scene()
+            self.say("as it was captured")
+        elif self.trial is not None:
             self.try_trial(None)
             self.say("as it was aligned; z brings the recipes back")
         else:
@@ -568,8 +595,9 @@ def tabs_line(number: int, scene: Scene, look: Look, width: int) -> Pieces:
         style = look.palette.cursor if here else look.palette.muted
         text = f"{view.number} {title}"
         pieces += [(f"[{text}]" if here else f" {text} ", style)]
-    if scene.trial is not None:
-        pieces.append((" on trial", look.palette.warn))
+    if scene.trial is not None or scene.injected is not None:
+        words = " on trial" if scene.trial is not None else " the rerun's output"
+        pieces.append((words, look.palette.warn))
     used = sum(width_of(text) for text, _ in pieces)
     pieces.append((place.rjust(max(0, width - used)) if used + len(place) <= width else "",
                    look.palette.muted))  # fmt: skip

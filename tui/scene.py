@@ -30,7 +30,8 @@ class Scene:
     comparison: Comparison
     index: int
     trial: Trial | None = None
-    result: Result = None  # of the trial
+    result: Result = None  # of the trial, or of the rerun
+    injected: PairTask | None = None  # the rerun's output in the candidate's place
 
     @property
     def aligned(self) -> Row:
@@ -59,13 +60,13 @@ class Scene:
     @property
     def measurement(self) -> Result:
         """The numbers of what is looked at; None while they are still to come."""
-        if self.trial is not None:
+        if self.trial is not None or self.injected is not None:
             return self.result
         return self.comparison.measurements[self.index]
 
     @property
     def verdict(self) -> Verdict:
-        if self.trial is None:
+        if self.trial is None and self.injected is None:
             return self.comparison.verdicts[self.index]
         return self.comparison.policy.judge(self.row, self.result)
 
@@ -82,8 +83,10 @@ class Scene:
 
     def subject(self) -> Subject:
         """What to read. Raises `NothingToInspectError`."""
-        from ..compare.inspection.subject import subject_of_row
+        from ..compare.inspection.subject import Subject, subject_of_row
 
+        if self.injected is not None:
+            return Subject(self.injected.reference, self.injected.candidate)
         return subject_of_row(self.comparison, self.row)
 
     def task(self) -> PairTask:

@@ -170,4 +170,4 @@ class View(ScrolledLines):
 
 
 def _identity(scene: Scene) -> tuple[object, ...]:
-    return (id(scene.comparison), scene.index, scene.trial)
+    return (id(scene.comparison), scene.index, scene.trial, scene.injected)
