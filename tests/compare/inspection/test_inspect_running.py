@@ -153,7 +153,7 @@ def test_an_unreadable_record_says_which(tmp_path: Path) -> None:
     sides = two_sides(tmp_path, 2)
     os.truncate(layer_file(sides[1], 0), 100)
     comparison = open_comparison(*map(str, sides))
-    with pytest.raises(NothingToInspectError, match="layers.0"):
+    with pytest.raises(NothingToInspectError, match=r"layers\.0"):
         subject_of(comparison, 0)
     assert "layers.0" in row_report(comparison, 0)
 
