@@ -83,9 +83,10 @@ class _Job:
 
     def write(self, folder: str, rows: Rows, case: Case, complete: bool) -> None:
         fields = {
-            "framework": "max", "framework_version": _version(), "model": self.plan.model,
+            "framework": "max", "framework_version": max_version(), "model": self.plan.model,
             "device": self.request["device"], "prompt": case.prompt,
             "input_ids": [list(row) for row in rows], "complete": complete, "notes": self.notes,
+            "run": {**self.plan.settings(), "dtype": self.request["encoding"]},
         }  # fmt: skip
         write_metadata(folder, {k: v for k, v in fields.items() if v is not None})
 
@@ -167,7 +168,8 @@ def _device(plan: Plan) -> str:
     return "auto" if torch.cuda.is_available() else "cpu"
 
 
-def _version() -> str | None:
+def max_version() -> str | None:
+    """The version of the installed package `max`, None without one."""
     try:
         return version("max")
     except PackageNotFoundError:
@@ -250,7 +252,7 @@ class _Run:
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}; get it with: {_GET}"
         elif "error" in message:
-            job.problem = _explained(str(message["error"]), job.plan)
+            job.problem = explained(str(message["error"]), job.plan)
         self._done = self._done or "done" in message
 
     def _crash(self, status: int) -> str:
@@ -298,7 +300,8 @@ def _search_path() -> list[str]:
     return [place for place in sys.path if place]
 
 
-def _explained(error: str, plan: Plan) -> str:
+def explained(error: str, plan: Plan) -> str:
+    """What MAX said, and what to do about it where that is known."""
     refused = "'bfloat16' is not compatible with the selected device type" in error
     if refused and not plan.allow_unsupported:
         said = error.rstrip(".")

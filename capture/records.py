@@ -71,7 +71,8 @@ class Capture:
 
     `root` is what record names call the outermost module (`model` for the print hooks, empty
     where paths start below it). `complete` is False when the writer did not finish, None where
-    the format cannot tell. `notes` are sentences for the user.
+    the format cannot tell. `notes` are sentences for the user. `run` says how the model was made
+    (`Plan.settings`), where the capture does.
     """
 
     path: str
@@ -88,6 +89,7 @@ class Capture:
     input_ids: list[Any] | None = None
     complete: bool | None = None
     notes: list[str] = field(default_factory=list)
+    run: dict[str, Any] | None = None
 
     @property
     def unreadable(self) -> int:

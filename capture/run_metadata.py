@@ -1,7 +1,7 @@
 """`layertui.json`: what MAX's own files do not tell of a run, beside them.
 
 {"schema": "layertui.capture/1", "framework": "max", "framework_version", "model", "device",
- "prompt", "input_ids", "complete", "notes"}
+ "prompt", "input_ids", "complete", "notes", "run"}
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def read_metadata(folder: str) -> tuple[dict[str, object], list[str]]:
     }
     if isinstance(ids := content.get("input_ids"), list):
         fields["input_ids"] = ids
+    if isinstance(run := content.get("run"), dict):
+        fields["run"] = run
     notes = [text[:500] for text in _list(content.get("notes"))[:20] if isinstance(text, str)]
     complete = content.get("complete")
     if isinstance(complete, bool):
@@ -45,6 +47,11 @@ def read_metadata(folder: str) -> tuple[dict[str, object], list[str]]:
         if not complete:
             notes.append("incomplete: the run did not finish")
     return fields, notes
+
+
+def read_all(folder: str) -> dict[str, Any]:
+    """Every field of a `layertui.json` of this schema; empty without one."""
+    return _content(folder) or {}
 
 
 def is_ours(folder: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from .cases import Case
 
@@ -37,6 +39,15 @@ class Plan:
     overwrite: bool = False
     module_api: str = "v2"
     allow_unsupported: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What a capture says of how its model was made, so that its layers can be run again."""
+        place = str(Path(self.model).resolve()) if os.path.isdir(self.model) else self.model
+        return {
+            "model": place, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
+            "factory": self.factory, "attention": self.attention,
+            "module_api": self.module_api, "allow_unsupported": self.allow_unsupported,
+        }  # fmt: skip
 
     @property
     def steps(self) -> int:

@@ -166,7 +166,7 @@ def _run_case(
     ids = kwargs.get("input_ids")
     watcher.say(f"input      {_described(inputs)}{_about(case, plan)}")
     _check_estimate(plan, folder, model, inputs, watcher)
-    meta = {"model": plan.model}
+    meta: dict[str, Any] = {"model": plan.model, "run": _settings(plan, model)}
     if ids is not None and ids.dim() == 2:
         meta["input_ids"] = ids.tolist()
     started = time.monotonic()
@@ -190,6 +190,11 @@ def _run_case(
         undo()
     took = time.monotonic() - started
     watcher.say(f"captured   {folder}  {in_words(size_of(folder))}  {took:.1f} s")
+
+
+def _settings(plan: Plan, model: Any) -> dict[str, Any]:
+    used = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    return {**plan.settings(), "attention": used if isinstance(used, str) else plan.attention}
 
 
 def _forward(

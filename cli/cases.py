@@ -1,11 +1,10 @@
-"""Two matrices of captures, compared case by case: one section a case, the worst exit status."""
+"""Two matrices of captures, compared case by case: one part of the report a case."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..capture.cases import read_index
 from ..capture.errors import CaptureError
@@ -13,8 +12,7 @@ from .errors import UserError
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
-
-SCHEMA = "layertui.compare-cases/1"
+    from ..compare.reports import Part, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,60 +45,25 @@ def case_pairs(reference: str, candidate: str) -> list[CasePair] | None:
 
 
 def compare_cases(
-    pairs: list[CasePair],
-    compared: Callable[[str, str], Comparison],
-    text_of: Callable[[Comparison], str],
-    min_coverage: float,
-    as_json: bool,
-    command: str,
-) -> tuple[str, int]:
-    """The whole report and the exit status: 1 also where a side lacks a case or cannot be opened.
-
-    A case that cannot be opened is said in its section and does not end the others.
+    pairs: list[CasePair], compared: Callable[[str, str], Comparison], form: str,
+    settings: Settings,
+) -> list[Part]:  # fmt: skip
+    """The report of every case, in parts. The status is 1 also where a side lacks a case or it
+    cannot be opened: that is said in its part and does not end the others.
     """
-    results = list(_results(pairs, compared, text_of, min_coverage))
-    status = max(result.status for result in results)
-    if as_json:
-        cases = [
-            {"case": result.name, "status": result.status,
-             "report": None if result.problem else json.loads(result.text),
-             "problem": result.problem}
-            for result in results
-        ]  # fmt: skip
-        content: dict[str, Any] = {"schema": SCHEMA, "command": command, "cases": cases}
-        return json.dumps(content, indent=1, allow_nan=False) + "\n", status
-    return "\n".join(_section(result) for result in results), status
+    return [_part(pair, compared, form, settings) for pair in pairs]
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    name: str
-    status: int
-    text: str
-    problem: str | None = None
+def _part(
+    pair: CasePair, compared: Callable[[str, str], Comparison], form: str, settings: Settings
+) -> Part:
+    from ..compare.reports import Part, part_of
 
-
-def _results(
-    pairs: list[CasePair],
-    compared: Callable[[str, str], Comparison],
-    text_of: Callable[[Comparison], str],
-    min_coverage: float,
-) -> Iterator[_Result]:
-    for pair in pairs:
-        if pair.reference is None or pair.candidate is None:
-            side = "reference" if pair.reference is None else "candidate"
-            yield _Result(pair.name, 1, "", f"the {side} has no such case")
-            continue
-        try:
-            comparison = compared(pair.reference, pair.candidate)
-        except CaptureError as error:
-            yield _Result(pair.name, 1, "", str(error))
-            continue
-        yield _Result(pair.name, comparison.exit_status(min_coverage), text_of(comparison))
-
-
-def _section(result: _Result) -> str:
-    said = "agrees" if result.status == 0 else "differs"
-    title = f"case {result.name}: {'not compared' if result.problem else said}"
-    body = f"{result.problem}\n" if result.problem else result.text
-    return f"{'=' * len(title)}\n{title}\n{'=' * len(title)}\n{body}"
+    if pair.reference is None or pair.candidate is None:
+        side = "reference" if pair.reference is None else "candidate"
+        return Part(pair.name, 1, problem=f"the {side} has no such case")
+    try:
+        comparison = compared(pair.reference, pair.candidate)
+    except CaptureError as error:
+        return Part(pair.name, 1, problem=str(error))
+    return part_of(comparison, form, settings, pair.name)

@@ -1,19 +1,21 @@
-"""`layertui compare`: the comparison as text, JSON, CSV or a plot, for scripts and reviews."""
+"""`layertui compare`: the comparison as a report or a plot, for scripts, CI and reviews."""
 
 from __future__ import annotations
 
-import json
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.reports import FORMATS, SEVERAL
 from .errors import UserError
 from .options import judging_options, two_captures
 from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
+    from ..compare.reports import Settings
     from .cases import CasePair
 
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "csv"]),
+    type=click.Choice(list(FORMATS)),
     default="text",
     show_default=True,
     help="Form of the report.",
@@ -71,68 +73,80 @@ def compare(
     """
     from .cases import case_pairs
     from .output import check_target, write_output
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
-    options = Judging(**judging)
+    options = _options(form, judging)
+    settings = _settings(ctx.obj or [], options, only_diverged)
     check_target(output, overwrite)
     pairs = case_pairs(reference, candidate)
     if pairs is not None:
-        if plot is not None or form == "csv":
-            raise UserError("--plot and --format csv: compare one case at a time")
-        text, status = _all_cases(
-            pairs, options, form, only_diverged, threads, not no_cache, ctx.obj or [], processes
-        )
+        if plot is not None:
+            raise UserError("--plot: compare one case at a time")
+        if form not in SEVERAL:
+            raise UserError(f"--format {form} holds one comparison: compare one case at a time")
+        text, status = _all_cases(pairs, options, form, settings, threads, not no_cache, processes)
         write_output(output, text, overwrite)
         return status
     if plot is not None:
         _check_plot(plot, output, overwrite)
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison, threads, not no_cache, processes)
+    note_checks(comparison)
     if plot is not None:
         from ..compare.plot import draw_plot
 
         write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
-    text = report(comparison, form, ctx.obj or [], only_diverged, options.metric)
+    text = report(comparison, form, settings)
     write_output(output, text, overwrite)
     return comparison.exit_status(options.min_coverage)
 
 
+def _options(form: str, judging: dict[str, Any]) -> Judging:
+    """The options; the form `qwen3-json` is passed by the policy `fixed`."""
+    options = Judging(**judging)
+    if form != "qwen3-json" or options.policy == "fixed":
+        return options
+    if options.policy is not None:
+        raise UserError("--format qwen3-json goes with --policy fixed")
+    return replace(options, policy="fixed")
+
+
+def _settings(arguments: list[str], options: Judging, only_diverged: bool = False) -> Settings:
+    from ..compare.reports import Settings
+
+    command = shlex.join(["layertui", *arguments])
+    return Settings(command, options.metric, only_diverged, options.min_coverage)
+
+
 def _all_cases(
-    pairs: list[CasePair], options: Judging, form: str, only_diverged: bool, threads: int | None,
-    use_cache: bool, arguments: list[str],
-    processes: int | None,
+    pairs: list[CasePair], options: Judging, form: str, settings: Settings, threads: int | None,
+    use_cache: bool, processes: int | None,
 ) -> tuple[str, int]:  # fmt: skip
     """Report and exit status of two matrices of captures."""
+    from ..compare.reports import whole
     from .cases import compare_cases
-    from .session import measure_all, open_pair
+    from .session import measure_all, note_checks, open_pair
 
     def compared(reference: str, candidate: str) -> Comparison:
         comparison = open_pair(reference, candidate, options)
         measure_all(comparison, threads, use_cache, processes)
+        note_checks(comparison)
         return comparison
 
-    def text_of(comparison: Comparison) -> str:
-        return report(comparison, form, arguments, only_diverged, options.metric)
-
-    command = shlex.join(["layertui", *arguments])
-    return compare_cases(pairs, compared, text_of, options.min_coverage, form == "json", command)
+    parts = compare_cases(pairs, compared, form, settings)
+    return whole(parts, form, settings), max(part.status for part in parts)
 
 
-def report(
-    comparison: Comparison, form: str, arguments: list[str], only_diverged: bool = False,
-    metric: str = "mse",
-) -> str:  # fmt: skip
+def report(comparison: Comparison, form: str, settings: Settings) -> str:
     """The whole report, with the command line that makes it again."""
-    from ..compare.report import csv_report, json_report, text_report
+    from ..compare.reports import part_of, whole
 
-    command = shlex.join(["layertui", *arguments])
-    if form == "csv":
-        return csv_report(comparison)
-    if form == "json":
-        text = json.dumps(json_report(comparison, command), indent=1, allow_nan=False)
-        return text + "\n"
-    text = text_report(comparison, command, only_diverged=only_diverged, metric=metric)
-    return _ended(text)
+    return whole([part_of(comparison, form, settings)], form, settings)
+
+
+def text_report_of(comparison: Comparison, options: Judging, arguments: list[str]) -> str:
+    """The report to read, of a command line other than that of `compare`."""
+    return report(comparison, "text", _settings(arguments, options))
 
 
 def plot_format(path: str) -> str:
@@ -155,7 +169,3 @@ def _check_plot(plot: str, output: str, overwrite: bool) -> None:
         require_matplotlib()
     except PlotError as error:
         raise UserError(str(error)) from error
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith("\n") else text + "\n"

@@ -15,10 +15,15 @@ from .errors import UserError
 
 COMMANDS = {
     "capture": ("layertui.cli.capture", "capture"),
+    "check": ("layertui.cli.check", "check"),
     "compare": ("layertui.cli.compare", "compare"),
     "show": ("layertui.cli.show", "show"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
+    "metrics": ("layertui.cli.metrics", "metrics"),
+    "thresholds": ("layertui.cli.thresholds", "thresholds"),
+    "rerun": ("layertui.cli.rerun", "rerun"),
+    "verify": ("layertui.cli.verify", "verify"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
 
@@ -52,6 +57,7 @@ class CommandLine(click.Group):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] REFERENCE CANDIDATE")
+        formatter.write_usage(ctx.command_path, "[OPTIONS] EXPORT", prefix="   or: ")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -72,7 +72,9 @@ def _number(
 
 
 def judging_options(command: Command) -> Command:
-    """`--metric`, `--policy` and what sets its limits, `--rules`, `--raw`, `--min-coverage`."""
+    """`--metric`, `--policy` and what sets its limits, `--thresholds`, `--rules`, `--raw`,
+    `--min-coverage`.
+    """
     for option in reversed(_JUDGING):
         command = option(command)
     return command
@@ -90,6 +92,12 @@ _JUDGING = (
     click.option(
         "--threshold", "thresholds", type=Threshold(), multiple=True,
         help="A limit of the policy `fixed`; may be repeated.",
+    ),
+    click.option(
+        "--thresholds", "thresholds_file", type=click.Path(exists=True, dir_okay=False),
+        default=None, metavar="FILE",
+        help="Limits by layer, made by `layertui thresholds`; layers it does not know go by the "
+        "policy.",
     ),
     click.option("--rtol", type=Tolerance(), default=None, help="Relative tolerance, with --atol."),
     click.option("--atol", type=Tolerance(), default=None, help="Absolute tolerance, with --rtol."),

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import UserError
@@ -25,6 +25,7 @@ class Judging:
     metric: str = "mse"
     policy: str | None = None
     thresholds: tuple[tuple[str, float], ...] = ()
+    thresholds_file: str | None = None
     rtol: float | None = None
     atol: float | None = None
     rules: str | None = None
@@ -51,10 +52,17 @@ class Judging:
             raise UserError(str(error)) from error
 
     def make_rules(self) -> Rules | None:
-        """The rules file. Raises `RulesError`."""
-        from ..compare.rules import load_rules
+        """The rules file and, behind its limits, the thresholds file. Raises `RulesError`."""
+        from ..compare.rules import Rules, load_rules
 
-        return None if self.rules is None else load_rules(self.rules)
+        rules = None if self.rules is None else load_rules(self.rules)
+        if self.thresholds_file is None:
+            return rules
+        from ..compare.thresholds import load_thresholds
+
+        limits = load_thresholds(self.thresholds_file)
+        rules = rules or Rules()
+        return replace(rules, thresholds=(limits, *rules.thresholds))
 
 
 def forwarded(judging: Judging) -> list[str]:
@@ -62,7 +70,8 @@ def forwarded(judging: Judging) -> list[str]:
     words: list[str] = []
     for name, value in (
         ("--policy", judging.policy), ("--rules", judging.rules), ("--raw", judging.raw),
-        ("--rtol", judging.rtol), ("--atol", judging.atol),
+        ("--thresholds", judging.thresholds_file), ("--rtol", judging.rtol),
+        ("--atol", judging.atol),
     ):  # fmt: skip
         if value is not None:
             words += [name, str(value)]
@@ -118,6 +127,13 @@ def measure_all(
         raise
     if failed:
         raise failed[0]
+
+
+def note_checks(comparison: Comparison) -> None:
+    """Look whether the captures are fit to be compared, and put what is found into their notes."""
+    from ..compare.checks.two_sides import check_pair, note_findings
+
+    note_findings(comparison, check_pair(comparison))
 
 
 def _watch(comparison: Comparison, worker: threading.Thread) -> None:

@@ -74,8 +74,17 @@ class Comparison:
         self.rows, self.order = alignment.rows, alignment.order
         self.ignored_reference = alignment.ignored_reference
         self.ignored_candidate = alignment.ignored_candidate
+        self._note_limits()
         self.measurements = [None] * len(self.rows)
         self._judge_all()
+
+    def _note_limits(self) -> None:
+        """Say which layers a thresholds file does not know."""
+        from .thresholds import coverage_notes
+
+        if self.rules.thresholds:
+            notes = coverage_notes(self.rules.thresholds, self.rows)
+            self.reference.notes.extend(n for n in notes if n not in self.reference.notes)
 
     def _judge_all(self) -> None:
         self.verdicts = [

@@ -151,7 +151,8 @@ class SideReader:
 
     def numbers(self, piece: Array) -> Array:
         """The elements of a piece as numbers, bf16 and narrower widened to float32."""
-        return numbers(self.read(piece), self.dtype, self.recipe.casts)
+        found = numbers(self.read(piece), self.dtype, self.recipe.casts)
+        return found.reshape(piece.shape)  # reading gives an array without axes one
 
     def resolve(self, wanted: str) -> Array:
         """The raw elements of another record of this side, for `concat`."""

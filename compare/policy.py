@@ -22,12 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from .model import Failure, Measurement, Row, Verdict
 from .recipes import parse_recipe
-from .rules import ThresholdRule
+from .rules import LayerLimits, ThresholdRule
 from .vocabulary import METRICS, Level
 
 
@@ -168,14 +167,21 @@ def before_policy(
 
 
 def _rules_words(overrides: tuple[ThresholdRule, ...]) -> str:
-    return f"; {len(overrides)} limits of the rules file come first" if overrides else ""
+    files = [rule for rule in overrides if isinstance(rule, LayerLimits)]
+    own = len(overrides) - len(files)
+    sources = [f"{own} limits of the rules file"] if own else []
+    sources += [f"{len(rule.layers)} limits of {rule.match}" for rule in reversed(files)]
+    return f"; {', then '.join(sources)} come first" if sources else ""
 
 
 def override_for(row: Row, overrides: tuple[ThresholdRule, ...]) -> ThresholdRule | None:
-    """The last `[thresholds]` rule whose glob matches the row's module or `module-slot`."""
+    """The last `[thresholds]` rule whose glob matches the row's module or `module-slot`, else what
+    a thresholds file says of it.
+    """
     for rule in reversed(overrides):
-        if fnmatchcase(row.label, rule.match) or fnmatchcase(row.canonical, rule.match):
-            return rule
+        found = rule.rule_for(row.canonical, row.slot, row.label)
+        if found is not None:
+            return found
     return None
 
 
@@ -304,7 +310,8 @@ def by_thresholds(result: Measurement, limits: Mapping[str, float], what: str) -
                 continue
             why = result.reasons.get(name, "not computed")
             return Verdict("diverged", f"{name} is not there to be checked: {why}")
-        if value > limit if greater_is_worse else value < limit:
+        within = value <= limit if greater_is_worse else value >= limit
+        if not within:  # so asked, NaN does not pass
             sign = ">" if greater_is_worse else "<"
             return Verdict(
                 "diverged", f"{name} {value:.3e} {sign} {what} {limit:g}{_place(result)}"

@@ -58,6 +58,21 @@ class ThresholdRule:
     match: str
     limits: tuple[tuple[str, float], ...]
 
+    def rule_for(self, canonical: str, slot: str, label: str) -> ThresholdRule | None:
+        """The rule for a row; by its module, or by `module-slot` (`label` has the call too)."""
+        fits = fnmatchcase(label, self.match) or fnmatchcase(canonical, self.match)
+        return self if fits else None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLimits(ThresholdRule):
+    """The limits of a thresholds file: `match` is its name, `layers` go by `module-slot`."""
+
+    layers: Mapping[str, ThresholdRule] = field(default_factory=dict, hash=False)
+
+    def rule_for(self, canonical: str, slot: str, label: str) -> ThresholdRule | None:
+        return self.layers.get(f"{canonical}-{slot}")
+
 
 # In every framework that we know; the joined parts of one parent.
 BUILT_IN_FUSED = (

@@ -25,6 +25,13 @@ PICTURES = (
     ("list-small", (80, 24), ("f", "j")),
     ("list-wide", (180, 44), ("f",)),
     ("pair", (110, 38), ("f", "enter")),
+    ("greatest-differences", (110, 30), ("f", "enter", "2", "j")),
+    ("histogram", (110, 38), ("f", "enter", "3")),
+    ("heat-map", (110, 30), ("f", "enter", "4")),
+    ("heat-map-small", (80, 24), ("f", "enter", "4", "right")),
+    ("values", (110, 30), ("f", "enter", "5", "enter")),
+    ("layout", (110, 30), ("f", "enter", "6", "l")),
+    ("rerun", (110, 30), ("f", "enter", "7")),
     ("help", (100, 40), ("question_mark",)),
 )
 FIRST = "list"  # the one that the README shows first, as PNG
@@ -40,8 +47,11 @@ async def picture(size: tuple[int, int], keys: tuple[str, ...]) -> str:
         while app.list_screen.comparison is None or app.working:
             await pilot.pause(0.05)
         await pilot.pause(0.2)
-        await pilot.press(*keys)
-        await pilot.pause(0.3)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.3)
+            while getattr(app.screen, "reading", False):
+                await pilot.pause(0.05)
         return app.export_screenshot(title="layertui")
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
+from layertui.cli.group import COMMANDS
+from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
 from layertui.compare.policy import FIXED, LIMITS
 from layertui.compare.recipes import parse_recipe
+from layertui.compare.reports import FORMATS, SEVERAL
 from layertui.compare.rules import load_rules
+from layertui.compare.thresholds import METRICS as LIMITED
 from layertui.compare.vocabulary import LEVELS, METRICS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS
@@ -78,6 +84,43 @@ def test_marks_and_metrics() -> None:
     table = README[README.index("| mark | ASCII") :].split("\n\n")[0]
     for level in set(LEVELS) - {"pending", "noise"}:  # no policy gives `noise` yet
         assert f"| `{LOOKS[level].glyph}` | `{LOOKS[level].ascii}` |" in table, level
+
+
+def test_commands_and_forms() -> None:
+    for command in COMMANDS:
+        assert f"layertui {command}" in README, command
+    table = README[README.index("| form | for |") :].split("\n\n")[0]
+    forms = re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M)))
+    assert tuple(forms) == FORMATS
+    assert set(FORMATS) - set(SEVERAL) == set(forms[-2:])  # "except for the last two"
+
+
+def test_what_thresholds_and_checks_say() -> None:
+    learned = README[README.index("### Limits learned from good runs") :]
+    for metric in LIMITED:
+        assert f"`{metric}`" in learned[:2000]
+    table = README[README.index("| severity | what") :].split("\n\n")[0]
+    assert set(re.findall(r"^\| (error|warning|note) \|", table, re.M)) == set(SEVERITIES)
+
+
+def test_example_of_a_test_runs(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes on runs that agree and fails on others."""
+    limits = {"schema": "layertui.thresholds/1", "layers": {"norm-output": {"relative_l2": 1e-4}}}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thresholds.json").write_text(json.dumps(limits))
+    for pair, agrees in (("llama-f32", True), ("olmo2-f32", False)):
+        for side in ("torch_dump", "max_dump"):
+            (tmp_path / side).unlink(missing_ok=True)
+            (tmp_path / side).symlink_to(real / pair / side)
+        names: dict[str, Any] = {}
+        exec(compile(example_with("assert_captures_match"), "README.md", "exec"), names)
+        if agrees:
+            names["test_port"]()
+        else:
+            with pytest.raises(AssertionError, match=r"first divergence: layers\.0"):
+                names["test_port"]()
 
 
 def test_pictures_exist() -> None:

@@ -33,6 +33,7 @@ def run_app(
     mouse: bool = True,
     raw: str | None = None,
     rules_path: str | None = None,
+    options: tuple[str, ...] = (),
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -40,7 +41,8 @@ def run_app(
     after a fault of the program, 128 plus its number after a signal. Whether there is a terminal
     at all (`is_interactive`) is for the caller to ask. `rtol` and `atol` are the tolerance that
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
-    came from, to which pairs and recipes found on the screen are written.
+    came from, to which pairs and recipes found on the screen are written; `options` are further
+    ones that a command line needs to show the same.
     """
     from . import terminal
 
@@ -58,6 +60,7 @@ def run_app(
     return start(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
+        options=options,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from textual.message import Message
 from .export import Exported, ExportError
 from .jobs import (
     Aligned,
+    Checked,
     Ended,
     Job,
     Listed,
@@ -87,6 +88,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         limits: Limits | None = None,
         names: tuple[Capture, Capture] | None = None,
         rules_path: str | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -97,6 +99,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
         self.last_output: list[str] = []  # for stdout, then
         self.rules_path = rules_path  # where pairs and recipes are written to
+        self._more_options = options  # of the command line, for the commands that exports name
         self.list_screen = ListScreen(metric, limits, names)
         self._job: Job | None = None
         self._export_job: Job | None = None
@@ -194,7 +197,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """The options of a command line that shows what this screen shows."""
         options = [] if self.rules_path is None else ["--rules", self.rules_path]
         options += [] if self.request.raw is None else ["--raw", self.request.raw]
-        return options + self.list_screen.limits.options
+        return [*options, *self._more_options, *self.list_screen.limits.options]
 
     def _export_news(self, news: News) -> None:
         if isinstance(news, Exported):
@@ -243,6 +246,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         elif isinstance(news, Measured):
             screen.measured(news.rows)
             self._show_pair(news.rows)
+        elif isinstance(news, Checked):
+            screen.checked(news.findings)
         elif isinstance(news, Ended):
             self._ended(news)
 

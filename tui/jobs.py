@@ -14,6 +14,7 @@ from .export import Exported
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
+    from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
     from ..compare.policy import Policy
     from ..compare.rules import Rules
@@ -73,7 +74,14 @@ class Ended:
     error: BaseException | None = None
 
 
-News = Listed | Reading | Aligned | Measured | Ended | Exported
+@dataclass(frozen=True)
+class Checked:
+    """Whether the captures are fit to be compared: lines, the gravest first."""
+
+    findings: tuple[Finding, ...]
+
+
+News = Listed | Reading | Aligned | Measured | Checked | Ended | Exported
 Visible = Callable[[], Sequence[int]]
 
 
@@ -151,7 +159,18 @@ def _align_and_measure(
     if job.stopped():
         return False
     job.tell(Aligned(comparison))
-    return _measure(job, comparison, visible)
+    return _measure(job, comparison, visible) and _check(job, comparison)
+
+
+def _check(job: Job, comparison: Comparison) -> bool:
+    """Look whether the captures are fit to be compared: same input, no stale buffers, and so on."""
+    from ..compare.checks.two_sides import check_pair
+
+    found = check_pair(comparison, job.stopped)
+    if job.stopped():
+        return False
+    job.tell(Checked(tuple(found)))
+    return True
 
 
 def measure_rest(comparison: Comparison, visible: Visible) -> Callable[[Job], bool]:

@@ -37,6 +37,7 @@ class Key:
     scope: Scope
     footer: int = 0
     priority: bool = False
+    views: tuple[int, ...] = ()  # of the pair screen; empty: all of them
 
     @property
     def shown(self) -> str:
@@ -134,20 +135,29 @@ KEYS: tuple[Key, ...] = (
         "a page to the right, in values", "pair"),
     Key("enter", "enter,plus", "enter", "show",
         "greatest differences: show the place in values; heat map: zoom in; values: to the "
-        "greatest difference; layout: edit or try", "pair", 6),
-    Key("leave", "backspace,minus", "leave", "zoom out", "heat map: zoom out", "pair"),
+        "greatest difference; layout: edit or try", "pair", 6, views=(2, 4, 5, 6)),
+    Key("leave", "backspace,minus", "leave", "zoom out", "heat map: zoom out", "pair", 7,
+        views=(4,)),
     Key("order", "s", "order", "order",
-        "greatest differences: absolute, relative, ULP; values: form of numbers", "pair", 7),
-    Key("axis", "a", "axis", "axis", "greatest differences: rank along the next axis", "pair", 8),
+        "greatest differences: absolute, relative, ULP; values: form of numbers", "pair", 8,
+        views=(2, 5)),
+    Key("axis", "a", "axis", "axis", "greatest differences: rank along the next axis", "pair", 9,
+        views=(2,)),
     Key("quantity", "v", "quantity", "quantity",
-        "heat map: |difference|, reference, candidate, signed difference, ratio", "pair"),
-    Key("axes", "x", "axes", "axes", "heat map: other axes as rows and columns", "pair"),
+        "heat map: |difference|, reference, candidate, signed difference, ratio", "pair", 8,
+        views=(4,)),
+    Key("axes", "x", "axes", "axes", "heat map: other axes as rows and columns", "pair", 9,
+        views=(4,)),
     Key("edit", "i", "edit", "edit recipe",
-        "layout: edit a recipe; every key is text until Esc or Enter", "pair", 9),
-    Key("rank", "l", "rank", "rank recipes", "layout: try likely recipes, best first", "pair", 10),
+        "layout: edit a recipe; every key is text until Esc or Enter", "pair", 7,
+        views=(6,)),
+    Key("rank", "l", "rank", "rank recipes", "layout: try likely recipes, best first", "pair", 8,
+        views=(6,)),
     Key("write", "w", "write", "keep recipe",
-        "layout: keep the recipe: for this pair or all of its kind, in the rules file", "pair"),
-    Key("undo", "z", "undo", "undo", "layout: undo the last change of a recipe", "pair"),
+        "layout: keep the recipe: for this pair or all of its kind, in the rules file", "pair", 9,
+        views=(6,)),
+    Key("undo", "z", "undo", "undo", "layout: undo the last change of a recipe", "pair", 10,
+        views=(6,)),
 )  # fmt: skip
 
 
@@ -169,9 +179,12 @@ def bindings_of(scope: Scope) -> list[Binding]:
     ]  # fmt: skip
 
 
-def footer_of(scope: Scope) -> list[Key]:
-    """The keys that the footer of a screen shows, in its order."""
-    return sorted((key for key in keys_of(scope) if key.footer), key=lambda key: key.footer)
+def footer_of(scope: Scope, view: int = 0) -> list[Key]:
+    """The keys that the footer of a screen shows, in its order; those of the pair screen's `view`
+    alone come first.
+    """
+    shown = [key for key in keys_of(scope) if key.footer and (not key.views or view in key.views)]
+    return sorted(shown, key=lambda key: (not key.views, key.footer))
 
 
 _TITLES: dict[Scope, str] = {

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from ..capture.records import Capture
+    from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
     from ..compare.model import Counts
 
@@ -88,6 +89,7 @@ class ListDisplay(WorkScreen):
         self._captures: tuple[Capture, Capture] | None = None
         self.judge_again = False  # the policy changed while results arrived
         self._reading = "listing both directories"
+        self.findings = 0  # grave ones of the checks of both captures
         self._pane_timer: Timer | None = None
         self._late_timer: Timer | None = None
         self._late_rows: list[int] = []  # results that strip and counts have not drawn yet
@@ -167,6 +169,21 @@ class ListDisplay(WorkScreen):
         self.pairs.set_first(next(iter(comparison.failing), None))
         if self.row in rows:
             self.show_pane()
+
+    def checked(self, findings: Sequence[Finding]) -> None:
+        """What the checks found goes into the notes; the gravest is said."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        from ..compare.checks.two_sides import note_findings
+
+        note_findings(comparison, list(findings))
+        grave = [finding for finding in findings if finding.severity != "note"]
+        self.findings = len(grave)
+        if grave:
+            more = f"; {len(grave) - 1} more" if len(grave) > 1 else ""
+            self.layertui.work_screen().say(f"{grave[0].line}{more} (:notes)", warn=True)
+        self._show_status()
 
     def ended(self) -> None:
         """The work is over, done or stopped."""
@@ -319,6 +336,8 @@ class ListDisplay(WorkScreen):
             words.append(f"policy {self.limits.policy}")
         if self._reading:
             words.append(self._reading)
+        if self.findings:
+            words.append(f"{self.findings} warnings (:notes)")
         if self.view.filter:
             words.append(f"filter {self.view.filter}")
         words.append("only diverged" if self.view.only else MODE_WORDS[self.view.mode])

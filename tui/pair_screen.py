@@ -121,6 +121,15 @@ class PairScreen(WorkScreen):
         return (self.layertui.list_screen.pairs.row, self._number)
 
     @property
+    def reading(self) -> bool:
+        """Whether something is read for a view."""
+        return self._inspector.busy
+
+    @property
+    def shown_view(self) -> int:
+        return self._number
+
+    @property
     def trial(self) -> Trial | None:
         return self.scene.trial if self.scene is not None else None
 
@@ -305,6 +314,7 @@ class PairScreen(WorkScreen):
         self._number = number
         self.view.display = True
         self.set_focus(self.view)
+        self.show_footer()
         self.call_after_refresh(self._show_scene)
 
     def action_next_view(self, direction: int) -> None:

@@ -21,13 +21,14 @@ def start(
     reference: str, candidate: str, terminal: Terminal, *, rules: Rules | None,
     policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
     raw: str | None, rules_path: str | None = None,
+    options: tuple[str, ...] = (),
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
     request = Request(reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp")
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,
-                      rules_path=rules_path)  # fmt: skip
+                      rules_path=rules_path, options=options)  # fmt: skip
     app.run(mouse=mouse)
     return exit_status(app)
 

@@ -66,7 +66,12 @@ class WorkScreen(Screen[None], inherit_bindings=False):
                 self.layertui.look,
             )
         else:
-            footer.show_keys(footer_of(self.SCOPE), self.layertui.look)
+            footer.show_keys(footer_of(self.SCOPE, self.shown_view), self.layertui.look)
+
+    @property
+    def shown_view(self) -> int:
+        """The view whose keys the footer shows; 0 where a screen has none."""
+        return 0
 
     def on_prompt_bar_changed(self) -> None:
         self.show_footer()

@@ -164,6 +164,9 @@ def _tell(context: Context, manifest: Manifest) -> None:
     ids = manifest.header.get("input_ids")
     if isinstance(ids, list):
         context.metadata["input_ids"] = ids
+    run = manifest.header.get("run")
+    if isinstance(run, dict):
+        context.metadata["run"] = run
     said = manifest.header.get("notes")
     if isinstance(said, list):
         context.notes.extend(text[:500] for text in said[:20] if isinstance(text, str))

@@ -354,8 +354,7 @@ def heat_text(heat: HeatMap, shape: Shape) -> list[str]:
             for c, level in enumerate(levels[row])
         )
         (low, high), _ = heat.cell(row, 0)
-        label = str(low) if high == low + 1 else f"{low}:{high}"
-        lines.append(f"  {label:>11} |{cells}|")
+        lines.append(f"  {_range_text((low, high)):>11} |{cells}|")
     return lines
 
 
@@ -375,11 +374,21 @@ def heat_legend(heat: HeatMap, shape: Shape) -> list[str]:
     low, high = heat_range(heat)
     rows, columns = heat.cell(*peak)
     value = "not finite" if heat.odd[peak] else f"{heat.values[peak]:.4g}"
-    place = f"rows {rows[0]}:{rows[1]}, columns {columns[0]}:{columns[1]}"
-    lines.append(f"from {low:.3g} to {high:.3g}, log scale; extreme {value} at {place}")
+    place = ", ".join(
+        f"{name} {_range_text(part)}"
+        for name, axis, part in (("row", plan.rows, rows), ("column", plan.columns, columns))
+        if axis is not None
+    )
+    at = f" at {place}" if place else ""
+    lines.append(f"{low:.3g} to {high:.3g}, log scale; extreme {value}{at}")
     if heat.odd.any():
         lines.append(f"{int(heat.odd.sum())} cells hold elements that are not finite alike (!)")
     return lines
+
+
+def _range_text(part: tuple[int, int]) -> str:
+    """`7`, or `512:1024`."""
+    return str(part[0]) if part[1] == part[0] + 1 else f"{part[0]}:{part[1]}"
 
 
 def heat_range(heat: HeatMap) -> tuple[float, float]:

@@ -65,7 +65,8 @@ def _bits(side: SideReader | None, key: Key, shape: Shape) -> Array | None:
     """The raw elements as whole numbers; None where a cast makes others of them."""
     if side is None or side.task.casts:
         return None
-    raw = side.read(side.view[key])
+    piece = side.view[key]
+    raw = side.read(piece).reshape(piece.shape)
     size = raw.dtype.itemsize
     if size not in (1, 2, 4, 8):
         return None

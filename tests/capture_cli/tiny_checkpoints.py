@@ -22,16 +22,36 @@ def llama_config() -> Any:
     )  # fmt: skip
 
 
+def olmo2_config() -> Any:
+    """Its norms use an eps that MAX 26.7 does not hand on to `q_norm` and `k_norm`."""
+    return transformers.Olmo2Config(
+        vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        rms_norm_eps=1e-5, bos_token_id=0, eos_token_id=1, pad_token_id=2,
+        tie_word_embeddings=False, dtype="float32",
+    )  # fmt: skip
+
+
 def write_llama(folder: Path) -> Path:
-    """A checkpoint with weights large enough that every layer matters, and a tokenizer."""
+    """A checkpoint with weights large enough that every layer matters, and a tokenizer.
+
+    Its weights are those of the captures `llama*-f32` in tests/data.
+    """
+    return write_causal(folder, llama_config())
+
+
+def write_causal(folder: Path, config: Any, dtype: torch.dtype = torch.float32) -> Path:
+    """The same for any causal model. With another dtype, weights are rounded once."""
     torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(llama_config())
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name:
                 weight.add_(0.1 * torch.randn_like(weight))
             else:
                 weight.mul_(4)
+    model = model.to(dtype)
+    model.config.dtype = dtype
     model.save_pretrained(folder)
     write_tokenizer(folder)
     return folder

@@ -288,6 +288,62 @@ def test_the_report_s_command_makes_it_again(real: Path, tmp_path: Path) -> None
     assert again.stdout == first.stdout
 
 
+@pytest.mark.parametrize("form", ["junit", "html", "markdown", "qwen3-json", "aiu"])
+def test_forms_for_other_readers(form: str, real: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    args = (*pair(real, "llama_v3_badweights-f32"), "--format", form, "-o", target)
+    assert compare(*args) == 1
+    assert "embed_tokens" in target.read_text()
+
+
+def test_qwen3_json_is_passed_by_the_policy_fixed(
+    real: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The olmo pair's q_norm is off by 0.2 %: too much for float32, within the rules of thumb."""
+    args = (*pair(real, "olmo2-f32"), "--format", "qwen3-json")
+    assert compare(*args) == 0
+    assert json.loads(capsys.readouterr().out)["overall_success"] is True
+    assert compare(*args, "--threshold", "relative_l2=1e-3") == 1
+    assert json.loads(capsys.readouterr().out)["overall_success"] is False
+    assert compare(*args, "--policy", "default") == 2
+    assert "--policy fixed" in one_line(capsys)
+
+
+def matrix(real: Path, folder: Path, *sources: str) -> tuple[Path, Path]:
+    """Two directories that hold a case a source."""
+    from layertui.capture.cases import write_index
+
+    sides = folder / "torch_dump", folder / "max_dump"
+    for side in sides:
+        for number, source in enumerate(sources):
+            shutil.copytree(real / source / side.name, side / f"p{number}")
+        names = [{"name": f"p{number}", "status": "done"} for number in range(len(sources))]
+        write_index(str(side), "x", names)
+    return sides
+
+
+def test_matrices_in_the_forms_that_hold_them(
+    real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = matrix(real, tmp_path, "llama-f32", "llama_v3_badweights-f32")
+    assert compare(*sides, "--format", "csv") == 1
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {line["case"] for line in table} == {"p0", "p1"}
+    assert {line["verdict"] for line in table if line["case"] == "p1"} >= {"diverged", "missing"}
+    for form, said in (("junit", 'testsuite name="p1"'), ("markdown", "(case `p1`)"),
+                       ("html", "<h2>case p1</h2>"), ("text", "case p1: differs")):  # fmt: skip
+        assert compare(*sides, "--format", form) == 1
+        assert said in capsys.readouterr().out
+    for form in ("qwen3-json", "aiu"):
+        assert compare(*sides, "--format", form) == 2
+        assert "one case at a time" in one_line(capsys)
+    shutil.rmtree(sides[1] / "p1")
+    assert compare(*sides, "--format", "csv") == 1
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    (lost,) = [line for line in table if line["case"] == "p1"]
+    assert lost["kind"] == "not compared" and "no such file" in lost["reason"]
+
+
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     out, err = capsys.readouterr()
     assert out == ""

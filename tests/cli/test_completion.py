@@ -53,6 +53,9 @@ def test_first_word_may_be_an_option_of_the_default_command() -> None:
 
 def test_values_of_options() -> None:
     assert set(answers("compare", "--metric", "m")) == {"mse", "max_abs", "max_rel"}
+    assert set(answers("compare", "--format", "j")) == {"json", "junit"}
+    assert set(answers("thresholds", "--format", "")) == {"layertui", "aiu"}
+    assert set(answers("compare", "--thres")) == {"--threshold", "--thresholds"}
     assert set(answers("demo", "--fault", "n")) == {"none", "norm-eps", "nan-row"}
     assert set(answers("completion", "")) == {"bash", "zsh", "fish"}
 

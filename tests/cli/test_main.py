@@ -28,7 +28,18 @@ def status(*args: str) -> int:
     return status_of(list(args))
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["compare", "--help"], ["--where"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["compare", "--help"],
+        ["--where"],
+        ["check", "--help"],
+        ["metrics", "--help"],
+        ["thresholds", "--help"],
+    ],
+)
 def test_answers_without_heavy_imports(args: list[str]) -> None:
     code = (
         "import sys\n"
@@ -44,7 +55,18 @@ def test_answers_without_heavy_imports(args: list[str]) -> None:
 def test_help_names_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("--help") == 0
     text = capsys.readouterr().out
-    for word in ("REFERENCE CANDIDATE", "compare", "demo", "completion", "--metric", "--no-tui"):
+    for word in (
+        "REFERENCE CANDIDATE",
+        "compare",
+        "demo",
+        "completion",
+        "--metric",
+        "check",
+        "metrics",
+        "thresholds",
+        "--thresholds",
+        "--no-tui",
+    ):
         assert word in text
 
 
@@ -85,6 +107,9 @@ def test_where_follows_xdg(
         (["compare", "--raw", "10xyxf32", "a", "b"], "10x64xf32"),
         (["compare", "--raw", "10xf99", "a", "b"], "f99"),
         (["compare", "--min-coverage", "2", "a", "b"], "2"),
+        (["compare", "--thresholds", "missing.json", "a", "b"], "missing.json"),
+        (["thresholds"], "REF BASE"),
+        (["metrics", "a", "b"], "--output"),
         (["comapre", "a", "b"], "did you mean 'compare'"),
         (["demo", "--fault", "gremlins"], "gremlins"),
         (["completion", "tcsh"], "tcsh"),

@@ -21,9 +21,9 @@ from layertui.tui.jobs import Job, Request
 from layertui.tui.lines import Lines, ScrolledLines
 from layertui.tui.list_screen import ListScreen
 from layertui.tui.pair_screen import PairScreen
-from layertui.tui.scene import Scene
 from layertui.tui.prompt import Entry
 from layertui.tui.rows import NameRows, record_key
+from layertui.tui.scene import Scene
 from layertui.tui.text_screen import TextScreen
 
 

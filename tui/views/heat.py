@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from ...compare.inspection.heat import HeatMap, HeatPlan, Quantity, Range
 
 BUDGET = 20_000  # bytes of the map alone
-_SEGMENT = 26  # bytes around a run of one colour
-_STEPS = (12, 8, 6, 4)
+_SEGMENT = {"truecolor": 26, "256": 18, "16": 12, "none": 0}  # bytes around a run of one colour
+_STEPS = {"truecolor": (12, 8, 6, 4), "256": (12, 8, 6, 4), "16": (6, 4), "none": (10,)}
 _SCALES = (1.0, 0.7, 0.5, 0.35)
 _SHADES = " ·░▒▓█"
 _SHADES_ASCII = " .:-=+*#%@"
 _MARGIN = 14  # columns left of the map: the indices of its rows
 _ODD = "!"
+_ANSI = ("blue", "cyan", "green", "yellow", "red")
 # viridis at twelve places: even to the eye, and readable for the colour-blind
 _COLORS = ("#440154", "#482173", "#433e85", "#38598c", "#2d708e", "#25858e", "#1e9b8a", "#2ab07f",
            "#52c569", "#86d549", "#c2df23", "#fde725")  # fmt: skip
@@ -264,7 +265,7 @@ class HeatView(View):
         return [*lines, *self._picture(heat), self._scale()]
 
     def _picture(self, heat: HeatMap) -> list[Pieces]:
-        drawn, steps = _fitting(heat, self.look.terminal.ansi)
+        drawn, steps = self._fitting(heat)
         levels = self._levels(drawn, steps)
         cursor = self._cursor_in(drawn)
         tall, wide = self._scaling(drawn)
@@ -281,6 +282,18 @@ class HeatView(View):
             lines.append([(head, self.look.palette.muted), *body])
             lines += [[(" " * len(head), None), *body] for _ in range(tall - 1)]
         return lines
+
+    def _fitting(self, heat: HeatMap) -> tuple[HeatMap, int]:
+        """The map, smaller where need be, and how many steps to draw it in."""
+        colors = self.look.terminal.colors
+        cell = 3 if self.look.terminal.ansi and not self.ascii else 1  # bytes of a character
+        smallest = heat
+        for scale in _SCALES:
+            smallest = _shrunk(heat, scale)
+            for steps in _STEPS[colors]:
+                if _cost(smallest, steps, cell, _SEGMENT[colors]) <= BUDGET:
+                    return smallest, steps
+        return smallest, _STEPS[colors][-1]
 
     def _scaling(self, heat: HeatMap) -> tuple[int, int]:
         """How many lines and columns a cell takes: several where a tensor is small."""
@@ -335,7 +348,8 @@ class HeatView(View):
         if not filled:
             return "?" if plain else " ", self.look.palette.faint
         if plain:
-            return shade, None
+            coloured = self.look.terminal.colors == "16" and level > 0
+            return shade, _ansi_color(level, steps) if coloured else None
         return " ", _color(level, steps)
 
     def _scale(self) -> Pieces:
@@ -344,7 +358,7 @@ class HeatView(View):
 
         assert self._heat is not None
         low, high = heat_range(self._heat)
-        steps = _STEPS[0]
+        steps = _STEPS[self.look.terminal.colors][0]
         pieces: list[Piece] = [(" " * (_MARGIN - 10) + f"{low:>9.2e} ", self.look.palette.muted)]
         for level in range(1, steps):
             text, style = self._cell(level, steps, False, True, False)
@@ -386,31 +400,23 @@ def _color(level: int, steps: int) -> Style:
     return Style(bgcolor=_COLORS[min(at, len(_COLORS) - 1)])
 
 
+@lru_cache(64)
+def _ansi_color(level: int, steps: int) -> Style:
+    return Style(color=_ANSI[(level - 1) * (len(_ANSI) - 1) // max(1, steps - 2)])
+
+
 @lru_cache(1)
 def _cursor_style() -> Style:
     return Style(color="#000000", bgcolor="#ffffff", bold=True)
 
 
-def _fitting(heat: HeatMap, plain: bool) -> tuple[HeatMap, int]:
-    """The map, smaller where need be, and how many steps to draw it in."""
-    if plain:
-        return heat, 10
-    smallest = heat
-    for scale in _SCALES:
-        smallest = _shrunk(heat, scale)
-        for steps in _STEPS:
-            if _cost(smallest, steps) <= BUDGET:
-                return smallest, steps
-    return smallest, _STEPS[-1]
-
-
-def _cost(heat: HeatMap, steps: int) -> int:
-    """Bytes that drawing takes: every cell one, every change of colour a segment more."""
+def _cost(heat: HeatMap, steps: int, cell: int, segment: int) -> int:
+    """Bytes that drawing takes: every cell, and more for every change of colour."""
     from ...compare.inspection.text import heat_levels
 
     levels = heat_levels(heat, steps)
     changes = int((levels[:, 1:] != levels[:, :-1]).sum()) + levels.shape[0]
-    return levels.size + _SEGMENT * changes
+    return cell * levels.size + segment * changes
 
 
 def _shrunk(heat: HeatMap, scale: float) -> HeatMap:

@@ -197,7 +197,10 @@ class LayoutView(View):
         if problem is not None:
             self.pair_screen.say(problem, warn=True)
             return
-        self.pair_screen.try_trial(trial)
+        from ...compare.recipes import parse_recipe
+
+        left, right = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
+        self.pair_screen.try_trial(Trial(left, right, trial.partner))
         self.pair_screen.say("tried; w keeps it, z undoes, Esc leaves it")
 
     def rank(self) -> None:

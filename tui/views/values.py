@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ...compare.inspection.heat import Range
     from ...compare.inspection.window import Form, Window
 
-_BESIDE = 150  # columns from which the grids stand beside one another
 _INDEX = 8  # columns of the row's index
 
 
@@ -117,7 +116,15 @@ class ValuesView(View):
 
     @property
     def _beside(self) -> bool:
-        return self.size.width >= _BESIDE
+        """Grids beside one another where that shows more elements than one below the other."""
+        if self._parts == 1 or self._grid is None:
+            return self._parts == 1
+        extent = self._extent(self._grid)
+        shown = [
+            min(rows, extent[0]) * min(columns, extent[1])
+            for rows, columns in (self._room_for(False), self._room_for(True))
+        ]
+        return shown[1] > shown[0]
 
     @property
     def _cell(self) -> int:
@@ -126,8 +133,11 @@ class ValuesView(View):
     @property
     def _room(self) -> tuple[int, int]:
         """Elements that fit: rows of each grid, columns of each."""
+        return self._room_for(self._beside)
+
+    def _room_for(self, beside: bool) -> tuple[int, int]:
         parts = self._parts
-        if self._beside:
+        if beside:
             width = (self.size.width - _INDEX - 2) // parts - 2
             return max(1, self.size.height - 3), max(1, width // self._cell)
         height = (self.size.height - 1) // parts - 2
@@ -341,9 +351,10 @@ class ValuesView(View):
             return same_row and (grid.columns is None or index[grid.columns] == column)
 
         worst = window.worst
-        absolute = worst and tuple(
-            low + at for (low, _), at in zip(window.region, worst, strict=True)
-        )
         if is_at(self._focus):
             return self.look.palette.cursor
-        return self.look.style("diverged") if absolute and is_at(absolute) else None
+        if worst is None:
+            return None
+        places = zip(window.region, worst, strict=True)
+        absolute = tuple(low + at for (low, _), at in places)
+        return self.look.style("diverged") if is_at(absolute) else None

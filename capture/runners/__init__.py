@@ -1,0 +1,1 @@
+"""Programs that hold one framework's model and run single layers of it again."""

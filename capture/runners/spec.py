@@ -1,0 +1,184 @@
+"""Which runner, with which model: what is asked of the user once, and how it is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from .layers import RerunError
+
+Kind = Literal["torch", "max", "external"]
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from layertui.capture.runners.child import main; main()"
+)
+_TIMEOUTS: dict[Kind, float] = {"torch": 600.0, "max": 3600.0, "external": 600.0}
+_MOST_FILES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSpec:
+    """A runner of `kind`: `model` is a Hugging Face directory, `factory` a
+    `package.module:function` that makes a torch module, `command` what starts another engine.
+
+    `layers` is how many hidden layers the captured model had (None: all of them). `timeout` is
+    in seconds, for the start and for each rerun; None is the kind's own.
+    """
+
+    kind: Kind
+    model: str | None = None
+    factory: str | None = None
+    command: str | None = None
+    dtype: str | None = None
+    device: str = "auto"
+    layers: int | None = None
+    seed: int = 0
+    attention: str | None = None
+    module_api: str | None = None
+    allow_unsupported: bool = False
+    timeout: float | None = None
+
+    def missing(self) -> str | None:
+        """What must still be said, as a question; None when the runner can be started."""
+        if self.kind == "external":
+            return None if self.command else "which command runs this engine's layers again"
+        if self.kind == "torch" and self.factory:
+            return None
+        return None if self.model else "which model made this capture"
+
+    @property
+    def seconds(self) -> float:
+        """The time that the start and each rerun may take."""
+        return self.timeout if self.timeout is not None else _TIMEOUTS[self.kind]
+
+    def describe(self) -> str:
+        """`max from checkpoints/llama`, for a heading."""
+        what = self.command if self.kind == "external" else self.factory or self.model
+        return f"{self.kind}: {what or '?'}"
+
+    def start_command(self) -> list[str]:
+        """What to execute. Raises `RerunError` for a command that is none."""
+        if self.kind != "external":
+            places = [place for place in sys.path if place]  # not the working directory
+            return [sys.executable, "-c", _START, json.dumps(places), json.dumps(asdict(self))]
+        try:
+            words = shlex.split(self.command or "")
+        except ValueError as error:
+            raise RerunError(f"--runner {self.command}: {error}") from error
+        if not words:
+            raise RerunError("--runner: an empty command")
+        return words
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the process."""
+        environment = dict(os.environ)
+        if self.model is not None and os.path.isdir(self.model):
+            environment["HF_HUB_OFFLINE"] = "1"  # everything lies in the directory
+        return environment
+
+    def absolute(self) -> RunnerSpec:
+        """The same with a model path that holds in any working directory."""
+        if self.model is None or not os.path.exists(self.model):
+            return self
+        return replace(self, model=os.path.realpath(self.model))
+
+    def remembered(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        return asdict(self)
+
+
+def spec_from(content: Any) -> RunnerSpec | None:
+    """A spec from its JSON form; None for anything else."""
+    if not isinstance(content, dict) or content.get("kind") not in ("torch", "max", "external"):
+        return None
+    known = {field.name for field in fields(RunnerSpec)}
+    texts = ("model", "factory", "command", "dtype", "attention", "module_api")
+    if any(not isinstance(content.get(name), str | None) for name in texts):
+        return None
+    if type(content.get("layers")) not in (int, type(None)) or type(content.get("seed", 0)) != int:  # noqa: E721
+        return None
+    try:
+        return RunnerSpec(**{key: value for key, value in content.items() if key in known})
+    except TypeError:
+        return None
+
+
+def identity(spec: RunnerSpec) -> str | None:
+    """What results of this runner may be remembered under: its settings, the packages, and the
+    sizes and times of the files that it is made of. None where that cannot be told.
+
+    Looked at are the model's directory, transformers' code of the model's kind, the folder of a
+    factory's module, the words of a command that are files.
+    """
+    digest = blake2b(digest_size=16)
+    content = asdict(replace(spec.absolute(), timeout=None))
+    digest.update(json.dumps(content, sort_keys=True).encode())
+    for package in ("torch", "transformers", "max"):
+        digest.update(f"{package} {_version(package)}".encode())
+    try:
+        files = list(_files_of(spec))
+        if not files or len(files) > _MOST_FILES:
+            return None
+        for path in sorted(files):
+            status = os.stat(path)
+            said = (os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns,
+                    status.st_ctime_ns)  # fmt: skip
+            digest.update(repr(said).encode())
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _files_of(spec: RunnerSpec) -> Iterator[str]:
+    if spec.kind == "external":
+        for word in spec.start_command():
+            place = shutil.which(word) or word
+            if os.path.isfile(place):
+                yield place
+    if spec.factory is not None:
+        yield from _factory_files(spec.factory)
+    if spec.model is not None and os.path.isdir(spec.model):
+        yield from (entry.path for entry in os.scandir(spec.model) if entry.is_file())
+        yield from _code_of(spec.model)
+
+
+def _factory_files(factory: str) -> Iterator[str]:
+    """The factory's module and those beside it; its package is not imported to find it."""
+    path = factory.partition(":")[0].split(".")
+    for place in (str(Path.cwd()), *sys.path):
+        stem = Path(place, *path)
+        for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if candidate.is_file():
+                yield from map(str, candidate.parent.glob("*.py"))
+                return
+
+
+def _code_of(model: str) -> Iterator[str]:
+    """transformers' modules for the model's kind."""
+    try:
+        with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
+            kind = json.load(file).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return
+    found = find_spec("transformers")
+    if found is None or found.origin is None or not isinstance(kind, str) or not kind:
+        return
+    folder = Path(found.origin).parent / "models" / kind.replace("-", "_").replace("/", "_")
+    yield from map(str, folder.glob("*.py"))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,95 @@
+"""`layertui check`: whether captures are fit to be compared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .errors import UserError
+from .options import RawType
+from .session import Judging
+
+if TYPE_CHECKING:
+    from ..compare.checks.finding import Finding
+
+SCHEMA = "layertui.check/1"
+
+
+@click.command()
+@click.argument("reference", metavar="DIR", type=click.Path())
+@click.argument("candidate", metavar="[DIR2]", required=False, type=click.Path())
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text",
+              show_default=True, help="Form of the findings.")  # fmt: skip
+@click.option("-o", "--output", default="-", metavar="FILE", type=click.Path(),
+              help="Where the findings go; - is standard output.")  # fmt: skip
+@click.option("--rules", type=click.Path(exists=True, dir_okay=False), default=None,
+              help="TOML file: names, fused modules, layouts, pairs.")  # fmt: skip
+@click.option("--raw", type=RawType(), default=None, metavar="10x64xf32",
+              help="Shape and dtype of raw files without a log.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+def check(
+    reference: str, candidate: str | None, form: str, output: str, rules: str | None,
+    raw: str | None, overwrite: bool,
+) -> int:  # fmt: skip
+    """Look whether a capture is whole and fresh, and whether two were made of the same run.
+
+    Missing layers and steps, unreadable records, buffers with the same bits in every layer, zeros,
+    NaN, an order that goes backwards; of two captures also other token ids, weights, dtypes,
+    configs and versions.
+
+    Exit status 0: nothing but warnings and notes. 1: an error was found. 2: usage, or a capture
+    that cannot be opened.
+    """
+    from .output import check_target, write_output
+
+    check_target(output, overwrite)
+    found = _findings(reference, candidate, Judging(rules=rules, raw=raw))
+    captures = [path for path in (reference, candidate) if path is not None]
+    text = _json(captures, found) if form == "json" else _text(captures, found)
+    write_output(output, text, overwrite)
+    return 1 if any(finding.severity == "error" for finding in found) else 0
+
+
+def _findings(reference: str, candidate: str | None, judging: Judging) -> list[Finding]:
+    from ..capture.cases import read_index
+
+    for path in (reference, candidate):
+        if path is not None and read_index(path) is not None:
+            raise UserError(f"{path}: holds several captures; check one of them at a time")
+    if candidate is not None:
+        from ..compare.checks.two_sides import check_pair
+        from .session import open_pair
+
+        return check_pair(open_pair(reference, candidate, judging))
+    from ..capture.opening import open_capture
+    from ..compare.checks.one_side import check_capture
+
+    rules = judging.make_rules()
+    names = None if rules is None else rules.reference
+    return check_capture(open_capture(reference, raw=judging.raw), names=names)
+
+
+def _json(captures: list[str], found: list[Finding]) -> str:
+    content = {
+        "schema": SCHEMA, "captures": captures, "findings": [f.as_json() for f in found],
+    }  # fmt: skip
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _text(captures: list[str], found: list[Finding]) -> str:
+    from ..compare.checks.finding import SEVERITIES, some
+    from ..compare.report import clean
+
+    lines = [f"layertui check of {' and '.join(captures)}", ""]
+    for finding in found:
+        side = f"{finding.side}: " if finding.side else ""
+        lines.append(f"{finding.severity.upper():8} {side}{finding.what}")
+        if finding.records:
+            lines.append(f"         records: {some(finding.records)}")
+        lines.append(f"         {finding.advice}")
+    counts = [(sum(f.severity == s for f in found), s) for s in SEVERITIES]
+    said = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in counts)
+    lines += ["", said] if found else ["nothing found"]
+    return "\n".join(clean(line) for line in lines) + "\n"

@@ -1,0 +1,62 @@
+"""A finding: what is wrong with a capture or a pair of them, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+SideName = Literal["reference", "candidate"]
+_SHOWN = 3
+
+# Codes in the order in which they are told: a wrong input explains everything behind it.
+CODES = (
+    "inputs", "weights", "empty", "incomplete", "unreadable", "steps", "layers", "stale",
+    "constant", "nan", "order", "config", "dtype", "versions", "partial", "statistics",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`code` is one of `CODES`; `side` is None where it is about both, or the only capture.
+    `records` are names as the dump has them.
+    """
+
+    severity: Severity
+    code: str
+    what: str
+    advice: str
+    side: SideName | None = None
+    records: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The finding in one line, for notes."""
+        where = f"{self.side}: " if self.side else ""
+        return f"check, {self.severity}: {where}{self.what}{self._named()}; {self.advice}"
+
+    def _named(self) -> str:
+        return f" ({some(self.records)})" if self.records else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding for programs."""
+        return {
+            "severity": self.severity, "code": self.code, "side": self.side, "what": self.what,
+            "advice": self.advice, "records": list(self.records),
+        }  # fmt: skip
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def sorted_findings(found: Iterable[Finding]) -> list[Finding]:
+    """Different inputs first, then by severity, then by code."""
+    return sorted(
+        found,
+        key=lambda f: (f.code != "inputs", SEVERITIES.index(f.severity), CODES.index(f.code)),
+    )

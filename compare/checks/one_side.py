@@ -1,0 +1,380 @@
+"""Checks of one capture: is it whole, in order, and were its values computed at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from ...capture.errors import RecordError
+from ...capture.records import Capture
+from ..canonical import ROOT, NameRules, parent_of
+from ..items import Item, side_of
+from ..rules import Rules
+from .finding import Finding, Severity, SideName, sorted_findings
+from .samples import Budget, Look, is_constant, look, same_bits
+
+Cancelled = Callable[[], bool] | None
+
+_LAYER = re.compile(r"^(?P<stack>.*?\blayers)\.(?P<number>\d+)(?P<rest>\..*|$)")
+# The same in every layer by design: tables of positions, masks, biases by distance.
+_SHARED = re.compile(r"rotary|rope|\bcos\b|\bsin\b|mask|position|inv_freq|alibi|freqs|relative")
+_LEAST = 16  # elements; smaller records are equal or constant by chance
+_REPEATED = 0.9  # share of a step's outputs that must be those of the step before
+_LEAST_REPEATED = 8
+
+
+@dataclass(slots=True)
+class Looks:
+    """Samples of the records of one capture, looked at once."""
+
+    budget: Budget
+    known: dict[int, Look | None] = field(default_factory=dict)
+
+    def of(self, item: Item) -> Look | None:
+        key = id(item.record)
+        if key not in self.known:
+            locator = item.record.locator
+            self.known[key] = None if locator is None else look(locator)
+        return self.known[key]
+
+    def same(self, one: Item, other: Item) -> bool:
+        """True when both are equal in full, or in their samples where the budget is spent."""
+        left, right = one.record.locator, other.record.locator
+        if left is None or right is None:
+            return False
+        if left != right and not self.budget.take(left, 2):
+            return True
+        try:
+            return same_bits(left, right)
+        except (RecordError, OSError, MemoryError):
+            return False
+
+    def constant(self, item: Item) -> float | None:
+        """The number that every element of a record is; None for any other record."""
+        seen, locator = self.of(item), item.record.locator
+        if seen is None or seen.value is None or locator is None:
+            return None
+        if not self.budget.take(locator):
+            return seen.value
+        try:
+            return seen.value if is_constant(locator, seen.value) else None
+        except (RecordError, OSError, MemoryError):
+            return None
+
+
+def check_capture(
+    capture: Capture, side: SideName | None = None, names: NameRules | None = None,
+    cancelled: Cancelled = None,
+) -> list[Finding]:  # fmt: skip
+    """All findings about one capture (headers read), the worst first.
+
+    Reads samples of every output, and in full what the samples make suspicious, at most 2 GB. Stops
+    early, with what it has, when `cancelled` says so.
+    """
+    items = side_of(capture, names or NameRules(), Rules()).items
+    found = [*_wholeness(capture, items), *_steps(items), *_layers(items), *_order(capture, items)]
+    looks = Looks(Budget())
+    outputs = [item for item in items if is_value(item)]
+    for item in outputs:
+        if cancelled is not None and cancelled():
+            break
+        looks.of(item)
+    else:
+        found += _values(outputs, looks)
+    if looks.budget.spent:
+        found.append(
+            Finding("note", "partial", "not all of what looks equal or constant was read in full",
+                    "large captures are judged by samples from some point on")
+        )  # fmt: skip
+    return sorted_findings(_with_side(found, side))
+
+
+def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]:
+    return [replace(finding, side=side) for finding in found]
+
+
+def is_value(item: Item) -> bool:
+    """The main floating-point result of a call that depends on the input."""
+    shared = _SHARED.search(item.module.rpartition(".")[2].lower())
+    return (
+        item.kind in ("float", "complex")
+        and item.slot in ("output", "value")
+        and not shared
+        and item.record.locator is not None
+        and item.record.locator.count >= _LEAST
+    )
+
+
+# Wholeness
+
+
+def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
+    found: list[Finding] = []
+    if not any(item.role in ("output", "value") for item in items):
+        found.append(
+            Finding("warning", "empty", "no outputs in it, only inputs",
+                    "record outputs: the first divergence is looked for in them")
+        )  # fmt: skip
+    if capture.complete is False:
+        found.append(
+            Finding("error", "incomplete", "the run did not finish, what came after is missing",
+                    "run it again, or compare only what is there")
+        )  # fmt: skip
+    broken = [r.name for r in capture.records if r.error is not None]
+    if broken:
+        first = next(r.error for r in capture.records if r.error is not None)
+        found.append(
+            Finding("error", "unreadable", f"{len(broken)} records cannot be read: {first}",
+                    "capture them again", records=tuple(broken))
+        )  # fmt: skip
+    bare = [r.name for r in capture.records if r.locator is None and r.error is None]
+    if bare:
+        found.append(
+            Finding("note", "statistics", f"{len(bare)} records are statistics without values",
+                    "they are shown, not compared", records=tuple(bare))
+        )  # fmt: skip
+    cut = [r.name for r in capture.records if r.partial is not None]
+    if cut:
+        found.append(
+            Finding("note", "partial", f"{len(cut)} records hold only some of their elements",
+                    "they are compared where both sides have elements", records=tuple(cut))
+        )  # fmt: skip
+    hollow = [i for i in items if i.record.locator is not None and not i.record.locator.count]
+    if hollow:
+        results = any(item.role in ("output", "value") for item in hollow)
+        found.append(
+            Finding("warning" if results else "note", "empty",
+                    f"{len(hollow)} records have no elements", "nothing is compared there",
+                    records=tuple(item.record.name for item in hollow))
+        )  # fmt: skip
+    return found
+
+
+def _steps(items: list[Item]) -> list[Finding]:
+    """Steps that are missing between others, and modules that one decode step lacks."""
+    steps: dict[int, set[tuple[str, int]]] = {}
+    for item in items:
+        if item.role in ("output", "value"):
+            steps.setdefault(item.step, set()).add((item.module, item.record.call))
+    if not steps:
+        return []
+    found: list[Finding] = []
+    lost = sorted(set(range(max(steps))) - set(steps)) if max(steps) < 1_000_000 else []
+    if lost:
+        listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        found.append(
+            Finding("error", "steps", f"step {listed} is missing, step {max(steps)} is there",
+                    "frames were lost (CUDA graphs run no hooks): capture again without them")
+        )  # fmt: skip
+    decode = [step for step in sorted(steps) if step > 0]
+    usual = _usual([steps[step] for step in decode])
+    for step in decode if len(decode) > 2 else ():
+        missing = sorted(f"{module}({call})" if call > 1 else module
+                         for module, call in usual - steps[step])  # fmt: skip
+        if missing:
+            found.append(
+                Finding("warning", "steps",
+                        f"step {step} lacks {len(missing)} modules that other steps have",
+                        "the run was cut short there, or hooks did not fire",
+                        records=tuple(missing))
+            )  # fmt: skip
+    return found
+
+
+def _usual(sets: list[set[tuple[str, int]]]) -> set[tuple[str, int]]:
+    """What more than half of the sets have."""
+    counts: dict[tuple[str, int], int] = {}
+    for one in sets:
+        for key in one:
+            counts[key] = counts.get(key, 0) + 1
+    return {key for key, count in counts.items() if 2 * count > len(sets)}
+
+
+def _layers(items: list[Item]) -> list[Finding]:
+    """Layers missing between others of their stack."""
+    stacks: dict[str, set[int]] = {}
+    for item in items:
+        match = _LAYER.match(item.module)
+        if match:
+            stacks.setdefault(match["stack"], set()).add(int(match["number"][:9]))
+    found: list[Finding] = []
+    for stack, numbers in stacks.items():
+        if max(numbers) > 100_000:
+            continue
+        lost = sorted(set(range(min(numbers), max(numbers))) - numbers)
+        if lost:
+            listed = ", ".join(f"{stack}.{number}" for number in lost[:5])
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            found.append(
+                Finding("warning", "layers", f"no record of {listed}{more}",
+                        f"layers up to {stack}.{max(numbers)} are there: check the globs of the "
+                        "recording, and whether all hooks fired")
+            )  # fmt: skip
+    return found
+
+
+def _order(capture: Capture, items: list[Item]) -> list[Finding]:
+    """Outputs return children first, and layer after layer; what goes backwards is told."""
+    if not capture.order_known:
+        return []
+    backwards: list[str] = []
+    last: dict[tuple[int, str], int] = {}
+    done: dict[tuple[int, str], Item] = {}
+    for item in items:
+        if item.role != "output" or item.record.call > 1:
+            continue
+        key = (item.step, item.module)
+        done.setdefault(key, item)
+        parent = parent_of(item.module)
+        if parent != ROOT and (item.step, parent) in done and parent != item.module:
+            backwards.append(item.record.name)
+        match = _LAYER.match(item.module)
+        if match and not match["rest"]:
+            stack, number = (item.step, match["stack"]), int(match["number"][:9])
+            if number < last.get(stack, -1):
+                backwards.append(item.record.name)
+            last[stack] = max(number, last.get(stack, -1))
+    if not backwards:
+        return []
+    return [
+        Finding("warning", "order",
+                f"the order goes backwards at {len(backwards)} outputs (layers not in turn, or a "
+                "module before what is inside it)",
+                f"the order comes from {capture.order_source}: the first divergence is only as "
+                "good as it", records=tuple(backwards))
+    ]  # fmt: skip
+
+
+# Values
+
+
+def _values(outputs: list[Item], looks: Looks) -> list[Finding]:
+    constants = {id(item): value for item in outputs if (value := looks.constant(item)) is not None}
+    moving = [item for item in outputs if id(item) not in constants and looks.of(item) is not None]
+    return [
+        *_constants(outputs, constants),
+        *_nans(outputs, looks),
+        *_stale_layers(moving, looks),
+        *_stale_steps(moving, looks),
+    ]
+
+
+def _constants(outputs: list[Item], constants: dict[int, float]) -> list[Finding]:
+    found: list[Finding] = []
+    flat = [item for item in outputs if id(item) in constants]
+    for word, chosen in (
+        ("all zeros", [item for item in flat if constants[id(item)] == 0]),
+        ("one number all over", [item for item in flat if constants[id(item)] != 0]),
+    ):
+        if chosen:
+            most = 2 * len(chosen) > len(outputs)
+            found.append(
+                Finding("error" if most else "warning", "constant",
+                        f"{len(chosen)} of {len(outputs)} outputs are {word}",
+                        "look whether they were written before they were computed, or weights "
+                        "are missing", records=tuple(item.record.name for item in chosen))
+            )  # fmt: skip
+    return found
+
+
+def _nans(outputs: list[Item], looks: Looks) -> list[Finding]:
+    seen = [(item.record.name, one) for item in outputs if (one := looks.of(item))]
+    whole = [name for name, look_at in seen if look_at.all_nan]
+    some = [name for name, look_at in seen if look_at.any_nan and not look_at.all_nan]
+    found: list[Finding] = []
+    if whole:
+        found.append(
+            Finding("error", "nan", f"{len(whole)} outputs seem to hold nothing but NaN",
+                    "the first of them is where to look", records=tuple(whole))
+        )  # fmt: skip
+    if some:
+        found.append(
+            Finding("warning", "nan", f"{len(some)} outputs have NaN in them",
+                    "the first of them is where to look", records=tuple(some))
+        )  # fmt: skip
+    return found
+
+
+def _stale_layers(outputs: list[Item], looks: Looks) -> list[Finding]:
+    """Outputs of one kind of module that are equal bit by bit in several layers."""
+    kinds: dict[tuple[str, ...], list[Item]] = {}
+    for item in outputs:
+        match = _LAYER.match(item.module)
+        if match:
+            kind = (match["stack"], match["rest"], item.slot, str(item.step), str(item.record.call))
+            kinds.setdefault(kind, []).append(item)
+    everywhere: list[str] = []
+    here: list[str] = []
+    skipped: list[str] = []
+    for (_, rest, *_), items in kinds.items():
+        equal = _equal_groups(items, looks)
+        names = [item.record.name for group in equal for item in group]
+        if len(equal) == 1 and len(equal[0]) == len(items):
+            everywhere += names
+        elif rest:
+            here += names
+        else:
+            skipped += names
+    found: list[Finding] = []
+    stale = "the same bits in several layers"
+    table: tuple[tuple[list[str], Severity, str, str], ...] = (
+        (everywhere, "error", "the same bits in every layer",
+         "one buffer was written for all of them (a graph replayed, or copied too late): copy "
+         "tensors when hooks fire"),
+        (here, "error", stale, "a buffer was read after it had been used again"),
+        (skipped, "warning", f"{stale} of whole layers",
+         "these layers changed nothing: they were skipped, or a buffer was used again"),
+    )  # fmt: skip
+    for names, severity, words, advice in table:
+        if names:
+            what = f"{len(names)} outputs have {words}"
+            found.append(Finding(severity, "stale", what, advice, records=tuple(names)))
+    return found
+
+
+def _equal_groups(items: list[Item], looks: Looks) -> list[list[Item]]:
+    """Items that are equal bit by bit, in groups of at least two."""
+    alike: dict[bytes, list[Item]] = {}
+    for item in items:
+        seen = looks.of(item)
+        if seen is not None:
+            alike.setdefault(seen.digest, []).append(item)
+    groups: list[list[Item]] = []
+    for group in alike.values():
+        first = group[0]
+        equal = [first, *(item for item in group[1:] if looks.same(first, item))]
+        if len(equal) > 1:
+            groups.append(equal)
+    return groups
+
+
+def _stale_steps(outputs: list[Item], looks: Looks) -> list[Finding]:
+    """Steps whose outputs are those of the step before."""
+    steps: dict[int, dict[tuple[str, str, int], Item]] = {}
+    for item in outputs:
+        steps.setdefault(item.step, {})[(item.module, item.slot, item.record.call)] = item
+    found: list[Finding] = []
+    for before, after in zip(sorted(steps), sorted(steps)[1:], strict=False):
+        shared = [key for key in steps[after] if key in steps[before]]
+        equal = [
+            steps[after][key]
+            for key in shared
+            if _looks_equal(looks, steps[before][key], steps[after][key])
+        ]
+        enough = len(shared) >= _LEAST_REPEATED and len(equal) >= _REPEATED * len(shared)
+        if enough:
+            found.append(
+                Finding("warning", "stale", f"step {after} repeats step {before} bit by bit in "
+                        f"{len(equal)} of {len(shared)} outputs",
+                        "the same input was run twice, or the buffers of a replayed graph were "
+                        "not read again", records=tuple(item.record.name for item in equal))
+            )  # fmt: skip
+    return found
+
+
+def _looks_equal(looks: Looks, one: Item, other: Item) -> bool:
+    left, right = looks.of(one), looks.of(other)
+    if left is None or right is None or left.digest != right.digest:
+        return False
+    return looks.same(one, other)

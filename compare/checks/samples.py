@@ -1,0 +1,120 @@
+"""Looking at records in samples, and in full only where the samples give reason to.
+
+A sample is a few hundred elements; sixteen of them, spread evenly over the record, stand for it.
+What looks equal or constant in its samples is confirmed on all elements, in blocks, as long as the
+budget of bytes lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import prod
+
+import numpy as np
+
+from ...capture.arrays import Array, upcast
+from ...capture.dtypes import DTYPES
+from ...capture.errors import RecordError
+from ...capture.records import Locator
+from ..blocks import Source, flat_where_possible, pieces
+
+_SAMPLES, _SAMPLE = 16, 256
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the samples of a record show: a digest of their bits, whether all elements are the same
+    number (`value`), and whether any or all are NaN.
+    """
+
+    digest: bytes
+    value: float | None
+    any_nan: bool
+    all_nan: bool
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that may still be read to confirm what samples suggest."""
+
+    left: int = 2 << 30
+    spent: bool = False  # something was left unconfirmed
+
+    def take(self, locator: Locator, times: int = 1) -> bool:
+        """Reserve the reading of a record; False when there is not enough left."""
+        size = times * prod(locator.shape) * DTYPES[locator.dtype].itemsize
+        if size > self.left:
+            self.spent = True
+            return False
+        self.left -= size
+        return True
+
+
+def look(locator: Locator) -> Look | None:
+    """The samples of a record; None for one that cannot be read or holds only some elements."""
+    digest = blake2b(repr((locator.dtype, locator.shape)).encode(), digest_size=16)
+    values: list[Array] = []
+    try:
+        with Source(locator) as source:
+            source.opened()
+            for block in _spread(source):
+                digest.update(block.tobytes())
+                values.append(_numbers(block, locator.dtype))
+    except (RecordError, OSError, MemoryError):
+        return None
+    if not values:
+        return None
+    seen = np.concatenate(values)
+    nan = np.isnan(seen)
+    constant = bool((seen == seen[0]).all())
+    value = float(seen[0].real) if constant else None
+    return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()))
+
+
+def _numbers(block: Array, dtype: str) -> Array:
+    flat = block.reshape(-1)
+    return flat.view(np.uint8) != 0 if dtype == "bool" else upcast(flat, dtype)
+
+
+def _spread(source: Source) -> Iterator[Array]:
+    """Blocks of elements spread evenly over a record, the first and the last among them."""
+    view = flat_where_possible(source.array)
+    count = view.size
+    if view.ndim == 1:
+        most = max(0, count - _SAMPLE)
+        starts = sorted({most * index // (_SAMPLES - 1) for index in range(_SAMPLES)})
+        for start in starts if count else ():
+            yield source.read(view[start : start + _SAMPLE])
+        return
+    keys = [key for _, key in pieces(view.shape, _SAMPLE)]
+    chosen = sorted({(len(keys) - 1) * index // (_SAMPLES - 1) for index in range(_SAMPLES)})
+    for index in chosen if keys else ():
+        yield source.read(view[keys[index]])
+
+
+def same_bits(one: Locator, other: Locator) -> bool:
+    """True when two records of one dtype and shape are equal bit by bit. Raises `RecordError`."""
+    if one == other:
+        return True
+    with Source(one) as left, Source(other) as right:
+        x = flat_where_possible(left.opened().array)
+        y = flat_where_possible(right.opened().array)
+        if x.ndim != y.ndim:
+            x, y = left.array, right.array
+        return all(
+            left.read(x[key]).tobytes() == right.read(y[key]).tobytes()
+            for _, key in pieces(x.shape, _BLOCK)
+        )
+
+
+def is_constant(locator: Locator, value: float) -> bool:
+    """True when every element is `value`. Raises `RecordError`."""
+    with Source(locator) as source:
+        view = flat_where_possible(source.opened().array)
+        return all(
+            bool((_numbers(source.read(view[key]), locator.dtype) == value).all())
+            for _, key in pieces(view.shape, _BLOCK)
+        )

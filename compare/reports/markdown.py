@@ -1,0 +1,187 @@
+"""Markdown for a comment on GitHub: the finding first, tables folded away, never too long.
+
+A comment may have 65,536 characters; tables end before that, and say how many rows are left out.
+Names come from files: they stand in code spans, which neither format nor mention.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..comparison import Comparison
+from ..report import clean, json_report, side_line
+from ..vocabulary import METRICS
+from . import Part, Settings
+from .findings import (
+    BADGES,
+    FAILED,
+    confidence_of,
+    failing,
+    name_of,
+    shape_of,
+    shown,
+    symptom_lines,
+    word_of,
+)
+
+MOST = 60_000  # characters of a comment
+_MOST_CELL = 300
+_MOST_NOTES = 5
+_COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
+
+
+def section(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
+    """The report of one comparison, at most `most` characters."""
+    report = json_report(comparison, settings.command)
+    status = comparison.exit_status(settings.min_coverage)
+    title = f"### {'✅' if status == 0 else '❌'} {_title(report, status)}"
+    if name:
+        title += f" (case {code(name)})"
+    head = [title, "", *_first(report), *_summary(comparison, report)]
+    foot = ["", "Reproduce with:", "", *_fence(clean(settings.command)), ""]
+    room = most - sum(len(line) + 1 for line in (*head, *foot))
+    columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
+    tables: list[str] = []
+    bad = failing(report["rows"])
+    if bad:
+        tables += _table(f"{len(bad)} rows that do not agree", bad, columns, room)
+    elif not settings.only_diverged:
+        rows = report["rows"]
+        tables += _table(f"All {len(rows)} rows, in execution order", rows, columns, room)
+    return "\n".join([*head, *tables, *foot])
+
+
+def comment(parts: Sequence[Part]) -> str:
+    """The whole comment; of many cases a list of what agrees, then those that do not."""
+    if len(parts) == 1 and not parts[0].name:
+        return parts[0].text
+    lines = ["| case | result |", "|---|---|"]
+    for part in parts:
+        said = part.problem or ("agrees" if part.status == 0 else "differs")
+        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(said)} |")
+    text = "\n".join([*lines, ""])
+    left = 0
+    for part in sorted(parts, key=lambda part: part.status == 0):
+        if part.problem:
+            continue
+        if len(text) + len(part.text) > MOST:
+            left += 1
+            continue
+        text += "\n" + part.text
+    return text + (f"\n{left} cases are left out here: no room in a comment.\n" if left else "")
+
+
+def _title(report: Mapping[str, Any], status: int) -> str:
+    first = report["first_divergence"]
+    if first is not None:
+        return f"first divergence: {code(first['module'])}"
+    return "no divergence" if status == 0 else "no divergence found, but not everything compared"
+
+
+def _first(report: Mapping[str, Any]) -> list[str]:
+    first = report["first_divergence"]
+    if first is None:
+        return []
+    row = report["rows"][first["index"]]
+    sure = confidence_of(first)
+    lines = [
+        f"**{word_of(first['verdict'])}** at {code(name_of(row))} (row {first['index']})"
+        + (f", confidence {sure}" if sure else ""),
+        "",
+        f"- {_plain(first['reason'])}",
+        f"- reference {code(first['reference'])}, candidate {code(first['candidate'])}",
+    ]
+    lines += [f"- symptom: {_plain(line)}" for line in symptom_lines(first)]
+    return [*lines, ""]
+
+
+def _summary(comparison: Comparison, report: Mapping[str, Any]) -> list[str]:
+    counts = report["counts"]
+    coverage = counts["coverage"]
+    paired = "" if coverage is None else f", {coverage:.0%} of the outputs paired"
+    verdicts = ", ".join(
+        f"{count} {word_of(level)}"
+        for level, count in report["verdicts"].items()
+        if level != "missing"
+    )
+    lines = [
+        f"{counts['pairs']} pairs ({verdicts or 'none'}), {counts['gaps_reference']} only in the "
+        f"reference, {counts['gaps_candidate']} only in the candidate, {counts['unreadable']} "
+        f"unreadable{paired}",
+        "",
+    ]
+    for word, side in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+        lines.append(f"- {word} {code(side.path)}: {_plain(side_line(side))}")
+        lines += [f"  - {_plain(note)}" for note in side.notes[:_MOST_NOTES]]
+        more = len(side.notes) - _MOST_NOTES
+        lines += [f"  - and {more} more notes"] if more > 0 else []
+    return [*lines, f"- policy {_plain(report['policy'])}", ""]
+
+
+def _table(
+    title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], room: int
+) -> list[str]:
+    """A folded table of as many rows as `room` characters hold."""
+    heads = ["row", "verdict", "origin", "module-slot", *(METRICS[name][0] for name in columns)]
+    heads += ["reference", "candidate", "reason"]
+    lines = [
+        f"<details><summary>{title}</summary>", "",
+        f"| {' | '.join(heads)} |", "|---" * len(heads) + "|",
+    ]  # fmt: skip
+    room -= sum(len(line) + 1 for line in lines) + 120
+    shown_rows = 0
+    for row in rows:
+        line = _row(row, columns)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+        shown_rows += 1
+    left = len(rows) - shown_rows
+    lines.append("")
+    if left:
+        lines += [f"{left} more rows: no room in a comment.", ""]
+    return [*lines, "</details>", ""]
+
+
+def _row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    level = row["verdict"]
+    cells = [
+        str(row["index"]), f"{BADGES[level]} {word_of(level)}", _cell(row["origin"] or ""),
+        code(name_of(row)), *(shown(row, name) for name in columns),
+        _cell(shape_of(row, "reference")), _cell(shape_of(row, "candidate")),
+        _cell(row["reason"] if level in ("drift", *FAILED) else ""),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def code(text: str) -> str:
+    """A code span, whatever backticks `text` has; `|` is escaped, as tables want it."""
+    plain = clean(text)
+    plain = plain if len(plain) <= _MOST_CELL else plain[: _MOST_CELL - 1] + "…"
+    longest = max((len(run) for run in re.findall("`+", plain)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest or plain != plain.strip() or not plain else ""
+    return f"{fence}{pad}{plain}{pad}{fence}".replace("|", "\\|")
+
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+!|~$@&:]|(?<=www)\.)")
+
+
+def _plain(text: str, most: int = 1000) -> str:
+    """Text without formatting, links or mentions, on one line of at most `most` characters."""
+    plain = clean(str(text))
+    plain = plain if len(plain) <= most else plain[: most - 1] + "…"
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[1])};", plain)
+
+
+def _cell(text: str) -> str:
+    return _plain(text, _MOST_CELL)
+
+
+def _fence(text: str) -> list[str]:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence, text, fence]

@@ -1,0 +1,131 @@
+"""For tests: two captures match, or the test fails with the first divergence in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checks.finding import Finding
+    from .comparison import Comparison
+    from .policy import Policy
+    from .rules import Rules
+
+PathLike = str | os.PathLike[str]
+_MOST = 10  # rows that a message names
+
+
+def assert_captures_match(
+    reference: PathLike, candidate: PathLike, *, policy: str | Policy = "default",
+    threshold: Mapping[str, float] | None = None, thresholds: PathLike | None = None,
+    rtol: float | None = None, atol: float | None = None, rules: PathLike | Rules | None = None,
+    min_coverage: float = 0.5, allow_gaps: bool = True, check: bool = True,
+    raw: str | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare two captures as `layertui compare` does; returns the measured comparison.
+
+    `policy` is a name or a policy, `threshold` limits by metric (for the policy `fixed`),
+    `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
+    every record needs a partner; `check` fails also for captures that are not fit to be compared
+    (other token ids, stale buffers, missing steps).
+
+    Raises `AssertionError` that names the first divergence, its reason and what follows it;
+    `CaptureError` for a capture that cannot be opened, `RulesError` and `PolicyError` for bad
+    limits.
+    """
+    __tracebackhide__ = True  # pytest shows the caller's line
+    from .comparison import open_comparison
+    from .policy import policy_named
+
+    if isinstance(policy, str):
+        policy = policy_named(policy, threshold, rtol, atol)
+    comparison = open_comparison(
+        os.fspath(reference), os.fspath(candidate), rules=_rules(rules, thresholds), policy=policy,
+        raw=raw, rtol=rtol, atol=atol,
+    )  # fmt: skip
+    comparison.measure()
+    errors: list[Finding] = []
+    if check:
+        from .checks.two_sides import check_pair
+
+        errors = [finding for finding in check_pair(comparison) if finding.severity == "error"]
+    message = _message(comparison, errors, min_coverage, allow_gaps)
+    if message:
+        raise AssertionError(message)
+    return comparison
+
+
+def _rules(rules: PathLike | Rules | None, thresholds: PathLike | None) -> Rules | None:
+    from .rules import Rules, load_rules
+
+    if rules is not None and not isinstance(rules, Rules):
+        rules = load_rules(os.fspath(rules))
+    if thresholds is None:
+        return rules
+    from .thresholds import load_thresholds
+
+    rules = rules or Rules()
+    return replace(rules, thresholds=(load_thresholds(os.fspath(thresholds)), *rules.thresholds))
+
+
+def _message(
+    comparison: Comparison, errors: list[Finding], min_coverage: float, allow_gaps: bool
+) -> str:
+    """Why the test fails; empty when it does not."""
+    counts = comparison.counts
+    gaps = [row for row in comparison.rows if row.kind != "pair"]
+    failed = comparison.exit_status(min_coverage) != 0
+    if not (failed or errors or (gaps and not allow_gaps)):
+        return ""
+    from .report import clean, summary_line
+
+    lines = [f"captures differ: {summary_line(comparison)}"]
+    lines += [f"  {clean(finding.line)}" for finding in errors]
+    lines += _divergence(comparison)
+    coverage = counts.coverage
+    if coverage is not None and coverage < min_coverage:
+        lines.append(f"  {coverage:.1%} of the outputs are paired, {min_coverage:.1%} wanted")
+    if gaps and not allow_gaps:
+        names = [record.name for row in gaps if (record := row.reference or row.candidate)]
+        more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+        lines.append(f"  {len(gaps)} records have no partner: "
+                     f"{clean(', '.join(names[:_MOST]))}{more}")  # fmt: skip
+    lines += [f"  reference {clean(comparison.reference.path)}",
+              f"  candidate {clean(comparison.candidate.path)}"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _divergence(comparison: Comparison) -> list[str]:
+    """The first divergence with its reason, and the rows after it."""
+    from .report import clean, number
+    from .reports.findings import confidence_of, symptom_lines, word_of
+
+    lines: list[str] = []
+    first = comparison.first_divergence()
+    if first is not None:
+        about = {"confidence": first.confidence, "symptoms": first.symptoms}
+        sure = confidence_of(about)
+        lines.append(
+            f"  first divergence: {clean(first.module)}, row {first.index}: "
+            f"{word_of(first.verdict)}{f', confidence {sure}' if sure else ''}"
+        )
+        lines.append(f"    {clean(first.reason)}")
+        lines.append(f"    reference {clean(first.reference)}")
+        lines.append(f"    candidate {clean(first.candidate)}")
+        lines += [f"    symptom: {line}" for line in symptom_lines(about)]
+    bad = [
+        row
+        for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+        if verdict.fails or verdict.level == "unreadable"
+    ]
+    for row in bad[:_MOST]:
+        verdict, result = comparison.verdicts[row.index], comparison.measurements[row.index]
+        error = getattr(result, "relative_l2", None)
+        lines.append(
+            f"  {row.index:5d} {word_of(verdict.level):10} {number(error):>10}  {clean(row.label)}"
+        )
+    if len(bad) > _MOST:
+        lines.append(f"        and {len(bad) - _MOST} more rows")
+    return lines
