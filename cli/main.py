@@ -94,13 +94,18 @@ def _usage_line(error: click.ClickException) -> str:
 def _error_line(error: BaseException) -> str:
     """The line for an error that reached the top; a bug of ours goes to the crash log as well."""
     if isinstance(error, UserError) or type(error).__name__ in ("CaptureError", "RulesError"):
-        return "layertui: " + " ".join(str(error).split())
+        return "layertui: " + _printable(" ".join(str(error).split()))
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return f"layertui: {name}{error.strerror}"
     if isinstance(error, MemoryError):
         return "layertui: out of memory"
     return f"layertui: internal error: {type(error).__name__}: {error}{_log_crash(error)}"
+
+
+def _printable(text: str) -> str:
+    """Names come from files: control characters are shown, never sent to a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def _log_crash(error: BaseException) -> str:

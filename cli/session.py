@@ -74,9 +74,11 @@ def forwarded(judging: Judging) -> list[str]:
         ("--atol", judging.atol),
     ):  # fmt: skip
         if value is not None:
-            words += [name, f"{value:g}" if isinstance(value, float) else value]
+            words += [name, str(value)]
     for metric, limit in judging.thresholds:
-        words += ["--threshold", f"{metric}={limit:g}"]
+        words += ["--threshold", f"{metric}={limit}"]
+    if judging.metric == "ulp":  # only this one is measured on demand
+        words += ["--metric", judging.metric]
     return words
 
 

@@ -11,10 +11,10 @@ from .options import judging_options
 from .session import Judging, forwarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from ..capture.records import Capture, Record
     from ..compare.comparison import Comparison
+    from ..compare.inspection.subject import Subject
     from ..compare.model import Row
 
 _VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
@@ -42,7 +42,7 @@ _VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
     "partner",
     default=None,
     metavar="NAME",
-    help="Compare with this record of the candidate, whatever it is paired with.",
+    help="Compare with this record of the other side, whatever it is paired with.",
 )
 @click.option("--step", type=click.IntRange(min=0), default=None, help="Of this step.")
 @click.option(
@@ -105,67 +105,80 @@ _VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @judging_options
-@click.pass_context
 def show(
-    ctx: click.Context, places: tuple[str, ...], reference: str | None, candidate: str | None,
+    places: tuple[str, ...], reference: str | None, candidate: str | None,
     partner: str | None, step: int | None, views: tuple[str, ...], output: str, overwrite: bool,
     top: int, order: str, region: str, quantity: str, form: str, heads: int | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Show one pair of two captures, or list or show one capture.
 
     `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
-    the greatest differences. NAME is a record's name, `module-slot`, or a part of one that only one
-    row has. `show DIR` lists the records of a capture, `show DIR NAME` shows one.
+    the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
+    row has, or a row's number as `#12`. `show DIR` lists the records of a capture, `show DIR NAME`
+    shows one.
 
-    Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. 2:
-    usage, or a capture that cannot be opened.
+    Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. Of one
+    capture: 0, 1 where a record cannot be read. 2: usage, or a capture that cannot be opened.
     """
+    from ..compare.inspection.naming import NoSuchNameError
     from .output import check_target, write_output
 
     if len(places) > 3:
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
+    if partner is not None and len(places) != 3:
+        raise UserError("--with belongs to show REF CAND NAME")
     options = Judging(**judging)
     settings = {
         "top": top, "order": order, "region": region, "quantity": quantity, "form": form,
         "heads": heads,
     }  # fmt: skip
-    if len(places) == 3:
-        text, status = _pair(
-            places, options, ctx.obj or [], (reference, candidate), partner, step, views, settings
-        )
-    else:
-        recipe = candidate or reference or ""
-        text, status = _capture(places, options.raw, recipe, step, views, settings), 0
+    try:
+        if len(places) == 3:
+            recipes = reference, candidate
+            text, status = _pair(places, options, recipes, partner, step, views, settings)
+        else:
+            recipe = candidate or reference or ""
+            text, status = _capture(places, options.raw, recipe, step, views, settings)
+    except NoSuchNameError as error:
+        raise UserError(str(error)) from error
     write_output(output, text, overwrite)
     return status
 
 
 def _pair(
-    places: Sequence[str], judging: Judging, arguments: list[str],
-    recipes: tuple[str | None, str | None], partner: str | None, step: int | None,
-    views: Sequence[str], settings: dict[str, Any],
+    places: Sequence[str], judging: Judging, recipes: tuple[str | None, str | None],
+    partner: str | None, step: int | None, views: Sequence[str], settings: dict[str, Any],
 ) -> tuple[str, int]:  # fmt: skip
     """The text of one pair, and the exit status that its verdict means."""
+    from ..compare.inspection.naming import row_named
     from ..compare.inspection.report import row_report, with_recipes
+    from ..compare.inspection.subject import subject_of_row
     from ..compare.measure import measure
     from ..compare.model import Failure, Measurement
     from .session import open_pair
 
     _check_recipes(*recipes)
     comparison = open_pair(places[0], places[1], judging)
-    row = _row_named(comparison, places[2], step)
+    row = row_named(comparison, places[2], step)
     if partner is not None:
         row = _with_partner(comparison, row, partner)
+    for side, record, recipe in zip(
+        ("reference", "candidate"), (row.reference, row.candidate), recipes, strict=True
+    ):
+        if record is None and recipe is not None:
+            raise UserError(f"--recipe-{side}: {row.label} has no record of the {side}")
     aligned = row
     row = with_recipes(row, *recipes)
+    shown = views or ("stats", "top")
+    _check_region(lambda: subject_of_row(comparison, row), settings, shown)
     result: Measurement | Failure | None = None
     if row.kind == "pair" and row.problem_level is None:
         result = measure(_task(comparison, row))
         if row == comparison.rows[row.index]:
             comparison.take(row.index, result)
     text = row_report(
-        comparison, row.index, row=row, result=result, views=views or ("stats", "top"),
+        comparison, row.index, row=row, result=result, views=shown,
         options=forwarded(judging), aligned=aligned, **settings,
     )  # fmt: skip
     verdict = comparison.policy.judge(row, result)
@@ -194,76 +207,67 @@ def _check_recipes(*recipes: str | None) -> None:
             raise UserError(f"recipe {recipe!r}: {error}") from error
 
 
-def _row_named(comparison: Comparison, name: str, step: int | None) -> Row:
-    """The row that is called so. Raises `UserError` when there is none, or several."""
-    rows = [row for row in comparison.rows if step is None or row.step == step]
-
-    def names(row: Row) -> tuple[str, ...]:
-        records = [record.name for record in (row.reference, row.candidate) if record is not None]
-        return (*records, row.label)
-
-    for found in (
-        [row for row in rows if name in names(row)],
-        [row for row in rows if any(name in known for known in names(row))],
-    ):
-        pairs = [row for row in found if row.kind == "pair"] or found
-        if len(pairs) == 1 or (pairs and step is None and len({r.label for r in pairs}) == 1):
-            return pairs[0]
-        if pairs:
-            some = ", ".join(row.label for row in pairs[:4])
-            raise UserError(f"{name!r} could be {len(pairs)} rows: {some}"
-                            f"{', ...' if len(pairs) > 4 else ''}")  # fmt: skip
-    of_step = "" if step is None else f" in step {step}"
-    raise UserError(f"no record {name!r}{of_step} in {comparison.reference.path} or "
-                    f"{comparison.candidate.path} (layertui show DIR lists them)")  # fmt: skip
-
-
 def _with_partner(comparison: Comparison, row: Row, name: str) -> Row:
-    """The row's reference record against any record of the candidate."""
+    """The row's reference record against any record of the candidate; a candidate's record that
+    has no partner against any of the reference.
+    """
     from dataclasses import replace
 
+    from ..compare.inspection.naming import record_named
     from ..compare.shapes import common_view
 
-    if row.reference is None:
-        raise UserError(f"{row.label}: the reference has no such record to compare {name!r} with")
-    found = _record_named(comparison.candidate, name, row.step)
+    reference, candidate = row.reference, row.candidate
+    if reference is None:
+        reference = record_named(comparison.reference, name, row.step)
+    else:
+        candidate = record_named(comparison.candidate, name, row.step)
+    assert reference is not None and candidate is not None
     view = None
-    if row.reference.shape is not None and found.shape is not None:
-        view = common_view(row.reference.shape, found.shape)
+    if reference.shape is not None and candidate.shape is not None:
+        view = common_view(reference.shape, candidate.shape)
     recipes = ("", "") if view is None else (str(view.reference), str(view.candidate))
     return replace(
-        row, kind="pair", candidate=found, matched_by="hand", how="asked for",
-        recipe_reference=recipes[0], recipe_candidate=recipes[1], problem=None, problem_level=None,
+        row, kind="pair", reference=reference, candidate=candidate, matched_by="hand",
+        how="asked for", recipe_reference=recipes[0], recipe_candidate=recipes[1], problem=None,
+        problem_level=None,
     )  # fmt: skip
-
-
-def _record_named(capture: Capture, name: str, step: int | None) -> Record:
-    """The record that is called so, or the only one whose name holds it. Raises `UserError`."""
-    records = [record for record in capture.records if step is None or record.step == step]
-    exact = [record for record in records if record.name == name]
-    holding = [record for record in records if name in record.name]
-    found = exact or holding
-    if len({record.name for record in found}) == 1:
-        return found[0]
-    if not found:
-        raise UserError(f"{capture.path}: no record {name!r} (layertui show {capture.path} lists "
-                        "them)")  # fmt: skip
-    some = ", ".join(record.name for record in found[:4])
-    raise UserError(f"{capture.path}: {name!r} could be {len(found)} records: {some}"
-                    f"{', ...' if len(found) > 4 else ''}")  # fmt: skip
 
 
 def _capture(
     places: Sequence[str], raw: str | None, recipe: str, step: int | None, views: Sequence[str],
     settings: dict[str, Any],
-) -> str:  # fmt: skip
+) -> tuple[str, int]:  # fmt: skip
+    """The text of a capture or of a record, and 1 where something in it cannot be read."""
     from ..capture.opening import open_capture
+    from ..compare.inspection.naming import record_named
     from ..compare.inspection.report import capture_report, record_report
+    from ..compare.inspection.subject import subject_of_record
 
     _check_recipes(recipe)
     capture = open_capture(places[0], raw=raw)
     if len(places) == 1:
-        return capture_report(capture)
-    record = _record_named(capture, places[1], step)
+        bad = any(record.error is not None for record in capture.records)
+        return capture_report(capture), int(bad)
+    record = record_named(capture, places[1], step)
     shown = cast("Sequence[str]", views or ("stats", "values"))
-    return record_report(record, capture.records, recipe=recipe, views=shown, **settings)
+    _check_region(lambda: subject_of_record(record, recipe, capture.records), settings, shown)
+    text, fine = record_report(record, capture.records, recipe=recipe, views=shown, **settings)
+    return text, int(not fine)
+
+
+def _check_region(
+    subject: Callable[[], Subject], settings: dict[str, Any], views: Sequence[str]
+) -> None:
+    """Raises `UserError` for a `--slice` that does not fit what is shown."""
+    from ..compare.inspection.report import check_region
+    from ..compare.inspection.subject import NothingToInspectError
+    from ..compare.recipes import RecipeError
+
+    if not settings["region"]:
+        return
+    try:
+        check_region(subject(), settings["region"], views)
+    except NothingToInspectError:
+        return  # the text says so
+    except RecipeError as error:
+        raise UserError(f"--slice {settings['region']}: {error}") from error

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
-from ..model import Row
+from ..model import Row, SideStatistics
 from ..pair_reader import PairReader
-from ..recipes import RecipeError
+from ..recipes import RecipeError, Shape
 from ..report import clean, row_text, shape_text, side_line
+from ..statistics import recorded_statistics
 from .axes import AxesAnalysis
-from .heat import HeatAnalysis, HeatPlan, Quantity, default_axes
+from .heat import HeatAnalysis, HeatPlan, Quantity, Region, default_axes
+from .naming import command_line, telling_name
 from .profile import Profile, ProfileAnalysis
 from .running import Pass
 from .subject import NothingToInspectError, Subject, subject_of_row
@@ -25,7 +26,9 @@ from .text import (
     histogram_text,
     magnitude_text,
     stats_text,
+    table,
     top_text,
+    value_text,
     values_text,
 )
 from .top import Order, TopAnalysis
@@ -129,23 +132,41 @@ class Inspection:
         return heat_text(make.read(reader), reader.shape)
 
     def _values(self, reader: PairReader) -> list[str]:
-        shape = reader.shape
-        region, _ = parse_region(self._region, shape)
-        if not self._region:
-            region = tuple((0, min(size, _WHOLE_REGION)) for size in shape)
-            region = (*((low, min(high, 1)) for low, high in region[:-2]), *region[-2:])
+        region = values_region(self._region, reader.shape)
         dtypes = tuple(side.dtype if side is not None else ""
                        for side in (reader.reference, reader.candidate))  # fmt: skip
-        long = [axis for axis, (low, high) in enumerate(region) if high - low > 1]
-        if len(long) > 2:
-            raise RecipeError(f"values: {len(long)} axes are open, at most two can be shown; "
-                              "fix the others, as in --slice 0,:,128:160")  # fmt: skip
-        count = prod(high - low for low, high in region)
-        if count > _MOST_VALUES:
-            raise RecipeError(f"values: {count} elements are too many to print; take fewer, as in "
-                              "--slice 0,:,128:160")  # fmt: skip
-        window = read_window(reader, region)
-        return values_text(window, (dtypes[0], dtypes[1]), self._form)
+        return values_text(read_window(reader, region), (dtypes[0], dtypes[1]), self._form)
+
+
+def values_region(text: str, shape: Shape) -> Region:
+    """The part of a view that values are printed of; without a text its beginning. Raises
+    `RecipeError` where it has too many axes or elements.
+    """
+    region, _ = parse_region(text, shape)
+    if not text:
+        region = tuple((0, min(size, _WHOLE_REGION)) for size in shape)
+        region = (*((low, min(high, 1)) for low, high in region[:-2]), *region[-2:])
+    long = [axis for axis, (low, high) in enumerate(region) if high - low > 1]
+    if len(long) > 2:
+        raise RecipeError(f"values: {len(long)} axes are open, at most two can be shown; "
+                          "fix the others, as in --slice 0,:,128:160")  # fmt: skip
+    count = prod(high - low for low, high in region)
+    if count > _MOST_VALUES:
+        raise RecipeError(f"values: {count} elements are too many to print; take fewer, as in "
+                          "--slice 0,:,128:160")  # fmt: skip
+    return region
+
+
+def check_region(subject: Subject, text: str, views: Sequence[str]) -> None:
+    """Whether a slice fits the view of a subject that can be opened. Raises `RecipeError`."""
+    try:
+        with PairReader(subject.reference, subject.candidate) as reader:
+            shape = reader.shape
+    except (RecordError, RecipeError):
+        return  # every view will say so
+    parse_region(text, shape)
+    if "values" in views:
+        values_region(text, shape)
 
 
 def row_report(
@@ -166,34 +187,51 @@ def row_report(
         text += inspection.sections(views)
     except NothingToInspectError as error:
         text += ["", f"  no values: {error}"]
-    text += ["", "REPRODUCE", "---------", *commands(comparison, shown, views, options, aligned)]
+    text += ["", "REPRODUCE", "---------", 
+             *commands(comparison, shown, views, options, aligned, settings)]  # fmt: skip
     return "\n".join(clean(line) for line in text) + "\n"
+
+
+# What `Inspection` takes, as options; those that are as by default go without saying.
+_OPTIONS = (
+    ("top", 20, "--top"), ("order", "abs", "--order"), ("region", "", "--slice"),
+    ("quantity", "difference", "--quantity"), ("form", "scientific", "--form"),
+    ("heads", None, "--heads"),
+)  # fmt: skip
 
 
 def commands(
     comparison: Comparison, row: Row, views: Sequence[str], options: Sequence[str] = (),
-    aligned: Row | None = None,
+    aligned: Row | None = None, settings: Mapping[str, object] | None = None,
 ) -> list[str]:  # fmt: skip
     """The commands that show the same: the row alone, and the whole comparison.
 
     `aligned` is the row before recipes were changed (by default the comparison's).
     """
     paths = [comparison.reference.path, comparison.candidate.path]
-    record = row.reference or row.candidate
-    assert record is not None
-    words = ["layertui", "show", *paths, record.name, *options]
+    of_comparison = comparison.rows[row.index]
+    words = [*options]
     if row.step:
         words += ["--step", str(row.step)]
-    of_comparison = comparison.rows[row.index]
-    if row.candidate is not None and row.candidate is not of_comparison.candidate:
-        words += ["--with", row.candidate.name]
+    for side in ("candidate", "reference"):
+        record = getattr(row, side)
+        if record is not None and record is not getattr(of_comparison, side):
+            words += ["--with", record.name]
     before = aligned or of_comparison
     for side in ("reference", "candidate"):
         recipe = getattr(row, f"recipe_{side}")
         if recipe != getattr(before, f"recipe_{side}"):
             words += [f"--recipe-{side}", recipe]
     words += [word for view in views for word in ("--view", view)]
-    return [shlex.join(words), shlex.join(["layertui", *paths, *options])]
+    for name, usual, option in _OPTIONS:
+        value = (settings or {}).get(name, usual)
+        if value != usual:
+            words += [option, str(value)]
+    name = telling_name(comparison, of_comparison)
+    return [
+        command_line(["layertui", "show"], [*paths, name], words),
+        command_line(["layertui"], paths, options),
+    ]
 
 
 def capture_report(capture: Capture) -> str:
@@ -214,8 +252,10 @@ def capture_report(capture: Capture) -> str:
 def record_report(
     record: Record, records: list[Record], *, recipe: str = "",
     views: Sequence[str] = ("stats", "values"), **settings: object,
-) -> str:  # fmt: skip
-    """One record of one capture: what it is, its statistics, its values."""
+) -> tuple[str, bool]:  # fmt: skip
+    """One record of one capture: what it is, its statistics, its values; and whether nothing went
+    wrong with them.
+    """
     from .subject import subject_of_record
 
     lines = [f"{record.name}: {shape_text(record)} {record.dtype or '?'}"]
@@ -229,9 +269,20 @@ def record_report(
     try:
         inspection = Inspection(subject_of_record(record, recipe, records), **settings)  # type: ignore[arg-type]
         lines += inspection.sections(views)
+        fine = not inspection.failed
     except NothingToInspectError as error:
-        lines += ["", f"  no values: {error}"]
-    return "\n".join(clean(line) for line in lines) + "\n"
+        lines += ["", f"  no values: {error}", *_recorded(record)]
+        fine = record.error is None
+    return "\n".join(clean(line) for line in lines) + "\n", fine
+
+
+def _recorded(record: Record) -> list[str]:
+    """Statistics that the capture holds in place of values."""
+    found = recorded_statistics(record)
+    if found is None:
+        return []
+    rows = [(name, value_text(getattr(found, name))) for name in SideStatistics.__slots__]
+    return ["", "STATISTICS", "----------", *table(rows)]
 
 
 def with_recipes(row: Row, reference: str | None, candidate: str | None) -> Row:
