@@ -38,7 +38,7 @@ def test_the_norms_of_olmo2_are_convicted(real: Path, capsys: pytest.CaptureFixt
     assert report["blamed"] == names
     rows = {row["canonical"]: row for row in report["rows"]}
     for name in names:
-        assert rows[name]["single"]["mse"] == pytest.approx(rows[name]["entire"]["mse"])
+        assert rows[name]["single"]["mse"] == pytest.approx(rows[name]["entire"]["mse"], rel=1e-3)
     assert rows[names[0]]["single"]["mse"] == pytest.approx(3.2e-6, rel=0.05)
     after = rows["layers.0.post_attention_layernorm"]
     assert after["judgement"] == "inherited"
