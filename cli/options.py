@@ -84,8 +84,9 @@ _JUDGING = (
         help="What the badge of a row shows.",
     ),
     click.option(
-        "--policy", type=click.Choice(["default", "fixed"]), default=None,
-        help="How verdicts are made: by each row's dtype, or by fixed limits.  [default: default]",
+        "--policy", type=click.Choice(["default", "fixed", "noise"]), default=None,
+        help="How verdicts are made: by each row's dtype, by fixed limits, or by where its error "
+        "comes from.  [default: default]",
     ),
     click.option(
         "--threshold", "thresholds", type=Threshold(), multiple=True,

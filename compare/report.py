@@ -148,7 +148,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "metrics": _metrics(result) if isinstance(result, Measurement) else None,
         "verdict": verdict.level,
         "reason": verdict.reason,
-        "origin": None,
+        "origin": comparison.origin(row.index),
     }
 
 
