@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from layertui.capture import open_capture, record
 from layertui.capture.arrays import load
 
-VOCABULARY, TOKENS, HEAD = 320, 24, 16
+VOCABULARY, TOKENS, HEAD = 320, 48, 16
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2", "mixtral")
 _SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96,

@@ -89,6 +89,14 @@ _JUDGING = (
         "comes from.  [default: default]",
     ),
     click.option(
+        "--baseline", "baselines", type=click.Path(), multiple=True, metavar="DIR",
+        help="Another run of the reference: its noise is the floor. May be repeated.",
+    ),
+    click.option(
+        "--exact", type=click.Path(), default=None, metavar="DIR",
+        help="A run in higher precision: says which side is off.",
+    ),
+    click.option(
         "--threshold", "thresholds", type=Threshold(), multiple=True,
         help="A limit of the policy `fixed`; may be repeated.",
     ),

@@ -32,6 +32,7 @@ from .rules import HandPair, Rules
 from .vocabulary import FAILING, Level, Origin
 
 if TYPE_CHECKING:
+    from .baselines import Baselines, Floor
     from .noise import Analysis
     from .pair_reader import PairTask
     from .routing import Routing
@@ -72,6 +73,8 @@ class Comparison:
     ignored_reference: list[Record] = field(init=False)
     ignored_candidate: list[Record] = field(init=False)
     routings: dict[int, Routing] = field(init=False, default_factory=dict)
+    floors: dict[int, Floor] = field(init=False, default_factory=dict)
+    _baselines: Baselines | None = field(init=False, default=None)
     _analysis: Analysis | None = field(init=False, default=None)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
 
@@ -81,6 +84,7 @@ class Comparison:
             self.rtol, self.atol = self.policy.rtol, self.policy.atol
         self.ulp = self.ulp or "ulp" in metrics_needed(self.policy)
         self._align()
+        self._open_baselines()
 
     def _align(self) -> None:
         alignment = align(self.reference, self.candidate, self.rules)
@@ -88,14 +92,17 @@ class Comparison:
         self.ignored_reference = alignment.ignored_reference
         self.ignored_candidate = alignment.ignored_candidate
         self.measurements = [None] * len(self.rows)
-        self.routings = {}
-        self._symptoms = {}
+        self.routings, self.floors, self._symptoms = {}, {}, {}
         self._judge_all()
 
     def _judge_all(self) -> None:
+        from .baselines import with_floor
+
         self._analysis = None
         if isinstance(self.policy, NoisePolicy) and self.complete:
             verdicts = self.analysis().verdicts()
+            for index, floor in self.floors.items():
+                verdicts[index] = with_floor(verdicts[index], floor)
         else:
             verdicts = [
                 self.policy.judge(row, result)
@@ -107,7 +114,19 @@ class Comparison:
     def set_policy(self, policy: Policy) -> None:
         """Judge everything anew; the numbers stay."""
         self.policy = with_overrides(policy, self.rules.thresholds)
+        self._open_baselines()
         self._judge_all()
+
+    def _open_baselines(self) -> None:
+        """Further captures that the policy names. Raises `CaptureError`."""
+        from .baselines import open_baselines
+
+        self._baselines = None
+        policy = self.policy
+        if isinstance(policy, NoisePolicy) and (policy.baselines or policy.exact):
+            self._baselines = open_baselines(self, policy.baselines, policy.exact)
+        else:
+            self.floors = {}
 
     # Progress
 
@@ -157,16 +176,18 @@ class Comparison:
             stop.set()
             if own:
                 pool.shutdown(wait=True, cancel_futures=True)
-        changed = self.settle() if done else []
+        changed = self.settle(cancelled) if done else []
         if changed and on_results is not None:
             on_results(changed)
         return done
 
-    def settle(self) -> list[int]:
+    def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
         from .routing import find_routings
 
         self.routings = find_routings(self)
+        if self._baselines is not None:
+            self.floors = self._baselines.floors(self, cancelled)
         before = self.verdicts
         self._judge_all()
         first = self.first_divergence()
@@ -237,8 +258,12 @@ class Comparison:
             verdict.level,
             reason,
             analysis.confidence(index),
-            self._symptoms.get(index, ()),
+            self.known_symptoms(index),
         )
+
+    def known_symptoms(self, index: int) -> tuple[Symptom, ...]:
+        """Symptoms that were worked out before: nothing is read."""
+        return self._symptoms.get(index, ())
 
     def symptoms(self, index: int) -> tuple[Symptom, ...]:
         """What the difference on row `index` looks like, the best explanation first.
@@ -247,7 +272,7 @@ class Comparison:
         """
         from ..capture.errors import RecordError
         from .recipes import RecipeError
-        from .symptoms import symptoms_of
+        from .symptoms.diagnosis import symptoms_of
 
         if index not in self._symptoms:
             try:

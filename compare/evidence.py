@@ -24,7 +24,7 @@ _NO_SISTERS = 8.0  # amplification that rounding alone may reach
 _WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
 _LEAST = 3.0
 _STANDARD_ERRORS = 8.0
-_ONE_INPUT, _PRODUCTS = 1.9, 2.6  # of the error by root of tokens: scales that noise has
+_ONE_INPUT, _PRODUCTS = 2.2, 2.6  # of the error by root of tokens: scales that noise has
 _FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
 _UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
 _MANY = 16  # sisters from which on it makes no difference whether one is among them
@@ -38,7 +38,7 @@ class Facts:
     half the spacing of 1.0 in the coarsest dtype among it and its sources; `floor` the error that
     rounding alone makes. `bits` are the mantissa bits of the candidate's own dtype. `passed` is the
     error that what comes after gets, where that is more: tokens that a router sent elsewhere are
-    left out of `error`.
+    left out of `error`, and of `kept`, the structure of the rest.
     """
 
     index: int
@@ -50,11 +50,21 @@ class Facts:
     sources: list[Facts] = field(default_factory=list)
     is_same: bool = False
     bits: int = 23
+    linear: bool = False
     passed: float | None = None
+    kept: Structure | None = None
 
     @property
     def structure(self) -> Structure | None:
-        return None if self.passed is not None else self.result.structure
+        return self.kept if self.passed is not None else self.result.structure
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """The fitted scale and its standard error."""
+        if self.passed is not None:
+            return None if self.kept is None else (self.kept.scale, self.kept.scale_se)
+        scale, error = self.result.scale, self.result.scale_se
+        return None if scale is None or error is None else (scale, error)
 
     @property
     def passed_on(self) -> float:
@@ -72,10 +82,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`strength` is the ratio to the limit, above 1; `words` are the reason."""
+    """`strength` is the ratio to the limit, above 1; `words` are the reason. `symptom` is what the
+    test looked for, where the size of the error alone would not have told.
+    """
 
     strength: float
     words: str
+    symptom: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,32 +225,35 @@ def _this(facts: Facts) -> str:
 def scaled(facts: Facts, sisters: Sisters) -> Evidence | None:
     """A common factor, which noise of any size does not have: it knows nothing of the numbers."""
     result = facts.result
-    if result.scale is None or result.scale_se is None or result.compared < 64:
+    if facts.scale is None or result.compared < 64:
         return None
-    if facts.passed is not None:
-        return None
+    scale, standard_error = facts.scale
     typical = sisters.typical("scale", gain, facts) or 0.0
     found = gain(facts) or 0.0
     # Elements of one token share their errors: tokens, not elements, are independent.
     tokens = max(1, result.compared // max(1, result.shape[-1] if result.shape else 1))
     likely = (_PRODUCTS if len(facts.sources) != 1 else _ONE_INPUT) * facts.error / tokens**0.5
-    allowed = max(_STANDARD_ERRORS * result.scale_se, likely, facts.unit / 2, 6 * typical)
+    allowed = max(_STANDARD_ERRORS * standard_error, likely, facts.unit / 2, 6 * typical)
     if found <= allowed:
         return None
     words = (
-        f"the output is {result.scale:.5f} +- {result.scale_se:.1g} times the reference, its "
+        f"the output is {scale:.5f} +- {standard_error:.1g} times the reference, its "
         f"inputs are not: noise has no common factor ({facts.error:.2g} of difference, "
         f"{facts.inherited:.2g} inherited)"
     )
-    return Evidence(found / allowed, words)
+    return Evidence(found / allowed, words, "scale")
 
 
 def gain(facts: Facts) -> float | None:
-    """How far the fitted scale is from 1 and from those of all sources, whichever is nearest."""
-    scale = facts.result.scale
-    if scale is None:
+    """How far the fitted scale is from what may be expected: the source's, for a projection of one;
+    else 1 or any source's, whichever is nearest (a norm takes scales away, a product joins them).
+    """
+    if facts.scale is None:
         return None
-    before = [s.result.scale for s in facts.sources if s.result.scale is not None and not s.exact]
+    scale = facts.scale[0]
+    before = [s.scale[0] for s in facts.sources if s.scale is not None and not s.exact]
+    if facts.linear and len(before) == 1:
+        return abs(scale - before[0])
     return min(abs(scale - 1.0), *(abs(scale - other) for other in before), math.inf)
 
 
@@ -300,6 +316,7 @@ def _peak(
     return Evidence(
         ratio / allowed,
         f"{word} {at} is off by {worst:.2g}, the others by {middle:.2g}; {_inputs(facts)}",
+        "region",
     )
 
 
@@ -323,7 +340,7 @@ def clamped(facts: Facts, sisters: Sisters) -> Evidence | None:
     if count <= allowed:
         return None
     words = f"{count} elements stand at the greatest value where the reference goes beyond it"
-    return Evidence(count / allowed, words)
+    return Evidence(count / allowed, words, "clamp")
 
 
 def _saturated(facts: Facts) -> float | None:
@@ -347,7 +364,7 @@ def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
         f"the candidate has {structure.distinct[1]} different magnitudes where the reference has "
         f"{structure.distinct[0]}: its values were rounded to a coarser grid here"
     )
-    return Evidence(coarse / allowed, words)
+    return Evidence(coarse / allowed, words, "cast")
 
 
 def _coarseness(facts: Facts) -> float | None:
@@ -384,4 +401,4 @@ def evidence_for(facts: Facts, sisters: Sisters) -> Evidence | None:
     if not found:
         return None
     strongest = max(evidence.strength for evidence in found)
-    return replace(found[0], strength=strongest)  # the tests stand from plain to subtle words
+    return replace(found[0], strength=strongest)  # the tests stand in order, plain words first

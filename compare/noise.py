@@ -95,13 +95,25 @@ class Analysis:
         side, floor = result.reference, 0.0
         if side is not None and side.l2 and result.compared:
             floor = printed_rounding(row) * math.sqrt(result.compared) / side.l2
-        error, passed = self._error(result, exact), None
+        error, passed, kept = self._error(result, exact), None, None
         routing = self._routed(index) if self.routings else None
         if routing is not None and error > 0:
-            error, passed = routing.rest.get(index, 0.0), error
+            kept = routing.rest.get(index)
+            error, passed = 0.0 if kept is None else kept.error, error
         own = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
         bits = round(-math.log2(own.epsilon)) if own is not None and own.epsilon else 0
-        return Facts(index, error, unit, floor, exact, result, bits=bits, passed=passed)
+        return Facts(
+            index,
+            error,
+            unit,
+            floor,
+            exact,
+            result,
+            bits=bits,
+            passed=passed,
+            kept=kept,
+            linear=self._family(index) == "linear",
+        )
 
     def _error(self, result: Measurement, exact: bool) -> float:
         if exact:
@@ -288,6 +300,14 @@ class Analysis:
         """The relative L2 that a clean run would have here, by the sources and the sisters."""
         state = self.states.get(index)
         return 0.0 if state is None else state.clean
+
+    def hidden_symptom(self, index: int) -> tuple[str, str] | None:
+        """What gave the error away where its size did not: a symptom's name, and the words."""
+        state = self.states.get(index)
+        evidence = None if state is None else state.evidence
+        if evidence is None or evidence.symptom is None:
+            return None
+        return evidence.symptom, evidence.words
 
     def sources(self, index: int) -> tuple[int, ...]:
         """The rows that this row's values were made from."""

@@ -270,11 +270,14 @@ def _place(result: Measurement) -> str:
 class NoisePolicy:
     """Errors against those of their inputs and of the other layers (see `noise`).
 
-    A single row is judged by the default policy as long as not all are measured, for its neighbours
-    are not known; `Comparison` then judges all of them at once.
+    `baselines` are captures of further runs of the reference, `exact` one in higher precision (see
+    `baselines`). A single row is judged by the default policy as long as not all are measured, for
+    its neighbours are not known; `Comparison` then judges all of them at once.
     """
 
     overrides: tuple[ThresholdRule, ...] = ()
+    baselines: tuple[str, ...] = ()
+    exact: str | None = None
 
     @property
     def name(self) -> str:
@@ -282,6 +285,10 @@ class NoisePolicy:
 
     def describe(self) -> str:
         words = "noise: each error against those of its inputs and of the other layers"
+        if self.baselines:
+            words += f", and of the baseline {', '.join(self.baselines)}"
+        if self.exact is not None:
+            words += f"; both sides against the exact {self.exact}"
         return words + _rules_words(self.overrides)
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:

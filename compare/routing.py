@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..capture.arrays import Array
     from .comparison import Comparison
     from .sample import Sample
+    from .structure import Structure
 
 _MARGIN = 2.0  # times the greatest difference of the token's logits
 _MOST_EXPERTS = 1024
@@ -30,7 +31,7 @@ _ROUTERS = ("gate", "gate_proj", "router", "gate_score")
 @dataclass(frozen=True, slots=True)
 class Routing:
     """The flips of one router in one step. `experts` is the number that each token goes to; `rest`
-    the relative L2 of the rows behind it without the flipped tokens, where a row has tokens.
+    the structure of the rows behind it without the flipped tokens, where a row has tokens.
     """
 
     router: str
@@ -40,7 +41,7 @@ class Routing:
     margin: float
     noise: float
     within_noise: bool
-    rest: Mapping[int, float] = field(default_factory=dict)
+    rest: Mapping[int, Structure] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -84,9 +85,11 @@ def find_routings(comparison: Comparison) -> dict[int, Routing]:
 
 def _without_flips(
     comparison: Comparison, router: Row, routing: Routing
-) -> Iterator[tuple[int, float]]:  # fmt: skip
+) -> Iterator[tuple[int, Structure]]:  # fmt: skip
     """The errors of what comes from the choice of experts, of the tokens that did not flip."""
     import numpy as np
+
+    from .structure import structure_of
 
     for row in comparison.rows:
         result = comparison.measurements[row.index]
@@ -98,10 +101,10 @@ def _without_flips(
             continue
         sample = _sample(comparison, row)
         keep = ~np.isin(sample.rows, routing.tokens)
-        x, d = sample.x[keep], (sample.y - sample.x)[keep]
-        squares = float(np.vdot(x, x))
-        if squares > 0:
-            yield row.index, float(np.linalg.norm(d)) / squares**0.5
+        kept = replace(sample, x=sample.x[keep], y=sample.y[keep], rows=sample.rows[keep])
+        structure = structure_of(kept) if keep.any() else None
+        if structure is not None:
+            yield row.index, structure
 
 
 def _is_router(row: Row, result: Measurement) -> bool:

@@ -16,8 +16,8 @@ Origin = Literal["made", "inherited", "none"]
 
 # What a difference may look like; of two that explain it alike, the first is said first.
 SYMPTOMS: tuple[str, ...] = (
-    "nan", "constant", "sign", "scale", "stale", "swapped", "permuted", "shifted", "cast", "clamp",
-    "missing-term", "region", "offset", "noise-like", "none",
+    "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "permuted", "shifted",
+    "cast", "clamp", "region", "offset", "noise-like", "none",
 )  # fmt: skip
 
 # From harmless to worst; `missing` (a gap) and `pending` are no judgement.

@@ -46,8 +46,27 @@ def symptoms_of(comparison: Comparison, index: int) -> tuple[Symptom, ...]:
     pair = _pair(comparison, index, sample)
     found = list(_all(comparison, index, result, sample, pair))
     said = [symptom for symptom in found if symptom.score >= _SAID]
+    hidden = comparison.analysis().hidden_symptom(index)
+    if hidden is not None:
+        return _given_away(hidden, found)
     if not said:
         return (_nothing(result, pair, found),)
+    return _ranked(said)
+
+
+def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom, ...]:
+    """An error no larger than the noise around it looks like what gave it away: fits of all that
+    differs would speak of the noise.
+    """
+    name, words = hidden
+    fits = [symptom for symptom in found if symptom.name == name]
+    best = max(fits, key=lambda symptom: symptom.score, default=None)
+    if best is None:
+        return (Symptom(name, 0.0, words),)
+    return (Symptom(name, best.score, f"{words}; {best.evidence}"),)
+
+
+def _ranked(said: list[Symptom]) -> tuple[Symptom, ...]:
     best: dict[str, Symptom] = {}
     for symptom in said:
         if symptom.name not in best or symptom.score > best[symptom.name].score:
