@@ -74,8 +74,8 @@ class Comparison:
     ignored_candidate: list[Record] = field(init=False)
     routings: dict[int, Routing] = field(init=False, default_factory=dict)
     floors: dict[int, Floor] = field(init=False, default_factory=dict)
-    _baselines: Baselines | None = field(init=False, default=None)
-    _analysis: Analysis | None = field(init=False, default=None)
+    _baselines: Baselines | None = field(init=False, default=None, repr=False)
+    _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:

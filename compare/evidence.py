@@ -24,7 +24,8 @@ _NO_SISTERS = 8.0  # amplification that rounding alone may reach
 _WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
 _LEAST = 3.0
 _STANDARD_ERRORS = 8.0
-_ONE_INPUT, _PRODUCTS = 2.2, 2.6  # of the error by root of tokens: scales that noise has
+_ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise has by chance
+_OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
 _FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
 _UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
 _MANY = 16  # sisters from which on it makes no difference whether one is among them
@@ -36,8 +37,9 @@ class Facts:
 
     `error` is relative L2, or the share of elements that differ where numbers are exact; `unit`
     half the spacing of 1.0 in the coarsest dtype among it and its sources; `floor` the error that
-    rounding alone makes. `bits` are the mantissa bits of the candidate's own dtype. `passed` is the
-    error that what comes after gets, where that is more: tokens that a router sent elsewhere are
+    rounding alone makes. `bits` are the mantissa bits of the candidate's own dtype; `linear` says
+    that it is a projection, `mixed` that the sides' dtypes differ. `passed` is the error that what
+    comes after gets, where that is more: tokens that a router sent elsewhere are
     left out of `error`, and of `kept`, the structure of the rest.
     """
 
@@ -47,16 +49,28 @@ class Facts:
     floor: float
     exact: bool
     result: Measurement
-    sources: list[Facts] = field(default_factory=list)
+    sources: list[Facts] = field(default_factory=list, repr=False)
     is_same: bool = False
     bits: int = 23
     linear: bool = False
+    mixed: bool = False
     passed: float | None = None
     kept: Structure | None = None
 
     @property
     def structure(self) -> Structure | None:
         return self.kept if self.passed is not None else self.result.structure
+
+    @property
+    def blocked(self) -> bool:
+        """True for masks: what they block says nothing but that it is blocked."""
+        whole = self.result.structure
+        return whole is not None and whole.blocked[0] > 0
+
+    @property
+    def whole(self) -> Facts:
+        """The record with everything that it passes on."""
+        return self if self.passed is None else replace(self, error=self.passed, passed=None)
 
     @property
     def scale(self) -> tuple[float, float] | None:
@@ -225,15 +239,18 @@ def _this(facts: Facts) -> str:
 def scaled(facts: Facts, sisters: Sisters) -> Evidence | None:
     """A common factor, which noise of any size does not have: it knows nothing of the numbers."""
     result = facts.result
-    if facts.scale is None or result.compared < 64:
+    if facts.scale is None or result.compared < 64 or facts.blocked:
         return None
     scale, standard_error = facts.scale
     typical = sisters.typical("scale", gain, facts) or 0.0
     found = gain(facts) or 0.0
     # Elements of one token share their errors: tokens, not elements, are independent.
     tokens = max(1, result.compared // max(1, result.shape[-1] if result.shape else 1))
-    likely = (_PRODUCTS if len(facts.sources) != 1 else _ONE_INPUT) * facts.error / tokens**0.5
-    allowed = max(_STANDARD_ERRORS * standard_error, likely, facts.unit / 2, 6 * typical)
+    # The greatest of so many, with some ten kinds of records in a layer.
+    chance = (2 * math.log(9 * max(2, len(sisters.members)))) ** 0.5 * facts.error / tokens**0.5
+    likely = (_PRODUCTS if len(facts.sources) != 1 else _ONE_INPUT) * chance
+    least = (_OTHER_DTYPE if facts.mixed else 0.5) * facts.unit
+    allowed = max(_STANDARD_ERRORS * standard_error, likely, least, 6 * typical)
     if found <= allowed:
         return None
     words = (
@@ -275,7 +292,7 @@ def _by_part(
         return None
     typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, 4 * typical)
-    allowed += 3 * max((_size(source, name) or 0.0 for source in facts.sources), default=0.0)
+    allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
     if part.size <= allowed or part.size < 0.6 * facts.error:
         return None
     size = f"{part.size:.2g} of the {facts.error:.2g} that differ"
@@ -308,7 +325,7 @@ def _peak(
     if ratio is None or facts.structure is None:
         return None
     typical = sisters.typical(name, lambda f: _ratio(f, name, across), facts) or 0.0
-    before = max((_ratio(source, name, across) or 0.0 for source in facts.sources), default=0.0)
+    before = max((_ratio(s.whole, name, across) or 0.0 for s in facts.sources), default=0.0)
     allowed = max(12.0, 4 * typical, 4 * before)
     middle, worst, at = getattr(facts.structure, name)
     if ratio <= allowed or worst < 8 * facts.unit or worst < 3 * facts.inherited:
@@ -335,7 +352,7 @@ def clamped(facts: Facts, sisters: Sisters) -> Evidence | None:
         return None
     count = structure.saturated
     typical = sisters.typical("saturated", _saturated, facts) or 0.0
-    before = max((_saturated(source) or 0.0 for source in facts.sources), default=0.0)
+    before = max((_saturated(source.whole) or 0.0 for source in facts.sources), default=0.0)
     allowed = max(4.0, 2 * typical, 2 * before)
     if count <= allowed:
         return None
@@ -354,7 +371,7 @@ def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
         return None
     coarse = _coarseness(facts) or 1.0
     typical = sisters.typical("coarseness", _coarseness, facts)
-    before = max((_coarseness(source) or 1.0 for source in facts.sources), default=None)
+    before = max((_coarseness(source.whole) or 1.0 for source in facts.sources), default=None)
     if typical is None and before is None:
         return None
     allowed = max(3.0, 3 * (typical or 1.0), 2 * (before or 1.0))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..capture.dtypes import DTYPES
+from ..capture.records import Record
 from .canonical import ROOT
 from .dataflow import Flow, Node, flow_of
 from .evidence import Evidence, Facts, Sisters, evidence_for
@@ -112,6 +113,7 @@ class Analysis:
             bits=bits,
             passed=passed,
             kept=kept,
+            mixed=_dtype(row.reference) != _dtype(row.candidate),
             linear=self._family(index) == "linear",
         )
 
@@ -349,3 +351,7 @@ def _source_words(facts: Facts) -> str:
     if not facts.sources:
         return "of no recorded inputs"
     return f"inputs {facts.inherited:.2g}" if facts.inherited else "inputs identical"
+
+
+def _dtype(record: Record | None) -> str | None:
+    return None if record is None else record.dtype

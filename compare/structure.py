@@ -87,6 +87,8 @@ def structure_of(sample: Sample) -> Structure | None:
     d = y - x
     squares = x * x
     xx, dd = float(squares.sum()), float(np.vdot(d, d))
+    if blocked[0] and xx == 0:
+        return _zero_mask(sample, dd, blocked)
     if fine.sum() < _FEWEST or not 0 < xx < np.inf or not dd < np.inf:
         return None
     slope = float(np.vdot(x, d)) / xx
@@ -113,6 +115,16 @@ def structure_of(sample: Sample) -> Structure | None:
         bits=(mantissa_bits(left), mantissa_bits(right)),
         blocked=blocked,
     )
+
+
+def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure:
+    """A mask that is zero where it does not block: equal there, or not."""
+    nothing = (0.0, 0.0, 0)
+    return Structure(
+        *sample.x.shape, error=float(dd > 0), scale=1.0, scale_se=0.0, row_scale=None,
+        channel_scale=None, channel_offset=None, row_error=nothing, channel_error=nothing,
+        saturated=0, distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
+    )  # fmt: skip
 
 
 def _blocked(sample: Sample) -> tuple[int, int]:
