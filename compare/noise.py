@@ -232,6 +232,12 @@ class Analysis:
         words = (
             nonfinite_words(result) if result.nonfinite_mismatch else "nothing finite to compare"
         )
+        structure = result.structure
+        if structure is not None and structure.blocked[1]:
+            apart, blocked = structure.blocked[1], structure.blocked[0]
+            mask = f"the masks differ at {apart} of the {blocked} places that either blocks"
+            origin: Origin = "made" if state.evidence is not None else "inherited"
+            return Verdict("diverged", mask, origin, 0.95)
         if state.evidence is not None:
             return Verdict("nan", f"born here: {words}; no input has such places", "made", 0.99)
         return Verdict("nan", f"passed on: {words}", "inherited", 0.9)
