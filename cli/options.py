@@ -86,8 +86,17 @@ _JUDGING = (
         help="What the badge of a row shows.",
     ),
     click.option(
-        "--policy", type=click.Choice(["default", "fixed"]), default=None,
-        help="How verdicts are made: by each row's dtype, or by fixed limits.  [default: default]",
+        "--policy", type=click.Choice(["default", "fixed", "noise"]), default=None,
+        help="How verdicts are made: by each row's dtype, by fixed limits, or by where its error "
+        "comes from.  [default: default]",
+    ),
+    click.option(
+        "--baseline", "baselines", type=click.Path(), multiple=True, metavar="DIR",
+        help="Another run of the reference: its noise is the floor. May be repeated.",
+    ),
+    click.option(
+        "--exact", type=click.Path(), default=None, metavar="DIR",
+        help="A run in higher precision: says which side is off.",
     ),
     click.option(
         "--threshold", "thresholds", type=Threshold(), multiple=True,

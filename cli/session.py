@@ -31,11 +31,15 @@ class Judging:
     rules: str | None = None
     raw: str | None = None
     min_coverage: float = 0.5
+    baselines: tuple[str, ...] = ()
+    exact: str | None = None
 
     @property
     def plain(self) -> bool:
         """True when nothing was said about judging: the default policy, not even imported yet."""
-        return self.policy is None and not self.thresholds and self.rtol is self.atol is None
+        further = self.baselines or self.exact is not None
+        given = self.policy is not None or self.thresholds or further
+        return not given and self.rtol is self.atol is None
 
     def make_policy(self) -> Policy:
         """The policy that the options describe. Raises `UserError` where they contradict."""
@@ -43,6 +47,8 @@ class Judging:
 
         if (self.rtol is None) != (self.atol is None):
             raise UserError("--rtol and --atol: give both or neither")
+        if self.baselines or self.exact is not None:
+            return self._with_baselines()
         name = self.policy or ("fixed" if self.thresholds else "default")
         if self.thresholds and name != "fixed":
             raise UserError("--threshold belongs to --policy fixed")
@@ -50,6 +56,13 @@ class Judging:
             return policy_named(name, dict(self.thresholds), self.rtol, self.atol)
         except PolicyError as error:
             raise UserError(str(error)) from error
+
+    def _with_baselines(self) -> Policy:
+        from ..compare.policy import NoisePolicy
+
+        if self.policy not in (None, "noise") or self.thresholds or self.rtol is not None:
+            raise UserError("--baseline and --exact belong to --policy noise, without thresholds")
+        return NoisePolicy(baselines=self.baselines, exact=self.exact)
 
     def make_rules(self) -> Rules | None:
         """The rules file and, behind its limits, the thresholds file. Raises `RulesError`."""

@@ -19,14 +19,16 @@ from dataclasses import fields
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from ..capture.dtypes import DTYPES
 from ..capture.records import Locator
 from .model import Measurement, SideStatistics
 from .pair_reader import PairTask, SideTask
 from .paths import cache_dir
+from .structure import Part, Structure
 
-ENGINE = 4  # raise when a number changes its meaning or its arithmetic
+ENGINE = 6  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
@@ -185,7 +187,7 @@ def encoded(measurement: Measurement) -> str:
     return json.dumps(_shallow(measurement), default=_shallow)
 
 
-def _shallow(value: Measurement | SideStatistics) -> dict[str, object]:
+def _shallow(value: Measurement | SideStatistics | Structure | Part) -> dict[str, object]:
     """The fields as they are; `dataclasses.asdict` would copy every value, which takes longer."""
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
@@ -202,6 +204,17 @@ def decoded(text: str) -> Measurement | None:
         for name in ("reference", "candidate"):
             if data[name] is not None:
                 data[name] = SideStatistics(**data[name])
+        if data["structure"] is not None:
+            data["structure"] = _structure(data["structure"])
         return Measurement(**data)
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _structure(data: dict[str, Any]) -> Structure:
+    for name, value in data.items():
+        if isinstance(value, list):
+            data[name] = tuple(value)
+        elif isinstance(value, dict):
+            data[name] = Part(**value)
+    return Structure(**data)

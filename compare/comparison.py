@@ -17,14 +17,25 @@ from typing import TYPE_CHECKING
 from ..capture.opening import open_capture
 from ..capture.records import Capture, Record
 from .align import align
-from .canonical import ROOT, parent_of
-from .model import Counts, ExecutionOrder, Failure, FirstDivergence, Measurement, Row, Verdict
-from .policy import DefaultPolicy, Policy, metrics_needed, with_overrides
+from .model import (
+    Counts,
+    ExecutionOrder,
+    Failure,
+    FirstDivergence,
+    Measurement,
+    Row,
+    Symptom,
+    Verdict,
+)
+from .policy import DefaultPolicy, NoisePolicy, Policy, metrics_needed, with_overrides
 from .rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
-from .vocabulary import FAILING, Level
+from .vocabulary import FAILING, Level, Origin
 
 if TYPE_CHECKING:
+    from .baselines import Baselines, Floor
+    from .noise import Analysis
     from .pair_reader import PairTask
+    from .routing import Routing
 
 Result = Measurement | Failure | None
 
@@ -61,6 +72,11 @@ class Comparison:
     order: ExecutionOrder = field(init=False)
     ignored_reference: list[Record] = field(init=False)
     ignored_candidate: list[Record] = field(init=False)
+    routings: dict[int, Routing] = field(init=False, default_factory=dict)
+    floors: dict[int, Floor] = field(init=False, default_factory=dict)
+    _baselines: Baselines | None = field(init=False, default=None, repr=False)
+    _analysis: Analysis | None = field(init=False, default=None, repr=False)
+    _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.policy = with_overrides(self.policy, self.rules.thresholds)
@@ -68,6 +84,7 @@ class Comparison:
             self.rtol, self.atol = self.policy.rtol, self.policy.atol
         self.ulp = self.ulp or "ulp" in metrics_needed(self.policy)
         self._align()
+        self._open_baselines()
 
     def _align(self) -> None:
         alignment = align(self.reference, self.candidate, self.rules)
@@ -76,6 +93,7 @@ class Comparison:
         self.ignored_candidate = alignment.ignored_candidate
         self._note_limits()
         self.measurements = [None] * len(self.rows)
+        self.routings, self.floors, self._symptoms = {}, {}, {}
         self._judge_all()
 
     def _note_limits(self) -> None:
@@ -87,16 +105,37 @@ class Comparison:
             self.reference.notes.extend(n for n in notes if n not in self.reference.notes)
 
     def _judge_all(self) -> None:
-        self.verdicts = [
-            self.policy.judge(row, result)
-            for row, result in zip(self.rows, self.measurements, strict=True)
-        ]
+        from .baselines import with_floor
+
+        self._analysis = None
+        if isinstance(self.policy, NoisePolicy) and self.complete:
+            verdicts = self.analysis().verdicts()
+            for index, floor in self.floors.items():
+                verdicts[index] = with_floor(verdicts[index], floor)
+        else:
+            verdicts = [
+                self.policy.judge(row, result)
+                for row, result in zip(self.rows, self.measurements, strict=True)
+            ]
+        self.verdicts = verdicts
         self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
 
     def set_policy(self, policy: Policy) -> None:
         """Judge everything anew; the numbers stay."""
         self.policy = with_overrides(policy, self.rules.thresholds)
+        self._open_baselines()
         self._judge_all()
+
+    def _open_baselines(self) -> None:
+        """Further captures that the policy names. Raises `CaptureError`."""
+        from .baselines import open_baselines
+
+        self._baselines = None
+        policy = self.policy
+        if isinstance(policy, NoisePolicy) and (policy.baselines or policy.exact):
+            self._baselines = open_baselines(self, policy.baselines, policy.exact)
+        else:
+            self.floors = {}
 
     # Progress
 
@@ -114,6 +153,13 @@ class Comparison:
     def measured(self) -> int:
         """Pairs measured so far, failures included."""
         return sum(1 for result in self.measurements if result is not None)
+
+    @property
+    def complete(self) -> bool:
+        """True when there is nothing left to measure."""
+        return not any(
+            result is None and self.measurable(i) for i, result in enumerate(self.measurements)
+        )
 
     def measure(
         self, *, executor: Executor | None = None,
@@ -134,11 +180,43 @@ class Comparison:
         pool = executor or ThreadPoolExecutor(threads or default_threads(), "layertui-measure")
         try:
             run = Scheduler(self, pool, visible, on_results, cancelled, use_cache, stop, own)
-            return run.run(threads or default_threads())
+            done = run.run(threads or default_threads())
         finally:
             stop.set()
             if own:
                 pool.shutdown(wait=True, cancel_futures=True)
+        changed = self.settle(cancelled) if done else []
+        if changed and on_results is not None:
+            on_results(changed)
+        return done
+
+    def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
+        """Judge by what needs all measurements; the rows whose verdict is another one now."""
+        from .routing import find_routings
+
+        self.routings = find_routings(self)
+        if self._baselines is not None:
+            self.floors = self._baselines.floors(self, cancelled)
+        before = self.verdicts
+        self._judge_all()
+        first = self.first_divergence()
+        if first is not None:
+            self.symptoms(first.index)
+        return [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
+
+    def analysis(self) -> Analysis:
+        """Where errors come from, by what is measured so far; kept until a result comes."""
+        from .noise import Analysis
+        from .policy import before_policy
+
+        if self._analysis is None:
+            overrides = self.rules.thresholds
+            settled = [
+                before_policy(row, result, overrides)
+                for row, result in zip(self.rows, self.measurements, strict=True)
+            ]
+            self._analysis = Analysis(self.rows, self.measurements, self.routings, settled)
+        return self._analysis
 
     def task(self, index: int) -> PairTask:
         """What an executor needs to measure the pair on row `index`."""
@@ -149,6 +227,7 @@ class Comparison:
     def take(self, index: int, result: Measurement | Failure) -> None:
         """Store a result and judge it."""
         self.measurements[index] = result
+        self._analysis = None
         verdict = self.verdicts[index] = self.policy.judge(self.rows[index], result)
         at = bisect_left(self.failing, index)
         known = at < len(self.failing) and self.failing[at] == index
@@ -159,18 +238,26 @@ class Comparison:
 
     # Findings
 
+    def origin(self, index: int) -> Origin | None:
+        """Whether a pair's error was made there, came with its inputs, or is rounding; None for
+        gaps and what is not measured.
+        """
+        return self.analysis().origin(index)
+
     def first_divergence(self) -> FirstDivergence | None:
-        """The first failing pair among those measured so far."""
+        """The first failing pair among those measured so far: of those that the policy judges by
+        their origin, the first that was made.
+        """
         if not self.failing:
             return None
         index = self.failing[0]
+        if isinstance(self.policy, NoisePolicy):
+            index = next((i for i in self.failing if self.verdicts[i].origin != "inherited"), index)
         row, verdict = self.rows[index], self.verdicts[index]
-        module, reason = row.canonical, verdict.reason
-        if row.role == "input":
-            maker = self._maker(index)
-            if maker is not None:
-                module = maker
-                reason = f"made inside {maker}, whose records before this input agree: {reason}"
+        analysis = self.analysis()
+        module, reason = analysis.to_blame(index), verdict.reason
+        if module != row.canonical:
+            reason = f"made inside {module}, whose records before this input agree: {reason}"
         return FirstDivergence(
             index,
             module,
@@ -179,18 +266,29 @@ class Comparison:
             row.slot,
             verdict.level,
             reason,
+            analysis.confidence(index),
+            self.known_symptoms(index),
         )
 
-    def _maker(self, index: int) -> str | None:
-        """Who made a wrong input that no earlier record shows: the code of the parent module.
+    def known_symptoms(self, index: int) -> tuple[Symptom, ...]:
+        """Symptoms that were worked out before: nothing is read."""
+        return self._symptoms.get(index, ())
 
-        None for the inputs of the whole run, which nobody here made.
+    def symptoms(self, index: int) -> tuple[Symptom, ...]:
+        """What the difference on row `index` looks like, the best explanation first.
+
+        Reads a bounded part of the records the first time; empty where that is not possible.
         """
-        row = self.rows[index]
-        earlier = any(
-            self.rows[i].role != "input" and self.rows[i].kind == "pair" for i in range(index)
-        )
-        return parent_of(row.canonical) if earlier and row.canonical != ROOT else None
+        from ..capture.errors import RecordError
+        from .recipes import RecipeError
+        from .symptoms.diagnosis import symptoms_of
+
+        if index not in self._symptoms:
+            try:
+                self._symptoms[index] = symptoms_of(self, index)
+            except (RecordError, RecipeError, OSError, MemoryError):
+                self._symptoms[index] = ()
+        return self._symptoms[index]
 
     def first_is_final(self) -> bool:
         """True when no row before the first divergence still waits for its measurement."""

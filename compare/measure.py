@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -29,6 +29,8 @@ from .pair_reader import (
     shapes_differ,
 )
 from .recipes import RecipeError
+from .sample import take_sample
+from .structure import structure_of
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -68,7 +70,8 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
                 return Failure(shapes_differ(*reader.shapes), level="shape")
             if reader.shown is not None:
                 return _measure_partial(task, reader)
-            return _measure_whole(task, reader, cancelled)
+            found = _measure_whole(task, reader, cancelled)
+            return _with_structure(task, reader, found)
     except SideError as error:
         return Failure(str(error), error.side)
     except RecipeError as error:
@@ -97,6 +100,15 @@ def _measure_whole(
             x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
             reals.add(sums, x_block, y_block, start + at)
     return finish(sums, reader.shape, tolerance, task.ulp)
+
+
+def _with_structure(task: PairTask, reader: PairReader, found: Measurement) -> Measurement:
+    """The measurement with the structure of its difference, where there is one to see."""
+    kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
+    if kinds != {"float"} or found.identical or found.compared == 0:
+        return found
+    structure = structure_of(take_sample(reader, found.max_abs_index))
+    return replace(found, structure=structure)
 
 
 @dataclass(slots=True)
@@ -187,6 +199,7 @@ def finish(
         partial=partial,
         reference=_side(sums.reference),
         candidate=_side(sums.candidate),
+        structure=None,
         reasons=reasons,
         **numbers,
     )

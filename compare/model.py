@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..capture.records import Record
-from .vocabulary import FAILING, Level, MatchedBy, RowKind
+from .vocabulary import FAILING, Level, MatchedBy, Origin, RowKind
+
+if TYPE_CHECKING:
+    from .structure import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class Measurement:
     partial: tuple[int, int] | None = None
     reference: SideStatistics | None = None
     candidate: SideStatistics | None = None
+    structure: Structure | None = None  # of floating-point pairs that differ
     reasons: dict[str, str] = field(default_factory=dict)
 
     def metric(self, name: str) -> float | None:
@@ -130,14 +134,31 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the numbers of a row mean under a policy."""
+    """What the numbers of a row mean under a policy.
+
+    `origin`: whether the error was made here, None where the policy does not ask; `confidence`
+    (0 to 1) goes with it.
+    """
 
     level: Level
     reason: str = ""
+    origin: Origin | None = None
+    confidence: float | None = None
 
     @property
     def fails(self) -> bool:
         return self.level in FAILING
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What a difference looks like: one of `SYMPTOMS`, the share of the error that it explains, and
+    the evidence in words.
+    """
+
+    name: str
+    score: float
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +173,7 @@ class FirstDivergence:
     verdict: Level
     reason: str
     confidence: float | None = None
-    symptoms: tuple[dict[str, Any], ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,11 +148,16 @@ class DefaultPolicy:
         if self.rtol is not None or self.atol is not None:
             return _by_tolerance(result)
         dtype = coarser_dtype(row) or "float32"
-        small = dtype.startswith(("float8_", "float6_", "float4_"))
-        limits = _FLOAT8 if small else self.limits.get(dtype)
+        limits = limits_for(dtype, self.limits)
         if limits is None:
             return _exact(result)
         return _by_limits(result, limits, dtype, printed_rounding(row))
+
+
+def limits_for(dtype: str, limits: Mapping[str, Limits] = LIMITS) -> Limits | None:
+    """The limits of a dtype; None for whole numbers and bools, which are exact."""
+    small = dtype.startswith(("float8_", "float6_", "float4_"))
+    return _FLOAT8 if small else limits.get(dtype)
 
 
 def before_policy(
@@ -267,6 +272,35 @@ def _place(result: Measurement) -> str:
     return f"; greatest at [{index}]: {ref:.6g} against {cand:.6g}"
 
 
+@dataclass(frozen=True, slots=True)
+class NoisePolicy:
+    """Errors against those of their inputs and of the other layers (see `noise`).
+
+    `baselines` are captures of further runs of the reference, `exact` one in higher precision (see
+    `baselines`). A single row is judged by the default policy as long as not all are measured, for
+    its neighbours are not known; `Comparison` then judges all of them at once.
+    """
+
+    overrides: tuple[ThresholdRule, ...] = ()
+    baselines: tuple[str, ...] = ()
+    exact: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "noise"
+
+    def describe(self) -> str:
+        words = "noise: each error against those of its inputs and of the other layers"
+        if self.baselines:
+            words += f", and of the baseline {', '.join(self.baselines)}"
+        if self.exact is not None:
+            words += f"; both sides against the exact {self.exact}"
+        return words + _rules_words(self.overrides)
+
+    def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
+        return DefaultPolicy(overrides=self.overrides).judge(row, result)
+
+
 # The seed's rules of thumb.
 FIXED: dict[str, float] = {"cosine": 0.99, "mse": 1e-4, "relative_l2": 0.01}
 
@@ -343,12 +377,16 @@ def policy_named(
         return FixedPolicy(limits, overrides)
     if name == "default":
         return DefaultPolicy(rtol, atol, overrides)
-    raise PolicyError(f"unknown policy {name!r} (known: default, fixed)")
+    if name == "noise":
+        if rtol is not None:
+            raise PolicyError("rtol and atol go with the default policy, not with noise")
+        return NoisePolicy(overrides)
+    raise PolicyError(f"unknown policy {name!r} (known: default, fixed, noise)")
 
 
 def with_overrides(policy: Policy, overrides: tuple[ThresholdRule, ...]) -> Policy:
     """The same policy with the thresholds of a rules file, which replace those it had."""
-    if isinstance(policy, DefaultPolicy | FixedPolicy) and overrides:
+    if isinstance(policy, DefaultPolicy | FixedPolicy | NoisePolicy) and overrides:
         return replace(policy, overrides=overrides)
     return policy
 
@@ -358,7 +396,7 @@ def metrics_needed(policy: Policy) -> set[str]:
     limits: list[tuple[str, float]] = []
     if isinstance(policy, FixedPolicy):
         limits += policy.thresholds
-    if isinstance(policy, DefaultPolicy | FixedPolicy):
+    if isinstance(policy, DefaultPolicy | FixedPolicy | NoisePolicy):
         limits += [limit for rule in policy.overrides for limit in rule.limits]
     return {name for name, _ in limits}
 

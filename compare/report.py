@@ -10,8 +10,9 @@ from typing import Any
 
 from ..capture.records import Capture, Record
 from .comparison import Comparison
-from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Verdict
+from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
+from .symptoms.thumb import rules_of_thumb
 from .vocabulary import METRICS, Level
 
 SCHEMA = "layertui.compare/1"
@@ -148,8 +149,21 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "metrics": _metrics(result) if isinstance(result, Measurement) else None,
         "verdict": verdict.level,
         "reason": verdict.reason,
-        "origin": None,
+        "origin": comparison.origin(row.index),
+        **_floor(comparison, row.index),
     }
+
+
+def _floor(comparison: Comparison, index: int) -> dict[str, Any]:
+    """What a baseline and an exact capture say; null where there is none."""
+    floor = comparison.floors.get(index)
+    if floor is None:
+        return {"baseline": None, "exact": None}
+    baseline = None if floor.baseline is None else asdict(floor.baseline)
+    exact = None if floor.exact is None else {**asdict(floor.exact), "off": floor.off}
+    if baseline is not None:
+        baseline["path"] = floor.baseline_path
+    return {"baseline": baseline, "exact": exact}
 
 
 def _metrics(result: Measurement) -> dict[str, Any]:
@@ -367,6 +381,27 @@ def _first_lines(comparison: Comparison) -> list[str]:
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
+        *_confidence_lines(first),
+        *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
+        *(f"           {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
+    ]
+
+
+def _confidence_lines(first: FirstDivergence) -> list[str]:
+    return (
+        []
+        if first.confidence is None
+        else [f"confidence {first.confidence:.0%} that it was made here"]
+    )
+
+
+def symptom_lines(symptoms: tuple[Symptom, ...]) -> list[str]:
+    """`scale, explains 98 %: x1.0100 +- 0.0003 ...`, a line each."""
+    return [
+        f"{s.name}: {s.evidence}"
+        if s.name in ("none", "noise-like")
+        else f"{s.name}, explains {100 * s.score:.3g} %: {s.evidence}"
+        for s in symptoms
     ]
 
 
@@ -473,6 +508,8 @@ def row_text(
     lines = [f"{row.label} (row {index}{step}): {MARKS[verdict.level][1]}"]
     if verdict.reason:
         lines.append(f"  reason     {verdict.reason}")
+    if verdict.fails:
+        lines += _origin_lines(comparison, index)
     for word, record, recipe in (
         ("reference", row.reference, row.recipe_reference),
         ("candidate", row.candidate, row.recipe_candidate),
@@ -488,6 +525,17 @@ def row_text(
     else:
         lines += _recorded_table(row)
     return "\n".join(clean(line) for line in lines) + "\n"
+
+
+def _origin_lines(comparison: Comparison, index: int) -> list[str]:
+    """Where the error of a failing row comes from and what it looks like, if that is known."""
+    origin, words = comparison.origin(index), {"made": "made here", "inherited": "inherited"}
+    lines = [f"  origin     {words[origin]}"] if origin in words else []
+    for line in symptom_lines(comparison.known_symptoms(index)):
+        lines.append(f"  looks like {line}")
+    return lines + [
+        f"             {line}" for line in rules_of_thumb(comparison.measurements[index])
+    ]
 
 
 def _record_lines(word: str, record: Record | None, recipe: str) -> list[str]:
@@ -577,5 +625,5 @@ def _side_table(ref: SideStatistics | None, cand: SideStatistics | None) -> list
 __all__ = [
     "MARKS", "byte_text", "clean", "csv_report", "json_report",
     "metric_lines", "number", "partial_text", "plain_json", "row_text", "shape_text", "side_line",
-    "summary_line", "summary_lines", "text_report",
+    "summary_line", "summary_lines", "symptom_lines", "text_report",
 ]  # fmt: skip

@@ -12,6 +12,13 @@ Level = Literal[
     "pending", "identical", "ok", "noise", "drift", "diverged", "nan", "shape", "unreadable",
     "missing",
 ]  # fmt: skip
+Origin = Literal["made", "inherited", "none"]
+
+# What a difference may look like; of two that explain it alike, the first is said first.
+SYMPTOMS: tuple[str, ...] = (
+    "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "permuted", "shifted",
+    "cast", "clamp", "region", "offset", "noise-like", "none",
+)  # fmt: skip
 
 # From harmless to worst; `missing` (a gap) and `pending` are no judgement.
 LEVELS: tuple[Level, ...] = (

@@ -1,0 +1,187 @@
+"""Tiny models for `faults.py`: seven families, another build of each, and captures of both.
+
+The reference is transformers' model. The candidate is a copy of it in which every Linear adds up
+its product in four parts and rounds in between, and every root mean square norm stays in float32
+to its end, so that all values differ by rounding. The capture of a candidate exists in two forms:
+as torch names things, and as MAX does (ragged, q, k and v fused, no records of what MAX runs
+without a module, the last token only behind the layers).
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from layertui.capture import open_capture, record
+from layertui.capture.arrays import load
+
+VOCABULARY, TOKENS, HEAD = 320, 48, 16
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2", "mixtral")
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+    "attn_implementation": "eager", "use_cache": False, "tie_word_embeddings": False,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {"head_dim": HEAD, "attention_bias": True}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": HEAD}),
+    "mistral": ("Mistral", {"head_dim": HEAD, "sliding_window": 8}),
+    "gemma2": ("Gemma2", {"head_dim": HEAD, "sliding_window": 8}),
+    "mixtral": ("Mixtral", {"num_local_experts": 8, "num_experts_per_tok": 2}),
+}
+_PARTS = 4  # of a Linear's sum
+
+
+def build_reference(family: str, layers: int, dtype: torch.dtype, seed: int = 0) -> nn.Module:
+    """A model with weights large enough for every part to matter."""
+    torch.manual_seed(seed)
+    if family == "gpt2":
+        config: Any = transformers.GPT2Config(
+            vocab_size=VOCABULARY, n_embd=64, n_layer=layers, n_head=4, n_positions=128,
+            bos_token_id=1, eos_token_id=2, attn_implementation="eager", use_cache=False,
+        )  # fmt: skip
+        model: nn.Module = transformers.GPT2LMHeadModel(config)
+    else:
+        name, more = _CLASSES[family]
+        config = getattr(transformers, f"{name}Config")(
+            num_hidden_layers=layers, **{**_SIZES, **more}
+        )
+        model = getattr(transformers, f"{name}ForCausalLM")(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0.0, 0.1)
+            elif "norm" in name or "ln_" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            else:
+                parameter.mul_(6.0 if "q_proj" in name or "k_proj" in name else 4.0)
+    return model.to(dtype).eval()
+
+
+def token_ids(seed: int = 0) -> Tensor:
+    """Ids of one prompt, some of them more than once."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, VOCABULARY // 4, (1, TOKENS), generator=generator)
+
+
+class SummedLinear(nn.Module):
+    """A Linear, or GPT-2's Conv1D, that sums in parts of the inner axis, last first."""
+
+    def __init__(self, source: nn.Module) -> None:
+        super().__init__()
+        weight: Any = source.weight
+        turned = isinstance(source, transformers.pytorch_utils.Conv1D)
+        self.weight = nn.Parameter(weight.T.contiguous() if turned else weight.clone(), False)
+        bias: Any = source.bias
+        self.bias = None if bias is None else nn.Parameter(bias.clone(), False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = zip(x.chunk(_PARTS, -1), self.weight.chunk(_PARTS, -1), strict=True)
+        parts = [nn.functional.linear(part, weight) for part, weight in pairs]
+        total = parts.pop()
+        while parts:
+            total = total + parts.pop()
+        return total if self.bias is None else total + self.bias
+
+
+class WideNorm(nn.Module):
+    """A root mean square norm in float32 to the end."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(source.weight.clone(), False)
+        self.epsilon: float = getattr(source, "variance_epsilon", None) or source.eps
+        self.plus_one = "Gemma" in type(source).__name__
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide, weight = x.float(), self.weight.float()
+        root = (wide.square().mean(-1, keepdim=True) + self.epsilon).sqrt()
+        return (wide / root * (1 + weight if self.plus_one else weight)).to(x.dtype)
+
+
+def other_build(reference: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The candidate before any fault: the same weights, other arithmetic."""
+    model = copy.deepcopy(reference).to(dtype)
+    for name, module in list(model.named_modules()):
+        parent = model.get_submodule(name.rpartition(".")[0])
+        leaf = name.rpartition(".")[2]
+        if isinstance(module, nn.Linear | transformers.pytorch_utils.Conv1D):
+            setattr(parent, leaf, SummedLinear(module))
+        elif type(module).__name__.endswith("RMSNorm"):
+            setattr(parent, leaf, WideNorm(module))
+    return model
+
+
+def capture_torch(model: nn.Module, folder: Path, ids: Tensor) -> Path:
+    """Run the model once with every record taken, in the native format."""
+    with torch.no_grad(), record(model, folder, overwrite=True):
+        model(input_ids=ids)
+    return folder
+
+
+# MAX-like
+
+_DROPPED = ("rotary_emb", "gate_proj", "up_proj", "act_fn", "act", "dropout", "resid_dropout",
+            "attn_dropout", "drop")  # fmt: skip
+_FUSED = ("q_proj", "k_proj", "v_proj")
+
+
+def write_max_like(source: Path, folder: Path) -> Path:
+    """The same run as MAX would have written it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    step = folder / "0"
+    step.mkdir(parents=True)
+    names: list[str] = []
+    for name, tensor in _renamed(_tensors(source)):
+        torch.save(tensor.clone(), step / f"{name}.pt")
+        names.append(name)
+    (step / "tensor_names.txt").write_text("".join(f"{name}\n" for name in names))
+    return folder
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, str, Tensor]]:
+    for one in open_capture(folder).records:
+        assert one.locator is not None and one.dtype is not None
+        raw = load(one.locator).copy()
+        dtype = getattr(torch, one.dtype)
+        flat = torch.from_numpy(raw.reshape(-1).view("u1")) if raw.size else torch.empty(0)
+        yield one.module, one.slot, flat.view(dtype).reshape(one.shape or ())
+
+
+def _renamed(records: Iterator[tuple[str, str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    waiting: dict[str, Tensor] = {}
+    for module, slot, tensor in records:
+        leaf = module.rpartition(".")[2]
+        ids = not tensor.is_floating_point()
+        inner = module.removeprefix("model.").removeprefix("transformer.")
+        if leaf in _DROPPED or inner in ("model", "transformer") or slot.startswith("input_pos"):
+            continue
+        if "mask" in slot or (ids and leaf not in ("embed_tokens", "wte", "gate", "experts")):
+            continue
+        if leaf == "self_attn" and slot == "output_1":
+            continue
+        ragged = tensor.squeeze(0) if tensor.dim() > 1 and tensor.shape[0] == 1 else tensor
+        if inner in ("norm", "ln_f", "lm_head") or (not inner and slot.startswith("output")):
+            ragged = ragged[-1:]
+        name = f"model.{'layers.' if inner.startswith(('layers', 'h.')) else ''}{inner}".rstrip(".")
+        if leaf in _FUSED:
+            waiting[f"{leaf}-{slot}"] = ragged
+            if leaf == "v_proj" and slot == "output":
+                fused = name.removesuffix("v_proj") + "qkv_proj"
+                yield f"{fused}-input_0", waiting["q_proj-input_0"]
+                yield f"{fused}-output", torch.cat([waiting[f"{p}-output"] for p in _FUSED], -1)
+            continue
+        yield f"{name}-{_slot(leaf, slot)}", ragged
+
+
+def _slot(leaf: str, slot: str) -> str:
+    return "input_0" if leaf in ("self_attn", "attn") and slot.startswith("input_h") else slot

@@ -1,0 +1,363 @@
+"""Noise or bug: verdicts that know where an error comes from and what is usual for its kind.
+
+A fixed tolerance is wrong in both directions: noise grows with depth, and a bug may be smaller than
+it. Here each pair is held against the pairs that it was made from (`dataflow`) and against its
+sisters in the other layers (`evidence`):
+
+    made       the error is more than the sources' errors and rounding explain
+    inherited  the error came with the sources, and one of those was made somewhere
+    none       the error is what rounding explains
+
+Levels: `identical`; `ok`, within what the dtype allows; `noise`, more than that, but explained;
+`drift`, grown faster than its kind does, with nobody guilty; `diverged`, `nan`: made or inherited.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from ..capture.dtypes import DTYPES
+from ..capture.records import Record
+from .canonical import ROOT
+from .dataflow import Flow, Node, flow_of
+from .evidence import Evidence, Facts, Sisters, evidence_for
+from .model import Failure, Measurement, Row, Verdict
+from .policy import (
+    Limits,
+    coarser_dtype,
+    limits_for,
+    nonfinite_words,
+    printed_rounding,
+)
+from .routing import Routing
+from .vocabulary import Origin
+
+_ROUNDINGS = 4.0  # half units of the last place that a step makes
+_DRIFT = 1.6  # times the usual amplification
+_TAINTED = 4.0  # times what a clean run would have
+
+Result = Measurement | Failure | None
+
+
+@dataclass(slots=True)
+class _State:
+    """What is found out about a record: the evidence, and the error that a clean run would have."""
+
+    evidence: Evidence | None = None
+    tainted: bool = False
+    clean: float = 0.0
+
+
+@dataclass
+class Analysis:
+    """Where errors are made. `settled` are verdicts that stand whatever the neighbours say."""
+
+    rows: Sequence[Row]
+    results: Sequence[Result]
+    routings: Mapping[int, Routing]
+    settled: Sequence[Verdict | None]
+    facts: dict[int, Facts] = field(init=False, default_factory=dict)
+    sisters: dict[tuple[str, str, bool], Sisters] = field(init=False, default_factory=dict)
+    states: dict[int, _State] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for index in self.flow.nodes:
+            self.facts[index] = self._facts(index)
+        for index, node in self.flow.nodes.items():
+            facts = self.facts[index]
+            facts.sources = [self.facts[source] for source in node.sources]
+            facts.is_same = node.same is not None
+            facts.unit = max([facts.unit, *(source.unit for source in facts.sources)])
+            facts.floor = max(facts.floor, _ROUNDINGS * facts.unit)
+        groups: dict[tuple[str, str, bool], list[Facts]] = {}
+        for index, node in self.flow.nodes.items():
+            groups.setdefault(node.kind, []).append(self.facts[index])
+        cousins = self._cousins()
+        self.sisters = {
+            kind: Sisters(members, cousins.get(self._family(members[0].index)))
+            for kind, members in groups.items()
+        }
+        for index in self._sources_first():
+            self.states[index] = self._state(index)
+
+    @cached_property
+    def flow(self) -> Flow:
+        return flow_of(self.rows, self.results)
+
+    def _facts(self, index: int) -> Facts:
+        row, result = self.rows[index], self.results[index]
+        assert isinstance(result, Measurement)
+        dtype = DTYPES.get(coarser_dtype(row) or "float32", DTYPES["float32"])
+        exact = dtype.epsilon == 0
+        unit = dtype.epsilon / 2
+        side, floor = result.reference, 0.0
+        if side is not None and side.l2 and result.compared:
+            floor = printed_rounding(row) * math.sqrt(result.compared) / side.l2
+        error, passed, kept = self._error(result, exact), None, None
+        routing = self._routed(index) if self.routings else None
+        if routing is not None and error > 0:
+            kept = routing.rest.get(index)
+            error, passed = 0.0 if kept is None else kept.error, error
+        own = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
+        bits = round(-math.log2(own.epsilon)) if own is not None and own.epsilon else 0
+        return Facts(
+            index,
+            error,
+            unit,
+            floor,
+            exact,
+            result,
+            bits=bits,
+            passed=passed,
+            kept=kept,
+            mixed=_dtype(row.reference) != _dtype(row.candidate),
+            linear=self._family(index) == "linear",
+        )
+
+    def _error(self, result: Measurement, exact: bool) -> float:
+        if exact:
+            return result.mismatched_fraction or 0.0
+        structure = result.structure
+        if structure is not None and structure.blocked[0]:
+            blocked, apart = structure.blocked
+            return max(structure.error, apart / blocked)
+        if result.relative_l2 is not None:
+            return result.relative_l2
+        return 0.0 if not result.max_abs else 1.0
+
+    def _cousins(self) -> dict[str, Sisters]:
+        """Outputs of like modules: all norms, all projections, by class where it is known."""
+        families: dict[str, list[Facts]] = {}
+        for index, node in self.flow.nodes.items():
+            family = self._family(index)
+            if family and node.same is None:
+                families.setdefault(family, []).append(self.facts[index])
+        return {family: Sisters(members) for family, members in families.items()}
+
+    def _family(self, index: int) -> str:
+        row = self.rows[index]
+        if row.role != "output":
+            return ""
+        last = row.canonical.rpartition(".")[2]
+        if last.endswith("norm"):
+            return "norm"
+        return "linear" if last.endswith("_proj") or last == "lm_head" else ""
+
+    def _sources_first(self) -> Iterable[int]:
+        """Rows so that sources come before what is made of them."""
+        done: set[int] = set()
+        for start in self.flow.nodes:
+            stack = [(start, False)]
+            while stack:
+                index, ready = stack.pop()
+                if ready:
+                    yield index
+                elif index not in done:
+                    done.add(index)
+                    stack.append((index, True))
+                    stack += [(s, False) for s in self.flow[index].sources if s not in done]
+
+    def _state(self, index: int) -> _State:
+        facts, node = self.facts[index], self.flow[index]
+        known = [self.states[s] for s in node.sources if s in self.states]
+        tainted = any(state.tainted for state in known)
+        if self._nonfinite(index):
+            clean = any(self._nonfinite(source) for source in node.sources)
+            born = None if clean else Evidence(100.0, "")
+            return _State(born, True, facts.floor)
+        before = max((state.clean for state in known), default=0.0)
+        found = None
+        if facts.error > 0:
+            found = evidence_for(facts, self.sisters[node.kind])
+        if found is None and not tainted:
+            return _State(None, False, facts.passed_on)
+        usual = self.sisters[node.kind].usual("amplification", lambda f: f.amplification, facts)
+        grows = min(usual.middle, 2.0) if usual is not None else 1.0
+        return _State(found, True, max(before, facts.floor) * max(grows, 0.5))
+
+    def _nonfinite(self, index: int) -> bool:
+        result = self.results[index]
+        if not isinstance(result, Measurement) or not result.nonfinite_mismatch:
+            return False
+        return not self._same_mask(result)
+
+    def _same_mask(self, result: Measurement) -> bool:
+        """Both sides block the same places, whatever large negative number they do it with."""
+        structure = result.structure
+        return structure is not None and structure.blocked[0] > 0 and structure.blocked[1] == 0
+
+    def _routed(self, index: int) -> Routing | None:
+        """The routing within noise that this row's values come from."""
+        row = self.rows[index]
+        for routing in self._by_step.get(row.step, ()):
+            if routing.touches(row):
+                return routing
+        return None
+
+    @cached_property
+    def _by_step(self) -> dict[int, list[Routing]]:
+        found: dict[int, list[Routing]] = {}
+        for index, routing in self.routings.items():
+            if routing.within_noise:
+                found.setdefault(self.rows[index].step, []).append(routing)
+        return found
+
+    # Verdicts
+
+    def verdicts(self) -> list[Verdict]:
+        return [self._verdict(row) for row in self.rows]
+
+    def _verdict(self, row: Row) -> Verdict:
+        settled, state = self.settled[row.index], self.states.get(row.index)
+        result = self.results[row.index]
+        if state is None or not isinstance(result, Measurement):
+            assert settled is not None
+            routing = self._routed(row.index) if settled.level == "shape" else None
+            return settled if routing is None else Verdict("noise", routing.words, "none")
+        if settled is not None and settled.level == "nan":
+            if not result.compared or self._nonfinite(row.index):
+                return self._nan(row, result, state)
+            settled = None
+        if settled is not None:
+            origin: Origin = "none"
+            if settled.fails:
+                origin = "made" if state.evidence is not None else "inherited"
+            return replace(settled, origin=origin)
+        return self._judged(row, result, state)
+
+    def _nan(self, row: Row, result: Measurement, state: _State) -> Verdict:
+        words = (
+            nonfinite_words(result) if result.nonfinite_mismatch else "nothing finite to compare"
+        )
+        structure = result.structure
+        if structure is not None and structure.blocked[1]:
+            apart, blocked = structure.blocked[1], structure.blocked[0]
+            mask = f"the masks differ at {apart} of the {blocked} places that either blocks"
+            origin: Origin = "made" if state.evidence is not None else "inherited"
+            return Verdict("diverged", mask, origin, 0.95)
+        if state.evidence is not None:
+            return Verdict("nan", f"born here: {words}; no input has such places", "made", 0.99)
+        return Verdict("nan", f"passed on: {words}", "inherited", 0.9)
+
+    def _judged(self, row: Row, result: Measurement, state: _State) -> Verdict:
+        facts = self.facts[row.index]
+        if state.evidence is not None:
+            return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
+        limits = limits_for(coarser_dtype(row) or "float32")
+        if state.tainted and facts.passed_on > max(_TAINTED * state.clean, facts.floor):
+            words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
+            return Verdict("diverged", words, "inherited", 0.9)
+        routing = self._routed(row.index) if facts.passed is not None else None
+        if routing is not None:
+            return Verdict("noise", routing.words, "none")
+        return self._explained(facts, self.flow[row.index], limits)
+
+    def _explained(self, facts: Facts, node: Node, limits: Limits | None) -> Verdict:
+        error = facts.error
+        if limits is None:
+            words = f"{facts.result.mismatched} of {facts.result.count} whole numbers differ"
+            return Verdict(
+                "diverged" if error else "ok", words, "inherited" if error else "none", 0.5
+            )
+        usual = self.sisters[node.kind].usual("amplification", lambda f: f.amplification, facts)
+        if usual is not None and facts.amplification > max(
+            _DRIFT * usual.middle * math.exp(2 * usual.spread), 1.5
+        ):
+            times = facts.amplification / usual.middle
+            words = f"differs by {error:.2g}, {times:.2g}x what its sisters add, below a divergence"
+            return Verdict("drift", words, "none", None)
+        if error > limits.ok:
+            words = f"differs by {error:.2g}, {_source_words(facts)}: rounding explains it"
+            return Verdict("noise", words, "none", None)
+        return Verdict("ok", f"differs by {error:.2g}, {_source_words(facts)}", "none", None)
+
+    def _from(self, row: Row) -> str:
+        """The source with the greatest error, in words."""
+        facts = self.facts[row.index]
+        worst = max(facts.sources, key=lambda source: source.error, default=None)
+        if worst is None:
+            return "from before what was recorded"
+        return f"{self.rows[worst.index].label} differs by {worst.error:.2g}"
+
+    def _confidence(self, row: Row, state: _State) -> float:
+        """From how far beyond its limit the strongest evidence is, less where no inputs are known
+        or no sisters: 0.5 at the limit, 0.99 at ten times it.
+        """
+        assert state.evidence is not None
+        square = state.evidence.strength**2
+        sure = square / (1 + square)
+        node, facts = self.flow[row.index], self.facts[row.index]
+        if not facts.sources and node.role == "output":
+            sure *= 0.7
+        if len(self.sisters[node.kind].members) < 3:
+            sure *= 0.95
+        return round(sure, 2)
+
+    def origin(self, index: int) -> Origin | None:
+        """Where the error of a row comes from; None where nothing is measured."""
+        return self._verdict(self.rows[index]).origin
+
+    def confidence(self, index: int) -> float | None:
+        """How sure it is that the error was made at this row; None where it was not."""
+        return self._verdict(self.rows[index]).confidence
+
+    def expected(self, index: int) -> float:
+        """The relative L2 that a clean run would have here, by the sources and the sisters."""
+        state = self.states.get(index)
+        return 0.0 if state is None else state.clean
+
+    def hidden_symptom(self, index: int) -> tuple[str, str] | None:
+        """What gave the error away where its size did not: a symptom's name, and the words."""
+        state = self.states.get(index)
+        evidence = None if state is None else state.evidence
+        if evidence is None or evidence.symptom is None:
+            return None
+        return evidence.symptom, evidence.words
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """The rows that this row's values were made from."""
+        node = self.flow.nodes.get(index)
+        return () if node is None else node.sources
+
+    # Blame
+
+    def to_blame(self, index: int) -> str:
+        """The module that made the error seen at row `index`, as deep as the records allow."""
+        row = self.rows[index]
+        node = self.flow.nodes.get(index)
+        if node is None or node.parent is None:
+            return row.canonical
+        if not any(self.rows[i].role != "input" for i in self.flow.nodes if i < index):
+            return row.canonical  # the inputs of the whole run
+        return self._maker(node)
+
+    def _maker(self, node: Node) -> str:
+        """The module whose code made a wrong input: its parent, or, where the parent was given the
+        same wrong numbers, whoever is around that.
+        """
+        module = node.parent or ROOT
+        while module != ROOT:
+            given = [
+                other
+                for other in self.flow.nodes.values()
+                if other.module == module and other.role == "input"
+                and node.index in (other.same, other.index)
+                and self.rows[other.index].step == self.rows[node.index].step
+            ]  # fmt: skip
+            if not given:
+                return module
+            module = given[0].parent or ROOT
+        return module
+
+
+def _source_words(facts: Facts) -> str:
+    if not facts.sources:
+        return "of no recorded inputs"
+    return f"inputs {facts.inherited:.2g}" if facts.inherited else "inputs identical"
+
+
+def _dtype(record: Record | None) -> str | None:
+    return None if record is None else record.dtype

@@ -1,0 +1,184 @@
+"""From a row to its symptoms: what is read, which fits are tried, what is said first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...capture.dtypes import DTYPES
+from ...capture.errors import RecordError
+from ..canonical import parent_of
+from ..dataflow import kind_of
+from ..model import Measurement, Row, Symptom
+from ..pair_reader import PairReader
+from ..recipes import RecipeError
+from ..sample import Sample, take_sample
+from ..vocabulary import SYMPTOMS
+from . import casts, fit, moves, others, regions
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+_SAID = 0.5  # a fit that explains less than half is no symptom
+_ALIKE = 0.05  # scores this near are told apart by the order of `SYMPTOMS`
+_MOST_OTHERS = 48  # records that one is compared with
+_MOST = 1 << 17
+
+
+def symptoms_of(comparison: Comparison, index: int) -> tuple[Symptom, ...]:
+    """What the difference of a measured pair looks like, the best explanation first; one symptom
+    `none` or `noise-like` where no simple one explains most of it, nothing where nothing differs.
+
+    Reads a bounded sample of the pair and of records of the same shape. Raises `RecordError` or
+    `RecipeError` where the pair cannot be read any more.
+    """
+    result = comparison.measurements[index]
+    if not isinstance(result, Measurement) or result.identical or not result.compared:
+        return ()
+    if result.partial or not comparison.measurable(index):
+        return ()
+    sample = _sample(comparison, index, result)
+    if sample.x.size < 4:
+        return ()
+    pair = _pair(comparison, index, sample)
+    found = list(_all(comparison, index, result, sample, pair))
+    said = [symptom for symptom in found if symptom.score >= _SAID]
+    hidden = comparison.analysis().hidden_symptom(index)
+    if hidden is not None:
+        return _given_away(hidden, found)
+    if not said:
+        return (_nothing(result, pair, found),)
+    return _ranked(said)
+
+
+def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom, ...]:
+    """An error no larger than the noise around it looks like what gave it away: fits of all that
+    differs would speak of the noise.
+    """
+    name, words = hidden
+    fits = [symptom for symptom in found if symptom.name == name]
+    best = max(fits, key=lambda symptom: symptom.score, default=None)
+    if best is None:
+        return (Symptom(name, 0.0, words),)
+    return (Symptom(name, best.score, f"{words}; {best.evidence}"),)
+
+
+def _ranked(said: list[Symptom]) -> tuple[Symptom, ...]:
+    best: dict[str, Symptom] = {}
+    for symptom in said:
+        if symptom.name not in best or symptom.score > best[symptom.name].score:
+            best[symptom.name] = symptom
+    top = max(symptom.score for symptom in best.values())
+    return tuple(sorted(best.values(), key=lambda s: _rank(s, top)))[:3]
+
+
+def _rank(symptom: Symptom, top: float) -> tuple[bool, int, float]:
+    return symptom.score < top - _ALIKE, SYMPTOMS.index(symptom.name), -symptom.score
+
+
+def _sample(comparison: Comparison, index: int, result: Measurement) -> Sample:
+    task = comparison.task(index)
+    with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
+        return take_sample(reader, result.max_abs_index, _MOST)
+
+
+def _pair(comparison: Comparison, index: int, sample: Sample) -> fit.Pair:
+    fine = np.isfinite(sample.x) & np.isfinite(sample.y)
+    x, y = np.where(fine, sample.x, 0.0), np.where(fine, sample.y, 0.0)
+    expected = comparison.analysis().expected(index)
+    noise = expected * expected * float(np.vdot(x, x))
+    d = y - x
+    # Never all of it: an explanation must find something that noise leaves over.
+    noise = min(noise, 0.9 * float(np.vdot(d, d)))
+    return fit.Pair(x, y, sample.rows, sample.channels, sample.shape, noise)
+
+
+def _all(
+    comparison: Comparison, index: int, result: Measurement, sample: Sample, pair: fit.Pair
+) -> Iterator[Symptom]:  # fmt: skip
+    if result.nonfinite_mismatch:
+        yield from casts.overflow(result, sample.x, sample.y)
+    if pair.squares == 0:
+        return
+    row = comparison.rows[index]
+    yield from fit.constant(pair)
+    yield from fit.scale(pair)
+    yield from fit.sign_of_channels(pair)
+    yield from fit.offset(pair)
+    yield from moves.shifted(pair)
+    yield from moves.permuted(pair)
+    yield from casts.cast(pair, _own_bits(row))
+    yield from casts.clamp(pair)
+    yield from regions.region(pair)
+    yield from others.mixed_up(pair, _others(comparison, row, result, _near(comparison, row)))
+    sources = [comparison.rows[i] for i in comparison.analysis().sources(index)]
+    yield from others.missing_term(pair, _others(comparison, row, result, sources))
+
+
+def _own_bits(row: Row) -> int:
+    known = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
+    return round(-math.log2(known.epsilon)) if known is not None and known.epsilon else 0
+
+
+def _near(comparison: Comparison, row: Row) -> list[Row]:
+    """Rows that this one could have been mixed up with: of the same parent, then its sisters, the
+    nearest first.
+    """
+    kind, parent = kind_of(row), parent_of(row.canonical)
+    beside = [
+        other
+        for other in comparison.rows
+        if other.index != row.index
+        and (parent_of(other.canonical) == parent or kind_of(other)[:2] == kind[:2])
+    ]
+    beside.sort(key=lambda other: abs(other.index - row.index))
+    return beside
+
+
+def _others(
+    comparison: Comparison, row: Row, result: Measurement, rows: list[Row]
+) -> list[others.Other]:  # fmt: skip
+    """The same sample of other pairs of this shape; what cannot be read is left out."""
+    found: list[others.Other] = []
+    for other in rows:
+        measured = comparison.measurements[other.index]
+        if not isinstance(measured, Measurement) or measured.shape != result.shape:
+            continue
+        if measured.partial or other.index == row.index or not comparison.measurable(other.index):
+            continue
+        try:
+            task = comparison.task(other.index)
+            with PairReader(task.reference, task.candidate) as reader:
+                sample = take_sample(reader, result.max_abs_index, _MOST)
+        except (RecordError, RecipeError, OSError, MemoryError):
+            continue
+        if not (np.isfinite(sample.x).all() and np.isfinite(sample.y).all()):
+            continue
+        sister = kind_of(other)[:2] == kind_of(row)[:2]
+        found.append(others.Other(other.label, sister, sample.x, sample.y))
+        if len(found) == _MOST_OTHERS:
+            break
+    return found
+
+
+def _nothing(result: Measurement, pair: fit.Pair, found: list[Symptom]) -> Symptom:
+    """Nothing simple: spread evenly like noise, or not even that."""
+    best = max(found, key=lambda symptom: symptom.score, default=None)
+    tried = "no simple mistake explains it"
+    if best is not None and best.score > 0:
+        tried += f"; the best, {best.name}, explains {100 * best.score:.2g} % ({best.evidence})"
+    structure = result.structure
+    if structure is not None and _even(structure.row_error) and _even(structure.channel_error):
+        along = abs(result.pearson or 1.0)
+        if result.relative_l2 is not None and result.relative_l2 < 0.5 and along > 0.8:
+            score = 1.0 - (best.score if best is not None else 0.0)
+            return Symptom("noise-like", score, f"spread over all rows and channels alike; {tried}")
+    return Symptom("none", 0.0, tried)
+
+
+def _even(error: tuple[float, float, int]) -> bool:
+    middle, worst, _ = error
+    return worst < 4 * middle

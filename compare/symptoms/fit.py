@@ -1,0 +1,121 @@
+"""What a fit is measured by, and the fits that need nothing but the pair itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ..model import Symptom
+
+_SURE = 8.0  # standard errors
+
+
+@dataclass(slots=True)
+class Pair:
+    """A pair's sample, finite numbers only, and the squares of the difference that a clean run
+    would have too (`noise`). `channels` and `rows` are flat places in the view.
+    """
+
+    x: Array
+    y: Array
+    rows: Array
+    channels: Array
+    shape: tuple[int, ...]
+    noise: float
+
+    @property
+    def d(self) -> Array:
+        return self.y - self.x
+
+    @property
+    def squares(self) -> float:
+        """|y - x|^2"""
+        return float(np.vdot(self.d, self.d))
+
+    def score(self, left: float) -> float:
+        """The share of the error that is explained when `left` squares remain: of what is beyond
+        noise, or of all where the two are alike.
+        """
+        explained = self.squares - left
+        if explained <= 0:
+            return 0.0
+        return min(1.0, explained / max(self.squares - self.noise, explained))
+
+    def left(self, y: Array) -> float:
+        """|y - fitted|^2 as a share of |y - x|^2, for words."""
+        rest = self.y - y
+        return float(np.vdot(rest, rest))
+
+
+def left_words(pair: Pair, left: float) -> str:
+    """`3 % of the error remains`."""
+    return f"{100 * left / max(pair.squares, 1e-300):.2g} % of the squared error remains"
+
+
+def constant(pair: Pair) -> Iterator[Symptom]:
+    """The candidate has one value, the reference many."""
+    x, y = pair.x, pair.y
+    if x.size > 1 and float(y.min()) == float(y.max()) and float(x.min()) < float(x.max()):
+        value = float(y.flat[0])
+        words = "all zeros" if value == 0 else f"{value:.6g} everywhere"
+        yield Symptom("constant", 1.0, f"the candidate is {words}, the reference varies")
+
+
+def scale(pair: Pair) -> Iterator[Symptom]:
+    """y = s x; a factor of -1 is a sign."""
+    x, y = pair.x, pair.y
+    xx = float(np.vdot(x, x))
+    if xx == 0 or x.size < 8:
+        return
+    slope = float(np.vdot(x, y)) / xx
+    left = pair.left(slope * x)
+    error = (left / (x.size - 1) / xx) ** 0.5
+    if abs(slope - 1) <= _SURE * error:
+        return
+    name = "sign" if abs(slope + 1) < 0.05 else "scale"
+    words = f"x{slope:.4f} +- {error:.1g}; {left_words(pair, left)}"
+    yield Symptom(name, pair.score(left), words)
+
+
+def sign_of_channels(pair: Pair) -> Iterator[Symptom]:
+    """Some channels, not all, have the other sign."""
+    x, y = pair.x, pair.y
+    total, product = np.einsum("ij,ij->j", x, x), np.einsum("ij,ij->j", x, y)
+    wrong = product < -0.8 * total
+    wrong &= total > 0
+    if not wrong.any() or wrong.all():
+        return
+    left = pair.left(np.where(wrong, -x, x))
+    places = ", ".join(map(str, pair.channels[wrong][:8].tolist()))
+    words = f"channels {places} have the other sign; {left_words(pair, left)}"
+    yield Symptom("sign", pair.score(left), words)
+
+
+def offset(pair: Pair) -> Iterator[Symptom]:
+    """y = x + a, one number, or one a channel."""
+    d = pair.d
+    mean = float(d.mean())
+    spread = float(d.std()) / d.size**0.5
+    if abs(mean) > _SURE * spread:
+        left = pair.left(pair.x + mean)
+        words = f"{mean:+.4g} everywhere; {left_words(pair, left)}"
+        yield Symptom("offset", pair.score(left), words)
+    count = d.shape[0]
+    if count < 4:
+        return
+    means = d.mean(0)
+    rest = d - means
+    # What means of pure noise would take away comes back.
+    left = float(np.vdot(rest, rest)) * count / (count - 1)
+    sizes = np.abs(means)
+    top = int(sizes.argmax())
+    words = (
+        f"one value a channel, the same for all {count} rows, {float(sizes.mean()):.3g} in the "
+        f"mean, {float(means[top]):+.4g} in channel {int(pair.channels[top])}: a bias, missing or "
+        f"wrong; "
+        f"{left_words(pair, left)}"
+    )
+    yield Symptom("offset", pair.score(left), words)

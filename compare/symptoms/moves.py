@@ -1,0 +1,123 @@
+"""Right numbers at wrong places: permuted heads, channels or rows, and shifts by tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ..model import Symptom
+from .fit import Pair, left_words
+
+_MOST_GROUPS = 1024  # channels or heads that are matched all with all
+_SHIFTS = (1, -1, 2, -2, 3, -3)
+_HEADS = (256, 128, 96, 80, 64, 32, 16, 8, 4)
+
+
+def shifted(pair: Pair) -> Iterator[Symptom]:
+    """y at one token is x at another, a fixed way off."""
+    x, y = pair.x, pair.y
+    if len(x) < 4 or len(pair.shape) < 2:
+        return
+    best: tuple[float, int, bool] | None = None
+    for way in _SHIFTS:
+        moved = np.roll(x, way, axis=0)
+        apart = np.roll(pair.rows, way) != pair.rows - way
+        inside = ~apart
+        if inside.sum() < 3:
+            continue
+        whole, d = y[inside] - moved[inside], pair.d[inside]
+        score = 1.0 - float(np.vdot(whole, whole)) / max(float(np.vdot(d, d)), 1e-300)
+        if best is None or score > best[0]:
+            around = y[apart] - moved[apart]
+            size = max(float(np.vdot(y[apart], y[apart])), 1e-300)
+            best = score, way, float(np.vdot(around, around)) < 0.1 * size
+    if best is not None and best[0] > 0:
+        score, way, rolled = best
+        words = f"every token has what belongs {abs(way)} {'before' if way > 0 else 'behind'} it"
+        words += ", the ends exchanged (a roll)" if rolled else ""
+        yield Symptom("shifted", min(1.0, score), words)
+
+
+def permuted(pair: Pair) -> Iterator[Symptom]:
+    """Heads, channels or rows in another order, whichever is the simplest that explains it."""
+    yield from _halves(pair)
+    for head in _HEADS:
+        if pair.x.shape[1] % head == 0 and 1 < pair.x.shape[1] // head <= _MOST_GROUPS:
+            if not _adjacent(pair.channels):
+                break
+            order = _match(_groups(pair.x, head), _groups(pair.y, head))
+            if order is not None:
+                fitted = pair.x.reshape(len(pair.x), -1, head)[:, order].reshape(pair.x.shape)
+                yield _said(pair, fitted, f"heads of {head} in the order {_shown(order)}")
+                break
+    if pair.x.shape[1] <= _MOST_GROUPS and len(pair.x) >= 4:
+        order = _match(pair.x.T, pair.y.T)
+        if order is not None:
+            yield _said(pair, pair.x[:, order], f"channels in the order {_shown(order)}")
+    if 1 < len(pair.x) <= _MOST_GROUPS:
+        order = _match(pair.x, pair.y)
+        if order is not None:
+            yield _said(pair, pair.x[order], f"rows in the order {_shown(order)}")
+
+
+def _said(pair: Pair, fitted: Array, words: str) -> Symptom:
+    left = pair.left(fitted)
+    return Symptom("permuted", pair.score(left), f"{words}; {left_words(pair, left)}")
+
+
+def _adjacent(channels: Array) -> bool:
+    return int(channels[-1]) - int(channels[0]) + 1 == len(channels)
+
+
+def _groups(values: Array, head: int) -> Array:
+    """`[heads, rows x head]`"""
+    return values.reshape(len(values), -1, head).transpose(1, 0, 2).reshape(
+        values.shape[1] // head, -1
+    )  # fmt: skip
+
+
+def _halves(pair: Pair) -> Iterator[Symptom]:
+    """The two layouts of rotary embeddings: halves of a head, or neighbours."""
+    width = pair.x.shape[1]
+    if not _adjacent(pair.channels):
+        return
+    best: Symptom | None = None
+    for head in _HEADS:
+        if width % head:
+            continue
+        parts = pair.x.reshape(len(pair.x), -1, head)
+        turned = parts.reshape(*parts.shape[:2], 2, -1).swapaxes(-1, -2).reshape(pair.x.shape)
+        back = parts.reshape(*parts.shape[:2], -1, 2).swapaxes(-1, -2).reshape(pair.x.shape)
+        for fitted, words in ((turned, "halves interleaved"), (back, "neighbours taken apart")):
+            found = _said(pair, fitted, f"heads of {head}, {words} (rotary layouts)")
+            if best is None or found.score > best.score:
+                best = found
+    if best is not None and best.score > 0.5:
+        yield best
+
+
+def _match(x: Array, y: Array) -> Array | None:
+    """For every group of `y` the group of `x` that is nearest, when that is a permutation and not
+    the one that changes nothing. Groups are rows.
+    """
+    xx = np.einsum("ij,ij->i", x, x)
+    distance = xx[None, :] - 2 * (y @ x.T)  # less |y|^2, which is the same for all
+    order = distance.argmin(axis=1)
+    here = np.arange(len(x))
+    # A group stays where it is unless another one is much nearer.
+    apart = distance[here, order] + np.einsum("ij,ij->i", y, y)
+    own = distance[here, here] + np.einsum("ij,ij->i", y, y)
+    order = np.where(apart < 0.25 * own, order, here)
+    if (order == here).all() or len(np.unique(order)) != len(order):
+        return None
+    return order
+
+
+def _shown(order: Array) -> str:
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    if len(order) <= 16:
+        return " ".join(map(str, order.tolist()))
+    first = ", ".join(f"{int(order[i])} at {int(i)}" for i in moved[:4])
+    return f"{first} ... ({len(moved)} of {len(order)} moved)"

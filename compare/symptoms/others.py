@@ -1,0 +1,78 @@
+"""Symptoms that need other records: swapped, stale, and terms that were not added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ..model import Symptom
+from .fit import Pair, left_words
+
+_SURE = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another record of the same shape: its label, whether it is a sister (the same module's in
+    another layer, step or call), and the same sample of both sides.
+    """
+
+    label: str
+    sister: bool
+    x: Array
+    y: Array
+
+
+def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
+    """The candidate has what belongs to another record: of a sister (stale) or of any (swapped)."""
+    best: Symptom | None = None
+    for other in others:
+        if np.array_equal(other.x, pair.x):
+            continue
+        own, theirs = pair.left(other.x), pair.left(other.y)
+        left = min(own, theirs)
+        score = 1.0 - left / max(pair.squares, 1e-300)
+        if score < 0.5 or (best is not None and score <= best.score):
+            continue
+        name = "stale" if other.sister else "swapped"
+        how = "equals" if left == 0 else "is nearly"
+        whose = "the candidate's own" if theirs < own else "the reference's"
+        back = ""
+        if not other.sister and _alike(other.y, pair.x, other.x):
+            back = ", and that one has what belongs here"
+        words = f"{how} {whose} {other.label}{back}; {left_words(pair, left)}"
+        best = Symptom(name, score, words)
+    if best is not None:
+        yield best
+
+
+def _alike(y: Array, x: Array, own: Array) -> bool:
+    """Whether `y` is nearer to `x` than half of what it is to its own reference."""
+    return float(np.linalg.norm(y - x)) < 0.5 * float(np.linalg.norm(y - own))
+
+
+def missing_term(pair: Pair, terms: list[Other]) -> Iterator[Symptom]:
+    """d = -a t with t one of the records that this one was made from."""
+    d = pair.d
+    best: Symptom | None = None
+    for term in terms:
+        squares = float(np.vdot(term.x, term.x))
+        if squares == 0 or np.array_equal(term.x, pair.x):
+            continue
+        part = float(np.vdot(term.x, d)) / squares
+        left = pair.left(pair.x + part * term.x)
+        error = (left / max(1, d.size - 1) / squares) ** 0.5
+        score = pair.score(left)
+        if abs(part) <= _SURE * error or (best is not None and score <= best.score):
+            continue
+        amount = {-1.0: "all", -0.5: "half", 1.0: "once too often:"}.get(round(2 * part) / 2)
+        what = f"{amount} of " if amount else f"{-part:.3g} times "
+        if part > 0:
+            what = f"{part:.3g} times too much of "
+        words = f"{what}{term.label}{' is missing' if part < 0 else ''} (+- {error:.1g}); "
+        best = Symptom("missing-term", score, words + left_words(pair, left))
+    if best is not None:
+        yield best

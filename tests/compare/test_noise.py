@@ -1,0 +1,171 @@
+"""Where errors are made: clean pairs, planted faults, captures of real defects, routers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synthetic import saved
+
+from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.policy import NoisePolicy, PolicyError, policy_named
+from layertui.compare.report import json_report, row_text, text_report
+
+planted = pytest.importorskip("planted")
+FAULTS = {fault.name: fault for fault in planted.fault_list.FAULTS}
+
+
+def judged(reference: Path, candidate: Path, **more: object) -> Comparison:
+    policy = NoisePolicy(**more)  # type: ignore[arg-type]
+    comparison = open_comparison(str(reference), str(candidate), policy=policy)
+    assert comparison.measure(use_cache=False, threads=1)
+    return comparison
+
+
+@pytest.mark.parametrize("family", planted.fault_models.FAMILIES)
+def test_another_order_of_summation_is_noise(tmp_path: Path, family: str) -> None:
+    models = planted.fault_models
+    reference = models.build_reference(family, 4, torch.bfloat16)
+    ids = models.token_ids()
+    left = models.capture_torch(reference, tmp_path / "reference", ids)
+    other = models.other_build(reference, torch.bfloat16)
+    right = models.capture_torch(other, tmp_path / "candidate", ids)
+    for form in (right, models.write_max_like(right, tmp_path / "max")):
+        comparison = judged(left, form)
+        assert comparison.exit_status() == 0, comparison.first_divergence()
+        origins = {comparison.origin(row.index) for row in comparison.rows}
+        assert origins <= {"none", None}
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize(
+    "name",
+    ["rope-theta", "attention-not-added", "norm-weight-channel", "fp8-output", "clamped",
+     "nan-row", "stale-mlp", "interleaved-rope", "dropped-bias", "token-shift", "weight-scale",
+     "router-order"],
+)  # fmt: skip
+def test_faults_are_found_and_look_like_themselves(tmp_path: Path, name: str, dtype: str) -> None:
+    for case, comparison in planted.faults.fault_cases(tmp_path, (FAULTS[name],), (dtype,)):
+        assert case.named, planted.faults.line(case)
+        assert case.right_symptom is not False, planted.faults.line(case)
+        first = comparison.first_divergence()
+        assert first is not None and first.confidence is not None and 0.5 <= first.confidence <= 1
+        assert comparison.origin(first.index) == "made"
+        assert comparison.exit_status() == 1
+
+
+def test_a_fault_in_every_later_layer_is_named_where_it_begins(tmp_path: Path) -> None:
+    fault = FAULTS["relu-from-layer-3"]
+    cases = [case for case, _ in planted.faults.fault_cases(tmp_path, (fault,), ("f32",))]
+    assert [case.module for case in cases] == ["layers.3.mlp.act_fn", "layers.3.mlp"]
+
+
+REAL = {
+    "olmo2-f32": "layers.0.self_attn.q_norm",
+    "qwen3-f32": "layers.0.self_attn.q_norm",
+    "llama_v3_badweights-f32": "embed_tokens",
+}
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_real_defects_are_made_where_they_are(real: Path, name: str) -> None:
+    comparison = judged(real / name / "torch_dump", real / name / "max_dump")
+    first = comparison.first_divergence()
+    assert first is not None and (first.module, first.verdict) == (REAL[name], "diverged")
+    assert comparison.origin(first.index) == "made"
+    assert comparison.exit_status() == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["llama-f32", "llama-bf16", "llama_v3-f32", "llama_steps-f32", "llama_batch_steps-f32"]
+)
+def test_real_healthy_pairs_have_nothing_made(real: Path, name: str) -> None:
+    comparison = judged(real / name / "torch_dump", real / name / "max_dump")
+    assert comparison.exit_status() == 0 and comparison.first_divergence() is None
+
+
+def chain(tmp_path: Path, spoil: int, bad: float) -> Comparison:
+    """Six modules, each given what the one before returned; one of them returns `bad` somewhere."""
+    random = np.random.default_rng(0)
+    sides: tuple[dict[str, np.ndarray], ...] = ({}, {})
+    x = random.standard_normal((12, 16)).astype(np.float32)
+    y = x.copy()
+    for layer in range(6):
+        for side, values in zip(sides, (x, y), strict=True):
+            side[f"model.layers.{layer}.mlp-input_0"] = values.copy()
+        weight = random.standard_normal((16, 16)).astype(np.float32) / 4
+        x, y = x @ weight, y @ weight * np.float32(1 + 1e-7)
+        if layer == spoil:
+            y[3, 5] = bad
+        for side, values in zip(sides, (x, y), strict=True):
+            side[f"model.layers.{layer}.mlp-output"] = values.copy()
+    saved(tmp_path / "reference", sides[0])
+    saved(tmp_path / "candidate", sides[1])
+    return judged(tmp_path / "reference", tmp_path / "candidate")
+
+
+def test_nan_born_and_nan_passed_on_are_told_apart(tmp_path: Path) -> None:
+    comparison = chain(tmp_path, 2, float("nan"))
+    nan = [(r.label, v.origin) for r, v in zip(comparison.rows, comparison.verdicts, strict=True)
+           if v.level == "nan"]  # fmt: skip
+    assert nan[0] == ("layers.2.mlp-output", "made")
+    assert len(nan) == 7 and {origin for _, origin in nan[1:]} == {"inherited"}
+    assert "born here" in comparison.verdicts[comparison.failing[0]].reason
+    symptoms = comparison.symptoms(comparison.failing[0])
+    assert symptoms[0].name == "nan"
+
+
+def test_one_wrong_element_is_made_once_and_inherited_after(tmp_path: Path) -> None:
+    comparison = chain(tmp_path, 3, 40.0)
+    first = comparison.first_divergence()
+    assert first is not None and first.module == "layers.3.mlp" and first.slot == "output"
+    made = [r.label for r in comparison.rows if comparison.origin(r.index) == "made"]
+    assert made == ["layers.3.mlp-output"]
+    assert "inherited" in comparison.verdicts[first.index + 2].reason
+    assert first.symptoms and first.symptoms[0].name == "region"
+
+
+def test_the_report_says_who_and_what(tmp_path: Path) -> None:
+    comparison = chain(tmp_path, 3, 40.0)
+    data = json.loads(json.dumps(json_report(comparison, "layertui"), allow_nan=False))
+    first = data["first_divergence"]
+    assert first["module"] == "layers.3.mlp" and 0.5 <= first["confidence"] <= 1
+    assert set(first["symptoms"][0]) == {"name", "score", "evidence"}
+    origins = [row["origin"] for row in data["rows"]]
+    assert origins.count("made") == 1 and set(origins) == {"none", "made", "inherited"}
+    text = text_report(comparison, "layertui")
+    assert "looks like region" in text and "confidence" in text
+    assert "made here" in row_text(comparison, first["index"])
+
+
+def test_a_masks_infinity_and_its_finfo_min_are_the_same(tmp_path: Path) -> None:
+    mask = np.triu(np.full((8, 8), -np.inf, np.float32), 1)
+    low = np.where(np.isinf(mask), np.finfo(np.float32).min, mask).astype(np.float32)
+    wrong = low.copy()
+    wrong[3, 4] = 0
+    for name, other, level in (("same", low, "ok"), ("wrong", wrong, "diverged")):
+        saved(tmp_path / name / "a", {"model.attn-input_mask": mask})
+        saved(tmp_path / name / "b", {"model.attn-input_mask": other})
+        comparison = judged(tmp_path / name / "a", tmp_path / name / "b")
+        assert comparison.verdicts[0].level == level, comparison.verdicts
+
+
+def test_until_all_is_measured_rows_are_judged_one_by_one(tmp_path: Path) -> None:
+    whole = chain(tmp_path, 3, 40.0)
+    comparison = replace(whole)
+    first = whole.failing[0]
+    result = whole.measurements[first]
+    assert result is not None
+    comparison.take(first, result)
+    assert comparison.verdicts[first].level == "diverged" and not comparison.complete
+    assert comparison.verdicts[0].level == "pending"
+
+
+def test_the_policy_has_no_tolerances() -> None:
+    assert policy_named("noise").name == "noise"
+    with pytest.raises(PolicyError, match="noise"):
+        policy_named("noise", rtol=1e-3, atol=1e-3)
