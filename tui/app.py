@@ -32,7 +32,7 @@ from .jobs import (
 )
 from .keys import keys_of
 from .list_screen import ListScreen
-from .reruns import Reran, Reruns, rerun_job
+from .reruns import Reran, Reruns, recall_job, rerun_job
 from .state import History, save_crash
 from .terminal import Terminal
 from .theme import THEME, Look
@@ -106,6 +106,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self._job: Job | None = None
         self._export_job: Job | None = None
         self._rerun_job: Job | None = None
+        self._recall_job: Job | None = None
         self.reruns = Reruns(export)
         self.rerun_state = ""  # what a rerun does now
         self._after_work: Callable[[], None] | None = None
@@ -194,6 +195,15 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self._rerun_job = Job(rerun_job(session, rows, fresh), self._post_news).start()
         self._reruns_changed()
 
+    def _recall_reruns(self) -> None:
+        """Show what earlier sessions reran, where the runner of this capture is known."""
+        comparison = self.list_screen.comparison
+        if comparison is None or self._recall_job is not None:
+            return
+        session = self.reruns.session(comparison)
+        if session.spec is not None and not session.results:
+            self._recall_job = Job(recall_job(session), self._post_news).start()
+
     def _rerun_news(self, news: News) -> None:
         if isinstance(news, Reran):
             progress = news.progress
@@ -207,6 +217,14 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._rerun_job, self.rerun_state = None, ""
             self._reruns_changed()
             self._say_rerun_ended(news)
+
+    def _recalled(self, news: News) -> None:
+        if isinstance(news, Ended):
+            self._recall_job = None
+            if news.error is not None and not is_bad_input(news.error):
+                raise news.error
+        else:
+            self._reruns_changed()
 
     def _say_rerun_ended(self, news: Ended) -> None:
         from ..capture.runners.layers import RerunError
@@ -226,8 +244,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
             words = f"wrong on their own: {', '.join(names[:3])}" if names else (
                 "no layer that was rerun is wrong on its own"
             )  # fmt: skip
-            if len(names) <= 1 and here is not None:
-                words = self.reruns.sentence(comparison, here) or words
+            if here is not None and self.reruns.result(comparison, here) is not None:
+                words = self.reruns.sentence(comparison, here)
             screen.say(words, warn=bool(names))
 
     def _reruns_changed(self) -> None:
@@ -296,6 +314,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._job.stop()
 
     def on_job_news(self, message: JobNews) -> None:
+        if message.job is self._recall_job:
+            self._recalled(message.news)
+            return
         if message.job is self._rerun_job:
             self._rerun_news(message.news)
             return
@@ -333,6 +354,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._refuse(str(news.error))
             return
         self.list_screen.ended()
+        if news.complete:
+            self._recall_reruns()
         callback, self._after_work = self._after_work, None
         if callback is not None:
             callback()

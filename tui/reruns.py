@@ -153,6 +153,16 @@ def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
     )
 
 
+def recall_job(session: RerunSession) -> Callable[[Job], bool]:
+    """Work that takes what earlier sessions found, without a runner."""
+
+    def work(job: Job) -> bool:
+        job.tell(Recalled(tuple(session.recall())))
+        return True
+
+    return work
+
+
 def rerun_job(session: RerunSession, rows: list[int], fresh: bool) -> Callable[[Job], bool]:
     """Work that reruns the layers of `rows` in execution order."""
 

@@ -69,3 +69,28 @@ def test_results_repaint_only_what_they_change(tmp_path: Path) -> None:
             assert time.monotonic() - started < 2
         # A full repaint is 30,000 bytes; ten a second would be 300,000.
         assert median(bursts or [0]) < 12_000
+
+
+def test_a_heat_map_of_noise_fits_the_budget(tmp_path: Path) -> None:
+    """Noise changes colour at nearly every cell: the map is drawn smaller and in fewer steps."""
+    import numpy as np
+    from layout_captures import write_arrays
+
+    rng = np.random.default_rng(3)
+    value = rng.standard_normal((300, 700)).astype(np.float32)
+    noise = value * (1 + 10.0 ** rng.uniform(-8, -1, value.shape)).astype(np.float32)
+    pair = (
+        write_arrays(tmp_path / "ref", {"noise-output": value}),
+        write_arrays(tmp_path / "cand", {"noise-output": noise}),
+    )
+    with PtyApp(*pair, size=(200, 50)) as app:
+        app.wait_for("1 pairs")
+        app.press("\r")
+        app.wait_for("Likeness")
+        app.read(0.8)
+        sent = len(app.press("4"))
+        app.wait_for("log scale")
+        sent += len(app.read(0.8))
+        assert sent <= 25_000
+        assert len(app.press("v") + app.read(0.8)) <= 25_000
+        assert len(app.press(b"\x1b[B")) <= 25_000

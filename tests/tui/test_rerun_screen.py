@@ -1,0 +1,140 @@
+"""Injected reruns on the screens, with a small engine that speaks the protocol of runners."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from tui_captures import make_app, measured, settled
+
+from layertui.tui.app import LayertuiApp
+from layertui.tui.pair_screen import PairScreen
+
+sys.path.append(str(Path(__file__).parents[1] / "rerun"))
+import small_model
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+
+
+async def typed(pilot: Pilot[None], text: str) -> None:
+    from textual.keys import _character_to_key
+
+    await pilot.press(*(_character_to_key(char) for char in text))
+
+
+async def reran(pilot: Pilot[None], app: LayertuiApp) -> None:
+    for _ in range(600):
+        await pilot.pause(0.03)
+        screen = app.screen
+        reading = isinstance(screen, PairScreen) and screen.reading
+        if app._rerun_job is None and app._recall_job is None and not app.working and not reading:
+            break
+    else:
+        raise AssertionError("still rerunning")
+    await settled(pilot)
+
+
+async def on_row(pilot: Pilot[None], app: LayertuiApp, name: str) -> int:
+    comparison = app.list_screen.comparison
+    assert comparison is not None
+    row = next(r.index for r in comparison.rows if r.label == name)
+    await pilot.press("colon")
+    await typed(pilot, str(row))
+    await pilot.press("enter")
+    return row
+
+
+async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path) -> None:
+    """R on marked rows, the column, f again, the view, the rerun's output, the export; and the
+    results are there when the captures are opened again.
+    """
+    pair = small_model.captures(tmp_path, wrong="up")
+    out = tmp_path / "found.txt"
+    app = make_app(*pair)
+    async with app.run_test(size=(120, 34)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        outputs = [r.label for r in comparison.rows if r.kind == "pair" and r.role == "output"]
+        wrong = next(label for label in outputs if "up" in label)
+        other = next(label for label in outputs if "up" not in label and label != "model-output")
+        for name in (wrong, other):
+            await on_row(pilot, app, name)
+            await pilot.press("space")
+        await pilot.press("R")
+        assert app.list_screen.prompt.asking
+        await typed(pilot, "nonsense")
+        await pilot.press("enter")
+        assert "is no directory" in app.list_screen.prompt.message
+        await pilot.press("R")
+        await typed(pilot, f"! {small_model.runner(tmp_path)}")
+        await pilot.press("enter")
+        await reran(pilot, app)
+        reruns = app.reruns
+        rows = {r.label: r.index for r in comparison.rows}
+        assert reruns.blamed(comparison) == [rows[wrong]]
+        assert "wrong on their own: up" in app.list_screen.prompt.message
+        assert "single" in app.list_screen.query_one("#heading").texts[0]  # type: ignore[attr-defined]
+        assert set(app.list_screen.pairs.singles) >= {rows[wrong], rows[other]}
+        await pilot.press("u")
+        await on_row(pilot, app, wrong)
+        await pilot.press("enter", "7")
+        await reran(pilot, app)
+        screen = app.screen
+        assert isinstance(screen, PairScreen)
+        text = "\n".join(screen.view.texts)
+        for part in ("entire", "inputs", "single", "wrong on its own"):
+            assert part in text
+        await pilot.press("enter")
+        await reran(pilot, app)
+        assert screen.scene is not None and screen.scene.injected is not None
+        assert "the rerun's output" in screen.query_one("#tabs").texts[0]  # type: ignore[attr-defined]
+        await pilot.press("2")
+        await reran(pilot, app)
+        assert "elements differ" in screen.view.texts[0]  # type: ignore[operator]
+        await pilot.press("escape")
+        assert screen.scene.injected is None
+        await pilot.press("colon")
+        await typed(pilot, f"export {out}")
+        await pilot.press("enter")
+        for _ in range(100):
+            await pilot.pause(0.03)
+            if app._export_job is None:
+                break
+        assert "INJECTED RERUN" in out.read_text() and "wrong on its own" in out.read_text()
+    app.reruns.close()
+    again = make_app(*pair)
+    async with again.run_test(size=(120, 34)) as pilot:
+        await measured(pilot, again)
+        await reran(pilot, again)
+        assert again.list_screen.pairs.singles
+    again.reruns.close()
+
+
+@pytest.mark.parametrize("mode", ["crash", "hang"])
+async def test_a_runner_that_fails_leaves_the_screen_alive(tmp_path: Path, mode: str) -> None:
+    pair = small_model.captures(tmp_path, wrong="up")
+    app = make_app(*pair)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await measured(pilot, app)
+        await pilot.press("f", "R")
+        await typed(pilot, f"! {small_model.runner(tmp_path, mode)}")
+        await pilot.press("enter")
+        if mode == "hang":
+            for _ in range(200):
+                await pilot.pause(0.02)
+                if "rerun" in app.rerun_state:
+                    break
+            await pilot.press("ctrl+c")
+        await reran(pilot, app)
+        assert app.return_code is None
+        assert app.list_screen.prompt.message
+        await pilot.press("j", "k")
+        assert app.list_screen.row is not None
+    app.reruns.close()
