@@ -15,7 +15,7 @@ from ..capture.arrays import Array
 from .pair_reader import PairReader
 from .recipes import Shape
 
-MOST = 1 << 17  # elements of a sample
+MOST = 1 << 16  # elements of a sample
 _RUNS = 16  # runs of rows that a sample of a large tensor consists of
 
 

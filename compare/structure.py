@@ -210,8 +210,7 @@ def mantissa_bits(values: Array) -> int:
     narrow = used.astype(np.float32)
     if float((narrow == used).mean()) < _ON_GRID:
         return 52
-    raw = narrow.view(np.uint32)
-    for bits in _BITS:
-        if float(((raw & np.uint32((1 << (23 - bits)) - 1)) == 0).mean()) >= _ON_GRID:
-            return bits
-    return 23
+    raw = narrow.view(np.uint32) | np.uint32(1 << 23)
+    lowest = np.sort(raw & (~raw + np.uint32(1)))  # each value's last bit that is set
+    needed = 24 - int(lowest[int((1 - _ON_GRID) * lowest.size)]).bit_length()
+    return next((bits for bits in _BITS if needed <= bits), 23)

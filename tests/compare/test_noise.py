@@ -14,6 +14,7 @@ from synthetic import saved
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.policy import NoisePolicy, PolicyError, policy_named
 from layertui.compare.report import json_report, row_text, text_report
+from layertui.compare.structure import mantissa_bits
 
 planted = pytest.importorskip("planted")
 FAULTS = {fault.name: fault for fault in planted.fault_list.FAULTS}
@@ -169,3 +170,13 @@ def test_the_policy_has_no_tolerances() -> None:
     assert policy_named("noise").name == "noise"
     with pytest.raises(PolicyError, match="noise"):
         policy_named("noise", rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [(torch.bfloat16, 7), (torch.float16, 10), (torch.float8_e4m3fn, 3), (torch.float8_e5m2, 2),
+     (torch.float32, 23)],
+)  # fmt: skip
+def test_a_grid_is_seen_in_the_values(dtype: torch.dtype, bits: int) -> None:
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(0)).to(dtype).float()
+    assert mantissa_bits(values.numpy()) == bits
