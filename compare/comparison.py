@@ -244,15 +244,24 @@ class Comparison:
         """
         return self.analysis().origin(index)
 
+    @property
+    def first_index(self) -> int | None:
+        """The row of the first divergence so far; cheap, unlike the whole finding."""
+        if not self.failing:
+            return None
+        if isinstance(self.policy, NoisePolicy):
+            made = (i for i in self.failing if self.verdicts[i].origin != "inherited")
+            return next(made, self.failing[0])
+        return self.failing[0]
+
     def first_divergence(self) -> FirstDivergence | None:
         """The first failing pair among those measured so far: of those that the policy judges by
         their origin, the first that was made.
         """
         if not self.failing:
             return None
-        index = self.failing[0]
-        if isinstance(self.policy, NoisePolicy):
-            index = next((i for i in self.failing if self.verdicts[i].origin != "inherited"), index)
+        index = self.first_index
+        assert index is not None
         row, verdict = self.rows[index], self.verdicts[index]
         analysis = self.analysis()
         module, reason = analysis.to_blame(index), verdict.reason

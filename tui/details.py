@@ -177,6 +177,7 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
         head.append(Field("gap", gap_text(row)))
     if scene.problem and scene.problem not in head[0].value:
         head.append(Field("problem", scene.problem, verdict.level))
+    head += _symptom_fields(scene)
     sections = [("", head)]
     if isinstance(found, Measurement):
         sections.append(("Numbers", _all_numbers(found)))
@@ -188,6 +189,16 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
         (title, [Field(f.label, clean(f.value), f.level) for f in fields])
         for title, fields in sections
     ]
+
+
+def _symptom_fields(scene: Scene) -> list[Field]:
+    """What the difference looks like, where that was worked out; of the row as it was aligned."""
+    from ..compare.report import symptom_lines
+
+    if scene.trial is not None or scene.injected is not None:
+        return []
+    lines = symptom_lines(scene.comparison.known_symptoms(scene.index))
+    return [Field("looks like" if at == 0 else "", line) for at, line in enumerate(lines)]
 
 
 def _all_numbers(numbers: Measurement) -> list[Field]:

@@ -21,6 +21,7 @@ class Limits:
     thresholds: dict[str, float] = field(default_factory=dict)
     rtol: float | None = None
     atol: float | None = None
+    given: Policy | None = field(default=None, compare=False)  # of the command line, whole
 
     @property
     def text(self) -> str:
@@ -46,6 +47,8 @@ class Limits:
         """The policy. Raises `CommandError` when there is none of that name."""
         from ..compare.policy import PolicyError, policy_named
 
+        if self.given is not None and self.given.name == self.policy == "noise":
+            return self.given  # with the baselines that it came with
         try:
             return policy_named(self.policy, self.thresholds, self.rtol, self.atol)
         except PolicyError as error:
@@ -56,7 +59,7 @@ def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> 
     """The line that describes `policy`; None is the default one."""
     if policy is None:
         return Limits(rtol=rtol, atol=atol)
-    return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol)
+    return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol, policy)
 
 
 def parse_limits(text: str) -> Limits:
@@ -83,6 +86,7 @@ def with_thresholds(limits: Limits, text: str) -> Limits:
         {**limits.thresholds, **new.thresholds},
         limits.rtol if new.rtol is None else new.rtol,
         limits.atol if new.atol is None else new.atol,
+        limits.given,
     )
 
 

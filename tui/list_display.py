@@ -166,7 +166,7 @@ class ListDisplay(WorkScreen):
         if self.view.only:
             self._follow_failing()
         self.pairs.rows_changed(rows)
-        self.pairs.set_first(next(iter(comparison.failing), None))
+        self.pairs.set_first(comparison.first_index)
         if self.row in rows:
             self.show_pane()
 
@@ -243,7 +243,7 @@ class ListDisplay(WorkScreen):
         if found is not None:
             self.reveal(found, model)
         view = rows_in_view(model, self.view)
-        self.pairs.first = next(iter(comparison.failing), None)
+        self.pairs.first = comparison.first_index
         self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
         self._show_all()
 
@@ -306,7 +306,7 @@ class ListDisplay(WorkScreen):
         if self.comparison is not None and self.view.only:
             self._follow_failing()
         if self.comparison is not None:
-            self.pairs.first = next(iter(self.comparison.failing), None)
+            self.pairs.first = self.comparison.first_index
         self.pairs.refresh()
         self._show_all()
 

@@ -186,7 +186,7 @@ class ListScreen(ListDisplay):
 
     def _set_limits_text(self, text: str) -> None:
         try:
-            self._set_limits(parse_limits(text))
+            self._set_limits(replace(parse_limits(text), given=self.limits.given))
         except CommandError as error:
             self.say(str(error), warn=True)
 
@@ -198,9 +198,12 @@ class ListScreen(ListDisplay):
 
     def command_policy(self, text: str) -> None:
         if not text:
-            raise CommandError("policy which? default or fixed")
+            raise CommandError("policy which? default, fixed or noise")
+        given = self.limits.given
         if text == "default":  # which has no thresholds of its own
-            self._set_limits(Limits(rtol=self.limits.rtol, atol=self.limits.atol))
+            self._set_limits(Limits(rtol=self.limits.rtol, atol=self.limits.atol, given=given))
+        elif text == "noise":  # which has no limits at all
+            self._set_limits(Limits("noise", given=given))
         else:
             self._set_limits(replace(self.limits, policy=text))
 

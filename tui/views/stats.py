@@ -26,6 +26,7 @@ class StatsView(View):
     def __init__(self) -> None:
         super().__init__()
         self._profile: Profile | None = None
+        self._asked: set[tuple[int, int]] = set()  # rows whose symptoms were asked for
 
     def scene_changed(self) -> None:
         self._profile = None
@@ -35,7 +36,23 @@ class StatsView(View):
         ask_profile(self)
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
-        self._profile = result
+        if key == "profile":
+            self._profile = result
+            if final:
+                self._ask_symptoms()
+
+    def _ask_symptoms(self) -> None:
+        """What the difference of a failing row looks like, once its numbers are there."""
+        scene = self.scene
+        if scene is None or scene.trial is not None or scene.injected is not None:
+            return
+        comparison, index = scene.comparison, scene.index
+        if not scene.verdict.fails or comparison.known_symptoms(index):
+            return
+        key = (id(comparison), index)
+        if key not in self._asked:  # once: some rows have none
+            self._asked.add(key)
+            self.pair_screen.ask_task(self.number, "symptoms", lambda _: comparison.symptoms(index))
 
     def lines(self) -> list[Pieces]:
         scene = self.scene
