@@ -50,7 +50,7 @@ async def picture(size: tuple[int, int], keys: tuple[str, ...]) -> str:
         for key in keys:
             await pilot.press(key)
             await pilot.pause(0.3)
-            while getattr(app.screen, "reading", False):
+            while getattr(app.screen, "reading", False) is True:
                 await pilot.pause(0.05)
         return app.export_screenshot(title="layertui")
 

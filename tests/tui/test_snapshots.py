@@ -27,7 +27,11 @@ def keys(*pressed: str) -> RunBefore:
     async def run(pilot: Pilot[None]) -> None:
         assert isinstance(pilot.app, LayertuiApp)
         await measured(pilot, pilot.app)
-        await pilot.press(*pressed)
+        for key in pressed:
+            await pilot.press(key)
+            await pilot.pause()
+            while getattr(pilot.app.screen, "reading", False) is True or pilot.app.working:
+                await pilot.pause(0.03)
         await settled(pilot)
 
     return run
@@ -43,6 +47,14 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "everything": ((120, 40), Terminal(), ("o", "o", "f")),
     "only-diverged-prompt": ((100, 24), Terminal(), ("d", "colon", *"goto")),
     "pair": ((120, 40), Terminal(), ("f", "enter")),
+    "greatest-differences": ((120, 30), Terminal(), ("f", "enter", "2", "j")),
+    "histogram": ((100, 36), Terminal(), ("f", "enter", "3")),
+    "heat-80x24": ((80, 24), Terminal(), ("f", "enter", "4", "right")),
+    "heat-ascii": ((80, 24), Terminal(colors="none", ascii=True), ("f", "enter", "4")),
+    "heat-16": ((120, 30), Terminal(colors="16"), ("f", "enter", "4", "v")),
+    "values-200x50": ((200, 50), Terminal(), ("f", "enter", "5", "enter")),
+    "layout": ((110, 30), Terminal(), ("f", "enter", "6", "l")),
+    "rerun": ((80, 24), Terminal(), ("f", "enter", "7")),
     "help": ((100, 40), Terminal(), ("question_mark",)),
 }
 
