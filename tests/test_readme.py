@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
 from layertui.cli.group import COMMANDS
+from layertui.cli.main import status_of
+from layertui.cli.options import judging_options
+from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
 from layertui.compare.policy import FIXED, LIMITS
@@ -158,3 +163,30 @@ def test_example_in_cpp_compiles(tmp_path: Path) -> None:
     subprocess.run(["./x"], cwd=tmp_path, check=True)
     (record,) = open_capture(tmp_path / "cpp_dump").records
     assert (record.name, record.shape) == ("model.layers.0.mlp-output", (1, 10, 64))
+
+
+def test_example_of_show_is_what_it_prints(
+    real: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    match = re.search(r"<!-- show-example -->\n```console\n\$ layertui (.*)\n\.\.\.\n", README)
+    assert match
+    wanted = README[match.end() : README.index("```", match.end())]
+    monkeypatch.chdir(real / "llama-f32")
+    assert status_of(shlex.split(match[1])) == 0
+    assert capsys.readouterr().out.endswith("\n" + wanted)
+
+
+def test_options_of_show_are_those_of_the_command() -> None:
+    """All but those of every command that compares, which have a table of their own."""
+    section = README[README.index("### One pair as text") : README.index("## The screen")]
+    listed = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section[section.index("| option") :]))
+
+    @judging_options
+    def common() -> None: ...
+
+    shared = {option.name for option in common.__click_params__}  # type: ignore[attr-defined]
+    own = [p for p in show.params if isinstance(p, click.Option) and p.name not in shared]
+    assert len(own) >= 13
+    for option in own:
+        assert listed & set(option.opts), option.opts
+    assert listed <= {name for option in own for name in option.opts}

@@ -17,7 +17,7 @@ from ...capture.dtypes import DTYPES
 from ..metrics import RELATIVE_FLOOR
 from ..origins import origin, unravel
 from ..pair_reader import Block
-from ..recipes import RecipeError, Shape, parse_recipe
+from ..recipes import Recipe, RecipeError, Shape, parse_recipe
 from ..ulps import distances
 from .elements import elements, sizes
 from .subject import Subject
@@ -26,6 +26,7 @@ Order = Literal["abs", "rel", "ulp"]
 ORDERS: tuple[Order, ...] = ("abs", "rel", "ulp")
 MOST = 100_000
 Number = float | complex | int | bool
+Index = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Difference:
     `ulp` is None for types without a last place.
     """
 
-    index: tuple[int, ...]
-    reference_index: tuple[int, ...] | None
-    candidate_index: tuple[int, ...] | None
+    index: Index
+    reference_index: Index | None
+    candidate_index: Index | None
     reference: Number
     candidate: Number
     abs: float
@@ -111,21 +112,34 @@ class TopAnalysis:
         self._x, self._y = [xs[i] for i in order], [ys[i] for i in order]
 
     def result(self) -> Top:
+        places = unravel(self._positions, self._shape)
+        count = self._positions.size
+        ours, theirs = own_indices(self._subject, places, count)
         found = tuple(
-            self._difference(int(position), x, y)
-            for position, x, y in zip(self._positions, self._x, self._y, strict=True)
+            _difference(*one)
+            for one in zip(
+                _tuples(places, count), ours, theirs, self._x, self._y, self._ulps(), strict=True
+            )
         )
         return Top(self._order, self._shape, found, self._differing, self._compared)
 
-    def _difference(self, position: int, x: Number, y: Number) -> Difference:
-        index = unravel(position, self._shape)
-        size = _distance(x, y)
-        rel = size / max(_size(x), RELATIVE_FLOOR) if math.isfinite(size) else math.inf
-        ulp = None
-        if self._ulp_dtype is not None and math.isfinite(size):
-            ulp = float(distances(_array(x), _array(y), self._ulp_dtype)[0])
-        ours, theirs = own_indices(self._subject, index)
-        return Difference(index, ours, theirs, x, y, size, rel, ulp)
+    def _ulps(self) -> list[float | None]:
+        """Distances where both are finite, None elsewhere and for types without a last place."""
+        if self._ulp_dtype is None:
+            return [None] * len(self._x)
+        x, y = np.array(self._x, np.float64), np.array(self._y, np.float64)
+        fine = np.isfinite(x) & np.isfinite(y)
+        steps = distances(np.where(fine, x, 0.0), np.where(fine, y, 0.0), self._ulp_dtype)
+        pairs = zip(steps.tolist(), fine.tolist(), strict=True)
+        return [float(step) if known else None for step, known in pairs]
+
+
+def _difference(
+    index: Index, ours: Index | None, theirs: Index | None, x: Number, y: Number, ulp: float | None
+) -> Difference:
+    size = _distance(x, y)
+    rel = size / max(_size(x), RELATIVE_FLOOR) if math.isfinite(size) else math.inf
+    return Difference(index, ours, theirs, x, y, size, rel, ulp)
 
 
 def _greatest(keys: Array, count: int) -> Array:
@@ -133,10 +147,6 @@ def _greatest(keys: Array, count: int) -> Array:
     least = np.partition(keys, keys.size - count)[keys.size - count]
     above, at_least = np.flatnonzero(keys > least), np.flatnonzero(keys == least)
     return np.sort(np.concatenate([above, at_least[: count - above.size]]))
-
-
-def _array(value: Number) -> Array:
-    return np.array([value], np.float64)
 
 
 def _size(value: Number) -> float:
@@ -156,18 +166,36 @@ def _distance(x: Number, y: Number) -> float:
 
 
 def own_indices(
-    subject: Subject, index: tuple[int, ...]
-) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
-    """An index of the view in either record's own shape; None where a side has no such element."""
+    subject: Subject, places: tuple[Array, ...], count: int
+) -> tuple[list[Index | None], list[Index | None]]:
+    """`count` places of the view (an array of indices an axis) in either record's own shape; None
+    where a side has no such element.
+    """
     sides = (subject.reference, subject.candidate)
     recipes = [parse_recipe(side.recipe) if side is not None else None for side in sides]
-    found: list[tuple[int, ...] | None] = []
+    found: list[list[Index | None]] = []
     for side, recipe, other in zip(sides, recipes, reversed(recipes), strict=True):
         if side is None or recipe is None:
-            found.append(None)
+            found.append([None] * count)
             continue
+        shape = side.locator.shape
         try:
-            found.append(origin(recipe, side.locator.shape, index, other))
-        except RecipeError:
-            found.append(None)
+            found.append([*_tuples(origin(recipe, shape, places, other), count)])
+        except RecipeError:  # some are of another record: one by one
+            each = _tuples(places, count)
+            found.append([_traced(recipe, shape, index, other) for index in each])
     return found[0], found[1]
+
+
+def _traced(recipe: Recipe, shape: Shape, index: Index, other: Recipe | None) -> Index | None:
+    try:
+        return origin(recipe, shape, index, other)
+    except RecipeError:
+        return None
+
+
+def _tuples(places: tuple[Array, ...], count: int) -> list[Index]:
+    """An array an axis as an index an element."""
+    if not places:
+        return [()] * count
+    return list(zip(*(np.broadcast_to(axis, count).tolist() for axis in places), strict=True))
