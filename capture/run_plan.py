@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from .cases import Case
@@ -40,8 +42,9 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """What a capture says of how its model was made, so that its layers can be run again."""
+        place = str(Path(self.model).resolve()) if os.path.isdir(self.model) else self.model
         return {
-            "model": self.model, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
+            "model": place, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
             "factory": self.factory, "attention": self.attention,
             "module_api": self.module_api, "allow_unsupported": self.allow_unsupported,
         }  # fmt: skip

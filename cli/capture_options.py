@@ -14,7 +14,7 @@ from .errors import UserError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
 _NEW_TOKENS = 8
 _MOST_PROMPTS = 10_000
 
@@ -113,7 +113,7 @@ _COMMON = (
         help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
     ),
     click.option(
-        "--dtype", "--encoding", type=click.Choice(_DTYPES), default=None,
+        "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
         help="Of the weights.  [default: the checkpoint's]",
     ),
     click.option(

@@ -18,6 +18,8 @@ COMMANDS = {
     "compare": ("layertui.cli.compare", "compare"),
     "completion": ("layertui.cli.completion", "completion"),
     "demo": ("layertui.cli.demo", "demo"),
+    "rerun": ("layertui.cli.rerun", "rerun"),
+    "verify": ("layertui.cli.verify", "verify"),
 }
 _DEFAULT = ("layertui.cli.open", "open_captures")
 
@@ -51,6 +53,7 @@ class CommandLine(click.Group):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[OPTIONS] REFERENCE CANDIDATE")
+        formatter.write_usage(ctx.command_path, "[OPTIONS] EXPORT", prefix="   or: ")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from .options import judging_options, two_captures
+from .errors import UserError
+from .options import judging_options
 from .session import Judging
 
 
 @click.command("layertui", add_help_option=False)
-@two_captures
+@click.argument("reference", type=click.Path())
+@click.argument("candidate", type=click.Path(), required=False)
 @judging_options
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
@@ -21,20 +23,46 @@ from .session import Judging
 def open_captures(
     ctx: click.Context,
     reference: str,
-    candidate: str,
+    candidate: str | None,
     plain: bool,
     no_mouse: bool,
     no_tui: bool,
     **judging: Any,
 ) -> int:
-    """Compare two captures on the screen."""
+    """Compare two captures on the screen, or both scenarios of a verification."""
     from ..tui import is_interactive
 
+    if candidate is None:
+        return open_verification(reference, Judging(**judging), no_tui, plain, not no_mouse)
     options, arguments = Judging(**judging), list(ctx.obj or [])
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again)
     return show(reference, candidate, options, plain=plain, mouse=not no_mouse)
+
+
+def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, mouse: bool) -> int:
+    """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
+    from ..compare.report import clean
+    from ..compare.verification import is_export, open_export, scenario_lines
+    from ..tui import is_interactive
+    from .output import write_output
+
+    if not is_export(export):
+        raise UserError(
+            f"{export}: give two captures to compare, or a directory that layertui verify wrote"
+        )
+    found = open_export(export)
+    saved = found.reference is not None and found.candidate is not None
+    if saved and not no_tui and is_interactive():
+        assert found.reference is not None and found.candidate is not None
+        return show(found.reference, found.candidate, options, plain=plain, mouse=mouse)
+    lines = [f"layer verification: {found.model} {found.encoding}", ""]
+    lines += scenario_lines(found)
+    if not saved:
+        lines += ["", "the tensors were not saved (--save-layers): nothing to open on the screen"]
+    write_output("-", "\n".join(map(clean, lines)) + "\n", overwrite=False)
+    return 1 if found.blamed else 0
 
 
 def print_summary(reference: str, candidate: str, options: Judging, arguments: list[str]) -> int:

@@ -61,7 +61,7 @@ class MeasurementCache:
             except sqlite3.Error:
                 return found
             for key, value in rows:
-                measurement = _decoded(value)
+                measurement = decoded(value)
                 if measurement is not None:
                     found[key] = measurement
         return found
@@ -70,7 +70,7 @@ class MeasurementCache:
         """Remember measurements; the oldest go when there are too many."""
         if self._db is None:
             return
-        rows = [(key, _encoded(measurement)) for key, measurement in results]
+        rows = [(key, encoded(measurement)) for key, measurement in results]
         with contextlib.suppress(sqlite3.Error), self._db:
             self._db.executemany("INSERT OR REPLACE INTO measurements VALUES (?, ?)", rows)
 
@@ -124,12 +124,13 @@ class FileIdentities:
         _feed(digest, ENGINE, task.rtol, task.atol, task.ulp)
         try:
             for side in (task.reference, task.candidate):
-                self._side(digest, side)
+                self.feed(digest, side)
         except OSError:
             return None
         return digest.hexdigest()
 
-    def _side(self, digest: blake2b, side: SideTask) -> None:
+    def feed(self, digest: blake2b, side: SideTask) -> None:
+        """Hash what identifies one side. Raises `OSError`."""
         _feed(digest, side.dtype, side.recipe)
         for name, locator in (("", side.locator), *side.others):
             status, size, head = self._file(locator.path)
@@ -179,7 +180,8 @@ def _samples(locator: Locator, size: int) -> bytes:
     return digest.digest()
 
 
-def _encoded(measurement: Measurement) -> str:
+def encoded(measurement: Measurement) -> str:
+    """A measurement as JSON text (with Python's words for NaN and infinity)."""
     return json.dumps(_shallow(measurement), default=_shallow)
 
 
@@ -188,7 +190,7 @@ def _shallow(value: Measurement | SideStatistics) -> dict[str, object]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def _decoded(text: str) -> Measurement | None:
+def decoded(text: str) -> Measurement | None:
     """A measurement from its stored form; None when it is of another make."""
     try:
         data = json.loads(text)

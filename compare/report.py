@@ -64,7 +64,7 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
     """The report as in `layertui.compare/1`: only values that JSON has."""
     first = comparison.first_divergence()
     counts = comparison.counts
-    return _plain(
+    return plain_json(
         {
             "schema": SCHEMA,
             "command": command,
@@ -89,14 +89,14 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Floats that JSON has not become the strings NaN, Infinity and -Infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     return value
 
 
@@ -211,23 +211,24 @@ def text_report(
     """
     parts = [
         _header(comparison),
-        _section("EXECUTION ORDER VERIFICATION", _order_lines(comparison)),
-        _section("SUMMARY", summary_lines(comparison)),
+        section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
+        section("SUMMARY", summary_lines(comparison)),
         *(
-            _section(f"{_heading(name).upper()} STATISTICS", _spread_lines(comparison, name))
+            section(f"{_heading(name).upper()} STATISTICS", spread_lines(comparison, name))
             for name in dict.fromkeys(("mse", metric))
         ),
-        _section("PER-COMPONENT STATISTICS", _component_lines(comparison)),
-        _section("FIRST DIVERGENCE", _first_lines(comparison)),
-        _section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
-        _section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
-        _section("ONLY IN THE CANDIDATE", _gap_lines(comparison, "gap_candidate")),
-        _section("REPRODUCE", [command]),
+        section("PER-COMPONENT STATISTICS", component_lines(comparison)),
+        section("FIRST DIVERGENCE", _first_lines(comparison)),
+        section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
+        section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
+        section("ONLY IN THE CANDIDATE", _gap_lines(comparison, "gap_candidate")),
+        section("REPRODUCE", [command]),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _section(title: str, lines: list[str]) -> str:
+def section(title: str, lines: list[str]) -> str:
+    """A heading, underlined, and its lines; control characters in them are shown."""
     return "\n".join([title, "-" * len(title), *(clean(line) for line in lines), ""])
 
 
@@ -265,7 +266,8 @@ def _header(comparison: Comparison) -> str:
     return "\n".join([*(clean(line) for line in lines), ""])
 
 
-def _order_lines(comparison: Comparison) -> list[str]:
+def order_lines(comparison: Comparison) -> list[str]:
+    """Whether both sides ran in the same order, and what was moved."""
     order = comparison.order
     word = {True: "same order", False: "DIFFERENT ORDER", None: "not checked"}[order.same]
     lines = [f"{word}: {order.reason}"]
@@ -334,7 +336,8 @@ def _heading(metric: str) -> str:
     return METRICS[metric][0]
 
 
-def _spread_lines(comparison: Comparison, metric: str) -> list[str]:
+def spread_lines(comparison: Comparison, metric: str) -> list[str]:
+    """Minimum, maximum, mean, median and number of finite values of a metric."""
     found = spread(comparison, metric)
     return [
         f"min {number(found.min)}  max {number(found.max)}  mean {number(found.mean)}  "
@@ -342,7 +345,8 @@ def _spread_lines(comparison: Comparison, metric: str) -> list[str]:
     ]
 
 
-def _component_lines(comparison: Comparison) -> list[str]:
+def component_lines(comparison: Comparison) -> list[str]:
+    """The spread of the MSE by component."""
     lines = [f"{'component':28} {'pairs':>6} {'min':>10} {'max':>10} {'mean':>10} {'median':>10}"]
     for name, part in components(comparison).items():
         mse = part.mse

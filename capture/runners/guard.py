@@ -16,7 +16,7 @@ from pathlib import Path
 _WATCH = (
     "trap '' INT TERM HUP QUIT; group=; "
     "while IFS= read -r line; do group=$line; done; "
-    '[ -n "$group" ] && kill -KILL -- "-$group" 2>/dev/null; '
+    '[ -n "$group" ] && kill -s KILL -- "-$group" 2>/dev/null; '
     'rm -rf -- "$1"'
 )
 _SECONDS = 20.0

@@ -112,6 +112,8 @@ class RunnerProcess:
             return answer, _located(into, answer)
         except _SaidError as error:
             raise RerunError(str(error)) from error
+        except RerunCancelledError:
+            raise  # it gave up, or was ended
         except BaseException:
             self.end()
             raise
@@ -276,25 +278,30 @@ def _signal_name(number: int) -> str:
 
 def _located(into: Path, answer: Answer) -> dict[str, Locator]:
     """The outputs in the file, in the runner's order. Raises `RerunError`."""
+    if into.is_symlink() or not into.is_file():
+        raise RerunError("the runner said that it is done, but wrote no outputs")
+    found = located_in(into)
+    if not found:
+        raise RerunError("the runner said that it is done, but gave no outputs")
+    order = [slot for slot in answer.slots if slot in found]
+    return {slot: found[slot] for slot in dict.fromkeys([*order, *found])}
+
+
+def located_in(path: Path) -> dict[str, Locator]:
+    """Where the tensors of a safetensors file lie, by key. Raises `RerunError`."""
     try:
-        if into.is_symlink() or not into.is_file():
-            raise RerunError("the runner said that it is done, but wrote no outputs")
-        found = safetensors_file.locate_all(safetensors_file.read_file_header(str(into)))
+        found = safetensors_file.locate_all(safetensors_file.read_file_header(str(path)))
     except RecordError as error:
         raise RerunError(f"the runner's outputs cannot be read: {error}") from error
     except OSError as error:
         words = error.strerror or error
         raise RerunError(f"the runner's outputs cannot be read: {words}") from error
-    outputs: dict[str, Locator] = {}
-    order = [slot for slot in answer.slots if slot in found]
-    for slot in dict.fromkeys([*order, *found]):
-        place = found[slot]
+    located: dict[str, Locator] = {}
+    for slot, place in found.items():
         if isinstance(place, RecordError):
             raise RerunError(f"the runner's {slot} cannot be read: {place}") from place
-        outputs[slot] = place
-    if not outputs:
-        raise RerunError("the runner said that it is done, but gave no outputs")
-    return outputs
+        located[slot] = place
+    return located
 
 
 def write_tensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]]) -> None:

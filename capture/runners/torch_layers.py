@@ -192,14 +192,13 @@ def _cache(structure: dict[str, Any], config: Any) -> Any:
 
 
 def _outputs(module: torch.nn.Module, result: Any) -> dict[str, torch.Tensor]:
-    """The result's tensors by the slots that a recording gives them, those of caches left out."""
+    """The result's tensors by the slots that a recording gives them."""
     found: dict[str, torch.Tensor] = {}
 
     def keep(slot: str, tensor: Any) -> dict[str, int]:
-        if not encoder.in_cache and isinstance(tensor, torch.Tensor):
+        if isinstance(tensor, torch.Tensor):
             found[slot] = tensor
         return {"seq": len(found)}
 
-    encoder = Encoder(keep, only_layer(module))
-    encoder.encode(result, "output")
+    Encoder(keep, only_layer(module)).encode(result, "output")
     return found

@@ -203,9 +203,9 @@ def test_json_of_nasty_names(nasty: Comparison) -> None:
 
 
 def test_floats_that_json_has_not() -> None:
-    from layertui.compare.report import _plain
+    from layertui.compare.report import plain_json
 
-    found = _plain({"a": [math.nan, math.inf], "b": (-math.inf, 1.5)})
+    found = plain_json({"a": [math.nan, math.inf], "b": (-math.inf, 1.5)})
     assert found == {"a": ["NaN", "Infinity"], "b": ["-Infinity", 1.5]}
 
 
