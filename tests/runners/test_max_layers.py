@@ -135,7 +135,7 @@ class Dump:
         record = self._records[name]
         array = load(record.locator)
         if str(record.dtype) == "bfloat16":
-            return torch.from_numpy(array.astype(np.float32)).to(torch.bfloat16)
+            return torch.from_numpy(np.array(array).view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(np.array(array))
 
     def inputs(self, module: str) -> dict[str, torch.Tensor]:
