@@ -91,7 +91,11 @@ class Facts:
 
     @property
     def amplification(self) -> float:
-        return self.error / max(self.inherited, self.floor)
+        """The error as a multiple of what came in or rounding makes; Inf where neither does."""
+        least = max(self.inherited, self.floor)
+        if least > 0:
+            return self.error / least
+        return math.inf if self.error > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ def take_sample(
 
 def _table(values: Array | None, width: int) -> Array:
     assert values is not None
-    return values.reshape(-1, max(width, 1)).astype(np.float64)
+    real = np.abs(values) if values.dtype.kind == "c" else values
+    return real.reshape(-1, max(width, 1)).astype(np.float64)
 
 
 def _channels(width: int, most: int, peak: int) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ def _divergence(comparison: Comparison) -> list[str]:
     lines: list[str] = []
     first = comparison.first_divergence()
     if first is not None:
-        about = {"confidence": first.confidence, "symptoms": first.symptoms}
+        about = {
+            "confidence": first.confidence,
+            "symptoms": [asdict(symptom) for symptom in first.symptoms],
+        }
         sure = confidence_of(about)
         lines.append(
             f"  first divergence: {clean(first.module)}, row {first.index}: "

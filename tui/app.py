@@ -18,6 +18,7 @@ from .export import Exported, ExportError
 from .jobs import (
     Aligned,
     Checked,
+    Checking,
     Ended,
     Job,
     Listed,
@@ -335,6 +336,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         elif isinstance(news, Measured):
             screen.measured(news.rows)
             self._show_pair(news.rows)
+        elif isinstance(news, Checking):
+            screen.checking()
         elif isinstance(news, Checked):
             screen.checked(news.findings)
         elif isinstance(news, Ended):

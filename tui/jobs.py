@@ -76,13 +76,20 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Checking:
+    """Everything is measured; the captures themselves are looked at now."""
+
+
+@dataclass(frozen=True)
 class Checked:
     """Whether the captures are fit to be compared: lines, the gravest first."""
 
     findings: tuple[Finding, ...]
 
 
-News = Listed | Reading | Aligned | Measured | Checked | Ended | Exported | Reran | Recalled
+News = (
+    Listed | Reading | Aligned | Measured | Checking | Checked | Ended | Exported | Reran | Recalled
+)
 Visible = Callable[[], Sequence[int]]
 
 
@@ -165,6 +172,7 @@ def _align_and_measure(
 
 def _check(job: Job, comparison: Comparison) -> bool:
     """Look whether the captures are fit to be compared: same input, no stale buffers, and so on."""
+    job.tell(Checking())
     from ..compare.checks.two_sides import check_pair
 
     found = check_pair(comparison, job.stopped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -27,8 +27,18 @@ def look_of(widget: Widget) -> Look:
 
 def strip_of(pieces: Pieces, base: Style, width: int) -> Strip:
     """A strip of exactly `width` cells."""
-    segments = [Segment(text, base + style if style else base) for text, style in pieces if text]
+    segments = [Segment(text, _over(base, style)) for text, style in pieces if text]
     return Strip(segments).adjust_cell_length(width, base)
+
+
+def _over(base: Style, style: Style | None) -> Style:
+    """A piece's style over the widget's own. Cells of a background alone stay that: a foreground
+    that nobody sees would cost twenty bytes a cell.
+    """
+    if style is None:
+        return base
+    alone = style.bgcolor is not None and style.color is None and not style.bold
+    return style if alone else base + style
 
 
 class Lines(Widget):
@@ -84,10 +94,21 @@ class ScrolledLines(ScrollView, can_focus=True, inherit_bindings=False):
         """All lines as plain text."""
         return ["".join(text for text, _ in pieces) for pieces in self._lines]
 
+    SCROLLS: ClassVar[bool] = True  # False for lines that always fit
+
     def set_lines(self, lines: list[Pieces]) -> None:
-        self._lines = lines
-        self.virtual_size = Size(0, len(lines))
-        self.refresh()
+        """Show `lines`. Only those that differ, and are on the screen, are sent."""
+        old, self._lines = self._lines, lines
+        top, height = self.scroll_offset.y, self.size.height
+        if self.SCROLLS and len(old) != len(lines):
+            self.virtual_size = Size(0, len(lines))
+        dirty = [
+            Region(0, y, self.size.width, 1)
+            for y in range(height)
+            if _line(old, y + top) != _line(lines, y + top)
+        ]
+        if dirty:
+            self.refresh(*dirty)
 
     def render_line(self, y: int) -> Strip:
         pieces = _line(self._lines, y + self.scroll_offset.y)

@@ -170,6 +170,11 @@ class ListDisplay(WorkScreen):
         if self.row in rows:
             self.show_pane()
 
+    def checking(self) -> None:
+        """Everything is measured; the captures are checked."""
+        self._reading = "checking"
+        self._show_status()
+
     def checked(self, findings: Sequence[Finding]) -> None:
         """What the checks found goes into the notes; the gravest is said."""
         comparison = self.comparison

@@ -105,7 +105,9 @@ class PtyApp:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    dropped = ("SSH_CONNECTION", "NO_COLOR", "TMUX", "LC_ALL", "LC_CTYPE")
+    dropped = (
+        "SSH_CONNECTION", "NO_COLOR", "TMUX", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES",
+    )  # fmt: skip
     base = {k: v for k, v in os.environ.items() if k not in dropped and "TEXTUAL" not in k}
     base |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
     return {**base, **extra}

@@ -35,10 +35,6 @@ def test_all_agreed_keys_are_in_the_table() -> None:
     assert set(_PAIR.split()) == _names("pair")
 
 
-def test_rerun_is_not_bound() -> None:
-    assert all("R" not in key.keys.split(",") for key in KEYS)
-
-
 @pytest.mark.parametrize("scope", ["list", "pair"])
 def test_no_key_has_two_meanings_on_a_screen(scope: Scope) -> None:
     names = [name for key in keys_of(scope) for name in key.keys.split(",")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...compare.inspection.heat import HeatMap, HeatPlan, Quantity, Range
 
-BUDGET = 20_000  # bytes of the map alone
+BUDGET = 17_000  # bytes of the map alone
 _SEGMENT = {"truecolor": 26, "256": 18, "16": 12, "none": 0}  # bytes around a run of one colour
 _STEPS = {"truecolor": (12, 8, 6, 4), "256": (12, 8, 6, 4), "16": (6, 4), "none": (10,)}
 _SCALES = (1.0, 0.7, 0.5, 0.35)
@@ -51,6 +51,7 @@ class HeatView(View):
 
     number = 4
     title = "Heat map"
+    SCROLLS = False
     needs_pair: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -102,6 +103,8 @@ class HeatView(View):
         if place is None:
             self.subject()  # says why
             return
+        if not self.size.height:
+            return  # not laid out yet: asked again when it is
         height, width = self._room
         alone = self.scene is not None and self.scene.row.kind != "pair"
         quantity: Quantity = self.quantity

@@ -37,6 +37,7 @@ class ValuesView(View):
 
     number = 5
     title = "Values"
+    SCROLLS = False
     needs_pair: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -148,7 +149,7 @@ class ValuesView(View):
 
         grid = self.grid
         subject = self.subject()
-        if grid is None or subject is None:
+        if grid is None or subject is None or not self.size.height:
             return
         height, width = self._room
         region = list(grid.region)
