@@ -16,7 +16,7 @@ from .subject import Subject
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
-BLOCK = 1 << 17  # elements: large enough that the bookkeeping of a block does not count
+BLOCK = 1 << 16  # elements: float64 copies of a block stay in the cache, its bookkeeping is small
 _EVERY = 0.15  # seconds between two reports of progress
 
 
