@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from fault_models import CoarseLinear
 from torch import Tensor, nn
 
 Hook = Callable[[Tensor], Tensor]
@@ -28,6 +29,7 @@ class Planted:
     in_max: str | None = None
     max_symptoms: tuple[str, ...] | None = None  # where they are others in a MAX-like dump
     layers: int = 6
+    dtypes: tuple[str, ...] = ("f32", "bf16")  # in which there is anything to be seen
 
 
 def _layer(model: Any, number: int) -> Any:
@@ -180,6 +182,12 @@ def _int4_weight(model: Any) -> None:
     groups = weight.data.float().unflatten(1, (-1, 32))
     step = groups.abs().amax(-1, keepdim=True) / 7
     weight.data = ((groups / step).round() * step).flatten(1).to(weight.dtype)
+
+
+def _tf32_in_one_layer(model: Any) -> None:
+    attention = _layer(model, 0).self_attn
+    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
+        projection.forward = CoarseLinear.forward.__get__(projection)
 
 
 def _fp8_output(model: Any) -> None:
@@ -342,6 +350,8 @@ FAULTS: tuple[Planted, ...] = (
     Planted("weight-scale", "llama", "layers.3.mlp.down_proj", _weight_scale, ("scale",)),
     Planted("embedding-scale", "qwen3", "embed_tokens", _embedding_scale, ("scale",)),
     Planted("int4-weight", "mistral", "layers.1.mlp.down_proj", _int4_weight),
+    Planted("tf32-in-one-layer", "llama", "layers.0.self_attn.q_proj", _tf32_in_one_layer,
+            dtypes=("f32",)),
     Planted("fp8-output", "llama", "layers.2.self_attn.o_proj", _fp8_output, ("cast",)),
     Planted("int8-output", "qwen2", "layers.3.mlp.down_proj", _int8_output, ("cast",)),
     Planted("clamped", "llama", "layers.2.mlp.down_proj", _clamped, ("clamp",)),

@@ -4,14 +4,16 @@ The reference is transformers' model. The candidate is a copy of it in which eve
 its product in four parts and rounds in between, and every root mean square norm stays in float32
 to its end, so that all values differ by rounding. The capture of a candidate exists in two forms:
 as torch names things, and as MAX does (ragged, q, k and v fused, no records of what MAX runs
-without a module, the last token only behind the layers).
+without a module, the last token only behind the layers). Any capture can be thinned out, for what
+users have who do not record everything.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,20 @@ class SummedLinear(nn.Module):
         return total if self.bias is None else total + self.bias
 
 
+def as_tf32(x: Tensor) -> Tensor:
+    """Float32 rounded to TF32's ten bits of mantissa."""
+    bits = x.float().contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32).to(x.dtype)
+
+
+class CoarseLinear(SummedLinear):
+    """A Linear whose factors are rounded to TF32, as tensor cores do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = nn.functional.linear(as_tf32(x), as_tf32(self.weight))
+        return out if self.bias is None else out + self.bias
+
+
 class WideNorm(nn.Module):
     """A root mean square norm in float32 to the end."""
 
@@ -108,14 +124,16 @@ class WideNorm(nn.Module):
         return (wide / root * (1 + weight if self.plus_one else weight)).to(x.dtype)
 
 
-def other_build(reference: nn.Module, dtype: torch.dtype) -> nn.Module:
+def other_build(
+    reference: nn.Module, dtype: torch.dtype, linear: type[SummedLinear] = SummedLinear
+) -> nn.Module:
     """The candidate before any fault: the same weights, other arithmetic."""
     model = copy.deepcopy(reference).to(dtype)
     for name, module in list(model.named_modules()):
         parent = model.get_submodule(name.rpartition(".")[0])
         leaf = name.rpartition(".")[2]
         if isinstance(module, nn.Linear | transformers.pytorch_utils.Conv1D):
-            setattr(parent, leaf, SummedLinear(module))
+            setattr(parent, leaf, linear(module))
         elif type(module).__name__.endswith("RMSNorm"):
             setattr(parent, leaf, WideNorm(module))
     return model
@@ -125,6 +143,29 @@ def capture_torch(model: nn.Module, folder: Path, ids: Tensor) -> Path:
     """Run the model once with every record taken, in the native format."""
     with torch.no_grad(), record(model, folder, overwrite=True):
         model(input_ids=ids)
+    return folder
+
+
+# Captures of a part of the records
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)$")
+PARTS: dict[str, Callable[[str, str], bool]] = {
+    "outputs": lambda _, slot: slot.startswith("output"),
+    "layers": lambda module, slot: bool(_LAYER.search(module)) and slot.startswith("output"),
+    "logits": lambda module, slot: module == "lm_head" and slot == "output",
+}
+
+
+def thinned_out(source: Path, folder: Path, part: str) -> Path:
+    """The records of a capture that belong to one of `PARTS`, as `.pt` files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names: list[str] = []
+    for module, slot, tensor in _tensors(source):
+        if PARTS[part](module, slot):
+            names.append(f"{module or 'model'}-{slot}")
+            torch.save(tensor.clone(), folder / f"{names[-1]}.pt")
+    (folder / "tensor_names.txt").write_text("".join(f"{name}\n" for name in names))
     return folder
 
 

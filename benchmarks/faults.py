@@ -2,9 +2,11 @@
 
     python benchmarks/faults.py [--only clean|faults] [--fault NAME] [--seeds 1] [--layers 4,12,32]
 
-Clean pairs: seven families, float32 against float32, bfloat16 against bfloat16 and float32 against
-bfloat16, the candidate summing in another order. Faults: each in float32 and bfloat16, the
-candidate's dump in torch's form and in MAX's. Prints every case, misses included, and the shares:
+Clean pairs: seven families, float32 against float32, bfloat16 against bfloat16, float32 against
+bfloat16 and float32 against products in TF32, the candidate summing in another order; all records,
+and outputs, layers or logits only (not of mixtures of experts: without the routers' records nobody
+can tell their flips). Faults: each in float32 and bfloat16, the candidate's dump in torch's form
+and in MAX's. Prints every case, misses included, and the shares:
 culprit named exactly, right symptom first (where one applies), clean pairs without a divergence.
 """
 
@@ -20,9 +22,13 @@ import torch
 from fault_list import FAULTS, Planted
 from fault_models import (
     FAMILIES,
+    PARTS,
+    CoarseLinear,
+    SummedLinear,
     build_reference,
     capture_torch,
     other_build,
+    thinned_out,
     token_ids,
     write_max_like,
 )
@@ -66,18 +72,26 @@ def compared(reference: Path, candidate: Path) -> Comparison:
 
 
 def clean_cases(folder: Path, layers: list[int], seeds: int) -> Iterator[tuple[Case, Comparison]]:
-    pairs = (("f32", "f32"), ("bf16", "bf16"), ("f32", "bf16"))
+    pairs = (("f32", "f32"), ("bf16", "bf16"), ("f32", "bf16"), ("f32", "tf32"))
     for seed in range(seeds):
         for depth in layers:
             for family in FAMILIES:
                 for left, right in pairs:
                     reference = build_reference(family, depth, DTYPES[left], seed)
-                    candidate = other_build(reference, DTYPES[right])
+                    linear = CoarseLinear if right == "tf32" else SummedLinear
+                    candidate = other_build(reference, DTYPES.get(right, torch.float32), linear)
                     sides = _captures(folder, reference, candidate, seed)
+                    name, dtype = f"clean {family} {depth} layers", f"{left}-{right}"
                     for form, side in zip(FORMS, sides[1:], strict=True):
                         comparison = compared(sides[0], side)
-                        name = f"clean {family} {depth} layers"
-                        yield _clean(name, f"{left}-{right}", form, comparison), comparison
+                        yield _clean(name, dtype, form, comparison), comparison
+                    for part in PARTS if family != "mixtral" else ():
+                        thin = [
+                            thinned_out(side, folder / f"{side.name}-{part}", part)
+                            for side in sides[:2]
+                        ]
+                        comparison = compared(*thin)
+                        yield _clean(name, dtype, part, comparison), comparison
 
 
 def _clean(name: str, dtype: str, form: str, comparison: Comparison) -> Case:
@@ -94,7 +108,7 @@ def fault_cases(
     seed: int = 0,
 ) -> Iterator[tuple[Case, Comparison]]:  # fmt: skip
     for fault in faults:
-        for dtype in dtypes:
+        for dtype in (each for each in dtypes if each in fault.dtypes):
             reference = build_reference(fault.family, fault.layers, DTYPES[dtype], seed)
             candidate = other_build(reference, DTYPES[dtype])
             fault.plant(candidate)
@@ -163,7 +177,7 @@ def line(case: Case) -> str:
         symptom = f" symptom {case.symptom}"
     wanted = "" if case.named else f" (wanted {case.wanted})"
     return (
-        f"{mark} {case.name:26} {case.dtype:9} {case.form:5} {case.module or 'none'}{wanted}"
+        f"{mark} {case.name:26} {case.dtype:9} {case.form:7} {case.module or 'none'}{wanted}"
         f"{symptom} | {case.words[:110]}"
     )
 

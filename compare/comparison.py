@@ -199,10 +199,18 @@ class Comparison:
             self.floors = self._baselines.floors(self, cancelled)
         before = self.verdicts
         self._judge_all()
+        self._note_arithmetic()
         first = self.first_divergence()
         if first is not None:
             self.symptoms(first.index)
         return [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
+
+    def _note_arithmetic(self) -> None:
+        """Say when the products of a side are coarser than its records."""
+        if isinstance(self.policy, NoisePolicy) and self.complete:
+            arithmetic = self.analysis().arithmetic
+            if arithmetic is not None and arithmetic.words not in self.candidate.notes:
+                self.candidate.notes.append(arithmetic.words)
 
     def analysis(self) -> Analysis:
         """Where errors come from, by what is measured so far; kept until a result comes."""

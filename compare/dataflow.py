@@ -19,7 +19,14 @@ from .model import Failure, Measurement, Row
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _Fingerprint = tuple[object, ...]
-_DECODER = f"{ROOT}.{ROOT}"  # inside the root, with the root's children (see `canonical`)
+DECODER = f"{ROOT}.{ROOT}"  # inside the root, with the root's children (see `canonical`)
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "q_norm", "k_norm")
+_BESIDE = {  # modules that are given the same, not what these return
+    **dict.fromkeys(_ATTENTION[:3], _ATTENTION),
+    "q_norm": ("k_proj", "v_proj", "k_norm"),
+    "k_norm": ("q_proj", "v_proj", "q_norm"),
+    "up_proj": ("gate_proj", "act_fn"),
+}
 _STREAM = 3  # records before it that a top-level input is taken to be made of
 
 
@@ -29,7 +36,8 @@ class Node:
 
     `same` is the earlier pair whose reference has the same numbers. `parent` is the module whose
     code made this input, None for what a module returned. `kind` is common to all sisters: the same
-    slot of the same module in every layer.
+    slot of the same module in every layer. `stand_in`: the module's inputs are not recorded, the
+    sources are what was returned before it.
     """
 
     index: int
@@ -39,6 +47,7 @@ class Node:
     sources: tuple[int, ...] = ()
     same: int | None = None
     parent: str | None = None
+    stand_in: bool = False
 
 
 @dataclass(slots=True)
@@ -116,6 +125,7 @@ class _Step:
             node.sources = self.made_by_parent(row, node.parent or ROOT)
         else:
             node.sources = self.returned(row)
+            node.stand_in = not self.inputs.get(row.canonical)
         if fingerprint is not None:
             self.seen.setdefault(fingerprint, row.index)
         return node
@@ -132,13 +142,34 @@ class _Step:
         return result.count, side.min, side.max, side.mean, side.std, side.nan, side.inf
 
     def returned(self, row: Row) -> tuple[int, ...]:
-        """Inputs of the module, and what the modules inside it returned."""
+        """Inputs of the module, and what the modules inside it returned. Where no inputs are
+        recorded, what was returned before stands in for them.
+        """
+        module = ROOT if row.canonical == DECODER else row.canonical
         found = list(self.inputs.get(row.canonical, ()))
-        module = ROOT if row.canonical == _DECODER else row.canonical
+        if not found and module != ROOT:
+            found = self.given(module, row.index)
         for child in self.children.get(module, ()):
             if child not in (module, row.canonical):
                 found += [i for i in self.outputs[child] if i < row.index]
         return tuple(found)
+
+    def given(self, module: str, index: int) -> list[int]:
+        """What a module without recorded inputs can have been given: what the modules beside it
+        returned before row `index`, and what its parent was given.
+        """
+        parent = self.recorded_parent(module)
+        beside = _BESIDE.get(module.rpartition(".")[2], ())
+        earlier = sorted(
+            i
+            for child in self.children.get(parent, ())
+            if child not in (module, parent) and child.rpartition(".")[2] not in beside
+            for i in self.outputs[child]
+            if i < index
+        )
+        if parent == ROOT:
+            return earlier[-_STREAM:]
+        return earlier + (self.inputs.get(parent) or self.given(parent, index))
 
     def made_by_parent(self, row: Row, parent: str) -> tuple[int, ...]:
         found = [i for i in self.inputs.get(parent, ()) if parent != row.canonical]

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING
 
-from .model import Measurement
+from .model import Measurement, Verdict
 
 if TYPE_CHECKING:
     from .structure import Part, Structure
@@ -28,6 +30,9 @@ _ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise h
 _OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
 _FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
 _UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
+_BEFORE, _AFTER = 4, 3  # sisters on either side of a change
+_GAP = 1.2  # times the greatest amplification before it that the least after it is
+_ADDS = 0.95  # amplification below which nothing is added that the sources do not have
 _MANY = 16  # sisters from which on it makes no difference whether one is among them
 
 
@@ -39,8 +44,10 @@ class Facts:
     half the spacing of 1.0 in the coarsest dtype among it and its sources; `floor` the error that
     rounding alone makes. `bits` are the mantissa bits of the candidate's own dtype; `linear` says
     that it is a projection, `mixed` that the sides' dtypes differ. `passed` is the error that what
-    comes after gets, where that is more: tokens that a router sent elsewhere are
-    left out of `error`, and of `kept`, the structure of the rest.
+    comes after gets, where that is more: tokens that a router sent elsewhere are left out of
+    `error`, and of `kept`, the structure of the rest. `alone` is what the limits of the dtype say,
+    where nothing is recorded that it can have been made from; `stand_in`: the sources are not its
+    inputs but what came before these (see `dataflow.Node`).
     """
 
     index: int
@@ -56,6 +63,8 @@ class Facts:
     mixed: bool = False
     passed: float | None = None
     kept: Structure | None = None
+    alone: Verdict | None = None
+    stand_in: bool = False
 
     @property
     def structure(self) -> Structure | None:
@@ -118,6 +127,18 @@ class Usual:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From row `index` on every sister amplifies by at least `after`; the `count` before it do by
+    at most `before`.
+    """
+
+    index: int
+    before: float
+    after: float
+    count: int
+
+
 Number = Callable[[Facts], float | None]
 
 
@@ -172,6 +193,27 @@ class Sisters:
         if others is None or earlier is None:
             return others
         return min(others, earlier, key=lambda found: found.middle)
+
+    @cached_property
+    def change(self) -> Change | None:
+        """Where the amplification steps up for good: in every layer from there on it is greater, by
+        a gap, than in any before. None where it does not.
+        """
+        known = [
+            f for f in self.members
+            if f.error > 0 and not (f.exact or f.is_same or f.alone is not None)
+        ]  # fmt: skip
+        if len(known) < _BEFORE + _AFTER:
+            return None
+        steps = [f.amplification for f in known]
+        least = list(accumulate(reversed(steps), min))[::-1]  # from each one on
+        best, greatest = None, max(steps[: _BEFORE - 1])
+        for at in range(_BEFORE, len(known) - _AFTER + 1):
+            greatest = max(greatest, steps[at - 1])
+            gap = least[at] / greatest if greatest > 0 else 0.0
+            if gap >= _GAP and least[at] >= _ADDS and (best is None or gap > best[0]):
+                best = gap, Change(known[at].index, greatest, least[at], at)
+        return None if best is None else best[1]
 
     def _upto(self, name: str, values: list[float | None], count: int) -> Usual | None:
         if (name, count) not in self._usual:
@@ -231,6 +273,9 @@ def amplified(facts: Facts, sisters: Sisters) -> Evidence | None:
 def _inputs(facts: Facts) -> str:
     if not facts.sources:
         return "nothing that was recorded comes before it"
+    if facts.stand_in:
+        agree = f"agrees to {facts.inherited:.2g}" if facts.inherited else "is identical"
+        return f"its inputs are not recorded, what comes before them {agree}"
     if facts.inherited == 0:
         return "inputs are identical"
     return f"inputs agree to {facts.inherited:.2g}"
@@ -297,6 +342,8 @@ def _by_part(
     typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, 4 * typical)
     allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
+    if name == "channel_scale":
+        allowed += 2 * max((s.passed_on for s in facts.sources if _crossed(facts, s)), default=0.0)
     if part.size <= allowed or part.size < 0.6 * facts.error:
         return None
     size = f"{part.size:.2g} of the {facts.error:.2g} that differ"
@@ -330,6 +377,10 @@ def _peak(
         return None
     typical = sisters.typical(name, lambda f: _ratio(f, name, across), facts) or 0.0
     before = max((_ratio(s.whole, name, across) or 0.0 for s in facts.sources), default=0.0)
+    if name == "channel_error":
+        crossed = [s.whole for s in facts.sources if _crossed(facts, s)]
+        rows = (_ratio(source, "row_error", "channels") or 0.0 for source in crossed)
+        before = max(before, *rows, 0.0)
     allowed = max(12.0, 4 * typical, 4 * before)
     middle, worst, at = getattr(facts.structure, name)
     if ratio <= allowed or worst < 8 * facts.unit or worst < 3 * facts.inherited:
@@ -347,6 +398,16 @@ def _ratio(facts: Facts, name: str, across: str) -> float | None:
         return None
     middle, worst, _ = getattr(structure, name)
     return worst / max(middle, 0.3 * facts.unit)
+
+
+def _crossed(facts: Facts, source: Facts) -> bool:
+    """The channels are the source's rows: attention weights stand by token along both axes, so that
+    one token that is off makes a channel that is.
+    """
+    own, other = facts.structure, source.result.structure
+    if own is None or other is None:
+        return False
+    return own.channels == math.prod(source.result.shape[:-1]) != other.channels
 
 
 def clamped(facts: Facts, sisters: Sisters) -> Evidence | None:
@@ -409,15 +470,26 @@ def differs(facts: Facts, sisters: Sisters) -> Evidence | None:
     return Evidence(10.0, words)
 
 
+def beyond_limits(facts: Facts, sisters: Sisters) -> Evidence | None:
+    """More than the dtype allows: all that can be said where no inputs are recorded."""
+    verdict = facts.alone
+    if verdict is None or not verdict.fails:
+        return None
+    return Evidence(1.0, f"nothing that was recorded comes before it; {verdict.reason}")
+
+
 NUMERIC: tuple[Test, ...] = (
     amplified, scaled, scaled_by_row, scaled_by_channel, few_channels, few_rows, clamped, rounded,
 )  # fmt: skip
 EXACT: tuple[Test, ...] = (differs,)
+ALONE: tuple[Test, ...] = (beyond_limits, scaled)
 
 
 def evidence_for(facts: Facts, sisters: Sisters) -> Evidence | None:
     """The strongest evidence that the error was made at this record; None where there is none."""
     tests = EXACT if facts.exact else NUMERIC
+    if facts.alone is not None:
+        tests = ALONE
     found = [evidence for test in tests if (evidence := test(facts, sisters)) is not None]
     if not found:
         return None

@@ -21,11 +21,13 @@ from functools import cached_property
 
 from ..capture.dtypes import DTYPES
 from ..capture.records import Record
+from .arithmetic import Arithmetic, coarse_arithmetic
 from .canonical import ROOT
-from .dataflow import Flow, Node, flow_of
+from .dataflow import DECODER, Flow, Node, flow_of
 from .evidence import Evidence, Facts, Sisters, evidence_for
 from .model import Failure, Measurement, Row, Verdict
 from .policy import (
+    DefaultPolicy,
     Limits,
     coarser_dtype,
     limits_for,
@@ -62,16 +64,24 @@ class Analysis:
     facts: dict[int, Facts] = field(init=False, default_factory=dict)
     sisters: dict[tuple[str, str, bool], Sisters] = field(init=False, default_factory=dict)
     states: dict[int, _State] = field(init=False, default_factory=dict)
+    arithmetic: Arithmetic | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         for index in self.flow.nodes:
             self.facts[index] = self._facts(index)
         for index, node in self.flow.nodes.items():
-            facts = self.facts[index]
-            facts.sources = [self.facts[source] for source in node.sources]
-            facts.is_same = node.same is not None
+            self.facts[index].sources = [self.facts[source] for source in node.sources]
+            self.facts[index].is_same = node.same is not None
+            self.facts[index].stand_in = node.stand_in
+        self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
+        for facts in self.facts.values():
+            if self.arithmetic is not None and not facts.exact:
+                facts.unit = max(facts.unit, self.arithmetic.unit)
             facts.unit = max([facts.unit, *(source.unit for source in facts.sources)])
             facts.floor = max(facts.floor, _ROUNDINGS * facts.unit)
+            if self._alone(facts):
+                row = self.rows[facts.index]
+                facts.alone = DefaultPolicy().judge(row, facts.result)
         groups: dict[tuple[str, str, bool], list[Facts]] = {}
         for index, node in self.flow.nodes.items():
             groups.setdefault(node.kind, []).append(self.facts[index])
@@ -116,6 +126,13 @@ class Analysis:
             mixed=_dtype(row.reference) != _dtype(row.candidate),
             linear=self._family(index) == "linear",
         )
+
+    def _alone(self, facts: Facts) -> bool:
+        """Nothing is recorded that it can have been made from, and it is not where a run begins."""
+        row = self.rows[facts.index]
+        if facts.sources or facts.exact or facts.blocked or row.canonical in (ROOT, DECODER):
+            return False
+        return not row.canonical.rpartition(".")[2].startswith("embed")
 
     def _error(self, result: Measurement, exact: bool) -> float:
         if exact:
@@ -246,6 +263,8 @@ class Analysis:
         facts = self.facts[row.index]
         if state.evidence is not None:
             return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
+        if facts.alone is not None:
+            return replace(facts.alone, origin="none")
         limits = limits_for(coarser_dtype(row) or "float32")
         if state.tainted and facts.passed_on > max(_TAINTED * state.clean, facts.floor):
             words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
@@ -269,6 +288,15 @@ class Analysis:
             times = facts.amplification / usual.middle
             words = f"differs by {error:.2g}, {times:.2g}x what its sisters add, below a divergence"
             return Verdict("drift", words, "none", None)
+        # Tokens that rounding sends to other experts make steps that mean nothing.
+        change = None if self.routings else self.sisters[node.kind].change
+        if change is not None and change.index == facts.index:
+            words = (
+                f"differs by {error:.2g}; from here on its kind has at least {change.after:.2g}x "
+                f"the error that comes in, in the {change.count} layers before at most "
+                f"{change.before:.2g}x"
+            )
+            return Verdict("drift", words, "none", None)
         if error > limits.ok:
             words = f"differs by {error:.2g}, {_source_words(facts)}: rounding explains it"
             return Verdict("noise", words, "none", None)
@@ -290,7 +318,9 @@ class Analysis:
         square = state.evidence.strength**2
         sure = square / (1 + square)
         node, facts = self.flow[row.index], self.facts[row.index]
-        if not facts.sources and node.role == "output":
+        if facts.alone is not None:
+            return 0.5
+        if facts.stand_in or (not facts.sources and node.role == "output"):
             sure *= 0.7
         if len(self.sisters[node.kind].members) < 3:
             sure *= 0.95
@@ -356,6 +386,8 @@ class Analysis:
 def _source_words(facts: Facts) -> str:
     if not facts.sources:
         return "of no recorded inputs"
+    if facts.stand_in:
+        return f"what comes before it {facts.inherited:.2g}"
     return f"inputs {facts.inherited:.2g}" if facts.inherited else "inputs identical"
 
 

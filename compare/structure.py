@@ -77,44 +77,61 @@ class Structure:
 
 def structure_of(sample: Sample) -> Structure | None:
     """The structure of a sample; None where there are too few finite numbers for one."""
-    fine = np.isfinite(sample.x) & np.isfinite(sample.y)
-    blocked = _blocked(sample)
-    if blocked[0]:
-        fine &= (sample.x > BLOCKED) & (sample.y > BLOCKED)
-    x, y = sample.x, sample.y
-    if not fine.all():
-        x, y = np.where(fine, x, 0.0), np.where(fine, y, 0.0)
+    x, y, blocked, fine = _usable(sample)
     d = y - x
     squares = x * x
-    xx, dd = float(squares.sum()), float(np.vdot(d, d))
+    row_xx, row_dd = squares.sum(1), np.einsum("ij,ij->i", d, d)
+    xx, dd = float(row_xx.sum()), float(row_dd.sum())
     if blocked[0] and xx == 0:
         return _zero_mask(sample, dd, blocked)
-    if fine.sum() < _FEWEST or not 0 < xx < np.inf or not dd < np.inf:
+    if fine < _FEWEST or not 0 < xx < np.inf or not dd < np.inf:
         return None
-    slope = float(np.vdot(x, d)) / xx
-    r = d - slope * x
-    rest = max(float(np.vdot(r, r)), 1e-300)
-    row_xx, row_xr = squares.sum(1), np.einsum("ij,ij->i", x, r)
-    row_rr = np.einsum("ij,ij->i", r, r)
-    channel_scale, channel_offset = _along_channels(sample, x, r, squares)
+    slope = float(np.einsum("ij,ij->", x, d)) / xx
+    r = x * -slope
+    r += d  # in one expression numpy would walk the stack to see whether it may do this
+    row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
+    rest = max(float(row_rr.sum()), 1e-300)
+    channel_xx = squares.sum(0)
+    channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
     left, right = (np.abs(side.reshape(-1)[:: -(-x.size // _UNIQUE)]) for side in (x, y))
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],
         error=(dd / xx) ** 0.5,
         scale=1.0 + slope,
-        scale_se=(rest / max(1, int(fine.sum()) - 1) / xx) ** 0.5,
+        scale_se=(rest / max(1, fine - 1) / xx) ** 0.5,
         row_scale=_slopes(row_xx, row_xr, row_rr, x.shape[1] - 1, sample.rows, _LEAST_CHANNELS, xx),
         channel_scale=channel_scale,
         channel_offset=channel_offset,
-        row_error=_errors(np.einsum("ij,ij->i", d, d), row_xx, sample.rows),
-        channel_error=_errors(np.einsum("ij,ij->j", d, d), squares.sum(0), sample.channels),
+        row_error=_errors(row_dd, row_xx, sample.rows),
+        channel_error=_errors(np.einsum("ij,ij->j", d, d), channel_xx, sample.channels),
         saturated=_saturated(x, y) - _saturated(y, x),
-        distinct=(len(np.unique(left)), len(np.unique(right))),
+        distinct=(_distinct(left), _distinct(right)),
         distinct_of=left.size,
         bits=(mantissa_bits(left), mantissa_bits(right)),
         blocked=blocked,
     )
+
+
+def _usable(sample: Sample) -> tuple[Array, Array, tuple[int, int], int]:
+    """Both sides with zeros where either is not finite or a mask blocks; what is blocked (see
+    `Structure`), and how many elements are left.
+    """
+    x, y = sample.x, sample.y
+    # A NaN makes the sum one; sums that overflow only cost the closer look.
+    lowest = min(float(x.min()), float(y.min())) if x.size else 0.0
+    if lowest > BLOCKED and np.isfinite(float(x.sum()) + float(y.sum())):
+        return x, y, (0, 0), x.size
+    left, right = x <= BLOCKED, y <= BLOCKED
+    blocked = int((left | right).sum()), int((left != right).sum())
+    fine = np.isfinite(x) & np.isfinite(y) & ~(left | right)
+    return np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(fine.sum())
+
+
+def _distinct(values: Array) -> int:
+    """How many different numbers there are."""
+    ordered = np.sort(values)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1 if values.size else 0
 
 
 def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure:
@@ -125,13 +142,6 @@ def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure
         channel_scale=None, channel_offset=None, row_error=nothing, channel_error=nothing,
         saturated=0, distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
     )  # fmt: skip
-
-
-def _blocked(sample: Sample) -> tuple[int, int]:
-    if not (float(sample.x.min()) <= BLOCKED or float(sample.y.min()) <= BLOCKED):
-        return 0, 0
-    left, right = sample.x <= BLOCKED, sample.y <= BLOCKED
-    return int((left | right).sum()), int((left != right).sum())
 
 
 def _slopes(
@@ -161,14 +171,13 @@ def _part(
 
 
 def _along_channels(
-    sample: Sample, x: Array, r: Array, squares: Array
+    sample: Sample, x: Array, r: Array, total: Array
 ) -> tuple[Part | None, Part | None]:
-    """Scale and offset by channel."""
+    """Scale and offset by channel; `total` are the reference's squares by channel."""
     count = x.shape[0]
     if count < _LEAST_ROWS:
         return None, None
-    mean_x, mean_r = x.mean(0), r.mean(0)
-    total = squares.sum(0)
+    mean_x, mean_r = x.sum(0) / count, r.sum(0) / count
     xx = np.maximum(total - count * mean_x * mean_x, 0.0)
     rr = np.maximum(np.einsum("ij,ij->j", r, r) - count * mean_r * mean_r, 0.0)
     xr = np.einsum("ij,ij->j", x, r) - count * mean_x * mean_r
@@ -183,20 +192,26 @@ def _along_channels(
 
 
 def _errors(dd: Array, xx: Array, places: Array) -> tuple[float, float, int]:
-    usual = np.maximum(xx, 0.25 * float(xx.mean()))
+    usual = np.maximum(xx, 0.25 * float(xx.sum()) / xx.size)
     error = np.sqrt(dd / usual)
     at = int(error.argmax())
-    return float(np.median(error)), float(error[at]), int(places[at])
+    half = error.size // 2
+    return float(np.partition(error, half)[half]), float(error[at]), int(places[at])
 
 
 def _saturated(x: Array, y: Array) -> int:
-    """Elements at the greatest or least value of `y` where `x` is well beyond it."""
+    """Elements at the greatest or least value of `y` where `x` is well beyond it; none where most
+    of what is beyond it in `x` is elsewhere in `y`, as noise has it.
+    """
     found = 0
-    for sign in (1.0, -1.0):
-        top = float((sign * y).max())
-        at = y == sign * top
-        if top > 0 and int(at.sum()) > 1:
-            found += int((at & (sign * x > top * _BEYOND)).sum())
+    for sign, end in ((1.0, float(y.max())), (-1.0, float(y.min()))):
+        at = y == end
+        if sign * end <= 0 or np.count_nonzero(at) < 2:
+            continue
+        limit = sign * end * _BEYOND
+        beyond = np.count_nonzero(sign * x > limit)
+        standing = np.count_nonzero(sign * x[at] > limit)
+        found += standing if 2 * standing > beyond else 0
     return found
 
 
@@ -208,9 +223,10 @@ def mantissa_bits(values: Array) -> int:
     if used.size == 0:
         return 23
     narrow = used.astype(np.float32)
-    if float((narrow == used).mean()) < _ON_GRID:
+    if np.count_nonzero(narrow == used) < _ON_GRID * used.size:
         return 52
     raw = narrow.view(np.uint32) | np.uint32(1 << 23)
-    lowest = np.sort(raw & (~raw + np.uint32(1)))  # each value's last bit that is set
-    needed = 24 - int(lowest[int((1 - _ON_GRID) * lowest.size)]).bit_length()
+    last = raw & (~raw + np.uint32(1))  # each value's last bit that is set
+    rank = int((1 - _ON_GRID) * last.size)
+    needed = 24 - int(np.partition(last, rank)[rank]).bit_length()
     return next((bits for bits in _BITS if needed <= bits), 23)

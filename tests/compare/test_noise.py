@@ -59,6 +59,85 @@ def test_faults_are_found_and_look_like_themselves(tmp_path: Path, name: str, dt
         assert comparison.exit_status() == 1
 
 
+@pytest.mark.parametrize("part", [None, *planted.fault_models.PARTS])
+def test_products_in_tf32_are_nobodys_fault_and_said(tmp_path: Path, part: str | None) -> None:
+    models = planted.fault_models
+    reference = models.build_reference("gpt2", 4, torch.float32)
+    other = models.other_build(reference, torch.float32, models.CoarseLinear)
+    sides = [
+        models.capture_torch(model, tmp_path / name, models.token_ids())
+        for model, name in ((reference, "reference"), (other, "candidate"))
+    ]
+    if part is not None:
+        sides = [models.thinned_out(side, tmp_path / f"{side.name}-{part}", part) for side in sides]
+    comparison = judged(*sides)
+    assert comparison.first_divergence() is None
+    assert comparison.exit_status() == 0
+    said = any("products in TF32 or float16 do" in note for note in comparison.candidate.notes)
+    assert said == (part in (None, "outputs"))  # elsewhere there are no projections to tell it from
+
+
+def test_tf32_in_one_layer_only_is_a_fault(tmp_path: Path) -> None:
+    for case, comparison in planted.faults.fault_cases(tmp_path, (FAULTS["tf32-in-one-layer"],)):
+        assert case.named, planted.faults.line(case)
+        assert comparison.candidate.notes == comparison.reference.notes == []
+
+
+@pytest.mark.parametrize("name", ["norm-eps", "transposed-o-proj", "relu-from-layer-3"])
+def test_faults_are_found_where_only_outputs_are_recorded(tmp_path: Path, name: str) -> None:
+    models, fault = planted.fault_models, FAULTS[name]
+    reference = models.build_reference(fault.family, fault.layers, torch.bfloat16)
+    candidate = models.other_build(reference, torch.bfloat16)
+    fault.plant(candidate)
+    sides = [
+        models.thinned_out(
+            models.capture_torch(model, tmp_path / "whole", models.token_ids()), tmp_path / side,
+            "outputs",
+        )
+        for side, model in (("reference", reference), ("candidate", candidate))
+    ]  # fmt: skip
+    first = judged(*sides).first_divergence()
+    assert first is not None and first.module == fault.module
+    assert "its inputs are not recorded" in first.reason
+
+
+def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((9, 32)).astype(np.float32)
+    left = saved(tmp_path / "left", {"lm_head.output": values})
+    for size, level in ((5e-5, "ok"), (5e-4, "drift"), (5e-3, "diverged")):
+        right = saved(tmp_path / level, {"lm_head.output": values + np.float32(size) * noise})
+        comparison = judged(Path(left.path), Path(right.path))
+        assert comparison.verdicts[0].level == level
+    assert "nothing that was recorded comes before it" in comparison.verdicts[0].reason
+    assert comparison.verdicts[0].confidence == 0.5
+
+
+def _rounded_weights(model: torch.nn.Module, first: int) -> None:
+    for layer in model.model.layers[first:]:  # type: ignore[union-attr, index]
+        for name, module in layer.named_modules():
+            if name.endswith("_proj"):
+                step = module.weight.data.float().abs().amax(-1, keepdim=True) / 127
+                module.weight.data = ((module.weight.data / step).round() * step).bfloat16()
+
+
+def test_a_step_for_good_that_no_layer_shows_by_itself_is_drift(tmp_path: Path) -> None:
+    models = planted.fault_models
+    reference = models.build_reference("llama", 12, torch.bfloat16)
+    candidate = models.other_build(reference, torch.bfloat16)
+    _rounded_weights(candidate, 6)
+    sides = [
+        models.capture_torch(model, tmp_path / name, models.token_ids())
+        for model, name in ((reference, "reference"), (candidate, "candidate"))
+    ]
+    comparison = judged(*sides)
+    drifting = [r for r in comparison.rows if comparison.verdicts[r.index].level == "drift"]
+    assert drifting and drifting[0].canonical == "layers.6.self_attn.v_proj"
+    reason = comparison.verdicts[drifting[0].index].reason
+    assert "in the 6 layers before at most 0.77x" in reason
+    assert comparison.exit_status() == 0
+
+
 def test_a_fault_in_every_later_layer_is_named_where_it_begins(tmp_path: Path) -> None:
     fault = FAULTS["relu-from-layer-3"]
     cases = [case for case, _ in planted.faults.fault_cases(tmp_path, (fault,), ("f32",))]

@@ -1,0 +1,94 @@
+"""The structure of a difference, against sums written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from layertui.compare.sample import Sample
+from layertui.compare.structure import structure_of
+
+Array = NDArray[np.float64]
+
+
+def sample_of(x: Array, y: Array) -> Sample:
+    return Sample(x, y, np.arange(x.shape[0]), np.arange(x.shape[1]), x.shape)
+
+
+def noisy(seed: int, rows: int = 24, channels: int = 32, size: float = 1e-3) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, channels))
+    return x, x + size * rng.standard_normal(x.shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(5, 40), st.integers(4, 40))
+def test_the_plain_numbers_are_those_of_the_formulas(seed: int, rows: int, channels: int) -> None:
+    x, y = noisy(seed, rows, channels)
+    found = structure_of(sample_of(x, y))
+    assert found is not None
+    scale = (x * y).sum() / (x * x).sum()
+    assert found.error == pytest.approx(np.linalg.norm(y - x) / np.linalg.norm(x))
+    assert found.scale == pytest.approx(scale, rel=1e-12)
+    by_row = np.linalg.norm(y - x, axis=1) / np.linalg.norm(x, axis=1)
+    assert found.row_error[1] == pytest.approx(by_row.max(), rel=1.0)
+    assert found.distinct == (len(np.unique(np.abs(x))), len(np.unique(np.abs(y))))
+    assert found.blocked == (0, 0)
+
+
+def test_a_factor_of_every_row_is_its_own_and_noise_has_none() -> None:
+    x, y = noisy(1)
+    factors = 1 + 0.01 * np.random.default_rng(2).standard_normal((len(x), 1))
+    plain, scaled = structure_of(sample_of(x, y)), structure_of(sample_of(x, x * factors))
+    assert plain is not None and plain.row_scale is not None
+    assert scaled is not None and scaled.row_scale is not None
+    assert plain.row_scale.mean < 2 < 100 < scaled.row_scale.mean
+    assert scaled.row_scale.size == pytest.approx(scaled.error, rel=0.05)
+
+
+def test_an_offset_stands_at_its_channel() -> None:
+    x, y = noisy(3)
+    y[:, 17] += 0.5
+    found = structure_of(sample_of(x, y))
+    assert found is not None and found.channel_offset is not None
+    assert found.channel_offset.top_at == 17
+    assert found.channel_error[2] == 17
+
+
+def test_values_clamped_are_counted_and_chance_is_not() -> None:
+    x, _ = noisy(4)
+    limit = float(np.quantile(np.abs(x), 0.95))
+    clamped = structure_of(sample_of(x, x.clip(-limit, limit)))
+    assert clamped is not None
+    assert clamped.saturated == np.count_nonzero(np.abs(x) > 1.02 * limit)
+    # The greatest value twice by rounding, and others of the reference beyond it elsewhere.
+    other = 0.8 * np.random.default_rng(5).standard_normal(x.shape)
+    other = other.clip(-1.5, 1.5)
+    other[0, :2], x[0, :2] = 1.5, 2.0
+    unrelated = structure_of(sample_of(x, other))
+    assert unrelated is not None and unrelated.saturated < 10
+
+
+@pytest.mark.parametrize("blocked", [-np.inf, float(np.finfo(np.float32).min), -1e9])
+def test_what_a_mask_blocks_is_left_out(blocked: float) -> None:
+    x, y = noisy(6)
+    upper = np.triu(np.ones(x.shape, bool), 1)
+    plain = structure_of(sample_of(np.where(upper, 0.0, x), np.where(upper, 0.0, y)))
+    x[upper], y[upper] = blocked, -np.inf
+    y[3, 2] = -np.inf  # one place more
+    found = structure_of(sample_of(x, y))
+    assert found is not None and plain is not None
+    assert found.blocked == (np.count_nonzero(upper) + 1, 1)
+    assert found.error == pytest.approx(plain.error, rel=0.2)
+
+
+def test_nan_and_inf_are_left_out_and_too_few_numbers_have_no_structure() -> None:
+    x, y = noisy(7)
+    y[0, 0], x[1, 1], y[2, 2] = np.nan, np.inf, np.inf
+    found = structure_of(sample_of(x, y))
+    assert found is not None and np.isfinite(found.error)
+    assert structure_of(sample_of(np.full((4, 4), np.nan), np.ones((4, 4)))) is None
+    assert structure_of(sample_of(np.zeros((8, 8)), np.ones((8, 8)))) is None
