@@ -86,9 +86,9 @@ _JUDGING = (
         help="What the badge of a row shows.",
     ),
     click.option(
-        "--policy", type=click.Choice(["default", "fixed", "noise"]), default=None,
-        help="How verdicts are made: by each row's dtype, by fixed limits, or by where its error "
-        "comes from.  [default: default]",
+        "--policy", type=click.Choice(["noise", "dtype", "fixed", "default"]), default=None,
+        help="How verdicts are made: by where a row's error comes from, by limits for its dtype, "
+        "or by fixed ones.  [default: noise; with --rtol dtype, with --threshold fixed]",
     ),
     click.option(
         "--baseline", "baselines", type=click.Path(), multiple=True, metavar="DIR",

@@ -36,7 +36,7 @@ class Judging:
 
     @property
     def plain(self) -> bool:
-        """True when nothing was said about judging: the default policy, not even imported yet."""
+        """True when nothing was said about judging: the usual policy, not even imported yet."""
         further = self.baselines or self.exact is not None
         given = self.policy is not None or self.thresholds or further
         return not given and self.rtol is self.atol is None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..compare.model import Row
 
 _VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
+_SOON_READ = 256 << 20  # bytes of both captures
 
 
 @click.command()
@@ -177,13 +178,26 @@ def _pair(
         result = measure(_task(comparison, row))
         if row == comparison.rows[row.index]:
             comparison.take(row.index, result)
+    _judge_among_others(comparison)
     text = row_report(
         comparison, row.index, row=row, result=result, views=shown,
         options=forwarded(judging), aligned=aligned, **settings,
     )  # fmt: skip
-    verdict = comparison.policy.judge(row, result)
+    verdict = comparison.verdict_of(row, result)
     bad = verdict.fails or verdict.level in ("unreadable", "missing")
     return text, 1 if bad else 0
+
+
+def _judge_among_others(comparison: Comparison) -> None:
+    """The policy `noise` judges a row by the others: those that were measured before, and all of
+    captures that are soon read.
+    """
+    if comparison.policy.name != "noise":
+        return
+    comparison.recall()
+    size = comparison.reference.nbytes + comparison.candidate.nbytes
+    if not comparison.complete and size <= _SOON_READ:
+        comparison.measure()
 
 
 def _task(comparison: Comparison, row: Row) -> Any:

@@ -27,7 +27,14 @@ from .model import (
     Symptom,
     Verdict,
 )
-from .policy import DefaultPolicy, NoisePolicy, Policy, metrics_needed, with_overrides
+from .policy import (
+    DtypePolicy,
+    NoisePolicy,
+    Policy,
+    metrics_needed,
+    policy_named,
+    with_overrides,
+)
 from .rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
 from .vocabulary import FAILING, Level, Origin
 
@@ -61,7 +68,7 @@ class Comparison:
     reference: Capture
     candidate: Capture
     rules: Rules = field(default_factory=Rules)
-    policy: Policy = field(default_factory=DefaultPolicy)
+    policy: Policy = field(default_factory=NoisePolicy)
     rtol: float | None = None
     atol: float | None = None
     ulp: bool = False
@@ -80,7 +87,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         self.policy = with_overrides(self.policy, self.rules.thresholds)
-        if isinstance(self.policy, DefaultPolicy) and self.rtol is None and self.atol is None:
+        if isinstance(self.policy, DtypePolicy) and self.rtol is None and self.atol is None:
             self.rtol, self.atol = self.policy.rtol, self.policy.atol
         self.ulp = self.ulp or "ulp" in metrics_needed(self.policy)
         self._align()
@@ -189,6 +196,15 @@ class Comparison:
         if changed and on_results is not None:
             on_results(changed)
         return done
+
+    def recall(self) -> None:
+        """Take what earlier runs measured, and measure nothing."""
+        from .scheduling import Scheduler
+
+        with ThreadPoolExecutor(1) as pool:
+            Scheduler(self, pool, None, None, None, True, Event(), True).recall()
+        if self.complete:
+            self.settle()
 
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
@@ -307,6 +323,13 @@ class Comparison:
                 self._symptoms[index] = ()
         return self._symptoms[index]
 
+    def verdict_of(self, row: Row, result: Result) -> Verdict:
+        """The verdict of a row that may have other recipes than the comparison's; such a one is
+        judged by itself.
+        """
+        own = row == self.rows[row.index] and result == self.measurements[row.index]
+        return self.verdicts[row.index] if own else self.policy.judge(row, result)
+
     def first_is_final(self) -> bool:
         """True when no row before the first divergence still waits for its measurement."""
         end = self.failing[0] if self.failing else len(self.rows)
@@ -396,11 +419,14 @@ def open_comparison(
     raw: str | None = None, rtol: float | None = None, atol: float | None = None,
     ulp: bool = False,
 ) -> Comparison:  # fmt: skip
-    """Open two captures and align them. Raises `CaptureError` when one cannot be opened."""
+    """Open two captures and align them; without a policy they are judged by `noise`, or by the
+    tolerance that is given. Raises `CaptureError` when one cannot be opened.
+    """
     ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
     ref, cand = pick_sides(ref, cand)
     return Comparison(
-        ref, cand, rules or Rules(), policy or DefaultPolicy(), rtol=rtol, atol=atol, ulp=ulp
+        ref, cand, rules or Rules(), policy or policy_named("default", None, rtol, atol),
+        rtol=rtol, atol=atol, ulp=ulp,
     )
 
 

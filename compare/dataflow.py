@@ -11,6 +11,7 @@ fused modules, ragged shapes and last tokens.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -93,6 +94,7 @@ class _Step:
     inputs: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
     children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
+    inside: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     seen: dict[_Fingerprint, int] = field(default_factory=dict)
 
     def link(self) -> None:
@@ -160,29 +162,40 @@ class _Step:
         """
         parent = self.recorded_parent(module)
         beside = _BESIDE.get(module.rpartition(".")[2], ())
-        earlier = sorted(
-            i
-            for child in self.children.get(parent, ())
-            if child not in (module, parent) and child.rpartition(".")[2] not in beside
-            for i in self.outputs[child]
-            if i < index
-        )
+        earlier = self.returned_before(index, parent, module, beside)
         if parent == ROOT:
-            return earlier[-_STREAM:]
+            return earlier
         return earlier + (self.inputs.get(parent) or self.given(parent, index))
+
+    def returned_before(
+        self, index: int, parent: str, module: str, beside: Sequence[str] = ()
+    ) -> list[int]:
+        """What the other modules inside `parent` returned before row `index`, without those called
+        `beside`. Of the root, whose modules are a stream, only the last: these are made of all
+        before them.
+        """
+        outputs = self._outputs_of(parent)
+        most = _STREAM if parent == ROOT else len(outputs)
+        found: list[int] = []
+        for at in range(bisect_left(outputs, (index, "")) - 1, -1, -1):
+            row, child = outputs[at]
+            if child not in (module, parent) and child.rpartition(".")[2] not in beside:
+                found.append(row)
+            if len(found) == most:
+                break
+        return found[::-1]
+
+    def _outputs_of(self, parent: str) -> list[tuple[int, str]]:
+        """Rows of what the modules inside `parent` return, in order, and whose they are."""
+        if parent not in self.inside:
+            children = self.children.get(parent, ())
+            self.inside[parent] = sorted((i, child) for child in children
+                                         for i in self.outputs[child])  # fmt: skip
+        return self.inside[parent]
 
     def made_by_parent(self, row: Row, parent: str) -> tuple[int, ...]:
         found = [i for i in self.inputs.get(parent, ()) if parent != row.canonical]
-        earlier = [
-            index
-            for child in self.children.get(parent, ())
-            if child != row.canonical and child != parent
-            for index in self.outputs[child]
-            if index < row.index
-        ]
-        if parent == ROOT:  # a stream: what came last is made of all before it
-            earlier = sorted(earlier)[-_STREAM:]
-        found += earlier
+        found += self.returned_before(row.index, parent, row.canonical)
         if self.before is not None:  # caches, and tokens that were generated
             found += self.from_before(row, bool(found))
         return tuple(dict.fromkeys(found))

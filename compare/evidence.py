@@ -257,6 +257,9 @@ def amplified(facts: Facts, sisters: Sisters) -> Evidence | None:
     strength = facts.amplification / limit
     if strength <= 1:
         return None
+    if facts.result.relative_l2 is None and facts.result.max_abs and not facts.blocked:
+        greatest = f"the reference is all zeros, the candidate up to {facts.result.max_abs:.2e}"
+        return Evidence(strength, f"{_inputs(facts)}; {greatest}")
     if found is None:
         compared = f"{facts.amplification:.3g}x; no layer of its kind to compare with"
     else:

@@ -27,7 +27,7 @@ from .dataflow import DECODER, Flow, Node, flow_of
 from .evidence import Evidence, Facts, Sisters, evidence_for
 from .model import Failure, Measurement, Row, Verdict
 from .policy import (
-    DefaultPolicy,
+    DtypePolicy,
     Limits,
     coarser_dtype,
     limits_for,
@@ -81,7 +81,7 @@ class Analysis:
             facts.floor = max(facts.floor, _ROUNDINGS * facts.unit)
             if self._alone(facts):
                 row = self.rows[facts.index]
-                facts.alone = DefaultPolicy().judge(row, facts.result)
+                facts.alone = DtypePolicy().judge(row, facts.result)
         groups: dict[tuple[str, str, bool], list[Facts]] = {}
         for index, node in self.flow.nodes.items():
             groups.setdefault(node.kind, []).append(self.facts[index])

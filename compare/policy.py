@@ -1,6 +1,7 @@
 """Policies: what a pair's numbers mean. Replaceable; measurements know nothing of them.
 
-The default policy goes by the coarser dtype of a pair (after casts). Two numbers count, both free
+The policy `noise`, which is the usual one, asks where errors come from (see `noise`). The policy
+`dtype` goes by the coarser dtype of a pair (after casts). Two numbers count, both free
 of the tensor's size: `relative_l2`, the error of the whole, and the *peak*, the greatest single
 difference in units of the reference's root mean square, less what the dtype allows at the value
 that it hit. The peak finds a wrong row or element that drowns in the norm of a large tensor.
@@ -118,7 +119,7 @@ def coarser_dtype(row: Row) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class DefaultPolicy:
+class DtypePolicy:
     """Tolerances by dtype, with the table above; `overrides` are `[thresholds]` of a rules file.
 
     A `rtol`/`atol` given by the user decides instead: diverged where an element is outside.
@@ -131,13 +132,13 @@ class DefaultPolicy:
 
     @property
     def name(self) -> str:
-        return "default"
+        return "dtype"
 
     def describe(self) -> str:
         if self.rtol is not None or self.atol is not None:
-            words = f"default with rtol {_short(self.rtol)}, atol {_short(self.atol)}"
+            words = f"dtype with rtol {_short(self.rtol)}, atol {_short(self.atol)}"
         else:
-            words = "default: relative L2 and greatest difference, by dtype"
+            words = "dtype: relative L2 and greatest difference, by dtype"
         return words + _rules_words(self.overrides)
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
@@ -277,7 +278,7 @@ class NoisePolicy:
     """Errors against those of their inputs and of the other layers (see `noise`).
 
     `baselines` are captures of further runs of the reference, `exact` one in higher precision (see
-    `baselines`). A single row is judged by the default policy as long as not all are measured, for
+    `baselines`). A single row is judged by its dtype as long as not all are measured, for
     its neighbours are not known; `Comparison` then judges all of them at once.
     """
 
@@ -298,8 +299,10 @@ class NoisePolicy:
         return words + _rules_words(self.overrides)
 
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
-        return DefaultPolicy(overrides=self.overrides).judge(row, result)
+        return DtypePolicy(overrides=self.overrides).judge(row, result)
 
+
+POLICIES = ("noise", "dtype", "fixed", "default")
 
 # The seed's rules of thumb.
 FIXED: dict[str, float] = {"cosine": 0.99, "mse": 1e-4, "relative_l2": 0.01}
@@ -360,7 +363,8 @@ def policy_named(
 ) -> Policy:  # fmt: skip
     """The policy that the command line asks for. Raises `PolicyError` in words.
 
-    `thresholds` make the policy `fixed`, replacing its rules of thumb.
+    `default` is `noise`, or what is asked for by limits: thresholds make it `fixed`, replacing its
+    rules of thumb, a tolerance `dtype`.
     """
     for metric in thresholds or {}:
         if metric not in METRICS:
@@ -372,21 +376,21 @@ def policy_named(
         raise PolicyError("rtol and atol are given both or neither")
     if name == "fixed" or (thresholds and name == "default"):
         if rtol is not None:
-            raise PolicyError("rtol and atol go with the default policy, not with fixed thresholds")
+            raise PolicyError("rtol and atol go with the policy dtype, not with fixed thresholds")
         limits = tuple((thresholds or FIXED).items())
         return FixedPolicy(limits, overrides)
-    if name == "default":
-        return DefaultPolicy(rtol, atol, overrides)
-    if name == "noise":
+    if name == "dtype" or (name == "default" and rtol is not None):
+        return DtypePolicy(rtol, atol, overrides)
+    if name in ("noise", "default"):
         if rtol is not None:
-            raise PolicyError("rtol and atol go with the default policy, not with noise")
+            raise PolicyError("rtol and atol go with the policy dtype, not with noise")
         return NoisePolicy(overrides)
-    raise PolicyError(f"unknown policy {name!r} (known: default, fixed, noise)")
+    raise PolicyError(f"unknown policy {name!r} (known: {', '.join(POLICIES)})")
 
 
 def with_overrides(policy: Policy, overrides: tuple[ThresholdRule, ...]) -> Policy:
     """The same policy with the thresholds of a rules file, which replace those it had."""
-    if isinstance(policy, DefaultPolicy | FixedPolicy | NoisePolicy) and overrides:
+    if isinstance(policy, DtypePolicy | FixedPolicy | NoisePolicy) and overrides:
         return replace(policy, overrides=overrides)
     return policy
 
@@ -396,7 +400,7 @@ def metrics_needed(policy: Policy) -> set[str]:
     limits: list[tuple[str, float]] = []
     if isinstance(policy, FixedPolicy):
         limits += policy.thresholds
-    if isinstance(policy, DefaultPolicy | FixedPolicy | NoisePolicy):
+    if isinstance(policy, DtypePolicy | FixedPolicy | NoisePolicy):
         limits += [limit for rule in policy.overrides for limit in rule.limits]
     return {name for name, _ in limits}
 

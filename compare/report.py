@@ -500,14 +500,14 @@ def row_text(
     `row` and `result` replace those of the comparison, where other recipes are tried.
     """
     if row is None:
-        row, verdict = comparison.rows[index], comparison.verdicts[index]
-        result = comparison.measurements[index]
-    else:
-        verdict = comparison.policy.judge(row, result)
+        row, result = comparison.rows[index], comparison.measurements[index]
+    verdict = comparison.verdict_of(row, result)
     step = f", step {row.step}" if row.step else ""
     lines = [f"{row.label} (row {index}{step}): {MARKS[verdict.level][1]}"]
     if verdict.reason:
         lines.append(f"  reason     {verdict.reason}")
+    if comparison.policy.name == "noise" and not comparison.complete:
+        lines.append("  so far     judged by its dtype alone: the other rows are not measured")
     if verdict.fails:
         lines += _origin_lines(comparison, index)
     for word, record, recipe in (

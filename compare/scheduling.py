@@ -68,14 +68,26 @@ class Scheduler:
     _keys: dict[int, str] = field(default_factory=dict)
     _fresh: list[tuple[str, Measurement]] = field(default_factory=list)
 
-    def run(self, workers: int) -> bool:
-        """Measure everything; False when cancelled."""
+    def recall(self) -> None:
+        """Take what earlier runs measured, and nothing else."""
+        self._wait_for_all()
+        cache = MeasurementCache()
+        try:
+            self._recall(cache)
+        finally:
+            cache.close()
+
+    def _wait_for_all(self) -> None:
         comparison = self.comparison
         self._pending = {
             index: None
             for index in range(len(comparison.rows))
             if comparison.measurements[index] is None and comparison.measurable(index)
         }
+
+    def run(self, workers: int) -> bool:
+        """Measure everything; False when cancelled."""
+        self._wait_for_all()
         cache = MeasurementCache() if self.use_cache else None
         try:
             if cache is not None and not self._recall(cache):

@@ -21,7 +21,7 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("goto", "goto N | NAME", "to row N, or the first row whose names hold these words"),
     Command("metric", "metric [NAME]", "metric in the badges; without a name the next one"),
-    Command("policy", "policy NAME", "how verdicts are made: default, fixed, noise"),
+    Command("policy", "policy NAME", "how verdicts are made: noise, dtype, fixed"),
     Command("threshold", "threshold METRIC=VALUE ...",
             "limits for the policy fixed; also rtol=, atol="),
     Command("filter", "filter [WORDS]", "show only rows with these words; without: all"),

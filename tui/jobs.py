@@ -156,10 +156,10 @@ def _align_and_measure(
     job: Job, request: Request, reference: Capture, candidate: Capture, visible: Visible
 ) -> bool:
     from ..compare.comparison import Comparison
-    from ..compare.policy import DefaultPolicy
+    from ..compare.policy import policy_named
     from ..compare.rules import Rules
 
-    policy = request.policy or DefaultPolicy(request.rtol, request.atol)
+    policy = request.policy or policy_named("default", None, request.rtol, request.atol)
     comparison = Comparison(
         reference, candidate, request.rules or Rules(), policy,
         rtol=request.rtol, atol=request.atol, ulp=request.ulp,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Limits:
     """What verdicts are made with; None where the policy has its own values."""
 
-    policy: str = "default"
+    policy: str = "noise"
     thresholds: dict[str, float] = field(default_factory=dict)
     rtol: float | None = None
     atol: float | None = None
@@ -34,9 +34,14 @@ class Limits:
         return " ".join(parts)
 
     @property
+    def usual(self) -> bool:
+        """True for the policy that there is without asking for one."""
+        return self.policy == "noise" or (self.policy == "dtype" and self.rtol is not None)
+
+    @property
     def options(self) -> list[str]:
         """The same as options of the command line; nothing for what is the default anyway."""
-        options = [] if self.policy == "default" else ["--policy", self.policy]
+        options = [] if self.usual else ["--policy", self.policy]
         for name, value in self.thresholds.items():
             options += ["--threshold", f"{name}={value:g}"]
         if self.rtol is not None and self.atol is not None:
@@ -58,7 +63,7 @@ class Limits:
 def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
     """The line that describes `policy`; None is the default one."""
     if policy is None:
-        return Limits(rtol=rtol, atol=atol)
+        return Limits("noise" if rtol is None else "dtype", rtol=rtol, atol=atol)
     return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol, policy)
 
 
@@ -74,7 +79,9 @@ def parse_limits(text: str) -> Limits:
             raise CommandError(f"{word!r} is not NAME=VALUE, as in mse=1e-4")
         limits = _with(limits, name, value)
     if not limits.policy:
-        limits = replace(limits, policy="fixed" if limits.thresholds else "default")
+        tolerance = limits.rtol is not None or limits.atol is not None
+        usual = "dtype" if tolerance else "noise"
+        limits = replace(limits, policy="fixed" if limits.thresholds else usual)
     return limits
 
 
@@ -82,7 +89,7 @@ def with_thresholds(limits: Limits, text: str) -> Limits:
     """`limits` with some values replaced; a threshold makes the policy fixed."""
     new = parse_limits(text)
     return Limits(
-        "fixed" if new.thresholds else limits.policy,
+        limits.policy if new.policy == "noise" else new.policy,
         {**limits.thresholds, **new.thresholds},
         limits.rtol if new.rtol is None else new.rtol,
         limits.atol if new.atol is None else new.atol,
@@ -92,7 +99,7 @@ def with_thresholds(limits: Limits, text: str) -> Limits:
 
 def _with(limits: Limits, name: str, value: str) -> Limits:
     if name == "policy":
-        return replace(limits, policy=value)
+        return replace(limits, policy="noise" if value == "default" else value)
     try:
         limit = float(value)
     except ValueError:

@@ -329,7 +329,7 @@ class ListDisplay(WorkScreen):
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
             wide = self.size.width >= 110
-            order = wide or self.limits.policy == "default"
+            order = wide or self.limits.usual
             found = counts_line(self.comparison, self._counts, hidden, look, wide, order)
             room = counts.size.width - sum(len(text) for text, _ in found)
             settings = self._settings(room)
@@ -341,7 +341,7 @@ class ListDisplay(WorkScreen):
         """
         look = self.layertui.look
         words: list[str] = []
-        if self.limits.policy != "default":
+        if not self.limits.usual:
             words.append(f"policy {self.limits.policy}")
         if self._reading:
             words.append(self._reading)

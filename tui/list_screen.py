@@ -198,11 +198,13 @@ class ListScreen(ListDisplay):
 
     def command_policy(self, text: str) -> None:
         if not text:
-            raise CommandError("policy which? default, fixed or noise")
+            raise CommandError("policy which? noise, dtype or fixed")
         given = self.limits.given
-        if text == "default":  # which has no thresholds of its own
-            self._set_limits(Limits(rtol=self.limits.rtol, atol=self.limits.atol, given=given))
-        elif text == "noise":  # which has no limits at all
+        if text == "dtype":  # which has no thresholds of its own
+            self._set_limits(
+                Limits("dtype", rtol=self.limits.rtol, atol=self.limits.atol, given=given)
+            )
+        elif text in ("noise", "default"):  # which has no limits at all
             self._set_limits(Limits("noise", given=given))
         else:
             self._set_limits(replace(self.limits, policy=text))

@@ -47,8 +47,8 @@ def test_clean_passes_and_a_small_fault_fails(
     ref, cand = pair(real, "llama-f32")
     assert run("compare", ref, cand, "--thresholds", limits, "--format", "json") == 0
     capsys.readouterr()
-    wrong = shifted(cand, tmp_path / "wrong", 1 << 8)  # about 3e-5: the default policy is content
-    assert run("compare", ref, wrong) == 0
+    wrong = shifted(cand, tmp_path / "wrong", 1 << 8)  # about 3e-5: float32 is allowed that
+    assert run("compare", ref, wrong, "--policy", "dtype") == 0
     capsys.readouterr()
     assert run("compare", ref, wrong, "--thresholds", limits, "--format", "json") == 1
     report = json.loads(capsys.readouterr().out)

@@ -17,9 +17,10 @@ from layertui.compare.metrics import Sums, Tolerance
 from layertui.compare.model import Failure, Measurement, Row, SideStatistics
 from layertui.compare.policy import (
     LIMITS,
-    DefaultPolicy,
+    DtypePolicy,
     FixedPolicy,
     Limits,
+    NoisePolicy,
     PolicyError,
     coarser_dtype,
     metrics_needed,
@@ -48,7 +49,7 @@ def numbers(**more: Any) -> Measurement:
 
 
 def level(row: Row, result: Measurement | Failure | None, policy: Any = None) -> str:
-    return (policy or DefaultPolicy()).judge(row, result).level
+    return (policy or DtypePolicy()).judge(row, result).level
 
 
 def measured(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-5) -> Measurement:
@@ -66,9 +67,9 @@ def measured(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-5) -> Measurem
 def test_structural_levels() -> None:
     gap = Row(0, "gap_reference", record("a-output"), None, "a", "output")
     assert level(gap, None) == "missing"
-    assert "the candidate has no such record" in DefaultPolicy().judge(gap, None).reason
+    assert "the candidate has no such record" in DtypePolicy().judge(gap, None).reason
     other = Row(0, "gap_candidate", None, record("a-output"), "a", "output")
-    assert "the reference has" in DefaultPolicy().judge(other, None).reason
+    assert "the reference has" in DtypePolicy().judge(other, None).reason
     broken = dataclasses.replace(gap, problem="cut", problem_level="unreadable")
     assert level(broken, None) == "unreadable"
     assert level(pair(problem="no", problem_level="shape"), None) == "shape"
@@ -77,7 +78,7 @@ def test_structural_levels() -> None:
     assert level(pair(), Failure("shapes differ", level="shape")) == "shape"
 
 
-@pytest.mark.parametrize("policy", [DefaultPolicy(), FixedPolicy(), DefaultPolicy(1.0, 1e9)])
+@pytest.mark.parametrize("policy", [DtypePolicy(), FixedPolicy(), DtypePolicy(1.0, 1e9)])
 def test_nan_on_one_side_is_always_nan(policy: Any) -> None:
     x = np.ones(16, np.float32)
     y = x.copy()
@@ -110,11 +111,11 @@ def test_nothing_finite_is_not_ok() -> None:
 def test_identical_and_empty() -> None:
     x = np.ones(4, np.float32)
     assert level(pair(), measured(x, x)) == "identical"
-    verdict = DefaultPolicy().judge(pair(), measured(x[:0], x[:0]))
+    verdict = DtypePolicy().judge(pair(), measured(x[:0], x[:0]))
     assert (verdict.level, verdict.reason) == ("identical", "no elements on either side")
 
 
-@pytest.mark.parametrize("policy", [DefaultPolicy(), FixedPolicy(), DefaultPolicy(0.0, 0.0)])
+@pytest.mark.parametrize("policy", [DtypePolicy(), FixedPolicy(), DtypePolicy(0.0, 0.0)])
 def test_partial_is_never_identical(policy: Any) -> None:
     result = dataclasses.replace(measured(np.ones(4), np.ones(4)), partial=(4, 100))
     assert policy.judge(pair(), result).level == "ok"
@@ -151,13 +152,13 @@ def test_whole_numbers_are_equal_or_not(dtype: str) -> None:
     y = x.copy()
     assert level(pair(dtype, dtype), measured(x, y, 0, 0)) == "identical"
     y[2] = 0
-    verdict = DefaultPolicy().judge(pair(dtype, dtype), measured(x, y, 0, 0))
+    verdict = DtypePolicy().judge(pair(dtype, dtype), measured(x, y, 0, 0))
     assert (verdict.level, verdict.reason) == ("diverged", "1 of 4 whole numbers differ")
 
 
 def test_a_zero_reference() -> None:
     zeros, some = np.zeros(8, np.float32), np.full(8, 1e-30, np.float32)
-    verdict = DefaultPolicy().judge(pair(), measured(zeros, some))
+    verdict = DtypePolicy().judge(pair(), measured(zeros, some))
     assert verdict.level == "diverged" and "all zeros" in verdict.reason
     assert level(pair(), measured(zeros, some), FixedPolicy()) == "diverged"
     assert level(pair(), measured(zeros, zeros)) == "identical"
@@ -196,7 +197,7 @@ def test_one_wrong_row_diverges(dtype: str) -> None:
     result = measured(x, y)
     if dtype == "bfloat16":
         assert result.relative_l2 is not None and result.relative_l2 < LIMITS[dtype].ok
-    verdict = DefaultPolicy().judge(pair(dtype, dtype), result)
+    verdict = DtypePolicy().judge(pair(dtype, dtype), result)
     assert verdict.level == "diverged" and "at [1234, " in verdict.reason
     if dtype == "bfloat16":
         assert "x the reference's RMS" in verdict.reason
@@ -208,11 +209,11 @@ def test_one_wrong_row_diverges(dtype: str) -> None:
 def test_tolerances_of_the_user_decide() -> None:
     x = np.ones(10, np.float32)
     y = x + np.float32(0.01)
-    assert level(pair(), measured(x, y, 0.0, 0.1), DefaultPolicy(0.0, 0.1)) == "ok"
-    verdict = DefaultPolicy(0.0, 1e-3).judge(pair(), measured(x, y, 0.0, 1e-3))
+    assert level(pair(), measured(x, y, 0.0, 0.1), DtypePolicy(0.0, 0.1)) == "ok"
+    verdict = DtypePolicy(0.0, 1e-3).judge(pair(), measured(x, y, 0.0, 1e-3))
     assert verdict.level == "diverged"
     assert verdict.reason == "10 of 10 elements (1e+02 %) outside rtol 0, atol 0.001"
-    assert "rtol 0, atol 0.001" in DefaultPolicy(0.0, 1e-3).describe()
+    assert "rtol 0, atol 0.001" in DtypePolicy(0.0, 1e-3).describe()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_overrides_of_the_rules_file() -> None:
         ThresholdRule("layers.*", (("mse", 1.0),)),
         ThresholdRule("layers.0.mlp-output", (("relative_l2", 0.5), ("cosine", 0.9))),
     )
-    for policy in (DefaultPolicy(overrides=rules), FixedPolicy(overrides=rules)):
+    for policy in (DtypePolicy(overrides=rules), FixedPolicy(overrides=rules)):
         assert level(pair(), numbers(relative_l2=0.4), policy) == "ok"
         verdict = policy.judge(pair(), numbers(relative_l2=0.6))
         assert (
@@ -248,22 +249,24 @@ def test_overrides_of_the_rules_file() -> None:
         assert level(pair(), numbers(cosine=0.8), policy) == "diverged"
         assert level(pair(slot="input_0"), numbers(mse=1.1), policy) == "diverged"  # by module
     assert (
-        level(pair(canonical="norm"), numbers(relative_l2=0.4), DefaultPolicy(overrides=rules))
+        level(pair(canonical="norm"), numbers(relative_l2=0.4), DtypePolicy(overrides=rules))
         == "diverged"
     )
 
 
 def test_with_overrides_keeps_the_rest() -> None:
     rules = (ThresholdRule("*", (("ulp", 1.0),)),)
-    policy = with_overrides(DefaultPolicy(1.0, 2.0), rules)
-    assert policy == DefaultPolicy(1.0, 2.0, rules)
+    policy = with_overrides(DtypePolicy(1.0, 2.0), rules)
+    assert policy == DtypePolicy(1.0, 2.0, rules)
     assert with_overrides(policy, ()) is policy
-    assert metrics_needed(policy) == {"ulp"} and metrics_needed(DefaultPolicy()) == set()
+    assert metrics_needed(policy) == {"ulp"} and metrics_needed(DtypePolicy()) == set()
     assert metrics_needed(policy_named("fixed", {"ulp": 3.0})) == {"ulp"}
 
 
 def test_policies_by_name() -> None:
-    assert policy_named("default").name == "default"
+    assert policy_named("default") == policy_named("noise") == NoisePolicy()
+    assert policy_named("default", None, 1.0, 2.0) == policy_named("dtype", None, 1.0, 2.0)
+    assert policy_named("dtype").name == "dtype"
     assert policy_named("default", {"mse": 1.0}) == FixedPolicy((("mse", 1.0),))
     assert (
         policy_named("fixed").describe()
@@ -278,7 +281,7 @@ def test_policies_by_name() -> None:
         (("fixed", {"msse": 1.0}), "unknown metric 'msse'"),
         (("fixed", {"mse": float("nan")}), "not a number"),
         (("default", None, 1.0, None), "both or neither"),
-        (("fixed", None, 1.0, 1.0), "go with the default policy"),
+        (("fixed", None, 1.0, 1.0), "go with the policy dtype"),
     ],
 )
 def test_policies_that_do_not_exist(arguments: tuple[Any, ...], words: str) -> None:
@@ -301,7 +304,7 @@ def test_printed_digits_limit_what_can_be_told() -> None:
 @given(
     st.lists(st.floats(width=32, allow_nan=True), min_size=1, max_size=6),
     st.lists(st.floats(width=32, allow_nan=True), min_size=6, max_size=6),
-    st.sampled_from([DefaultPolicy(), FixedPolicy(), DefaultPolicy(0.1, 0.1)]),
+    st.sampled_from([DtypePolicy(), FixedPolicy(), DtypePolicy(0.1, 0.1)]),
 )
 def test_every_pair_of_arrays_has_a_verdict(x: list[float], y: list[float], policy: Any) -> None:
     a, b = np.array(x, np.float32), np.array(y[: len(x)], np.float32)

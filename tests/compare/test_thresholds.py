@@ -15,7 +15,7 @@ from small_captures import two_sides, write_side
 from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.policy import FixedPolicy, policy_named
+from layertui.compare.policy import DtypePolicy, FixedPolicy, policy_named
 from layertui.compare.rules import LayerLimits, Rules, RulesError, ThresholdRule
 from layertui.compare.thresholds import (
     METRICS,
@@ -74,9 +74,11 @@ def test_clean_runs_pass_and_a_fault_fails(tmp_path: Path) -> None:
     rules = Rules(thresholds=(load_thresholds(path),))
     assert measured(ref, cand, rules=rules).failing == []
     spoiled = [np.load(path) for path in sorted(cand.glob("*.npy"))]
-    spoiled[1] = spoiled[1] * np.float32(1 + 1e-5)  # far below what the default policy allows
+    spoiled[1] = spoiled[1] * np.float32(1 + 1e-5)  # far below what float32 is allowed
     wrong = write_side(tmp_path / "wrong", spoiled)
-    assert measured(ref, wrong).failing == []
+    without = measured(ref, wrong)
+    without.set_policy(DtypePolicy())
+    assert without.failing == []
     comparison = measured(ref, wrong, rules=rules)
     assert [comparison.rows[i].canonical for i in comparison.failing] == ["layers.1.mlp"]
     assert "t.json: layers.1.mlp-output" in comparison.verdicts[comparison.failing[0]].reason

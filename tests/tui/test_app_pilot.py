@@ -241,7 +241,7 @@ async def test_thresholds_change_verdicts_at_once(small_pair: tuple[Path, Path])
         assert "fixed: relative_l2 <= 0.9" in app.list_screen.prompt.message
         await type_line(pilot, "colon", "threshold relative_l2=0.1")
         assert comparison.failing == [12, 13, 31]
-        await type_line(pilot, "colon", "policy default")
+        await type_line(pilot, "colon", "policy dtype")
         await type_line(pilot, "t", "mse=lots")
         assert "'lots' is not a number" in app.list_screen.prompt.message
         await type_line(pilot, "t", "policy=nonsense")
@@ -609,7 +609,7 @@ async def test_search_finds_what_the_list_shows(small_pair: tuple[Path, Path]) -
         assert label(app).startswith("layers.2.self_attn.q_proj")
 
 
-async def test_the_default_policy_has_no_thresholds(real: Path) -> None:
+async def test_the_usual_policy_has_no_thresholds(real: Path) -> None:
     app = olmo(real)
     async with app.run_test(size=(80, 24)) as pilot:
         await measured(pilot, app)
@@ -620,9 +620,9 @@ async def test_the_default_policy_has_no_thresholds(real: Path) -> None:
         assert len(comparison.failing) < before
         counts = app.list_screen.query_one("#counts", Lines).texts[0]
         assert counts.rstrip().endswith("policy fixed")  # whole, on 80 columns
-        await type_line(pilot, "colon", "policy default")
+        await type_line(pilot, "colon", "policy noise")
         assert len(comparison.failing) == before
-        assert comparison.policy.name == "default"
+        assert comparison.policy.name == "noise"
 
 
 async def test_a_fused_slice_taken_apart_can_be_put_back(real: Path) -> None:
