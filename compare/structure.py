@@ -211,7 +211,7 @@ def _saturated(x: Array, y: Array) -> int:
         limit = sign * end * _BEYOND
         beyond = np.count_nonzero(sign * x > limit)
         standing = np.count_nonzero(sign * x[at] > limit)
-        found += standing if 2 * standing > beyond else 0
+        found += int(standing) if 2 * standing > beyond else 0
     return found
 
 

@@ -64,6 +64,7 @@ def test_values_clamped_are_counted_and_chance_is_not() -> None:
     clamped = structure_of(sample_of(x, x.clip(-limit, limit)))
     assert clamped is not None
     assert clamped.saturated == np.count_nonzero(np.abs(x) > 1.02 * limit)
+    assert type(clamped.saturated) is int  # the cache keeps Python's numbers
     # The greatest value twice by rounding, and others of the reference beyond it elsewhere.
     other = 0.8 * np.random.default_rng(5).standard_normal(x.shape)
     other = other.clip(-1.5, 1.5)
