@@ -396,13 +396,15 @@ def _confidence_lines(first: FirstDivergence) -> list[str]:
 
 
 def symptom_lines(symptoms: tuple[Symptom, ...]) -> list[str]:
-    """`scale, explains 98 %: x1.0100 +- 0.0003 ...`, a line each."""
-    return [
-        f"{s.name}: {s.evidence}"
-        if s.name in ("none", "noise-like")
-        else f"{s.name}, explains {100 * s.score:.3g} %: {s.evidence}"
-        for s in symptoms
-    ]
+    """What a difference looks like, a line a symptom (see `symptom_line`)."""
+    return [symptom_line(symptom.name, symptom.score, symptom.evidence) for symptom in symptoms]
+
+
+def symptom_line(name: str, score: float, evidence: str) -> str:
+    """`scale, explains 98 %: x1.0100 +- 0.0003 ...`; what explains nothing has no share."""
+    if name in ("none", "noise-like"):
+        return f"{name}: {evidence}"
+    return f"{name}, explains {100 * score:.3g} %: {evidence}"
 
 
 def _where(comparison: Comparison, first: FirstDivergence) -> str:
@@ -625,5 +627,6 @@ def _side_table(ref: SideStatistics | None, cand: SideStatistics | None) -> list
 __all__ = [
     "MARKS", "byte_text", "clean", "csv_report", "json_report",
     "metric_lines", "number", "partial_text", "plain_json", "row_text", "shape_text", "side_line",
-    "summary_line", "summary_lines", "symptom_lines", "text_report",
+    "summary_line", "summary_lines", "symptom_line", "symptom_lines",
+    "text_report",
 ]  # fmt: skip
