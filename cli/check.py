@@ -80,7 +80,7 @@ def _json(captures: list[str], found: list[Finding]) -> str:
 
 def _text(captures: list[str], found: list[Finding]) -> str:
     from ..compare.checks.finding import SEVERITIES, some
-    from ..compare.report import clean
+    from ..compare.escaping import clean
 
     lines = [f"layertui check of {' and '.join(captures)}", ""]
     for finding in found:

@@ -77,8 +77,8 @@ def _write(reference: str, candidate: str, output: str, overwrite: bool, options
 
 
 def _check_room(comparison: Comparison, parent: str) -> None:
+    from ..capture.sizes import byte_text
     from ..compare.metrics_files import bytes_needed
-    from ..compare.report import byte_text
 
     needed, free = bytes_needed(comparison), shutil.disk_usage(parent).free
     if needed > free:
@@ -88,7 +88,7 @@ def _check_room(comparison: Comparison, parent: str) -> None:
 
 
 def _tell(output: str, written: Written) -> None:
-    from ..compare.report import clean
+    from ..compare.escaping import clean
 
     print(f"layertui: {len(written.files)} files in {clean(output)}", file=sys.stderr)
     if written.failed:

@@ -93,7 +93,7 @@ def _refuse_other_input(comparison: Comparison) -> None:
 
 
 def _plain(text: str) -> str:
-    from ..compare.report import clean
+    from ..compare.escaping import clean
 
     return clean(text)
 

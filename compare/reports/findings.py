@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report import MARKS, clean, number, symptom_line
-from ..vocabulary import Level
+from ..escaping import clean
+from ..report import number, symptom_line
+from ..vocabulary import MARKS, Level
 
 FAILED = ("diverged", "nan", "shape", "unreadable", "pending")
 BADGES: dict[str, str] = {

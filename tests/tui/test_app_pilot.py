@@ -571,7 +571,7 @@ async def test_a_file_that_shrinks_is_shown_unreadable(small_pair: tuple[Path, P
         comparison.take(0, Failure("cut short while it was read", "candidate"))
         app.list_screen.measured([0])
         app.list_screen.ended()
-        assert "unreadable" in app.list_screen.pairs.render_line(0).text
+        assert "UNREADABLE" in app.list_screen.pairs.render_line(0).text
         assert any("cut short" in field.value for field in pane_fields(comparison, 0))
         sections = page_fields(Scene(comparison, 0))
         assert any("cut short" in field.value for _, fields in sections for field in fields)
