@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import UserError
-from .options import judging_options, two_captures
+from .options import OVERWRITE, judging_options, two_captures
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @two_captures
 @click.option("-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
               help="Directory for the files; made where it is not there.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@OVERWRITE
 @judging_options
 def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judging: Any) -> int:
     """Write the error of every layer and token as CSV files.
