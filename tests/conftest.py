@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import tarfile
@@ -31,10 +32,18 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+_HOMES = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Config, cache and state go below the test's own directory, never to the user's."""
-    home = tmp_path / "home"
+def private_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Config, cache and state go below a directory of the test's own, never to the user's."""
+    home = homes / str(next(_HOMES))
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
