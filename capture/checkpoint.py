@@ -35,13 +35,13 @@ _AUTO = (  # for a config without a class; encoders are known as causal models t
 
 def load_config(plan: Plan) -> Any:
     """The model's config, cut to `plan.layers`. Raises `CaptureError`."""
-    from transformers import AutoConfig
-
-    _quiet_transformers()
     if os.path.isdir(plan.model) and not os.path.isfile(os.path.join(plan.model, "config.json")):
         raise CaptureError(f"{plan.model}: no config.json in it; is it a Hugging Face directory?")
     if not os.path.isdir(plan.model) and (os.path.exists(plan.model) or plan.model.count("/") > 1):
         raise CaptureError(f"{plan.model}: no such directory")
+    from transformers import AutoConfig  # takes seconds
+
+    _quiet_transformers()
     with _in_words(f"{plan.model}: the config cannot be loaded"):
         config = AutoConfig.from_pretrained(plan.model, trust_remote_code=False)
     if plan.layers is not None:

@@ -23,9 +23,10 @@ from typing import IO, Any
 
 from .cases import Case, Rows, write_index
 from .errors import CaptureError
-from .run_directory import MAX_LOGS, in_words, prepare_directory, refuse_in_use, size_of
+from .run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from .run_metadata import write_metadata
 from .run_plan import Plan, Watcher
+from .sizes import byte_text, size_of
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -248,7 +249,7 @@ class _Run:
             number = int(message["finished"])
             job.finished.add(number)
             folder = job.folders[number]
-            watcher.say(f"captured   {folder}  {in_words(size_of(folder))}")
+            watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}")
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}; get it with: {_GET}"
         elif "error" in message:

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CaptureError
-from .run_directory import check_space, size_of
+from .run_directory import check_space
+from .sizes import size_of
 
 _SESSIONS: list[Any] = []
 

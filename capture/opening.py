@@ -20,6 +20,7 @@ from .formats import (
     text_dump,
     torch_file,
 )
+from .formats.members import named_record
 from .listing import FoundFile, list_files
 from .order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .records import Capture, Record
@@ -193,7 +194,7 @@ def _unread(found: FoundFile, module: ModuleType, context: Context) -> Record:
     if module is text_dump:
         return text_dump.list_records(found, context)[0]
     name = found.name if module is raw_binary else found.stem
-    return max_checkpoint.named_record(found, name, module.NAME)
+    return named_record(found, name, module.NAME)
 
 
 def _capture(path: str, records: list[Record], hints: OrderHints, context: Context) -> Capture:

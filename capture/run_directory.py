@@ -15,6 +15,7 @@ from pathlib import Path
 from .cases import INDEX, read_index
 from .errors import CaptureError
 from .run_metadata import METADATA, is_ours
+from .sizes import byte_text
 
 MAX_LOGS = ("max_stderr.log", "max_stdout.log")
 _STEP_FILE = re.compile(r"[^/]+\.max|tensor_names\.txt")
@@ -89,32 +90,11 @@ def _remove_if_empty(path: str) -> None:
         Path(path).rmdir()
 
 
-def size_of(path: str) -> int:
-    """Bytes of the files below `path`; what vanishes meanwhile counts nothing."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue
-    return total
-
-
 def check_space(path: str, need: float) -> None:
     """Raises `CaptureError` when the disk of `path` has less than `need` bytes free."""
     free = shutil.disk_usage(path).free
     if need > free:
         raise CaptureError(
-            f"{path}: needs about {in_words(need)}, {in_words(free)} are free; --outputs-only, "
+            f"{path}: needs about {byte_text(need)}, {byte_text(free)} are free; --outputs-only, "
             "--include, --num-hidden-layers and --stats-only make a capture smaller"
         )
-
-
-def in_words(size: float) -> str:
-    """`12.3 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -12,8 +12,9 @@ from .cases import Case, Rows, write_index
 from .checkpoint import load_config, load_factory, load_model, model_class
 from .errors import CaptureError
 from .model_inputs import known_tokens, make_rows, model_inputs, takes_text
-from .run_directory import check_space, in_words, prepare_directory, refuse_in_use, size_of
+from .run_directory import check_space, prepare_directory, refuse_in_use
 from .run_plan import Plan, Watcher
+from .sizes import byte_text, size_of
 
 if TYPE_CHECKING:
     import torch
@@ -189,7 +190,7 @@ def _run_case(
     finally:
         undo()
     took = time.monotonic() - started
-    watcher.say(f"captured   {folder}  {in_words(size_of(folder))}  {took:.1f} s")
+    watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}  {took:.1f} s")
 
 
 def _settings(plan: Plan, model: Any) -> dict[str, Any]:

@@ -90,36 +90,32 @@ class Mode(click.ParamType):
         return word
 
 
-_COMMON = (
-    click.option(
-        "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
-        help="Where the capture goes.",
-    ),
-    click.option("--prompt", multiple=True, help="Text to run; may be repeated."),
-    click.option(
-        "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-        help="One prompt a line.",
-    ),
-    click.option(
-        "--input-ids", "ids", type=TokenIds(), default=None,
-        help="Token ids to run instead; rows of a batch are separated by ';'.",
-    ),
-    click.option(
-        "--batch-size", "batches", type=Counts(), default=(),
-        help="Rows of a run; several make a matrix of cases.",
-    ),
-    click.option(
-        "--seq-len", "lengths", type=Counts(), default=(),
-        help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
-    ),
-    click.option(
+SEEDS = click.IntRange(min=0, max=(1 << 63) - 1)
+MODULE_APIS = ("v2", "v3")
+
+
+def dtype_option(default: str) -> Callable[[Command], Command]:
+    """`--dtype`; `default` says what it is when it is not given."""
+    return click.option(
         "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
-        help="Of the weights.  [default: the checkpoint's]",
-    ),
-    click.option(
+        help=f"Of the weights.  [default: {default}]",
+    )  # fmt: skip
+
+
+def device_option(what: str) -> Callable[[Command], Command]:
+    """`--device`; `what` runs there: `the model runs`."""
+    return click.option(
         "--device", "--devices", type=Device(), default="auto", show_default=True,
-        help="Where the model runs.",
-    ),
+        help=f"Where {what}.",
+    )  # fmt: skip
+
+
+_IDS = click.option(
+    "--input-ids", "ids", type=TokenIds(), default=None,
+    help="Token ids to run instead; rows of a batch are separated by ';'.",
+)  # fmt: skip
+# How the model of a run is made and what it does.
+_RUN = (
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
         help="Cut the model after so many layers.",
@@ -133,16 +129,51 @@ _COMMON = (
         help=f"Passes of --mode generate.  [default: {_NEW_TOKENS}]",
     ),
     click.option(
+        "--seed", type=SEEDS, default=0, show_default=True,
+        help="Draws weights where the directory has none, and ids where none are given.",
+    ),
+)  # fmt: skip
+ALLOW_UNSUPPORTED = click.option(
+    "--allow-unsupported", is_flag=True,
+    help="Patch MAX where it refuses a CPU or is known to crash there.",
+)  # fmt: skip
+_MAX = (
+    click.option(
+        "--module-api", type=click.Choice(MODULE_APIS), default="v2", show_default=True,
+        help="Which of MAX's module interfaces the model is built with.",
+    ),
+    ALLOW_UNSUPPORTED,
+)  # fmt: skip
+
+_COMMON = (
+    click.option(
+        "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
+        help="Where the capture goes.",
+    ),
+    click.option("--prompt", multiple=True, help="Text to run; may be repeated."),
+    click.option(
+        "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+        help="One prompt a line.",
+    ),
+    _IDS,
+    click.option(
+        "--batch-size", "batches", type=Counts(), default=(),
+        help="Rows of a run; several make a matrix of cases.",
+    ),
+    click.option(
+        "--seq-len", "lengths", type=Counts(), default=(),
+        help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
+    ),
+    dtype_option("the checkpoint's"),
+    device_option("the model runs"),
+    *_RUN,
+    click.option(
         "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
     ),
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
     ),
     click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
-    click.option(
-        "--seed", type=click.IntRange(min=0, max=(1 << 63) - 1), default=0, show_default=True,
-        help="Draws weights where the directory has none, and ids where none are given.",
-    ),
     click.option("--overwrite", is_flag=True, help="Replace a capture that is there."),
 )  # fmt: skip
 
@@ -171,17 +202,6 @@ _FACTORY = click.option(
     help="Makes the model; called with MODEL_DIR.",
 )  # fmt: skip
 
-_MAX = (
-    click.option(
-        "--module-api", type=click.Choice(["v2", "v3"]), default="v2", show_default=True,
-        help="Which of MAX's module interfaces the model is built with.",
-    ),
-    click.option(
-        "--allow-unsupported", is_flag=True,
-        help="Patch MAX where it refuses a CPU or is known to crash there.",
-    ),
-)  # fmt: skip
-
 
 def torch_options(command: Command) -> Command:
     """What `capture torch` takes."""
@@ -191,6 +211,14 @@ def torch_options(command: Command) -> Command:
 def max_options(command: Command) -> Command:
     """What `capture max` takes."""
     return _with((*_COMMON, _FACTORY, *_MAX), command)
+
+
+def verify_options(command: Command) -> Command:
+    """What `verify` takes of them."""
+    return _with(
+        (_IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN, *_MAX),
+        command,
+    )
 
 
 def both_options(command: Command) -> Command:

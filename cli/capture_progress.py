@@ -9,7 +9,7 @@ from types import TracebackType
 
 import click
 
-from ..capture.run_directory import in_words, size_of
+from ..capture.sizes import byte_text, size_of
 from .output import stderr_is_terminal
 
 _EVERY = 0.25  # seconds
@@ -74,7 +74,7 @@ class CaptureProgress:
             parts.append(f"[{'#' * filled}{'.' * (_CELLS - filled)}]")
             parts.append(f"layer {self._done} of {self._total}")
         if self._folder:
-            parts.append(in_words(size_of(self._folder)))
+            parts.append(byte_text(size_of(self._folder)))
         minutes, seconds = divmod(int(time.monotonic() - self._since), 60)
         parts.append(f"{minutes}:{seconds:02}")
         return "  ".join(parts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .errors import UserError
-from .options import RawType
+from .options import OVERWRITE, RAW, RULES, form_option, output_option
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -20,15 +20,11 @@ SCHEMA = "layertui.check/1"
 @click.command()
 @click.argument("reference", metavar="DIR", type=click.Path())
 @click.argument("candidate", metavar="[DIR2]", required=False, type=click.Path())
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text",
-              show_default=True, help="Form of the findings.")  # fmt: skip
-@click.option("-o", "--output", default="-", metavar="FILE", type=click.Path(),
-              help="Where the findings go; - is standard output.")  # fmt: skip
-@click.option("--rules", type=click.Path(exists=True, dir_okay=False), default=None,
-              help="TOML file: names, fused modules, layouts, pairs.")  # fmt: skip
-@click.option("--raw", type=RawType(), default=None, metavar="10x64xf32",
-              help="Shape and dtype of raw files without a log.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@form_option(("text", "json"), "the findings")
+@output_option("the findings go")
+@RULES
+@RAW
+@OVERWRITE
 def check(
     reference: str, candidate: str | None, form: str, output: str, rules: str | None,
     raw: str | None, overwrite: bool,
@@ -80,7 +76,7 @@ def _json(captures: list[str], found: list[Finding]) -> str:
 
 def _text(captures: list[str], found: list[Finding]) -> str:
     from ..compare.checks.finding import SEVERITIES, some
-    from ..compare.report import clean
+    from ..compare.escaping import clean
 
     lines = [f"layertui check of {' and '.join(captures)}", ""]
     for finding in found:

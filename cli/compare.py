@@ -10,7 +10,15 @@ import click
 
 from ..compare.reports import FORMATS, SEVERAL
 from .errors import UserError
-from .options import judging_options, two_captures
+from .options import (
+    NO_CACHE,
+    OVERWRITE,
+    THREADS,
+    form_option,
+    judging_options,
+    output_option,
+    two_captures,
+)
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -21,22 +29,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @two_captures
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(FORMATS)),
-    default="text",
-    show_default=True,
-    help="Form of the report.",
-)
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    metavar="FILE",
-    type=click.Path(),
-    help="Where the report goes; - is standard output.",
-)
+@form_option(FORMATS, "the report")
+@output_option("the report goes")
 @click.option(
     "--plot",
     default=None,
@@ -44,12 +38,10 @@ if TYPE_CHECKING:
     type=click.Path(),
     help="Draw the MSE of every row in execution order.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")
-@click.option("--no-cache", is_flag=True, help="Measure again what was measured before.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
-)
+@NO_CACHE
+@THREADS
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import UserError
-from .options import judging_options, two_captures
+from .options import OVERWRITE, judging_options, two_captures
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @two_captures
 @click.option("-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
               help="Directory for the files; made where it is not there.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@OVERWRITE
 @judging_options
 def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judging: Any) -> int:
     """Write the error of every layer and token as CSV files.
@@ -77,8 +77,8 @@ def _write(reference: str, candidate: str, output: str, overwrite: bool, options
 
 
 def _check_room(comparison: Comparison, parent: str) -> None:
+    from ..capture.sizes import byte_text
     from ..compare.metrics_files import bytes_needed
-    from ..compare.report import byte_text
 
     needed, free = bytes_needed(comparison), shutil.disk_usage(parent).free
     if needed > free:
@@ -88,7 +88,7 @@ def _check_room(comparison: Comparison, parent: str) -> None:
 
 
 def _tell(output: str, written: Written) -> None:
-    from ..compare.report import clean
+    from ..compare.escaping import clean
 
     print(f"layertui: {len(written.files)} files in {clean(output)}", file=sys.stderr)
     if written.failed:

@@ -43,7 +43,7 @@ def open_captures(
 
 def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, mouse: bool) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
-    from ..compare.report import clean
+    from ..compare.escaping import clean
     from ..compare.verification import is_export, open_export, scenario_lines
     from ..tui import is_interactive
     from .output import write_output

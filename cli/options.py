@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -71,6 +71,39 @@ def _number(
     return number
 
 
+RULES = click.option(
+    "--rules", type=click.Path(exists=True, dir_okay=False), default=None,
+    help="TOML file: names, fused modules, layouts, pairs.",
+)  # fmt: skip
+RAW = click.option(
+    "--raw", type=RawType(), default=None, metavar="10x64xf32",
+    help="Shape and dtype of raw files without a log."
+)  # fmt: skip
+THREADS = click.option(
+    "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
+)
+NO_CACHE = click.option(
+    "--no-cache", is_flag=True, help="Measure again what was measured before."
+)  # fmt: skip
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
+
+def output_option(goes: str) -> Callable[[Command], Command]:
+    """`--output FILE`; `goes` says what goes there: `the report goes`."""
+    return click.option(
+        "-o", "--output", default="-", metavar="FILE", type=click.Path(),
+        help=f"Where {goes}; - is standard output.",
+    )  # fmt: skip
+
+
+def form_option(forms: Sequence[str], what: str) -> Callable[[Command], Command]:
+    """`--format FORM`, the first of `forms` unless it is given."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True,
+        help=f"Form of {what}.",
+    )  # fmt: skip
+
+
 def judging_options(command: Command) -> Command:
     """`--metric`, `--policy` and what sets its limits, `--thresholds`, `--rules`, `--raw`,
     `--min-coverage`.
@@ -110,14 +143,8 @@ _JUDGING = (
     ),
     click.option("--rtol", type=Tolerance(), default=None, help="Relative tolerance, with --atol."),
     click.option("--atol", type=Tolerance(), default=None, help="Absolute tolerance, with --rtol."),
-    click.option(
-        "--rules", type=click.Path(exists=True, dir_okay=False), default=None,
-        help="TOML file: names, fused modules, layouts, pairs.",
-    ),
-    click.option(
-        "--raw", type=RawType(), default=None, metavar="10x64xf32",
-        help="Shape and dtype of raw files without a log."
-    ),
+    RULES,
+    RAW,
     click.option(
         "--min-coverage", type=click.FloatRange(0, 1), default=0.5, metavar="SHARE",
         show_default=True,

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .capture_options import DTYPES, Device, Layers
+from .capture_options import (
+    ALLOW_UNSUPPORTED,
+    MODULE_APIS,
+    SEEDS,
+    Layers,
+    device_option,
+    dtype_option,
+)
 from .errors import UserError
-from .options import judging_options, two_captures
+from .options import OVERWRITE, form_option, judging_options, output_option, two_captures
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -34,14 +41,8 @@ RUNNER_OPTIONS = (
         "--runner", metavar="CMD", default=None,
         help="A program that speaks the protocol of runners, with its arguments.",
     ),
-    click.option(
-        "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
-        help="Of the weights.  [default: the candidate's]",
-    ),
-    click.option(
-        "--device", "--devices", type=Device(), default="auto", show_default=True,
-        help="Where the layers run.",
-    ),
+    dtype_option("the candidate's"),
+    device_option("the layers run"),
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default=None,
         help="How deep the captured model was.  [default: as the capture has it]",
@@ -51,15 +52,12 @@ RUNNER_OPTIONS = (
         help="Implementation of attention in PyTorch.  [default: as captured]",
     ),
     click.option(
-        "--module-api", type=click.Choice(["v2", "v3"]), default=None,
+        "--module-api", type=click.Choice(MODULE_APIS), default=None,
         help="Which of MAX's module interfaces.  [default: as captured]",
     ),
+    ALLOW_UNSUPPORTED,
     click.option(
-        "--allow-unsupported", is_flag=True,
-        help="Patch MAX where it refuses a CPU or is known to crash there.",
-    ),
-    click.option(
-        "--seed", type=click.IntRange(min=0, max=(1 << 63) - 1), default=None,
+        "--seed", type=SEEDS, default=None,
         help="Draws weights where the directory has none.  [default: as captured]",
     ),
     click.option(
@@ -80,23 +78,9 @@ def runner_options(command: Any) -> Any:
 @two_captures
 @click.argument("layers_wanted", metavar="[LAYER]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every layer that both sides have.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of the report.",
-)
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    metavar="FILE",
-    type=click.Path(),
-    help="Where the report goes; - is standard output.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@form_option(("text", "json"), "the report")
+@output_option("the report goes")
+@OVERWRITE
 @click.option("--no-cache", is_flag=True, help="Run again what was run before.")
 @click.option(
     "--own-inputs",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .errors import UserError
-from .options import judging_options
+from .options import OVERWRITE, judging_options, output_option
 from .session import Judging, forwarded
 
 if TYPE_CHECKING:
@@ -96,15 +96,8 @@ _SOON_READ = 256 << 20  # bytes of both captures
     metavar="N",
     help="Rank the last axis by N heads besides.",
 )
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    metavar="FILE",
-    type=click.Path(),
-    help="Where the text goes; - is standard output.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@output_option("the text goes")
+@OVERWRITE
 @judging_options
 def show(
     places: tuple[str, ...], reference: str | None, candidate: str | None,

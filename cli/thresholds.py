@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .errors import UserError
-from .options import RawType
+from .options import NO_CACHE, OVERWRITE, RAW, RULES, THREADS, output_option
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -19,22 +19,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="REF BASE [REF2 BASE2 ...]",
                 type=click.Path())  # fmt: skip
-@click.option("-o", "--output", default="-", metavar="FILE", type=click.Path(),
-              help="Where the limits go; - is standard output.")  # fmt: skip
+@output_option("the limits go")
 @click.option("--percentile", type=click.FloatRange(0, 100), default=None, metavar="PERCENT",
               help="Of the errors over all runs, steps and calls.  [default: 99]")  # fmt: skip
 @click.option("--margin", type=click.FloatRange(0, min_open=True), default=None, metavar="FACTOR",
               help="The percentile is multiplied by it.  [default: 1.5]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["layertui", "aiu"]), default="layertui",
               show_default=True, help="aiu: the sums of aiu-fms-testing-utils.")  # fmt: skip
-@click.option("--rules", type=click.Path(exists=True, dir_okay=False), default=None,
-              help="TOML file: names, fused modules, layouts, pairs.")  # fmt: skip
-@click.option("--raw", type=RawType(), default=None, metavar="10x64xf32",
-              help="Shape and dtype of raw files without a log.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), default=None,
-              help="How many pairs at a time.")  # fmt: skip
-@click.option("--no-cache", is_flag=True, help="Measure again what was measured before.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@RULES
+@RAW
+@THREADS
+@NO_CACHE
+@OVERWRITE
 def thresholds(
     runs: tuple[str, ...], output: str, percentile: float | None, margin: float | None, form: str,
     rules: str | None, raw: str | None, threads: int | None, no_cache: bool, overwrite: bool,
@@ -45,6 +41,7 @@ def thresholds(
     candidate's dtype, with other kernels or on other hardware. Several of them, or directories with
     an index.json that hold many cases, cover many prompts and shapes.
     """
+    from ..compare.escaping import clean
     from ..compare.thresholds import BaselineError, Baselines
     from .output import check_target, write_output
     from .session import measure_all, open_pair
@@ -78,7 +75,7 @@ def thresholds(
         raise UserError(str(error)) from error
     write_output(output, json.dumps(content, indent=1, allow_nan=False) + "\n", overwrite)
     for note in notes:
-        print(f"layertui: {_plain(note)}", file=sys.stderr)
+        print(f"layertui: {clean(note)}", file=sys.stderr)
     return 0
 
 
@@ -90,12 +87,6 @@ def _refuse_other_input(comparison: Comparison) -> None:
         if finding.code == "inputs":
             paths = f"{comparison.reference.path} and {comparison.candidate.path}"
             raise UserError(f"{paths}: {finding.what}; {finding.advice}")
-
-
-def _plain(text: str) -> str:
-    from ..compare.report import clean
-
-    return clean(text)
 
 
 def _pairs(runs: tuple[str, ...]) -> list[tuple[str, str]]:

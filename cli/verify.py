@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..capture.cases import Rows
-from .capture_options import DTYPES, Device, Layers, Mode, TokenIds, make_plan
+from .capture_options import make_plan, verify_options
 from .capture_progress import CaptureProgress
 from .errors import UserError
 
@@ -54,58 +54,7 @@ if TYPE_CHECKING:
     help="Use this capture instead of running the candidate.",
 )
 @click.option("--prompt", default=None, help="Text to run.")
-@click.option("--input-ids", "ids", type=TokenIds(), default=None, help="Token ids to run instead.")
-@click.option(
-    "--dtype",
-    "--encoding",
-    type=click.Choice(DTYPES),
-    default=None,
-    help="Of the weights.  [default: the checkpoint's]",
-)
-@click.option(
-    "--device",
-    "--devices",
-    type=Device(),
-    default="auto",
-    show_default=True,
-    help="Where the models run.",
-)
-@click.option(
-    "--num-hidden-layers",
-    "layers",
-    type=Layers(),
-    default="all",
-    show_default=True,
-    help="Cut the model after so many layers.",
-)
-@click.option(
-    "--mode",
-    type=Mode(),
-    default="forward",
-    show_default=True,
-    help="One forward pass, or greedy generation with a step a pass.",
-)
-@click.option(
-    "--max-new-tokens",
-    "new_tokens",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Passes of --mode generate.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Draws weights and ids that are not given.")  # fmt: skip
-@click.option(
-    "--module-api",
-    type=click.Choice(["v2", "v3"]),
-    default="v2",
-    show_default=True,
-    help="Which of MAX's module interfaces.",
-)
-@click.option(
-    "--allow-unsupported",
-    is_flag=True,
-    help="Patch MAX where it refuses a CPU or is known to crash there.",
-)
+@verify_options
 @click.option("--save-layers", is_flag=True, help="Keep the tensors of both scenarios.")
 @click.option(
     "-o",

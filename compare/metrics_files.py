@@ -37,8 +37,8 @@ from ..capture.records import Capture, Record
 from .aiu import aiu_layer, model_id
 from .canonical import layer_number
 from .comparison import Comparison
+from .escaping import clean
 from .model import Failure, Row, Verdict
-from .report import clean
 from .statistics import component_of
 from .token_rows import TokenRows, token_rows
 

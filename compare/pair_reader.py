@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -182,7 +182,34 @@ class Block:
     shown: Array | None = None
 
 
-class PairReader:
+class Opened:
+    """A context manager that gives back what it holds, also where opening fails half-way."""
+
+    def __enter__(self: _Opened) -> _Opened:
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._close()
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+
+_Opened = TypeVar("_Opened", bound=Opened)
+
+
+class PairReader(Opened):
     """Opens one or two sides and reads them in step. Use it as a context manager.
 
     Entering raises `SideError` (a record that cannot be read) and `RecipeError` (a recipe that
@@ -196,20 +223,6 @@ class PairReader:
         if candidate is not None:
             self._tasks["candidate"] = candidate
         self.sides: dict[SideName, SideReader] = {}
-
-    def __enter__(self) -> PairReader:
-        try:
-            self._open()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self._close()
 
     def _close(self) -> None:
         for side in self.sides.values():
@@ -248,11 +261,7 @@ class PairReader:
         for name, task in self._tasks.items():
             source = Source(task.locator)
             side = self.sides[name] = SideReader(name, task, source, parse_recipe(task.recipe))
-            with blaming(name, task):
-                if partial:
-                    source.array, side.shown = spread(task)
-                else:
-                    source.opened()
+            side.shown = open_source(name, task, source, partial)
             if any(isinstance(step, _COPYING) for step in side.recipe.steps):
                 side.load()
         self._look()
@@ -332,6 +341,20 @@ def _ranges(key: Key, shape: Shape) -> tuple[tuple[int, int], ...]:
             low, high, _ = part.indices(shape[axis])
             ranges[axis] = (low, high)
     return tuple(ranges)
+
+
+def open_source(name: SideName, task: SideTask, source: Source, partial: bool) -> Array | None:
+    """Open `source`. Where a dump of either side may be `partial`, `source.array` is the record at
+    full shape, and the result says which of its elements the dump shows; None otherwise.
+
+    Raises `SideError`.
+    """
+    with blaming(name, task):
+        if not partial:
+            source.opened()
+            return None
+        source.array, shown = spread(task)
+        return shown
 
 
 def spread(task: SideTask) -> tuple[Array, Array]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
+from .escaping import clean
 from .model import Failure
-from .report import clean
 from .statistics import component_of
 
 if TYPE_CHECKING:

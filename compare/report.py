@@ -9,32 +9,15 @@ from dataclasses import asdict
 from typing import Any
 
 from ..capture.records import Capture, Record
+from ..capture.sizes import byte_text
 from .comparison import Comparison
+from .escaping import clean
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
 from .symptoms.thumb import rules_of_thumb
-from .vocabulary import METRICS, Level
+from .vocabulary import MARKS, METRICS
 
 SCHEMA = "layertui.compare/1"
-
-# Level -> mark and word; marks alone tell the levels apart.
-MARKS: dict[Level, tuple[str, str]] = {
-    "pending": (":", "pending"),
-    "missing": ("-", "gap"),
-    "identical": ("=", "identical"),
-    "ok": (".", "ok"),
-    "noise": ("~", "noise"),
-    "drift": ("!", "drift"),
-    "diverged": ("X", "DIVERGED"),
-    "shape": ("#", "SHAPE"),
-    "nan": ("N", "NAN"),
-    "unreadable": ("?", "UNREADABLE"),
-}
-
-
-def clean(text: str) -> str:
-    """Names come from files: control characters are shown, never sent to a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def number(value: float | None) -> str:
@@ -247,7 +230,7 @@ def section(title: str, lines: list[str]) -> str:
 
 
 def side_line(capture: Capture) -> str:
-    """`torch 2.13 float32 cpu, torch file, 84 records, 312 KB, order from tensor_names.txt`."""
+    """`torch 2.13 float32 cpu, torch file, 84 records, 312.4 kB, order from tensor_names.txt`."""
     who = " ".join(
         part
         for part in (
@@ -259,15 +242,6 @@ def side_line(capture: Capture) -> str:
     size = f"{len(capture.records)} records, {byte_text(capture.nbytes)}"
     state = ", INCOMPLETE" if capture.complete is False else ""
     return ", ".join(part for part in (who, capture.format, size, order) if part) + state
-
-
-def byte_text(count: float) -> str:
-    """`312 KB`: bytes in units of 1024."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1024 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
 
 
 def _header(comparison: Comparison) -> str:
@@ -396,13 +370,15 @@ def _confidence_lines(first: FirstDivergence) -> list[str]:
 
 
 def symptom_lines(symptoms: tuple[Symptom, ...]) -> list[str]:
-    """`scale, explains 98 %: x1.0100 +- 0.0003 ...`, a line each."""
-    return [
-        f"{s.name}: {s.evidence}"
-        if s.name in ("none", "noise-like")
-        else f"{s.name}, explains {100 * s.score:.3g} %: {s.evidence}"
-        for s in symptoms
-    ]
+    """What a difference looks like, a line a symptom (see `symptom_line`)."""
+    return [symptom_line(symptom.name, symptom.score, symptom.evidence) for symptom in symptoms]
+
+
+def symptom_line(name: str, score: float, evidence: str) -> str:
+    """`scale, explains 98 %: x1.0100 +- 0.0003 ...`; what explains nothing has no share."""
+    if name in ("none", "noise-like"):
+        return f"{name}: {evidence}"
+    return f"{name}, explains {100 * score:.3g} %: {evidence}"
 
 
 def _where(comparison: Comparison, first: FirstDivergence) -> str:
@@ -623,7 +599,7 @@ def _side_table(ref: SideStatistics | None, cand: SideStatistics | None) -> list
 
 
 __all__ = [
-    "MARKS", "byte_text", "clean", "csv_report", "json_report",
-    "metric_lines", "number", "partial_text", "plain_json", "row_text", "shape_text", "side_line",
-    "summary_line", "summary_lines", "symptom_lines", "text_report",
+    "csv_report", "json_report", "metric_lines", "number", "partial_text", "plain_json",
+    "row_text", "shape_text", "side_line", "summary_line", "summary_lines", "symptom_line",
+    "symptom_lines", "text_report",
 ]  # fmt: skip

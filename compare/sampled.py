@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from types import TracebackType
 
 import numpy as np
 
@@ -20,13 +19,14 @@ from .items import kind_of
 from .origins import Index, origin, ravel, unravel
 from .pair_reader import (
     CancelledError,
+    Opened,
     PairReader,
     PairTask,
     SideName,
     SideTask,
     blaming,
     numbers,
-    spread,
+    open_source,
 )
 from .recipes import Recipe, RecipeError, Shape, Shift, views
 
@@ -69,14 +69,11 @@ class SideValues:
         return self.task.locator.shape
 
     def open(self, partial: bool) -> None:
-        with blaming(self.name, self.task):
-            if partial:
-                self.array, self.shown = spread(self.task)
-                return
-            self.source.opened()
-            if not self.source.in_parts:
-                self.array = self.source.array
-            elif self.task.locator.count <= _WHOLE:
+        self.shown = open_source(self.name, self.task, self.source, partial)
+        if not self.source.in_parts:
+            self.array = self.source.array
+        elif self.task.locator.count <= _WHOLE:
+            with blaming(self.name, self.task):
                 self.array = self.source.load()
 
     def at(self, recipe: Recipe, index: Index, other: Recipe) -> Array:
@@ -110,7 +107,7 @@ class Sample:
     reference: Array
 
 
-class SampledPair:
+class SampledPair(Opened):
     """Both sides of a pair, opened, and the samples taken so far. Use it as a context manager."""
 
     def __init__(self, task: PairTask, cancelled: Stop) -> None:
@@ -120,22 +117,11 @@ class SampledPair:
         self._cancelled = cancelled
         self._samples: dict[tuple[str, tuple[Shift, ...], Shape], Sample] = {}
 
-    def __enter__(self) -> SampledPair:
+    def _open(self) -> None:
         partial = any(side.task.partial for side in (self.left, self.right))
-        try:
-            for side in (self.left, self.right):
-                self.check_stop()
-                side.open(partial)
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self._close()
+        for side in (self.left, self.right):
+            self.check_stop()
+            side.open(partial)
 
     def _close(self) -> None:
         for side in (self.left, self.right):

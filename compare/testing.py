@@ -79,7 +79,8 @@ def _message(
     failed = comparison.exit_status(min_coverage) != 0
     if not (failed or errors or (gaps and not allow_gaps)):
         return ""
-    from .report import clean, summary_line
+    from .escaping import clean
+    from .report import summary_line
 
     lines = [f"captures differ: {summary_line(comparison)}"]
     lines += [f"  {clean(finding.line)}" for finding in errors]
@@ -99,7 +100,8 @@ def _message(
 
 def _divergence(comparison: Comparison) -> list[str]:
     """The first divergence with its reason, and the rows after it."""
-    from .report import clean, number
+    from .escaping import clean
+    from .report import number
     from .reports.findings import confidence_of, symptom_lines, word_of
 
     lines: list[str] = []

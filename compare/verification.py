@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture.errors import CaptureError
 from .cache import decoded, encoded
+from .escaping import clean
 from .model import Failure, Measurement, Row
 from .report import (
-    clean,
     component_lines,
     number,
     order_lines,

@@ -25,6 +25,19 @@ LEVELS: tuple[Level, ...] = (
     "pending", "missing", "identical", "ok", "noise", "drift", "diverged", "shape", "nan",
     "unreadable",
 )  # fmt: skip
+# Level -> mark and word; marks alone tell the levels apart, and what fails is in capitals.
+MARKS: dict[Level, tuple[str, str]] = {
+    "pending": (":", "pending"),
+    "missing": ("-", "gap"),
+    "identical": ("=", "identical"),
+    "ok": (".", "ok"),
+    "noise": ("~", "noise"),
+    "drift": ("!", "drift"),
+    "diverged": ("X", "DIVERGED"),
+    "shape": ("#", "SHAPE"),
+    "nan": ("N", "NAN"),
+    "unreadable": ("?", "UNREADABLE"),
+}
 FAILING: frozenset[Level] = frozenset({"diverged", "nan", "shape"})
 
 # What `--metric` takes: name -> (short heading, True when greater means worse).

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import tarfile
 from pathlib import Path
 
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts and
+# interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tensors here are small: threads inside one operation only take the other workers' cores.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 DATA = Path(__file__).parent / "data"
 
@@ -20,10 +32,18 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+_HOMES = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Config, cache and state go below the test's own directory, never to the user's."""
-    home = tmp_path / "home"
+def private_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Config, cache and state go below a directory of the test's own, never to the user's."""
+    home = homes / str(next(_HOMES))
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -41,19 +41,21 @@ def _over(base: Style, style: Style | None) -> Style:
     return style if alone else base + style
 
 
-class Lines(Widget):
-    """Fixed lines; what does not fit is cut off. Text is never interpreted as markup."""
+class _Lined:
+    """What has lines: none at first."""
 
-    DEFAULT_CSS = "Lines { height: 1; width: 1fr; }"
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
-        self._lines: list[Pieces] = []
+    _lines: Sequence[Pieces] = ()
 
     @property
     def texts(self) -> list[str]:
-        """What is shown, as plain text."""
+        """All lines as plain text."""
         return ["".join(text for text, _ in pieces) for pieces in self._lines]
+
+
+class Lines(_Lined, Widget):
+    """Fixed lines; what does not fit is cut off. Text is never interpreted as markup."""
+
+    DEFAULT_CSS = "Lines { height: 1; width: 1fr; }"
 
     def set_lines(self, lines: list[Pieces]) -> None:
         """Show `lines`. Only lines that differ are sent to the terminal, without their padding."""
@@ -70,29 +72,20 @@ class Lines(Widget):
         return strip_of(_line(self._lines, y), self.rich_style, self.size.width)
 
 
-def _line(lines: list[Pieces], y: int) -> Pieces:
+def _line(lines: Sequence[Pieces], y: int) -> Pieces:
     return lines[y] if y < len(lines) else ()
 
 
-def _extent(lines: list[Pieces], y: int) -> int:
+def _extent(lines: Sequence[Pieces], y: int) -> int:
     return sum(width_of(text) for text, _ in _line(lines, y))
 
 
-class ScrolledLines(ScrollView, can_focus=True, inherit_bindings=False):
+class ScrolledLines(_Lined, ScrollView, can_focus=True, inherit_bindings=False):
     """Lines that scroll, moved by the keys of its screen."""
 
     DEFAULT_CSS = """
     ScrolledLines { height: 1fr; width: 1fr; scrollbar-size: 0 0; overflow-x: hidden; }
     """
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
-        self._lines: list[Pieces] = []
-
-    @property
-    def texts(self) -> list[str]:
-        """All lines as plain text."""
-        return ["".join(text for text, _ in pieces) for pieces in self._lines]
 
     SCROLLS: ClassVar[bool] = True  # False for lines that always fit
 

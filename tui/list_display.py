@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..compare.model import Counts
 
 SMALLEST = (60, 15)
-_REST = 0.06  # seconds without a move after which the pane follows the cursor
+REST = 0.06  # seconds without a move after which the pane follows the cursor
 _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
 
 
@@ -365,7 +365,7 @@ class ListDisplay(WorkScreen):
             self.query_one(DepthStrip).set_cursor(self.row)
         if self._pane_timer is not None:
             self._pane_timer.stop()
-        self._pane_timer = self.set_timer(_REST, self.show_pane)
+        self._pane_timer = self.set_timer(REST, self.show_pane)
 
     def show_singles(self) -> None:
         """The column of single errors, once something was rerun."""

@@ -1,8 +1,4 @@
-"""Text for one line of a terminal: untrusted names made harmless, cut to a width, numbers, shapes.
-
-Names come out of dump files. Nothing of them may move the cursor, change colours or reorder the
-line, so everything that is not printable is shown as its escape.
-"""
+"""Text for one line of a terminal: names made harmless, cut to a width, numbers, shapes."""
 
 from __future__ import annotations
 
@@ -10,20 +6,9 @@ import math
 
 from rich.cells import cell_len, set_cell_size
 
+from ..compare.escaping import clean as clean  # the screens have all of their text from here
+
 _SHORT_DTYPES = {"bfloat16": "bf16", "bool": "bool"}
-
-
-def clean(text: str, ascii_only: bool = False) -> str:
-    """`text` without anything a terminal would act on: `\\x1b` becomes the four characters."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(char, ascii_only) for char in text)
-
-
-def _shown(char: str, ascii_only: bool) -> str:
-    if char.isprintable() and (char.isascii() or not ascii_only):
-        return char
-    return char.encode("unicode_escape", "replace").decode("ascii")
 
 
 def width_of(text: str) -> int:

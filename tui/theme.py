@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.theme import Theme
 
+from ..compare.vocabulary import MARKS, Level
+
 if TYPE_CHECKING:
-    from ..compare.vocabulary import Level
     from .terminal import Terminal
 
 
 @dataclass(frozen=True)
 class LevelLook:
-    """Glyph, ASCII glyph, word, and the colour for many and for 16 colours."""
+    """Glyph, ASCII glyph, word (of what is not measured yet: none), and the colour for many and for
+    16 colours.
+    """
 
     glyph: str
     ascii: str
@@ -30,17 +33,23 @@ class LevelLook:
     bold: bool = False
 
 
+def _as(level: Level, glyph: str, color: str, ansi: str, bold: bool = False) -> LevelLook:
+    """A level by the mark and the word that reports have for it."""
+    mark, word = MARKS[level]
+    return LevelLook(glyph, mark, "" if level == "pending" else word, color, ansi, bold)
+
+
 LOOKS: dict[Level, LevelLook] = {
-    "pending": LevelLook("⋯", ":", "", "#5c6875", "bright_black"),
-    "missing": LevelLook("╌", "-", "gap", "#7d8a99", "bright_black"),
-    "identical": LevelLook("=", "=", "identical", "#5f94c4", "blue"),
-    "ok": LevelLook("·", ".", "ok", "#56b4e9", "cyan"),
-    "noise": LevelLook("~", "~", "noise", "#d8c88a", "white"),
-    "drift": LevelLook("▲", "!", "drift", "#e69f00", "yellow", True),
-    "diverged": LevelLook("█", "X", "DIVERGED", "#f0672f", "red", True),
-    "shape": LevelLook("≠", "#", "SHAPE", "#d885b5", "magenta", True),
-    "nan": LevelLook("N", "N", "NaN", "#ff5f6e", "red", True),
-    "unreadable": LevelLook("?", "?", "unreadable", "#f2c14e", "yellow", True),
+    "pending": _as("pending", "⋯", "#5c6875", "bright_black"),
+    "missing": _as("missing", "╌", "#7d8a99", "bright_black"),
+    "identical": _as("identical", "=", "#5f94c4", "blue"),
+    "ok": _as("ok", "·", "#56b4e9", "cyan"),
+    "noise": _as("noise", "~", "#d8c88a", "white"),
+    "drift": _as("drift", "▲", "#e69f00", "yellow", True),
+    "diverged": _as("diverged", "█", "#f0672f", "red", True),
+    "shape": _as("shape", "≠", "#d885b5", "magenta", True),
+    "nan": _as("nan", "N", "#ff5f6e", "red", True),
+    "unreadable": _as("unreadable", "?", "#f2c14e", "yellow", True),
 }
 
 

@@ -18,7 +18,7 @@ from ..listing import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
 from . import Context
-from .max_checkpoint import named_record
+from .members import named_record
 from .tensor_print import (
     Printed,
     full_type,

@@ -20,6 +20,7 @@ from ..names import parse_name
 from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape
+from .members import named_record
 
 NAME = "MAX checkpoint"
 
@@ -37,20 +38,6 @@ def recognise(found: FoundFile, context: Context) -> bool:
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record a file, named by the file; MAX writes one tensor a file."""
     return [named_record(found, found.stem, NAME)]
-
-
-def named_record(found: FoundFile, name: str, format_name: str) -> Record:
-    """A record not yet read, with module, slot and call from `name`."""
-    parsed = parse_name(name)
-    return Record(
-        name=name,
-        module=parsed.module,
-        slot=parsed.slot,
-        call=parsed.call,
-        step=found.step,
-        path=found.path,
-        format=format_name,
-    )
 
 
 def read_header(record: Record) -> list[Record]:

@@ -1,11 +1,26 @@
-"""Names of tensors that lie several to a file: what the file is called, and what they are."""
+"""Records by their names: those of files, and of the tensors that lie several to a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..listing import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
+
+
+def named_record(found: FoundFile, name: str, format_name: str) -> Record:
+    """A record not yet read, with module, slot and call from `name`."""
+    parsed = parse_name(name)
+    return Record(
+        name=name,
+        module=parsed.module,
+        slot=parsed.slot,
+        call=parsed.call,
+        step=found.step,
+        path=found.path,
+        format=format_name,
+    )
 
 
 def says_where(key: str) -> bool:

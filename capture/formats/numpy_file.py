@@ -18,8 +18,7 @@ from ..listing import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
-from .max_checkpoint import named_record
-from .members import named_member, unique_keys
+from .members import named_member, named_record, unique_keys
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:

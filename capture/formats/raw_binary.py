@@ -16,7 +16,7 @@ from ..listing import FoundFile
 from ..order import split_type
 from ..records import Locator, Record
 from . import Context
-from .max_checkpoint import named_record
+from .members import named_record
 
 NAME = "raw binary"
 

@@ -18,8 +18,7 @@ from ..listing import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape
-from .max_checkpoint import named_record
-from .members import named_member, says_where
+from .members import named_member, named_record, says_where
 
 NAME = "safetensors"
 

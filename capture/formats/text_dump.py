@@ -29,7 +29,7 @@ from ..errors import RecordError
 from ..listing import FoundFile
 from ..records import Locator, Record
 from . import Context
-from .max_checkpoint import named_record
+from .members import named_record
 from .tensor_print import number, rounding
 
 if TYPE_CHECKING:

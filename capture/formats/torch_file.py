@@ -19,8 +19,7 @@ from ..listing import FoundFile
 from ..records import Locator, Record
 from . import Context, tensor_pickle
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
-from .max_checkpoint import named_record
-from .members import named_member, unique_keys
+from .members import named_member, named_record, unique_keys
 from .tensor_pickle import NeedsTorchError, Tensor
 from .zip_directory import STORED, Archive, Entry
 

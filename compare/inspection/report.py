@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
+from ..escaping import clean
 from ..model import Row, SideStatistics
 from ..pair_reader import PairReader
 from ..recipes import RecipeError, Shape
-from ..report import clean, row_text, shape_text, side_line
+from ..report import row_text, shape_text, side_line
 from ..statistics import recorded_statistics
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, Region, default_axes

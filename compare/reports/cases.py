@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from ..report import clean
+from ..escaping import clean
 from . import CASES_SCHEMA, Part
 
 

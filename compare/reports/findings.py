@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report import MARKS, clean, number
-from ..vocabulary import Level
+from ..escaping import clean
+from ..report import number, symptom_line
+from ..vocabulary import MARKS, Level
 
 FAILED = ("diverged", "nan", "shape", "unreadable", "pending")
 BADGES: dict[str, str] = {
@@ -58,13 +59,8 @@ def shape_of(row: Mapping[str, Any], side: str) -> str:
 
 
 def symptom_lines(first: Mapping[str, Any]) -> list[str]:
-    """The symptoms of the first divergence, in words, with the share of the error they explain."""
-    lines: list[str] = []
-    for symptom in first.get("symptoms") or ():
-        score = symptom.get("score")
-        share = f" ({score:.0%} of the error)" if isinstance(score, int | float) else ""
-        lines.append(clean(f"{symptom.get('name')}{share}: {symptom.get('evidence')}"))
-    return lines
+    """The symptoms of the first divergence, in the words that the text report has."""
+    return [clean(symptom_line(**symptom)) for symptom in first["symptoms"]]
 
 
 def confidence_of(first: Mapping[str, Any]) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from ..comparison import Comparison
+from ..escaping import clean
 from ..model import Row, Verdict
-from ..report import clean, row_text, summary_line, summary_lines
+from ..report import row_text, summary_line, summary_lines
 from . import Part, Settings
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-�\U00010000-\U0010ffff]")  # XML 1.0, 2.2

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..comparison import Comparison
-from ..report import clean, json_report, side_line
+from ..escaping import clean
+from ..report import json_report, side_line
 from ..vocabulary import METRICS
 from . import Part, Settings
 from .findings import (

@@ -14,9 +14,10 @@ from html import escape
 from typing import Any
 
 from ..comparison import Comparison
+from ..escaping import clean
 from ..model import Measurement
-from ..report import MARKS, clean, json_report, row_text, side_line, summary_lines
-from ..vocabulary import METRICS
+from ..report import json_report, row_text, side_line, summary_lines
+from ..vocabulary import MARKS, METRICS
 from . import Part, Settings
 from .cases import said_of
 from .findings import (

@@ -102,8 +102,10 @@ def little_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+    with tempfile.TemporaryDirectory() as around:  # logs beside the capture would be read with it
+        place = Path(around, "dump")
+        place.mkdir()
+        yield place
 
 
 def survive(folder: Path, name: str, content: bytes) -> Capture | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +22,19 @@ DATA = Path(__file__).parents[1] / "data"
 few = settings(max_examples=150, deadline=None)
 
 
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A directory with nothing beside it: logs there would be read with the capture."""
+    with tempfile.TemporaryDirectory() as around:
+        folder = Path(around, "dump")
+        folder.mkdir()
+        yield folder
+
+
 def survive(name: str, data: bytes, raw: str | None = None) -> Capture | None:
     """Open a directory with this file and load all that it claims to hold."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(data)
+    with directory() as folder:
+        (folder / name).write_bytes(data)
         try:
             capture = open_capture(folder, raw=raw)
         except CaptureError as error:
@@ -159,9 +170,9 @@ def test_raw_option_of_any_text(raw: str) -> None:
 )
 def test_log_lines_beside_raw_files(kind: str, path: str) -> None:
     line = f"Writing debug binary tensor {kind} of 8 bytes to '{path}'\n"
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "x").write_bytes(bytes(8))
-        (Path(folder) / "run.log").write_text(
+    with directory() as folder:
+        (folder / "x").write_bytes(bytes(8))
+        (folder / "run.log").write_text(
             line + "Writing debug binary tensor 2xf32 of 8 bytes to 'o/x'\n", encoding="utf-8"
         )
         assert [r.name for r in open_capture(folder).records] == ["x"]

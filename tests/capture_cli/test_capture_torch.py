@@ -435,7 +435,7 @@ def test_a_full_disk_is_foreseen(
 
 
 def test_the_estimate_is_near_what_is_written(llama: Path, tmp_path: Path) -> None:
-    from layertui.capture.run_directory import size_of
+    from layertui.capture.sizes import size_of
     from layertui.capture.torch_capture import _INPUTS, _bytes_of
 
     model = transformers.LlamaForCausalLM.from_pretrained(llama).eval()

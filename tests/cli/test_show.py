@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,17 @@ class Shown:
         assert err.startswith("layertui: ")
         return err
 
+    def repeated(self, text: str) -> str:
+        """What the first printed command prints, of the words that a shell makes of it."""
+        line = commands(text)[0]
+        assert line.startswith("layertui show ")
+        words = "a() { printf '%s\\0' \"$@\"; }; a" + line.removeprefix("layertui")
+        done = subprocess.run(["bash", "-c", words], capture_output=True, check=True)
+        assert status_of([os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]) in (0, 1)
+        out, err = self._capsys.readouterr()
+        assert err == ""
+        return out
+
 
 @pytest.fixture
 def show(capsys: pytest.CaptureFixture[str]) -> Shown:
@@ -55,7 +67,7 @@ def commands(text: str) -> list[str]:
     return lines[lines.index("REPRODUCE") + 2 :]
 
 
-def repeated(text: str) -> bytes:
+def repeated_by_a_shell(text: str) -> bytes:
     """What the first printed command prints, run by a shell as it is."""
     program = f"{shlex.quote(sys.executable)} -m layertui.cli.main"
     line = commands(text)[0]
@@ -195,10 +207,10 @@ def test_a_gap_of_either_side(tmp_path: Path, show: Shown) -> None:
     assert "only one side" in text
     assert "--recipe-candidate" in show.refused(ref, cand, "mine-output", "--recipe", "flip(0)")
     text = show(ref, cand, "mine-output", "--recipe-reference", "[0]", status=1)
-    assert repeated(text).decode() == text
+    assert show.repeated(text) == text
     text = show(ref, cand, "theirs-output", "--with", "same-output")
     assert "identical" in text.split("\n")[0]
-    assert repeated(text).decode() == text
+    assert show.repeated(text) == text
 
 
 # The commands that it prints
@@ -229,7 +241,7 @@ def test_the_printed_command_prints_the_same(
     found = status_of(["show", *map(str, pair(real, name)), *args])
     text, err = capsys.readouterr()
     assert err == "" and found in ((0, 1) if status is None else (status,))
-    assert repeated(text).decode() == text
+    assert Shown(capsys).repeated(text) == text
     assert commands(text)[1].startswith(f"layertui {real}")
 
 
@@ -237,7 +249,7 @@ def test_sides_exchanged_lead_back_too(real: Path, show: Shown) -> None:
     """The reference is the fused one then: its name alone would be of three rows."""
     sides = tuple(reversed(pair(real, "llama-f32")))
     text = show(*sides, Q)
-    assert repeated(text).decode() == text
+    assert show.repeated(text) == text
 
 
 def test_with_rules(real: Path, tmp_path: Path, show: Shown) -> None:
@@ -248,7 +260,7 @@ def test_with_rules(real: Path, tmp_path: Path, show: Shown) -> None:
     )
     text = show(*pair(real, "llama-f32"), Q, "--rules", rules)
     assert "reshape(10, 4, 16)" in text and "--recipe" not in commands(text)[0]
-    assert repeated(text).decode() == text
+    assert show.repeated(text) == text
 
 
 def test_names_like_options_and_with_control_characters(tmp_path: Path, show: Shown) -> None:
@@ -261,10 +273,10 @@ def test_names_like_options_and_with_control_characters(tmp_path: Path, show: Sh
             np.save(tmp_path / folder / f"{name}-output.npy", x)
     sides = tmp_path / "one", tmp_path / "two"
     text = show("--", *sides, "-output")
-    assert repeated(text).decode() == text
+    assert repeated_by_a_shell(text).decode() == text
     text = show(*sides, f"{odd}-output")
     assert all(line.isprintable() for line in text.split("\n"))
-    assert repeated(text).decode() == text
+    assert repeated_by_a_shell(text).decode() == text
     assert "could be" in show.refused(*sides, odd)
     assert "could be" in show.refused(sides[0], odd)
 
@@ -385,18 +397,19 @@ def test_nan_on_one_side_fails(tmp_path: Path, show: Shown) -> None:
     ],
     ids=["empty", "scalar", "bool", "int64", "complex64", "seven axes", "inf"],
 )  # fmt: skip
-def test_odd_tensors_in_every_view(tmp_path: Path, array: np.ndarray) -> None:
-    """In a process of its own, where a warning would be seen."""
+def test_odd_tensors_in_every_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], array: np.ndarray
+) -> None:
     sides = saved(tmp_path / "a", one=array), saved(tmp_path / "b", one=array)
     views = [word for view in VIEWS for word in ("--view", view)]
     for places in ([*map(str, sides), "one-output"], [str(sides[0]), "one-output"]):
-        done = subprocess.run(
-            [sys.executable, "-W", "error::RuntimeWarning", "-m", "layertui.cli.main", "show",
-             *places, *views], capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert (done.stderr, done.returncode) == ("", 0)
-        titles = [title for title in VIEWS.values() if title in done.stdout.split("\n")]
-        assert titles == list(VIEWS.values()) and "cannot be looked at" not in done.stdout
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            status = status_of(["show", *places, *views])
+        out, err = capsys.readouterr()
+        assert (err, status) == ("", 0)
+        titles = [title for title in VIEWS.values() if title in out.split("\n")]
+        assert titles == list(VIEWS.values()) and "cannot be looked at" not in out
 
 
 # Output

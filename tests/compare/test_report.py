@@ -18,10 +18,9 @@ from test_align_real import measured as measured_pair
 from layertui.capture import record as record_capture
 from layertui.capture.opening import open_capture
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.escaping import clean
 from layertui.compare.report import (
-    MARKS,
     SCHEMA,
-    clean,
     csv_report,
     json_report,
     row_text,
@@ -29,7 +28,7 @@ from layertui.compare.report import (
     text_report,
 )
 from layertui.compare.rules import Rules
-from layertui.compare.vocabulary import METRICS
+from layertui.compare.vocabulary import MARKS, METRICS
 
 COMMAND = "layertui compare ref cand --policy fixed"
 NASTY = 'layers.0.\x1b[31m[bold]x[/bold]\r\u202e,"=-output'
@@ -272,12 +271,12 @@ def harmless(text: str) -> bool:
 def test_names_cannot_steer_the_terminal(nasty: Comparison) -> None:
     text = text_report(nasty, COMMAND + " \x1b[0m")
     assert harmless(text)
-    assert "[bold]x[/bold]" in text and "\\x1b[31m" in text and "\\x202e" in text
+    assert "[bold]x[/bold]" in text and "\\x1b[31m" in text and "\\u202e" in text
     assert harmless(csv_report(nasty))
     assert harmless(summary_line(nasty)) and "\n" not in summary_line(nasty)
     for row in nasty.rows:
         assert harmless(row_text(nasty, row.index))
-    assert clean("a\nb\x00\x9b") == "a\\x0ab\\x00\\x9b"
+    assert clean("a\nb\x00\x9b\udc80") == "a\\nb\\x00\\x9b\\udc80"
 
 
 @pytest.mark.parametrize("which", ["odd", "nasty"])

@@ -362,4 +362,5 @@ def test_confidence_and_symptoms_are_shown(real: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Comparison, "first_divergence", lambda _: richer)
     for form, safe in (("markdown", "&#60;b&#62;"), ("html", "&lt;b&gt;")):
         text = rendered(comparison, form)
-        assert "confidence 0.93" in text and "97%" in text and "x1.0100" in text and safe in text
+        assert "confidence 0.93" in text and "explains 97 %" in text
+        assert "x1.0100" in text and safe in text

@@ -137,44 +137,6 @@ def test_missing_inputs_are_named(generated: Path, tmp_path: Path) -> None:
         assert problem == "reference has no `input_position_embeddings` for this layer"
 
 
-def test_a_recipe_without_an_inverse_is_said(generated: Path, tmp_path: Path) -> None:
-    from layertui.compare.rules import load_rules
-
-    (tmp_path / "rules.toml").write_text(
-        '[[recipe]]\nmatch = "layers.0.mlp-input_0"\n'
-        'reference = "[:, 0:4]"\ncandidate = "[:, 0:4]"\n'
-    )
-    comparison = open_comparison(
-        str(generated / "good"), str(generated / "bad"),
-        rules=load_rules(str(tmp_path / "rules.toml")),
-    )  # fmt: skip
-    with RerunSession(comparison) as session:
-        (index, *_) = rows_of(session.layers.named("layers.0.mlp"))
-        session.rerun([index])
-        problem = session.results[index].problem
-        assert problem is not None and "has no inverse: it drops elements" in problem
-
-
-def test_a_layout_of_the_candidate_is_undone(generated: Path, tmp_path: Path) -> None:
-    """The reference as `[1, 8, 10, 8]`, the candidate's own `[1, 10, 64]`, by the inverse."""
-    from layertui.compare.rules import load_rules
-
-    recipe = 'rearrange(\\"b t (h d) -> b h t d\\", h=8)'
-    (tmp_path / "rules.toml").write_text(
-        f'[[recipe]]\nmatch = "layers.0.mlp-input_0"\nreference = "{recipe}"\n'
-        f'candidate = "{recipe}"\n'
-    )
-    comparison = open_comparison(
-        str(generated / "good"), str(generated / "bad"),
-        rules=load_rules(str(tmp_path / "rules.toml")),
-    )  # fmt: skip
-    comparison.measure(use_cache=False)
-    with RerunSession(comparison) as session:
-        (index, *_) = rows_of(session.layers.named("layers.0.mlp"))
-        session.rerun([index])
-        assert session.results[index].problem is None and not session.blamed()
-
-
 def test_another_model_than_the_captured_one_is_not_acquitted(generated: Path) -> None:
     """Alone right, captured wrong, though nothing wrong came in: that is said, and fails."""
     comparison = compared(generated / "good", generated / "bad")

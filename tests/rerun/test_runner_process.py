@@ -24,6 +24,7 @@ from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.rerun.session import RerunSession, rows_of
+from layertui.compare.rules import load_rules
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]
 
@@ -285,6 +286,38 @@ def test_nothing_is_left_when_the_program_is_ended(
     assert not list(private_temporary.iterdir())
     if how == signal.SIGINT:
         assert child.returncode == 130 and err.strip() == "layertui: interrupted"
+
+
+def with_recipe(made: Path, where: Path, recipe: str) -> Comparison:
+    """The captures with `recipe` on both sides of the second layer's input."""
+    rules = where / "rules.toml"
+    rules.write_text(
+        f'[[recipe]]\nmatch = "down-input_0"\nreference = "{recipe}"\ncandidate = "{recipe}"\n'
+    )
+    sides = str(made / "reference"), str(made / "candidate")
+    found = open_comparison(*sides, rules=load_rules(str(rules)))
+    found.measure(use_cache=False)
+    return found
+
+
+def test_a_recipe_without_an_inverse_is_said(made: Path, tmp_path: Path) -> None:
+    with RerunSession(with_recipe(made, tmp_path, "[:, 0:2]"), engine(made)) as session:
+        index = row_named(session, "down-output")
+        session.rerun([index])
+        problem = session.results[index].problem
+        assert problem is not None and "has no inverse: it drops elements" in problem
+
+
+def test_a_layout_of_the_candidate_is_undone(made: Path, tmp_path: Path) -> None:
+    """The reference as `[1, 4, 3, 4]`, the candidate's own `[1, 3, 16]`, by the inverse."""
+    recipe = 'rearrange(\\"b t (h d) -> b h t d\\", h=4)'
+    with RerunSession(with_recipe(made, tmp_path, recipe), engine(made)) as session:
+        index = row_named(session, "down-output")
+        session.rerun([index])
+        assert session.results[index].problem is None and not session.blamed()
+        single = session.results[index].single
+        assert isinstance(single, Measurement) and single.relative_l2 is not None
+        assert single.relative_l2 < 1e-6
 
 
 def test_results_are_remembered_without_a_runner(

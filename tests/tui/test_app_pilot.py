@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled, write_pair, write_safetensors
+from tui_captures import make_app, measured, settled, until, write_pair, write_safetensors
 
 from layertui.capture import open_capture
 from layertui.compare.comparison import Comparison
@@ -172,7 +172,7 @@ async def test_what_is_typed_ahead_goes_to_the_prompt(small_pair: tuple[Path, Pa
         await measured(pilot, app)
         for key in ("slash", *"q_proj", "enter"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await pilot.pause(0.3)
+        await until(pilot, lambda: app.list_screen.search_words)
         assert app.list_screen.search_words == ["q_proj"]
         assert app.is_running
 
@@ -269,7 +269,7 @@ async def test_pair_screen(real: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await measured(pilot, app)
         await pilot.press("f", "enter")
-        await pilot.pause(0.1)
+        await until(pilot, lambda: isinstance(app.screen, PairScreen) and not app.screen.reading)
         assert isinstance(app.screen, PairScreen)
         texts = "\n".join(app.screen.view.texts)
         for part in ("q_norm-output", "squeeze(0)", "naming rule", "MSE", "max rel", "std"):
@@ -353,25 +353,34 @@ async def test_export_asks_before_it_replaces(
     async with app.run_test(size=(120, 30)) as pilot:
         await measured(pilot, app)
         screen = app.list_screen
+
+        async def pressed(*keys: str) -> None:
+            await pilot.press(*keys)
+            await until(pilot, lambda: app._export_job is None)
+
         await pilot.press("f", "e")
         name = screen.query_one(Entry).value
         assert name == "layertui-layers.1.self_attn.k_proj-output.txt"
-        await pilot.press("enter")
+        await pressed("enter")
         written = (tmp_path / name).read_text(encoding="utf-8")
         assert "DIVERGED" in written
         (tmp_path / name).write_text("mine", encoding="utf-8")
-        await pilot.press("e", "enter", "n", "enter")
+        await pressed("e", "enter")
+        await pressed("n", "enter")
         assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
         assert "not written" in screen.prompt.message
-        await pilot.press("e", "enter", "y", "enter")
+        await pressed("e", "enter")
+        await pressed("y", "enter")
         assert (tmp_path / name).read_text(encoding="utf-8") == written
         await pilot.press("space", "space")
         assert screen.pairs.marks == {12, 13}
         await type_line(pilot, "e", str(tmp_path / "two.txt"))
+        await pressed()
         both = (tmp_path / "two.txt").read_text(encoding="utf-8")
         assert both.startswith(written.rstrip())
         assert "v_proj" in both
         await type_line(pilot, "e", str(tmp_path / "missing" / "x.txt"))
+        await pressed()
         assert "cannot be written" in screen.prompt.message
         await pilot.press("u")
         assert screen.pairs.marks == set()
@@ -504,11 +513,7 @@ async def test_only_diverged_takes_up_new_results_under_the_cursor(
 
 
 async def _until_measuring(pilot: Pilot[None], app: LayertuiApp) -> None:
-    for _ in range(500):
-        await pilot.pause(0.01)
-        if app.list_screen.comparison is not None:
-            return
-    raise AssertionError("not aligned")
+    await until(pilot, lambda: app.list_screen.comparison is not None)
 
 
 async def test_ctrl_c_stops_the_work_and_then_quits(big_pair: tuple[Path, Path]) -> None:
@@ -546,8 +551,7 @@ async def test_palette_offers_the_keys(small_pair: tuple[Path, Path]) -> None:
         await pilot.press(*"first")
         await pilot.pause(0.3)
         await pilot.press("down", "enter")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, ListScreen)
+        await until(pilot, lambda: isinstance(app.screen, ListScreen))
         assert app.list_screen.row == 12
 
 
@@ -558,8 +562,7 @@ async def test_mouse(small_pair: tuple[Path, Path]) -> None:
         await pilot.click("#list", offset=(10, 6))
         assert app.list_screen.row == 6
         await pilot.click("#list", offset=(10, 6), times=2)
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, PairScreen)
+        await until(pilot, lambda: isinstance(app.screen, PairScreen))
 
 
 async def test_a_file_that_shrinks_is_shown_unreadable(small_pair: tuple[Path, Path]) -> None:
@@ -571,11 +574,11 @@ async def test_a_file_that_shrinks_is_shown_unreadable(small_pair: tuple[Path, P
         comparison.take(0, Failure("cut short while it was read", "candidate"))
         app.list_screen.measured([0])
         app.list_screen.ended()
-        assert "unreadable" in app.list_screen.pairs.render_line(0).text
+        assert "UNREADABLE" in app.list_screen.pairs.render_line(0).text
         assert any("cut short" in field.value for field in pane_fields(comparison, 0))
         sections = page_fields(Scene(comparison, 0))
         assert any("cut short" in field.value for _, fields in sections for field in fields)
-        assert "1 unreadable" in app.list_screen.query_one("#counts", Lines).texts[0]
+        assert "1 UNREADABLE" in app.list_screen.query_one("#counts", Lines).texts[0]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_gaps_reasons_and_untrusted_names(tmp_path: Path) -> None:
         alone = _with("only_here", texts)
         assert "╌╌╌╌" in alone
         assert "gap" in alone
-        broken = _with("unreadable", texts)
+        broken = _with("UNREADABLE", texts)
         assert "mlp" in broken
         assert "cut short" in broken or "header" in broken or "truncated" in broken
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from layout_captures import write_arrays, write_layout_pair
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled
+from tui_captures import make_app, measured, settled, until
 
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
@@ -38,13 +38,12 @@ async def opened(pilot: Pilot[None], app: LayertuiApp, row: int = 0) -> PairScre
 
 async def read(pilot: Pilot[None], app: LayertuiApp) -> None:
     """Until nothing is read or measured any more."""
-    for _ in range(400):
-        await pilot.pause(0.03)
-        screen = app.screen
-        if not app.working and not (isinstance(screen, PairScreen) and screen.reading):
-            break
-    else:
-        raise AssertionError("still reading")
+
+    def done() -> bool:
+        reading = isinstance(app.screen, PairScreen) and app.screen.reading
+        return not app.working and not reading
+
+    await until(pilot, done)
     await settled(pilot)
 
 
@@ -384,13 +383,13 @@ async def test_fifty_million_elements_and_ctrl_c(tmp_path: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await measured(pilot, app)
         await pilot.press("enter")
-        for _ in range(400):
-            await pilot.pause(0.02)
-            screen = app.screen
-            if isinstance(screen, PairScreen) and screen.view.progress is not None:
-                break
-        else:
-            raise AssertionError("no progress was seen")
+
+        def started() -> bool:
+            return isinstance(app.screen, PairScreen) and app.screen.view.progress is not None
+
+        await until(pilot, started)
+        screen = app.screen
+        assert isinstance(screen, PairScreen)
         assert "% of 50000000 elements" in texts(screen)
         assert "count" in texts(screen)  # the first numbers stand there already
         await pilot.press("ctrl+c")
@@ -416,10 +415,7 @@ async def test_export_of_what_is_looked_at(layouts: tuple[Path, Path], tmp_path:
             await pilot.press("colon")
             await typed(pilot, f"export {out}")
             await pilot.press("enter")
-            for _ in range(100):
-                await pilot.pause(0.03)
-                if app._export_job is None:
-                    break
+            await until(pilot, lambda: app._export_job is None)
             text = out.read_text()
             if app.screen.prompt.asking:  # type: ignore[attr-defined]
                 out.write_text("mine")
@@ -428,10 +424,7 @@ async def test_export_of_what_is_looked_at(layouts: tuple[Path, Path], tmp_path:
         await pilot.press("colon")
         await typed(pilot, "export -")
         await pilot.press("enter")
-        for _ in range(100):
-            await pilot.pause(0.03)
-            if app.last_output:
-                break
+        await until(pilot, lambda: app.last_output)
         assert app.last_output == [text]
     for part in ("identical", "STATISTICS", "GREATEST DIFFERENCES", "transpose(0, 1)", "matched",
                  "model.safetensors", "layertui show"):  # fmt: skip

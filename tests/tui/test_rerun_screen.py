@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled
+from tui_captures import make_app, measured, settled, until
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.pair_screen import PairScreen
@@ -29,14 +29,11 @@ async def typed(pilot: Pilot[None], text: str) -> None:
 
 
 async def reran(pilot: Pilot[None], app: LayertuiApp) -> None:
-    for _ in range(600):
-        await pilot.pause(0.03)
-        screen = app.screen
-        reading = isinstance(screen, PairScreen) and screen.reading
-        if app._rerun_job is None and app._recall_job is None and not app.working and not reading:
-            break
-    else:
-        raise AssertionError("still rerunning")
+    def done() -> bool:
+        reading = isinstance(app.screen, PairScreen) and app.screen.reading
+        return not (app._rerun_job or app._recall_job or app.working or reading)
+
+    await until(pilot, done)
     await settled(pilot)
 
 
@@ -103,10 +100,7 @@ async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path
         await pilot.press("colon")
         await typed(pilot, f"export {out}")
         await pilot.press("enter")
-        for _ in range(100):
-            await pilot.pause(0.03)
-            if app._export_job is None:
-                break
+        await until(pilot, lambda: app._export_job is None)
         assert "INJECTED RERUN" in out.read_text() and "wrong on its own" in out.read_text()
     app.reruns.close()
     again = make_app(*pair)
@@ -127,10 +121,7 @@ async def test_a_runner_that_fails_leaves_the_screen_alive(tmp_path: Path, mode:
         await typed(pilot, f"! {small_model.runner(tmp_path, mode)}")
         await pilot.press("enter")
         if mode == "hang":
-            for _ in range(200):
-                await pilot.pause(0.02)
-                if "rerun" in app.rerun_state:
-                    break
+            await until(pilot, lambda: "rerun" in app.rerun_state)
             await pilot.press("ctrl+c")
         await reran(pilot, app)
         assert app.return_code is None

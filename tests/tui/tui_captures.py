@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs import Request
+from layertui.tui.list_display import REST
+from layertui.tui.list_screen import ListScreen
 from layertui.tui.terminal import Terminal
 
 PARTS = (
@@ -59,16 +63,21 @@ def make_app(
 
 async def measured(pilot: Pilot[None], app: LayertuiApp) -> None:
     """Until everything is measured and shown."""
-    for _ in range(400):
-        await pilot.pause(0.02)
-        if app.list_screen.comparison is not None and not app.working:
-            break
-    else:
-        raise AssertionError("still measuring")
+    await until(pilot, lambda: app.list_screen.comparison is not None and not app.working)
     await settled(pilot)
 
 
 async def settled(pilot: Pilot[None]) -> None:
-    """Until the pane has followed the cursor."""
-    await pilot.pause(0.1)
+    """Until the pane beside the list has followed the cursor."""
+    if isinstance(pilot.app.screen, ListScreen):
+        await pilot.pause(REST + 0.03)
     await pilot.pause()
+
+
+async def until(pilot: Pilot[None], done: Callable[[], object], limit: float = 30.0) -> None:
+    """Until `done()`, looked at whenever the keys so far are over."""
+    end = time.monotonic() + limit
+    await pilot.pause()
+    while not done():
+        assert time.monotonic() < end, f"not in {limit:g} seconds"
+        await pilot.pause(0.005)

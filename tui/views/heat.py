@@ -70,16 +70,6 @@ class HeatView(View):
     # What is shown
 
     @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The shape of the view; None until it is known."""
-        scene = self.scene
-        if scene is None:
-            return None
-        if scene.numbers is not None:
-            return scene.numbers.shape
-        return self.pair_screen.shape_of(scene)
-
-    @property
     def place(self) -> _Place | None:
         if not self._places:
             shape = self.shape

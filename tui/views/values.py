@@ -53,16 +53,6 @@ class ValuesView(View):
     # What is shown
 
     @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The shape of the view; None until it is known."""
-        scene = self.scene
-        if scene is None:
-            return None
-        if scene.numbers is not None:
-            return scene.numbers.shape
-        return self.pair_screen.shape_of(scene)
-
-    @property
     def grid(self) -> _Grid | None:
         shape = self.shape
         if self._grid is None and shape is not None:

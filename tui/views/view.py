@@ -50,6 +50,16 @@ class View(ScrolledLines):
     def ascii(self) -> bool:
         return self.look.terminal.ascii
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of the pair's view; None until it is known."""
+        scene = self.scene
+        if scene is None:
+            return None
+        if scene.numbers is not None:
+            return scene.numbers.shape
+        return self.pair_screen.shape_of(scene)
+
     # What the screen calls
 
     def show(self, scene: Scene) -> None:
