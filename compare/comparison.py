@@ -94,6 +94,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self._symptoms = {}, {}, {}
+        self._analysis = None
         self._judge_all()
 
     def _note_limits(self) -> None:
@@ -107,7 +108,6 @@ class Comparison:
     def _judge_all(self) -> None:
         from .baselines import with_floor
 
-        self._analysis = None
         if isinstance(self.policy, NoisePolicy) and self.complete:
             verdicts = self.analysis().verdicts()
             for index, floor in self.floors.items():
@@ -197,7 +197,7 @@ class Comparison:
         self.routings = find_routings(self)
         if self._baselines is not None:
             self.floors = self._baselines.floors(self, cancelled)
-        before = self.verdicts
+        before, self._analysis = self.verdicts, None
         self._judge_all()
         first = self.first_divergence()
         if first is not None:
@@ -217,6 +217,11 @@ class Comparison:
             ]
             self._analysis = Analysis(self.rows, self.measurements, self.routings, settled)
         return self._analysis
+
+    @property
+    def analysed(self) -> bool:
+        """True when everything is measured and `analysis` is there at once."""
+        return self._analysis is not None and self.complete
 
     def task(self, index: int) -> PairTask:
         """What an executor needs to measure the pair on row `index`."""
@@ -282,6 +287,10 @@ class Comparison:
     def known_symptoms(self, index: int) -> tuple[Symptom, ...]:
         """Symptoms that were worked out before: nothing is read."""
         return self._symptoms.get(index, ())
+
+    def has_symptoms(self, index: int) -> bool:
+        """Whether they were worked out, even where that found nothing."""
+        return index in self._symptoms
 
     def symptoms(self, index: int) -> tuple[Symptom, ...]:
         """What the difference on row `index` looks like, the best explanation first.
@@ -363,6 +372,7 @@ class Comparison:
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         self._align()
         self.measurements = [known.get(_identity(row)) for row in self.rows]
+        self._analysis = None
         self._judge_all()
 
     def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:

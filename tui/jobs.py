@@ -82,14 +82,32 @@ class Checking:
 
 @dataclass(frozen=True)
 class Checked:
-    """Whether the captures are fit to be compared: lines, the gravest first."""
+    """Whether the captures are fit to be compared: lines, the gravest first. `early`: what is told
+    before anything is measured.
+    """
 
     findings: tuple[Finding, ...]
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All verdicts are new ones: another policy."""
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the difference on these rows looks like was worked out: `done` of `total`."""
+
+    rows: tuple[int, ...]
+    done: int
+    total: int
 
 
 News = (
-    Listed | Reading | Aligned | Measured | Checking | Checked | Ended | Exported | Reran | Recalled
-)
+    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | Diagnosed | Ended
+    | Exported | Reran | Recalled
+)  # fmt: skip
 Visible = Callable[[], Sequence[int]]
 
 
@@ -167,7 +185,17 @@ def _align_and_measure(
     if job.stopped():
         return False
     job.tell(Aligned(comparison))
+    _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
+
+
+def _check_before(job: Job, comparison: Comparison) -> None:
+    """Say other inputs and what headers show before the first number misleads anyone."""
+    from ..compare.checks.two_sides import check_before_measuring
+
+    found = check_before_measuring(comparison, job.stopped)
+    if found and not job.stopped():
+        job.tell(Checked(tuple(found), early=True))
 
 
 def _check(job: Job, comparison: Comparison) -> bool:
@@ -182,9 +210,42 @@ def _check(job: Job, comparison: Comparison) -> bool:
     return True
 
 
-def measure_rest(comparison: Comparison, visible: Visible) -> Callable[[Job], bool]:
-    """Measure what a comparison lacks."""
-    return lambda job: _measure(job, comparison, visible)
+def measure_rest(
+    comparison: Comparison, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Measure what a comparison lacks; `check`: look at the captures themselves, too."""
+    return lambda job: _measure(job, comparison, visible) and (not check or _check(job, comparison))
+
+
+def judge_again(
+    comparison: Comparison, policy: Policy, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Judge by a policy that looks at all rows, or at further captures; nothing that is measured is
+    measured again. The job fails with `CaptureError` when a further capture cannot be opened.
+    """
+
+    def work(job: Job) -> bool:
+        comparison.set_policy(policy)
+        job.tell(Judged())
+        done = _measure(job, comparison, visible)
+        job.tell(Judged())
+        return done and (not check or _check(job, comparison))
+
+    return work
+
+
+def diagnose(comparison: Comparison, rows: Sequence[int]) -> Callable[[Job], bool]:
+    """Work out what the differences on `rows` look like."""
+
+    def work(job: Job) -> bool:
+        for done, row in enumerate(rows):
+            if job.stopped():
+                return False
+            comparison.symptoms(row)
+            job.tell(Diagnosed((row,), done + 1, len(rows)))
+        return True
+
+    return work
 
 
 def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:

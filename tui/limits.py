@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from ..compare.policy import Policy
 
 
+USUAL = "default"  # the policy where nobody asks for another
+
+
 @dataclass(frozen=True)
 class Limits:
     """What verdicts are made with; None where the policy has its own values."""
 
-    policy: str = "default"
+    policy: str = USUAL
     thresholds: dict[str, float] = field(default_factory=dict)
     rtol: float | None = None
     atol: float | None = None
@@ -36,7 +39,12 @@ class Limits:
     @property
     def options(self) -> list[str]:
         """The same as options of the command line; nothing for what is the default anyway."""
-        options = [] if self.policy == "default" else ["--policy", self.policy]
+        options = [] if self.policy == USUAL else ["--policy", self.policy]
+        policy = self._of_the_command_line()
+        for path in getattr(policy, "baselines", ()):
+            options += ["--baseline", path]
+        if getattr(policy, "exact", None) is not None:
+            options += ["--exact", str(getattr(policy, "exact", ""))]
         for name, value in self.thresholds.items():
             options += ["--threshold", f"{name}={value:g}"]
         if self.rtol is not None and self.atol is not None:
@@ -47,12 +55,18 @@ class Limits:
         """The policy. Raises `CommandError` when there is none of that name."""
         from ..compare.policy import PolicyError, policy_named
 
-        if self.given is not None and self.given.name == self.policy == "noise":
-            return self.given  # with the baselines that it came with
+        given = self._of_the_command_line()
+        if given is not None:
+            return given
         try:
             return policy_named(self.policy, self.thresholds, self.rtol, self.atol)
         except PolicyError as error:
             raise CommandError(str(error)) from error
+
+    def _of_the_command_line(self) -> Policy | None:
+        """The policy that came from there, with its baselines, where it is the one in use."""
+        given = self.given
+        return given if given is not None and given.name == self.policy == "noise" else None
 
 
 def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
@@ -74,7 +88,7 @@ def parse_limits(text: str) -> Limits:
             raise CommandError(f"{word!r} is not NAME=VALUE, as in mse=1e-4")
         limits = _with(limits, name, value)
     if not limits.policy:
-        limits = replace(limits, policy="fixed" if limits.thresholds else "default")
+        limits = replace(limits, policy="fixed" if limits.thresholds else USUAL)
     return limits
 
 

@@ -299,12 +299,15 @@ class PairScreen(WorkScreen):
         self.show_pair()
 
     def action_divergence(self, direction: int) -> None:
-        screen = self.layertui.list_screen
-        before = screen.row
-        screen.action_divergence(direction)
+        self.layertui.list_screen.action_divergence(direction)
         self.show_pair()
-        if screen.row == before:
-            self.say("no divergence below" if direction > 0 else "no divergence above")
+
+    def action_made(self, direction: int) -> None:
+        self.layertui.list_screen.action_made(direction)
+        self.show_pair()
+
+    def action_symptoms(self) -> None:
+        self.layertui.list_screen.symptoms_on(self)
 
     def action_view(self, number: int) -> None:
         """Bring a view to the front."""

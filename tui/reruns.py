@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..compare.comparison import Comparison
     from ..compare.pair_reader import PairTask
     from ..compare.rerun.session import RerunProgress, RerunResult, RerunSession
-    from .details import Field
+    from .fields import Field
     from .jobs import Job
 
 
@@ -102,7 +102,7 @@ class Reruns:
 
     def fields(self, comparison: Comparison, row: int) -> list[Field]:
         """The three errors, for the pane beside the list."""
-        from .details import Field
+        from .fields import Field
 
         found = self.result(comparison, row)
         if found is None:

@@ -14,7 +14,7 @@ from rich.style import Style
 from textual.theme import Theme
 
 if TYPE_CHECKING:
-    from ..compare.vocabulary import Level
+    from ..compare.vocabulary import Level, Origin
     from .terminal import Terminal
 
 
@@ -42,6 +42,10 @@ LOOKS: dict[Level, LevelLook] = {
     "nan": LevelLook("N", "N", "NaN", "#ff5f6e", "red", True),
     "unreadable": LevelLook("?", "?", "unreadable", "#f2c14e", "yellow", True),
 }
+
+
+# Where a failing row's error comes from: glyph and ASCII glyph.
+ORIGINS: dict[Origin, tuple[str, str]] = {"made": ("◆", "@"), "inherited": ("↓", "v")}
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,11 @@ class Look:
     def glyph(self, level: Level) -> str:
         look = LOOKS[level]
         return look.ascii if self.terminal.ascii else look.glyph
+
+    def origin_glyph(self, origin: Origin | None) -> str:
+        """One cell: made here or inherited; a space for everything else."""
+        signs = ORIGINS.get(origin) if origin is not None else None
+        return " " if signs is None else signs[self.terminal.ascii]
 
     def style(self, level: Level, solid: bool = False) -> Style:
         """The badge's style; `solid` for the one that all others follow from."""

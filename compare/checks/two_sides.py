@@ -19,7 +19,7 @@ from ..model import Measurement, Row
 from ..pair_reader import CancelledError, PairReader, SideTask
 from ..token_rows import TokenRows, token_rows
 from .finding import Finding, SideName, sorted_findings
-from .one_side import Cancelled, check_capture
+from .one_side import Cancelled, check_capture, check_headers
 
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
@@ -51,6 +51,22 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
     left = check_capture(comparison.reference, "reference", comparison.rules.reference, cancelled)
     right = check_capture(comparison.candidate, "candidate", comparison.rules.candidate, cancelled)
     return sorted_findings([*found, *_together(left, right)])
+
+
+def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
+    """What can be told at once, as `check_pair` will tell it again: other inputs, what headers
+    show, how the runs differ. Reads token ids and, where there are none, the embedding's output.
+    """
+    found: list[Finding] = []
+    for check in (_inputs, _steps, _dtypes, _runs):
+        if cancelled is not None and cancelled():
+            return sorted_findings(found)
+        found += check(comparison)
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for side in sides:
+        names = getattr(comparison.rules, side)
+        found += check_headers(getattr(comparison, side), side, names)
+    return sorted_findings(found)
 
 
 def note_findings(comparison: Comparison, found: list[Finding]) -> None:

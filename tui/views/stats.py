@@ -47,7 +47,8 @@ class StatsView(View):
         if scene is None or scene.trial is not None or scene.injected is not None:
             return
         comparison, index = scene.comparison, scene.index
-        if not scene.verdict.fails or comparison.known_symptoms(index):
+        worth = scene.verdict.fails and comparison.complete  # other rows are looked at, too
+        if not worth or comparison.has_symptoms(index):
             return
         key = (id(comparison), index)
         if key not in self._asked:  # once: some rows have none
