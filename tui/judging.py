@@ -104,30 +104,9 @@ def judged_fields(comparison: Comparison, index: int) -> list[Field]:
     words = analysed_origin(comparison, index)
     if words:
         fields.append(Field("origin", words, comparison.verdicts[index].level))
-    fields += floor_fields(comparison.floors.get(index))
+    floor = comparison.floors.get(index)
+    fields += [] if floor is None else [Field(label, line) for label, line in floor.lines]
     return fields + symptom_fields(comparison, index)
-
-
-def floor_fields(floor: Floor | None) -> list[Field]:
-    """err(candidate) / err(baseline) with its interval; which side the exact capture finds off."""
-    fields: list[Field] = []
-    if floor is None:
-        return fields
-    if floor.baseline is not None:
-        found = floor.baseline
-        fields.append(
-            Field("baseline", f"{found.words} its error ({found.error:.2g} against "
-                              f"{found.floor:.2g}), over {found.tokens} tokens")
-        )  # fmt: skip
-        fields.append(Field("", floor.baseline_path))
-    if floor.exact is not None:
-        found = floor.exact
-        off = "neither side is off" if floor.off is None else f"the {floor.off} is off"
-        fields.append(
-            Field("exact", f"{off}: candidate {found.error:.2g} from it, reference "
-                           f"{found.floor:.2g}, {found.words}")
-        )  # fmt: skip
-    return fields
 
 
 def symptom_fields(comparison: Comparison, index: int) -> list[Field]:

@@ -365,7 +365,7 @@ class ListDisplay(WorkScreen):
             order = wide or self.limits.policy == USUAL
             alarm = self.inputs_differ
             found = counts_line(self.comparison, self._counts, hidden, look, wide, order, alarm)
-            room = counts.size.width - sum(len(text) for text, _ in found)
+            room = self.size.width - self._position_width - sum(len(text) for text, _ in found)
             first = first_piece(self.comparison, look, room)
             settings = self._settings(room - sum(len(text) for text, _ in first))
             counts.set_lines([[*found, *first, settings]])
@@ -376,10 +376,10 @@ class ListDisplay(WorkScreen):
         """
         look = self.layertui.look
         words: list[str] = []
-        if self.limits.policy != USUAL:
-            words.append(f"policy {self.limits.policy}")
         if self._state:
             words.append(self._state)
+        if self.limits.policy != USUAL:
+            words.append(f"policy {self.limits.policy}")
         if self.findings:
             words.append(f"{self.findings} warnings (:notes)")
         if self.view.filter:
@@ -408,7 +408,7 @@ class ListDisplay(WorkScreen):
         position.set_lines([[(text, self.layertui.look.palette.muted)]])
         if width != self._position_width:  # one step of the cursor must not lay all out anew
             self._position_width = position.styles.width = width
-            self.call_after_refresh(self._show_status)
+            self._show_status()
         if self.row is not None:
             self.query_one(DepthStrip).set_cursor(self.row)
         if self._pane_timer is not None:

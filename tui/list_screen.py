@@ -63,7 +63,8 @@ class ListScreen(ListDisplay):
             self.say(f"first layer that is wrong on its own: {sentence}")
             return
         changed = self.go_to(first.index)
-        self.say("; ".join([first_sentence(comparison, first), *changed]))
+        alarm = [f"{self.inputs_differ}, which explains it"] if self.inputs_differ else []
+        self.say("; ".join([*alarm, first_sentence(comparison, first), *changed]))
 
     def action_divergence(self, direction: int) -> None:
         if self.comparison is not None:
