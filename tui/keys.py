@@ -74,7 +74,7 @@ KEYS: tuple[Key, ...] = (
         "previous divergence that was made there", "everywhere"),
     Key("symptoms", "S", "symptoms", "symptoms",
         "work out what the difference of this row, or of the marked ones, looks like",
-        "everywhere", 9),
+        "everywhere"),
     Key("rerun", "R", "rerun", "rerun",
         "run this layer, or those of the marked rows, on the reference's inputs", "everywhere", 10),
     Key("export", "e", "export", "export", "write the marked rows, or this one, to a file",

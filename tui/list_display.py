@@ -29,7 +29,7 @@ from .rows import (
     row_key,
     rows_in_view,
 )
-from .status_line import Footer, counts_line, first_piece, short_finding, sides_line
+from .status_line import ALL_FACTS, Footer, counts_line, first_piece, short_finding, sides_line
 from .work_screen import WorkScreen
 
 if TYPE_CHECKING:
@@ -362,11 +362,17 @@ class ListDisplay(WorkScreen):
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
             wide = self.size.width >= 110
-            order = wide or self.limits.policy == USUAL
-            alarm = self.inputs_differ
-            found = counts_line(self.comparison, self._counts, hidden, look, wide, order, alarm)
-            room = self.size.width - self._position_width - sum(len(text) for text, _ in found)
-            first = first_piece(self.comparison, look, room)
+            usual = self.limits.policy == USUAL
+            policy = "" if usual else f"  policy {self.limits.policy}"
+            room, found, first = self.size.width - self._position_width, [], []
+            for facts in ALL_FACTS[0 if wide or usual else 1 :]:
+                found = counts_line(self.comparison, self._counts, hidden, look, wide, facts,
+                                    self.inputs_differ)  # fmt: skip
+                left = room - sum(len(text) for text, _ in found)
+                first = first_piece(self.comparison, look, left - len(policy), wide)
+                if first or self.comparison.first_index is None:
+                    break
+            room -= sum(len(text) for text, _ in found)
             settings = self._settings(room - sum(len(text) for text, _ in first))
             counts.set_lines([[*found, *first, settings]])
 

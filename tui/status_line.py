@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .keys import Key, show_key
 from .lines import Lines, Piece, Pieces
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..compare.model import Counts
     from ..compare.vocabulary import Level
 
+Facts = Literal["all", "counts", "pairs"]
+ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
 _LEAST_MODULE = 16  # cells of a module's name that still tell something
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
@@ -71,19 +73,20 @@ def counts_line(
     hidden: int,
     look: Look,
     wide: bool,
-    order: bool = True,
+    facts: Facts = "all",
     alarm: str = "",
 ) -> list[Piece]:
-    """How much there is, how far the measuring is, what failed; `order` may be left out to make
-    room for what matters more. `alarm` stands in front: what makes all of it meaningless.
+    """How much there is, how far the measuring is, what failed; fewer `facts` make room for
+    what matters more. `alarm` stands in front: what makes all of it meaningless.
     """
     separator = f" {look.signs.dot} "
-    facts = [] if counts is None else _facts(counts, wide)
-    if order and comparison.order.same is not True:
+    known = [] if counts is None else _facts(counts, wide)
+    known = known[:1] if facts == "pairs" else known
+    if facts == "all" and comparison.order.same is not True:
         state = "unknown" if comparison.order.same is None else "differs"
-        facts.append(f"order {state}" if wide else "order ?" if state == "unknown" else "reordered")
+        known.append(f"order {state}" if wide else "order ?" if state == "unknown" else "reordered")
     pieces: list[Piece] = [(f" {alarm} ", look.style("diverged", solid=True))] if alarm else []
-    pieces.append((" " + separator.join(facts), None))
+    pieces.append((" " + separator.join(known), None))
     levels = comparison.level_counts()
     for level in _COUNTED:
         if levels.get(level):
@@ -103,7 +106,7 @@ def counts_line(
     return pieces
 
 
-def first_piece(comparison: Comparison, look: Look, room: int) -> list[Piece]:
+def first_piece(comparison: Comparison, look: Look, room: int, wide: bool) -> list[Piece]:
     """The module of the first divergence, as far as it is known: `first made inside: L3 self_attn`,
     `◆2 L3 self_attn` (two were made) on narrow terminals; nothing without room for it.
     """
@@ -115,8 +118,8 @@ def first_piece(comparison: Comparison, look: Look, room: int) -> list[Piece]:
     assert first is not None
     words, _, module = first_place(comparison, first).rpartition(" ")
     lead = f"  first{' ' + words if words else ''}: "
-    if room < len(lead) + width_of(short_module(module)):
-        made = len(made_rows(comparison))
+    if not wide or room < len(lead) + width_of(short_module(module)):
+        made = 0 if wide else len(made_rows(comparison))  # wide: counted further left
         lead = f"  {look.origin_glyph('made')}{made} " if made else "  first "
     least = min(_LEAST_MODULE, width_of(short_module(module)))
     if room < len(lead) + least:
