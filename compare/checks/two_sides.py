@@ -26,6 +26,7 @@ _IDS = re.compile(r"input_ids$|^tokens$")
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|bias|weight_scale)$")
 _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
 _MOST_IDS = 1 << 20
+_AT_ONCE = 20_000  # records of a capture whose names are gone through in a fraction of a second
 _APART = 0.5  # relative error of an embedding's row from which it is another token's
 # What differs between any two runs, or is compared elsewhere.
 _ELSEWHERE = re.compile(
@@ -54,8 +55,9 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
 
 
 def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
-    """What can be told at once, as `check_pair` will tell it again: other inputs, what headers
-    show, how the runs differ. Reads token ids and, where there are none, the embedding's output.
+    """What can be told at once, as `check_pair` will tell it again: other inputs, how the runs
+    differ and, of captures that are not huge, what names and headers show. Reads token ids and,
+    where there are none, the embedding's output.
     """
     found: list[Finding] = []
     for check in (_inputs, _steps, _dtypes, _runs):
@@ -64,8 +66,9 @@ def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) 
         found += check(comparison)
     sides: tuple[SideName, ...] = ("reference", "candidate")
     for side in sides:
-        names = getattr(comparison.rules, side)
-        found += check_headers(getattr(comparison, side), side, names)
+        capture: Capture = getattr(comparison, side)
+        if len(capture.records) <= _AT_ONCE:
+            found += check_headers(capture, side, getattr(comparison.rules, side))
     return sorted_findings(found)
 
 
