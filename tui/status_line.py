@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Facts = Literal["all", "counts", "pairs"]
 ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
-_LEAST_MODULE = 16  # cells of a module's name that still tell something
+_LEAST_MODULE = 13  # cells of a module's name that still tell something
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tui_captures import measured, settled
 
 from layertui.compare.checks import two_sides
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.model import Symptom
 from layertui.compare.policy import NoisePolicy, Policy
 from layertui.compare.thresholds import load_thresholds
 from layertui.tui.app import LayertuiApp
@@ -280,6 +282,26 @@ async def test_stats_tell_where_from_and_what_it_looks_like(paths: dict[str, str
         for words in ("inherited (90 % sure)", "baseline ", "exact ", "the candidate is off",
                       "no simple mistake"):  # fmt: skip
             assert words in shown
+
+
+async def test_a_low_pane_keeps_room_for_the_numbers(paths: dict[str, str]) -> None:
+    """Of several symptoms the best, in the signs of the terminal."""
+    app = app_of(paths, policy=NoisePolicy(), terminal=Terminal("none", ascii=True))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        long = Symptom("scale", 0.98, "words that go on for lines and lines " * 9)
+        comparison._symptoms[BLAMED] = (long, replace(long, name="offset"))
+        await pilot.press("f")
+        await settled(pilot)
+        shown = pane(app)
+        assert "scale, explains 98 %" in shown
+        assert "offset" not in shown
+        assert shown.isascii()
+        assert "\\u" not in shown
+        labels = app.list_screen.query_one("#left .labels", Lines).texts
+        assert labels.index("MSE") < 10
 
 
 # Policies

@@ -66,9 +66,10 @@ class StatsView(View):
             for field in fields:
                 style = self.look.style(field.level) if field.level else None
                 room = max(10, self.size.width - LABEL - 4)
-                for number, part in enumerate(wrap(field.value, room, 12)):
+                text, dots = clean(field.value, self.ascii), self.look.signs.dots
+                for number, part in enumerate(wrap(text, room, 12, dots)):
                     label = field.label if number == 0 else ""
-                    lines.append(self.labelled(label, [(clean(part, self.ascii), style)]))
+                    lines.append(self.labelled(label, [(part, style)]))
             if at == 0:
                 lines += self._distribution_lines()
         return lines + self._side_lines()
