@@ -75,11 +75,11 @@ class Reruns:
 
     def singles(self, comparison: Comparison, metric: str) -> dict[int, str]:
         """The single error of every row that has one, as its column shows it."""
+        known = self._known(comparison)
+        if known is None:  # and nothing to be loaded on the thread that draws
+            return {}
         from ..compare.rerun.report import error_text
 
-        known = self._known(comparison)
-        if known is None:
-            return {}
         return {
             row: error_text(found.single, metric) if found.problem is None else "--"
             for row, found in known.results.items()
