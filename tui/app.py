@@ -150,7 +150,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """List both directories, align, measure."""
         self._checked = False
         pairs = self.list_screen.pairs
-        self._start(compare_directories(self.request, lambda: pairs.on_screen))
+        self._start(compare_directories(lambda: self.request, lambda: pairs.on_screen))
 
     def measure_again(self) -> None:
         """Measure what the comparison lacks."""
@@ -380,7 +380,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         elif isinstance(news, Reading):
             screen.reading(news.done, news.total)
         elif isinstance(news, Aligned):
-            screen.aligned(news.comparison)
+            screen.aligned(news.comparison, news.counts)
         elif isinstance(news, Measured):
             screen.measured(news.rows)
             self._show_pair(news.rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..capture.records import Capture
     from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
+    from ..compare.model import Counts
     from ..compare.policy import Policy
     from ..compare.rules import Rules
 
@@ -55,9 +56,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The rows exist; nothing is measured yet."""
+    """The rows exist, and are counted; nothing is measured yet."""
 
     comparison: Comparison
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -144,20 +146,24 @@ class Job:
             self.tell(Ended(complete))
 
 
-def compare_directories(request: Request, visible: Visible) -> Callable[[Job], bool]:
-    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture."""
+def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
+    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture.
+
+    `current` is asked again when rows are made: the policy may be another by then.
+    """
 
     def work(job: Job) -> bool:
         from ..capture import open_capture
         from ..compare.comparison import pick_sides
 
+        request = current()
         reference = open_capture(request.reference, raw=request.raw, headers=False)
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
         job.tell(Listed(reference, candidate))
         if not _read_headers(job, reference, candidate):
             return False
-        return _align_and_measure(job, request, reference, candidate, visible)
+        return _align_and_measure(job, current(), reference, candidate, visible)
 
     return work
 
@@ -184,7 +190,7 @@ def _align_and_measure(
     )  # fmt: skip
     if job.stopped():
         return False
-    job.tell(Aligned(comparison))
+    job.tell(Aligned(comparison, comparison.counts))
     _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
 

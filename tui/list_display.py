@@ -150,10 +150,10 @@ class ListDisplay(WorkScreen):
         self._reading = f"reading headers {done} of {total}"
         self._show_status()
 
-    def aligned(self, comparison: Comparison) -> None:
+    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
         """Rows exist: the cursor stays on its record, on its line of the screen."""
         self.remember_place()
-        self._counts = comparison.counts
+        self._counts = counts or comparison.counts
         self.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""

@@ -17,6 +17,7 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Symptom
 from layertui.compare.policy import NoisePolicy, Policy
 from layertui.compare.thresholds import load_thresholds
+from layertui.tui import jobs
 from layertui.tui.app import LayertuiApp
 from layertui.tui.details import pane_fields
 from layertui.tui.jobs import Request
@@ -339,6 +340,30 @@ async def test_a_policy_that_looks_at_all_rows_runs_beside_the_screen(
         assert "policy noise" in counts(app)
         await command(pilot, "policy")
         assert "default, fixed or noise; now noise:" in app.list_screen.prompt.message
+
+
+async def test_a_policy_chosen_while_headers_are_read(
+    paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    read = jobs._read_headers
+
+    def held(*arguments: Any) -> bool:
+        assert go_on.wait(20)
+        return read(*arguments)
+
+    monkeypatch.setattr(jobs, "_read_headers", held)
+    app = app_of(paths)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.pause(0.2)
+        assert app.list_screen.comparison is None
+        await command(pilot, "policy noise")
+        go_on.set()
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        assert comparison.policy.name == "noise"
+        assert made_rows(comparison) == [BLAMED]
 
 
 async def test_limits_of_a_file_are_named_and_unknown_layers_said(
