@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
+from ..capture.errors import CaptureError
 from ..capture.opening import open_capture
 from ..capture.records import Capture, Record
 from .align import align
@@ -121,9 +122,16 @@ class Comparison:
         self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
 
     def set_policy(self, policy: Policy) -> None:
-        """Judge everything anew; the numbers stay."""
+        """Judge everything anew; the numbers stay. Raises `CaptureError` where a further capture
+        cannot be opened: the policy then stays, too.
+        """
+        before = self.policy
         self.policy = with_overrides(policy, self.rules.thresholds)
-        self._open_baselines()
+        try:
+            self._open_baselines()
+        except CaptureError:
+            self.policy = before
+            raise
         self._judge_all()
 
     def _open_baselines(self) -> None:

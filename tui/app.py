@@ -420,6 +420,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def _refuse(self, reason: str) -> None:
         """A capture that cannot be opened ends the program; read again, the old rows stay."""
         if self.list_screen.comparison is not None:
+            self.list_screen.take_limits_back()
             self.work_screen().say(reason, warn=True)
             return
         self.last_words = f"layertui: {reason}"

@@ -44,6 +44,7 @@ class ListScreen(ListDisplay):
     ) -> None:
         super().__init__(metric, limits, names)
         self._half: tuple[str, str] | None = None  # kind of gap and name: waits for its partner
+        self._limits_before = self.limits
         self.unsaved = Unsaved()
 
     # Going places
@@ -231,7 +232,7 @@ class ListScreen(ListDisplay):
         """Judge by other limits at once; another tolerance also counts mismatches anew."""
         policy = limits.make()
         tolerance = (self.limits.rtol, self.limits.atol) != (limits.rtol, limits.atol)
-        self.limits = limits
+        self._limits_before, self.limits = self.limits, limits
         slow = policy.name == "noise"  # which looks at all rows, and at further captures
         if self.comparison is not None and not slow:
             self.comparison.set_policy(policy)
@@ -241,6 +242,14 @@ class ListScreen(ListDisplay):
         if slow and not tolerance:
             self.layertui.judge_again(policy)
         self.say(policy.describe())
+
+    def take_limits_back(self) -> None:
+        """The comparison refused the last policy: say what it is still judged by."""
+        comparison = self.comparison
+        if comparison is not None and comparison.policy.name != self.limits.policy:
+            self.limits = self._limits_before
+            self.layertui.measure_with(self.limits)
+            self.verdicts_changed()
 
     # Marks, export, yank
 

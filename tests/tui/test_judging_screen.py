@@ -366,6 +366,24 @@ async def test_a_policy_chosen_while_headers_are_read(
         assert made_rows(comparison) == [BLAMED]
 
 
+async def test_a_baseline_that_went_away_leaves_the_policy_as_it_was(
+    paths: dict[str, str], tmp_path: Path
+) -> None:
+    baseline = runs(tmp_path, gone=run(NOISE, 3))["gone"]
+    app = app_of(paths, policy=NoisePolicy(baselines=(baseline,)))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        await command(pilot, "policy fixed")
+        (Path(baseline) / "model.safetensors").unlink()
+        await command(pilot, "policy noise")
+        await said(pilot, app, f"{baseline}: ")
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        assert comparison.policy.name == app.list_screen.limits.policy == "fixed"
+        assert "policy fixed" in counts(app)
+        assert app.is_running
+
+
 async def test_limits_of_a_file_are_named_and_unknown_layers_said(
     paths: dict[str, str], tmp_path: Path
 ) -> None:
