@@ -69,6 +69,21 @@ class Floor:
             return "candidate"
         return "reference" if self.exact.high < 1 / MARGIN else None
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """A label (`baseline`, `exact`) and a line of words for each that there is."""
+        lines: list[tuple[str, str]] = []
+        if self.baseline is not None:
+            one = self.baseline
+            errors = f"{one.error:.2g} against {one.floor:.2g}, over {one.tokens} tokens"
+            lines.append(("baseline", f"{one.words} the error of {self.baseline_path}: {errors}"))
+        if self.exact is not None:
+            one = self.exact
+            off = "neither side is off" if self.off is None else f"the {self.off} is off"
+            errors = f"candidate {one.error:.2g} from it, reference {one.floor:.2g}"
+            lines.append(("exact", f"{off}: {errors}, {one.words}"))
+        return lines
+
 
 @dataclass(slots=True)
 class Baselines:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
+from ..capture.errors import CaptureError
 from ..capture.opening import open_capture
 from ..capture.records import Capture, Record
 from .align import align
@@ -101,6 +102,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self._symptoms = {}, {}, {}
+        self._analysis = None
         self._judge_all()
 
     def _note_limits(self) -> None:
@@ -114,7 +116,6 @@ class Comparison:
     def _judge_all(self) -> None:
         from .baselines import with_floor
 
-        self._analysis = None
         if isinstance(self.policy, NoisePolicy) and self.complete:
             verdicts = self.analysis().verdicts()
             for index, floor in self.floors.items():
@@ -128,9 +129,16 @@ class Comparison:
         self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
 
     def set_policy(self, policy: Policy) -> None:
-        """Judge everything anew; the numbers stay."""
+        """Judge everything anew; the numbers stay. Raises `CaptureError` where a further capture
+        cannot be opened: the policy then stays, too.
+        """
+        before = self.policy
         self.policy = with_overrides(policy, self.rules.thresholds)
-        self._open_baselines()
+        try:
+            self._open_baselines()
+        except CaptureError:
+            self.policy = before
+            raise
         self._judge_all()
 
     def _open_baselines(self) -> None:
@@ -213,7 +221,7 @@ class Comparison:
         self.routings = find_routings(self)
         if self._baselines is not None:
             self.floors = self._baselines.floors(self, cancelled)
-        before = self.verdicts
+        before, self._analysis = self.verdicts, None
         self._judge_all()
         self._note_arithmetic()
         first = self.first_divergence()
@@ -241,6 +249,11 @@ class Comparison:
             ]
             self._analysis = Analysis(self.rows, self.measurements, self.routings, settled)
         return self._analysis
+
+    @property
+    def analysed(self) -> bool:
+        """True when everything is measured and `analysis` is there at once."""
+        return self._analysis is not None and self.complete
 
     def task(self, index: int) -> PairTask:
         """What an executor needs to measure the pair on row `index`."""
@@ -306,6 +319,10 @@ class Comparison:
     def known_symptoms(self, index: int) -> tuple[Symptom, ...]:
         """Symptoms that were worked out before: nothing is read."""
         return self._symptoms.get(index, ())
+
+    def has_symptoms(self, index: int) -> bool:
+        """Whether they were worked out, even where that found nothing."""
+        return index in self._symptoms
 
     def symptoms(self, index: int) -> tuple[Symptom, ...]:
         """What the difference on row `index` looks like, the best explanation first.
@@ -394,6 +411,7 @@ class Comparison:
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         self._align()
         self.measurements = [known.get(_identity(row)) for row in self.rows]
+        self._analysis = None
         self._judge_all()
 
     def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:
@@ -425,8 +443,13 @@ def open_comparison(
     ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
     ref, cand = pick_sides(ref, cand)
     return Comparison(
-        ref, cand, rules or Rules(), policy or policy_named("default", None, rtol, atol),
-        rtol=rtol, atol=atol, ulp=ulp,
+        ref,
+        cand,
+        rules or Rules(),
+        policy or policy_named("default", None, rtol, atol),
+        rtol=rtol,
+        atol=atol,
+        ulp=ulp,
     )
 
 

@@ -73,7 +73,9 @@ def flow_of(rows: Sequence[Row], results: Sequence[Measurement | Failure | None]
     steps: dict[int, list[Row]] = {}
     for row in rows:
         result = results[row.index]
-        if row.kind == "pair" and isinstance(result, Measurement) and result.compared:
+        if row.kind != "pair" or not isinstance(result, Measurement):
+            continue
+        if result.compared or result.nonfinite_mismatch:
             steps.setdefault(row.step, []).append(row)
     before: _Step | None = None
     for number in sorted(steps):
@@ -91,6 +93,7 @@ class _Step:
     results: Sequence[Measurement | Failure | None]
     before: _Step | None
     labels: dict[str, int] = field(default_factory=dict)
+    by_index: dict[int, Row] = field(default_factory=dict)
     inputs: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
     children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
@@ -99,7 +102,7 @@ class _Step:
 
     def link(self) -> None:
         for row in self.rows:
-            self.labels[row.label] = row.index
+            self.labels[row.label], self.by_index[row.index] = row.index, row
             place = self.inputs if row.role == "input" else self.outputs
             place.setdefault(row.canonical, []).append(row.index)
         for module in self.outputs:
@@ -194,11 +197,27 @@ class _Step:
         return self.inside[parent]
 
     def made_by_parent(self, row: Row, parent: str) -> tuple[int, ...]:
-        found = [i for i in self.inputs.get(parent, ()) if parent != row.canonical]
-        found += self.returned_before(row.index, parent, row.canonical)
+        """What the parent's code can have made an input of: its own inputs, and what the modules
+        in it returned before. What is the parent's input itself was made by whoever made that.
+        """
+        module, handed_on = row.canonical, self.is_input_of(row, parent)
+        while handed_on and parent != ROOT:
+            module, parent = parent, self.recorded_parent(parent)
+            handed_on = self.is_input_of(row, parent)
+        found: list[int] = []
+        if not handed_on:
+            found += [i for i in self.inputs.get(parent, ()) if parent != module]
+            found += self.returned_before(row.index, parent, module)
         if self.before is not None:  # caches, and tokens that were generated
             found += self.from_before(row, bool(found))
         return tuple(dict.fromkeys(found))
+
+    def is_input_of(self, row: Row, module: str) -> bool:
+        """Whether the numbers are one of the module's inputs, which may be recorded later."""
+        fingerprint = self.fingerprint(row)
+        return fingerprint is not None and module != row.canonical and any(
+            self.fingerprint(self.by_index[i]) == fingerprint for i in self.inputs.get(module, ())
+        )  # fmt: skip
 
     def from_before(self, row: Row, has_sources: bool) -> list[int]:
         before = self.before

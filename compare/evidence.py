@@ -17,6 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from .model import Measurement, Verdict
+from .structure import FEW_VALUES
 
 if TYPE_CHECKING:
     from .structure import Part, Structure
@@ -435,7 +436,7 @@ def _saturated(facts: Facts) -> float | None:
 def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
     """The candidate's values lie on a coarser grid than the reference's and the sisters' do."""
     structure = facts.structure
-    if structure is None or structure.distinct_of < 512 or structure.distinct[0] < 128:
+    if structure is None or structure.distinct_of < FEW_VALUES or structure.distinct[0] < 128:
         return None
     coarse = _coarseness(facts) or 1.0
     typical = sisters.typical("coarseness", _coarseness, facts)
@@ -455,7 +456,7 @@ def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
 def _coarseness(facts: Facts) -> float | None:
     """How many times more magnitudes the reference has than the candidate."""
     structure = facts.structure
-    if structure is None or structure.distinct_of < 512:
+    if structure is None or structure.distinct_of < FEW_VALUES:
         return None
     left, right = structure.distinct
     bits = structure.bits[0] - structure.bits[1]

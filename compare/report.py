@@ -486,6 +486,9 @@ def row_text(
         lines.append("  so far     judged by its dtype alone: the other rows are not measured")
     if verdict.fails:
         lines += _origin_lines(comparison, index)
+    floor = comparison.floors.get(index)
+    if floor is not None and row is comparison.rows[index]:
+        lines += [f"  {label:10} {line}" for label, line in floor.lines]
     for word, record, recipe in (
         ("reference", row.reference, row.recipe_reference),
         ("candidate", row.candidate, row.recipe_candidate),
@@ -505,8 +508,13 @@ def row_text(
 
 def _origin_lines(comparison: Comparison, index: int) -> list[str]:
     """Where the error of a failing row comes from and what it looks like, if that is known."""
-    origin, words = comparison.origin(index), {"made": "made here", "inherited": "inherited"}
-    lines = [f"  origin     {words[origin]}"] if origin in words else []
+    lines: list[str] = []
+    if comparison.complete:  # which all of its neighbours are needed for
+        origin, sure = comparison.origin(index), comparison.analysis().confidence(index)
+        words = {"made": "made here", "inherited": "inherited"}.get(origin or "")
+        if words is not None:
+            share = "" if sure is None else f", confidence {sure:.0%}"
+            lines.append(f"  origin     {words}{share}")
     for line in symptom_lines(comparison.known_symptoms(index)):
         lines.append(f"  looks like {line}")
     return lines + [

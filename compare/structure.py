@@ -24,6 +24,7 @@ from .sample import Sample
 
 _FEWEST = 16  # elements below which there is no structure to speak of
 _LEAST_ROWS, _LEAST_CHANNELS = 5, 4
+FEW_VALUES = 512  # elements below which distinct values are not counted
 _UNIQUE = 8192  # elements whose distinct values are counted
 _BITS = (1, 2, 3, 4, 7, 10, 12)  # mantissa bits of fp4, e5m2, e4m3, ..., bfloat16, float16
 _ON_GRID = 0.995
@@ -54,8 +55,8 @@ class Structure:
     `channel_error`: relative errors of rows and of channels, `(median, greatest, where)`.
     `saturated`: elements at the candidate's greatest or least value whose reference is beyond
     it (minus such elements of the reference). `distinct`: different magnitudes among `distinct_of`
-    elements, reference and candidate; `bits`: mantissa bits that their values need. `blocked`:
-    elements that a mask blocks on either side, and where only one does.
+    elements, reference and candidate (none of few); `bits`: mantissa bits that their values need.
+    `blocked`: elements that a mask blocks on either side, and where only one does.
     """
 
     rows: int
@@ -93,7 +94,9 @@ def structure_of(sample: Sample) -> Structure | None:
     rest = max(float(row_rr.sum()), 1e-300)
     channel_xx = squares.sum(0)
     channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
-    left, right = (np.abs(side.reshape(-1)[:: -(-x.size // _UNIQUE)]) for side in (x, y))
+    few = x.size < FEW_VALUES  # too few to tell a grid by
+    taken = slice(0, 0) if few else slice(None, None, -(-x.size // _UNIQUE))
+    left, right = (np.abs(side.reshape(-1)[taken]) for side in (x, y))
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],

@@ -19,8 +19,10 @@ from .jobs import (
     Aligned,
     Checked,
     Checking,
+    Diagnosed,
     Ended,
     Job,
+    Judged,
     Listed,
     Measured,
     News,
@@ -28,7 +30,9 @@ from .jobs import (
     Request,
     compare_again,
     compare_directories,
+    diagnose,
     is_bad_input,
+    judge_again,
     measure_rest,
 )
 from .keys import keys_of
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
+    from ..compare.policy import Policy
     from ..compare.rules import Rules
     from .export import ExportChoice
     from .limits import Limits
@@ -108,6 +113,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self._export_job: Job | None = None
         self._rerun_job: Job | None = None
         self._recall_job: Job | None = None
+        self._diagnosis: Job | None = None
+        self._checked = False  # whether the captures themselves were looked at
         self.reruns = Reruns(export)
         self.rerun_state = ""  # what a rerun does now
         self._after_work: Callable[[], None] | None = None
@@ -141,15 +148,51 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     def read_again(self) -> None:
         """List both directories, align, measure."""
+        self._checked = False
         pairs = self.list_screen.pairs
-        self._start(compare_directories(self.request, lambda: pairs.on_screen))
+        self._start(compare_directories(lambda: self.request, lambda: pairs.on_screen))
 
     def measure_again(self) -> None:
         """Measure what the comparison lacks."""
         comparison = self.list_screen.comparison
         if comparison is not None:
             pairs = self.list_screen.pairs
-            self._start(measure_rest(comparison, lambda: pairs.on_screen))
+            self._start(measure_rest(comparison, lambda: pairs.on_screen, not self._checked))
+
+    def judge_again(self, policy: Policy) -> None:
+        """Judge by a policy that takes its time, once nothing else runs."""
+        comparison, pairs = self.list_screen.comparison, self.list_screen.pairs
+        if comparison is None:
+            return
+        check = not self._checked
+        work = judge_again(comparison, policy, lambda: pairs.on_screen, check)
+        self.after_work(lambda: self._start(work))
+
+    def diagnose(self, rows: list[int]) -> None:
+        """Work out what the differences on rows look like, in the background."""
+        comparison = self.list_screen.comparison
+        if comparison is None:
+            return
+        if self._diagnosis is not None:
+            self.work_screen().say("still looking at other rows; Ctrl-C stops that", warn=True)
+            return
+        self._diagnosis = Job(diagnose(comparison, rows), self._post_news).start()
+
+    def _diagnosis_news(self, news: News) -> None:
+        from .pair_screen import PairScreen
+
+        comparison, screen = self.list_screen.comparison, self.work_screen()
+        if isinstance(news, Ended):
+            self._diagnosis = None
+            if news.error is not None:
+                raise news.error
+            if not news.complete:
+                screen.say("stopped looking")
+        elif isinstance(news, Diagnosed) and comparison is not None:
+            self.list_screen.show_pane()
+            if isinstance(self.screen, PairScreen):
+                self.screen.show_pair()
+            screen.say(diagnosed_text(comparison, news))
 
     def measure_with(self, limits: Limits, *, again: bool = False, ulp: bool = False) -> None:
         """Keep other limits for what comes; `again` and `ulp` need all values once more."""
@@ -168,9 +211,11 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.request = replace(self.request, rules=rules)
 
     def _start(self, work: Callable[[Job], bool]) -> None:
-        if self._job is not None:
-            self._job.stop()
-        self._after_work = None  # it was about rows that are made anew
+        for job in (self._job, self._diagnosis):
+            if job is not None:
+                job.stop()
+        self._diagnosis = None  # rows may be made anew: its news would be about others
+        self._after_work = None
         self._job = Job(work, self._post_news).start()
 
     def _post_news(self, job: Job, news: News) -> None:
@@ -297,7 +342,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     def stop_work(self) -> bool:
         """Stop the running job; False when there is none."""
-        for job in (self._rerun_job, self._export_job):
+        for job in (self._rerun_job, self._export_job, self._diagnosis):
             if job is not None and not job.stopped():
                 job.stop()
                 return True
@@ -321,6 +366,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if message.job is self._rerun_job:
             self._rerun_news(message.news)
             return
+        if message.job is self._diagnosis:
+            self._diagnosis_news(message.news)
+            return
         if message.job is self._export_job:
             self._export_news(message.news)
             return
@@ -332,14 +380,18 @@ class LayertuiApp(App[None], inherit_bindings=False):
         elif isinstance(news, Reading):
             screen.reading(news.done, news.total)
         elif isinstance(news, Aligned):
-            screen.aligned(news.comparison)
+            screen.aligned(news.comparison, news.counts)
         elif isinstance(news, Measured):
             screen.measured(news.rows)
             self._show_pair(news.rows)
         elif isinstance(news, Checking):
             screen.checking()
         elif isinstance(news, Checked):
+            self._checked = not news.early
             screen.checked(news.findings)
+        elif isinstance(news, Judged):
+            screen.verdicts_changed()
+            self._show_pair(() if screen.row is None else (screen.row,))
         elif isinstance(news, Ended):
             self._ended(news)
 
@@ -356,7 +408,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
                 raise news.error
             self._refuse(str(news.error))
             return
-        self.list_screen.ended()
+        self.list_screen.ended(news.complete)
         if news.complete:
             self._recall_reruns()
         callback, self._after_work = self._after_work, None
@@ -368,6 +420,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def _refuse(self, reason: str) -> None:
         """A capture that cannot be opened ends the program; read again, the old rows stay."""
         if self.list_screen.comparison is not None:
+            self.list_screen.take_limits_back()
             self.work_screen().say(reason, warn=True)
             return
         self.last_words = f"layertui: {reason}"
@@ -445,6 +498,17 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_words = f"layertui: internal error ({type(error).__name__}: {error}); {where}"
         super()._handle_exception(error)
         self._exit_renderables.clear()
+
+
+def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
+    """What the last row looks like, and how many there were."""
+    from .judging import symptom_fields
+
+    row = news.rows[-1]
+    found = [field.value for field in symptom_fields(comparison, row) if field.label]
+    of = f"{news.done} of {news.total}: " if news.total > 1 else ""
+    looks = found[0] if found else "nothing differs here"
+    return f"{of}{comparison.rows[row].label}: {looks}"
 
 
 def _progress(comparison: Comparison) -> str:

@@ -21,7 +21,8 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("goto", "goto N | NAME", "to row N, or the first row whose names hold these words"),
     Command("metric", "metric [NAME]", "metric in the badges; without a name the next one"),
-    Command("policy", "policy NAME", "how verdicts are made: noise, dtype, fixed"),
+    Command("policy", "policy noise|dtype|fixed",
+            "how verdicts are made; nothing is measured again"),
     Command("threshold", "threshold METRIC=VALUE ...",
             "limits for the policy fixed; also rtol=, atol="),
     Command("filter", "filter [WORDS]", "show only rows with these words; without: all"),
@@ -32,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("yank", "yank", "copy this row's text to the clipboard"),
     Command("unmark", "unmark", "unmark all rows"),
     Command("reload", "reload", "read both directories again"),
+    Command("symptoms", "symptoms", "what the difference of this row, or marked ones, looks like"),
     Command("rerun", "rerun [fresh]", "run this layer, or marked ones, on the reference's inputs"),
     Command("runner", "runner DIR|MODULE:FUNCTION|! CMD", "what runs the candidate's layers"),
     Command("save", "save [FILE]", "write pairs made by hand and kept recipes to a rules file"),

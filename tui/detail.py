@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from ..compare.comparison import Comparison
-    from .details import Field
+    from .fields import Field
 
 _LABELS = 12
+_HIGH, _FEW, _MANY = 20, 3, 8
 
 
 class FieldColumn(Horizontal):
@@ -37,13 +38,16 @@ class FieldColumn(Horizontal):
         """Show `fields`; long values go on over several lines."""
         look = look_of(self)
         width = max(1, self.size.width - 2 - _LABELS)
+        low = self.size.height < _HIGH
+        most = _FEW if low else _MANY  # lines of one value
         labels: list[Pieces] = []
         values: list[Pieces] = []
-        for field in fields:
+        for field in _telling(fields) if low else fields:
             style = look.style(field.level) if field.level else None
-            for at, part in enumerate(wrap(field.value, width, 4)):
+            text = clean(field.value, look.terminal.ascii)
+            for at, part in enumerate(wrap(text, width, most, look.signs.dots)):
                 labels.append([(field.label if at == 0 else "", look.palette.muted)])
-                values.append([(clean(part, look.terminal.ascii), style)])
+                values.append([(part, style)])
         self.query_one(".labels", Lines).set_lines(labels)
         self.query_one(".values", Lines).set_lines(values)
 
@@ -63,10 +67,12 @@ class Detail(Horizontal):
         self, comparison: Comparison | None, row: int | None, more: Sequence[Field] = ()
     ) -> None:
         """Show `row`, with `more` behind its verdict; nothing when there is none."""
-        from .details import pane_fields
-
         left, right = self.query_one("#left", FieldColumn), self.query_one("#right", FieldColumn)
-        fields = [] if comparison is None or row is None else pane_fields(comparison, row)
+        fields: list[Field] = []
+        if comparison is not None and row is not None:
+            from .details import pane_fields
+
+            fields = pane_fields(comparison, row)
         fields[2:2] = more
         if not right.display:
             left.set_fields(fields)
@@ -80,3 +86,14 @@ class Detail(Horizontal):
             halves[about_sides].append(field)
         left.set_fields(halves[0])
         right.set_fields(halves[1])
+
+
+def _telling(fields: list[Field]) -> list[Field]:
+    """What there is room for in a low pane: of several symptoms the best, no rules of thumb."""
+    kept: list[Field] = []
+    label = ""
+    for field in fields:
+        label = field.label or label
+        if label != "usually" and (field.label or label != "looks like"):
+            kept.append(field)
+    return kept

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..compare.model import Failure, Measurement, Row, SideStatistics, Verdict
 from ..compare.statistics import recorded_statistics
-from ..compare.vocabulary import METRICS, Level
+from ..compare.vocabulary import METRICS
+from .fields import Field
+from .judging import judged_fields, verdict_origin
 from .text import clean, dtype_text, metric_number, number, precise, shape_text, short
 from .theme import LOOKS
 
@@ -22,15 +23,6 @@ _MATCH_WORDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Field:
-    """One labelled line; `level` colours the value."""
-
-    label: str
-    value: str
-    level: Level | None = None
-
-
 def verdict_text(comparison: Comparison, index: int) -> str:
     """`DIVERGED  relative L2 is 1e-2`; what is not measured yet says so."""
     return verdict_words(comparison.verdicts[index])
@@ -41,6 +33,8 @@ def verdict_words(verdict: Verdict) -> str:
     if verdict.level == "pending":
         return "not measured yet"
     word = LOOKS[verdict.level].word
+    origin = verdict_origin(verdict)
+    word += f" {origin}" if origin else ""
     return f"{word}  {verdict.reason}" if verdict.reason else word
 
 
@@ -93,6 +87,7 @@ def pane_fields(comparison: Comparison, index: int) -> list[Field]:
     problem = found.reason if isinstance(found, Failure) else row.problem
     if problem and problem not in fields[1].value:
         fields.append(Field("problem", problem, level))
+    fields += judged_fields(comparison, index)
     if isinstance(found, Measurement):
         fields += _number_fields(found)
     fields += _side_fields(row)
@@ -177,7 +172,7 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
         head.append(Field("gap", gap_text(row)))
     if scene.problem and scene.problem not in head[0].value:
         head.append(Field("problem", scene.problem, verdict.level))
-    head += _symptom_fields(scene)
+    head += _judged(scene)
     sections = [("", head)]
     if isinstance(found, Measurement):
         sections.append(("Numbers", _all_numbers(found)))
@@ -191,14 +186,11 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
     ]
 
 
-def _symptom_fields(scene: Scene) -> list[Field]:
-    """What the difference looks like, where that was worked out; of the row as it was aligned."""
-    from ..compare.report import symptom_lines
-
+def _judged(scene: Scene) -> list[Field]:
+    """Origin, symptoms and ratios of the row as it was aligned: nothing is known of a trial's."""
     if scene.trial is not None or scene.injected is not None:
         return []
-    lines = symptom_lines(scene.comparison.known_symptoms(scene.index))
-    return [Field("looks like" if at == 0 else "", line) for at, line in enumerate(lines)]
+    return judged_fields(scene.comparison, scene.index)
 
 
 def _all_numbers(numbers: Measurement) -> list[Field]:

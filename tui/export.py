@@ -70,7 +70,8 @@ def export_text(
     cancelled: Callable[[], bool], more: Callable[[int], list[str]],
 ) -> str:  # fmt: skip
     """The rows as text, each with its statistics, its greatest differences, and the lines that
-    `more` has of it.
+    `more` has of it; of those that fail, as they were aligned, what the difference looks like is
+    worked out for it.
 
     Raises `CancelledError`.
     """
@@ -79,6 +80,9 @@ def export_text(
     parts: list[str] = []
     for done, scene in enumerate(choice.scenes):
         progress(done, len(choice.scenes))
+        comparison = scene.comparison
+        if scene.verdict.fails and comparison.complete and scene.trial is scene.injected is None:
+            comparison.symptoms(scene.index)
         text = row_report(
             scene.comparison, scene.index, row=scene.row if scene.trial else None,
             result=scene.result, views=choice.views, options=options, top=choice.top,

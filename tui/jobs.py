@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..capture.records import Capture
     from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
+    from ..compare.model import Counts
     from ..compare.policy import Policy
     from ..compare.rules import Rules
 
@@ -55,9 +56,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The rows exist; nothing is measured yet."""
+    """The rows exist, and are counted; nothing is measured yet."""
 
     comparison: Comparison
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,32 @@ class Checking:
 
 @dataclass(frozen=True)
 class Checked:
-    """Whether the captures are fit to be compared: lines, the gravest first."""
+    """Whether the captures are fit to be compared: lines, the gravest first. `early`: what is told
+    before anything is measured.
+    """
 
     findings: tuple[Finding, ...]
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All verdicts are new ones: another policy."""
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the difference on these rows looks like was worked out: `done` of `total`."""
+
+    rows: tuple[int, ...]
+    done: int
+    total: int
 
 
 News = (
-    Listed | Reading | Aligned | Measured | Checking | Checked | Ended | Exported | Reran | Recalled
-)
+    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | Diagnosed | Ended
+    | Exported | Reran | Recalled
+)  # fmt: skip
 Visible = Callable[[], Sequence[int]]
 
 
@@ -126,20 +146,24 @@ class Job:
             self.tell(Ended(complete))
 
 
-def compare_directories(request: Request, visible: Visible) -> Callable[[Job], bool]:
-    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture."""
+def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
+    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture.
+
+    `current` is asked again when rows are made: the policy may be another by then.
+    """
 
     def work(job: Job) -> bool:
         from ..capture import open_capture
         from ..compare.comparison import pick_sides
 
+        request = current()
         reference = open_capture(request.reference, raw=request.raw, headers=False)
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
         job.tell(Listed(reference, candidate))
         if not _read_headers(job, reference, candidate):
             return False
-        return _align_and_measure(job, request, reference, candidate, visible)
+        return _align_and_measure(job, current(), reference, candidate, visible)
 
     return work
 
@@ -166,8 +190,18 @@ def _align_and_measure(
     )  # fmt: skip
     if job.stopped():
         return False
-    job.tell(Aligned(comparison))
+    job.tell(Aligned(comparison, comparison.counts))
+    _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
+
+
+def _check_before(job: Job, comparison: Comparison) -> None:
+    """Say other inputs and what headers show before the first number misleads anyone."""
+    from ..compare.checks.two_sides import check_before_measuring
+
+    found = check_before_measuring(comparison, job.stopped)
+    if found and not job.stopped():
+        job.tell(Checked(tuple(found), early=True))
 
 
 def _check(job: Job, comparison: Comparison) -> bool:
@@ -182,9 +216,42 @@ def _check(job: Job, comparison: Comparison) -> bool:
     return True
 
 
-def measure_rest(comparison: Comparison, visible: Visible) -> Callable[[Job], bool]:
-    """Measure what a comparison lacks."""
-    return lambda job: _measure(job, comparison, visible)
+def measure_rest(
+    comparison: Comparison, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Measure what a comparison lacks; `check`: look at the captures themselves, too."""
+    return lambda job: _measure(job, comparison, visible) and (not check or _check(job, comparison))
+
+
+def judge_again(
+    comparison: Comparison, policy: Policy, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Judge by a policy that looks at all rows, or at further captures; nothing that is measured is
+    measured again. The job fails with `CaptureError` when a further capture cannot be opened.
+    """
+
+    def work(job: Job) -> bool:
+        comparison.set_policy(policy)
+        job.tell(Judged())
+        done = _measure(job, comparison, visible)
+        job.tell(Judged())
+        return done and (not check or _check(job, comparison))
+
+    return work
+
+
+def diagnose(comparison: Comparison, rows: Sequence[int]) -> Callable[[Job], bool]:
+    """Work out what the differences on `rows` look like."""
+
+    def work(job: Job) -> bool:
+        for done, row in enumerate(rows):
+            if job.stopped():
+                return False
+            comparison.symptoms(row)
+            job.tell(Diagnosed((row,), done + 1, len(rows)))
+        return True
+
+    return work
 
 
 def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:

@@ -12,7 +12,8 @@ Scope = Literal["everywhere", "list", "pair", "help"]
 # How keys are shown where their textual name is not what is printed on them.
 _SHOWN = {
     "right_square_bracket": "]", "left_square_bracket": "[", "right_curly_bracket": "}",
-    "left_curly_bracket": "{", "slash": "/", "ampersand": "&", "colon": ":", "question_mark": "?",
+    "left_curly_bracket": "{", "right_parenthesis": ")", "left_parenthesis": "(", "slash": "/",
+    "ampersand": "&", "colon": ":", "question_mark": "?",
     "escape": "Esc", "enter": "Enter", "space": "Space", "pagedown": "PgDn", "pageup": "PgUp",
     "home": "Home", "end": "End", "down": "Down", "up": "Up", "tab": "Tab",
     "shift+tab": "Shift-Tab",
@@ -67,6 +68,13 @@ KEYS: tuple[Key, ...] = (
         "next divergence", "everywhere", 2),
     Key("previous-divergence", "left_square_bracket", "divergence(-1)", "previous",
         "previous divergence", "everywhere", 3),
+    Key("next-made", "right_parenthesis", "made(1)", "next made",
+        "next divergence that was made there, over those that inherited theirs", "everywhere", 4),
+    Key("previous-made", "left_parenthesis", "made(-1)", "previous made",
+        "previous divergence that was made there", "everywhere"),
+    Key("symptoms", "S", "symptoms", "symptoms",
+        "work out what the difference of this row, or of the marked ones, looks like",
+        "everywhere"),
     Key("rerun", "R", "rerun", "rerun",
         "run this layer, or those of the marked rows, on the reference's inputs", "everywhere", 10),
     Key("export", "e", "export", "export", "write the marked rows, or this one, to a file",

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from ..compare.policy import Policy
 
 
+USUAL = "noise"  # the policy where nobody asks for another
+
+
 @dataclass(frozen=True)
 class Limits:
     """What verdicts are made with; None where the policy has its own values."""
 
-    policy: str = "noise"
+    policy: str = USUAL
     thresholds: dict[str, float] = field(default_factory=dict)
     rtol: float | None = None
     atol: float | None = None
@@ -36,12 +39,17 @@ class Limits:
     @property
     def usual(self) -> bool:
         """True for the policy that there is without asking for one."""
-        return self.policy == "noise" or (self.policy == "dtype" and self.rtol is not None)
+        return self.policy == USUAL or (self.policy == "dtype" and self.rtol is not None)
 
     @property
     def options(self) -> list[str]:
         """The same as options of the command line; nothing for what is the default anyway."""
         options = [] if self.usual else ["--policy", self.policy]
+        policy = self._of_the_command_line()
+        for path in getattr(policy, "baselines", ()):
+            options += ["--baseline", path]
+        if getattr(policy, "exact", None) is not None:
+            options += ["--exact", str(getattr(policy, "exact", ""))]
         for name, value in self.thresholds.items():
             options += ["--threshold", f"{name}={value:g}"]
         if self.rtol is not None and self.atol is not None:
@@ -52,18 +60,24 @@ class Limits:
         """The policy. Raises `CommandError` when there is none of that name."""
         from ..compare.policy import PolicyError, policy_named
 
-        if self.given is not None and self.given.name == self.policy == "noise":
-            return self.given  # with the baselines that it came with
+        given = self._of_the_command_line()
+        if given is not None:
+            return given
         try:
             return policy_named(self.policy, self.thresholds, self.rtol, self.atol)
         except PolicyError as error:
             raise CommandError(str(error)) from error
 
+    def _of_the_command_line(self) -> Policy | None:
+        """The policy that came from there, with its baselines, where it is the one in use."""
+        given = self.given
+        return given if given is not None and given.name == self.policy == "noise" else None
+
 
 def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
     """The line that describes `policy`; None is the default one."""
     if policy is None:
-        return Limits("noise" if rtol is None else "dtype", rtol=rtol, atol=atol)
+        return Limits(USUAL if rtol is None else "dtype", rtol=rtol, atol=atol)
     return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol, policy)
 
 
@@ -80,7 +94,7 @@ def parse_limits(text: str) -> Limits:
         limits = _with(limits, name, value)
     if not limits.policy:
         tolerance = limits.rtol is not None or limits.atol is not None
-        usual = "dtype" if tolerance else "noise"
+        usual = "dtype" if tolerance else USUAL
         limits = replace(limits, policy="fixed" if limits.thresholds else usual)
     return limits
 
@@ -99,7 +113,7 @@ def with_thresholds(limits: Limits, text: str) -> Limits:
 
 def _with(limits: Limits, name: str, value: str) -> Limits:
     if name == "policy":
-        return replace(limits, policy="noise" if value == "default" else value)
+        return replace(limits, policy=USUAL if value == "default" else value)
     try:
         limit = float(value)
     except ValueError:

@@ -29,7 +29,7 @@ from .rows import (
     row_key,
     rows_in_view,
 )
-from .status_line import Footer, counts_line, sides_line
+from .status_line import ALL_FACTS, Footer, counts_line, first_piece, short_finding, sides_line
 from .work_screen import WorkScreen
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ class ListDisplay(WorkScreen):
         self.judge_again = False  # the policy changed while results arrived
         self._reading = "listing both directories"
         self.findings = 0  # grave ones of the checks of both captures
+        self.inputs_differ = ""  # what the checks say of other inputs, in a few words
+        self._position_width = 0
+        self._first_said = False  # whether the end of the measuring told the first divergence
+        self._gravest: Finding | None = None  # what was said last
         self._pane_timer: Timer | None = None
         self._late_timer: Timer | None = None
         self._late_rows: list[int] = []  # results that strip and counts have not drawn yet
@@ -146,14 +150,23 @@ class ListDisplay(WorkScreen):
         self._reading = f"reading headers {done} of {total}"
         self._show_status()
 
-    def aligned(self, comparison: Comparison) -> None:
+    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
         """Rows exist: the cursor stays on its record, on its line of the screen."""
         self.remember_place()
-        self._counts = comparison.counts
+        self._counts = counts or comparison.counts
         self.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""
+        self._first_said = False
         self.show_rows()
+        self._say_limits()
+
+    def _say_limits(self) -> None:
+        """Layers that a thresholds file has no limits for are judged by something else: say so."""
+        assert self.comparison is not None
+        found = [note for note in self.comparison.reference.notes if " has no limits for " in note]
+        if found:
+            self.layertui.work_screen().say(f"{found[0]} (:notes)", warn=True)
 
     def measured(self, rows: Sequence[int]) -> None:
         """Results: repaint what is visible now, strip and counts a little later."""
@@ -176,7 +189,7 @@ class ListDisplay(WorkScreen):
         self._show_status()
 
     def checked(self, findings: Sequence[Finding]) -> None:
-        """What the checks found goes into the notes; the gravest is said."""
+        """What the checks found goes into the notes; the gravest is said when it is another."""
         comparison = self.comparison
         if comparison is None:
             return
@@ -185,12 +198,15 @@ class ListDisplay(WorkScreen):
         note_findings(comparison, list(findings))
         grave = [finding for finding in findings if finding.severity != "note"]
         self.findings = len(grave)
-        if grave:
+        inputs = [f for f in grave if f.code == "inputs" and f.severity == "error"]
+        self.inputs_differ = short_finding(inputs[0]) if inputs else ""
+        if grave and grave[0] != self._gravest:
             more = f"; {len(grave) - 1} more" if len(grave) > 1 else ""
             self.layertui.work_screen().say(f"{grave[0].line}{more} (:notes)", warn=True)
+        self._gravest = grave[0] if grave else None
         self._show_status()
 
-    def ended(self) -> None:
+    def ended(self, complete: bool = True) -> None:
         """The work is over, done or stopped."""
         self._reading = ""
         if self.comparison is not None:
@@ -200,6 +216,18 @@ class ListDisplay(WorkScreen):
                 self.comparison.set_policy(self.comparison.policy)
                 self.verdicts_changed()
         self._show_late()
+        if complete and not self._first_said:
+            self._first_said = True
+            self._say_first()
+
+    def _say_first(self) -> None:
+        """The first divergence, once everything is known, unless something else is being said."""
+        from .judging import first_known, first_sentence
+
+        comparison, screen = self.comparison, self.layertui.work_screen()
+        first = None if comparison is None else first_known(comparison)
+        if comparison is not None and first is not None and not screen.prompt.said:
+            screen.say(first_sentence(comparison, first))
 
     def _show_late(self) -> None:
         if self._late_timer is not None:
@@ -297,6 +325,11 @@ class ListDisplay(WorkScreen):
 
     def _show_all(self) -> None:
         self.query_one(DepthStrip).set_comparison(self.comparison, self.metric)
+        if self.comparison is not None:
+            policy = self.comparison.policy
+            exact = "x exact" if getattr(policy, "exact", None) else ""
+            ratio = "x base" if getattr(policy, "baselines", ()) else exact
+            self.pairs.set_judging(ratio, policy.name == "noise")
         self.pairs.set_singles(
             {} if self.comparison is None
             else self.layertui.reruns.singles(self.comparison, self.metric)
@@ -316,7 +349,7 @@ class ListDisplay(WorkScreen):
         self._show_all()
 
     def _show_heading(self) -> None:
-        text = heading(self.pairs.columns(), self.metric)
+        text = heading(self.pairs.columns(), self.metric, self.pairs.ratio)
         self.query_one("#heading", Lines).set_lines([[(text, self.layertui.look.palette.heading)]])
 
     def _show_status(self) -> None:
@@ -329,11 +362,19 @@ class ListDisplay(WorkScreen):
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
             wide = self.size.width >= 110
-            order = wide or self.limits.usual
-            found = counts_line(self.comparison, self._counts, hidden, look, wide, order)
-            room = counts.size.width - sum(len(text) for text, _ in found)
-            settings = self._settings(room)
-            counts.set_lines([[*found, settings]])
+            usual = self.limits.usual
+            policy = "" if usual else f"  policy {self.limits.policy}"
+            room, found, first = self.size.width - self._position_width, [], []
+            for facts in ALL_FACTS[0 if wide or usual else 1 :]:
+                found = counts_line(self.comparison, self._counts, hidden, look, wide, facts,
+                                    self.inputs_differ)  # fmt: skip
+                left = room - sum(len(text) for text, _ in found)
+                first = first_piece(self.comparison, look, left - len(policy), wide)
+                if first or self.comparison.first_index is None:
+                    break
+            room -= sum(len(text) for text, _ in found)
+            settings = self._settings(room - sum(len(text) for text, _ in first))
+            counts.set_lines([[*found, *first, settings]])
 
     def _settings(self, room: int) -> Piece:
         """What the list shows, and by which policy where that is not the usual one; what does not
@@ -341,10 +382,10 @@ class ListDisplay(WorkScreen):
         """
         look = self.layertui.look
         words: list[str] = []
+        if self._state:
+            words.append(self._state)
         if not self.limits.usual:
             words.append(f"policy {self.limits.policy}")
-        if self._reading:
-            words.append(self._reading)
         if self.findings:
             words.append(f"{self.findings} warnings (:notes)")
         if self.view.filter:
@@ -355,12 +396,25 @@ class ListDisplay(WorkScreen):
             words.pop()
         return ("  " + separator.join(words) if words else "", look.palette.muted)
 
+    @property
+    def _state(self) -> str:
+        """What the work behind the screen does, beyond measuring, which is counted."""
+        comparison = self.comparison
+        if not self._reading and comparison is not None and self.layertui.working:
+            return "judging" if comparison.complete else ""
+        return self._reading
+
     @on(PairList.Moved)
     def _moved(self) -> None:
         """The pane follows when the cursor rests; position and strip at once."""
         total = len(self.pairs.view)
-        text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(14)
-        self.query_one("#position", Lines).set_lines([[(text, self.layertui.look.palette.muted)]])
+        width = 2 * len(str(total)) + 2
+        text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(width - 1)
+        position = self.query_one("#position", Lines)
+        position.set_lines([[(text, self.layertui.look.palette.muted)]])
+        if width != self._position_width:  # one step of the cursor must not lay all out anew
+            self._position_width = position.styles.width = width
+            self._show_status()
         if self.row is not None:
             self.query_one(DepthStrip).set_cursor(self.row)
         if self._pane_timer is not None:
@@ -388,9 +442,11 @@ class ListDisplay(WorkScreen):
             if not self.prompt.asking:
                 self.prompt.rest("", self.place)
         elif not self.prompt.asking:
-            from .details import summary
+            text = ""
+            if comparison is not None and row is not None:
+                from .details import summary
 
-            text = "" if comparison is None or row is None else summary(comparison, row)
+                text = summary(comparison, row)
             self.prompt.rest(text, self.place)
 
     def on_resize(self) -> None:

@@ -20,7 +20,7 @@ from .rows import MODE_WORDS, MODES, holds, matches, words_of
 from .unsaved import Unsaved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.binding import BindingType
 
@@ -44,13 +44,16 @@ class ListScreen(ListDisplay):
     ) -> None:
         super().__init__(metric, limits, names)
         self._half: tuple[str, str] | None = None  # kind of gap and name: waits for its partner
+        self._limits_before = self.limits
         self.unsaved = Unsaved()
 
     # Going places
 
     def action_first_divergence(self) -> None:
+        from .judging import first_known, first_sentence
+
         comparison = self.comparison
-        first = comparison.first_divergence() if comparison is not None else None
+        first = first_known(comparison) if comparison is not None else None
         if comparison is None or first is None:
             self.say(_no_divergence(comparison))
             return
@@ -61,21 +64,36 @@ class ListScreen(ListDisplay):
             self.say(f"first layer that is wrong on its own: {sentence}")
             return
         changed = self.go_to(first.index)
-        final = "" if comparison.first_is_final() else " so far, still measuring"
-        parts = [f"first divergence{final}: {first.module}: {first.reason}", *changed]
-        self.say("; ".join(parts))
+        alarm = [f"{self.inputs_differ}, which explains it"] if self.inputs_differ else []
+        self.say("; ".join([*alarm, first_sentence(comparison, first), *changed]))
 
     def action_divergence(self, direction: int) -> None:
+        if self.comparison is not None:
+            self._walk(self.comparison.failing, direction, "no divergence")
+
+    def action_made(self, direction: int) -> None:
+        """To the next row whose error was made there, over those that inherited theirs."""
+        from .judging import made_rows
+
         if self.comparison is None:
             return
-        shown = self.comparison.failing
+        made = made_rows(self.comparison)
+        if made or self.comparison.policy.name == "noise":
+            self._walk(made, direction, "no divergence that was made there")
+        else:
+            name = self.comparison.policy.name
+            screen = self.layertui.work_screen()
+            screen.say(f"the policy {name} does not ask where errors come from; :policy noise does")
+
+    def _walk(self, shown: Sequence[int], direction: int, nothing: str) -> None:
+        """The cursor on the next of the sorted rows `shown` that is in view."""
         target_row = self.pairs.next_of(shown, direction)
         while target_row is not None and not holds(self.pairs.view, target_row):
             at = shown.index(target_row) + direction
             target_row = shown[at] if 0 <= at < len(shown) else None
         if target_row is None:
             where = "below" if direction > 0 else "above"
-            self.say(f"no divergence {where}")
+            self.layertui.work_screen().say(f"{nothing} {where}")
         else:
             self.pairs.go_to_row(target_row)
 
@@ -198,7 +216,7 @@ class ListScreen(ListDisplay):
 
     def command_policy(self, text: str) -> None:
         if not text:
-            raise CommandError("policy which? noise, dtype or fixed")
+            raise CommandError(f"policy which? noise, dtype or fixed; now {self._policy_words()}")
         given = self.limits.given
         if text == "dtype":  # which has no thresholds of its own
             self._set_limits(
@@ -209,17 +227,31 @@ class ListScreen(ListDisplay):
         else:
             self._set_limits(replace(self.limits, policy=text))
 
+    def _policy_words(self) -> str:
+        return self.limits.policy if self.comparison is None else self.comparison.policy.describe()
+
     def _set_limits(self, limits: Limits) -> None:
         """Judge by other limits at once; another tolerance also counts mismatches anew."""
         policy = limits.make()
         tolerance = (self.limits.rtol, self.limits.atol) != (limits.rtol, limits.atol)
-        self.limits = limits
-        if self.comparison is not None:
+        self._limits_before, self.limits = self.limits, limits
+        slow = policy.name == "noise"  # which looks at all rows, and at further captures
+        if self.comparison is not None and not slow:
             self.comparison.set_policy(policy)
             self.judge_again = self.layertui.working
             self.verdicts_changed()
         self.layertui.measure_with(limits, again=tolerance)
+        if slow and not tolerance:
+            self.layertui.judge_again(policy)
         self.say(policy.describe())
+
+    def take_limits_back(self) -> None:
+        """The comparison refused the last policy: say what it is still judged by."""
+        comparison = self.comparison
+        if comparison is not None and comparison.policy.name != self.limits.policy:
+            self.limits = self._limits_before
+            self.layertui.measure_with(self.limits)
+            self.verdicts_changed()
 
     # Marks, export, yank
 
@@ -307,6 +339,24 @@ class ListScreen(ListDisplay):
 
     def command_yank(self, _: str) -> None:
         self.yank_on(self.layertui.work_screen())
+
+    # What differences look like
+
+    def action_symptoms(self) -> None:
+        self.symptoms_on(self)
+
+    def command_symptoms(self, _: str) -> None:
+        self.symptoms_on(self.layertui.work_screen())
+
+    def symptoms_on(self, screen: WorkScreen) -> None:
+        """Work out what the difference of the marked rows, or of this one, looks like."""
+        rows, comparison = self.chosen(), self.comparison
+        if comparison is None or not rows:
+            screen.say("no row to look at")
+        elif not comparison.complete:
+            screen.say("what a difference looks like is told by all rows: still measuring")
+        else:
+            self.layertui.diagnose(rows)
 
     # Injected reruns
 

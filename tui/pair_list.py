@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ..compare.vocabulary import METRICS, Level
+from ..compare.vocabulary import METRICS, Level, Origin
 from .lines import look_of
 from .rows import Line, RowModel, SideText, position
 from .text import cut, elide, fit, width_of
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 _SHAPES_FROM = 96  # columns from which shapes are shown
 _WORDS_FROM = 106  # and the verdict in a word
+_ORIGINS_FROM = 120  # and where its error comes from
+_WORD, _ORIGIN_WORD = 10, 18
 _VALUE = 10
 _SINGLE = 9
+_RATIO = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Columns:
     word: int
     right_name: int
     single: int = 0  # the error of a rerun
+    ratio: int = 0  # the error over a baseline's
+    origin: bool = False  # a glyph beside the verdict's says where the error comes from
 
     @property
     def side(self) -> int:
@@ -48,20 +53,37 @@ class Columns:
 
     @property
     def badge(self) -> int:
-        single = 1 + self.single if self.single else 0
-        return 1 + 1 + _VALUE + (1 + self.word if self.word else 0) + single
+        more = sum(1 + width for width in (self.word, self.ratio, self.single) if width)
+        return 1 + 1 + _VALUE + more
 
 
-def columns_for(width: int, rows: int, longest_shape: int, reran: bool = False) -> Columns:
+@dataclass(frozen=True)
+class Extras:
+    """Columns that only some lists have: `reran` errors of reruns, `ratio` what the error is a
+    multiple of (empty: nothing), `origin` where errors come from.
+    """
+
+    reran: bool = False
+    ratio: str = ""
+    origin: bool = False
+
+
+def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None = None) -> Columns:
     """Divide `width` between the columns; both sides get the same, an odd cell goes right."""
+    extras = extras or Extras()
     number = max(3, len(str(max(0, rows - 1))))
     shape = min(18, max(5, longest_shape)) if width >= _SHAPES_FROM else 0
-    word = 10 if width >= _WORDS_FROM else 0
-    single = _SINGLE if reran else 0
-    badge = 2 + _VALUE + (1 + word if word else 0) + (1 + single if single else 0)
+    word = _WORD if width >= _WORDS_FROM else 0
+    if extras.origin and width >= _ORIGINS_FROM:
+        word = _ORIGIN_WORD
+    single = _SINGLE if extras.reran else 0
+    ratio = _RATIO if extras.ratio and width >= _SHAPES_FROM else 0
+    badge = 2 + _VALUE + sum(1 + part for part in (word, ratio, single) if part)
     left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
     name = max(1, left_over // 2)
-    return Columns(number, name, shape, word, max(1, left_over - name), single)
+    return Columns(
+        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin
+    )
 
 
 class PairList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -90,6 +112,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         self.words: list[str] = []  # what a search marks
         self.first: int | None = None  # the first failing row, whose badge is solid
         self.singles: dict[int, str] = {}  # errors of reruns, by row
+        self.ratio = ""  # what the column of ratios is about; empty: there is none
+        self.origins = False  # whether the policy says where errors come from
         self.on_screen: tuple[int, ...] = ()  # rows on the screen; read by the measuring thread
         self._columns: Columns | None = None
         self._shape_width = 9
@@ -134,6 +158,12 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """Errors of reruns, as their column shows them; no column without any."""
         if singles != self.singles:
             self.singles, self._columns = singles, None
+            self.refresh()
+
+    def set_judging(self, ratio: str, origins: bool) -> None:
+        """Columns that the policy has: ratios to further captures, and origins."""
+        if (ratio, origins) != (self.ratio, self.origins):
+            self.ratio, self.origins, self._columns = ratio, origins, None
             self.refresh()
 
     def rows_changed(self, rows: Iterable[int]) -> None:
@@ -242,9 +272,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """The widths of the columns now; the heading uses them too."""
         if self._columns is None:
             rows = 0 if self.model is None else len(self.model)
-            self._columns = columns_for(
-                self.size.width, rows, self._shape_width, bool(self.singles)
-            )
+            extras = Extras(bool(self.singles), self.ratio, self.origins)
+            self._columns = columns_for(self.size.width, rows, self._shape_width, extras)
         return self._columns
 
     def render_line(self, y: int) -> Strip:
@@ -275,22 +304,25 @@ def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
         Segment(number, muted),
         *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
         Segment("  ", muted if columns.shape else plain),
-        *_badge(level, value, columns, look, style, here, row == pairs.first),
-        *_single(pairs.singles.get(row, ""), columns, style),
+        *_badge(level, model.origin(row), value, columns, look, style, here, row == pairs.first),
+        *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
+        *_more(pairs.singles.get(row, ""), columns.single, style),
         *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.size.width, style)
 
 
 def _badge(
-    level: Level, value: str, columns: Columns, look: Look, style: Style, here: bool, first: bool
-) -> list[Segment]:
+    level: Level, origin: Origin | None, value: str, columns: Columns, look: Look, style: Style,
+    here: bool, first: bool,
+) -> list[Segment]:  # fmt: skip
     word = LOOKS[level].word
-    text = f"{look.glyph(level)} {value:<{_VALUE}}"
-    if not columns.word and not value:
-        text = f"{look.glyph(level)} {word:<{_VALUE}}"[: 2 + _VALUE]
+    glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
+    shown = value if value or columns.word else word
+    text = f"{glyphs} {shown}"[: 2 + _VALUE].ljust(2 + _VALUE)
     if columns.word:
-        text += " " + word.ljust(columns.word)
+        long = f"{word} {origin}" if origin and columns.word == _ORIGIN_WORD else word
+        text += " " + long.ljust(columns.word)
     badge = look.style(level, first)
     if (
         here and look.terminal.ansi and not first
@@ -304,9 +336,9 @@ def _badge(
     ]
 
 
-def _single(text: str, columns: Columns, style: Style) -> list[Segment]:
-    """The error of the layer alone, where something was rerun."""
-    return [Segment(f"{text:<{columns.single}} ", style)] if columns.single else []
+def _more(text: str, width: int, style: Style) -> list[Segment]:
+    """A further column, where there is one: the ratio to a baseline, the error of a rerun."""
+    return [Segment(f"{text:<{width}} ", style)] if width else []
 
 
 def _side(
@@ -339,17 +371,19 @@ def _found(name: str, words: list[str], plain: Style, look: Look) -> Style:
     return plain + look.palette.accent + Style(underline=True) if hit else plain
 
 
-def heading(columns: Columns, metric: str) -> str:
-    """The line above the list."""
+def heading(columns: Columns, metric: str, ratio: str = "") -> str:
+    """The line above the list; `ratio` is what the column of ratios is about."""
     left = fit("reference", columns.name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
     right = fit("candidate", columns.right_name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
-    badge = fit(f"  {METRICS[metric][0]}", 2 + _VALUE)
+    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric][0]}", 2 + _VALUE)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
+    if columns.ratio:
+        badge += "  " + fit(ratio, columns.ratio - 1)
     if columns.single:
         badge += "  " + fit("single", columns.single - 1)
     return f" {'#':>{columns.number}} {left}  {badge}  {right}"

@@ -299,12 +299,15 @@ class PairScreen(WorkScreen):
         self.show_pair()
 
     def action_divergence(self, direction: int) -> None:
-        screen = self.layertui.list_screen
-        before = screen.row
-        screen.action_divergence(direction)
+        self.layertui.list_screen.action_divergence(direction)
         self.show_pair()
-        if screen.row == before:
-            self.say("no divergence below" if direction > 0 else "no divergence above")
+
+    def action_made(self, direction: int) -> None:
+        self.layertui.list_screen.action_made(direction)
+        self.show_pair()
+
+    def action_symptoms(self) -> None:
+        self.layertui.list_screen.symptoms_on(self)
 
     def action_view(self, number: int) -> None:
         """Bring a view to the front."""
@@ -553,7 +556,10 @@ def title_line(scene: Scene, look: Look, width: int) -> Pieces:
     """Verdict, then both names, shapes, dtypes and recipes, in one line."""
     row, level = scene.row, scene.verdict.level
     word = LOOKS[level].word or "not measured"
-    badge = f" {look.glyph(level)} {word} "
+    origin = scene.verdict.origin if scene.verdict.fails else None
+    if origin is not None and width >= _ORIGIN_FROM:
+        word += f" {origin}"
+    badge = f" {look.glyph(level)}{look.origin_glyph(origin).strip()} {word} "
     divider = f" {look.signs.divider} "
     room = width - width_of(badge) - len(divider) - 2
     left, right = max(8, room // 2), max(8, room - room // 2)
@@ -581,6 +587,7 @@ def _side_text(record: Record | None, recipe: str, width: int, look: Look) -> st
     return (tail(name, width - width_of(about + steps), dots) + about + steps).ljust(width)
 
 
+_ORIGIN_FROM = 100  # columns from which the title has a word for where an error comes from
 _LEAST_NAME, _LEAST_STEPS = 24, 8  # cells; a recipe that gets fewer is left to the views
 
 

@@ -105,6 +105,11 @@ class PromptBar(Horizontal):
         return self._question is not None
 
     @property
+    def said(self) -> str:
+        """The message that was said and still stands."""
+        return self._said
+
+    @property
     def message(self) -> str:
         """What the line says now."""
         return self._said or self._rest

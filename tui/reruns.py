@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..compare.comparison import Comparison
     from ..compare.pair_reader import PairTask
     from ..compare.rerun.session import RerunProgress, RerunResult, RerunSession
-    from .details import Field
+    from .fields import Field
     from .jobs import Job
 
 
@@ -75,11 +75,11 @@ class Reruns:
 
     def singles(self, comparison: Comparison, metric: str) -> dict[int, str]:
         """The single error of every row that has one, as its column shows it."""
+        known = self._known(comparison)
+        if known is None:  # and nothing to be loaded on the thread that draws
+            return {}
         from ..compare.rerun.report import error_text
 
-        known = self._known(comparison)
-        if known is None:
-            return {}
         return {
             row: error_text(found.single, metric) if found.problem is None else "--"
             for row, found in known.results.items()
@@ -102,7 +102,7 @@ class Reruns:
 
     def fields(self, comparison: Comparison, row: int) -> list[Field]:
         """The three errors, for the pane beside the list."""
-        from .details import Field
+        from .fields import Field
 
         found = self.result(comparison, row)
         if found is None:

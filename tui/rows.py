@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..compare.vocabulary import Level
+from ..compare.vocabulary import Level, Origin
 from .names import ShortNames, block_of
 from .text import clean, metric_number, shape_text
 
@@ -59,7 +59,9 @@ class RowModel(Protocol):
     def __len__(self) -> int: ...
     def line(self, row: int) -> Line: ...
     def level(self, row: int) -> Level: ...
+    def origin(self, row: int) -> Origin | None: ...
     def value(self, row: int, metric: str) -> str: ...
+    def ratio(self, row: int) -> str: ...
     def haystack(self, row: int) -> str: ...
     def block(self, row: int) -> str: ...
 
@@ -83,7 +85,13 @@ class NameRows:
     def level(self, row: int) -> Level:
         return "pending"
 
+    def origin(self, row: int) -> Origin | None:
+        return None
+
     def value(self, row: int, metric: str) -> str:
+        return ""
+
+    def ratio(self, row: int) -> str:
         return ""
 
     def haystack(self, row: int) -> str:
@@ -129,6 +137,17 @@ class ComparedRows:
 
     def level(self, row: int) -> Level:
         return self.comparison.verdicts[row].level
+
+    def origin(self, row: int) -> Origin | None:
+        """Where the error of a failing row comes from, if its verdict says so."""
+        verdict = self.comparison.verdicts[row]
+        return verdict.origin if verdict.fails else None
+
+    def ratio(self, row: int) -> str:
+        """The error over that of a baseline or of the exact capture; empty where not known."""
+        from .judging import ratio_text
+
+        return ratio_text(self.comparison.floors.get(row))
 
     def value(self, row: int, metric: str) -> str:
         """The number for the badge; empty where the row has none."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .keys import Key, show_key
 from .lines import Lines, Piece, Pieces
-from .text import clean, dtype_text, width_of
+from .names import short_module
+from .text import clean, dtype_text, elide, width_of
 from .theme import LOOKS, Look
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
+    from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
     from ..compare.model import Counts
     from ..compare.vocabulary import Level
 
+Facts = Literal["all", "counts", "pairs"]
+ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
+_LEAST_MODULE = 13  # cells of a module's name that still tell something
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
 
@@ -68,22 +73,30 @@ def counts_line(
     hidden: int,
     look: Look,
     wide: bool,
-    order: bool = True,
+    facts: Facts = "all",
+    alarm: str = "",
 ) -> list[Piece]:
-    """How much there is, how far the measuring is, what failed; `order` may be left out to make
-    room for what matters more.
+    """How much there is, how far the measuring is, what failed; fewer `facts` make room for
+    what matters more. `alarm` stands in front: what makes all of it meaningless.
     """
     separator = f" {look.signs.dot} "
-    facts = [] if counts is None else _facts(counts, wide)
-    if order and comparison.order.same is not True:
+    known = [] if counts is None else _facts(counts, wide)
+    known = known[:1] if facts == "pairs" else known
+    if facts == "all" and comparison.order.same is not True:
         state = "unknown" if comparison.order.same is None else "differs"
-        facts.append(f"order {state}" if wide else "order ?" if state == "unknown" else "reordered")
-    pieces: list[Piece] = [(" " + separator.join(facts), None)]
+        known.append(f"order {state}" if wide else "order ?" if state == "unknown" else "reordered")
+    pieces: list[Piece] = [(f" {alarm} ", look.style("diverged", solid=True))] if alarm else []
+    pieces.append((" " + separator.join(known), None))
     levels = comparison.level_counts()
     for level in _COUNTED:
         if levels.get(level):
             pieces.append((separator, look.palette.faint))
             pieces.append((f"{levels[level]} {LOOKS[level].word}", look.style(level)))
+    from .judging import made_rows
+
+    made = len(made_rows(comparison)) if wide and comparison.failing else 0
+    if made:
+        pieces.append((f" ({look.origin_glyph('made')} {made} made)", look.palette.strong))
     if hidden:
         pieces.append((f" ({hidden} hidden)", look.palette.warn))
     if levels.get("pending"):
@@ -91,6 +104,35 @@ def counts_line(
         progress = f"measured {total - levels['pending']} of {total}"
         pieces += [(separator, look.palette.faint), (progress, look.palette.accent)]
     return pieces
+
+
+def first_piece(comparison: Comparison, look: Look, room: int, wide: bool) -> list[Piece]:
+    """The module of the first divergence, as far as it is known: `first made inside: L3 self_attn`,
+    `◆2 L3 self_attn` (two were made) on narrow terminals; nothing without room for it.
+    """
+    if comparison.first_index is None:
+        return []
+    from .judging import first_known, first_place, made_rows
+
+    first = first_known(comparison)
+    assert first is not None
+    words, _, module = first_place(comparison, first).rpartition(" ")
+    lead = f"  first{' ' + words if words else ''}: "
+    if not wide or room < len(lead) + width_of(short_module(module)):
+        made = 0 if wide else len(made_rows(comparison))  # wide: counted further left
+        lead = f"  {look.origin_glyph('made')}{made} " if made else "  first "
+    least = min(_LEAST_MODULE, width_of(short_module(module)))
+    if room < len(lead) + least:
+        return []
+    name = clean(short_module(module), look.terminal.ascii)
+    shown = elide(name, min(width_of(name), room - len(lead)), look.signs.dots)
+    return [(lead, look.palette.muted), (shown, look.palette.strong)]
+
+
+def short_finding(finding: Finding) -> str:
+    """`DIFFERENT TOKEN IDS`: the beginning of what a finding says, for a place that is small."""
+    known = ("different prompts", "different token ids")
+    return next((words for words in known if words in finding.what), "different inputs").upper()
 
 
 def _facts(counts: Counts, wide: bool) -> list[str]:

@@ -55,7 +55,7 @@ def tail(text: str, width: int, dots: str = "…") -> str:
     return dots + (text[-room:] if room else "") if width > 0 else ""
 
 
-def wrap(text: str, width: int, limit: int = 1000) -> list[str]:
+def wrap(text: str, width: int, limit: int = 1000, dots: str = "…") -> list[str]:
     """Lines of at most `width` cells, broken at spaces where there are any; at least one line."""
     lines: list[str] = []
     rest = text
@@ -63,7 +63,7 @@ def wrap(text: str, width: int, limit: int = 1000) -> list[str]:
         end = _break(fit(rest, width), width)
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
-    lines.append(cut(rest, width) if width > 0 else rest)
+    lines.append(cut(rest, width, dots) if width > 0 else rest)
     return lines
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
+    from ..compare.vocabulary import Origin
 
 _USABLE = ("move(", "page(", "to_top", "to_bottom", "app.")
 
@@ -143,16 +144,24 @@ def help_lines(scope: Scope, look: Look) -> list[Pieces]:
         word = looks.word or "not measured yet"
         lines.append([("  ", None), (f" {look.glyph(level)} {word} ", look.style(level)),
                       (" " * (18 - len(word)) + _MEANINGS[level], None)])  # fmt: skip
+    lines += [[], [(" Where the error of what diverged comes from", palette.heading)]]
+    for origin, meaning in _ORIGINS.items():
+        lines.append([(f"   {look.origin_glyph(origin)} {origin} ", look.style("diverged")),
+                      (" " * (18 - len(origin)) + meaning, None)])  # fmt: skip
     return lines
 
 
+_ORIGINS: dict[Origin, str] = {
+    "made": "made (of NaN and Inf: born) here: more than inputs and rounding explain",
+    "inherited": "inherited: it came with the inputs",
+}
 _MEANINGS = {
     "pending": "its numbers are still to come",
     "missing": "a record without a partner",
     "identical": "every element is equal",
     "ok": "within rounding",
     "noise": "more than rounding, less than a fault makes",
-    "drift": "grown, but explained by its inputs",
+    "drift": "more than usual, less than a divergence; nobody is guilty",
     "diverged": "an error that inputs and rounding do not explain",
     "shape": "the two cannot be brought into one shape",
     "nan": "NaN or Inf on one side only",

@@ -16,6 +16,7 @@ from textual.theme import Theme
 from ..compare.vocabulary import MARKS, Level
 
 if TYPE_CHECKING:
+    from ..compare.vocabulary import Origin
     from .terminal import Terminal
 
 
@@ -51,6 +52,10 @@ LOOKS: dict[Level, LevelLook] = {
     "nan": _as("nan", "N", "#ff5f6e", "red", True),
     "unreadable": _as("unreadable", "?", "#f2c14e", "yellow", True),
 }
+
+
+# Where a failing row's error comes from: glyph and ASCII glyph.
+ORIGINS: dict[Origin, tuple[str, str]] = {"made": ("◆", "@"), "inherited": ("↓", "v")}
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,11 @@ class Look:
     def glyph(self, level: Level) -> str:
         look = LOOKS[level]
         return look.ascii if self.terminal.ascii else look.glyph
+
+    def origin_glyph(self, origin: Origin | None) -> str:
+        """One cell: made here or inherited; a space for everything else."""
+        signs = ORIGINS.get(origin) if origin is not None else None
+        return " " if signs is None else signs[self.terminal.ascii]
 
     def style(self, level: Level, solid: bool = False) -> Style:
         """The badge's style; `solid` for the one that all others follow from."""

@@ -73,7 +73,7 @@ def check_capture(
     early, with what it has, when `cancelled` says so.
     """
     items = side_of(capture, names or NameRules(), Rules()).items
-    found = [*_wholeness(capture, items), *_steps(items), *_layers(items), *_order(capture, items)]
+    found = _by_headers(capture, items)
     looks = Looks(Budget())
     outputs = [item for item in items if is_value(item)]
     for item in outputs:
@@ -88,6 +88,18 @@ def check_capture(
                     "large captures are judged by samples from some point on")
         )  # fmt: skip
     return sorted_findings(_with_side(found, side))
+
+
+def check_headers(
+    capture: Capture, side: SideName | None = None, names: NameRules | None = None
+) -> list[Finding]:  # fmt: skip
+    """What names and headers tell of one capture, the worst first: no values are read."""
+    items = side_of(capture, names or NameRules(), Rules()).items
+    return sorted_findings(_with_side(_by_headers(capture, items), side))
+
+
+def _by_headers(capture: Capture, items: list[Item]) -> list[Finding]:
+    return [*_wholeness(capture, items), *_steps(items), *_layers(items), *_order(capture, items)]
 
 
 def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]:

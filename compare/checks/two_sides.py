@@ -19,13 +19,14 @@ from ..model import Measurement, Row
 from ..pair_reader import CancelledError, PairReader, SideTask
 from ..token_rows import TokenRows, token_rows
 from .finding import Finding, SideName, sorted_findings
-from .one_side import Cancelled, check_capture
+from .one_side import Cancelled, check_capture, check_headers
 
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|bias|weight_scale)$")
 _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
 _MOST_IDS = 1 << 20
+_AT_ONCE = 20_000  # records of a capture whose names are gone through in a fraction of a second
 _APART = 0.5  # relative error of an embedding's row from which it is another token's
 # What differs between any two runs, or is compared elsewhere.
 _ELSEWHERE = re.compile(
@@ -51,6 +52,24 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
     left = check_capture(comparison.reference, "reference", comparison.rules.reference, cancelled)
     right = check_capture(comparison.candidate, "candidate", comparison.rules.candidate, cancelled)
     return sorted_findings([*found, *_together(left, right)])
+
+
+def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
+    """What can be told at once, as `check_pair` will tell it again: other inputs, how the runs
+    differ and, of captures that are not huge, what names and headers show. Reads token ids and,
+    where there are none, the embedding's output.
+    """
+    found: list[Finding] = []
+    for check in (_inputs, _steps, _dtypes, _runs):
+        if cancelled is not None and cancelled():
+            return sorted_findings(found)
+        found += check(comparison)
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for side in sides:
+        capture: Capture = getattr(comparison, side)
+        if len(capture.records) <= _AT_ONCE:
+            found += check_headers(capture, side, getattr(comparison.rules, side))
+    return sorted_findings(found)
 
 
 def note_findings(comparison: Comparison, found: list[Finding]) -> None:

@@ -18,7 +18,11 @@ from layertui.capture.records import Capture
 from layertui.compare.checks.finding import CODES, Finding
 from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.samples import Budget, look, same_bits
-from layertui.compare.checks.two_sides import check_pair, note_findings
+from layertui.compare.checks.two_sides import (
+    check_before_measuring,
+    check_pair,
+    note_findings,
+)
 from layertui.compare.comparison import Comparison, open_comparison
 
 LAYERS = 4
@@ -311,6 +315,22 @@ def test_embeddings_tell_where_no_ids_are_recorded(tmp_path: Path) -> None:
     swapped["model.embed_tokens-output"] = table[:, ::-1] * -1
     finding = first_of(pair(tmp_path / "q", bare, swapped))
     assert "the embeddings of all tokens differ" in finding.what
+
+
+def test_what_is_told_before_measuring_is_part_of_the_whole(tmp_path: Path) -> None:
+    """No number is measured for it, and the whole check repeats it word by word."""
+    right = {n: a for n, a in model().items() if not n.startswith("model.layers.1")}
+    right["model.embed_tokens-input_0"] = right["model.embed_tokens-input_0"] + 1
+    right["model.layers.0.mlp-output"] = np.zeros((1, 6, 8), np.float32)
+    comparison = pair(tmp_path, model(), right)
+    early = check_before_measuring(comparison)
+    assert not comparison.measured
+    assert [f.code for f in early] == ["inputs", "layers"]
+    assert early[0].what.startswith("different token ids: 6 of 6")
+    whole = check_pair(comparison)
+    assert [f for f in whole if f in early] == early
+    assert codes(whole) - codes(early) == {"constant"}
+    assert check_before_measuring(comparison, lambda: True) == []
 
 
 def test_other_weights(tmp_path: Path, real: Path) -> None:

@@ -49,6 +49,10 @@ def test_wrapping_loses_nothing() -> None:
     assert "".join(wrap(text, 17)).replace(" ", "") == text.replace(" ", "")
 
 
+def test_wrapped_text_that_is_cut_ends_in_the_dots_of_the_terminal() -> None:
+    assert wrap("a name that is too long", 8, 2, "..") == ["a name", "that i.."]
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "shown"),
     [

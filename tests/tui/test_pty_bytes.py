@@ -27,7 +27,8 @@ def app(big_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_step_is_cheap(app: PtyApp) -> None:
-    app.press("g")
+    for key in "jg":  # the message at the end of the measuring goes with the first step
+        app.press(key)
     steps = [len(app.press(key)) for key in "jjjkj"]
     assert 0 < max(steps) <= STEP
 

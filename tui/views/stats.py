@@ -47,7 +47,8 @@ class StatsView(View):
         if scene is None or scene.trial is not None or scene.injected is not None:
             return
         comparison, index = scene.comparison, scene.index
-        if not scene.verdict.fails or comparison.known_symptoms(index):
+        worth = scene.verdict.fails and comparison.complete  # other rows are looked at, too
+        if not worth or comparison.has_symptoms(index):
             return
         key = (id(comparison), index)
         if key not in self._asked:  # once: some rows have none
@@ -65,9 +66,10 @@ class StatsView(View):
             for field in fields:
                 style = self.look.style(field.level) if field.level else None
                 room = max(10, self.size.width - LABEL - 4)
-                for number, part in enumerate(wrap(field.value, room, 12)):
+                text, dots = clean(field.value, self.ascii), self.look.signs.dots
+                for number, part in enumerate(wrap(text, room, 12, dots)):
                     label = field.label if number == 0 else ""
-                    lines.append(self.labelled(label, [(clean(part, self.ascii), style)]))
+                    lines.append(self.labelled(label, [(part, style)]))
             if at == 0:
                 lines += self._distribution_lines()
         return lines + self._side_lines()

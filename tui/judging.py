@@ -1,0 +1,134 @@
+"""Where an error comes from and what it looks like, in the words of the screens.
+
+Nothing here reads a record or works out an analysis: what is not known yet is not said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..compare.model import FirstDivergence
+from ..compare.report import symptom_lines
+from ..compare.symptoms.thumb import rules_of_thumb
+from .fields import Field
+
+if TYPE_CHECKING:
+    from ..compare.baselines import Floor
+    from ..compare.comparison import Comparison
+    from ..compare.model import Verdict
+    from ..compare.vocabulary import Level, Origin
+
+_WORDS: dict[tuple[bool, Origin], str] = {
+    (False, "made"): "made here", (False, "inherited"): "inherited",
+    (True, "made"): "born here", (True, "inherited"): "passed on",
+}  # fmt: skip
+_WORTH_A_LOOK: frozenset[Level] = frozenset({"noise", "drift", "diverged", "nan"})
+
+
+def origin_word(verdict: Verdict) -> str:
+    """`made here` or `inherited`; of NaN and Inf `born here` or `passed on`; else nothing."""
+    if verdict.origin is None or not verdict.fails:
+        return ""
+    return _WORDS.get((verdict.level == "nan", verdict.origin), "")
+
+
+def verdict_origin(verdict: Verdict) -> str:
+    """`made here (97 % sure)`, or nothing."""
+    word = origin_word(verdict)
+    sure = verdict.confidence
+    return f"{word} ({sure_text(sure)})" if word and sure is not None else word
+
+
+def analysed_origin(comparison: Comparison, index: int) -> str:
+    """The same for a failing row under a policy that does not ask where errors come from, once
+    everything is measured.
+    """
+    verdict = comparison.verdicts[index]
+    if not verdict.fails or verdict.origin is not None or not comparison.analysed:
+        return ""
+    sure = comparison.analysis().confidence(index)
+    return verdict_origin(replace(verdict, origin=comparison.origin(index), confidence=sure))
+
+
+def sure_text(confidence: float) -> str:
+    """`97 % sure`; nothing is all sure."""
+    return "over 99 % sure" if confidence > 0.99 else f"{100 * confidence:.0f} % sure"
+
+
+def made_rows(comparison: Comparison) -> list[int]:
+    """The failing rows whose error was made there, in order."""
+    return [i for i in comparison.failing if comparison.verdicts[i].origin == "made"]
+
+
+def first_known(comparison: Comparison) -> FirstDivergence | None:
+    """The first divergence, without working out what is not known: as long as pairs are measured,
+    the row and its verdict only.
+    """
+    index = comparison.first_index
+    if index is None:
+        return None
+    if comparison.analysed:
+        return comparison.first_divergence()
+    row, verdict = comparison.rows[index], comparison.verdicts[index]
+    left, right = (record.name if record else "" for record in (row.reference, row.candidate))
+    return FirstDivergence(
+        index, row.canonical, left, right, row.slot, verdict.level, verdict.reason
+    )
+
+
+def first_place(comparison: Comparison, first: FirstDivergence) -> str:
+    """`made inside layers.3.self_attn`, `made in layers.3.mlp.down_proj`, or the module alone."""
+    row, verdict = comparison.rows[first.index], comparison.verdicts[first.index]
+    if first.module != row.canonical:
+        return f"made inside {first.module}"
+    return f"made in {first.module}" if verdict.origin == "made" else first.module
+
+
+def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
+    """The first divergence in one line, most telling first: the line may be cut."""
+    final = "" if comparison.first_is_final() else " so far, still measuring"
+    sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
+    looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
+    like = f"looks like {looks[0]}: " if looks else ""
+    reason = first.reason
+    inside = f"made inside {first.module}, whose records before this input agree: "
+    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {like}" + (
+        reason.removeprefix(inside)
+    )
+
+
+def judged_fields(comparison: Comparison, index: int) -> list[Field]:
+    """Origin, symptoms, rules of thumb and what further captures say of a row."""
+    fields: list[Field] = []
+    words = analysed_origin(comparison, index)
+    if words:
+        fields.append(Field("origin", words, comparison.verdicts[index].level))
+    floor = comparison.floors.get(index)
+    fields += [] if floor is None else [Field(label, line) for label, line in floor.lines]
+    return fields + symptom_fields(comparison, index)
+
+
+def symptom_fields(comparison: Comparison, index: int) -> list[Field]:
+    """What the difference looks like, where that was worked out, and how it can be where it was
+    not; then the rules of thumb.
+    """
+    level = comparison.verdicts[index].level
+    if level not in (*_WORTH_A_LOOK, "shape"):
+        return []
+    lines = symptom_lines(comparison.known_symptoms(index))
+    if not lines and level != "shape":
+        lines = ["not worked out yet: S does"]
+        if comparison.has_symptoms(index):
+            lines = ["cannot be told: too little of it can be read"]
+    fields = [Field("looks like" if at == 0 else "", line) for at, line in enumerate(lines)]
+    hints = rules_of_thumb(comparison.measurements[index])
+    return fields + [Field("usually" if at == 0 else "", hint) for at, hint in enumerate(hints)]
+
+
+def ratio_text(floor: Floor | None) -> str:
+    """`12.3x`, for the column: the ratio to the baseline, else to the exact capture's."""
+    found = None if floor is None else floor.baseline or floor.exact
+    if found is None:
+        return ""
+    return f"{found.ratio:.3g}x" if 1e-3 <= found.ratio < 1000 else f"{found.ratio:.0e}x"
