@@ -26,6 +26,8 @@ FEW = 6  # sisters from which on their spread is trusted
 _NO_SISTERS = 8.0  # amplification that rounding alone may reach
 _WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
 _LEAST = 3.0
+_NEVER = 32.0  # amplification that is no noise, whatever the sisters do; clean runs stay below 2
+_NOTHING = 0.05  # amplification of what is (nearly) identical
 _STANDARD_ERRORS = 8.0
 _ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise has by chance
 _OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
@@ -144,8 +146,10 @@ Number = Callable[[Facts], float | None]
 
 
 def usual(values: Sequence[float | None]) -> Usual | None:
-    """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974)."""
-    logs = [math.log(value) for value in values if value]
+    """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974). Zeros count:
+    of sisters without an error the one that has some is not like them.
+    """
+    logs = [math.log(max(value, _NOTHING)) for value in values if value is not None]
     if len(logs) < 2:
         return None
     middle = median(logs)
@@ -243,7 +247,7 @@ def limit_of(found: Usual | None) -> float:
     factor = _WIDEST
     if found.count >= FEW:
         factor = min(_WIDEST, max(_NARROWEST, math.exp(8 * found.spread)))
-    return max(_LEAST, factor * found.middle)
+    return min(max(_LEAST, factor * found.middle), _NEVER)
 
 
 Test = Callable[[Facts, Sisters], Evidence | None]

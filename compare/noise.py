@@ -256,8 +256,8 @@ class Analysis:
             origin: Origin = "made" if state.evidence is not None else "inherited"
             return Verdict("diverged", mask, origin, 0.95)
         if state.evidence is not None:
-            return Verdict("nan", f"born here: {words}; no input has such places", "made", 0.99)
-        return Verdict("nan", f"passed on: {words}", "inherited", 0.9)
+            return Verdict("nan", f"{words}; no input has such places", "made", 0.99)
+        return Verdict("nan", words, "inherited", 0.9)
 
     def _judged(self, row: Row, result: Measurement, state: _State) -> Verdict:
         facts = self.facts[row.index]

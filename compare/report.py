@@ -15,7 +15,7 @@ from .escaping import clean
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
 from .symptoms.thumb import rules_of_thumb
-from .vocabulary import MARKS, METRICS
+from .vocabulary import MARKS, METRICS, origin_words
 
 SCHEMA = "layertui.compare/1"
 
@@ -355,18 +355,14 @@ def _first_lines(comparison: Comparison) -> list[str]:
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
-        *_confidence_lines(first),
+        *([] if first.confidence is None else [_confidence(first)]),
         *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
         *(f"           {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
     ]
 
 
-def _confidence_lines(first: FirstDivergence) -> list[str]:
-    return (
-        []
-        if first.confidence is None
-        else [f"confidence {first.confidence:.0%} that it was made here"]
-    )
+def _confidence(first: FirstDivergence) -> str:
+    return f"confidence {first.confidence:.0%} that it was {origin_words(first.verdict, 'made')}"
 
 
 def symptom_lines(symptoms: tuple[Symptom, ...]) -> list[str]:
@@ -511,8 +507,8 @@ def _origin_lines(comparison: Comparison, index: int) -> list[str]:
     lines: list[str] = []
     if comparison.complete:  # which all of its neighbours are needed for
         origin, sure = comparison.origin(index), comparison.analysis().confidence(index)
-        words = {"made": "made here", "inherited": "inherited"}.get(origin or "")
-        if words is not None:
+        words = origin_words(comparison.verdicts[index].level, origin)
+        if words:
             share = "" if sure is None else f", confidence {sure:.0%}"
             lines.append(f"  origin     {words}{share}")
     for line in symptom_lines(comparison.known_symptoms(index)):

@@ -16,7 +16,7 @@ Origin = Literal["made", "inherited", "none"]
 
 # What a difference may look like; of two that explain it alike, the first is said first.
 SYMPTOMS: tuple[str, ...] = (
-    "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "permuted", "shifted",
+    "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "shifted", "permuted",
     "cast", "clamp", "region", "offset", "noise-like", "none",
 )  # fmt: skip
 
@@ -50,3 +50,14 @@ METRICS: dict[str, tuple[str, bool]] = {
     "max_rel": ("max rel", True),
     "ulp": ("ULP", True),
 }
+
+
+_ORIGINS: dict[tuple[bool, Origin], str] = {
+    (False, "made"): "made here", (False, "inherited"): "inherited",
+    (True, "made"): "born here", (True, "inherited"): "passed on",
+}  # fmt: skip
+
+
+def origin_words(level: Level, origin: Origin | None) -> str:
+    """`made here` or `inherited`; of NaN and Inf `born here` or `passed on`; else nothing."""
+    return "" if origin is None else _ORIGINS.get((level == "nan", origin), "")

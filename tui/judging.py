@@ -11,26 +11,21 @@ from typing import TYPE_CHECKING
 from ..compare.model import FirstDivergence
 from ..compare.report import symptom_lines
 from ..compare.symptoms.thumb import rules_of_thumb
+from ..compare.vocabulary import origin_words
 from .fields import Field
 
 if TYPE_CHECKING:
     from ..compare.baselines import Floor
     from ..compare.comparison import Comparison
     from ..compare.model import Verdict
-    from ..compare.vocabulary import Level, Origin
+    from ..compare.vocabulary import Level
 
-_WORDS: dict[tuple[bool, Origin], str] = {
-    (False, "made"): "made here", (False, "inherited"): "inherited",
-    (True, "made"): "born here", (True, "inherited"): "passed on",
-}  # fmt: skip
 _WORTH_A_LOOK: frozenset[Level] = frozenset({"noise", "drift", "diverged", "nan"})
 
 
 def origin_word(verdict: Verdict) -> str:
-    """`made here` or `inherited`; of NaN and Inf `born here` or `passed on`; else nothing."""
-    if verdict.origin is None or not verdict.fails:
-        return ""
-    return _WORDS.get((verdict.level == "nan", verdict.origin), "")
+    """Where the error of a failing row comes from (see `origin_words`)."""
+    return origin_words(verdict.level, verdict.origin) if verdict.fails else ""
 
 
 def verdict_origin(verdict: Verdict) -> str:

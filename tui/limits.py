@@ -113,7 +113,7 @@ def with_thresholds(limits: Limits, text: str) -> Limits:
 
 def _with(limits: Limits, name: str, value: str) -> Limits:
     if name == "policy":
-        return replace(limits, policy=USUAL if value == "default" else value)
+        return replace(limits, policy="" if value == "default" else value)
     try:
         limit = float(value)
     except ValueError:

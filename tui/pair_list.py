@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SHAPES_FROM = 96  # columns from which shapes are shown
 _WORDS_FROM = 106  # and the verdict in a word
 _ORIGINS_FROM = 120  # and where its error comes from
-_WORD, _ORIGIN_WORD = 10, 18
+_WORD, _ORIGIN_WORD = 11, 18
 _VALUE = 10
 _SINGLE = 9
 _RATIO = 8
@@ -319,6 +319,8 @@ def _badge(
     word = LOOKS[level].word
     glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
     shown = value if value or columns.word else word
+    if len(shown) == _VALUE:  # a word that long takes the place of the origin, which it has not
+        glyphs = glyphs.rstrip()
     text = f"{glyphs} {shown}"[: 2 + _VALUE].ljust(2 + _VALUE)
     if columns.word:
         long = f"{word} {origin}" if origin and columns.word == _ORIGIN_WORD else word

@@ -11,6 +11,7 @@ from ...capture.arrays import Array
 from ..model import Symptom
 
 _SURE = 8.0  # standard errors
+_UNLIKE = 0.6  # of what rows have to themselves may be left of an offset by channel
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ def scale(pair: Pair) -> Iterator[Symptom]:
     error = (left / (x.size - 1) / xx) ** 0.5
     if abs(slope - 1) <= _SURE * error:
         return
+    if left > 0.5 * float(np.vdot(y, y)):
+        return  # the two are not alike: any factor that makes x small explains half
     name = "sign" if abs(slope + 1) < 0.05 else "scale"
     words = f"x{slope:.4f} +- {error:.1g}; {left_words(pair, left)}"
     yield Symptom(name, pair.score(left), words)
@@ -110,6 +113,10 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     rest = d - means
     # What means of pure noise would take away comes back.
     left = float(np.vdot(rest, rest)) * count / (count - 1)
+    # Rows that are all alike make any difference look like an offset.
+    unlike = 1.0 - max(_alike(pair.x), _alike(pair.y))
+    if left > _UNLIKE * unlike * pair.squares:
+        return
     sizes = np.abs(means)
     top = int(sizes.argmax())
     words = (
@@ -119,3 +126,10 @@ def offset(pair: Pair) -> Iterator[Symptom]:
         f"{left_words(pair, left)}"
     )
     yield Symptom("offset", pair.score(left), words)
+
+
+def _alike(values: Array) -> float:
+    """The share of the squares that the means of the channels hold: 1 where all rows are equal."""
+    total = float(np.vdot(values, values))
+    means = values.mean(0)
+    return float(np.vdot(means, means)) * values.shape[0] / total if total else 0.0

@@ -12,6 +12,7 @@ from ..model import Symptom
 from .fit import Pair, left_words
 
 _SURE = 8.0
+_LEAST = 0.05  # of a term: less of one that is like the record itself is a scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def missing_term(pair: Pair, terms: list[Other]) -> Iterator[Symptom]:
         left = pair.left(pair.x + part * term.x)
         error = (left / max(1, d.size - 1) / squares) ** 0.5
         score = pair.score(left)
-        if abs(part) <= _SURE * error or (best is not None and score <= best.score):
+        if abs(part) <= max(_SURE * error, _LEAST) or (best is not None and score <= best.score):
             continue
         amount = {-1.0: "all", -0.5: "half", 1.0: "once too often:"}.get(round(2 * part) / 2)
         what = f"{amount} of " if amount else f"{-part:.3g} times "

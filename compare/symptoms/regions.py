@@ -11,6 +11,7 @@ from ..model import Symptom
 from .fit import Pair
 
 _MOST_OF_IT = 0.9
+_ITS_SHARE = 0.7  # of the reference's squares in a part that is said to be wrong by itself
 _SMALL = 0.26  # of the rows or channels: more is no region
 
 
@@ -40,6 +41,9 @@ def _part(pair: Pair, energy: Array, word: str, places: Array) -> Symptom | None
     if count > max(1, int(2 * _SMALL * len(energy))):
         return None
     inside = np.sort(order[:count])
+    own = np.einsum("ij,ij->i" if word == "row" else "ij,ij->j", pair.x, pair.x)
+    if float(own[inside].sum()) > _ITS_SHARE * float(own.sum()):
+        return None  # what is large there differs there
     beyond = max(float(energy[inside].sum()) - pair.noise * count / len(energy), 0.0)
     score = min(1.0, beyond / max(total - pair.noise, 0.5 * total))
     return Symptom("region", score, _words(pair, word, places[inside], len(energy), score))

@@ -194,7 +194,7 @@ def test_nan_born_and_nan_passed_on_are_told_apart(tmp_path: Path) -> None:
            if v.level == "nan"]  # fmt: skip
     assert nan[0] == ("layers.2.mlp-output", "made")
     assert len(nan) == 7 and {origin for _, origin in nan[1:]} == {"inherited"}
-    assert "born here" in comparison.verdicts[comparison.failing[0]].reason
+    assert "no input has such places" in comparison.verdicts[comparison.failing[0]].reason
     symptoms = comparison.symptoms(comparison.failing[0])
     assert symptoms[0].name == "nan"
 
@@ -259,3 +259,32 @@ def test_the_policy_has_no_tolerances() -> None:
 def test_a_grid_is_seen_in_the_values(dtype: torch.dtype, bits: int) -> None:
     values = torch.randn(2000, generator=torch.Generator().manual_seed(0)).to(dtype).float()
     assert mantissa_bits(values.numpy()) == bits
+
+
+def test_two_that_are_wrong_alike_do_not_excuse_one_another(tmp_path: Path) -> None:
+    """All else is identical: nothing else tells what is usual for their kind."""
+    rng = np.random.default_rng(0)
+    names = [f"model.layers.{i}.self_attn.{p}_proj-output" for i in range(3) for p in "qkv"]
+    left = {name: rng.standard_normal((8, 16)).astype(np.float32) for name in names}
+    right = {name: values * (1.5 if ".1." in name else 1) for name, values in left.items()}
+    sides = saved(tmp_path / "left", left), saved(tmp_path / "right", right)
+    comparison = judged(*(Path(side.path) for side in sides))
+    assert [comparison.verdicts[i].origin for i in comparison.failing] == ["made"] * 3
+    assert {comparison.rows[i].canonical.split(".")[1] for i in comparison.failing} == {"1"}
+
+
+def test_an_error_made_in_every_layer_alike_is_no_noise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    left: dict[str, np.ndarray] = {}
+    right: dict[str, np.ndarray] = {}
+    for layer in range(8):
+        name = f"model.layers.{layer}.mlp.down_proj"
+        x = rng.standard_normal((8, 32)).astype(np.float32)
+        y = rng.standard_normal((8, 32)).astype(np.float32)
+        noise = rng.standard_normal((8, 32)).astype(np.float32)
+        left[f"{name}-input_0"] = right[f"{name}-input_0"] = x
+        left[f"{name}-output"], right[f"{name}-output"] = y, y + np.float32(3e-5) * noise
+    sides = saved(tmp_path / "left", left), saved(tmp_path / "right", right)
+    comparison = judged(*(Path(side.path) for side in sides))
+    assert len(comparison.failing) == 8
+    assert comparison.first_divergence() is not None
