@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
@@ -288,3 +291,37 @@ def test_an_error_made_in_every_layer_alike_is_no_noise(tmp_path: Path) -> None:
     comparison = judged(*(Path(side.path) for side in sides))
     assert len(comparison.failing) == 8
     assert comparison.first_divergence() is not None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["both", "outputs"]))
+def test_nothing_passes_that_its_sources_do_not_explain(seed: int, recorded: str) -> None:
+    """Errors of any size anywhere: what is not blamed is small, or came from somewhere."""
+    rng = np.random.default_rng(seed)
+    parts = ("input_layernorm", "self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj", "mlp")
+    slots = ("input_0", "output") if recorded == "both" else ("output",)
+    left: dict[str, np.ndarray] = {}
+    right: dict[str, np.ndarray] = {}
+    for layer in range(int(rng.integers(1, 5))):
+        for part in parts:
+            for slot in slots:
+                name = f"model.layers.{layer}.{part}-{slot}"
+                x = rng.standard_normal((6, 16)).astype(np.float32)
+                size = rng.choice([0.0, 1e-7, 1e-5, 1e-3, 0.3, 10.0])
+                noise = rng.standard_normal(x.shape).astype(np.float32)
+                left[name], right[name] = x, x + np.float32(size) * noise
+    with TemporaryDirectory() as folder:
+        sides = saved(Path(folder) / "left", left), saved(Path(folder) / "right", right)
+        comparison = judged(*(Path(side.path) for side in sides))
+    analysis = comparison.analysis()
+    for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True):
+        facts = analysis.facts[row.index]
+        if verdict.fails:
+            assert verdict.origin in ("made", "inherited")
+        elif facts.alone is not None:
+            assert facts.error <= 1e-3
+        else:
+            assert facts.error <= 32 * max(facts.inherited, facts.floor)
+        if verdict.origin == "inherited":
+            assert facts.inherited > 0
+    assert (comparison.first_divergence() is None) == (comparison.exit_status() == 0)
