@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .evidence import Facts
+from .facts import Facts
 
 _KINDS = (("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 _LEAST, _GREATEST = 0.35, 0.9  # units that such an error has

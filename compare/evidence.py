@@ -9,105 +9,22 @@ order of summation differs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import accumulate
-from statistics import median
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .model import Measurement, Verdict
+from .facts import Facts
+from .sisters import Sisters, limit_of
 from .structure import FEW_VALUES
 
 if TYPE_CHECKING:
-    from .structure import Part, Structure
+    from .structure import Part
 
-FEW = 6  # sisters from which on their spread is trusted
-_NO_SISTERS = 8.0  # amplification that rounding alone may reach
-_WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
-_LEAST = 3.0
-_NEVER = 32.0  # amplification that is no noise, whatever the sisters do; clean runs stay below 2
-_NOTHING = 0.05  # amplification of what is (nearly) identical
 _STANDARD_ERRORS = 8.0
 _ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise has by chance
 _OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
 _FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
 _UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
-_BEFORE, _AFTER = 4, 3  # sisters on either side of a change
-_GAP = 1.2  # times the greatest amplification before it that the least after it is
-_ADDS = 0.95  # amplification below which nothing is added that the sources do not have
-_MANY = 16  # sisters from which on it makes no difference whether one is among them
-
-
-@dataclass(slots=True)
-class Facts:
-    """What the tests know of a record.
-
-    `error` is relative L2, or the share of elements that differ where numbers are exact; `unit`
-    half the spacing of 1.0 in the coarsest dtype among it and its sources; `floor` the error that
-    rounding alone makes. `bits` are the mantissa bits of the candidate's own dtype; `linear` says
-    that it is a projection, `mixed` that the sides' dtypes differ. `passed` is the error that what
-    comes after gets, where that is more: tokens that a router sent elsewhere are left out of
-    `error`, and of `kept`, the structure of the rest. `alone` is what the limits of the dtype say,
-    where nothing is recorded that it can have been made from; `stand_in`: the sources are not its
-    inputs but what came before these (see `dataflow.Node`).
-    """
-
-    index: int
-    error: float
-    unit: float
-    floor: float
-    exact: bool
-    result: Measurement
-    sources: list[Facts] = field(default_factory=list, repr=False)
-    is_same: bool = False
-    bits: int = 23
-    linear: bool = False
-    mixed: bool = False
-    passed: float | None = None
-    kept: Structure | None = None
-    alone: Verdict | None = None
-    stand_in: bool = False
-
-    @property
-    def structure(self) -> Structure | None:
-        return self.kept if self.passed is not None else self.result.structure
-
-    @property
-    def blocked(self) -> bool:
-        """True for masks: what they block says nothing but that it is blocked."""
-        whole = self.result.structure
-        return whole is not None and whole.blocked[0] > 0
-
-    @property
-    def whole(self) -> Facts:
-        """The record with everything that it passes on."""
-        return self if self.passed is None else replace(self, error=self.passed, passed=None)
-
-    @property
-    def scale(self) -> tuple[float, float] | None:
-        """The fitted scale and its standard error."""
-        if self.passed is not None:
-            return None if self.kept is None else (self.kept.scale, self.kept.scale_se)
-        scale, error = self.result.scale, self.result.scale_se
-        return None if scale is None or error is None else (scale, error)
-
-    @property
-    def passed_on(self) -> float:
-        return self.error if self.passed is None else self.passed
-
-    @property
-    def inherited(self) -> float:
-        """The greatest error among the sources."""
-        return max((source.passed_on for source in self.sources), default=0.0)
-
-    @property
-    def amplification(self) -> float:
-        """The error as a multiple of what came in or rounding makes; Inf where neither does."""
-        least = max(self.inherited, self.floor)
-        if least > 0:
-            return self.error / least
-        return math.inf if self.error > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,135 +36,6 @@ class Evidence:
     strength: float
     words: str
     symptom: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """A number's median and robust spread among sisters, in logarithms; None without sisters."""
-
-    middle: float
-    spread: float
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """From row `index` on every sister amplifies by at least `after`; the `count` before it do by
-    at most `before`.
-    """
-
-    index: int
-    before: float
-    after: float
-    count: int
-
-
-Number = Callable[[Facts], float | None]
-
-
-def usual(values: Sequence[float | None]) -> Usual | None:
-    """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974). Zeros count:
-    of sisters without an error the one that has some is not like them.
-    """
-    logs = [math.log(max(value, _NOTHING)) for value in values if value is not None]
-    if len(logs) < 2:
-        return None
-    middle = median(logs)
-    spread = 1.4826 * median(abs(value - middle) for value in logs)
-    return Usual(math.exp(middle), spread, len(logs))
-
-
-class Sisters:
-    """All records of one kind in execution order, and what is usual among them.
-
-    Of few sisters the one that is asked about is left out; among many it makes no difference, and
-    each number is worked out once. `cousins` are the records of like modules (norms, projections),
-    which stand in for the amplification where there are no sisters.
-    """
-
-    def __init__(self, members: Sequence[Facts], cousins: Sisters | None = None) -> None:
-        self.members = members
-        self.cousins = cousins
-        self._place = {facts.index: at for at, facts in enumerate(members)}
-        self._values: dict[str, list[float | None]] = {}
-        self._medians: dict[str, float | None] = {}
-        self._usual: dict[tuple[str, int], Usual | None] = {}
-
-    def typical(self, name: str, of: Number, facts: Facts) -> float | None:
-        """The median of a number among the others; None where fewer than two have it."""
-        if len(self.members) > _MANY:
-            if name not in self._medians:
-                self._medians[name] = _median(self._all(name, of))
-            return self._medians[name]
-        return _median(self._others(name, of, facts))
-
-    def usual(self, name: str, of: Number, facts: Facts) -> Usual | None:
-        """What is usual among the others, or among those before where that is less: a fault in
-        every layer from some layer on must not count as usual.
-        """
-        at = self._place[facts.index]
-        values = self._all(name, of)
-        if len(values) > _MANY:
-            others = self._upto(name, values, len(values))
-            earlier = self._upto(name, values, 1 << (at.bit_length() - 1)) if at >= 4 else None
-        else:
-            others = usual(self._others(name, of, facts))
-            earlier = usual(values[:at]) if at >= 3 else None
-        if others is None and self.cousins is not None and facts.index in self.cousins._place:
-            return self.cousins.usual(name, of, facts)
-        if others is None or earlier is None:
-            return others
-        return min(others, earlier, key=lambda found: found.middle)
-
-    @cached_property
-    def change(self) -> Change | None:
-        """Where the amplification steps up for good: in every layer from there on it is greater, by
-        a gap, than in any before. None where it does not.
-        """
-        known = [
-            f for f in self.members
-            if f.error > 0 and not (f.exact or f.is_same or f.alone is not None)
-        ]  # fmt: skip
-        if len(known) < _BEFORE + _AFTER:
-            return None
-        steps = [f.amplification for f in known]
-        least = list(accumulate(reversed(steps), min))[::-1]  # from each one on
-        best, greatest = None, max(steps[: _BEFORE - 1])
-        for at in range(_BEFORE, len(known) - _AFTER + 1):
-            greatest = max(greatest, steps[at - 1])
-            gap = least[at] / greatest if greatest > 0 else 0.0
-            if gap >= _GAP and least[at] >= _ADDS and (best is None or gap > best[0]):
-                best = gap, Change(known[at].index, greatest, least[at], at)
-        return None if best is None else best[1]
-
-    def _upto(self, name: str, values: list[float | None], count: int) -> Usual | None:
-        if (name, count) not in self._usual:
-            self._usual[name, count] = usual(values[:count])
-        return self._usual[name, count]
-
-    def _all(self, name: str, of: Number) -> list[float | None]:
-        if name not in self._values:
-            self._values[name] = [of(member) for member in self.members]
-        return self._values[name]
-
-    def _others(self, name: str, of: Number, facts: Facts) -> list[float | None]:
-        at, values = self._place[facts.index], self._all(name, of)
-        return values[:at] + values[at + 1 :]
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if len(known) >= 2 else None
-
-
-def limit_of(found: Usual | None) -> float:
-    """The amplification that is still noise."""
-    if found is None:
-        return _NO_SISTERS
-    factor = _WIDEST
-    if found.count >= FEW:
-        factor = min(_WIDEST, max(_NARROWEST, math.exp(8 * found.spread)))
-    return min(max(_LEAST, factor * found.middle), _NEVER)
 
 
 Test = Callable[[Facts, Sisters], Evidence | None]

@@ -24,7 +24,8 @@ from ..capture.records import Record
 from .arithmetic import Arithmetic, coarse_arithmetic
 from .canonical import ROOT
 from .dataflow import DECODER, Flow, Node, flow_of
-from .evidence import Evidence, Facts, Sisters, evidence_for
+from .evidence import Evidence, evidence_for
+from .facts import Facts
 from .model import Failure, Measurement, Row, Verdict
 from .policy import (
     DtypePolicy,
@@ -35,6 +36,7 @@ from .policy import (
     printed_rounding,
 )
 from .routing import Routing
+from .sisters import Sisters
 from .vocabulary import Origin
 
 _ROUNDINGS = 4.0  # half units of the last place that a step makes

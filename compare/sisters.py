@@ -1,0 +1,152 @@
+"""What is usual among the records of one kind: the same slot of the same module in every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from statistics import median
+
+from .facts import Facts
+
+_FEW = 6  # sisters from which on their spread is trusted
+_NO_SISTERS = 8.0  # amplification that rounding alone may reach
+_WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
+_LEAST = 3.0
+_NEVER = 32.0  # amplification that is no noise, whatever the sisters do; clean runs stay below 2
+_NOTHING = 0.05  # amplification of what is (nearly) identical
+_BEFORE, _AFTER = 4, 3  # sisters on either side of a change
+_GAP = 1.2  # times the greatest amplification before it that the least after it is
+_ADDS = 0.95  # amplification below which nothing is added that the sources do not have
+_MANY = 16  # sisters from which on it makes no difference whether one is among them
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """A number's median and robust spread among sisters, in logarithms; None without sisters."""
+
+    middle: float
+    spread: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From row `index` on every sister amplifies by at least `after`; the `count` before it do by
+    at most `before`.
+    """
+
+    index: int
+    before: float
+    after: float
+    count: int
+
+
+Number = Callable[[Facts], float | None]
+
+
+def usual(values: Sequence[float | None]) -> Usual | None:
+    """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974). Zeros count:
+    of sisters without an error the one that has some is not like them.
+    """
+    logs = [math.log(max(value, _NOTHING)) for value in values if value is not None]
+    if len(logs) < 2:
+        return None
+    middle = median(logs)
+    spread = 1.4826 * median(abs(value - middle) for value in logs)
+    return Usual(math.exp(middle), spread, len(logs))
+
+
+class Sisters:
+    """All records of one kind in execution order, and what is usual among them.
+
+    Of few sisters the one that is asked about is left out; among many it makes no difference, and
+    each number is worked out once. `cousins` are the records of like modules (norms, projections),
+    which stand in for the amplification where there are no sisters.
+    """
+
+    def __init__(self, members: Sequence[Facts], cousins: Sisters | None = None) -> None:
+        self.members = members
+        self.cousins = cousins
+        self._place = {facts.index: at for at, facts in enumerate(members)}
+        self._values: dict[str, list[float | None]] = {}
+        self._medians: dict[str, float | None] = {}
+        self._usual: dict[tuple[str, int], Usual | None] = {}
+
+    def typical(self, name: str, of: Number, facts: Facts) -> float | None:
+        """The median of a number among the others; None where fewer than two have it."""
+        if len(self.members) > _MANY:
+            if name not in self._medians:
+                self._medians[name] = _median(self._all(name, of))
+            return self._medians[name]
+        return _median(self._others(name, of, facts))
+
+    def usual(self, name: str, of: Number, facts: Facts) -> Usual | None:
+        """What is usual among the others, or among those before where that is less: a fault in
+        every layer from some layer on must not count as usual.
+        """
+        at = self._place[facts.index]
+        values = self._all(name, of)
+        if len(values) > _MANY:
+            others = self._upto(name, values, len(values))
+            earlier = self._upto(name, values, 1 << (at.bit_length() - 1)) if at >= 4 else None
+        else:
+            others = usual(self._others(name, of, facts))
+            earlier = usual(values[:at]) if at >= 3 else None
+        if others is None and self.cousins is not None and facts.index in self.cousins._place:
+            return self.cousins.usual(name, of, facts)
+        if others is None or earlier is None:
+            return others
+        return min(others, earlier, key=lambda found: found.middle)
+
+    @cached_property
+    def change(self) -> Change | None:
+        """Where the amplification steps up for good: in every layer from there on it is greater, by
+        a gap, than in any before. None where it does not.
+        """
+        known = [
+            f for f in self.members
+            if f.error > 0 and not (f.exact or f.is_same or f.alone is not None)
+        ]  # fmt: skip
+        if len(known) < _BEFORE + _AFTER:
+            return None
+        steps = [f.amplification for f in known]
+        least = list(accumulate(reversed(steps), min))[::-1]  # from each one on
+        best, greatest = None, max(steps[: _BEFORE - 1])
+        for at in range(_BEFORE, len(known) - _AFTER + 1):
+            greatest = max(greatest, steps[at - 1])
+            gap = least[at] / greatest if greatest > 0 else 0.0
+            if gap >= _GAP and least[at] >= _ADDS and (best is None or gap > best[0]):
+                best = gap, Change(known[at].index, greatest, least[at], at)
+        return None if best is None else best[1]
+
+    def _upto(self, name: str, values: list[float | None], count: int) -> Usual | None:
+        if (name, count) not in self._usual:
+            self._usual[name, count] = usual(values[:count])
+        return self._usual[name, count]
+
+    def _all(self, name: str, of: Number) -> list[float | None]:
+        if name not in self._values:
+            self._values[name] = [of(member) for member in self.members]
+        return self._values[name]
+
+    def _others(self, name: str, of: Number, facts: Facts) -> list[float | None]:
+        at, values = self._place[facts.index], self._all(name, of)
+        return values[:at] + values[at + 1 :]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if len(known) >= 2 else None
+
+
+def limit_of(found: Usual | None) -> float:
+    """The amplification that is still noise."""
+    if found is None:
+        return _NO_SISTERS
+    factor = _WIDEST
+    if found.count >= _FEW:
+        factor = min(_WIDEST, max(_NARROWEST, math.exp(8 * found.spread)))
+    return min(max(_LEAST, factor * found.middle), _NEVER)
