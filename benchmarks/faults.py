@@ -1,6 +1,7 @@
 """Noise or bug: clean pairs that must not be blamed, planted faults that must be found.
 
-    python benchmarks/faults.py [--only clean|faults] [--fault NAME] [--seeds 1] [--layers 4,12,32]
+    python benchmarks/faults.py [--only clean|faults] [--fault NAME] [--seeds 1]
+                                [--layers 4,12,32] [--families llama,gpt2]
 
 Clean pairs: seven families, float32 against float32, bfloat16 against bfloat16, float32 against
 bfloat16 and float32 against products in TF32, the candidate summing in another order; all records,
@@ -71,11 +72,13 @@ def compared(reference: Path, candidate: Path) -> Comparison:
     return comparison
 
 
-def clean_cases(folder: Path, layers: list[int], seeds: int) -> Iterator[tuple[Case, Comparison]]:
+def clean_cases(
+    folder: Path, layers: list[int], seeds: int, families: tuple[str, ...] = FAMILIES
+) -> Iterator[tuple[Case, Comparison]]:  # fmt: skip
     pairs = (("f32", "f32"), ("bf16", "bf16"), ("f32", "bf16"), ("f32", "tf32"))
     for seed in range(seeds):
         for depth in layers:
-            for family in FAMILIES:
+            for family in families:
                 for left, right in pairs:
                     reference = build_reference(family, depth, DTYPES[left], seed)
                     linear = CoarseLinear if right == "tf32" else SummedLinear
@@ -146,6 +149,7 @@ def main() -> None:
     parser.add_argument("--fault", default=None, help="one fault by its name")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--layers", default="4,12,32", help="depths of the clean models")
+    parser.add_argument("--families", default=",".join(FAMILIES), help="of the clean models")
     options = parser.parse_args()
     torch.set_num_threads(1)
     clean: list[Case] = []
@@ -154,7 +158,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.only != "faults" and options.fault is None:
             depths = [int(text) for text in options.layers.split(",")]
-            for case, _ in clean_cases(Path(name), depths, options.seeds):
+            families = tuple(options.families.split(","))
+            for case, _ in clean_cases(Path(name), depths, options.seeds, families):
                 clean.append(case)
                 print(line(case), flush=True)
         if options.only != "clean":

@@ -24,6 +24,7 @@ _STANDARD_ERRORS = 8.0
 _ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise has by chance
 _OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
 _FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
+_FEW_WEIGHTS = 16  # experts that a token goes to, at most
 _UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
 
 
@@ -138,8 +139,8 @@ def _by_part(
     typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, 4 * typical)
     allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
-    if name == "channel_scale":
-        allowed += 2 * max((s.passed_on for s in facts.sources if _crossed(facts, s)), default=0.0)
+    along = _row_weights if name == "row_scale" else _crossed
+    allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
     if part.size <= allowed or part.size < 0.6 * facts.error:
         return None
     size = f"{part.size:.2g} of the {facts.error:.2g} that differ"
@@ -194,6 +195,13 @@ def _ratio(facts: Facts, name: str, across: str) -> float | None:
         return None
     middle, worst, _ = getattr(structure, name)
     return worst / max(middle, 0.3 * facts.unit)
+
+
+def _row_weights(facts: Facts, source: Facts) -> bool:
+    """A few numbers for each of the rows: what a router weighs its experts with."""
+    rows, shape = facts.result.shape[:-1], source.result.shape
+    few = len(shape) > 0 and shape[-1] <= _FEW_WEIGHTS
+    return few and not source.exact and math.prod(shape[:-1]) == math.prod(rows)
 
 
 def _crossed(facts: Facts, source: Facts) -> bool:

@@ -54,8 +54,9 @@ class Structure:
     `scale` and `scale_se`: least squares of y = scale x on the sample. `row_error`,
     `channel_error`: relative errors of rows and of channels, `(median, greatest, where)`.
     `saturated`: elements at the candidate's greatest or least value whose reference is beyond
-    it (minus such elements of the reference). `distinct`: different magnitudes among `distinct_of`
-    elements, reference and candidate (none of few); `bits`: mantissa bits that their values need.
+    it (minus such elements of the reference). `bits`: mantissa bits that the values need;
+    `distinct`: different magnitudes among `distinct_of` elements (none of few), of the reference
+    when rounded to the candidate's bits, and of the candidate.
     `blocked`: elements that a mask blocks on either side, and where only one does.
     """
 
@@ -97,6 +98,7 @@ def structure_of(sample: Sample) -> Structure | None:
     few = x.size < FEW_VALUES  # too few to tell a grid by
     taken = slice(0, 0) if few else slice(None, None, -(-x.size // _UNIQUE))
     left, right = (np.abs(side.reshape(-1)[taken]) for side in (x, y))
+    bits = mantissa_bits(left), mantissa_bits(right)
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],
@@ -109,9 +111,9 @@ def structure_of(sample: Sample) -> Structure | None:
         row_error=_errors(row_dd, row_xx, sample.rows),
         channel_error=_errors(np.einsum("ij,ij->j", d, d), channel_xx, sample.channels),
         saturated=_saturated(x, y) - _saturated(y, x),
-        distinct=(_distinct(left), _distinct(right)),
+        distinct=(_distinct(_with_bits(left, min(bits))), _distinct(right)),
         distinct_of=left.size,
-        bits=(mantissa_bits(left), mantissa_bits(right)),
+        bits=bits,
         blocked=blocked,
     )
 
@@ -129,6 +131,14 @@ def _usable(sample: Sample) -> tuple[Array, Array, tuple[int, int], int]:
     blocked = int((left | right).sum()), int((left != right).sum())
     fine = np.isfinite(x) & np.isfinite(y) & ~(left | right)
     return np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(fine.sum())
+
+
+def _with_bits(values: Array, bits: int) -> Array:
+    """Rounded to so many bits of mantissa (to nearest); as they are where that is float32's."""
+    if bits >= _BITS[-1]:
+        return values
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
 
 
 def _distinct(values: Array) -> int:

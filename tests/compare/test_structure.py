@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def test_the_plain_numbers_are_those_of_the_formulas(seed: int, rows: int, chann
     assert found.scale == pytest.approx(scale, rel=1e-12)
     by_row = np.linalg.norm(y - x, axis=1) / np.linalg.norm(x, axis=1)
     assert found.row_error[1] == pytest.approx(by_row.max(), rel=1.0)
-    if x.size >= 512:
+    if x.size >= 512:  # float64: nothing is rounded
         assert found.distinct == (len(np.unique(np.abs(x))), len(np.unique(np.abs(y))))
     assert found.blocked == (0, 0)
 
@@ -94,3 +95,15 @@ def test_nan_and_inf_are_left_out_and_too_few_numbers_have_no_structure() -> Non
     assert found is not None and np.isfinite(found.error)
     assert structure_of(sample_of(np.full((4, 4), np.nan), np.ones((4, 4)))) is None
     assert structure_of(sample_of(np.zeros((8, 8)), np.ones((8, 8)))) is None
+
+
+def test_a_coarser_dtype_is_no_grid_of_its_own() -> None:
+    """The reference is counted as it would be in the candidate's dtype."""
+    x, _ = noisy(8, 32, 64)
+    coarse = np.asarray(torch.from_numpy(x).bfloat16().float(), np.float64)
+    found = structure_of(sample_of(x.astype(np.float32).astype(np.float64), coarse))
+    assert found is not None and found.bits == (23, 7)
+    assert found.distinct[0] == found.distinct[1] < len(np.unique(np.abs(x))) / 2
+    step = np.abs(x).max() / 127
+    grid = structure_of(sample_of(x, np.rint(x / step) * step))
+    assert grid is not None and grid.distinct[0] > 5 * grid.distinct[1]
