@@ -28,7 +28,7 @@ from .pair_reader import PairTask, SideTask
 from .paths import cache_dir
 from .structure import Part, Structure
 
-ENGINE = 9  # raise when a number changes its meaning or its arithmetic
+ENGINE = 10  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000

@@ -27,6 +27,7 @@ _LEAST_ROWS, _LEAST_CHANNELS = 5, 4
 FEW_VALUES = 512  # elements below which distinct values are not counted
 _UNIQUE = 8192  # elements whose distinct values are counted
 _BITS = (1, 2, 3, 4, 7, 10, 12)  # mantissa bits of fp4, e5m2, e4m3, ..., bfloat16, float16
+_COARSE = 7  # of them that records are usually kept in: fewer are a finding
 _ON_GRID = 0.995
 BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4
 _MOST_L = 1e6
@@ -56,7 +57,7 @@ class Structure:
     `saturated`: elements at the candidate's greatest or least value whose reference is beyond
     it (minus such elements of the reference). `bits`: mantissa bits that the values need;
     `distinct`: different magnitudes among `distinct_of` elements (none of few), of the reference
-    when rounded to the candidate's bits, and of the candidate.
+    when rounded to the candidate's bits (to no fewer than bfloat16 has), and of the candidate.
     `blocked`: elements that a mask blocks on either side, and where only one does.
     """
 
@@ -111,7 +112,7 @@ def structure_of(sample: Sample) -> Structure | None:
         row_error=_errors(row_dd, row_xx, sample.rows),
         channel_error=_errors(np.einsum("ij,ij->j", d, d), channel_xx, sample.channels),
         saturated=_saturated(x, y) - _saturated(y, x),
-        distinct=(_distinct(_with_bits(left, min(bits))), _distinct(right)),
+        distinct=(_distinct(_with_bits(left, max(min(bits), _COARSE))), _distinct(right)),
         distinct_of=left.size,
         bits=bits,
         blocked=blocked,
