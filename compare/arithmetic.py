@@ -23,8 +23,9 @@ _LEAST, _GREATEST = 0.35, 0.9  # units that such an error has
 _FEWEST = 3  # projections that must show it
 _ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
 _AGREE = 0.1  # of the error: inputs that count as equal
-_NEAR = 1.2  # times the error: inputs behind which it is still seen
-_SHARE = 0.6  # of these that must have an error of their own
+_NEAR = 1.5  # times the error: inputs behind which it is still seen
+_OWN = 0.8  # times it: an error of their own, which most of those behind such inputs must have
+_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,11 @@ def coarse_arithmetic(projections: Sequence[Facts]) -> Arithmetic | None:
     if max(errors) > _ALIKE * min(errors):
         return None
     usual = median(errors)
-    near = [f for f in fine if f.inherited <= _NEAR * usual]
+    near = [f for f in fine if _AGREE * f.error < f.inherited <= _NEAR * usual]
     own = [math.sqrt(max(f.error**2 - f.inherited**2, 0.0)) for f in near]
-    count = sum(made >= 0.5 * usual for made in own)
-    if count < max(_FEWEST, _SHARE * len(own)):
+    made = sum(error >= _OWN * usual for error in own)
+    count = len(equal) + made
+    if count < _FEWEST or made < _SHARE * len(near):
         return None
     for name, unit in _KINDS:
         if unit > 4 * max(f.unit for f in equal) and _LEAST <= usual / unit <= _GREATEST:

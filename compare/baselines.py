@@ -12,6 +12,7 @@ pairs have the same tokens, the same ones are drawn for both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -28,10 +29,16 @@ if TYPE_CHECKING:
     from .comparison import Comparison
 
 MARGIN = 1.5  # the least ratio, at the interval's near end, that is more than a baseline
+_TOO_FAR = 0.35  # relative L2 of a baseline: even float8 stays below it
 _DRAWS = 500
 _INTERVAL = (2.5, 97.5)  # percent
 _MOST = 1 << 15  # elements of a pair that are read for it
 _Key = tuple[int, str]
+_NOT_USED = (
+    ("equal", "are equal bit for bit and have no noise to show"),
+    ("apart", "differ by more than any rounding does and are not believed"),
+    ("missing", "are not there"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +100,23 @@ class Baselines:
 
     against: list[Comparison] = field(default_factory=list)
     exact: tuple[Comparison, Comparison] | None = None
+    told: dict[str, Counter[str]] = field(default_factory=dict)  # by path: how its pairs were used
+
+    @property
+    def notes(self) -> list[str]:
+        """For each further capture: how many pairs it tells something of, and why not of others."""
+        lines: list[str] = []
+        for path, count in self.told.items():
+            why = "; ".join(f"{count[how]} {words}" for how, words in _NOT_USED if count[how])
+            of = f"{path}: tells of {count['used']} of {sum(count.values())} pairs that differ"
+            lines.append(f"{of} ({why})" if why else of)
+        return lines
 
     def floors(
         self, comparison: Comparison, cancelled: Callable[[], bool] | None = None
     ) -> dict[int, Floor]:
         """By row, for every pair that differs and that a further capture has."""
+        self.told.clear()
         indexed = [_by_label(other) for other in self.against]
         exact = None if self.exact is None else tuple(_by_label(side) for side in self.exact)
         found: dict[int, Floor] = {}
@@ -121,6 +140,8 @@ class Baselines:
         best: tuple[Ratio, str] | None = None
         for other, places in zip(self.against, indexed, strict=True):
             theirs = token_errors(other, places[key]) if key in places else None
+            if not self._believed(other.candidate.path, theirs):
+                continue
             ratio = ratio_of(own, theirs, least)
             if ratio is not None and (best is None or ratio.floor > best[0].floor):
                 best = ratio, other.candidate.path
@@ -130,10 +151,25 @@ class Baselines:
                 token_errors(side, places[key])
                 for side, places in zip(self.exact, exact, strict=True)
             )
-            against_exact = ratio_of(candidate, reference, least)
+            if self._believed(self.exact[0].reference.path, reference):
+                against_exact = ratio_of(candidate, reference, least)
         if best is None:
             return Floor(exact=against_exact)
         return Floor(best[0], best[1], against_exact)
+
+    def _believed(self, path: str, errors: TokenErrors | None) -> bool:
+        """Whether a further capture is a measure: one that is equal bit for bit has no noise, one
+        that differs by more than any rounding is another run, or a wrong one.
+        """
+        how = "used"
+        if errors is None:
+            how = "missing"
+        elif float(errors[0].sum()) == 0:
+            how = "equal"
+        elif errors[0].sum() > _TOO_FAR**2 * errors[1].sum():
+            how = "apart"
+        self.told.setdefault(path, Counter())[how] += 1
+        return how == "used"
 
 
 def _by_label(comparison: Comparison) -> dict[_Key, int]:

@@ -221,6 +221,9 @@ class Comparison:
         self.routings = find_routings(self)
         if self._baselines is not None:
             self.floors = self._baselines.floors(self, cancelled)
+            self.reference.notes.extend(
+                note for note in self._baselines.notes if note not in self.reference.notes
+            )
         before, self._analysis = self.verdicts, None
         self._judge_all()
         self._note_arithmetic()
@@ -301,7 +304,9 @@ class Comparison:
         assert index is not None
         row, verdict = self.rows[index], self.verdicts[index]
         analysis = self.analysis()
-        module, reason = analysis.to_blame(index), verdict.reason
+        module, reason = row.canonical, verdict.reason
+        if analysis.origin(index) == "made":
+            module = analysis.to_blame(index)
         if module != row.canonical:
             reason = f"made inside {module}, whose records before this input agree: {reason}"
         return FirstDivergence(

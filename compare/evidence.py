@@ -291,6 +291,8 @@ ALONE: tuple[Test, ...] = (beyond_limits, scaled)
 
 def evidence_for(facts: Facts, sisters: Sisters) -> Evidence | None:
     """The strongest evidence that the error was made at this record; None where there is none."""
+    if any(source.exact and source.error > 0 for source in facts.sources):
+        return None  # other token ids: nothing is known of what should come of them
     tests = EXACT if facts.exact else NUMERIC
     if facts.alone is not None:
         tests = ALONE

@@ -357,7 +357,7 @@ def _first_lines(comparison: Comparison) -> list[str]:
         f"reason     {first.reason}",
         *([] if first.confidence is None else [_confidence(first)]),
         *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
-        *(f"           {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
+        *(f"usually    {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
     ]
 
 
@@ -514,7 +514,7 @@ def _origin_lines(comparison: Comparison, index: int) -> list[str]:
     for line in symptom_lines(comparison.known_symptoms(index)):
         lines.append(f"  looks like {line}")
     return lines + [
-        f"             {line}" for line in rules_of_thumb(comparison.measurements[index])
+        f"  usually    {line}" for line in rules_of_thumb(comparison.measurements[index])
     ]
 
 

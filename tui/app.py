@@ -502,12 +502,12 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
 def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     """What the last row looks like, and how many there were."""
-    from .judging import symptom_fields
+    from ..compare.report import symptom_lines
 
     row = news.rows[-1]
-    found = [field.value for field in symptom_fields(comparison, row) if field.label]
+    found = symptom_lines(comparison.known_symptoms(row))
     of = f"{news.done} of {news.total}: " if news.total > 1 else ""
-    looks = found[0] if found else "nothing differs here"
+    looks = found[0] if found else "nothing to say of it: it is equal, or cannot be read whole"
     return f"{of}{comparison.rows[row].label}: {looks}"
 
 

@@ -168,7 +168,7 @@ def _nothing(result: Measurement, pair: fit.Pair, found: list[Symptom]) -> Sympt
     """Nothing simple: spread evenly like noise, or not even that."""
     best = max(found, key=lambda symptom: symptom.score, default=None)
     tried = "no simple mistake explains it"
-    if best is not None and best.score > 0:
+    if best is not None and best.score > 0.01:
         tried += f"; the best, {best.name}, explains {100 * best.score:.2g} % ({best.evidence})"
     structure = result.structure
     if structure is not None and _even(structure.row_error) and _even(structure.channel_error):

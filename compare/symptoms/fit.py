@@ -53,7 +53,8 @@ class Pair:
 
 def left_words(pair: Pair, left: float) -> str:
     """`3 % of the error remains`."""
-    return f"{100 * left / max(pair.squares, 1e-300):.2g} % of the squared error remains"
+    share = 100 * left / max(pair.squares, 1e-300)
+    return f"{share:.{2 if share < 99.5 else 3}g} % of the squared error remains"
 
 
 def constant(pair: Pair) -> Iterator[Symptom]:

@@ -12,6 +12,7 @@ from .fit import Pair
 
 _MOST_OF_IT = 0.9
 _ITS_SHARE = 0.7  # of the reference's squares in a part that is said to be wrong by itself
+_RUNS, _SCATTERED = 3, 0.06  # more runs than that are a region only of few rows or channels
 _SMALL = 0.26  # of the rows or channels: more is no region
 
 
@@ -41,6 +42,9 @@ def _part(pair: Pair, energy: Array, word: str, places: Array) -> Symptom | None
     if count > max(1, int(2 * _SMALL * len(energy))):
         return None
     inside = np.sort(order[:count])
+    runs = 1 + int(np.count_nonzero(np.diff(inside) > 1))
+    if runs > _RUNS and count > max(2, int(_SCATTERED * len(energy))):
+        return None
     own = np.einsum("ij,ij->i" if word == "row" else "ij,ij->j", pair.x, pair.x)
     if float(own[inside].sum()) > _ITS_SHARE * float(own.sum()):
         return None  # what is large there differs there

@@ -51,6 +51,23 @@ def test_no_more_than_the_baseline_is_noise(tmp_path: Path) -> None:
         assert floor.baseline.ratio == pytest.approx(1.0, abs=0.15)
 
 
+def test_a_baseline_that_is_equal_bit_for_bit_is_not_used(tmp_path: Path) -> None:
+    paths = runs(tmp_path, reference=0.0, candidate=1e-7, baseline=0.0, exact=0.0)
+    comparison = judged(paths, baselines=(paths["baseline"],), exact=paths["exact"])
+    assert comparison.floors == {}
+    assert comparison.exit_status() == 0
+    said = f"tells of 0 of {LAYERS} pairs that differ ({LAYERS} are equal bit for bit"
+    assert sum(said in note for note in comparison.reference.notes) == 2
+
+
+def test_a_baseline_of_something_else_hides_nothing(tmp_path: Path) -> None:
+    paths = runs(tmp_path, reference=0.0, candidate=0.3, baseline=2.0)
+    comparison = judged(paths, baselines=(paths["baseline"],))
+    assert comparison.floors == {}
+    assert comparison.exit_status() == 1
+    assert any(f"{LAYERS} differ by more than any" in note for note in comparison.reference.notes)
+
+
 def test_more_than_the_baseline_is_diverged(tmp_path: Path) -> None:
     paths = runs(tmp_path, reference=0.0, candidate=3e-5, baseline=1e-5)
     comparison = judged(paths, baselines=(paths["baseline"],))
@@ -104,7 +121,7 @@ def test_a_baseline_that_is_not_there_is_said(
 def test_the_command_line_reports_the_floor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = runs(tmp_path, reference=0.0, candidate=3e-5, baseline=1e-5, exact=0.0)
+    paths = runs(tmp_path, reference=0.0, candidate=3e-5, baseline=1e-5, exact=1e-6)
     arguments = ["compare", paths["reference"], paths["candidate"], "--format", "json"]
     further = ["--baseline", paths["baseline"], "--exact", paths["exact"]]
     assert status_of([*arguments, *further]) == 1

@@ -325,3 +325,20 @@ def test_nothing_passes_that_its_sources_do_not_explain(seed: int, recorded: str
         if verdict.origin == "inherited":
             assert facts.inherited > 0
     assert (comparison.first_divergence() is None) == (comparison.exit_status() == 0)
+
+
+def test_what_other_token_ids_make_is_inherited(tmp_path: Path) -> None:
+    models = planted.fault_models
+    reference = models.build_reference("llama", 2, torch.float32)
+    ids = models.token_ids()
+    other = ids.clone()
+    other[0, -2:] += 1
+    sides = [
+        models.capture_torch(reference, tmp_path / name, given)
+        for name, given in (("reference", ids), ("candidate", other))
+    ]
+    comparison = judged(*sides)
+    first = comparison.first_divergence()
+    assert first is not None and first.slot == "input_0"
+    made = [row.label for row in comparison.rows if comparison.origin(row.index) == "made"]
+    assert made and all("input" in label for label in made), made
