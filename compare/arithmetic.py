@@ -24,8 +24,8 @@ _FEWEST = 3  # projections that must show it
 _ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
 _AGREE = 0.1  # of the error: inputs that count as equal
 _NEAR = 1.5  # times the error: inputs behind which it is still seen
-_OWN = 0.8  # times it: an error of their own, which most of those behind such inputs must have
-_SHARE = 0.5
+_OWN = 0.8  # times it: an error of their own
+_SHARE = 0.33  # of those behind such inputs must have it
 
 
 @dataclass(frozen=True, slots=True)
