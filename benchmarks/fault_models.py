@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from layertui.capture import open_capture, record
 from layertui.capture.arrays import load
+from layertui.capture.demo_model import Linear
 
 VOCABULARY, TOKENS, HEAD = 320, 48, 16
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2", "mixtral")
@@ -40,7 +41,6 @@ _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {"head_dim": HEAD, "sliding_window": 8}),
     "mixtral": ("Mixtral", {"num_local_experts": 8, "num_experts_per_tok": 2}),
 }
-_PARTS = 4  # of a Linear's sum
 
 
 def build_reference(family: str, layers: int, dtype: torch.dtype, seed: int = 0) -> nn.Module:
@@ -75,24 +75,14 @@ def token_ids(seed: int = 0) -> Tensor:
     return torch.randint(3, VOCABULARY // 4, (1, TOKENS), generator=generator)
 
 
-class SummedLinear(nn.Module):
+class SummedLinear(Linear):
     """A Linear, or GPT-2's Conv1D, that sums in parts of the inner axis, last first."""
 
     def __init__(self, source: nn.Module) -> None:
-        super().__init__()
         weight: Any = source.weight
-        turned = isinstance(source, transformers.pytorch_utils.Conv1D)
-        self.weight = nn.Parameter(weight.T.contiguous() if turned else weight.clone(), False)
         bias: Any = source.bias
-        self.bias = None if bias is None else nn.Parameter(bias.clone(), False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pairs = zip(x.chunk(_PARTS, -1), self.weight.chunk(_PARTS, -1), strict=True)
-        parts = [nn.functional.linear(part, weight) for part, weight in pairs]
-        total = parts.pop()
-        while parts:
-            total = total + parts.pop()
-        return total if self.bias is None else total + self.bias
+        turned = isinstance(source, transformers.pytorch_utils.Conv1D)
+        super().__init__(weight.T.contiguous() if turned else weight, bias)
 
 
 def as_tf32(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ lives in `arrays`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .errors import RecordError
@@ -26,6 +27,11 @@ class DType:
     epsilon: float = 0.0
     max_code: int | None = None  # the byte of MAX's checkpoints
     safetensors: str | None = None
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Bits behind the leading one; 0 for exact types."""
+        return round(-math.log2(self.epsilon)) if self.epsilon else 0
 
 
 _TABLE = (

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..compare.vocabulary import METRICS
+from ..compare.vocabulary import METRICS, POLICIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,7 +119,7 @@ _JUDGING = (
         help="What the badge of a row shows.",
     ),
     click.option(
-        "--policy", type=click.Choice(["noise", "dtype", "fixed", "default"]), default=None,
+        "--policy", type=click.Choice(POLICIES), default=None,
         help="How verdicts are made: by where a row's error comes from, by limits for its dtype, "
         "or by fixed ones.  [default: noise; with --rtol dtype, with --threshold fixed]",
     ),

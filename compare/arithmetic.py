@@ -2,8 +2,8 @@
 
 Records of float32 may come from products in TF32 or bfloat16: every projection then differs by what
 these round, and not one of them is at fault. This is told from the projections whose inputs agree:
-where several differ by the same noise, of the size that such arithmetic makes, and none of the
-others differs by less, one side computes with fewer bits than it stores.
+where these differ by the same noise, of the size that such arithmetic makes, and enough of those
+behind small errors add one of that size, one side computes with fewer bits than it stores.
 
 A product of rounded factors has a relative L2 error of about 0.6 units (half the spacing at 1.0) of
 the coarse dtype, whatever its length: both factors add u / sqrt(3) x 0.75, the mean over a binade.
@@ -24,8 +24,8 @@ _FEWEST = 3  # projections that must show it
 _ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
 _AGREE = 0.1  # of the error: inputs that count as equal
 _NEAR = 1.5  # times the error: inputs behind which it is still seen
-_OWN = 0.8  # times it: an error of their own
-_SHARE = 0.33  # of those behind such inputs must have it
+_OWN = 0.8  # times the error that a projection behind such inputs adds
+_SHARE = 0.33  # of these projections that must add it
 
 
 @dataclass(frozen=True, slots=True)

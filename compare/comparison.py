@@ -129,8 +129,8 @@ class Comparison:
         self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
 
     def set_policy(self, policy: Policy) -> None:
-        """Judge everything anew; the numbers stay. Raises `CaptureError` where a further capture
-        cannot be opened: the policy then stays, too.
+        """Judge everything anew; the numbers stay. Further captures that it names are read by the
+        next `measure`. Raises `CaptureError` where one cannot be opened: the policy stays, too.
         """
         before = self.policy
         self.policy = with_overrides(policy, self.rules.thresholds)
@@ -145,12 +145,11 @@ class Comparison:
         """Further captures that the policy names. Raises `CaptureError`."""
         from .baselines import open_baselines
 
-        self._baselines = None
         policy = self.policy
         if isinstance(policy, NoisePolicy) and (policy.baselines or policy.exact):
             self._baselines = open_baselines(self, policy.baselines, policy.exact)
         else:
-            self.floors = {}
+            self._baselines, self.floors = None, {}
 
     # Progress
 

@@ -114,7 +114,6 @@ class Analysis:
             kept = routing.rest.get(index)
             error, passed = 0.0 if kept is None else kept.error, error
         own = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
-        bits = round(-math.log2(own.epsilon)) if own is not None and own.epsilon else 0
         return Facts(
             index,
             error,
@@ -122,7 +121,7 @@ class Analysis:
             floor,
             exact,
             result,
-            bits=bits,
+            bits=0 if own is None else own.mantissa_bits,
             passed=passed,
             kept=kept,
             mixed=_dtype(row.reference) != _dtype(row.candidate),

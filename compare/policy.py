@@ -28,7 +28,7 @@ from typing import Protocol
 from .model import Failure, Measurement, Row, Verdict
 from .recipes import parse_recipe
 from .rules import LayerLimits, ThresholdRule
-from .vocabulary import METRICS, Level
+from .vocabulary import METRICS, POLICIES, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +301,6 @@ class NoisePolicy:
     def judge(self, row: Row, result: Measurement | Failure | None) -> Verdict:
         return DtypePolicy(overrides=self.overrides).judge(row, result)
 
-
-POLICIES = ("noise", "dtype", "fixed", "default")
 
 # The seed's rules of thumb.
 FIXED: dict[str, float] = {"cosine": 0.99, "mse": 1e-4, "relative_l2": 0.01}

@@ -14,6 +14,9 @@ Level = Literal[
 ]  # fmt: skip
 Origin = Literal["made", "inherited", "none"]
 
+# Ways to make verdicts, the usual one first; `default` is that, or what limits ask for.
+POLICIES: tuple[str, ...] = ("noise", "dtype", "fixed", "default")
+
 # What a difference may look like; of two that explain it alike, the first is said first.
 SYMPTOMS: tuple[str, ...] = (
     "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "shifted", "permuted",

@@ -86,11 +86,8 @@ def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
     looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
     like = f"looks like {looks[0]}: " if looks else ""
-    reason = first.reason
-    inside = f"made inside {first.module}, whose records before this input agree: "
-    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {like}" + (
-        reason.removeprefix(inside)
-    )
+    reason = comparison.verdicts[first.index].reason
+    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {like}{reason}"
 
 
 def judged_fields(comparison: Comparison, index: int) -> list[Field]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ..canonical import parent_of
 from ..dataflow import kind_of
@@ -110,17 +108,12 @@ def _all(
     yield from fit.offset(pair)
     yield from moves.shifted(pair)
     yield from moves.permuted(pair)
-    yield from casts.cast(pair, _own_bits(row))
+    yield from casts.cast(pair, comparison.analysis().facts[index].bits)
     yield from casts.clamp(pair)
     yield from regions.region(pair)
     yield from others.mixed_up(pair, _others(comparison, row, result, _near(comparison, row)))
     sources = [comparison.rows[i] for i in comparison.analysis().sources(index)]
     yield from others.missing_term(pair, _others(comparison, row, result, sources))
-
-
-def _own_bits(row: Row) -> int:
-    known = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
-    return round(-math.log2(known.epsilon)) if known is not None and known.epsilon else 0
 
 
 def _near(comparison: Comparison, row: Row) -> list[Row]:

@@ -115,7 +115,7 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     # What means of pure noise would take away comes back.
     left = float(np.vdot(rest, rest)) * count / (count - 1)
     # Rows that are all alike make any difference look like an offset.
-    unlike = 1.0 - max(_alike(pair.x), _alike(pair.y))
+    unlike = 1.0 - max(_common(pair.x), _common(pair.y))
     if left > _UNLIKE * unlike * pair.squares:
         return
     sizes = np.abs(means)
@@ -129,7 +129,7 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     yield Symptom("offset", pair.score(left), words)
 
 
-def _alike(values: Array) -> float:
+def _common(values: Array) -> float:
     """The share of the squares that the means of the channels hold: 1 where all rows are equal."""
     total = float(np.vdot(values, values))
     means = values.mean(0)

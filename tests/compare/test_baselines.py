@@ -130,3 +130,24 @@ def test_the_command_line_reports_the_floor(
     assert row["baseline"]["ratio"] == pytest.approx(3.0, rel=0.2)
     assert row["baseline"]["path"] == paths["baseline"]
     assert row["exact"]["off"] == "candidate"
+
+
+def test_a_policy_that_cannot_be_had_leaves_the_baselines_there(tmp_path: Path) -> None:
+    paths = runs(tmp_path, reference=0.0, candidate=3e-5, baseline=1e-5)
+    comparison = judged(paths, baselines=(paths["baseline"],))
+    floors = dict(comparison.floors)
+    with pytest.raises(CaptureError):
+        comparison.set_policy(NoisePolicy(baselines=(str(tmp_path / "nothing"),)))
+    comparison.floors = {}  # what is read anew comes from the baselines that are still there
+    comparison.measure(use_cache=False)
+    assert comparison.floors == floors and len(floors) == LAYERS
+    assert {verdict.level for verdict in comparison.verdicts} == {"diverged"}
+
+
+def test_pairs_that_the_exact_capture_lacks_are_counted(tmp_path: Path) -> None:
+    paths = runs(tmp_path, reference=0.0, candidate=3e-5, exact=1e-6)
+    first = min((tmp_path / "exact").iterdir())
+    first.unlink()
+    comparison = judged(paths, exact=paths["exact"])
+    said = f"tells of {LAYERS - 1} of {LAYERS} pairs that differ (1 are not there)"
+    assert any(said in note for note in comparison.reference.notes)
