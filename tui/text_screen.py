@@ -11,10 +11,12 @@ from .commands import COMMANDS
 from .keys import KEYS, Scope, bindings_of, keys_of
 from .lines import Lines, Pieces, ScrolledLines, look_of
 from .status_line import Footer
-from .text import clean
+from .text import clean, width_of, wrap
 from .theme import LOOKS, Look
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.style import Style
     from textual.app import ComposeResult
 
@@ -54,10 +56,12 @@ class TextScreen(Screen[None], inherit_bindings=False):
     def on_mount(self) -> None:
         look = look_of(self)
         self.query_one("#title", Lines).set_lines([[(f" {self._heading}", look.palette.strong)]])
-        self._page.set_lines(self._lines)
         self.call_after_refresh(
             self.query_one(Footer).show_entries, [("j k", "scroll"), ("Esc", "back")], look
         )
+
+    def on_resize(self) -> None:
+        self._page.set_lines(flowed(self._lines, self.size.width))
 
     @property
     def _page(self) -> ScrolledLines:
@@ -77,6 +81,25 @@ class TextScreen(Screen[None], inherit_bindings=False):
 
     def action_leave(self) -> None:
         self.dismiss()
+
+
+def flowed(lines: Sequence[Pieces], width: int) -> list[Pieces]:
+    """The lines with those that are too wide broken: the last piece goes on below where it began,
+    a line of one piece two cells further in than that.
+    """
+    found: list[Pieces] = []
+    for pieces in lines:
+        if sum(width_of(text) for text, _ in pieces) <= width:
+            found.append(pieces)
+            continue
+        *head, (text, style) = pieces
+        bare = text.lstrip()
+        head.append((text[: len(text) - len(bare)], style))
+        indent = sum(width_of(piece) for piece, _ in head) + (2 if len(pieces) == 1 else 0)
+        first, *rest = wrap(bare, width - indent)
+        found.append([*head, (first, style)])
+        found += [[(" " * indent, None), (part, style)] for part in rest]
+    return found
 
 
 def help_screen(scope: Scope, look: Look) -> TextScreen:

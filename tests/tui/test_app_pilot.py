@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
@@ -15,9 +16,11 @@ from layertui.capture import open_capture
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import LayertuiApp
+from layertui.tui.commands import COMMANDS
 from layertui.tui.depth_strip import DepthStrip
 from layertui.tui.details import page_fields, pane_fields
 from layertui.tui.jobs import Job, Request
+from layertui.tui.keys import keys_of
 from layertui.tui.lines import Lines, ScrolledLines
 from layertui.tui.list_screen import ListScreen
 from layertui.tui.pair_screen import PairScreen
@@ -646,3 +649,33 @@ async def test_a_fused_slice_taken_apart_can_be_put_back(real: Path) -> None:
         await pilot.press("P")
         await settled(pilot)
         assert comparison.rows == rows
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+async def test_nothing_that_is_there_to_read_is_cut(
+    small_pair: tuple[Path, Path], size: tuple[int, int]
+) -> None:
+    app = make_app(*small_pair)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        note = "a note that goes on and on " * 6
+        comparison.candidate.notes.append(note)
+        wanted = [key.description for key in keys_of("list")]
+        wanted += [command.description for command in COMMANDS]
+        for opened, words in (("question_mark", wanted), (None, [note.strip()])):
+            if opened is not None:
+                await pilot.press(opened)
+            else:
+                await type_line(pilot, "colon", "notes")
+            assert isinstance(app.screen, TextScreen)
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda: app.screen.size.width == size[0])
+            await pilot.pause()
+            texts = app.screen.query_one(ScrolledLines).texts
+            assert max(cell_len(text) for text in texts) <= size[0]
+            whole = " ".join(" ".join(texts).split())
+            assert [each for each in words if " ".join(each.split()) not in whole] == []
+            await pilot.press("escape")
+            await pilot.resize_terminal(200, 50)
