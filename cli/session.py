@@ -60,7 +60,11 @@ class Judging:
     def _with_baselines(self) -> Policy:
         from ..compare.policy import NoisePolicy
 
-        if self.policy not in (None, "noise") or self.thresholds or self.rtol is not None:
+        if (
+            self.policy not in (None, "noise", "default")
+            or self.thresholds
+            or self.rtol is not None
+        ):
             raise UserError("--baseline and --exact belong to --policy noise, without thresholds")
         return NoisePolicy(baselines=self.baselines, exact=self.exact)
 

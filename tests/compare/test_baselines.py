@@ -125,6 +125,11 @@ def test_the_command_line_reports_the_floor(
     arguments = ["compare", paths["reference"], paths["candidate"], "--format", "json"]
     further = ["--baseline", paths["baseline"], "--exact", paths["exact"]]
     assert status_of([*arguments, *further]) == 1
+    plain = capsys.readouterr().out
+    assert status_of([*arguments, *further, "--policy", "default"]) == 1  # another word for noise
+    again = capsys.readouterr().out
+    assert json.loads(again)["rows"] == json.loads(plain)["rows"]
+    assert status_of([*arguments, *further]) == 1
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["baseline"]["low"] < row["baseline"]["ratio"] < row["baseline"]["high"]
     assert row["baseline"]["ratio"] == pytest.approx(3.0, rel=0.2)
