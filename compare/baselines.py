@@ -18,10 +18,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..capture.dtypes import DTYPES
-from ..capture.errors import RecordError
 from .model import Measurement, Row, Verdict
 from .policy import coarser_dtype
-from .recipes import RecipeError
 
 if TYPE_CHECKING:
     from ..capture.arrays import Array
@@ -195,18 +193,16 @@ def token_errors(comparison: Comparison, index: int) -> TokenErrors | None:
     """
     import numpy as np
 
-    from .pair_reader import PairReader
-    from .sample import take_sample
+    from .sample import UNREADABLE, read_sample
 
-    task = comparison.task(index)
     try:
-        with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
-            sample = take_sample(reader, most=_MOST)
-    except (RecordError, RecipeError, OSError, MemoryError):
+        sample = read_sample(comparison.task(index), most=_MOST)
+    except UNREADABLE:
         return None
     axis = 1 if len(sample.x) > 1 else 0
-    d = sample.y - sample.x
-    squares = (d * d).sum(axis), (sample.x * sample.x).sum(axis)
+    with np.errstate(all="ignore"):  # whatever bits a file holds
+        d = sample.y - sample.x
+        squares = (d * d).sum(axis), (sample.x * sample.x).sum(axis)
     return squares if all(np.isfinite(part).all() for part in squares) else None
 
 

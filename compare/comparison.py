@@ -333,14 +333,13 @@ class Comparison:
 
         Reads a bounded part of the records the first time; empty where that is not possible.
         """
-        from ..capture.errors import RecordError
-        from .recipes import RecipeError
+        from .sample import UNREADABLE
         from .symptoms.diagnosis import symptoms_of
 
         if index not in self._symptoms:
             try:
                 self._symptoms[index] = symptoms_of(self, index)
-            except (RecordError, RecipeError, OSError, MemoryError):
+            except UNREADABLE:
                 self._symptoms[index] = ()
         return self._symptoms[index]
 

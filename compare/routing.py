@@ -70,6 +70,8 @@ def block_of(router: str) -> str:
 
 def find_routings(comparison: Comparison) -> dict[int, Routing]:
     """The routers whose choices differ, by the row of their logits. Reads those records."""
+    from .sample import UNREADABLE
+
     found: dict[int, Routing] = {}
     for row in comparison.rows:
         result = comparison.measurements[row.index]
@@ -77,9 +79,13 @@ def find_routings(comparison: Comparison) -> dict[int, Routing]:
             continue
         if not _has_experts(comparison, row):
             continue
-        routing = _routing(comparison, row)
-        if routing is not None:
-            found[row.index] = replace(routing, rest=dict(_without_flips(comparison, row, routing)))
+        try:
+            routing = _routing(comparison, row)
+            if routing is not None:
+                rest = dict(_without_flips(comparison, row, routing))
+                found[row.index] = replace(routing, rest=rest)
+        except UNREADABLE:
+            continue  # nothing is known of its choices: nothing is excused by them
     return found
 
 
@@ -146,12 +152,9 @@ def _within(choices: tuple[Array, Array], logits: Sample) -> bool:
 
 
 def _sample(comparison: Comparison, row: Row) -> Sample:
-    from .pair_reader import PairReader
-    from .sample import take_sample
+    from .sample import read_sample
 
-    task = comparison.task(row.index)
-    with PairReader(task.reference, task.candidate) as reader:
-        return take_sample(reader)
+    return read_sample(comparison.task(row.index))
 
 
 def _recorded(comparison: Comparison, row: Row) -> Sample | None:

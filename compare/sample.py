@@ -12,8 +12,9 @@ from math import prod
 import numpy as np
 
 from ..capture.arrays import Array
-from .pair_reader import PairReader
-from .recipes import Shape
+from ..capture.errors import RecordError
+from .pair_reader import PairReader, PairTask
+from .recipes import RecipeError, Shape
 
 MOST = 1 << 16  # elements of a sample
 _RUNS = 16  # runs of rows that a sample of a large tensor consists of
@@ -35,6 +36,16 @@ class Sample:
     @property
     def whole(self) -> bool:
         return self.x.size == prod(self.shape)
+
+
+# What reading a sample raises of records that were fine when they were measured.
+UNREADABLE = (RecordError, RecipeError, OSError, MemoryError)
+
+
+def read_sample(task: PairTask, peak: tuple[int, ...] | None = None, most: int = MOST) -> Sample:
+    """The sample (see `take_sample`) of a pair that is not open. Raises what `UNREADABLE` has."""
+    with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
+        return take_sample(reader, peak, most)
 
 
 def take_sample(

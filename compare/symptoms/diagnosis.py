@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...capture.errors import RecordError
 from ..canonical import parent_of
 from ..dataflow import kind_of
 from ..model import Measurement, Row, Symptom
-from ..pair_reader import PairReader
-from ..recipes import RecipeError
-from ..sample import Sample, take_sample
+from ..sample import UNREADABLE, Sample, read_sample
 from ..vocabulary import SYMPTOMS
 from . import casts, fit, moves, others, regions
 
@@ -38,7 +35,7 @@ def symptoms_of(comparison: Comparison, index: int) -> tuple[Symptom, ...]:
         return ()
     if result.partial or not comparison.measurable(index):
         return ()
-    sample = _sample(comparison, index, result)
+    sample = read_sample(comparison.task(index), result.max_abs_index, _MOST)
     if sample.x.size < 4:
         return ()
     pair = _pair(comparison, index, sample)
@@ -75,12 +72,6 @@ def _ranked(said: list[Symptom]) -> tuple[Symptom, ...]:
 
 def _rank(symptom: Symptom, top: float) -> tuple[bool, int, float]:
     return symptom.score < top - _ALIKE, SYMPTOMS.index(symptom.name), -symptom.score
-
-
-def _sample(comparison: Comparison, index: int, result: Measurement) -> Sample:
-    task = comparison.task(index)
-    with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
-        return take_sample(reader, result.max_abs_index, _MOST)
 
 
 def _pair(comparison: Comparison, index: int, sample: Sample) -> fit.Pair:
@@ -143,10 +134,8 @@ def _others(
         if measured.partial or other.index == row.index or not comparison.measurable(other.index):
             continue
         try:
-            task = comparison.task(other.index)
-            with PairReader(task.reference, task.candidate) as reader:
-                sample = take_sample(reader, result.max_abs_index, _MOST)
-        except (RecordError, RecipeError, OSError, MemoryError):
+            sample = read_sample(comparison.task(other.index), result.max_abs_index, _MOST)
+        except UNREADABLE:
             continue
         if not (np.isfinite(sample.x).all() and np.isfinite(sample.y).all()):
             continue

@@ -342,3 +342,20 @@ def test_what_other_token_ids_make_is_inherited(tmp_path: Path) -> None:
     assert first is not None and first.slot == "input_0"
     made = [row.label for row in comparison.rows if comparison.origin(row.index) == "made"]
     assert made and all("input" in label for label in made), made
+
+
+def test_a_router_that_cannot_be_read_any_more_excuses_nothing(tmp_path: Path) -> None:
+    models = planted.fault_models
+    reference = models.build_reference("mixtral", 4, torch.bfloat16)
+    ids = models.token_ids()
+    left = models.capture_torch(reference, tmp_path / "left", ids)
+    other = models.other_build(reference, torch.bfloat16)
+    right = models.write_max_like(
+        models.capture_torch(other, tmp_path / "right", ids), tmp_path / "max"
+    )
+    comparison = judged(left, right)
+    assert comparison.routings
+    for path in right.rglob("*.gate-output*.pt"):
+        path.unlink()
+    comparison.settle()
+    assert not comparison.routings
