@@ -60,10 +60,7 @@ def read_header(record: Record) -> list[Record]:
     Raises `RecordError`, `OSError`.
     """
     alone = record.key == _ALONE
-    try:
-        members = _read(record.path)
-    except NeedsTorchError:
-        members = _read_by_torch(record.path)
+    members = read_members(record.path)
     if not members:
         raise RecordError("holds no tensor")
     keys = unique_keys("/".join(member.keys) for member in members)
@@ -86,6 +83,14 @@ def load_member(locator: Locator) -> Array:
     from ..torch_client import load_tensor
 
     return load_tensor(locator)
+
+
+def read_members(path: str) -> list[Member]:
+    """The tensors of a file, in order. Raises `RecordError`, `OSError`."""
+    try:
+        return _read(path)
+    except NeedsTorchError:
+        return _read_by_torch(path)
 
 
 def _read(path: str) -> list[Member]:
