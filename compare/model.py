@@ -162,6 +162,46 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """One change of a layer's law that explains the candidate's local error.
+
+    `name` is one of `CAUSES`, `text` a sentence, `reference` and `candidate` the values of
+    `parameter` on both sides. `before` and `after` are the candidate's local error without and with
+    the change, `usual` that of its kind, in units of predicted rounding; `layers` is how many
+    layers show the same.
+    """
+
+    name: str
+    text: str
+    parameter: str
+    reference: str
+    candidate: str
+    uncertainty: str
+    before: float
+    after: float
+    usual: float
+    layers: int = 1
+
+    @property
+    def explained(self) -> float:
+        """The share of the local error's square that the change explains."""
+        return 1.0 - min(1.0, (self.after / self.before) ** 2) if self.before > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A row against the law of its module, each side by itself: local errors in units of predicted
+    rounding, and what is usual for its kind on either side.
+    """
+
+    law: str
+    reference: float
+    candidate: float
+    usual_reference: float
+    usual_candidate: float
+
+
+@dataclass(frozen=True, slots=True)
 class FirstDivergence:
     """The first failing pair in execution order, and the module to look into."""
 
@@ -174,6 +214,7 @@ class FirstDivergence:
     reason: str
     confidence: float | None = None
     symptoms: tuple[Symptom, ...] = ()
+    causes: tuple[Cause, ...] | None = None  # None where none were looked for
 
 
 @dataclass(frozen=True, slots=True)

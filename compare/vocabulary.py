@@ -23,6 +23,17 @@ SYMPTOMS: tuple[str, ...] = (
     "cast", "clamp", "region", "offset", "noise-like", "none",
 )  # fmt: skip
 
+# What may be the cause of a layer's local error; of two that explain it alike, the first is said
+# first.
+CAUSES: tuple[str, ...] = (
+    "eps", "norm-kind", "norm-missing", "weight-offset", "weight-ignored", "transposed",
+    "other-weights", "other-layer", "swapped", "head-order", "row-order", "column-order",
+    "quantised", "activation", "rope-style", "rope-direction", "rope-base", "rope-scaling",
+    "positions", "attention-scale", "attention-mask", "sinks", "alibi", "head-repetition",
+    "softcap", "kv-cache", "routing", "residual", "embedding", "token-shift", "stale", "precision",
+    "logits-scale", "scale", "bias", "cast", "clamp", "low-rank",
+)  # fmt: skip
+
 # From harmless to worst; `missing` (a gap) and `pending` are no judgement.
 LEVELS: tuple[Level, ...] = (
     "pending", "missing", "identical", "ok", "noise", "drift", "diverged", "shape", "nan",

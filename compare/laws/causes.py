@@ -1,0 +1,149 @@
+"""Which one change of its law explains the local error of a layer that sticks out.
+
+Every hypothesis is held against the same rows as the law itself. One explains the error when
+nothing sticks out any more; of several, the one that fits better by far, else the one with fewer
+fitted numbers, else the one named first in `vocabulary.CAUSES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..model import Cause
+from ..sample import UNREADABLE
+from ..vocabulary import CAUSES
+from . import limits
+from .evaluate import corrected, read_cases
+from .law import Case, Hypothesis, Scene
+from .local_error import LocalError, local_error
+from .peers import Judged, excess_of
+from .registry import law_named
+
+_ALIKE = 1.25  # local errors within this factor are alike
+_MOST_SAID = 3  # causes of one layer that are said
+_IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A hypothesis that was tried: the candidate's local error with it, and whether nothing sticks
+    out any more.
+    """
+
+    hypothesis: Hypothesis
+    error: LocalError
+    restored: bool
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was tried at a place, the best first, and the causes among it."""
+
+    judged: Judged
+    trials: tuple[Trial, ...]
+    causes: tuple[Cause, ...]
+
+
+def diagnose(
+    scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None = None
+) -> Diagnosis:
+    """Try every hypothesis of the place's law. A record that cannot be read any more has none."""
+    try:
+        trials = sorted(_trials(scene, judged, cancelled), key=_rank)
+    except UNREADABLE:
+        trials = []
+    return Diagnosis(judged, tuple(trials), tuple(_causes(judged, trials)))
+
+
+def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) -> Iterator[Trial]:
+    site, fit = judged.evaluation.site, judged.evaluation.fit
+    law = law_named(site.law)
+    cases = read_cases(scene, law, site)
+    if cases is None:
+        return
+    reference, candidate = cases
+    with np.errstate(all="ignore"):
+        for hypothesis in law.hypotheses(scene, site, fit, reference, candidate):
+            if cancelled is not None and cancelled():
+                return
+            trial = _trial(judged, hypothesis, candidate)
+            if trial is not None:
+                yield trial
+
+
+def _trial(judged: Judged, hypothesis: Hypothesis, candidate: Case) -> Trial | None:
+    prediction = hypothesis.predict()
+    if prediction is None or prediction.value.shape != candidate.output.shape:
+        return None
+    error = local_error(candidate, prediction, judged.evaluation.site.groups)
+    if hypothesis.fitted:
+        free = hypothesis.fitted / candidate.output.shape[1]
+        error = corrected(error, free)
+    excess = excess_of(error, judged)
+    restored = excess is None or excess.times <= limits.RESTORED
+    return Trial(hypothesis, error, restored)
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    return not trial.restored, trial.error.total
+
+
+def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
+    """The hypotheses that restore, best first; alike ones of the same name only once."""
+    before = judged.evaluation.candidate
+    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * before.total]
+    if not good and before.bad:
+        good = [t for t in trials if t.restored]
+    if not good:
+        return
+    least = min(t.error.total for t in good)
+    near = [t for t in good if t.error.total <= max(least * _ALIKE, judged.usual_candidate.ratio)]
+    near.sort(key=lambda t: (_cost(t.hypothesis), _order(t.hypothesis.name), t.error.total))
+    fewest = _cost(near[0].hypothesis)
+    said: set[str] = set()
+    for trial in near:
+        name = trial.hypothesis.name
+        if name in said or len(said) == _MOST_SAID or _cost(trial.hypothesis) > fewest:
+            continue
+        said.add(name)
+        yield _cause(judged, trial)
+
+
+def _cost(hypothesis: Hypothesis) -> int:
+    """Fitted numbers, in classes: none, one, many."""
+    return 0 if hypothesis.fitted == 0 else 1 if hypothesis.fitted <= 2 else 2
+
+
+def _order(name: str) -> int:
+    return CAUSES.index(name) if name in CAUSES else len(CAUSES)
+
+
+def _cause(judged: Judged, trial: Trial) -> Cause:
+    hypothesis = trial.hypothesis
+    return Cause(
+        hypothesis.name, hypothesis.text, hypothesis.parameter, hypothesis.reference,
+        hypothesis.candidate, hypothesis.uncertainty, judged.evaluation.candidate.total,
+        trial.error.total, judged.usual_candidate.ratio,
+    )  # fmt: skip
+
+
+def joined(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
+    """The same with `layers` counted: how many layers show a cause of this name and law."""
+    listed = list(diagnoses)
+    counts: dict[tuple[str, str], int] = {}
+    for diagnosis in listed:
+        for cause in diagnosis.causes:
+            place = diagnosis.judged.evaluation.site.kind, cause.name
+            counts[place] = counts.get(place, 0) + 1
+    return [
+        replace(
+            d,
+            causes=tuple(
+                replace(c, layers=counts[d.judged.evaluation.site.kind, c.name]) for c in d.causes
+            ),
+        )
+        for d in listed
+    ]

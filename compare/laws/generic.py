@@ -1,0 +1,199 @@
+"""Changes that can befall the output of any layer: a factor, a constant, another order, a coarser
+grid, a clamp, a shift by tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...capture.arrays import Array
+from .law import Case, Hypothesis, Prediction
+from .names import number_words
+from .rounding import on_grid
+
+_FEW_ROWS = 4  # rows from which a constant by channel may be fitted
+_SHIFTS = (1, -1, 2, -2)
+_LIKE = 0.98  # correlation from which two channels are the same one
+_MOST_CHANNELS = 8192  # channels whose order is looked for
+_ROUND = 1e-3  # a factor this near a plain number is called by it
+_GRIDS = (
+    ("float8_e4m3", 2.0**-4), ("float8_e5m2", 2.0**-3), ("bfloat16", 2.0**-8),
+    ("float16", 2.0**-11),
+)  # fmt: skip
+
+
+def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> Iterator[Hypothesis]:
+    """The changes of this module, fitted to the candidate where they have a parameter."""
+    value, y = prediction.value, case.output
+    if value.shape != y.shape or not np.isfinite(value).all():
+        return
+    recorded = np.where(np.isfinite(y), y, 0.0)
+    yield from _permuted(prediction, recorded, groups)
+    yield from _shifted(prediction, case)
+    yield from _coarse(prediction, recorded, case.units["output"])
+    yield from _clamped(prediction, recorded)
+    yield from _scaled(prediction, recorded)
+    yield from _constant(prediction, recorded)
+
+
+def _scaled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    value = prediction.value
+    weight = 1.0 / np.maximum(np.square(np.broadcast_to(prediction.spread, value.shape)), 1e-300)
+    row = np.square(value).sum(1) > 0
+    xx = (weight * value * value)[row].sum(1)
+    if not row.any() or not np.isfinite(xx).all() or not (xx > 0).all():
+        return
+    factors = (weight * value * y)[row].sum(1) / xx
+    factor = float(np.median(factors))
+    error = float(1.4826 * np.median(np.abs(factors - factor))) / max(1, len(factors)) ** 0.5
+    plain = _plain(factor)
+    yield Hypothesis(
+        "scale", f"the output is {number_words(plain)} x what it should be",
+        lambda: Prediction(value * plain, prediction.spread * max(abs(plain), 1e-3)),
+        "factor", "1", f"{plain:.6g}", number_words(error), 0 if plain != factor else 1,
+    )  # fmt: skip
+
+
+def _plain(factor: float) -> float:
+    """The plain number that a factor is next to, else the factor itself."""
+    for number in (0.0, 1.0, -1.0, 2.0, 0.5, -2.0, -0.5, 4.0, 0.25, 2.0**0.5, 2.0**-0.5):
+        if abs(factor - number) <= _ROUND * 0.01 * max(abs(number), 1.0):
+            return number
+    return factor
+
+
+def _constant(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    value = prediction.value
+    if len(value) < _FEW_ROWS:
+        return
+    left = y - value
+    common = float(np.median(left))
+    yield Hypothesis(
+        "bias", f"{number_words(common)} is added to every element",
+        lambda: Prediction(value + common, prediction.spread), "offset", "0",
+        number_words(common), "", 1,
+    )  # fmt: skip
+    added = np.median(left, axis=0)
+    yield Hypothesis(
+        "bias", "a constant of its own is added to every channel",
+        lambda: Prediction(value + added, prediction.spread), "bias", "none",
+        f"RMS {number_words(float(np.sqrt(np.square(added).mean())))}", "", value.shape[1],
+    )  # fmt: skip
+
+
+def _clamped(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    high, low = float(y.max()), float(y.min())
+    value = prediction.value
+    for top, bottom in ((high, low), (high, -np.inf), (np.inf, low)):
+        # Noise beyond the recorded extreme is no clamp: several elements must stand at it.
+        standing = int((y == top).sum() * np.isfinite(top)) + int(
+            (y == bottom).sum() * np.isfinite(bottom)
+        )
+        beyond = int((value > top * 1.02).sum() if top > 0 else 0) + int(
+            (value < bottom * 1.02).sum() if bottom < 0 else 0
+        )
+        if standing < 2 or beyond < 1:
+            continue
+        bounds = [number_words(b) for b in (bottom, top) if np.isfinite(b)]
+        yield Hypothesis(
+            "clamp", f"values are cut off at {' and '.join(bounds)}",
+            lambda top=top, bottom=bottom: Prediction(
+                np.clip(value, bottom, top), prediction.spread
+            ),
+            "bound", "none", " .. ".join(bounds), "", 1,
+        )  # fmt: skip
+
+
+def _coarse(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesis]:
+    value = prediction.value
+    for name, grid in _GRIDS:
+        if grid < 2 * unit and not np.array_equal(on_grid(y, grid), y):
+            continue
+        yield Hypothesis(
+            "cast", f"the output is rounded to {name}",
+            lambda grid=grid: _rounded(on_grid(value, grid), value, prediction, grid),
+            "dtype", "", name,
+        )  # fmt: skip
+
+
+def _rounded(moved: Array, value: Array, prediction: Prediction, grid: float) -> Prediction:
+    """A value next to a boundary of the grid may be rounded either way."""
+    del value
+    step = 2 * grid * np.abs(moved)
+    spread = np.sqrt(np.square(prediction.spread) + 0.4 * prediction.spread * step)
+    return Prediction(moved, spread)
+
+
+def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
+    rows, value = case.rows, prediction.value
+    if len(rows) < 8 or np.any(np.diff(rows) != 1):
+        return
+    for shift in _SHIFTS:
+        if abs(shift) >= len(rows) // 2:
+            continue
+        moved = np.roll(value, shift, axis=0)
+        edge = slice(0, shift) if shift > 0 else slice(shift, None)
+        moved[edge] = case.output[edge]
+        where = "later" if shift > 0 else "earlier"
+        yield Hypothesis(
+            "token-shift", f"every row stands {abs(shift)} {where} than it should",
+            lambda moved=moved: Prediction(moved, prediction.spread), "shift", "0", f"{shift:+d}",
+        )  # fmt: skip
+
+
+def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothesis]:
+    """Heads, or channels, in another order: each is found by what it correlates with."""
+    value = prediction.value
+    if groups > 1 and value.shape[1] % groups == 0:
+        order = _order(_by_group(value, groups), _by_group(y, groups))
+        if order is not None:
+            yield _reordered(
+                "head-order", "head", prediction, _channels(order, value.shape[1]), order
+            )
+    if len(value) >= 8 and value.shape[1] <= _MOST_CHANNELS:
+        order = _order(value, y)
+        if order is not None:
+            yield _reordered("row-order", "output channel", prediction, order, order)
+
+
+def _reordered(
+    name: str, what: str, prediction: Prediction, channels: Array, order: Array
+) -> Hypothesis:
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    shown = ", ".join(map(str, order[:8])) + (", ..." if len(order) > 8 else "")
+    spread = np.broadcast_to(prediction.spread, prediction.value.shape)
+    return Hypothesis(
+        name, f"{len(moved)} of {len(order)} {what}s are in another order ({shown})",
+        lambda: Prediction(prediction.value[:, channels], spread[:, channels]),
+        "order", "0, 1, 2, ...", shown,
+    )  # fmt: skip
+
+
+def _by_group(values: Array, groups: int) -> Array:
+    """`[rows x channels of a group, groups]`."""
+    return values.reshape(len(values), groups, -1).transpose(0, 2, 1).reshape(-1, groups)
+
+
+def _channels(order: Array, width: int) -> Array:
+    size = width // len(order)
+    return (order[:, None] * size + np.arange(size)).reshape(-1)
+
+
+def _order(value: Array, y: Array) -> Array | None:
+    """For every column of `y` the column of `value` that it is like; None where they are in order
+    already, or where it is no permutation.
+    """
+    a = value - value.mean(0)
+    b = y - y.mean(0)
+    a = a / np.maximum(np.linalg.norm(a, axis=0), 1e-300)
+    b = b / np.maximum(np.linalg.norm(b, axis=0), 1e-300)
+    like = b.T @ a
+    own = np.einsum("ij,ij->j", a, b)
+    best = like.argmax(1)
+    best = np.where(own >= like.max(1) - 0.02, np.arange(len(own)), best)
+    if np.array_equal(best, np.arange(len(best))) or len(np.unique(best)) != len(best):
+        return None
+    moved = best != np.arange(len(best))
+    return best if (like[moved, best[moved]] >= _LIKE).mean() > 0.9 else None

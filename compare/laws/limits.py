@@ -1,0 +1,23 @@
+"""When a local error sticks out. Ratios are in units of predicted rounding (see `local_error`).
+
+Set on clean pairs of a trained model of 30 layers (`benchmarks/trained.py`), in which every kind of
+layer keeps within a factor of two of its median.
+"""
+
+from __future__ import annotations
+
+TRUST = 16.0  # ratio of the reference up to which a law is its law; float32 sums reach 8
+LEAST_FACTOR = 1.8  # times the median of its peers; clean bfloat16 layers reach 1.6
+MOST_FACTOR = 3.5  # clean float32 layers reach 1.8 and scatter more
+SPREADS = 6.0  # robust standard deviations (of logarithms) beyond the median
+OWN_FACTOR = 1.5  # times the reference's own ratio at the same place
+USUAL_CAP = 10.0  # the median of peers counts up to this: a fault of all layers is not usual
+USUAL_LEAST = 0.15  # below this, ratios are of values that hardly needed rounding
+NO_PEERS = 2.5  # times the cap where nothing can be compared with
+ROW_FACTOR = 4.0  # times the usual greatest row, channel or group
+ROW_LEAST = 5.0  # and times the layer's own usual ratio
+GAIN_ERRORS = 10.0  # standard errors of a common factor
+GAIN_PEERS = 6.0  # times the usual |gain - 1|
+GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common factor
+FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
+RESTORED = 1.35  # times the limits: a hypothesis need not restore better than that

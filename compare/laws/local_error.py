@@ -1,0 +1,139 @@
+"""A side's local error: what is left between a record and its law, in units of predicted rounding.
+
+With r = recorded - predicted and s the standard deviation that rounding gives it, over a row, a
+channel or a group of channels (a head):
+
+    ratio = sqrt(sum r^2 / sum s^2)
+
+which is about 1 for every row of a layer that rounds as predicted, whatever the sizes of its
+numbers. The gain is the least-squares factor g of recorded = g x predicted, weighed by 1 / s^2.
+|r| / |recorded| is for showing only: where large numbers cancel it may be anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...capture.arrays import Array
+from .law import Case, Prediction
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The greatest ratio among rows, channels or groups, and where it is (a position in the
+    sample's rows, a channel, a group).
+    """
+
+    ratio: float
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalError:
+    """`ratio` is the median over rows, `relative` the median of |r| / |recorded| by row. `row`,
+    `channel`, `group` are the greatest; `middle_channel` is the median over channels. `gain` is
+    fitted over all rows, `gain_error` its standard error. `bad`: elements that are not finite where
+    the prediction is.
+    """
+
+    ratio: float
+    relative: float
+    total: float
+    row: Peak
+    channel: Peak
+    group: Peak
+    middle_channel: float
+    gain: float
+    gain_error: float
+    offset: float  # standard errors of the mean of r / s over all elements
+    rows: int
+    bad: int = 0
+
+
+def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalError:
+    """The local error of a case. Elements that are not finite on both sides are left out and, where
+    only the record has them, counted.
+    """
+    y, value = case.output, prediction.value
+    fine = np.isfinite(y) & np.isfinite(value)
+    bad = int(np.count_nonzero(np.isfinite(value) & ~np.isfinite(y)))
+    r = np.where(fine, y - value, 0.0)
+    squares = np.square(np.broadcast_to(prediction.spread, r.shape))
+    spread = np.where(fine, squares, 0.0)
+    rr = np.square(r)
+    row = _ratios(rr.sum(1), spread.sum(1))
+    channel = _ratios(rr.sum(0), spread.sum(0))
+    by_group = _ratios(_grouped(rr.sum(0), groups), _grouped(spread.sum(0), groups))
+    weight = fine / np.maximum(spread, max(float(spread.max()) * 1e-12, _TINY))
+    # Errors of one row are not independent: the standard error is taken from the rows' own gains.
+    xy = (weight * value * r).sum(1)
+    xx = (weight * value * value).sum(1)
+    gain, gain_error = _pooled(xy, xx)
+    scale = np.sqrt(np.maximum(spread, _TINY))
+    means = np.where(fine, r / scale, 0.0).mean(1)
+    return LocalError(
+        ratio=float(np.median(row)),
+        relative=float(np.median(_relative(rr.sum(1), np.square(np.where(fine, y, 0.0)).sum(1)))),
+        total=float(_ratios(rr.sum(), spread.sum())),
+        row=_peak(row),
+        channel=_peak(channel),
+        group=_peak(by_group),
+        middle_channel=float(np.median(channel)),
+        gain=1.0 + gain,
+        gain_error=gain_error,
+        offset=_significance(means),
+        rows=len(row),
+        bad=bad,
+    )
+
+
+def row_ratios(case: Case, prediction: Prediction) -> Array:
+    """The ratio of every row of the sample."""
+    r = np.square(np.nan_to_num(case.output - prediction.value, posinf=0.0, neginf=0.0))
+    return _ratios(r.sum(1), np.square(np.broadcast_to(prediction.spread, r.shape)).sum(1))
+
+
+def _ratios(rr: Array, ss: Array) -> Array:
+    """sqrt(rr / ss); 0 where there is no error, even where none is predicted."""
+    rr, ss = np.asarray(rr), np.asarray(ss)
+    return np.where(rr > 0, np.sqrt(rr / np.maximum(ss, _TINY)), 0.0)
+
+
+def _relative(rr: Array, yy: Array) -> Array:
+    return np.where(rr > 0, np.sqrt(rr / np.maximum(yy, _TINY)), 0.0)
+
+
+def _grouped(values: Array, groups: int) -> Array:
+    """Sums over equal runs of channels; one sum where they cannot be parted so."""
+    if groups < 2 or len(values) % groups:
+        return values.sum(keepdims=True)
+    return values.reshape(groups, -1).sum(1)
+
+
+def _peak(ratios: Array) -> Peak:
+    at = int(ratios.argmax()) if ratios.size else 0
+    return Peak(float(ratios[at]) if ratios.size else 0.0, at)
+
+
+def _pooled(xy: Array, xx: Array) -> tuple[float, float]:
+    """A common slope over rows and its standard error, from how the rows' own slopes scatter."""
+    total = float(xx.sum())
+    if total <= _TINY:
+        return 0.0, 0.0
+    slope = float(xy.sum()) / total
+    if len(xx) < 2:
+        return slope, abs(slope)
+    left = xy - slope * xx
+    return slope, float(np.sqrt(np.square(left).sum() * len(xx) / (len(xx) - 1))) / total
+
+
+def _significance(means: Array) -> float:
+    """The mean of row means in its standard errors."""
+    if len(means) < 3:
+        return 0.0
+    error = float(means.std(ddof=1)) / len(means) ** 0.5
+    return abs(float(means.mean())) / max(error, _TINY) if means.any() else 0.0

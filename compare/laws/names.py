@@ -1,0 +1,22 @@
+"""Words and numbers that laws share."""
+
+from __future__ import annotations
+
+import re
+
+from .quantities import Key
+
+_NUMBER = re.compile(r"\.\d+(?=\.|$)")
+
+
+def kind_name(key: Key) -> str:
+    """What the same quantity of all layers is called: `layers.N.mlp.down_proj-output`."""
+    module = _NUMBER.sub(".N", "." + key.module)[1:]
+    later = " of later steps" if key.step else ""
+    return f"{module}-{key.slot}{later}"
+
+
+def number_words(value: float) -> str:
+    """A number with three significant digits, `1e-6` rather than `1e-06`."""
+    text = f"{value:.3g}"
+    return re.sub(r"e([+-])0+(\d)", r"e\1\2", text).replace("e+", "e")
