@@ -36,7 +36,7 @@ class Stack(nn.Module):
         return LlamaRMSNorm(WIDTH, eps)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        return [l["input_layernorm"](x * 1.5**i) for i, l in enumerate(self.layers)]  # type: ignore[index]
+        return [each["input_layernorm"](x * 1.5**i) for i, each in enumerate(self.layers)]  # type: ignore
 
 
 def rows(dtype: torch.dtype, size: float = 0.02) -> torch.Tensor:
