@@ -7,7 +7,7 @@ embeddings. `SideParameters.weight` gives the rows that a module multiplies by a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,15 +21,18 @@ from .weight import Weight
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
-    from .model import Row
+    from .comparison import Comparison
 
-__all__ = ["ModuleFacts", "SideParameters", "Weight", "facts_of_capture", "facts_of_rows"]
+__all__ = ["ModuleFacts", "SideParameters", "Weight", "facts_of_capture", "facts_of_comparison"]
 
 # What else a parameter may be called: BERT's published checkpoints have TensorFlow's names.
 _OTHER_NAMES = {"weight": ("gamma",), "bias": ("beta",)}
 # Modules of GPT-2 and its kin that store [in, out]: `Conv1D` in transformers/pytorch_utils.py.
 _CONV1D = frozenset({"c_attn", "q_attn", "c_fc", "c_proj"})
 _CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+# Published checkpoints of Mixtral have other names than the modules of transformers since 5.0.
+_MIXTURES = {"block_sparse_moe": "mlp"}
+_EXPERT_NAMES = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 _HEAD = "lm_head"
 _TABLE = "embed_tokens"
 
@@ -56,15 +59,22 @@ def facts_of_capture(capture: Capture, names: NameRules | None = None) -> dict[s
     return found
 
 
-def facts_of_rows(rows: Iterable[Row]) -> dict[str, ModuleFacts]:
+def facts_of_comparison(comparison: Comparison) -> dict[str, ModuleFacts]:
     """Facts of both sides' modules, under the names that the rows of a comparison have."""
+    rules = comparison.rules
+    sides = ((comparison.reference, rules.reference), (comparison.candidate, rules.candidate))
     found: dict[str, ModuleFacts] = {}
-    for row in rows:
-        for record in (row.reference, row.candidate):
-            if record is None or row.matched_by in ("fused", "hand"):
-                continue  # such a record is not of the module that the row is called by
-            width = record.shape[-1] if record.shape and slot_role(row.slot) == "output" else None
-            _learn(found, row.canonical, record.module, record.module_class, width)
+    for row in comparison.rows:
+        apart = row.matched_by in ("fused", "hand")  # the row may have another module's name
+        for record, (capture, names) in zip((row.reference, row.candidate), sides, strict=True):
+            if record is None:
+                continue
+            module = row.canonical
+            if apart:
+                module = canonical_name(record.module, capture.root, names).module
+            output = record.shape and slot_role(record.slot) == "output"
+            width = record.shape[-1] if record.shape and output else None
+            _learn(found, module, record.module, record.module_class, width)
     return found
 
 
@@ -242,7 +252,8 @@ def _index(
     for parameter in weights.parameters.values():
         path, _, name = parameter.name.rpartition(".")
         if path not in canonical:
-            canonical[path] = _of_experts(canonical_name(path, "", names).module)
+            usual = ".".join(_MIXTURES.get(part, part) for part in path.split("."))
+            canonical[path] = _of_experts(canonical_name(usual, "", names).module)
         key = (canonical[path], name)
         if key in index:
             twice.add(key)
@@ -254,14 +265,11 @@ def _index(
 
 
 def _of_experts(module: str) -> str:
-    """Mixtral's names for an expert's parts, and for what holds the experts."""
+    """With the usual names for the parts of an expert, which Mixtral calls w1, w2 and w3."""
     parts = module.split(".")
-    named = ["mlp" if part == "block_sparse_moe" else part for part in parts]
-    if len(named) > 2 and named[-2].isdecimal() and named[-3] == "experts":
-        named[-1] = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}.get(
-            named[-1], named[-1]
-        )
-    return ".".join(named)
+    if len(parts) > 2 and parts[-2].isdecimal() and parts[-3] == "experts":
+        parts[-1] = _EXPERT_NAMES.get(parts[-1], parts[-1])
+    return ".".join(parts)
 
 
 def _without_prefixes(

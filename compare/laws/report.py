@@ -1,0 +1,151 @@
+"""What the laws say of every row of a comparison: plain numbers and words, small enough to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ..model import Cause, Local
+from .causes import diagnose, joined
+from .evaluate import Evaluation, evaluations
+from .law import Scene
+from .peers import Judged, Peers
+
+State = Literal["keeps", "breaks", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class LawRow:
+    """A row against its law. `state` says whether the candidate keeps to the law; `unknown` where
+    the reference itself does not. `excess` is how many times beyond its limit the local error is,
+    and `where` what sticks out. `layers` are all peers of the kind.
+    """
+
+    row: int
+    module: str
+    label: str
+    kind: str
+    state: State
+    local: Local
+    relative: tuple[float, float] = (0.0, 0.0)
+    excess: float = 0.0
+    where: str = ""
+    causes: tuple[Cause, ...] | None = None
+    derived: tuple[str, ...] = ()
+    sampled: tuple[int, int] = (0, 0)
+    parameters: tuple[tuple[str, str], ...] = ()
+    layers: int = 1
+
+    @property
+    def words(self) -> str:
+        """Why the row diverges or is doubtful, in one sentence."""
+        local = self.local
+        size = (
+            f"for its own inputs it should give something else: the local error is "
+            f"{local.candidate:.3g} x its rounding, {local.usual_candidate:.3g} x is usual"
+        )
+        if not self.causes:
+            return f"{size} ({self.where})"
+        return f"{self.causes[0].text}; {size}"
+
+
+@dataclass(frozen=True, slots=True)
+class LawReport:
+    """All rows that a law was tried on, by row, and what is to be said of either side's
+    arithmetic.
+    """
+
+    rows: dict[int, LawRow] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> list[LawRow]:
+        """Rows that do not keep to their law, in execution order."""
+        return [self.rows[i] for i in sorted(self.rows) if self.rows[i].state == "breaks"]
+
+
+def examine(
+    scene: Scene,
+    told: Callable[[Evaluation | None, int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> LawReport | None:
+    """Try all laws, then look for the causes of what sticks out; None when cancelled. `told` hears
+    of every place that was evaluated, how many are done, and how many there are.
+    """
+    found = evaluations(scene, told=told)
+    if cancelled is not None and cancelled():
+        return None
+    judged = Peers(found).judged()
+    broken = [j for j in judged if j.trusted and j.excess is not None]
+    diagnoses = []
+    for place in broken:
+        if cancelled is not None and cancelled():
+            return None
+        diagnoses.append(diagnose(scene, place, cancelled))
+    causes = {id(d.judged): d.causes for d in joined(diagnoses)}
+    counts: dict[str, int] = {}
+    for place in judged:
+        counts[place.evaluation.site.kind] = counts.get(place.evaluation.site.kind, 0) + 1
+    rows: dict[int, LawRow] = {}
+    for place in judged:
+        site = place.evaluation.site
+        row = law_row(place, causes.get(id(place)), counts[site.kind])
+        rows[row.row] = preferred(rows.get(row.row), row)
+    return LawReport(rows, arithmetic_notes(judged))
+
+
+def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> LawRow:
+    """The row of one place."""
+    evaluation, excess = judged.evaluation, judged.excess
+    site = evaluation.site
+    state: State = "unknown" if not judged.trusted else "breaks" if excess else "keeps"
+    local = Local(
+        site.law, evaluation.reference.total, evaluation.candidate.total,
+        judged.usual_reference.ratio, judged.usual_candidate.ratio,
+    )  # fmt: skip
+    if causes is not None:
+        causes = tuple(replace(c, text=c.text + layer_words(c.layers, layers)) for c in causes)
+    return LawRow(
+        evaluation.row, site.module, site.target.label, site.kind, state, local,
+        (evaluation.reference.relative, evaluation.candidate.relative),
+        excess.times if excess else 0.0, excess.words if excess else "", causes,
+        evaluation.derived, (evaluation.sampled, evaluation.rows),
+        tuple(evaluation.fit.words.items()), layers,
+    )  # fmt: skip
+
+
+def layer_words(showing: int, layers: int) -> str:
+    """`, in all 30 layers`, or in how many of them; nothing for one."""
+    if showing < 2:
+        return ""
+    return (
+        f", in all {layers} layers" if showing == layers else f", in {showing} of {layers} layers"
+    )
+
+
+def preferred(first: LawRow | None, second: LawRow) -> LawRow:
+    """Of two laws of one row: one that is kept to says that the row's own module is fine; one that
+    the reference does not keep to says nothing.
+    """
+    if first is None:
+        return second
+    order: Sequence[State] = ("keeps", "breaks", "unknown")
+    return min(first, second, key=lambda row: order.index(row.state))
+
+
+def arithmetic_notes(judged: Iterable[Judged]) -> tuple[str, ...]:
+    """Which kinds of layers a side computes less precisely than it records them."""
+    found: dict[tuple[str, str, str], int] = {}
+    for place in judged:
+        for side, arithmetic in (
+            ("reference", place.arithmetic_reference), ("candidate", place.arithmetic_candidate),
+        ):  # fmt: skip
+            if arithmetic.name:
+                key = side, place.evaluation.site.law, arithmetic.name
+                found[key] = found.get(key, 0) + 1
+    return tuple(
+        f"{side}: {count} {law} layers were computed in {name}, more coarsely than their records: "
+        "judged by that precision"
+        for (side, law, name), count in found.items()
+    )
