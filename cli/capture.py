@@ -13,6 +13,7 @@ from ..capture.run_plan import Plan, Watcher
 from .capture_options import both_options, make_plan, max_options, torch_options
 from .capture_progress import CaptureProgress
 from .errors import UserError
+from .options import candidate_model_option
 
 _TORCH, _MAX = "torch_dump", "max_dump"
 
@@ -46,10 +47,7 @@ def capture_with_max(model_dir: str, output: str, **options: Any) -> int:
 
 @capture.command("both")
 @click.argument("model_dir")
-@click.option(
-    "--candidate-model", metavar="DIR", default=None,
-    help="What MAX runs.  [default: MODEL_DIR]",
-)  # fmt: skip
+@candidate_model_option("What MAX runs.  [default: MODEL_DIR]")
 @both_options
 def capture_with_both(
     model_dir: str, candidate_model: str | None, output: str, **options: Any

@@ -16,6 +16,7 @@ from .options import (
     THREADS,
     form_option,
     judging_options,
+    model_options,
     output_option,
     two_captures,
 )
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     help="Measure in so many processes: for captures of gigabytes.",
 )
 @judging_options
+@model_options
 @click.pass_context
 def compare(
     ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import UserError
-from .options import judging_options
+from .options import judging_options, model_options
 from .session import Judging
+
+if TYPE_CHECKING:
+    from ..compare.rules import Rules
 
 
 @click.command("layertui", add_help_option=False)
 @click.argument("reference", type=click.Path())
 @click.argument("candidate", type=click.Path(), required=False)
 @judging_options
+@model_options
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option("--no-tui", is_flag=True, help="Print the summary instead of opening the screen.")
@@ -88,16 +92,31 @@ def show(
     export: str | None = None,
 ) -> int:  # fmt: skip
     """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
-    not there at all. Raises `RulesError`, `UserError`.
+    not there at all. Raises `RulesError`, `UserError`, `CaptureError` for a checkpoint that is not
+    there.
     """
     from ..tui import run_app
 
     rules = options.make_rules()
+    _check_models(reference, candidate, options, rules)
     policy = None if options.plain else options.make_policy()
     return run_app(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
-        export=export,
+        export=export, models=options.models,
         options=tuple(["--thresholds", options.thresholds_file] if options.thresholds_file else []),
     )  # fmt: skip
+
+
+def _check_models(
+    reference: str, candidate: str, options: Judging, rules: Rules | None
+) -> None:
+    """Refuse checkpoints that are not there before the screen opens; remember the others. What is
+    in them is looked at behind the screen.
+    """
+    from ..compare.models import ModelPaths, check_models, remember_models
+
+    given = options.models.over(rules.models if rules is not None else ModelPaths())
+    check_models(given)
+    remember_models(reference, candidate, options.models)

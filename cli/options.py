@@ -153,6 +153,23 @@ _JUDGING = (
 )  # fmt: skip
 
 
+def candidate_model_option(text: str) -> Callable[[Command], Command]:
+    """`--candidate-model`; `text` says what it is for."""
+    return click.option("--candidate-model", metavar="DIR|FILE", default=None, help=text)
+
+
+def model_options(command: Command) -> Command:
+    """`--reference-model` and `--candidate-model`: the checkpoints of both captures, remembered
+    for them. `Judging` takes them.
+    """
+    command = candidate_model_option("The candidate's, where it is another one.")(command)
+    return click.option(
+        "--reference-model", metavar="DIR|FILE", default=None,
+        help="Checkpoint that the captures were made from: its weights say what every layer should "
+        "give.  [default: as captured, or as given before]",
+    )(command)  # fmt: skip
+
+
 def two_captures(command: Command) -> Command:
     """The arguments REFERENCE and CANDIDATE."""
     for name in ("candidate", "reference"):

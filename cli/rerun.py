@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,14 @@ from .capture_options import (
     dtype_option,
 )
 from .errors import UserError
-from .options import OVERWRITE, form_option, judging_options, output_option, two_captures
+from .options import (
+    OVERWRITE,
+    form_option,
+    judging_options,
+    model_options,
+    output_option,
+    two_captures,
+)
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -29,10 +37,6 @@ if TYPE_CHECKING:
     from ..compare.rerun.session import RerunSession
 
 RUNNER_OPTIONS = (
-    click.option(
-        "--candidate-model", metavar="DIR", default=None,
-        help="The Hugging Face directory that the candidate was made from.",
-    ),
     click.option(
         "--factory", metavar="MODULE:FUNCTION", default=None,
         help="Makes the candidate's torch module.",
@@ -89,11 +93,12 @@ def runner_options(command: Any) -> Any:
 )
 @runner_options
 @judging_options
+@model_options
 @click.pass_context
 def rerun(
     ctx: click.Context, reference: str, candidate: str, layers_wanted: tuple[str, ...],
     everything: bool, form: str, output: str, overwrite: bool, no_cache: bool,
-    own_inputs: bool, candidate_model: str | None, factory: str | None, runner: str | None,
+    own_inputs: bool, factory: str | None, runner: str | None,
     dtype: str | None, device: str, layers: int | None, attention: str | None,
     module_api: str | None, allow_unsupported: bool, seed: int | None,
     timeout: float | None, **judging: Any,
@@ -115,9 +120,10 @@ def rerun(
         raise UserError("rerun: name layers, or give --all")
     options = Judging(**judging)
     check_target(output, overwrite)
-    comparison = open_pair(reference, candidate, options)
+    comparison = open_pair(reference, candidate, replace(options, candidate_model=None))
+    _use_model(comparison, options)
     given = {
-        "model": candidate_model, "factory": factory, "command": runner, "dtype": dtype,
+        "model": options.candidate_model, "factory": factory, "command": runner, "dtype": dtype,
         "layers": layers, "attention": attention, "module_api": module_api, "seed": seed,
         "timeout": timeout, "device": None if device == "auto" else device,
         "allow_unsupported": allow_unsupported or None,
@@ -136,6 +142,21 @@ def rerun(
             text = text_report(session, command, options.metric)
         write_output(output, text, overwrite)
         return exit_status(session, asked=not everything)
+
+
+def _use_model(comparison: Comparison, options: Judging) -> None:
+    """Take the candidate's model for its weights too, where it has any: a runner may load what has
+    none, and be told of a model in words of its own.
+    """
+    from ..capture.errors import CaptureError
+    from ..compare.models import remember_models
+
+    if options.candidate_model is not None:
+        with suppress(CaptureError):
+            comparison.use_models(options.models)
+            remember_models(
+                comparison.reference.path, comparison.candidate.path, options.models
+            )
 
 
 def _rows(session: RerunSession, names: tuple[str, ...], everything: bool) -> list[int]:
@@ -204,6 +225,9 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
                 f"--candidate-model: not known which framework made {capture.path}; give "
                 "--runner or --factory"
             )
+        from ..compare.models import directory_of
+
+        said["model"] = directory_of(said["model"]) or said["model"]
         kind = "max" if capture.framework == "max" else "torch"
         spec = replace(spec, kind=kind, factory=None, command=None)
     return replace(spec, **said)

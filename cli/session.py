@@ -14,6 +14,7 @@ from .output import stderr_is_terminal
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
+    from ..compare.models import ModelPaths
     from ..compare.policy import Policy
     from ..compare.rules import Rules
 
@@ -33,6 +34,15 @@ class Judging:
     min_coverage: float = 0.5
     baselines: tuple[str, ...] = ()
     exact: str | None = None
+    reference_model: str | None = None
+    candidate_model: str | None = None
+
+    @property
+    def models(self) -> ModelPaths:
+        """The checkpoints that were given."""
+        from ..compare.models import ModelPaths
+
+        return ModelPaths(self.reference_model, self.candidate_model)
 
     @property
     def plain(self) -> bool:
@@ -88,7 +98,8 @@ def forwarded(judging: Judging) -> list[str]:
     for name, value in (
         ("--policy", judging.policy), ("--rules", judging.rules), ("--raw", judging.raw),
         ("--thresholds", judging.thresholds_file), ("--rtol", judging.rtol),
-        ("--atol", judging.atol),
+        ("--atol", judging.atol), ("--reference-model", judging.reference_model),
+        ("--candidate-model", judging.candidate_model),
     ):  # fmt: skip
         if value is not None:
             words += [name, str(value)]
@@ -100,14 +111,23 @@ def forwarded(judging: Judging) -> list[str]:
 
 
 def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
-    """Open and align both captures. Raises `CaptureError`, `RulesError`, `UserError`."""
+    """Open and align both captures, and remember the checkpoints that were given for them.
+
+    Raises `CaptureError`, also for a checkpoint that cannot be opened, `RulesError`, `UserError`.
+    """
     from ..compare.comparison import open_comparison
+    from ..compare.models import ModelPaths, remember_models
 
     wants_ulp = judging.metric == "ulp" or any(name == "ulp" for name, _ in judging.thresholds)
-    return open_comparison(
+    comparison = open_comparison(
         reference, candidate, rules=judging.make_rules(), policy=judging.make_policy(),
         raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=wants_ulp,
+        models=judging.models,
     )  # fmt: skip
+    if judging.models.over(comparison.rules.models) != ModelPaths():
+        comparison.use_models(judging.models)
+        remember_models(reference, candidate, judging.models)
+    return comparison
 
 
 def measure_all(

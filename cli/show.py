@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .errors import UserError
-from .options import OVERWRITE, judging_options, output_option
+from .options import OVERWRITE, judging_options, model_options, output_option
 from .session import Judging, forwarded
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
 @output_option("the text goes")
 @OVERWRITE
 @judging_options
+@model_options
 def show(
     places: tuple[str, ...], reference: str | None, candidate: str | None,
     partner: str | None, step: int | None, views: tuple[str, ...], output: str, overwrite: bool,

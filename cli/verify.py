@@ -15,6 +15,7 @@ from ..capture.cases import Rows
 from .capture_options import make_plan, verify_options
 from .capture_progress import CaptureProgress
 from .errors import UserError
+from .options import candidate_model_option
 
 if TYPE_CHECKING:
     from ..capture.run_plan import Plan
@@ -33,12 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Who is verified; a command is a runner, see --runner of rerun.",
 )
-@click.option(
-    "--candidate-model",
-    metavar="DIR",
-    default=None,
-    help="What the candidate runs.  [default: MODEL_DIR]",
-)
+@candidate_model_option("What the candidate runs.  [default: MODEL_DIR]")
 @click.option(
     "--reference-capture",
     metavar="DIR",
@@ -128,12 +124,14 @@ class _Job:
 
     def run(self, reference_capture: str | None, candidate_capture: str | None) -> int:
         from ..compare.comparison import open_comparison
+        from ..compare.models import ModelPaths
         from ..compare.rerun.session import RerunSession
         from .session import measure_all
 
         reference = self._captured(reference_capture, "torch", self.plan)
         candidate = self._captured(candidate_capture, self.side, self.candidate_plan)
-        comparison = open_comparison(str(reference), str(candidate))
+        models = ModelPaths(self.plan.model, self.candidate_plan.model)
+        comparison = open_comparison(str(reference), str(candidate), models=models)
         measure_all(comparison)
         with RerunSession(
             comparison, self._spec(comparison), keep_inputs=True, use_cache=False

@@ -28,6 +28,7 @@ from .model import (
     Symptom,
     Verdict,
 )
+from .models import ModelPaths
 from .policy import (
     DtypePolicy,
     NoisePolicy,
@@ -41,6 +42,7 @@ from .vocabulary import FAILING, Level, Origin
 
 if TYPE_CHECKING:
     from .baselines import Baselines, Floor
+    from .models import Models
     from .noise import Analysis
     from .pair_reader import PairTask
     from .routing import Routing
@@ -63,7 +65,7 @@ class Comparison:
     """Two captures (headers read), aligned. `rows` never change; results arrive beside them.
 
     `rtol` and `atol` are the tolerance of `mismatched` (None: by dtype), `ulp` asks for that
-    metric, which costs another pass.
+    metric, which costs another pass. `model_paths` are the checkpoints that the user named.
     """
 
     reference: Capture
@@ -73,6 +75,7 @@ class Comparison:
     rtol: float | None = None
     atol: float | None = None
     ulp: bool = False
+    model_paths: ModelPaths = field(default_factory=ModelPaths)
     rows: list[Row] = field(init=False)
     measurements: list[Result] = field(init=False)
     verdicts: list[Verdict] = field(init=False)
@@ -82,6 +85,7 @@ class Comparison:
     ignored_candidate: list[Record] = field(init=False)
     routings: dict[int, Routing] = field(init=False, default_factory=dict)
     floors: dict[int, Floor] = field(init=False, default_factory=dict)
+    _models: Models | None = field(init=False, default=None, repr=False)
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
@@ -150,6 +154,31 @@ class Comparison:
             self._baselines = open_baselines(self, policy.baselines, policy.exact)
         else:
             self._baselines, self.floors = None, {}
+
+    # Checkpoints
+
+    @property
+    def models(self) -> Models:
+        """The checkpoints of both captures, opened when they are first asked for. One that cannot
+        be opened is said in its notes.
+        """
+        from .models import find_models
+
+        if self._models is None:
+            given = self.model_paths.over(self.rules.models)
+            self._models = find_models(self.reference, self.candidate, given, strict=False)
+        return self._models
+
+    def use_models(self, paths: ModelPaths) -> Models:
+        """Take these checkpoints from now on, and for sides that they leave open those of the
+        rules and what is known. Raises `CaptureError`, and then nothing has changed.
+        """
+        from .models import find_models
+
+        given = paths.over(self.rules.models)
+        self._models = find_models(self.reference, self.candidate, given)
+        self.model_paths = paths
+        return self._models
 
     # Progress
 
@@ -438,7 +467,7 @@ def _identity(row: Row) -> tuple[object, ...]:
 def open_comparison(
     reference: str, candidate: str, *, rules: Rules | None = None, policy: Policy | None = None,
     raw: str | None = None, rtol: float | None = None, atol: float | None = None,
-    ulp: bool = False,
+    ulp: bool = False, models: ModelPaths | None = None,
 ) -> Comparison:  # fmt: skip
     """Open two captures and align them; without a policy they are judged by `noise`, or by the
     tolerance that is given. Raises `CaptureError` when one cannot be opened.
@@ -453,6 +482,7 @@ def open_comparison(
         rtol=rtol,
         atol=atol,
         ulp=ulp,
+        model_paths=models or ModelPaths(),
     )
 
 

@@ -1,7 +1,10 @@
-"""The rules file (`--rules FILE.toml`): names, fused parts, recipes, pairs by hand, thresholds."""
+"""The rules file (`--rules FILE.toml`): names, fused parts, recipes, pairs by hand, thresholds,
+checkpoints.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .canonical import LAYER, NameRules
+from .models import SIDES, ModelPaths
 from .recipes import RecipeError, parse_recipe
 
 if sys.version_info >= (3, 11):
@@ -95,6 +99,7 @@ class Rules:
     pairs: tuple[HandPair, ...] = ()
     unpaired: tuple[HandPair, ...] = ()  # taken apart by hand; stronger than `pairs`
     thresholds: tuple[ThresholdRule, ...] = ()
+    models: ModelPaths = field(default_factory=ModelPaths)
 
     def ignores(self, label: str, module: str) -> bool:
         """True when a glob of `ignore` matches the canonical module or `module-slot`."""
@@ -188,7 +193,7 @@ def read_rules(content: bytes, path: str) -> Rules:
 class _Parser:
     path: str
     known: tuple[str, ...] = field(
-        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds")
+        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds", "models")
     )
 
     def fail(self, where: str, what: str) -> RulesError:
@@ -217,7 +222,21 @@ class _Parser:
             pairs=tuple(self.each("[[pair]]", data.get("pair", []), self.pair)),
             unpaired=tuple(self.each("[[unpaired]]", data.get("unpaired", []), self.pair)),
             thresholds=self.thresholds(data.get("thresholds", {})),
+            models=self.models(data.get("models", {})),
         )
+
+    def models(self, table: object) -> ModelPaths:
+        """Checkpoints; a path is meant from the directory of the rules file."""
+        entry = self.keys("[models]", table, SIDES)
+        for side, value in entry.items():
+            if not isinstance(value, str) or not value:
+                raise self.fail(f"[models] {side}", "must be a path in quotes")
+        folder = os.path.dirname(self.path)
+        found: list[str | None] = []
+        for value in (entry.get(side) for side in SIDES):
+            here = value and os.path.join(folder, os.path.expanduser(value))  # noqa: PTH111
+            found.append(here if here and os.path.exists(here) else value)
+        return ModelPaths(*found)
 
     def strings(self, where: str, value: object) -> list[str]:
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .terminal import is_interactive
 
 if TYPE_CHECKING:
+    from ..compare.models import ModelPaths
     from ..compare.policy import Policy
     from ..compare.rules import Rules
 
@@ -35,6 +36,7 @@ def run_app(
     rules_path: str | None = None,
     options: tuple[str, ...] = (),
     export: str | None = None,
+    models: ModelPaths | None = None,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -44,7 +46,7 @@ def run_app(
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
     came from, to which pairs and recipes found on the screen are written; `options` are further
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
-    single errors are shown.
+    single errors are shown; `models` are the checkpoints that the user named.
     """
     from . import terminal
 
@@ -62,7 +64,7 @@ def run_app(
     return start(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
-        options=options, export=export,
+        options=options, export=export, models=models,
     )  # fmt: skip
 
 

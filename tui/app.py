@@ -14,6 +14,7 @@ from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
 
+from ..compare.models import SIDES
 from .export import Exported, ExportError
 from .jobs import (
     Aligned,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
+    from ..compare.models import ModelPaths
     from ..compare.policy import Policy
     from ..compare.rules import Rules
     from .export import ExportChoice
@@ -114,6 +116,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self._rerun_job: Job | None = None
         self._recall_job: Job | None = None
         self._diagnosis: Job | None = None
+        self._models_job: Job | None = None
         self._checked = False  # whether the captures themselves were looked at
         self.reruns = Reruns(export)
         self.rerun_state = ""  # what a rerun does now
@@ -209,6 +212,31 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def keep_rules(self, rules: Rules) -> None:
         """What was paired by hand stays so when the directories are read again."""
         self.request = replace(self.request, rules=rules)
+
+    def use_models(self, paths: ModelPaths) -> None:
+        """Open other checkpoints in the background."""
+        comparison = self.list_screen.comparison
+        if comparison is None:
+            return
+        from .checkpoints import models_job
+
+        if self._models_job is not None:
+            self._models_job.stop()
+        self.request = replace(self.request, models=paths)
+        self._models_job = Job(models_job(comparison, paths), self._post_news).start()
+
+    def _models_news(self, news: News) -> None:
+        comparison, screen = self.list_screen.comparison, self.work_screen()
+        if not isinstance(news, Ended) or comparison is None:
+            return
+        self._models_job = None
+        if news.error is not None:
+            if not is_bad_input(news.error):
+                raise news.error
+            self.request = replace(self.request, models=comparison.model_paths)
+            screen.say(str(news.error), warn=True)
+        else:
+            screen.say("; ".join(comparison.models.lines()) or "no checkpoint is known")
 
     def _start(self, work: Callable[[Job], bool]) -> None:
         for job in (self._job, self._diagnosis):
@@ -325,6 +353,10 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """The options of a command line that shows what this screen shows."""
         options = [] if self.rules_path is None else ["--rules", self.rules_path]
         options += [] if self.request.raw is None else ["--raw", self.request.raw]
+        models = self.request.models
+        for side in SIDES if models is not None else ():
+            path = None if models is None else models.of(side)
+            options += [] if path is None else [f"--{side}-model", path]
         return [*options, *self._more_options, *self.list_screen.limits.options]
 
     def _export_news(self, news: News) -> None:
@@ -368,6 +400,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
             return
         if message.job is self._diagnosis:
             self._diagnosis_news(message.news)
+            return
+        if message.job is self._models_job:
+            self._models_news(message.news)
             return
         if message.job is self._export_job:
             self._export_news(message.news)

@@ -36,6 +36,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("symptoms", "symptoms", "what the difference of this row, or marked ones, looks like"),
     Command("rerun", "rerun [fresh]", "run this layer, or marked ones, on the reference's inputs"),
     Command("runner", "runner DIR|MODULE:FUNCTION|! CMD", "what runs the candidate's layers"),
+    Command("model", "model reference|candidate PATH",
+            "the checkpoint of a side; without a path: which are known"),
     Command("save", "save [FILE]", "write pairs made by hand and kept recipes to a rules file"),
     Command("view", "view N | NAME", "pair screen: bring a view to the front"),
     Command("top", "top N", "pair screen: how many greatest differences"),

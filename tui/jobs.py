@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..compare.checks.finding import Finding
     from ..compare.comparison import Comparison
     from ..compare.model import Counts
+    from ..compare.models import ModelPaths
     from ..compare.policy import Policy
     from ..compare.rules import Rules
 
@@ -36,6 +37,7 @@ class Request:
     rtol: float | None = None
     atol: float | None = None
     ulp: bool = False
+    models: ModelPaths | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def _align_and_measure(
     job: Job, request: Request, reference: Capture, candidate: Capture, visible: Visible
 ) -> bool:
     from ..compare.comparison import Comparison
+    from ..compare.models import ModelPaths
     from ..compare.policy import policy_named
     from ..compare.rules import Rules
 
@@ -187,6 +190,7 @@ def _align_and_measure(
     comparison = Comparison(
         reference, candidate, request.rules or Rules(), policy,
         rtol=request.rtol, atol=request.atol, ulp=request.ulp,
+        model_paths=request.models or ModelPaths(),
     )  # fmt: skip
     if job.stopped():
         return False

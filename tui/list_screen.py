@@ -385,6 +385,17 @@ class ListScreen(ListDisplay):
         self.layertui.work_screen().say(f"layers are run by {session.spec.describe()}"
                                         if session.spec else "no runner")  # fmt: skip
 
+    # Checkpoints
+
+    def command_model(self, text: str) -> None:
+        """Name the checkpoint of a side; without one, say which are known."""
+        if self.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        from .checkpoints import with_model
+
+        known = self.comparison.model_paths
+        self.layertui.use_models(with_model(text, known) if text else known)
+
     def rerun_on(self, screen: WorkScreen, fresh: bool = False) -> None:
         """Rerun the marked rows or this one; asks for the model, and before MAX compiles."""
         rows, comparison = self.chosen(), self.comparison

@@ -12,6 +12,7 @@ from .jobs import Request
 from .limits import limits_of
 
 if TYPE_CHECKING:
+    from ..compare.models import ModelPaths
     from ..compare.policy import Policy
     from ..compare.rules import Rules
     from .terminal import Terminal
@@ -21,10 +22,10 @@ def start(
     reference: str, candidate: str, terminal: Terminal, *, rules: Rules | None,
     policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
     raw: str | None, rules_path: str | None = None,
-    options: tuple[str, ...] = (), export: str | None = None,
+    options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
-    request = Request(reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp")
+    request = Request(reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp", models)
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,

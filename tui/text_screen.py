@@ -132,6 +132,12 @@ def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
         for record in ignored:
             add(f"  ignored by a rule: {record.name}", palette.muted)
         add("")
+    known = comparison.models.lines()
+    if known:
+        add(" Checkpoints", palette.heading)
+        for line in known:
+            add(f"  {line}")
+        add("")
     add(" Execution order", palette.heading)
     add(f"  {comparison.order.reason}")
     for moved in comparison.order.reordered:

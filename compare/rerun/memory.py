@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ...capture.records import Capture
@@ -13,17 +11,19 @@ from ...capture.runners.layers import RerunError
 from ...capture.runners.protocol import PROTOCOL, Hello, decode, encode, read_hello
 from ...capture.runners.spec import Kind, RunnerSpec, spec_from
 from ..canonical import NameRules, canonical_name, layer_number
-from ..paths import cache_dir, state_dir
+from ..models import directory_of, remembered_model
+from ..paths import cache_dir
+from ..remembered import Remembered
 
-_SCHEMA = "layertui.runners/1"
-_MOST = 500
+_RUNNERS = Remembered("runners.json", "layertui.runners/1")
 _MOST_HELLOS = 50
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def proposed(capture: Capture) -> RunnerSpec:
-    """What a capture says of how its model can be had again.
+    """What a capture says of how its model can be had again, with the model that the user named
+    for it before.
 
     A factory that the capture names is only proposed, see `trusted`: it is code.
     """
@@ -33,7 +33,9 @@ def proposed(capture: Capture) -> RunnerSpec:
         kind = "max" if capture.framework == "max" else "torch"
     spec = spec_from({**_texts(run), "kind": kind}) or RunnerSpec(kind)
     dtype = spec.dtype if spec.dtype in _DTYPES else capture.main_dtype()
-    named = spec.model or capture.model
+    said = remembered_model(capture)
+    chosen = None if said is None else directory_of(said)
+    named = chosen or spec.model or capture.model
     there = named is not None and os.path.isdir(named)
     model = named if there or spec.factory is not None else None  # a factory's is any text
     # Other names of attention are repositories of code, which transformers would fetch and run.
@@ -52,24 +54,25 @@ def trusted(spec: RunnerSpec) -> bool:
 
 def recall(capture: Capture) -> RunnerSpec | None:
     """The runner that the user chose for this capture before."""
-    return spec_from(_content().get(os.path.realpath(capture.path)))
+    return spec_from(_RUNNERS.of(capture.path))
 
 
 def remember(capture: Capture, spec: RunnerSpec) -> None:
     """Keep the user's choice; a state directory that cannot be written is no error."""
-    known = _content()
-    known.pop(os.path.realpath(capture.path), None)
-    kept_spec = replace(spec.absolute(), timeout=None)
-    known[os.path.realpath(capture.path)] = kept_spec.remembered()
-    kept = dict(list(known.items())[-_MOST:])
-    place = state_dir() / "runners.json"
-    partial = place.with_name(f".runners-{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"schema": _SCHEMA, "captures": kept}, indent=1) + "\n")
-        partial.replace(place)
-    except OSError:
-        partial.unlink(missing_ok=True)
+    kept = replace(spec.absolute(), timeout=None)
+    _RUNNERS.put(capture.path, kept.remembered())
+
+
+def use_model(path: str, model: str) -> None:
+    """Let the runner that was chosen for the capture at `path` load another model, where it is one
+    of this program's own that loads a directory.
+    """
+    spec = spec_from(_RUNNERS.of(path))
+    if spec is None or spec.kind == "external" or spec.factory is not None:
+        return
+    folder = directory_of(model)
+    if folder is not None and folder != spec.model:
+        _RUNNERS.put(path, replace(spec, model=folder).remembered())
 
 
 def remember_hello(known: str | None, hello: Hello) -> None:
@@ -101,15 +104,6 @@ def recall_hello(known: str) -> Hello | None:
         return read_hello(decode((cache_dir() / "runners" / f"{known}.json").read_bytes()))
     except (OSError, RerunError):
         return None
-
-
-def _content() -> dict[str, Any]:
-    try:
-        content = json.loads(Path(state_dir() / "runners.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, RuntimeError):
-        return {}
-    captures = content.get("captures") if isinstance(content, dict) else None
-    return captures if isinstance(captures, dict) else {}
 
 
 def _texts(run: dict[str, Any]) -> dict[str, Any]:
