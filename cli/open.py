@@ -109,9 +109,7 @@ def show(
     )  # fmt: skip
 
 
-def _check_models(
-    reference: str, candidate: str, options: Judging, rules: Rules | None
-) -> None:
+def _check_models(reference: str, candidate: str, options: Judging, rules: Rules | None) -> None:
     """Refuse checkpoints that are not there before the screen opens; remember the others. What is
     in them is looked at behind the screen.
     """

@@ -154,9 +154,7 @@ def _use_model(comparison: Comparison, options: Judging) -> None:
     if options.candidate_model is not None:
         with suppress(CaptureError):
             comparison.use_models(options.models)
-            remember_models(
-                comparison.reference.path, comparison.candidate.path, options.models
-            )
+            remember_models(comparison.reference.path, comparison.candidate.path, options.models)
 
 
 def _rows(session: RerunSession, names: tuple[str, ...], everything: bool) -> list[int]:

@@ -19,7 +19,7 @@ from dataclasses import fields
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..capture.dtypes import DTYPES
 from ..capture.records import Locator
@@ -32,6 +32,7 @@ ENGINE = 10  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
+_MOST_TEXTS = 200  # each may be a megabyte
 _ATTEMPTS = 5
 _INDEX_FIELDS = ("shape", "max_abs_index", "max_rel_index", "max_abs_values", "max_rel_values",
                  "partial")  # fmt: skip
@@ -112,6 +113,54 @@ def _connect(place: Path) -> sqlite3.Connection:
             else:
                 time.sleep(0.05)
     raise sqlite3.DatabaseError("unreachable")
+
+
+class TextCache:
+    """Texts by key, in a table of their own in the same file. Use as a context manager, from one
+    thread; what cannot be opened, read or written is never an error.
+    """
+
+    def __init__(self, table: Literal["laws"], path: Path | None = None) -> None:
+        self._table = table
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+
+    def __enter__(self) -> TextCache:
+        with contextlib.suppress(OSError, RuntimeError, sqlite3.Error):  # RuntimeError: no home
+            place = self._path or cache_dir() / "measurements.sqlite"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._db = _connect(place)
+            self._db.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._table} (key TEXT PRIMARY KEY, value TEXT)"
+            )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+
+    def get(self, key: str) -> str | None:
+        if self._db is None:
+            return None
+        try:
+            query = f"SELECT value FROM {self._table} WHERE key = ?"
+            found = self._db.execute(query, (key,)).fetchone()
+        except sqlite3.Error:
+            return None
+        return None if found is None else str(found[0])
+
+    def put(self, key: str, text: str) -> None:
+        """Remember a text; the oldest go when there are too many."""
+        if self._db is None:
+            return
+        with contextlib.suppress(sqlite3.Error), self._db:
+            self._db.execute(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)", (key, text))
+            self._db.execute(
+                f"DELETE FROM {self._table} WHERE rowid <= "
+                f"(SELECT max(rowid) FROM {self._table}) - ?",
+                (_MOST_TEXTS,),
+            )
 
 
 class FileIdentities:

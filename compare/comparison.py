@@ -19,10 +19,12 @@ from ..capture.opening import open_capture
 from ..capture.records import Capture, Record
 from .align import align
 from .model import (
+    Cause,
     Counts,
     ExecutionOrder,
     Failure,
     FirstDivergence,
+    Local,
     Measurement,
     Row,
     Symptom,
@@ -42,6 +44,7 @@ from .vocabulary import FAILING, Level, Origin
 
 if TYPE_CHECKING:
     from .baselines import Baselines, Floor
+    from .laws.report import LawReport
     from .models import Models
     from .noise import Analysis
     from .pair_reader import PairTask
@@ -86,6 +89,9 @@ class Comparison:
     routings: dict[int, Routing] = field(init=False, default_factory=dict)
     floors: dict[int, Floor] = field(init=False, default_factory=dict)
     _models: Models | None = field(init=False, default=None, repr=False)
+    laws: LawReport | None = field(init=False, default=None, repr=False)
+    locals: dict[int, Local] = field(init=False, default_factory=dict, repr=False)
+    laws_progress: tuple[int, int] = field(init=False, default=(0, 0))
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
@@ -106,6 +112,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self._symptoms = {}, {}, {}
+        self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
         self._analysis = None
         self._judge_all()
 
@@ -178,6 +185,7 @@ class Comparison:
         given = paths.over(self.rules.models)
         self._models = find_models(self.reference, self.candidate, given)
         self.model_paths = paths
+        self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
         return self._models
 
     # Progress
@@ -231,7 +239,38 @@ class Comparison:
         changed = self.settle(cancelled) if done else []
         if changed and on_results is not None:
             on_results(changed)
-        return done
+        return done and self.check_laws(on_results, cancelled, use_cache)
+
+    def check_laws(
+        self, on_results: Callable[[list[int]], None] | None = None,
+        cancelled: Callable[[], bool] | None = None, use_cache: bool = True,
+    ) -> bool:  # fmt: skip
+        """Hold every layer against its law, and judge anew by what that says. Rows get their local
+        errors as they come. False when `cancelled` said stop; the verdicts are then those without.
+        """
+        from .law_checks import LawCheck
+
+        if not self.judges_by_laws or self.laws is not None:
+            return True
+        report = LawCheck(self, on_results, cancelled, use_cache).run()
+        if report is None:
+            return False
+        self.take_laws(report)
+        changed = self.settle(cancelled)
+        if on_results is not None:
+            on_results(sorted({*changed, *report.rows}))
+        return True
+
+    @property
+    def judges_by_laws(self) -> bool:
+        """Whether the policy asks where errors come from."""
+        return isinstance(self.policy, NoisePolicy)
+
+    def take_laws(self, report: LawReport) -> None:
+        """What the laws say, instead of what came while they were being tried."""
+        self.laws = report
+        self.locals = {index: row.local for index, row in report.rows.items()}
+        self._analysis = None
 
     def recall(self) -> None:
         """Take what earlier runs measured, and measure nothing."""
@@ -255,6 +294,9 @@ class Comparison:
         before, self._analysis = self.verdicts, None
         self._judge_all()
         self._note_arithmetic()
+        self.candidate.notes.extend(
+            note for note in self.arithmetic_notes() if note not in self.candidate.notes
+        )
         first = self.first_divergence()
         if first is not None:
             self.symptoms(first.index)
@@ -278,7 +320,8 @@ class Comparison:
                 before_policy(row, result, overrides)
                 for row, result in zip(self.rows, self.measurements, strict=True)
             ]
-            self._analysis = Analysis(self.rows, self.measurements, self.routings, settled)
+            laws = self.laws.rows if self.laws is not None else {}
+            self._analysis = Analysis(self.rows, self.measurements, self.routings, settled, laws)
         return self._analysis
 
     @property
@@ -326,10 +369,29 @@ class Comparison:
         """The first failing pair among those measured so far: of those that the policy judges by
         their origin, the first that was made.
         """
-        if not self.failing:
-            return None
         index = self.first_index
-        assert index is not None
+        return None if index is None else self.finding(index)
+
+    def findings(self) -> tuple[FirstDivergence, ...]:
+        """Every divergence that was made where it shows, in execution order. One cause in several
+        layers is one finding, at the first of them.
+        """
+        found: list[FirstDivergence] = []
+        said: set[tuple[str, str]] = set()
+        for index in self.failing:
+            if self.verdicts[index].origin == "inherited":
+                continue
+            law = self.laws.rows.get(index) if self.laws is not None else None
+            if law is not None and law.causes:
+                place = law.kind, law.causes[0].name
+                if law.causes[0].layers > 1 and place in said:
+                    continue
+                said.add(place)
+            found.append(self.finding(index))
+        return tuple(found)
+
+    def finding(self, index: int) -> FirstDivergence:
+        """A failing row as a finding: the module to look into, and why."""
         row, verdict = self.rows[index], self.verdicts[index]
         analysis = self.analysis()
         module, reason = row.canonical, verdict.reason
@@ -347,7 +409,27 @@ class Comparison:
             reason,
             analysis.confidence(index),
             self.known_symptoms(index),
+            self.causes(index),
         )
+
+    @property
+    def laws_complete(self) -> bool:
+        """True when every layer was held against its law."""
+        return self.laws is not None
+
+    def causes(self, index: int) -> tuple[Cause, ...] | None:
+        """What explains the local error of a row, the best first; None where nothing was tried."""
+        row = self.laws.rows.get(index) if self.laws is not None else None
+        return row.causes if row is not None else None
+
+    def derived(self, index: int) -> tuple[str, ...]:
+        """The inputs that a row's law was held against though they were not recorded."""
+        row = self.laws.rows.get(index) if self.laws is not None else None
+        return row.derived if row is not None else ()
+
+    def arithmetic_notes(self) -> tuple[str, ...]:
+        """Which side computed more coarsely than it recorded, in sentences."""
+        return self.laws.notes if self.laws is not None else ()
 
     def known_symptoms(self, index: int) -> tuple[Symptom, ...]:
         """Symptoms that were worked out before: nothing is read."""

@@ -1,7 +1,7 @@
 """What the laws found of a pair of captures, remembered on disk like measurements.
 
-The key is made of both captures' records, the recipes, the checkpoints' files and the version of the
-laws: whatever of these changes, everything is worked out again.
+The key is made of both captures' records, the recipes, the checkpoints' files and the version of
+the laws: whatever of these changes, everything is worked out again.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..capture.dtypes import DTYPES
 from ..capture.records import Record
@@ -37,11 +38,15 @@ from .policy import (
 )
 from .routing import Routing
 from .sisters import Sisters
-from .vocabulary import Origin
+from .vocabulary import Level, Origin
 
 _ROUNDINGS = 4.0  # half units of the last place that a step makes
 _DRIFT = 1.6  # times the usual amplification
 _TAINTED = 4.0  # times what a clean run would have
+_NOT_KEPT = "its law does not fit this side; its inputs may have been changed in place"
+
+if TYPE_CHECKING:
+    from .laws.report import LawRow
 
 Result = Measurement | Failure | None
 
@@ -57,12 +62,15 @@ class _State:
 
 @dataclass
 class Analysis:
-    """Where errors are made. `settled` are verdicts that stand whatever the neighbours say."""
+    """Where errors are made. `settled` are verdicts that stand whatever the neighbours say. `laws`
+    are rows whose module was held against its law: what these say comes before all statistics.
+    """
 
     rows: Sequence[Row]
     results: Sequence[Result]
     routings: Mapping[int, Routing]
     settled: Sequence[Verdict | None]
+    laws: Mapping[int, LawRow] = field(default_factory=dict)
     facts: dict[int, Facts] = field(init=False, default_factory=dict)
     sisters: dict[tuple[str, str, bool], Sisters] = field(init=False, default_factory=dict)
     states: dict[int, _State] = field(init=False, default_factory=dict)
@@ -187,14 +195,39 @@ class Analysis:
             born = None if clean else Evidence(100.0, "")
             return _State(born, True, facts.floor)
         before = max((state.clean for state in known), default=0.0)
-        found = None
-        if facts.error > 0:
-            found = evidence_for(facts, self.sisters[node.kind])
+        found = self._evidence(facts, node)
         if found is None and not tainted:
             return _State(None, False, facts.passed_on)
         usual = self.sisters[node.kind].usual("amplification", lambda f: f.amplification, facts)
         grows = min(usual.middle, 2.0) if usual is not None else 1.0
         return _State(found, True, max(before, facts.floor) * max(grows, 0.5))
+
+    def _evidence(self, facts: Facts, node: Node) -> Evidence | None:
+        """What shows that the error was made at this record: its law, where that is known."""
+        if facts.error == 0:
+            return None
+        law = self.law_of(facts.index)
+        if law is not None and law.state == "keeps":
+            return None
+        found = evidence_for(facts, self.sisters[node.kind])
+        if law is None or law.state == "unknown":
+            return found
+        if law.causes:
+            return Evidence(max(1.0, law.excess), law.words)
+        limits = limits_for(coarser_dtype(self.rows[facts.index]) or "float32")
+        agree = facts.inherited <= (limits.ok if limits is not None else 0.0)
+        return found if agree and limits is not None and facts.error > limits.ok else None
+
+    def law_of(self, index: int) -> LawRow | None:
+        """What the law says of a row, or of the earlier row that has the same numbers."""
+        seen: set[int] = set()
+        while index not in self.laws and index not in seen:
+            seen.add(index)
+            same = self.flow.nodes[index].same if index in self.flow.nodes else None
+            if same is None:
+                return None
+            index = same
+        return self.laws.get(index)
 
     def _nonfinite(self, index: int) -> bool:
         result = self.results[index]
@@ -273,7 +306,20 @@ class Analysis:
         routing = self._routed(row.index) if facts.passed is not None else None
         if routing is not None:
             return Verdict("noise", routing.words, "none")
+        law = self.laws.get(row.index)
+        if law is not None and law.state == "breaks" and not law.causes:
+            return Verdict("noise", f"{_NOT_KEPT}; {law.words}", "none")
+        if law is not None and law.state == "keeps":
+            return self._kept(facts, law, limits)
         return self._explained(facts, self.flow[row.index], limits)
+
+    def _kept(self, facts: Facts, law: LawRow, limits: Limits | None) -> Verdict:
+        """A row that is what its own inputs make of it."""
+        local = law.local
+        usual = f"{local.candidate:.2g} x its rounding, {local.usual_candidate:.2g} x is usual"
+        words = f"differs by {facts.error:.2g}, {_source_words(facts)}; for its own inputs: {usual}"
+        level: Level = "noise" if limits is None or facts.error > limits.ok else "ok"
+        return Verdict(level, words, "none", None)
 
     def _explained(self, facts: Facts, node: Node, limits: Limits | None) -> Verdict:
         error = facts.error
@@ -319,6 +365,9 @@ class Analysis:
         square = state.evidence.strength**2
         sure = square / (1 + square)
         node, facts = self.flow[row.index], self.facts[row.index]
+        law = self.laws.get(row.index)
+        if law is not None and law.causes:
+            return 0.99
         if facts.alone is not None:
             return 0.5
         if facts.stand_in or (not facts.sources and node.role == "output"):
@@ -359,6 +408,9 @@ class Analysis:
         """The module that made the error seen at row `index`, as deep as the records allow."""
         row = self.rows[index]
         node = self.flow.nodes.get(index)
+        law = self.laws.get(index)
+        if law is not None and law.state == "breaks":
+            return law.module
         if node is None or node.parent is None:
             return row.canonical
         if not any(self.rows[i].role != "input" for i in self.flow.nodes if i < index):

@@ -7,7 +7,7 @@ embeddings. `SideParameters.weight` gives the rows that a module multiplies by a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ from .weight import Weight
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
-    from .comparison import Comparison
+    from .model import Row
+    from .rules import Rules
 
-__all__ = ["ModuleFacts", "SideParameters", "Weight", "facts_of_capture", "facts_of_comparison"]
+__all__ = ["ModuleFacts", "SideParameters", "Weight", "facts_of_capture", "facts_of_rows"]
 
 # What else a parameter may be called: BERT's published checkpoints have TensorFlow's names.
 _OTHER_NAMES = {"weight": ("gamma",), "bias": ("beta",)}
@@ -59,12 +60,13 @@ def facts_of_capture(capture: Capture, names: NameRules | None = None) -> dict[s
     return found
 
 
-def facts_of_comparison(comparison: Comparison) -> dict[str, ModuleFacts]:
+def facts_of_rows(
+    rows: Iterable[Row], reference: Capture, candidate: Capture, rules: Rules
+) -> dict[str, ModuleFacts]:
     """Facts of both sides' modules, under the names that the rows of a comparison have."""
-    rules = comparison.rules
-    sides = ((comparison.reference, rules.reference), (comparison.candidate, rules.candidate))
+    sides = ((reference, rules.reference), (candidate, rules.candidate))
     found: dict[str, ModuleFacts] = {}
-    for row in comparison.rows:
+    for row in rows:
         apart = row.matched_by in ("fused", "hand")  # the row may have another module's name
         for record, (capture, names) in zip((row.reference, row.candidate), sides, strict=True):
             if record is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..model import Cause
+from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
 from ..vocabulary import CAUSES
 from . import limits
@@ -53,7 +54,7 @@ def diagnose(
     """Try every hypothesis of the place's law. A record that cannot be read any more has none."""
     try:
         trials = sorted(_trials(scene, judged, cancelled), key=_rank)
-    except UNREADABLE:
+    except (*UNREADABLE, CancelledError):
         trials = []
     return Diagnosis(judged, tuple(trials), tuple(_causes(judged, trials)))
 

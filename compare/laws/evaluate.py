@@ -14,6 +14,7 @@ from math import inf
 import numpy as np
 
 from ...capture.arrays import Array
+from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
 from . import limits
 from .law import Case, Fit, Law, Scene, Site
@@ -43,20 +44,25 @@ class Evaluation:
 
 def evaluations(
     scene: Scene, laws: Sequence[Law] = LAWS,
-    told: Callable[[Evaluation], None] | None = None,
+    told: Callable[[Evaluation | None, int, int], None] | None = None,
 ) -> list[Evaluation]:  # fmt: skip
-    """Every target that some law can be tried on, in execution order. Stops early where
-    `scene.cancelled` says so: the caller looks at that itself.
+    """Every target that some law can be tried on, in execution order; `told` hears of each, how
+    many are done and how many there are. Stops early where `scene.cancelled` says so: the caller
+    looks at that itself.
     """
     found: list[Evaluation] = []
-    for law, sites in by_target(scene, laws):
+    places = list(by_target(scene, laws))
+    for number, (law, sites) in enumerate(places):
         if scene.cancelled is not None and scene.cancelled():
             break
-        evaluation = best_of(scene, law, sites)
+        try:
+            evaluation = best_of(scene, law, sites)
+        except CancelledError:
+            break
         if evaluation is not None:
             found.append(evaluation)
-            if told is not None:
-                told(evaluation)
+        if told is not None:
+            told(evaluation, number + 1, len(places))
     return found
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ...capture.dtypes import DTYPES
+from ..pair_reader import CancelledError
 from ..parameters import Weight
 from ..roles import is_projection
 from .generic import output_hypotheses
@@ -87,8 +88,6 @@ def products(
     stacks = [Stack(case, weight, bias) for case in cases]
     for first, block in weight.blocks():
         if scene is not None and scene.cancelled is not None and scene.cancelled():
-            from ..pair_reader import CancelledError
-
             raise CancelledError
         for stack in stacks:
             stack.add(first, block)

@@ -24,7 +24,7 @@ def make_scene(
     among those that laws look at.
     """
     rules = rules or Rules()
-    facts = facts_of_rows(rows)
+    facts = facts_of_rows(rows, reference, candidate, rules)
 
     def parameters(of: Weights | None, names: NameRules) -> SideParameters | None:
         return None if of is None else SideParameters(of, facts, names, rules.fused)

@@ -23,7 +23,7 @@ from layertui.compare.models import (
     remember_models,
     remembered_model,
 )
-from layertui.compare.parameters import SideParameters, facts_of_comparison
+from layertui.compare.parameters import SideParameters, facts_of_rows
 from layertui.compare.rerun import memory
 from layertui.compare.rules import RulesError, load_rules
 
@@ -187,7 +187,12 @@ def test_parameters_of_a_comparison(sides: tuple[Path, Path]) -> None:
     comparison = opened(sides)
     weights = comparison.models.reference
     assert weights is not None
-    side = SideParameters(weights, facts_of_comparison(comparison))
+    side = SideParameters(
+        weights,
+        facts_of_rows(
+            comparison.rows, comparison.reference, comparison.candidate, comparison.rules
+        ),
+    )
     linear = {row.canonical for row in comparison.rows if row.canonical.endswith("_proj")}
     assert len(linear) == 14
     assert all(side.weight(module) is not None for module in linear)

@@ -25,7 +25,7 @@ from layertui.compare.parameters import (
     SideParameters,
     Weight,
     facts_of_capture,
-    facts_of_comparison,
+    facts_of_rows,
 )
 
 Array = Any
@@ -390,7 +390,9 @@ def test_facts_of_the_rows_of_a_comparison(real: Path) -> None:
     comparison = open_comparison(
         str(real / "olmo2-f32" / "torch_dump"), str(real / "olmo2-f32" / "max_dump")
     )
-    facts = facts_of_comparison(comparison)
+    facts = facts_of_rows(
+        comparison.rows, comparison.reference, comparison.candidate, comparison.rules
+    )
     assert facts["layers.0.self_attn.q_proj"].width == 64
     assert facts["layers.0.self_attn.qkv_proj"].paths == (
         "model.layers.layers.0.self_attn.qkv_proj",
