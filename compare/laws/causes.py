@@ -66,6 +66,8 @@ def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) 
     if cases is None:
         return
     reference, candidate = cases
+    units = {**candidate.units, "output": min(candidate.units["output"], judged.unit)}
+    candidate = replace(candidate, units=units)
     with np.errstate(all="ignore"):
         for hypothesis in law.hypotheses(scene, site, fit, reference, candidate):
             if cancelled is not None and cancelled():
@@ -95,7 +97,8 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
-    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * before.total]
+    total = before.total * judged.evaluation.unit_candidate / judged.unit
+    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * total]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:

@@ -35,7 +35,7 @@ class Peak:
 @dataclass(frozen=True, slots=True)
 class LocalError:
     """`ratio` is the median over rows, `relative` the median of |r| / |recorded| by row. `row`,
-    `channel`, `group` are the greatest; `middle_channel` is the median over channels. `gain` is
+    `channel`, `group` are the greatest (of a single group none); `middle_channel` is the median over channels. `gain` is
     fitted over all rows, `gain_error` its standard error. `bad`: elements that are not finite where
     the prediction is.
     """
@@ -81,7 +81,7 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
         total=float(_ratios(rr.sum(), spread.sum())),
         row=_peak(row),
         channel=_peak(channel),
-        group=_peak(by_group),
+        group=_peak(by_group) if groups > 1 else Peak(0.0, 0),
         middle_channel=float(np.median(channel)),
         gain=1.0 + gain,
         gain_error=gain_error,

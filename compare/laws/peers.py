@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from . import limits
@@ -39,7 +39,8 @@ class Excess:
 @dataclass(frozen=True)
 class Judged:
     """An evaluation with what is usual for it. `trusted`: the reference keeps to the law; `excess`
-    is set where the candidate does not.
+    is set where the candidate does not. `unit` is the unit roundoff that the candidate's records of
+    this kind have: one that lies on a coarser grid is judged by that of its peers.
     """
 
     evaluation: Evaluation
@@ -48,6 +49,7 @@ class Judged:
     usual_candidate: Usual
     arithmetic_reference: Arithmetic
     arithmetic_candidate: Arithmetic
+    unit: float
     excess: Excess | None = None
     reason: str = ""
 
@@ -61,12 +63,14 @@ class Peers:
     _by_law: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
     _arithmetic: dict[tuple[str, str], Arithmetic] = field(init=False, default_factory=dict)
     _usual: dict[tuple[str, str, str], Usual] = field(init=False, default_factory=dict)
+    _units: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for evaluation in self.evaluations:
             self._by_kind.setdefault(evaluation.site.kind, []).append(evaluation)
             self._by_law.setdefault(evaluation.site.law, []).append(evaluation)
         for law, members in self._by_law.items():
+            self._units[law] = median(m.unit_candidate for m in members)
             for side in ("reference", "candidate"):
                 ratios = [_error(m, side).ratio for m in members]
                 unit = median(_unit(m, side) for m in members)
@@ -84,11 +88,12 @@ class Peers:
             and reference.row.ratio <= 4 * limits.TRUST * left.factor
             and not reference.bad
         )
-        judged = Judged(evaluation, trusted, usual[0], usual[1], left, right)
+        unit = min(evaluation.unit_candidate, self._units[evaluation.site.law])
+        judged = Judged(evaluation, trusted, usual[0], usual[1], left, right, unit)
         if not trusted:
             words = "the reference does not keep to this law: nothing is said of it"
-            return _replace(judged, reason=words)
-        return _replace(judged, excess=excess_of(evaluation.candidate, judged))
+            return replace(judged, reason=words)
+        return replace(judged, excess=excess_of(_in_units(evaluation, unit), judged))
 
     def arithmetic(self, evaluation: Evaluation, side: str) -> Arithmetic:
         """The arithmetic of the evaluation's kind of layer on a side."""
@@ -167,16 +172,22 @@ def _peak_limit(usual: float, own: float, control: float) -> float:
     return max(limits.ROW_FACTOR * usual, limits.ROW_LEAST * own, 2 * control)
 
 
+def _in_units(evaluation: Evaluation, unit: float) -> LocalError:
+    """The candidate's local error in units of rounding to another unit roundoff."""
+    times, error = evaluation.unit_candidate / unit, evaluation.candidate
+    if times <= 1:
+        return error
+    return replace(
+        error, ratio=error.ratio * times, total=error.total * times,
+        row=replace(error.row, ratio=error.row.ratio * times),
+        channel=replace(error.channel, ratio=error.channel.ratio * times),
+        group=replace(error.group, ratio=error.group.ratio * times),
+    )  # fmt: skip
+
+
 def _error(evaluation: Evaluation, side: str) -> LocalError:
     return evaluation.reference if side == "reference" else evaluation.candidate
 
 
 def _unit(evaluation: Evaluation, side: str) -> float:
     return evaluation.unit_reference if side == "reference" else evaluation.unit_candidate
-
-
-def _replace(judged: Judged, excess: Excess | None = None, reason: str = "") -> Judged:
-    return Judged(
-        judged.evaluation, judged.trusted, judged.usual_reference, judged.usual_candidate,
-        judged.arithmetic_reference, judged.arithmetic_candidate, excess, reason,
-    )  # fmt: skip

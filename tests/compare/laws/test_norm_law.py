@@ -152,3 +152,22 @@ def test_an_epsilon_is_found_within_its_uncertainty(
     eps, error = estimate_eps(Norm("rms", 0.0, norm.weight.detach().double().numpy()), case)
     assert abs(eps - true) <= 6 * error
     assert error < (0.05 if half else 1e-5)
+
+
+def test_one_layer_on_a_coarser_grid_is_a_cast(tmp_path: Path) -> None:
+    one, other = Stack("rms", 1e-5, torch.float32), Stack("rms", 1e-5, torch.float32)
+    norm = other.layers[4]["input_layernorm"]  # type: ignore[index]
+    inner = norm.forward
+    norm.forward = lambda x: inner(x).bfloat16().float()  # type: ignore[method-assign]
+    found = check(tmp_path, one, other, torch.float32)
+    assert found.out() == ["layers.4.input_layernorm-output"]
+    assert found.causes("layers.4.input_layernorm-output") == ["cast"]
+
+
+def test_a_whole_run_on_a_coarser_grid_is_judged_by_that(tmp_path: Path) -> None:
+    one, other = Stack("rms", 1e-5, torch.float32), Stack("rms", 1e-5, torch.float32)
+    for layer in other.layers:
+        norm = layer["input_layernorm"]  # type: ignore[index]
+        inner = norm.forward
+        norm.forward = lambda x, inner=inner: inner(x).bfloat16().float()
+    assert check(tmp_path, one, other, torch.float32).out() == []
