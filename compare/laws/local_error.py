@@ -35,9 +35,9 @@ class Peak:
 @dataclass(frozen=True, slots=True)
 class LocalError:
     """`ratio` is the median over rows, `relative` the median of |r| / |recorded| by row. `row`,
-    `channel`, `group` are the greatest (of a single group none); `middle_channel` is the median over channels. `gain` is
-    fitted over all rows, `gain_error` its standard error. `bad`: elements that are not finite where
-    the prediction is.
+    `channel`, `group` are the greatest (of a single group none); `middle_channel` is the median
+    over channels. `gain` is fitted over all rows, `gain_error` its standard error. `bad`: elements
+    that are not finite where the prediction is.
     """
 
     ratio: float
