@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .cases import Case, Rows, write_index
-from .errors import CaptureError
+from .errors import CaptureError, RecordError
 from .run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from .run_metadata import write_metadata
 from .run_plan import Plan, Watcher
@@ -61,6 +61,7 @@ def capture_max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
         for folder, rows, case in zip(job.folders, job.rows, plan.cases, strict=True):
             Path(folder).mkdir(parents=True, exist_ok=True)
             job.write(folder, rows, case, complete=False)
+        _keep_parameters(job, watcher)
         try:
             _Run(job, watcher).run()
         finally:
@@ -112,6 +113,27 @@ class _Job:
             f"{self.plan.cases[n].name}: {self.problem}" if several else str(self.problem)
             for n in left
         ]
+
+
+def _keep_parameters(job: _Job, watcher: Watcher) -> None:
+    """Of the checkpoint that MAX loads; a factory's model is not known here."""
+    from .weights import open_weights
+    from .weights.recorded import link_parameters, sources_of_weights, write_parameters
+
+    plan, first = job.plan, job.folders[0]
+    if plan.factory is not None or plan.parameters == "none":
+        return
+    watcher.stage("keeping parameters", first)
+    try:
+        weights = open_weights(job.request["model"])
+        write_parameters(first, plan.parameters, sources_of_weights(weights), weights.config)
+        for folder in job.folders[1:]:
+            link_parameters(first, folder)
+    except CaptureError as error:
+        watcher.say(f"note       parameters are not kept: {error}")
+    except (OSError, RecordError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise CaptureError(f"{first}: parameters cannot be written: {words}") from error
 
 
 def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> _Job:

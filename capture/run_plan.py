@@ -16,7 +16,8 @@ class Plan:
 
     `model` is a Hugging Face directory or hub id. `layers` cuts the model after so many hidden
     layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
-    forward passes of `mode="generate"`. `factory` is `package.module:function`.
+    forward passes of `mode="generate"`. `factory` is `package.module:function`. `parameters`
+    (`none`, `small` or `all`) are kept with the capture.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Plan:
     level: str = "module"
     stats_only: bool = False
     format: str = "native"
+    parameters: str = "small"
     overwrite: bool = False
     module_api: str = "v2"
     allow_unsupported: bool = False

@@ -15,6 +15,7 @@ from .model_inputs import known_tokens, make_rows, model_inputs, takes_text
 from .run_directory import check_space, prepare_directory, refuse_in_use
 from .run_plan import Plan, Watcher
 from .sizes import byte_text, size_of
+from .weights.recorded import link_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +132,7 @@ def _run_cases(
     several = len(plan.cases) > 1
     entries: list[dict[str, Any]] = []
     rates: list[float] = []
+    done = ""  # a folder with the parameters
     for case in plan.cases:
         folder = os.path.join(path, case.name) if several else path
         entry: dict[str, Any] = {"name": case.name, "status": "running", "prompt": case.prompt}
@@ -142,7 +144,8 @@ def _run_cases(
             work = _tokens(args, kwargs) + plan.steps - 1
             if rates:
                 check_space(path, max(rates) * work)
-            _run_case(plan, case, folder, model, (args, kwargs), watcher)
+            _run_case(plan, case, folder, model, (args, kwargs), watcher, done)
+            done = done or folder
             entry["status"] = "done"
             rates.append(size_of(folder) / work)
         except CaptureError as error:
@@ -158,9 +161,13 @@ def _run_cases(
 
 
 def _run_case(
-    plan: Plan, case: Case, folder: str, model: Any, inputs: Inputs, watcher: Watcher
-) -> None:
-    """One recorded run. Raises `CaptureError`, also for what the model raises."""
+    plan: Plan, case: Case, folder: str, model: Any, inputs: Inputs, watcher: Watcher,
+    earlier: str,
+) -> None:  # fmt: skip
+    """One recorded run; its parameters are those of an `earlier` one where there is any.
+
+    Raises `CaptureError`, also for what the model raises.
+    """
     from .recorder.api import record
 
     args, kwargs = inputs
@@ -177,9 +184,12 @@ def _run_case(
         model, folder, include=plan.include or None, exclude=plan.exclude or None,
         inputs=plan.inputs, level=plan.level, stats_only=plan.stats_only, format=plan.format,
         overwrite=plan.overwrite, prompt=case.prompt, meta=meta,
+        parameters="none" if earlier else plan.parameters,
     )  # fmt: skip
     try:
         with recorder:
+            if earlier:
+                link_parameters(earlier, folder)
             _forward(plan, model, args, kwargs, watcher)
     except CaptureError:
         raise

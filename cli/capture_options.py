@@ -10,6 +10,7 @@ import click
 from ..capture.cases import Rows, expand_cases, parse_ids
 from ..capture.errors import CaptureError
 from ..capture.run_plan import Plan
+from ..capture.weights.recorded import KINDS
 from .errors import UserError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -174,6 +175,10 @@ _COMMON = (
         "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
     ),
     click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+    click.option(
+        "--parameters", type=click.Choice(KINDS), default="small", show_default=True,
+        help="Kept with the capture; small: norms, biases, rotary tables, and digests of all.",
+    ),
     click.option("--overwrite", is_flag=True, help="Replace a capture that is there."),
 )  # fmt: skip
 

@@ -70,8 +70,9 @@ def find_models(
     """The checkpoints of two captures, opened but not read.
 
     For each side the first of: `given` (by options, a command or a rules file), what was given
-    for this capture before, and what the capture itself says, as far as it still stands. One
-    checkpoint that is known serves both sides.
+    for this capture before, what the capture itself says, as far as it still stands, and what was
+    kept with the capture (which may be its small parameters only). One checkpoint that is known
+    serves both sides.
 
     Raises `CaptureError` for one that is given and cannot be opened, where that is `strict`; any
     other is passed over with a note.
@@ -95,17 +96,27 @@ class _Search:
 
     def of(self, side: ModelSide, capture: Capture) -> Weights | None:
         from ..capture.errors import CaptureError
+        from ..capture.weights.recorded import recorded_parameters
 
         said = self.given.of(side)
         for path in (said,) if said is not None else _known(side, capture):
             try:
-                return self._open(path)
+                found = self._open(path)
+                if said is None:
+                    _refuse_changed(found, capture)
+                return found
             except CaptureError as error:
                 if said is not None and self.strict:
                     raise
-                note = f"no weights of the {side}: {error}"
-                self.notes += [] if note in self.notes else [note]
-        return None
+                self._note(f"no weights of the {side}: {error}")
+        try:
+            return recorded_parameters(capture)
+        except CaptureError as error:
+            self._note(f"no weights of the {side}: {error}")
+            return None
+
+    def _note(self, note: str) -> None:
+        self.notes += [] if note in self.notes else [note]
 
     def _open(self, path: str) -> Weights:
         from ..capture.weights import open_weights
@@ -114,6 +125,16 @@ class _Search:
         if known not in self.opened:
             self.opened[known] = open_weights(known)
         return self.opened[known]
+
+
+def _refuse_changed(weights: Weights, capture: Capture) -> None:
+    """Raises `CaptureError` where a checkpoint has other values than the run that was captured."""
+    from ..capture.errors import CaptureError
+    from ..capture.weights.recorded import changed_since, recorded_digests
+
+    name = changed_since(weights, recorded_digests(capture))
+    if name is not None:
+        raise CaptureError(f"{weights.path}: no longer what was captured: {name} is another")
 
 
 def _known(side: ModelSide, capture: Capture) -> Iterator[str]:

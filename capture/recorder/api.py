@@ -41,6 +41,7 @@ def record(
     format: str = "native",  # noqa: A002
     prompt: str | None = None,
     meta: Mapping[str, Any] | None = None,
+    parameters: str = "none",
     shard_bytes: int = SHARD_BYTES,
     shard_seconds: float = SHARD_SECONDS,
     buffer_bytes: int = BUFFER_BYTES,
@@ -56,6 +57,9 @@ def record(
     is a step: `steps=2` records the first two, `steps=[0, 5]` those. `every_call=False` records a
     module once a step. `stats_only` writes statistics, no values. `gradients` adds gradients of
     outputs, slot `grad_output`. `format="pt"` writes `.pt` files as MAX's TorchPrintHook does.
+    `parameters="small"` keeps norms, biases and rotary tables with the capture, and digests of all
+    other parameters; "all" keeps their values too. It is "none" here, since digests of billions of
+    parameters take seconds (`layertui capture` asks for "small").
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
@@ -85,6 +89,7 @@ def record(
         overwrite=overwrite,
         gradients=gradients,
         format=format,
+        parameters=parameters,
         meta=_checked_meta(meta, prompt),
         shard_bytes=shard_bytes,
         shard_seconds=shard_seconds,

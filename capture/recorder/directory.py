@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CaptureError
+from ..weights.recorded import FOLDER, remove_parameters
 
 MANIFEST = "manifest.jsonl"
 FILES = ".layertui-files"
@@ -37,6 +38,7 @@ def prepare(path: str, overwrite: bool) -> None:
         _refuse_while_written(path)
         for name in list(_written_by_capture(path)):
             Path(path, name).unlink()
+        remove_parameters(path)
         _remove_empty_steps(path)
         left = [name for name in os.listdir(path) if _collides(path, name)]
     except FileExistsError as error:
@@ -102,7 +104,7 @@ def _is_our_shard(path: str) -> bool:
 
 
 def _collides(path: str, name: str) -> bool:
-    return name == MANIFEST or bool(_SHARD.fullmatch(name)) or (
+    return name in (MANIFEST, FOLDER) or bool(_SHARD.fullmatch(name)) or (
         name.isdecimal() and os.path.isdir(os.path.join(path, name))
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
+from ..weights.recorded import KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ class Options:
     overwrite: bool = False
     gradients: bool = False
     format: str = "native"
+    parameters: str = "none"
     meta: dict[str, Any] = field(default_factory=dict)
     shard_bytes: int = SHARD_BYTES
     shard_seconds: float = SHARD_SECONDS
@@ -44,6 +46,8 @@ class Options:
             raise CaptureError(f'level={self.level!r}: it is "module" or "op"')
         if self.format not in ("native", "pt"):
             raise CaptureError(f'format={self.format!r}: it is "native" or "pt"')
+        if self.parameters not in KINDS:
+            raise CaptureError(f'parameters={self.parameters!r}: it is "none", "small" or "all"')
         if self.format == "pt" and self.stats_only:
             raise CaptureError('stats_only needs format="native": a .pt file holds a tensor')
         if self.shard_bytes < 1 or self.buffer_bytes < 1 or self.shard_seconds <= 0:

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from ..errors import CaptureError
+from ..errors import CaptureError, RecordError
+from ..weights.recorded import write_parameters
 from . import directory, hooks, tap
 from .caches import only_layer
 from .header import header_line
@@ -22,6 +23,7 @@ from .keeper import Keeper, described
 from .native_sink import NativeSink
 from .ops import listen, pause, resume, source_line, stop_listening
 from .options import Options
+from .parameters import config_of, sources_of
 from .pt_sink import PtSink
 from .scope import Counters, Frame, Scope, Target
 from .sink import CallItem, Ending, MetaItem
@@ -66,6 +68,7 @@ class Recorder:
         if self._writer is not None:
             raise CaptureError(f"{self.path}: a recorder records once; make another one")
         directory.prepare(self.path, self.options.overwrite)
+        self._keep_parameters()
         writer = Writer(self._sink(), self.options.buffer_bytes)
         try:
             writer.start()
@@ -84,6 +87,17 @@ class Recorder:
             raise
         tap.recording = (*tap.recording, self)
         return self
+
+    def _keep_parameters(self) -> None:
+        """What the model computes with, before the run can change it. Raises `CaptureError`."""
+        if self._model is None or self.options.parameters == "none":
+            return
+        try:
+            sources = sources_of(self._model)
+            write_parameters(self.path, self.options.parameters, sources, config_of(self._model))
+        except (OSError, RecordError) as error:
+            words = getattr(error, "strerror", None) or error
+            raise CaptureError(f"{self.path}: parameters cannot be written: {words}") from error
 
     def __exit__(
         self,
@@ -122,6 +136,7 @@ class Recorder:
         said = {
             "inputs": options.inputs, "level": options.level, "every_call": options.every_call,
             "stats_only": options.stats_only, "gradients": options.gradients,
+            "parameters": options.parameters,
         }  # fmt: skip
         header = {**header_line(self._model, said), **options.meta}
         return NativeSink(

@@ -1,0 +1,299 @@
+"""Parameters kept with a capture: values of small ones, digests of all, so that what a run was
+made with can be told when its checkpoint is gone or has changed.
+
+They lie in `.layertui-parameters/` of a capture in any format; readers of captures pass over what
+is hidden. `index.json` has
+
+    {"schema": "layertui.parameters/1", "kept": "small" | "all", "config": {...},
+     "parameters": {NAME: {"dtype", "shape", "blake2b" | "error"}}}
+
+where `blake2b` is the 16 byte digest of the little-endian elements in C order, in hexadecimal, and
+`config` that of the model; `tensors.safetensors` has the values that were kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..dtypes import DTYPES
+from ..errors import CaptureError, RecordError
+from ..formats import safetensors_file
+from ..records import Capture, Locator
+from .files import read_json
+from .parameters import Parameter, Weights
+
+FOLDER = ".layertui-parameters"
+SCHEMA = "layertui.parameters/1"
+KINDS = ("none", "small", "all")
+MARK = {"format": "pt", "layertui": "1"}  # `__metadata__` of our files
+
+_INDEX, _TENSORS = "index.json", "tensors.safetensors"
+_PARTIAL = ".layertui-partial"
+_DIGEST = 16  # bytes
+_THREADS = 4  # digests are made outside of the interpreter's lock
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parameter to be kept. `read` gives its little-endian elements in C order, and raises
+    `RecordError` where there are none; `small` ones are kept with their values.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], Any]
+    small: bool = False
+
+
+class Digest(NamedTuple):
+    """What a parameter was: two with equal digests have equal bits. `blake2b` is empty where the
+    writer could not read its values.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    blake2b: str
+
+
+def write_parameters(
+    folder: str, kept: str, sources: Iterable[Source], config: Mapping[str, Any] | None = None
+) -> None:
+    """Keep parameters with the capture in `folder`: values of the small ones, or of `all`.
+
+    Raises `OSError`.
+    """
+    place = Path(folder, FOLDER)
+    place.mkdir(exist_ok=True)
+    sources = list(sources)
+    entries: dict[str, dict[str, Any]] = {}
+    with ThreadPoolExecutor(_THREADS, "layertui-digest") as pool:
+        for source, said in zip(sources, pool.map(_digested, sources), strict=True):
+            entries[source.name] = {"dtype": source.dtype, "shape": list(source.shape), **said}
+    stored: dict[tuple[Any, ...], Source] = {}  # what is tied is stored once
+    for source in sources:
+        digest = entries[source.name].get("blake2b")
+        if (source.small or kept == "all") and digest is not None:
+            stored.setdefault((source.dtype, source.shape, digest), source)
+    _write_tensors(place / _TENSORS, [s for s in stored.values() if DTYPES[s.dtype].safetensors])
+    content = {"schema": SCHEMA, "kept": kept, "config": _plain(config), "parameters": entries}
+    _write_whole(place / _INDEX, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def sources_of_weights(weights: Weights) -> list[Source]:
+    """The tensors of a checkpoint, to be kept with a capture that was made of it."""
+
+    def reader(locator: Locator) -> Callable[[], Any]:
+        def read() -> Any:
+            import numpy as np
+
+            from ..arrays import load
+
+            return np.ascontiguousarray(load(locator)).reshape(-1).view(np.uint8)
+
+        return read
+
+    return [
+        Source(name, place.dtype, place.shape, reader(place), len(place.shape) <= 1)
+        for name, place in ((name, found.locator) for name, found in weights.parameters.items())
+    ]
+
+
+def link_parameters(source: str, folder: str) -> None:
+    """Keep the same parameters with another capture of the same run. Raises `OSError`."""
+    if not os.path.isdir(os.path.join(source, FOLDER)):
+        return
+    place = Path(folder, FOLDER)
+    place.mkdir(exist_ok=True)
+    for name in (_TENSORS, _INDEX):
+        try:
+            os.link(os.path.join(source, FOLDER, name), place / name)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            _write_whole(place / name, Path(source, FOLDER, name).read_bytes())
+
+
+def remove_parameters(folder: str) -> None:
+    """Delete what `write_parameters` wrote, and nothing else. Raises `OSError`."""
+    place = Path(folder, FOLDER)
+    if place.is_symlink() or not place.is_dir():
+        return
+    for name in (_INDEX, _TENSORS):
+        for path in (place / name, place / f".{name}{_PARTIAL}"):
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+    if not os.listdir(place):
+        place.rmdir()
+
+
+def recorded_parameters(capture: Capture) -> Weights | None:
+    """The parameters whose values were kept with a capture; None where none were.
+
+    Raises `CaptureError` where what lies there is damaged.
+    """
+    content = _content(capture)
+    if content is None:
+        return None
+    folder, index = content
+    path = _plain_file(folder, _TENSORS)
+    try:
+        located = safetensors_file.locate_all(safetensors_file.read_file_header(path))
+        places = {name: _located(name, place) for name, place in located.items()}
+    except RecordError as error:
+        raise CaptureError(f"{path}: {error}") from error
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
+    digests = _digests_in(index)
+    stored = {digests[name]: place for name, place in places.items() if name in digests}
+    found: dict[str, Parameter] = {}
+    for name, digest in digests.items():
+        place = places.get(name) or (stored.get(digest) if digest.blake2b else None)
+        if place is not None:
+            if (place.dtype, place.shape) != (digest.dtype, digest.shape):
+                raise CaptureError(f"{path}: {name}: not what {_INDEX} says")
+            found[name] = Parameter(name, place)
+    config = index.get("config")
+    part = () if index.get("kept") == "all" else ("only small parameters were kept",)
+    return Weights(folder, found, config if isinstance(config, dict) else {}, part)
+
+
+def recorded_digests(capture: Capture) -> dict[str, Digest]:
+    """The digests of all parameters that were kept with a capture; empty where none were.
+
+    Raises `CaptureError` where what lies there is damaged.
+    """
+    content = _content(capture)
+    return {} if content is None else _digests_in(content[1])
+
+
+def changed_since(weights: Weights, digests: Mapping[str, Digest]) -> str | None:
+    """The first small parameter of a checkpoint that has other bits than `digests` say; None where
+    all are the same, or cannot be compared. Large ones are not read.
+    """
+    for name, source in ((source.name, source) for source in sources_of_weights(weights)):
+        digest = digests.get(name)
+        known = source.small and digest is not None and bool(digest.blake2b)
+        if digest is None or not known or digest[:2] != (source.dtype, source.shape):
+            continue
+        try:
+            if digest_of(source.read()) != digest.blake2b:
+                return name
+        except RecordError:
+            return name
+    return None
+
+
+def digest_of(data: Any) -> str:
+    """The digest of little-endian elements in C order, of anything that has a buffer."""
+    return blake2b(data, digest_size=_DIGEST).hexdigest()
+
+
+# -- reading
+
+
+def _content(capture: Capture) -> tuple[str, dict[str, Any]] | None:
+    folder = capture.path if os.path.isdir(capture.path) else os.path.dirname(capture.path)
+    place = os.path.join(folder, FOLDER)
+    if not os.path.lexists(place):
+        return None
+    path = _plain_file(place, _INDEX)
+    index = read_json(path)
+    if index.get("schema") != SCHEMA:
+        raise CaptureError(f"{path}: not written by this version: {str(index.get('schema'))[:40]}")
+    return place, index
+
+
+def _located(name: str, place: Locator | RecordError) -> Locator:
+    if isinstance(place, RecordError):
+        raise RecordError(f"{name}: {place}")
+    return place
+
+
+def _plain_file(folder: str, name: str) -> str:
+    """A capture is not trusted: its links could lead anywhere."""
+    path = os.path.join(folder, name)
+    if Path(folder).is_symlink() or Path(path).is_symlink():
+        raise CaptureError(f"{path}: a link")
+    return path
+
+
+def _digests_in(index: dict[str, Any]) -> dict[str, Digest]:
+    entries = index.get("parameters")
+    found: dict[str, Digest] = {}
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        digest = _digest_from(entry)
+        if digest is not None:
+            found[name] = digest
+    return found
+
+
+def _digest_from(entry: Any) -> Digest | None:
+    if not isinstance(entry, dict):
+        return None
+    dtype, shape, text = entry.get("dtype"), entry.get("shape"), entry.get("blake2b", "")
+    if type(dtype) is not str or type(text) is not str or len(text) > 2 * _DIGEST:
+        return None
+    if not isinstance(shape, list) or any(type(size) is not int or size < 0 for size in shape):
+        return None
+    return Digest(dtype, tuple(shape), text)
+
+
+# -- writing
+
+
+def _digested(source: Source) -> dict[str, str]:
+    try:
+        return {"blake2b": digest_of(source.read())}
+    except RecordError as error:
+        return {"error": str(error)}
+
+
+def _write_tensors(path: Path, sources: list[Source]) -> None:
+    """A safetensors file, written tensor by tensor; wide elements first, so that all lie at
+    multiples of their size.
+    """
+    ordered = sorted(sources, key=lambda source: -DTYPES[source.dtype].itemsize)
+    header: dict[str, Any] = {"__metadata__": MARK}
+    end = 0
+    for source in ordered:
+        begin, end = end, end + prod(source.shape) * DTYPES[source.dtype].itemsize
+        header[source.name] = {
+            "dtype": DTYPES[source.dtype].safetensors, "shape": list(source.shape),
+            "data_offsets": [begin, end],
+        }  # fmt: skip
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % 64)
+    start = len(text).to_bytes(8, "little") + text
+    _write_whole(path, start, (source.read() for source in ordered))
+
+
+def _write_whole(path: Path, start: bytes, rest: Iterable[Any] = ()) -> None:
+    """Write bytes and what follows them, whole or not at all."""
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    try:
+        with open(partial, "wb") as file:
+            file.write(start)
+            for part in rest:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A config as JSON has it; what it cannot hold becomes text."""
+    try:
+        return json.loads(json.dumps(dict(config or {}), allow_nan=False, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return {}
