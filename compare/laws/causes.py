@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
 from ..vocabulary import CAUSES
 from . import limits
+from .elsewhere import recorded_hypotheses
 from .evaluate import corrected, read_cases
 from .law import Case, Hypothesis, Scene
 from .local_error import LocalError, local_error
@@ -69,7 +71,10 @@ def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) 
     units = {**candidate.units, "output": min(candidate.units["output"], judged.unit)}
     candidate = replace(candidate, units=units)
     with np.errstate(all="ignore"):
-        for hypothesis in law.hypotheses(scene, site, fit, reference, candidate):
+        own = law.predict(scene, site, fit, [candidate])[0]
+        elsewhere = () if own is None else recorded_hypotheses(scene, site, own, candidate)
+        hypotheses = law.hypotheses(scene, site, fit, reference, candidate)
+        for hypothesis in chain(elsewhere, hypotheses):
             if cancelled is not None and cancelled():
                 return
             trial = _trial(judged, hypothesis, candidate)

@@ -171,3 +171,15 @@ def test_a_whole_run_on_a_coarser_grid_is_judged_by_that(tmp_path: Path) -> None
         inner = norm.forward
         norm.forward = lambda x, inner=inner: inner(x).bfloat16().float()
     assert check(tmp_path, one, other, torch.float32).out() == []
+
+
+def test_what_an_earlier_layer_returned_is_stale(tmp_path: Path) -> None:
+    one, other = Stack("rms", 1e-5, torch.float32), Stack("rms", 1e-5, torch.float32)
+    kept: list[torch.Tensor] = []
+    second, fourth = (other.layers[i]["input_layernorm"] for i in (1, 3))  # type: ignore[index]
+    second.register_forward_hook(lambda *call: kept.append(call[2]))
+    fourth.register_forward_hook(lambda *_: kept[-1].clone())
+    found = check(tmp_path, one, other, torch.float32)
+    assert found.out() == ["layers.3.input_layernorm-output"]
+    cause = found.diagnosis("layers.3.input_layernorm-output").causes[0]
+    assert cause.name == "stale" and "layers.1.input_layernorm-output" in cause.text
