@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .cache import FileIdentities, TextCache
 from .laws.report import LawReport, LawRow
 from .model import Cause, Local
+from .recipes import RecipeError
 from .scheduling import side_task
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class LawCache:
 
     @staticmethod
     def of(comparison: Comparison) -> LawCache | None:
-        """None where a file cannot be looked at: then nothing is remembered."""
+        """None where a file, or a recipe, cannot be read: then nothing is remembered."""
         digest = blake2b(digest_size=24)
         digest.update(repr(("laws", LAWS_VERSION)).encode())
         identities = FileIdentities()
@@ -48,7 +49,7 @@ class LawCache:
             for weights in (comparison.models.reference, comparison.models.candidate):
                 if weights is not None:
                     _feed_weights(digest, weights.parameters, weights.config)
-        except OSError:
+        except (OSError, RecipeError):
             return None
         return LawCache(digest.hexdigest())
 

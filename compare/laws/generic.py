@@ -17,6 +17,7 @@ _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
 _LIKE = 0.98  # correlation from which two channels are the same one
 _MOST_CHANNELS = 8192  # channels whose order is looked for
+_FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
 _ON_GRID = 0.995  # of the elements that lie on the grid of a cast
 _GRIDS = (
@@ -36,6 +37,7 @@ def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> It
     yield from _coarse(prediction, recorded, case.units["output"])
     yield from _clamped(prediction, recorded)
     yield from _scaled(prediction, recorded)
+    yield from _few_channels(prediction, recorded)
     yield from _constant(prediction, recorded)
 
 
@@ -55,6 +57,49 @@ def _scaled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
         lambda: Prediction(value * plain, prediction.spread * max(abs(plain), 1e-3)),
         "factor", "1", f"{plain:.6g}", number_words(error), 0 if plain != factor else 1,
     )  # fmt: skip
+
+
+def _few_channels(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    """A few channels with a factor, or a constant, of their own: a wrong part of a weight."""
+    value = prediction.value
+    if len(value) < _FEW_ROWS:
+        return
+    spread = np.broadcast_to(prediction.spread, value.shape)
+    left = y - value
+    ratio = np.sqrt(np.square(left).sum(0) / np.maximum(np.square(spread).sum(0), 1e-300))
+    most = max(1, value.shape[1] // 16)
+    far = np.flatnonzero(ratio > _FAR * max(float(np.median(ratio)), 0.15))
+    if not 0 < len(far) <= most:
+        return
+    which = _some_channels(far)
+    factors = (value[:, far] * y[:, far]).sum(0) / np.maximum(
+        np.square(value[:, far]).sum(0), 1e-300
+    )
+    scaled, added = np.ones(value.shape[1]), np.zeros(value.shape[1])
+    scaled[far] = factors
+    added[far] = np.median(left[:, far], axis=0)
+    yield Hypothesis(
+        "scale", f"{which}: {_some_numbers(factors)} x what it should be",
+        lambda: Prediction(value * scaled, spread), "factor", "1", _some_numbers(factors), "",
+        len(far),
+    )  # fmt: skip
+    yield Hypothesis(
+        "bias", f"{which}: {_some_numbers(added[far])} is added",
+        lambda: Prediction(value + added, spread), "constant", "0", _some_numbers(added[far]), "",
+        len(far),
+    )  # fmt: skip
+
+
+def _some_channels(channels: Array) -> str:
+    if len(channels) == 1:
+        return f"channel {channels[0]}"
+    shown = ", ".join(map(str, channels[:4])) + (", ..." if len(channels) > 4 else "")
+    return f"{len(channels)} channels ({shown})"
+
+
+def _some_numbers(numbers: Array) -> str:
+    shown = ", ".join(number_words(float(n)) for n in numbers[:4])
+    return shown + (", ..." if len(numbers) > 4 else "")
 
 
 def _plain(factor: float) -> float:

@@ -227,7 +227,10 @@ def side_quantities(
         recipe = row.recipe_reference if side == "reference" else row.recipe_candidate
         paired = row.kind == "pair" and row.problem_level is None
         key = Key(row.canonical, row.slot, row.step, row.call)
-        task = side_task(record, recipe if paired else "", listed)
+        try:
+            task = side_task(record, recipe if paired else "", listed)
+        except RecipeError:  # said on the row when it is measured
+            continue
         quantity = Quantity(key, side, task, row.index, paired, record.module_class)
         known.setdefault(key, quantity)
     return SideQuantities(side, known)
