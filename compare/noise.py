@@ -213,7 +213,8 @@ class Analysis:
         if law is None or law.state == "unknown":
             return found
         if law.causes:
-            return Evidence(max(1.0, law.excess), law.words)
+            words = f"{law.words}; differs by {facts.error:.2g}, {_source_words(facts)}"
+            return Evidence(max(1.0, law.excess), words)
         limits = limits_for(coarser_dtype(self.rows[facts.index]) or "float32")
         agree = facts.inherited <= (limits.ok if limits is not None else 0.0)
         return found if agree and limits is not None and facts.error > limits.ok else None

@@ -37,7 +37,7 @@ def test_the_first_divergence_in_words(real: Path) -> None:
     assert (
         said[1] == "  first divergence: layers.0.self_attn.q_norm, row 9: DIVERGED, confidence 0.99"
     )
-    assert "inputs are identical, output differs by 0.0018" in said[2]
+    assert "differs by 0.0018, inputs identical" in said[2]
     assert "more rows" in "\n".join(said) and "max_dump" in said[-1]
 
 

@@ -159,7 +159,9 @@ def check_grade(profile: Profile, a: np.ndarray, b: np.ndarray) -> None:
         wanted = "EXCELLENT" if top < 1e-4 else "GOOD"
     else:
         wanted = "ACCEPTABLE" if cosine > 0.99 else "SIGNIFICANT"
-    if abs(cosine - 0.99) > 1e-9 and max(np.abs(a).max(), np.abs(b).max()) < 1e150:
+    squares = [float(np.abs(side).max()) for side in (a, b)]
+    exact = max(squares) < 1e150 and min(squares) > 1e-145  # squares are normal numbers
+    if abs(cosine - 0.99) > 1e-9 and (exact or top < 1e-3):
         assert profile.grade == wanted
     if profile.cosine is not None:
         assert math.isclose(profile.cosine, cosine, rel_tol=1e-9, abs_tol=1e-9)
