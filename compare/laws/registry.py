@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .attention import AttentionLaw
 from .law import Law
 from .linear import LinearLaw
 from .norm import NormLaw
 
-LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw())
+LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw(), AttentionLaw())
 
 
 def law_named(name: str) -> Law:
