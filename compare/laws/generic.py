@@ -16,6 +16,7 @@ from .rounding import on_grid
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
 _LIKE = 0.98  # correlation from which two channels are the same one
+_TAKEN = 4.0  # squared units of rounding an element that a factor must take away
 _MOST_CHANNELS = 8192  # channels whose order is looked for
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
@@ -37,7 +38,8 @@ def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> It
     yield from _coarse(prediction, recorded, case.units["output"])
     yield from _clamped(prediction, recorded)
     yield from _scaled(prediction, recorded)
-    yield from _few_channels(prediction, recorded)
+    yield from _channel_factors(prediction, recorded, groups)
+    yield from _few_constants(prediction, recorded)
     yield from _constant(prediction, recorded)
 
 
@@ -59,8 +61,8 @@ def _scaled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
     )  # fmt: skip
 
 
-def _few_channels(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
-    """A few channels with a factor, or a constant, of their own: a wrong part of a weight."""
+def _few_constants(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    """A few channels to which a constant of their own is added."""
     value = prediction.value
     if len(value) < _FEW_ROWS:
         return
@@ -72,17 +74,8 @@ def _few_channels(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
     if not 0 < len(far) <= most:
         return
     which = _some_channels(far)
-    factors = (value[:, far] * y[:, far]).sum(0) / np.maximum(
-        np.square(value[:, far]).sum(0), 1e-300
-    )
-    scaled, added = np.ones(value.shape[1]), np.zeros(value.shape[1])
-    scaled[far] = factors
+    added = np.zeros(value.shape[1])
     added[far] = np.median(left[:, far], axis=0)
-    yield Hypothesis(
-        "scale", f"{which}: {_some_numbers(factors)} x what it should be",
-        lambda: Prediction(value * scaled, spread), "factor", "1", _some_numbers(factors), "",
-        len(far),
-    )  # fmt: skip
     yield Hypothesis(
         "bias", f"{which}: {_some_numbers(added[far])} is added",
         lambda: Prediction(value + added, spread), "constant", "0", _some_numbers(added[far]), "",
@@ -100,6 +93,54 @@ def _some_channels(channels: Array) -> str:
 def _some_numbers(numbers: Array) -> str:
     shown = ", ".join(number_words(float(n)) for n in numbers[:4])
     return shown + (", ..." if len(numbers) > 4 else "")
+
+
+def _channel_factors(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothesis]:
+    """A factor of its own on some heads, on some channels, or on each."""
+    value = prediction.value
+    width = value.shape[1]
+    if len(value) < _FEW_ROWS:
+        return
+    weight = 1.0 / np.maximum(np.square(np.broadcast_to(prediction.spread, value.shape)), 1e-300)
+    xx, xy = (weight * value * value).sum(0), (weight * value * y).sum(0)
+    rr = (weight * np.square(y - value)).sum(0)
+    for parts, what in ((groups, "head"), (width, "output channel")):
+        if parts < 2 or width % parts:
+            continue
+        size = width // parts
+        gxx, gxy, grr = (a.reshape(parts, size).sum(1) for a in (xx, xy, rr))
+        if not (gxx > 0).any():
+            continue
+        factors = np.where(gxx > 0, gxy / np.where(gxx > 0, gxx, 1.0), 1.0)
+        # A channel counts as changed where its factor takes most of its own error away.
+        taken = np.square(factors - 1.0) * gxx
+        changed = (taken > 0.5 * grr) & (taken > _TAKEN * size * len(value))
+        if not changed.any():
+            continue
+        factors = np.where(changed, factors, 1.0)
+        rounded = np.array([_plain(float(f)) for f in factors])
+        each = np.repeat(rounded, size)
+        fitted = int(np.count_nonzero(changed & (rounded == factors)))
+        yield Hypothesis(
+            "scale", _factor_words(what, rounded, changed),
+            lambda each=each: Prediction(
+                value * each, prediction.spread * np.maximum(np.abs(each), 1e-3)
+            ),
+            f"factor by {what}", "1", ", ".join(map(number_words, rounded[changed][:4])), "",
+            fitted,
+        )  # fmt: skip
+
+
+def _factor_words(what: str, factors: Array, changed: Array) -> str:
+    some, count = factors[changed], int(np.count_nonzero(changed))
+    at = np.flatnonzero(changed)
+    if count == 1:
+        return f"{what} {at[0]} is {number_words(some[0])} x what it should be"
+    low, high = number_words(float(some.min())), number_words(float(some.max()))
+    span = f"{low} x" if low == high else f"{low} .. {high} x"
+    which = f" ({', '.join(map(str, at[:6]))}{', ...' if count > 6 else ''})"
+    which = "" if count == len(factors) else which
+    return f"{count} of {len(factors)} {what}s{which} are {span} what they should be"
 
 
 def _plain(factor: float) -> float:
@@ -194,13 +235,13 @@ def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothe
     """Heads, or channels, in another order: each is found by what it correlates with."""
     value = prediction.value
     if groups > 1 and value.shape[1] % groups == 0:
-        order = _order(_by_group(value, groups), _by_group(y, groups))
+        order = order_of(_by_group(value, groups), _by_group(y, groups))
         if order is not None:
             yield _reordered(
                 "head-order", "head", prediction, _channels(order, value.shape[1]), order
             )
     if len(value) >= 8 and value.shape[1] <= _MOST_CHANNELS:
-        order = _order(value, y)
+        order = order_of(value, y)
         if order is not None:
             yield _reordered("row-order", "output channel", prediction, order, order)
 
@@ -228,7 +269,7 @@ def _channels(order: Array, width: int) -> Array:
     return (order[:, None] * size + np.arange(size)).reshape(-1)
 
 
-def _order(value: Array, y: Array) -> Array | None:
+def order_of(value: Array, y: Array) -> Array | None:
     """For every column of `y` the column of `value` that it is like; None where they are in order
     already, or where it is no permutation.
     """

@@ -8,7 +8,7 @@ Where a candidate does not keep to the law, `hypotheses` are changes of one thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ class Parameters(Protocol):
     """The tensors of a checkpoint by canonical module name."""
 
     def weight(self, module: str, name: str = "weight") -> Weight | None: ...
+
+    def modules(self) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True)

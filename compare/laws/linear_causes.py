@@ -1,14 +1,115 @@
-"""What can be wrong with the weights of a projection."""
+"""What can be wrong with the weights of a projection: one change at a time, the cheap ones first.
+
+`FAMILIES` lists where changes come from. Of a joined projection (q, k and v, gate and up) of which
+one part is wrong, the changes are those of the part. What is like rounding without being any known
+one is said last, and only where nothing else explains the error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from itertools import chain
+from math import inf
 
+import numpy as np
+
+from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from .linear_bench import Bench, heads_of
+from .linear_bias import biases
+from .linear_factors import column_factors
+from .linear_low_rank import low_rank
+from .linear_noise import rounding_noise
+from .linear_orders import any_columns, column_groups, known_columns, known_rows, parts_of
+from .linear_other import no_weight, other_layers, same_layer, transposed
+from .linear_rounded import precision, quantised
+
+Family = Callable[[Bench], Iterator[Hypothesis]]
+
+# Every change of weights that is tried.
+FAMILIES: tuple[Family, ...] = (
+    biases, no_weight, known_rows, known_columns, same_layer, other_layers, transposed,
+    column_groups, precision, quantised, column_factors, any_columns, low_rank,
+)  # fmt: skip
+_EXPLAINED = 0.4  # of the error: what leaves less is better than any talk of noise
+_WRONG = 3.0  # times the error of the part that fits best, from which a part is wrong
 
 
 def weight_hypotheses(
     scene: Scene, site: Site, fit: Fit, candidate: Case, base: Prediction
 ) -> Iterator[Hypothesis]:
-    """Other weights, the cheap ones first."""
-    yield from ()
+    """Changes of the weight, then those that any output can have, then mere noise."""
+    bench = Bench(
+        scene, site.target, fit.values["weight"], fit.values["bias"], candidate, base,
+        site.groups, site.source("x"),
+    )  # fmt: skip
+    best = Best(bench)
+    parts = list(_wrong_parts(bench))
+    yield from best.of(h for family in FAMILIES for h in family(bench))
+    yield from best.of(output_hypotheses(base, candidate, site.groups))
+    for part in parts:
+        yield from best.of(_embedded(bench, part))
+    if best.left > _EXPLAINED * bench.error_of(base):
+        yield from rounding_noise(bench)
+
+
+class Best:
+    """Passes hypotheses on and keeps the least error that one of them leaves."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.left = inf
+
+    def of(self, hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+        """The same hypotheses; each is worked out once, whoever asks."""
+        for hypothesis in hypotheses:
+            predict = cache(hypothesis.predict)
+            yield replace(hypothesis, predict=predict)
+            prediction = predict()
+            if prediction is not None:
+                self.left = min(self.left, self._bench.error_of(prediction))
+
+
+def _wrong_parts(bench: Bench) -> Iterator[Bench]:
+    """Of a joined projection the parts that are wrong, where others are right."""
+    parts = parts_of(bench)
+    squares = np.square(np.maximum(bench.spread, 1e-300))
+    r = np.where(np.isfinite(bench.case.output), bench.case.output - bench.base.value, 0.0)
+    ratios = [
+        float(np.sqrt(np.square(r[:, span]).sum() / squares[:, span].sum())) for _, span in parts
+    ]
+    for (module, span), ratio in zip(parts, ratios, strict=True):
+        if ratio > _WRONG * min(ratios):
+            yield _part(bench, module, span)
+
+
+def _part(bench: Bench, module: str, span: slice) -> Bench:
+    assert bench.scene.parameters is not None
+    weight = bench.scene.parameters.weight(module)
+    assert weight is not None
+    return replace(
+        bench, key=replace(bench.key, module=module), weight=weight,
+        bias=None if bench.bias is None else bench.bias[span],
+        case=replace(bench.case, output=bench.case.output[:, span]),
+        base=Prediction(bench.base.value[:, span], bench.spread[:, span]),
+        heads=heads_of(bench.scene, module), where=f" of {module.rpartition('.')[2]}", span=span,
+    )  # fmt: skip
+
+
+def _embedded(whole: Bench, part: Bench) -> Iterator[Hypothesis]:
+    """The changes of a part as changes of the whole."""
+    found = chain.from_iterable(family(part) for family in FAMILIES)
+    for hypothesis in chain(found, output_hypotheses(part.base, part.case, part.heads)):
+        yield replace(hypothesis, predict=partial(_in_whole, whole, part, hypothesis))
+
+
+def _in_whole(whole: Bench, part: Bench, hypothesis: Hypothesis) -> Prediction | None:
+    prediction = hypothesis.predict()
+    if prediction is None:
+        return None
+    value, spread = whole.base.value.copy(), whole.spread.copy()
+    value[:, part.span] = prediction.value
+    spread[:, part.span] = np.broadcast_to(prediction.spread, prediction.value.shape)
+    return Prediction(value, spread)

@@ -41,6 +41,12 @@ def on_grid(values: Array, unit: float) -> Array:
     return np.ldexp(np.rint(mantissa / unit) * unit, exponent)
 
 
+def truncated(values: Array, unit: float) -> Array:
+    """Values rounded towards zero on the grid with this unit roundoff."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.trunc(mantissa / unit) * unit, exponent)
+
+
 class Jitter:
     """Moves values as rounding would: by independent errors of the standard deviation that rounding
     to a unit has. With unit 0 nothing moves.

@@ -1,0 +1,119 @@
+"""x W^T + b and the rounding of it, block by block of the weight.
+
+With u the unit roundoff of the output's grid, the error of an element is
+
+    s^2 = u^2 (y^2 + sum_j x_j^2 w_j^2) x 0.75^2 / 3,
+
+the output's own rounding and that of one factor of every product. How the second part is spread
+over channels is worked out for the mean row, so that it costs no second product of the full size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ...capture.dtypes import DTYPES
+from ..parameters import Weight
+from .law import Case, Prediction, Scene
+from .rounding import ROUNDED, on_grid
+
+_FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
+
+# A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
+BlockChange = Callable[[int, Array], Array]
+
+
+def products(
+    weight: Weight, bias: Array | None, cases: Sequence[Case], scene: Scene | None = None,
+    change: BlockChange | None = None,
+) -> list[Prediction]:  # fmt: skip
+    """x W^T + b of several cases; each block of the weight is read once. `change` is applied to
+    every block as the loader has it (see `loaded_unit`).
+
+    Raises `RecordError`, and `CancelledError` when the scene is cancelled.
+    """
+    stacks = [Stack(case, weight, bias) for case in cases]
+    for first, block in read_blocks(weight, scene):
+        for stack in stacks:
+            stack.add(first, block, change)
+    return [stack.prediction() for stack in stacks]
+
+
+def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Array]]:
+    """The blocks of a weight; stops with `CancelledError` when the scene is cancelled."""
+    for first, block in weight.blocks():
+        if scene is not None and scene.cancelled is not None and scene.cancelled():
+            from ..pair_reader import CancelledError
+
+            raise CancelledError
+        yield first, block
+
+
+def loaded_unit(weight: Weight, case: Case) -> float:
+    """The unit roundoff of the grid that a loader rounds the weights to: that of the side's records
+    where the checkpoint's is finer; 0 where nothing is rounded.
+    """
+    known = DTYPES.get(weight.dtype)
+    stored = known.epsilon / 2 if known is not None and known.epsilon > 0 else 2.0**-24
+    unit = case.units["output"]
+    return unit if unit > stored and unit <= 2.0**-8 else 0.0
+
+
+@dataclass
+class Stack:
+    """The product of one case as it grows block by block."""
+
+    case: Case
+    weight: Weight
+    bias: Array | None
+
+    def __post_init__(self) -> None:
+        out = self.weight.shape[0]
+        self.value = np.empty((len(self.x), out))
+        self.by_channel = np.empty(out)  # sum over inputs of mean x^2 times w^2
+        self.by_input = np.zeros(self.x.shape[1])  # sum over outputs of w^2
+        self.unit = loaded_unit(self.weight, self.case)
+        self.mean_square = np.square(self.case.inputs["x"]).mean(0)
+
+    @cached_property
+    def x(self) -> Array:
+        x = self.case.inputs["x"]
+        return x if self.exact else x.astype(np.float32)
+
+    @cached_property
+    def exact(self) -> bool:
+        """Float64 is needed where float32 products are no finer than what is judged."""
+        return max(self.case.units.values()) < _FINE
+
+    def add(self, first: int, block: Array, change: BlockChange | None = None) -> None:
+        """Rows `first` and on of the weight."""
+        if self.unit:
+            block = on_grid(block, self.unit)
+        if change is not None:
+            block = change(first, block)
+        last = first + len(block)
+        wide = block.astype(np.float64 if self.exact else np.float32, copy=False)
+        self.value[:, first:last] = self.x @ wide.T
+        square = np.square(wide)
+        self.by_input += square.sum(0, dtype=np.float64)
+        self.by_channel[first:last] = square @ self.mean_square.astype(square.dtype)
+
+    def prediction(self) -> Prediction:
+        """What the case should have given."""
+        value = self.value if self.bias is None else self.value + self.bias
+        row = np.square(self.case.inputs["x"]) @ self.by_input
+        return rounded_product(value, row, self.by_channel, self.case.units["output"])
+
+
+def rounded_product(value: Array, row: Array, by_channel: Array, unit: float) -> Prediction:
+    """`row[r]` is the sum of x^2 w^2 over all inputs and outputs, `by_channel` says how it is
+    spread over the outputs.
+    """
+    total = float(by_channel.sum()) or 1.0
+    inner = row[:, None] * (by_channel / total)[None, :]
+    return Prediction(value, unit * ROUNDED * np.sqrt(np.square(value) + inner))
