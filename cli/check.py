@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import UserError
-from .options import OVERWRITE, RAW, RULES, form_option, output_option
+from .options import OVERWRITE, RAW, RULES, form_option, model_options, output_option
 from .session import Judging
 
 if TYPE_CHECKING:
@@ -24,16 +24,17 @@ SCHEMA = "layertui.check/1"
 @output_option("the findings go")
 @RULES
 @RAW
+@model_options
 @OVERWRITE
 def check(
-    reference: str, candidate: str | None, form: str, output: str, rules: str | None,
-    raw: str | None, overwrite: bool,
+    reference: str, candidate: str | None, form: str, output: str, overwrite: bool, **judging: Any
 ) -> int:  # fmt: skip
     """Look whether a capture is whole and fresh, and whether two were made of the same run.
 
     Missing layers and steps, unreadable records, buffers with the same bits in every layer, zeros,
     NaN, an order that goes backwards; of two captures also other token ids, weights, dtypes,
-    configs and versions.
+    configs and versions. The checkpoints of two captures are read where both are known, and weights
+    that differ are named.
 
     Exit status 0: nothing but warnings and notes. 1: an error was found. 2: usage, or a capture
     that cannot be opened.
@@ -41,7 +42,7 @@ def check(
     from .output import check_target, write_output
 
     check_target(output, overwrite)
-    found = _findings(reference, candidate, Judging(rules=rules, raw=raw))
+    found = _findings(reference, candidate, Judging(**judging))
     captures = [path for path in (reference, candidate) if path is not None]
     text = _json(captures, found) if form == "json" else _text(captures, found)
     write_output(output, text, overwrite)
@@ -55,10 +56,15 @@ def _findings(reference: str, candidate: str | None, judging: Judging) -> list[F
         if path is not None and read_index(path) is not None:
             raise UserError(f"{path}: holds several captures; check one of them at a time")
     if candidate is not None:
+        from ..compare.checks.finding import sorted_findings
         from ..compare.checks.two_sides import check_pair
+        from ..compare.checks.weights import check_weights
         from .session import open_pair
 
-        return check_pair(open_pair(reference, candidate, judging))
+        comparison = open_pair(reference, candidate, judging)
+        return sorted_findings([*check_pair(comparison), *check_weights(comparison)])
+    if judging.reference_model or judging.candidate_model:
+        raise UserError("--reference-model and --candidate-model go with two captures")
     from ..capture.opening import open_capture
     from ..compare.checks.one_side import check_capture
 

@@ -102,7 +102,7 @@ class SideParameters:
         self.weights = weights
         self.facts = facts or {}
         self.notes: list[str] = [*weights.notes, *_quantised(weights)]
-        self._fused = fused
+        self.fused = fused
         self._index = _index(weights, names or NameRules(), self.facts)
         self._conv1d = _stored_transposed(weights, self.facts)
         self._found: dict[tuple[str, str], Weight | None] = {}
@@ -163,6 +163,16 @@ class SideParameters:
         """The canonical modules that the checkpoint has parameters for."""
         yield from dict.fromkeys(module for module, _ in self._index)
 
+    def entries(self) -> Iterator[tuple[str, str, Parameter]]:
+        """Canonical module, name in it, and the parameter: each parameter once. Those that share
+        both with another are left out.
+        """
+        seen: set[str] = set()
+        for (module, name), parameter in self._index.items():
+            if parameter.name not in seen:
+                seen.add(parameter.name)
+                yield module, name, parameter
+
     # where the checkpoint has it under the module's own name
 
     def _without_prefix(self, module: str) -> str:
@@ -202,7 +212,7 @@ class SideParameters:
 
     def _joined(self, module: str, name: str) -> Weight | None:
         """Of the parameters of the parts, where the checkpoint has all of them."""
-        for rule, parent in _rules_of(self._fused, module):
+        for rule, parent in _rules_of(self.fused, module):
             parts = [self.weight(parent + part, name) for part in rule.parts]
             found = [part for part in parts if part is not None]
             if len(found) == len(parts) and len({part.shape[1:] for part in found}) == 1:
@@ -212,7 +222,7 @@ class SideParameters:
 
     def _part(self, module: str, name: str) -> Weight | None:
         """The rows that belong to `module` of a parameter that the checkpoint has joined."""
-        for rule in self._fused:
+        for rule in self.fused:
             for index, part in enumerate(rule.parts):
                 if module != part and not module.endswith("." + part):
                     continue

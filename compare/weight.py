@@ -71,6 +71,22 @@ class Weight:
         blocks = [block for _, block in self.blocks()]
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self._wide)
 
+    def between(self, start: int, stop: int) -> Array:
+        """The rows from `start` up to `stop`, as `blocks` gives them. Raises `RecordError`."""
+        import numpy as np
+
+        found: list[Array] = []
+        first = 0
+        for piece in self.pieces:
+            count = piece._own_rows
+            low, high = max(start - first, 0), min(stop - first, count)
+            if low < high:
+                found.append(piece._numbers(piece._raw()[low:high]))
+            first += count
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate(found) if found else np.empty((0, *self.shape[1:]), self._wide)
+
     def take(self, rows: Sequence[int]) -> Array:
         """The rows of these numbers (0 or more), in their order; only they are read.
 

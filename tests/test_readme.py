@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 import pytest
+from safetensors.torch import load_file, save_file
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
 from layertui.cli.group import COMMANDS
 from layertui.cli.main import status_of
-from layertui.cli.options import judging_options
+from layertui.cli.options import judging_options, model_options
 from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
@@ -165,6 +166,36 @@ def test_example_in_cpp_compiles(tmp_path: Path) -> None:
     assert (record.name, record.shape) == ("model.layers.0.mlp-output", (1, 10, 64))
 
 
+def test_example_of_checkpoints_is_what_it_prints(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    match = re.search(
+        r"<!-- weights-example -->\n```console\n\$ layertui (.*)\n\.\.\.\n(.*?)\.\.\.\n```",
+        README,
+        re.S,
+    )
+    assert match
+    for side in ("torch_dump", "max_dump"):
+        (tmp_path / side).symlink_to(real / "olmo2-f32" / side)
+    (tmp_path / "checkpoint").symlink_to(real / "checkpoints" / "olmo2-f32")
+    shutil.copytree(tmp_path / "checkpoint", tmp_path / "other")
+    tensors = load_file(tmp_path / "other" / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"] *= 1.2
+    save_file(tensors, tmp_path / "other" / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert status_of(shlex.split(match[1])) == 1
+    assert match[2] in capsys.readouterr().out
+
+
+def test_example_of_parameters_runs(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint").symlink_to(real / "checkpoints" / "olmo2-f32")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example_with("SideParameters"), "README.md", "exec"), {})
+    assert capsys.readouterr().out == "0 (64, 64)\n64 (32, 64)\n96 (32, 64)\n"
+
+
 def test_example_of_show_is_what_it_prints(
     real: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +213,7 @@ def test_options_of_show_are_those_of_the_command() -> None:
     listed = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section[section.index("| option") :]))
 
     @judging_options
+    @model_options
     def common() -> None: ...
 
     shared = {option.name for option in common.__click_params__}  # type: ignore[attr-defined]

@@ -25,13 +25,15 @@ class Weights:
     """The tensors of a checkpoint by their names in the file, and the model's config.
 
     `config` is the content of `config.json`, empty when there is none. `notes` are sentences for
-    the user: what was passed over, and why.
+    the user: what was passed over, and why. `partial` ones are some of the model's only: those
+    that were kept with a capture.
     """
 
     path: str
     parameters: Mapping[str, Parameter]
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    partial: bool = False
 
     @property
     def tied(self) -> bool:

@@ -162,8 +162,9 @@ def recorded_parameters(capture: Capture) -> Weights | None:
                 raise CaptureError(f"{path}: {name}: not what {_INDEX} says")
             found[name] = Parameter(name, place)
     config = index.get("config")
-    part = () if index.get("kept") == "all" else ("only small parameters were kept",)
-    return Weights(folder, found, config if isinstance(config, dict) else {}, part)
+    partial = index.get("kept") != "all"
+    notes = ("only small parameters were kept",) if partial else ()
+    return Weights(folder, found, config if isinstance(config, dict) else {}, notes, partial)
 
 
 def recorded_digests(capture: Capture) -> dict[str, Digest]:

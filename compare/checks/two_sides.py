@@ -20,6 +20,7 @@ from ..pair_reader import CancelledError, PairReader, SideTask
 from ..token_rows import TokenRows, token_rows
 from .finding import Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
+from .weights import check_digests
 
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
@@ -242,6 +243,7 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
         if _HASH.search(key) and key in right and left[key] != right[key]:
             words = f"{key} differs: {_short(left[key])} and {_short(right[key])}"
             yield Finding("error", "weights", words, advice)
+    yield from check_digests(comparison)
 
 
 def _tables(comparison: Comparison, advice: str) -> Iterator[Finding]:
