@@ -18,7 +18,7 @@ from ...capture.weights.recorded import Digest, recorded_digests
 from ..canonical import NameRules, canonical_name
 from ..casting import cast
 from ..comparison import Comparison
-from ..parameters import ModuleFacts, SideParameters, Weight, facts_of_comparison
+from ..parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
 from .finding import Finding, some
 from .one_side import Cancelled
 
@@ -80,7 +80,9 @@ def check_weights(comparison: Comparison, cancelled: Cancelled = None) -> list[F
     if reference is None or candidate is None or reference is candidate:
         return []
     rules = comparison.rules
-    facts = facts_of_comparison(comparison)
+    facts = facts_of_rows(
+        comparison.rows, comparison.reference, comparison.candidate, comparison.rules
+    )
     ours = SideParameters(reference, facts, rules.reference, rules.fused)
     theirs = _beside(ours, candidate, facts, rules.candidate)
     report = compare_weights(ours, theirs, cancelled)

@@ -26,6 +26,7 @@ from .peers import Judged, excess_of
 from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
+_SIMPLER = 2.0  # times the least local error that a hypothesis with fewer fitted numbers may leave
 _MOST_SAID = 3  # causes of one layer that are said
 _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
 
@@ -108,14 +109,18 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
         good = [t for t in trials if t.restored]
     if not good:
         return
+    usual = judged.usual_candidate.ratio
     least = min(t.error.total for t in good)
-    near = [t for t in good if t.error.total <= max(least * _ALIKE, judged.usual_candidate.ratio)]
-    near.sort(key=lambda t: (_cost(t.hypothesis), _order(t.hypothesis.name), t.error.total))
-    fewest = _cost(near[0].hypothesis)
+    fair = [t for t in good if t.error.total <= max(least * _SIMPLER, usual)]
+    fewest = min(_cost(t.hypothesis) for t in fair)
+    simple = [t for t in fair if _cost(t.hypothesis) == fewest]
+    least = min(t.error.total for t in simple)
+    near = [t for t in simple if t.error.total <= max(least * _ALIKE, usual)]
+    near.sort(key=lambda t: (_order(t.hypothesis.name), t.error.total))
     said: set[str] = set()
     for trial in near:
         name = trial.hypothesis.name
-        if name in said or len(said) == _MOST_SAID or _cost(trial.hypothesis) > fewest:
+        if name in said or len(said) == _MOST_SAID:
             continue
         said.add(name)
         yield _cause(judged, trial)
