@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from .activation import ActivationLaw
 from .attention import AttentionLaw
+from .embedding import EmbeddingLaw
+from .experts import ExpertsLaw
+from .gated import GatedLaw
+from .gated_mlp import GatedMlpLaw
 from .law import Law
 from .linear import LinearLaw
+from .logits import LogitsLaw
 from .norm import NormLaw
+from .residual import ResidualLaw
 
-LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw(), AttentionLaw())
+LAWS: tuple[Law, ...] = (
+    EmbeddingLaw(), NormLaw(), LinearLaw(), AttentionLaw(), ActivationLaw(), GatedLaw(),
+    GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
+)  # fmt: skip
 
 
 def law_named(name: str) -> Law:
