@@ -79,7 +79,7 @@ def find_models(
     """
     search = _Search(given or ModelPaths(), strict)
     ours, theirs = search.of("reference", reference), search.of("candidate", candidate)
-    if ours is None and theirs is not None:
+    if theirs is not None and (ours is None or _completes(theirs, ours, reference)):
         search.notes.append("the candidate's checkpoint serves as the reference's too")
         ours = theirs
     return Models(ours, theirs, tuple(search.notes))
@@ -125,6 +125,17 @@ class _Search:
         if known not in self.opened:
             self.opened[known] = open_weights(known)
         return self.opened[known]
+
+
+def _completes(theirs: Weights, ours: Weights, capture: Capture) -> bool:
+    """Whether the candidate's checkpoint has, as far as can be told, all of what the reference kept
+    only a part of.
+    """
+    from ..capture.weights.recorded import changed_since, recorded_digests
+
+    if theirs.partial or not ours.partial:
+        return False
+    return changed_since(theirs, recorded_digests(capture)) is None
 
 
 def _refuse_changed(weights: Weights, capture: Capture) -> None:

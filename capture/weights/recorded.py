@@ -159,7 +159,7 @@ def recorded_parameters(capture: Capture) -> Weights | None:
         place = places.get(name) or (stored.get(digest) if digest.blake2b else None)
         if place is not None:
             if (place.dtype, place.shape) != (digest.dtype, digest.shape):
-                raise CaptureError(f"{path}: {name}: not what {_INDEX} says")
+                raise CaptureError(f"{path}: {name[:200]!r}: not what {_INDEX} says")
             found[name] = Parameter(name, place)
     config = index.get("config")
     partial = index.get("kept") != "all"
@@ -215,7 +215,7 @@ def _content(capture: Capture) -> tuple[str, dict[str, Any]] | None:
 
 def _located(name: str, place: Locator | RecordError) -> Locator:
     if isinstance(place, RecordError):
-        raise RecordError(f"{name}: {place}")
+        raise RecordError(f"{name[:200]!r}: {place}")
     return place
 
 

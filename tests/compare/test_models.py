@@ -77,6 +77,19 @@ def test_what_record_wrote_finds_its_model_where_it_stands(
     assert gone.notes == (f"no weights of the reference: {checkpoint}: no such file or directory",)
 
 
+def test_a_directory_is_found_from_anywhere(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    model = AutoModelForCausalLM.from_pretrained("checkpoint").eval()
+    with torch.no_grad(), record(model, tmp_path / "run"):
+        model(IDS)
+    monkeypatch.chdir("/")
+    capture = open_capture(tmp_path / "run")
+    assert capture.model == str(checkpoint)
+    assert find_models(capture, capture).reference is not None
+
+
 def test_one_checkpoint_serves_both_sides(sides: tuple[Path, Path], checkpoint: Path) -> None:
     found = opened((sides[1], sides[0])).models  # only the candidate knows
     assert found.reference is found.candidate is not None
