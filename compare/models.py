@@ -154,10 +154,12 @@ def _known(side: ModelSide, capture: Capture) -> Iterator[str]:
 
     runner = recall(capture) if side == "candidate" else None
     own = (capture.run or {}).get("model")
+    own = own if isinstance(own, str) else capture.model
+    named = own is not None and (os.sep in own or os.path.exists(own))
     paths = (
         remembered_model(capture),
         runner.model if runner is not None and runner.kind != "external" else None,
-        own if isinstance(own, str) else capture.model,
+        own if named else None,  # a lone word is the name of a class
     )
     yield from dict.fromkeys(path for path in paths if path)
 

@@ -169,7 +169,16 @@ def test_a_rerun_uses_the_candidates_model(sides: tuple[Path, Path], checkpoint:
     assert opened(sides).models.candidate is not None
 
 
-@pytest.mark.parametrize("place", ["/dev/zero", "/etc/passwd", "pipe", "..", "x\n/y", "a" * 5000])
+def test_the_name_of_a_class_is_no_checkpoint(sides: tuple[Path, Path]) -> None:
+    forget(sides[0], "LlamaForCausalLM")
+    assert opened(sides).models.lines() == []
+    forget(sides[0], "someone/model")
+    assert "someone/model: no such file" in opened(sides).models.notes[0]
+
+
+@pytest.mark.parametrize(
+    "place", ["/dev/zero", "/etc/passwd", "pipe", "..", "x\n/y", "/" + "a" * 5000]
+)
 def test_captures_that_name_strange_places(
     sides: tuple[Path, Path], tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
