@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from layertui.capture import open_capture, record
 from layertui.capture.weights import Weights, open_weights
+from layertui.capture.weights.recorded import INDEX
 from layertui.cli.main import status_of
 from layertui.compare.checks import weights as checks
 from layertui.compare.checks.two_sides import check_pair
@@ -273,7 +274,7 @@ def test_digests_of_both_captures_are_compared_without_any_checkpoint(
     assert found[0].severity == "warning"
     # what was kept by itself shows no difference, and its absence none either
     assert not [f for f in check_weights(comparison) if f.code == "weights"]
-    index = sides[1] / ".layertui-parameters" / "index.json"
+    index = sides[1] / INDEX
     index.write_text("{")
     again = [f.what for f in check_pair(open_comparison(*map(str, sides))) if f.code == "weights"]
     assert len(again) == 1
