@@ -79,7 +79,7 @@ def find_models(
     """
     search = _Search(given or ModelPaths(), strict)
     ours, theirs = search.of("reference", reference), search.of("candidate", candidate)
-    if ours is None and theirs is not None:
+    if theirs is not None and (ours is None or _completes(theirs, ours, reference)):
         search.notes.append("the candidate's checkpoint serves as the reference's too")
         ours = theirs
     return Models(ours, theirs, tuple(search.notes))
@@ -127,6 +127,17 @@ class _Search:
         return self.opened[known]
 
 
+def _completes(theirs: Weights, ours: Weights, capture: Capture) -> bool:
+    """Whether the candidate's checkpoint has, as far as can be told, all of what the reference kept
+    only a part of.
+    """
+    from ..capture.weights.recorded import changed_since, recorded_digests
+
+    if theirs.partial or not ours.partial:
+        return False
+    return changed_since(theirs, recorded_digests(capture)) is None
+
+
 def _refuse_changed(weights: Weights, capture: Capture) -> None:
     """Raises `CaptureError` where a checkpoint has other values than the run that was captured."""
     from ..capture.errors import CaptureError
@@ -143,10 +154,12 @@ def _known(side: ModelSide, capture: Capture) -> Iterator[str]:
 
     runner = recall(capture) if side == "candidate" else None
     own = (capture.run or {}).get("model")
+    own = own if isinstance(own, str) else capture.model
+    named = own is not None and (os.sep in own or os.path.exists(own))
     paths = (
         remembered_model(capture),
         runner.model if runner is not None and runner.kind != "external" else None,
-        own if isinstance(own, str) else capture.model,
+        own if named else None,  # a lone word is the name of a class
     )
     yield from dict.fromkeys(path for path in paths if path)
 

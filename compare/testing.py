@@ -22,21 +22,24 @@ def assert_captures_match(
     threshold: Mapping[str, float] | None = None, thresholds: PathLike | None = None,
     rtol: float | None = None, atol: float | None = None, rules: PathLike | Rules | None = None,
     min_coverage: float = 0.5, allow_gaps: bool = True, check: bool = True,
-    raw: str | None = None,
+    raw: str | None = None, reference_model: PathLike | None = None,
+    candidate_model: PathLike | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare two captures as `layertui compare` does; returns the measured comparison.
 
     `policy` is a name or a policy, `threshold` limits by metric (for the policy `fixed`),
     `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
     every record needs a partner; `check` fails also for captures that are not fit to be compared
-    (other token ids, stale buffers, missing steps).
+    (other token ids, stale buffers, missing steps). `reference_model` and `candidate_model` are
+    the checkpoints of the two runs.
 
     Raises `AssertionError` that names the first divergence, its reason and what follows it;
-    `CaptureError` for a capture that cannot be opened, `RulesError` and `PolicyError` for bad
-    limits.
+    `CaptureError` for a capture or checkpoint that cannot be opened, `RulesError` and
+    `PolicyError` for bad limits.
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     from .comparison import open_comparison
+    from .models import ModelPaths
     from .policy import policy_named
 
     if isinstance(policy, str):
@@ -45,6 +48,8 @@ def assert_captures_match(
         os.fspath(reference), os.fspath(candidate), rules=_rules(rules, thresholds), policy=policy,
         raw=raw, rtol=rtol, atol=atol,
     )  # fmt: skip
+    models = (reference_model, candidate_model)
+    comparison.use_models(ModelPaths(*(None if p is None else os.fspath(p) for p in models)))
     comparison.measure()
     errors: list[Finding] = []
     if check:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CaptureError
-from ..weights.recorded import FOLDER, remove_parameters
+from ..weights import recorded
 
 MANIFEST = "manifest.jsonl"
 FILES = ".layertui-files"
@@ -24,6 +24,7 @@ MARK = {"format": "pt", "layertui": "1"}  # `__metadata__` of our shards
 _SHARD = re.compile(r"data-\d{5,}\.safetensors")
 _STEP_FILE = re.compile(r"\d+/(?:[^/]+\.pt|tensor_names\.txt)")
 _MOST_HEADER = 100_000_000
+_PARAMETERS = (recorded.INDEX, recorded.TENSORS)
 
 
 def prepare(path: str, overwrite: bool) -> None:
@@ -38,7 +39,6 @@ def prepare(path: str, overwrite: bool) -> None:
         _refuse_while_written(path)
         for name in list(_written_by_capture(path)):
             Path(path, name).unlink()
-        remove_parameters(path)
         _remove_empty_steps(path)
         left = [name for name in os.listdir(path) if _collides(path, name)]
     except FileExistsError as error:
@@ -62,6 +62,8 @@ def _written_by_capture(path: str) -> Iterator[str]:
             ours = _is_manifest(full)
         elif _SHARD.fullmatch(name):
             ours = _is_our_shard(full)
+        elif name in _PARAMETERS:
+            ours = recorded.is_ours(full)
         elif name == FILES:
             yield from _listed(path, full)
             ours = True
@@ -104,7 +106,7 @@ def _is_our_shard(path: str) -> bool:
 
 
 def _collides(path: str, name: str) -> bool:
-    return name in (MANIFEST, FOLDER) or bool(_SHARD.fullmatch(name)) or (
+    return name in (MANIFEST, *_PARAMETERS) or bool(_SHARD.fullmatch(name)) or (
         name.isdecimal() and os.path.isdir(os.path.join(path, name))
     )  # fmt: skip
 

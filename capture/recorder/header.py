@@ -40,7 +40,7 @@ def _about(model: torch.nn.Module) -> dict[str, Any]:
     name = getattr(inner, "name_or_path", None) or getattr(config, "_name_or_path", None)
     aliases = _aliases(model)
     return {
-        "model": _text(name) if isinstance(name, str) and name else type(inner).__name__,
+        "model": _place(name) if isinstance(name, str) and name else type(inner).__name__,
         "model_class": type(inner).__name__,
         "model_source": _source(type(inner)),
         "dtype": _main_dtype(model),
@@ -58,6 +58,11 @@ def _aliases(model: torch.nn.Module) -> dict[str, str]:
         for name, module in model.named_modules(remove_duplicate=False)
         if first[id(module)] != name
     }
+
+
+def _place(name: str) -> str:
+    """The whole path of a model's directory, to be found from anywhere; else the hub's name."""
+    return _text(str(Path(name).resolve()) if os.path.isdir(name) else name)
 
 
 def _source(kind: type) -> str | None:

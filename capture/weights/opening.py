@@ -53,7 +53,7 @@ class _Listing:
                 if self.layout.mapped.get(name, base) != base:
                     continue  # the index takes it from another file
                 if name in self.parameters:
-                    raise RecordError(f"a second tensor with the name {name}")
+                    raise RecordError(f"a second tensor with the name {_shown(name)}")
                 self.parameters[name] = Parameter(name, locator)
         except RecordError as error:
             raise CaptureError(f"{file}: {error}") from error
@@ -68,14 +68,14 @@ class _Listing:
         if missing:
             raise CaptureError(
                 f"{place}: damaged: its index lists {len(missing)} tensors that no file has, such "
-                f"as {missing[0]}"
+                f"as {_shown(missing[0])}"
             )
 
     def notes(self) -> Iterator[str]:
         """What was passed over, a sentence a kind."""
         for why, names in self.unread.items():
             count = f"{len(names)} tensors" if len(names) > 1 else "a tensor"
-            yield f"{count} passed over ({why}), such as {names[0]}"
+            yield f"{count} passed over ({why}), such as {_shown(names[0])}"
 
     def _of_safetensors(self, file: str) -> Iterator[tuple[str, Locator]]:
         header = safetensors_file.read_file_header(file)
@@ -86,7 +86,7 @@ class _Listing:
             entry = header.tensors[name]
             code = entry.get("dtype") if isinstance(entry, dict) else None
             if type(code) is not str or code in BY_SAFETENSORS:
-                raise RecordError(f"{name}: {place}")
+                raise RecordError(f"{_shown(name)}: {place}")
             self.unread.setdefault(str(place), []).append(name)
 
     def _of_torch(self, file: str) -> Iterator[tuple[str, Locator]]:
@@ -99,8 +99,13 @@ class _Listing:
                 continue
             name = whole.removeprefix(f"{state}.")
             if member.locator is None:
-                raise RecordError(f"{name}: {member.error}")
+                raise RecordError(f"{_shown(name)}: {member.error}")
             yield name, member.locator
+
+
+def _shown(name: str) -> str:
+    """A name that a file has, fit for a line of text."""
+    return "".join(c if c.isprintable() else "?" for c in name[:200])
 
 
 def _state_key(paths: Iterable[tuple[str, ...]]) -> str | None:

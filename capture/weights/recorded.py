@@ -1,14 +1,14 @@
 """Parameters kept with a capture: values of small ones, digests of all, so that what a run was
 made with can be told when its checkpoint is gone or has changed.
 
-They lie in `.layertui-parameters/` of a capture in any format; readers of captures pass over what
-is hidden. `index.json` has
+They lie in a capture of any format, hidden, so that readers of captures pass over them.
+`.layertui-parameters.json` has
 
     {"schema": "layertui.parameters/1", "kept": "small" | "all", "config": {...},
      "parameters": {NAME: {"dtype", "shape", "blake2b" | "error"}}}
 
 where `blake2b` is the 16 byte digest of the little-endian elements in C order, in hexadecimal, and
-`config` that of the model; `tensors.safetensors` has the values that were kept.
+`config` that of the model; `.layertui-parameters.safetensors` has the values that were kept.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from ..records import Capture, Locator
 from .files import read_json
 from .parameters import Parameter, Weights
 
-FOLDER = ".layertui-parameters"
+INDEX, TENSORS = ".layertui-parameters.json", ".layertui-parameters.safetensors"
 SCHEMA = "layertui.parameters/1"
+_SCHEMAS = "layertui.parameters/"  # of any version
 KINDS = ("none", "small", "all")
 MARK = {"format": "pt", "layertui": "1"}  # `__metadata__` of our files
 
-_INDEX, _TENSORS = "index.json", "tensors.safetensors"
 _PARTIAL = ".layertui-partial"
 _DIGEST = 16  # bytes
+_MOST_HEADER = 100_000_000  # bytes, as in safetensors itself
 _THREADS = 4  # digests are made outside of the interpreter's lock
 
 
@@ -71,8 +72,6 @@ def write_parameters(
 
     Raises `OSError`.
     """
-    place = Path(folder, FOLDER)
-    place.mkdir(exist_ok=True)
     sources = list(sources)
     entries: dict[str, dict[str, Any]] = {}
     with ThreadPoolExecutor(_THREADS, "layertui-digest") as pool:
@@ -83,9 +82,11 @@ def write_parameters(
         digest = entries[source.name].get("blake2b")
         if (source.small or kept == "all") and digest is not None:
             stored.setdefault((source.dtype, source.shape, digest), source)
-    _write_tensors(place / _TENSORS, [s for s in stored.values() if DTYPES[s.dtype].safetensors])
+    _write_tensors(
+        Path(folder, TENSORS), [s for s in stored.values() if DTYPES[s.dtype].safetensors]
+    )
     content = {"schema": SCHEMA, "kept": kept, "config": _plain(config), "parameters": entries}
-    _write_whole(place / _INDEX, (json.dumps(content, allow_nan=False) + "\n").encode())
+    _write_whole(Path(folder, INDEX), (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
 def sources_of_weights(weights: Weights) -> list[Source]:
@@ -109,30 +110,27 @@ def sources_of_weights(weights: Weights) -> list[Source]:
 
 def link_parameters(source: str, folder: str) -> None:
     """Keep the same parameters with another capture of the same run. Raises `OSError`."""
-    if not os.path.isdir(os.path.join(source, FOLDER)):
+    if not os.path.isfile(os.path.join(source, INDEX)):
         return
-    place = Path(folder, FOLDER)
-    place.mkdir(exist_ok=True)
-    for name in (_TENSORS, _INDEX):
+    for name in (TENSORS, INDEX):
         try:
-            os.link(os.path.join(source, FOLDER, name), place / name)
+            os.link(os.path.join(source, name), os.path.join(folder, name))
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            _write_whole(place / name, Path(source, FOLDER, name).read_bytes())
+            _write_whole(Path(folder, name), Path(source, name).read_bytes())
 
 
-def remove_parameters(folder: str) -> None:
-    """Delete what `write_parameters` wrote, and nothing else. Raises `OSError`."""
-    place = Path(folder, FOLDER)
-    if place.is_symlink() or not place.is_dir():
-        return
-    for name in (_INDEX, _TENSORS):
-        for path in (place / name, place / f".{name}{_PARTIAL}"):
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-    if not os.listdir(place):
-        place.rmdir()
+def is_ours(path: str) -> bool:
+    """Whether `write_parameters` wrote this file, which has the name of one of its two."""
+    try:
+        if os.path.basename(path) == INDEX:
+            return str(read_json(path).get("schema")).startswith(_SCHEMAS)
+        with open(path, "rb") as file:
+            length = min(int.from_bytes(file.read(8), "little"), _MOST_HEADER)
+            return "layertui" in json.loads(file.read(length))["__metadata__"]
+    except (CaptureError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def recorded_parameters(capture: Capture) -> Weights | None:
@@ -144,7 +142,7 @@ def recorded_parameters(capture: Capture) -> Weights | None:
     if content is None:
         return None
     folder, index = content
-    path = _plain_file(folder, _TENSORS)
+    path = _plain_file(folder, TENSORS)
     try:
         located = safetensors_file.locate_all(safetensors_file.read_file_header(path))
         places = {name: _located(name, place) for name, place in located.items()}
@@ -159,12 +157,12 @@ def recorded_parameters(capture: Capture) -> Weights | None:
         place = places.get(name) or (stored.get(digest) if digest.blake2b else None)
         if place is not None:
             if (place.dtype, place.shape) != (digest.dtype, digest.shape):
-                raise CaptureError(f"{path}: {name}: not what {_INDEX} says")
+                raise CaptureError(f"{path}: {name[:200]!r}: not what {INDEX} says")
             found[name] = Parameter(name, place)
     config = index.get("config")
     partial = index.get("kept") != "all"
     notes = ("only small parameters were kept",) if partial else ()
-    return Weights(folder, found, config if isinstance(config, dict) else {}, notes, partial)
+    return Weights(path, found, config if isinstance(config, dict) else {}, notes, partial)
 
 
 def recorded_digests(capture: Capture) -> dict[str, Digest]:
@@ -203,26 +201,25 @@ def digest_of(data: Any) -> str:
 
 def _content(capture: Capture) -> tuple[str, dict[str, Any]] | None:
     folder = capture.path if os.path.isdir(capture.path) else os.path.dirname(capture.path)
-    place = os.path.join(folder, FOLDER)
-    if not os.path.lexists(place):
+    if not os.path.lexists(os.path.join(folder, INDEX)):
         return None
-    path = _plain_file(place, _INDEX)
+    path = _plain_file(folder, INDEX)
     index = read_json(path)
     if index.get("schema") != SCHEMA:
         raise CaptureError(f"{path}: not written by this version: {str(index.get('schema'))[:40]}")
-    return place, index
+    return folder, index
 
 
 def _located(name: str, place: Locator | RecordError) -> Locator:
     if isinstance(place, RecordError):
-        raise RecordError(f"{name}: {place}")
+        raise RecordError(f"{name[:200]!r}: {place}")
     return place
 
 
 def _plain_file(folder: str, name: str) -> str:
     """A capture is not trusted: its links could lead anywhere."""
     path = os.path.join(folder, name)
-    if Path(folder).is_symlink() or Path(path).is_symlink():
+    if Path(path).is_symlink():
         raise CaptureError(f"{path}: a link")
     return path
 

@@ -10,6 +10,9 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SideName = Literal["reference", "candidate"]
 _SHOWN = 3
+ADVICE_ON_WEIGHTS = (
+    "load the same checkpoint in both; check how the candidate maps, fuses and casts it"
+)
 
 # Codes in the order in which they are told: a wrong input explains everything behind it.
 CODES = (

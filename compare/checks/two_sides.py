@@ -18,9 +18,9 @@ from ..measure import measure
 from ..model import Measurement, Row
 from ..pair_reader import CancelledError, PairReader, SideTask
 from ..token_rows import TokenRows, token_rows
-from .finding import Finding, SideName, sorted_findings
+from .digests import check_digests
+from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
-from .weights import check_digests
 
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
@@ -233,7 +233,7 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
             result = measure(comparison.task(row.index))
         if comparison.policy.judge(row, result).fails:
             wrong.append(row.label)
-    advice = "load the same checkpoint in both; check how the candidate maps, fuses and casts it"
+    advice = ADVICE_ON_WEIGHTS
     if wrong:
         yield Finding("error", "weights", f"{len(wrong)} weights differ", advice,
                       records=tuple(wrong))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether two checkpoints, or what two captures kept of theirs, are of the same weights."""
+"""Whether two checkpoints are of the same weights: read block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from ...capture.arrays import Array, load
 from ...capture.dtypes import DTYPES
-from ...capture.errors import CaptureError, RecordError
+from ...capture.errors import RecordError
 from ...capture.weights import Parameter, Weights
-from ...capture.weights.recorded import Digest, recorded_digests
-from ..canonical import NameRules, canonical_name
+from ..canonical import NameRules
 from ..casting import cast
 from ..comparison import Comparison
 from ..parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
-from .finding import Finding, some
+from .digests import check_own_weights
+from .finding import ADVICE_ON_WEIGHTS, Finding, some
 from .one_side import Cancelled
 
 _BLOCK = 1 << 18  # elements that are compared at a time
@@ -27,7 +27,6 @@ _WORST = 3  # weights whose figures are said
 _ROUNDINGS = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 _PARTS = slice(0, 1024), slice(1024, None)  # of a block: the first nearly always shows rounding
 _EXPERT = re.compile(r"^(.*experts)\.(\d+)\.(gate_proj|up_proj|down_proj)$")
-_ADVICE = "load the same checkpoint in both; check how the candidate maps, fuses and casts it"
 # What says nothing of what a model computes.
 _CONFIG = re.compile(r"^(?:_name_or_path|_commit_hash|architectures|transformers_version|"
                      r"(?:torch_)?dtype|use_cache|auto_map|.*_token_id)$")  # fmt: skip
@@ -71,14 +70,21 @@ class WeightsReport:
 
 
 def check_weights(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
-    """Findings about the checkpoints of two captures, where both are known and not the same.
+    """Findings about the checkpoints of two captures: against what the runs kept of theirs, and
+    against each other where both are known and not the same.
 
-    Reads both, block by block. Stops, with nothing, when `cancelled` says so.
+    Reads them, block by block. Stops, with what it has, when `cancelled` says so.
     """
     models = comparison.models
     reference, candidate = models.reference, models.candidate
+    found: list[Finding] = []
+    if reference is not None:
+        found += check_own_weights(comparison.reference, reference, "reference", cancelled)
+    own = candidate if candidate is not None else reference
+    if own is not None:
+        found += check_own_weights(comparison.candidate, own, "candidate", cancelled)
     if reference is None or candidate is None or reference is candidate:
-        return []
+        return found
     rules = comparison.rules
     facts = facts_of_rows(
         comparison.rows, comparison.reference, comparison.candidate, comparison.rules
@@ -87,34 +93,10 @@ def check_weights(comparison: Comparison, cancelled: Cancelled = None) -> list[F
     theirs = _beside(ours, candidate, facts, rules.candidate)
     report = compare_weights(ours, theirs, cancelled)
     if report is None:
-        return []
+        return found
     report.missing = [] if candidate.partial else report.missing
     report.extra = [] if reference.partial else report.extra
-    return [*_findings(report), *_configs(reference, candidate)]
-
-
-def check_digests(comparison: Comparison) -> Iterator[Finding]:
-    """Parameters whose digests both captures kept, and that had other bits. Reads no values."""
-    try:
-        sides = [
-            _by_module(recorded_digests(capture), names)
-            for capture, names in (
-                (comparison.reference, comparison.rules.reference),
-                (comparison.candidate, comparison.rules.candidate),
-            )
-        ]
-    except CaptureError as error:
-        yield Finding("warning", "weights", f"kept parameters cannot be read: {error}",
-                      "capture again")  # fmt: skip
-        return
-    left, right = sides
-    both = [key for key, (_, one) in left.items()
-            if key in right and one.blake2b and right[key][1].blake2b]  # fmt: skip
-    alike = [key for key in both if left[key][1].dtype == right[key][1].dtype]
-    apart = [left[key][0] for key in alike if left[key][1] != right[key][1]]
-    if apart:
-        words = f"{len(apart)} of {len(alike)} parameters had other values in the two runs"
-        yield Finding("warning", "weights", words, _ADVICE, records=tuple(apart))
+    return [*found, *_findings(report), *_configs(reference, candidate)]
 
 
 def compare_weights(
@@ -334,7 +316,7 @@ def _findings(report: WeightsReport) -> Iterator[Finding]:
         more = f"; and {len(real) - _WORST} more" if len(real) > _WORST else ""
         words = f"{len(real)} of {report.compared} weights differ: {worst}{more}"
         names = tuple(found.name for found in real)
-        yield Finding("error", "weights", words, _ADVICE, records=names)
+        yield Finding("error", "weights", words, ADVICE_ON_WEIGHTS, records=names)
     for key in dict.fromkeys(found.rounded for found in report.differences):
         if key is not None:
             names = tuple(found.name for found in report.differences if found.rounded == key)
@@ -369,18 +351,3 @@ def _flattened(config: object, prefix: str = "") -> dict[str, object]:
     for key, value in config.items():
         found |= _flattened(value, f"{prefix}.{key}" if prefix else str(key))
     return found
-
-
-def _by_module(
-    digests: dict[str, Digest], names: NameRules
-) -> dict[tuple[str, str], tuple[str, Digest]]:
-    """Digests by canonical module and name; what shares both with another is left out."""
-    found: dict[tuple[str, str], tuple[str, Digest]] = {}
-    twice: set[tuple[str, str]] = set()
-    for name, digest in digests.items():
-        path, _, leaf = name.rpartition(".")
-        key = (canonical_name(path, "", names).module, leaf)
-        if key in found:
-            twice.add(key)
-        found[key] = (name, digest)
-    return {key: value for key, value in found.items() if key not in twice}

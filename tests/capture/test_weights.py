@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from layertui.capture.arrays import load
@@ -251,6 +254,12 @@ def test_headers_that_promise_more_than_any_memory(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_names_that_are_no_line_of_text(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}
+    safetensors(tmp_path / "model.safetensors", {"a\nb\x1b[31m": entry}, bytes(4))
+    assert "a?b?[31m: damaged header" in refusal(tmp_path)
+
+
 def test_pickles_that_run_programs_are_refused(tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:
@@ -259,6 +268,37 @@ def test_pickles_that_run_programs_are_refused(tmp_path: Path) -> None:
     torch.save({"x": Attack()}, tmp_path / "pytorch_model.bin")
     assert "refused: pickle wants" in refusal(tmp_path)
     assert not (tmp_path / "attacked").exists()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_refused_in_one_line_or_harmless(
+    real: Path, tmp_path_factory: pytest.TempPathFactory, data: Any
+) -> None:
+    """Bytes changed, left out or cut off anywhere in the files' own descriptions."""
+    kind = data.draw(st.sampled_from(["model.safetensors", "pytorch_model.bin", INDEX]))
+    folder = tmp_path_factory.mktemp("damaged")
+    if kind == INDEX:
+        shutil.copytree(real / "weights" / "hf_sharded", folder, dirs_exist_ok=True)
+    elif kind == "pytorch_model.bin":
+        shutil.copy(real / "weights" / kind, folder / kind)
+    else:
+        save_file({"a.weight": torch.ones(3, 5), "b.bias": torch.zeros(4)}, folder / kind)
+    content = bytearray((folder / kind).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, min(len(content) - 1, 4000)))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content)))]
+    (folder / kind).write_bytes(content)
+    try:
+        weights = open_weights(folder)
+    except CaptureError as error:
+        assert "\n" not in str(error)
+        return
+    for parameter in weights.parameters.values():
+        if parameter.locator.reader == "raw":
+            assert load(parameter.locator).shape == parameter.locator.shape
 
 
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from layertui.capture.cases import Case
 from layertui.capture.max_capture import _Job, _keep_parameters
 from layertui.capture.run_plan import Plan
 from layertui.capture.weights import open_weights
-from layertui.capture.weights.recorded import FOLDER, recorded_digests, recorded_parameters
+from layertui.capture.weights.recorded import INDEX, recorded_digests, recorded_parameters
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 
@@ -67,7 +67,7 @@ def test_a_capture_finds_its_own_model_where_it_stands(
 def test_cases_of_a_matrix_share_them(llama: Path, tmp_path: Path) -> None:
     more = ["--seq-len", "3,4"]
     assert capture(llama, tmp_path / "m", *more) == 0
-    places = [tmp_path / "m" / name / FOLDER / "index.json" for name in ("s3", "s4")]
+    places = [tmp_path / "m" / name / INDEX for name in ("s3", "s4")]
     assert places[0].samefile(places[1])
     again = [*more, "--overwrite", "--parameters", "none"]
     assert capture(llama, tmp_path / "m", *again) == 0

@@ -77,6 +77,19 @@ def test_what_record_wrote_finds_its_model_where_it_stands(
     assert gone.notes == (f"no weights of the reference: {checkpoint}: no such file or directory",)
 
 
+def test_a_directory_is_found_from_anywhere(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    model = AutoModelForCausalLM.from_pretrained("checkpoint").eval()
+    with torch.no_grad(), record(model, tmp_path / "run"):
+        model(IDS)
+    monkeypatch.chdir("/")
+    capture = open_capture(tmp_path / "run")
+    assert capture.model == str(checkpoint)
+    assert find_models(capture, capture).reference is not None
+
+
 def test_one_checkpoint_serves_both_sides(sides: tuple[Path, Path], checkpoint: Path) -> None:
     found = opened((sides[1], sides[0])).models  # only the candidate knows
     assert found.reference is found.candidate is not None
@@ -156,7 +169,16 @@ def test_a_rerun_uses_the_candidates_model(sides: tuple[Path, Path], checkpoint:
     assert opened(sides).models.candidate is not None
 
 
-@pytest.mark.parametrize("place", ["/dev/zero", "/etc/passwd", "pipe", "..", "x\n/y", "a" * 5000])
+def test_the_name_of_a_class_is_no_checkpoint(sides: tuple[Path, Path]) -> None:
+    forget(sides[0], "LlamaForCausalLM")
+    assert opened(sides).models.lines() == []
+    forget(sides[0], "someone/model")
+    assert "someone/model: no such file" in opened(sides).models.notes[0]
+
+
+@pytest.mark.parametrize(
+    "place", ["/dev/zero", "/etc/passwd", "pipe", "..", "x\n/y", "/" + "a" * 5000]
+)
 def test_captures_that_name_strange_places(
     sides: tuple[Path, Path], tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

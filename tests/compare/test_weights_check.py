@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from layertui.capture import open_capture, record
 from layertui.capture.weights import Weights, open_weights
+from layertui.capture.weights.recorded import INDEX
 from layertui.cli.main import status_of
 from layertui.compare.checks import weights as checks
 from layertui.compare.checks.two_sides import check_pair
@@ -273,11 +274,47 @@ def test_digests_of_both_captures_are_compared_without_any_checkpoint(
     assert found[0].severity == "warning"
     # what was kept by itself shows no difference, and its absence none either
     assert not [f for f in check_weights(comparison) if f.code == "weights"]
-    index = sides[1] / ".layertui-parameters" / "index.json"
+    index = sides[1] / INDEX
     index.write_text("{")
     again = [f.what for f in check_pair(open_comparison(*map(str, sides))) if f.code == "weights"]
     assert len(again) == 1
     assert "kept parameters cannot be read" in again[0]
+
+
+def test_a_run_that_did_not_have_what_its_checkpoint_says(
+    two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Also where the reference's checkpoint is the only one that is known."""
+    good, bad = two
+    sides = runs(tmp_path, good, bad, parameters="small")
+    shutil.rmtree(bad)
+    comparison = open_comparison(*map(str, sides), models=ModelPaths(None, str(good)))
+    found = check_weights(comparison)
+    assert [(f.side, f.records) for f in found] == [("candidate", (DOWN,))]
+    assert "1 of 21 parameters of the run were not those of its checkpoint" in found[0].what
+    right = open_comparison(str(sides[0]), str(sides[0]), models=ModelPaths(str(good)))
+    assert check_weights(right) == []
+
+
+def test_a_checkpoint_of_the_candidate_completes_what_the_reference_kept(
+    two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    good, bad = two
+    sides = runs(tmp_path, good, good, parameters="small")
+    moved = good.rename(tmp_path / "moved")
+    alone = open_comparison(*map(str, sides)).models
+    assert alone.reference is not None
+    assert alone.reference.partial
+    found = open_comparison(*map(str, sides), models=ModelPaths(None, str(moved))).models
+    assert found.reference is found.candidate is not None
+    assert "serves as the reference's too" in found.notes[-1]
+    tensors = load_file(bad / "model.safetensors")
+    tensors["model.norm.weight"] += 1  # one of the small ones, so that it shows
+    save_file(tensors, bad / "model.safetensors")
+    other = open_comparison(*map(str, sides), models=ModelPaths(None, str(bad))).models
+    assert other.reference is not None
+    assert other.reference.partial
+    assert other.candidate is not None
 
 
 def test_equal_digests_are_no_finding(real: Path, tmp_path: Path) -> None:
