@@ -2,20 +2,218 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
-from .attention_fit import fitting
-from .attention_math import predicted
+import numpy as np
+
+from ...capture.arrays import Array
+from .attention_fit import scale_words
+from .attention_form import alibi_slopes
+from .attention_masks import mask_hypotheses
+from .attention_order import order_hypotheses
+from .attention_positions import position_hypotheses
+from .attention_scores import head_parts
+from .attention_trial import Trials
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Scene, Site
+from .names import number_words
+from .number_fit import Number, narrowed
+
+_SURE = 3.0  # standard errors within which a fitted number is a plain one
+_NEAR = 0.01  # and no further from it than this
+_LEAST_GAIN = 9.0  # squared units of rounding that a head's sink must explain
+_CAPS = (50.0, 30.0, 20.0, 100.0)
+_GRID = np.linspace(-3.0, 3.0, 25)  # of logarithms of a factor
+_NARROW = (("bfloat16", 2.0**-8), ("float16", 2.0**-11))
 
 
 def attention_hypotheses(
     scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
 ) -> Iterator[Hypothesis]:
-    form = fit.values["form"]
-    material = fitting(form, candidate.more["material"], fit.values["rotary"])
-    if material is None:
+    """All changes that are known of, cheap ones first."""
+    trials = Trials(scene, site, fit, reference, candidate)
+    if trials.material is None or trials.base is None:
         return
-    base = predicted(form, material, candidate.units, candidate.output)
-    yield from output_hypotheses(base, candidate, site.groups)
+    yield from order_hypotheses(trials)
+    yield from position_hypotheses(trials)
+    yield from _scale(trials)
+    yield from mask_hypotheses(trials)
+    yield from _sinks(trials)
+    yield from _slopes(trials)
+    yield from _softcap(trials)
+    yield from _precision(trials)
+    by_head = False
+    for hypothesis in output_hypotheses(trials.base, candidate, site.groups):
+        by_head |= hypothesis.name == "head-order"
+        if hypothesis.name != "row-order" or not by_head:  # whole heads say the same better
+            yield hypothesis
+
+
+def _scale(trials: Trials) -> Iterator[Hypothesis]:
+    form, width = trials.form, trials.width
+    found = trials.number(
+        lambda log: replace(form, scale=form.scale * math.exp(log)), _GRID
+    )  # fmt: skip
+    if found is None or not math.isfinite(found.error):
+        return
+    scale = form.scale * math.exp(found.value)
+    plain = {
+        f"1/{width}": 1 / width, f"1/sqrt({width})": width**-0.5, "1": 1.0,
+        f"1/sqrt({form.heads * width})": (form.heads * width) ** -0.5,
+        "sqrt(2) x it": form.scale * 2**0.5, "it / sqrt(2)": form.scale * 2**-0.5,
+        "2 x it": form.scale * 2, "half of it": form.scale / 2, "0": 1e-9,
+    }  # fmt: skip
+    words, fitted = number_words(scale), 1
+    for name, value in plain.items():
+        if _is_plain(Number(found.value, found.error, 0.0), math.log(value / form.scale)):
+            scale, words, fitted = value, name, 0
+            break
+    own = scale_words(form.scale, width)
+    text = f"scores are multiplied by {words} where the reference has {own}"
+    text += _equivalent(trials)
+    yield trials.made(
+        "attention-scale", text, replace(form, scale=scale), None, "scale", own,
+        f"{scale:.6g}", number_words(found.error * scale), fitted,
+    )  # fmt: skip
+
+
+def _equivalent(trials: Trials) -> str:
+    """What else would do the same, where no other law excludes it."""
+    material = trials.material
+    if material is None or material.angles is None or material.recorded_angles:
+        return ""
+    return " (or cos and sin by the square root of that: the tables are not recorded)"
+
+
+def _is_plain(found: Number, value: float) -> bool:
+    return abs(found.value - value) <= min(_SURE * found.error + 1e-7, _NEAR)
+
+
+def _sinks(trials: Trials) -> Iterator[Hypothesis]:
+    form = trials.form
+    if form.sinks is not None:
+        yield trials.made(
+            "sinks", "the sinks take no part in the softmax", replace(form, sinks=None), None,
+            "sinks", "learnt", "none",
+        )  # fmt: skip
+        return
+    zeros = np.zeros(form.heads)
+    yield trials.made(
+        "sinks", "the softmax has one more score of 0 that has no value",
+        replace(form, sinks=zeros), None, "sinks", "none", "0",
+    )  # fmt: skip
+    found = trials.number(
+        lambda at: replace(form, sinks=np.full(form.heads, at)), np.arange(-8.0, 12.0)
+    )
+    if found is not None and math.isfinite(found.error):
+        yield trials.made(
+            "sinks",
+            f"the softmax has one more score of {number_words(found.value)} that has no value",
+            replace(form, sinks=np.full(form.heads, found.value)), None, "sinks", "none",
+            number_words(found.value), number_words(found.error), 1,
+        )  # fmt: skip
+    by_head = _sinks_by_head(trials)
+    if by_head is not None:
+        yield trials.made(
+            "sinks", "every head has one more score that has no value",
+            replace(form, sinks=by_head), None, "sinks", "none",
+            ", ".join(number_words(float(s)) for s in by_head[:4]), "", form.heads,
+        )  # fmt: skip
+
+
+def _sinks_by_head(trials: Trials) -> Array | None:
+    """A sink s scales a row by Z / (Z + exp(s)), Z the sum of all exponentials: for each head the s
+    whose factors fit its rows best; minus infinity for a head that has none.
+    """
+    base = trials.base
+    assert trials.material is not None and base is not None
+    form, shape = trials.form, (len(trials.y), trials.form.heads, -1)
+    y, value = np.nan_to_num(trials.y).reshape(shape), base.value.reshape(shape)
+    spread = np.broadcast_to(base.spread, base.value.shape).reshape(shape)
+    weight = 1.0 / np.maximum(np.square(spread).mean(-1), 1e-300)
+    across, along = weight * np.square(value).sum(-1), weight * (value * y).sum(-1)
+    sums = np.zeros(shape[:2])  # log Z
+    for part in head_parts(form, trials.material):
+        scores = part.masked()
+        top = scores.max(-1)
+        sums[np.ix_(part.rows, part.heads)] = (
+            top + np.log(np.exp(scores - top[..., None]).sum(-1))
+        ).T
+    grid = np.arange(-20.0, 30.0, 0.25)
+    found = np.full(form.heads, -np.inf)
+    for head in range(form.heads):
+
+        def left(sink: float, head: int = head) -> float:
+            share = 1.0 / (1.0 + np.exp(np.clip(sink - sums[:, head], -700, 700)))
+            return float((across[:, head] * share**2 - 2 * along[:, head] * share).sum())
+
+        tried = [left(float(sink)) for sink in grid]
+        best = float(grid[int(np.argmin(tried))])
+        nothing = float((across[:, head] - 2 * along[:, head]).sum())
+        if min(tried) < nothing - _LEAST_GAIN:
+            found[head] = narrowed(left, best - 0.25, best + 0.25)
+    return found if np.isfinite(found).any() else None
+
+
+def _slopes(trials: Trials) -> Iterator[Hypothesis]:
+    form = trials.form
+    if form.slopes is not None:
+        yield trials.made(
+            "alibi", "no penalty for distance (ALiBi) is added", replace(form, slopes=None), None,
+            "ALiBi", "yes", "none",
+        )  # fmt: skip
+        for factor, words in ((-1.0, "is added, not taken away"), (2.0, "is twice what it should")):
+            yield trials.made(
+                "alibi", f"the penalty for distance (ALiBi) {words}",
+                replace(form, slopes=form.slopes * factor), None, "ALiBi", "1", f"{factor:g}",
+            )  # fmt: skip
+        return
+    yield trials.made(
+        "alibi", "a penalty for distance (ALiBi) is added",
+        replace(form, slopes=alibi_slopes(form.heads)), None, "ALiBi", "none", "yes",
+    )  # fmt: skip
+
+
+def _softcap(trials: Trials) -> Iterator[Hypothesis]:
+    form = trials.form
+    own = "none" if form.softcap is None else number_words(form.softcap)
+    if form.softcap is not None:
+        yield trials.made(
+            "softcap", "scores are not capped", replace(form, softcap=None), None, "softcap", own,
+            "none",
+        )  # fmt: skip
+    for cap in _CAPS:
+        if cap != form.softcap:
+            yield trials.made(
+                "softcap", f"scores are softly capped at {cap:g} where the reference has {own}",
+                replace(form, softcap=cap), None, "softcap", own, f"{cap:g}",
+            )  # fmt: skip
+    found = trials.number(
+        lambda log: replace(form, softcap=math.exp(log)), np.linspace(0.0, 6.0, 13)
+    )
+    if found is not None and found.error < 0.2:
+        cap = math.exp(found.value)
+        words = f"scores are softly capped at {number_words(cap)} where the reference has {own}"
+        yield trials.made(
+            "softcap", words, replace(form, softcap=cap), None, "softcap", own, number_words(cap),
+            number_words(found.error * cap), 1,
+        )  # fmt: skip
+
+
+def _precision(trials: Trials) -> Iterator[Hypothesis]:
+    """Parts of attention in a narrower arithmetic than the records have."""
+    for name, unit in _NARROW:
+        if unit <= 4 * trials.case.units["output"]:
+            continue
+        for text, change in (
+            ("scores and probabilities are", {"softmax_unit": unit}),
+            ("queries and keys are, before their product,", {"product_unit": unit}),
+            ("queries, keys, scores and probabilities are",
+             {"softmax_unit": unit, "product_unit": unit}),
+        ):  # fmt: skip
+            yield trials.made(
+                "precision", f"{text} rounded to {name}", replace(trials.form, **change), None,
+                "arithmetic", "", name,
+            )  # fmt: skip

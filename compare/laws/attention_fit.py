@@ -12,9 +12,10 @@ import numpy as np
 
 from ...capture.arrays import Array
 from .attention_form import Angles, Form, Material, alibi_slopes
-from .attention_math import EXACT, attend
+from .attention_math import attend
 from .law import Case, Fit, Scene, Site
 from .names import number_words
+from .number_fit import narrowed
 from .rotary import (
     USUAL_BASES,
     Rotary,
@@ -113,7 +114,7 @@ def misfit(choice: Choice, case: Case) -> float:
     material = fitting(choice.form, case.more["material"], choice.rotary)
     if material is None:
         return math.inf
-    value = attend(choice.form, material, EXACT).value
+    value = attend(choice.form, material).value
     if value.shape != case.output.shape:
         return math.inf
     y = np.where(np.isfinite(case.output), case.output, 0.0)
@@ -309,14 +310,8 @@ def _tuned_scale(choice: Choice, case: Case) -> Choice:
     middle = math.log(choice.form.scale)
     grid = middle + np.linspace(-3, 3, 25)
     best = float(grid[int(np.argmin([at(float(g)) for g in grid]))])
-    low, high = best - 0.25, best + 0.25
-    for _ in range(40):
-        a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-        if at(a) < at(b):
-            high = b
-        else:
-            low = a
-    return replace(choice, form=replace(choice.form, scale=math.exp((low + high) / 2)))
+    scale = math.exp(narrowed(at, best - 0.25, best + 0.25))
+    return replace(choice, form=replace(choice.form, scale=scale))
 
 
 def _as_fit(choice: Choice, case: Case) -> Fit:

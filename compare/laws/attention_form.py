@@ -25,8 +25,9 @@ Repetition = Literal["interleaved", "tiled"]
 class Form:
     """The parameters of an attention module. `window` is how many keys a query sees at most, itself
     included; `shift` moves the causal diagonal (1: a query sees one key more). `rotated` channels
-    of a head are rotated, from the first one on; 0 for none. `softmax_unit` is the unit roundoff
-    of scores and probabilities where they are coarser than the records.
+    of a head are rotated, from the first one on; 0 for none. `product_unit` is the unit roundoff of
+    rotated queries and keys, `softmax_unit` that of scores and probabilities, where they are
+    coarser than the records.
     """
 
     heads: int
@@ -42,7 +43,7 @@ class Form:
     softcap: float | None = None
     sinks: Array | None = None  # [heads]
     slopes: Array | None = None  # [heads], of ALiBi
-    scale_error: float = 0.0  # standard error of a fitted scale
+    product_unit: float = 0.0
     softmax_unit: float = 0.0
 
     def kv_head(self, head: int) -> int:
@@ -70,7 +71,8 @@ class Material:
     `v` of all keys `[keys, kv heads x width]`, of earlier steps too. `sequence_q`, `sequence_k`
     number the sequences of a batch; `place_q`, `place_k` count the tokens of each sequence.
     `bias` is the recorded mask, added to the scores: `[rows, keys]` or `[rows, heads, keys]`, None
-    where none was recorded. `angles` are None where no tables were.
+    where none was recorded. `angles` are None where no tables were. `recorded_scores`: the side
+    recorded its probabilities, so that it computes them one after the other and rounds them.
     """
 
     q: Array
@@ -83,6 +85,7 @@ class Material:
     bias: Array | None = None
     angles: Angles | None = None
     recorded_angles: bool = False
+    recorded_scores: bool = False
 
     @property
     def length(self) -> int:

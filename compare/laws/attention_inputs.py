@@ -59,7 +59,11 @@ def read_material(
     )
     units = {"q": q[1], "k": k[1], "v": v[1]}
     bias, own = _masks(scene, site, side, queries, keys, rows)
-    material = replace(material, bias=bias)
+    scores = any(
+        q.key.slot.startswith("output") and len(scene.tables.shape(q)) == 4
+        for q in side.calls.get((site.module, step, site.target.call), ())
+    )
+    material = replace(material, bias=bias, recorded_scores=scores)
     material = _with_tables(scene, site, side, material, counts, rows)
     kept = np.arange(len(rows))
     if bias is not None:

@@ -1,0 +1,282 @@
+"""Other masks: of another kind, another window, or with one key, or one element, that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...capture.arrays import Array
+from .attention_fit import mask_words
+from .attention_form import Form, Material
+from .attention_scores import HeadPart, head_parts
+from .attention_trial import Trials
+from .law import Hypothesis
+
+_WINDOW_ROWS = 16  # queries that a window is looked for on, those with most keys behind them
+_LEAST_GAIN = 9.0  # squared units of rounding that a changed element must explain
+_ALONE = 1e-6  # share of all other keys below which a key is a query's only one
+_ALIKE = 9.0  # and by which windows may differ and count as alike
+
+
+def mask_hypotheses(trials: Trials) -> Iterator[Hypothesis]:
+    """Changes of the mask, the plain ones first."""
+    yield from _own_mask(trials)
+    yield from _kinds(trials)
+    yield from _windows(trials)
+    yield from _single(trials)
+
+
+def _own_mask(trials: Trials) -> Iterator[Hypothesis]:
+    own, material = trials.case.more.get("own_bias"), trials.material
+    if own is None or material is None or material.bias is None:
+        return
+    closed, opened = _differences(material.bias, own)
+    parts = [f"{n} {words}" for n, words in ((closed, "more hidden"), (opened, "more seen")) if n]
+    text = "the mask that it was given is another one"
+    if parts:
+        text += f": of {own.size} elements {' and '.join(parts)}"
+    yield trials.made(
+        "attention-mask", text, replace(trials.form, mask="recorded"), replace(material, bias=own),
+        "mask", "as recorded by the reference", "as recorded by the candidate",
+    )  # fmt: skip
+
+
+def _differences(first: Array, second: Array) -> tuple[int, int]:
+    """How many elements are hidden, and seen, in the second mask only."""
+    a, b = np.isfinite(first), np.isfinite(second)
+    return int((a & ~b).sum()), int((~a & b).sum())
+
+
+def _kinds(trials: Trials) -> Iterator[Hypothesis]:
+    form, own = trials.form, mask_words(trials.form)
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("queries see all tokens, later ones, too", {"mask": "none", "window": None}),
+        ("queries see one token too many: the next one", {"mask": "causal", "shift": 1}),
+        ("queries do not see their own token", {"mask": "causal", "shift": -1}),
+        ("queries see all tokens before them and nothing else is hidden",
+         {"mask": "causal", "window": None}),
+    ]  # fmt: skip
+    if form.window is not None:
+        changes.append((f"the window of {form.window} tokens is not kept to", {"window": None}))
+    before = trials.open()
+    for text, change in changes:
+        other = replace(form, **change)
+        changed = replace(
+            trials, fit=replace(trials.fit, values={**trials.fit.values, "form": other})
+        )
+        if np.array_equal(changed.open(), before):
+            continue
+        if change == {"mask": "causal", "window": None}:
+            text = _causal_words(before, changed.open(), trials.material)
+        yield trials.made(
+            "attention-mask", text, other, None, "mask", own, mask_words(other)
+            + (f", {form.shift + change['shift']:+d}" if change.get("shift") else ""),
+        )  # fmt: skip
+
+
+def _causal_words(before: Array, after: Array, material: Material | None) -> str:
+    opened = after & ~before
+    if material is not None and opened.any() and not (before & ~after).any():
+        columns = opened.any(0)
+        if not before[:, columns].any():
+            return "padding is not hidden"
+        return "no window is kept to: queries see all tokens before them"
+    return "queries see the tokens before them and no others"
+
+
+# windows
+
+
+def _windows(trials: Trials) -> Iterator[Hypothesis]:
+    forms = [trials.form]
+    if trials.form.mask != "causal" or trials.form.window is not None:
+        forms.append(replace(trials.form, mask="causal", window=None))
+    for form in forms:
+        found = _window(trials, form)
+        if found is None:
+            continue
+        window, least, most = found
+        other = replace(form, window=window)
+        alike = str(window) if least == most else f"{least} to {most}"
+        yield trials.made(
+            "attention-mask", f"queries see {alike} tokens only, themselves included", other, None,
+            "window", str(trials.form.window or "none"), str(window),
+            "" if least == most else f"{least} to {most} fit alike", 1,
+        )  # fmt: skip
+
+
+def _window(trials: Trials, form: Form) -> tuple[int, int, int] | None:
+    """The window that fits best under a form, and the least and greatest that fit alike; None where
+    the longest is no worse.
+    """
+    material, base = trials.material, trials.base
+    assert material is not None and base is not None
+    most = int(material.place_q.max()) + 1
+    if most < 3 or form.mask == "none":
+        return None
+    rows = np.argsort(-material.place_q, kind="stable")[:_WINDOW_ROWS]
+    left = np.zeros(most + 1)
+    count = 0
+    for part in head_parts(form, material):
+        for at in np.flatnonzero(np.isin(part.rows, rows)):
+            for head in range(len(part.heads)):
+                left += _left_by_window(trials, part, int(at), head, most)
+                count += part.v.shape[1]
+    left = left[1:]
+    best = int(left.argmin())
+    allowance = _ALIKE * max(1.0, float(left[best]) / max(1, count))
+    if left[-1] <= left[best] + allowance:
+        return None
+    alike = np.flatnonzero(left <= left[best] + allowance) + 1
+    return best + 1, int(alike.min()), int(alike.max())
+
+
+def _left_by_window(trials: Trials, part: HeadPart, at: int, head: int, most: int) -> Array:
+    """The weighted squares that are left of one row of one head with each window `[most + 1]`."""
+    material, base = trials.material, trials.base
+    assert material is not None and base is not None
+    row, width = int(part.rows[at]), part.v.shape[1]
+    columns = slice(int(part.heads[head]) * width, (int(part.heads[head]) + 1) * width)
+    y, spread = trials.y[row, columns], np.broadcast_to(base.spread, trials.y.shape)[row, columns]
+    behind = material.place_q[row] - material.place_k[part.keys]
+    open_ = part.open[head if len(part.open) > 1 else 0, at] & (behind >= 0)
+    keys = np.flatnonzero(open_)
+    keys = keys[np.argsort(behind[keys], kind="stable")]
+    scores = part.scores[head, at, keys]
+    e = np.exp(scores - scores.max(initial=-np.inf)) if len(keys) else scores
+    total = np.cumsum(e)
+    value = np.cumsum(e[:, None] * part.v[keys], axis=0) / np.maximum(total, 1e-300)[:, None]
+    weight = 1.0 / max(float(np.square(spread).mean()), 1e-300)
+    left = weight * np.square(np.nan_to_num(y) - value).sum(1)
+    # A window of w sees the keys less than w behind.
+    seen = np.searchsorted(behind[keys], np.arange(most + 1), side="left")
+    nothing = weight * float(np.square(np.nan_to_num(y)).sum())
+    return np.where(seen > 0, left[np.maximum(seen - 1, 0)] if len(left) else nothing, nothing)
+
+
+# one key, or one element
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """Weighted squares that are explained when one element `[rows, keys]` is hidden, or seen."""
+
+    hidden: Array
+    seen: Array
+
+
+def _single(trials: Trials) -> Iterator[Hypothesis]:
+    material = trials.material
+    if material is None or (material.bias is not None and material.bias.ndim == 3):
+        return
+    gains = _gains(trials)
+    open_ = trials.open()
+    bias = np.where(open_, 0.0, -np.inf)
+    if material.bias is not None and trials.form.mask == "recorded":
+        bias = np.where(open_, material.bias, -np.inf)
+    yield from _columns(trials, gains, bias)
+    yield from _elements(trials, gains, bias)
+
+
+def _columns(trials: Trials, gains: _Gains, bias: Array) -> Iterator[Hypothesis]:
+    """One token that no query sees, or that all see."""
+    material = trials.material
+    assert material is not None
+    for gain, value, words in (
+        (gains.hidden, -np.inf, "is hidden from all queries"),
+        (gains.seen, 0.0, "is seen by all queries, earlier ones, too"),
+    ):
+        total = gain.sum(0)
+        key = int(total.argmax())
+        if total[key] < _LEAST_GAIN:
+            continue
+        own = material.sequence_q == material.sequence_k[key]
+        changed = bias.copy()
+        changed[own, key] = np.where(own, value, 0.0)[own]
+        yield _edited(trials, changed, f"token {_token(material, key)} {words}")
+        if value == -np.inf:
+            itself = own & (material.place_q == material.place_k[key])
+            if itself.any():
+                changed = changed.copy()
+                changed[itself, key] = bias[itself, key]
+                text = f"token {_token(material, key)} is hidden from all queries but its own"
+                yield _edited(trials, changed, text)
+
+
+def _elements(trials: Trials, gains: _Gains, bias: Array) -> Iterator[Hypothesis]:
+    """One token that one query does not see, or sees."""
+    material = trials.material
+    assert material is not None
+    for gain, value, words in (
+        (gains.hidden, -np.inf, "does not see"), (gains.seen, 0.0, "sees"),
+    ):  # fmt: skip
+        row, key = np.unravel_index(int(gain.argmax()), gain.shape)
+        if gain[row, key] < _LEAST_GAIN:
+            continue
+        changed = bias.copy()
+        changed[row, key] = value
+        query = int(material.place_q[row])
+        yield _edited(trials, changed, f"the query of token {query} {words} token "
+                      f"{_token(material, int(key))}", 1)  # fmt: skip
+
+
+def _token(material: Material, key: int) -> str:
+    several = len(np.unique(material.sequence_k)) > 1
+    which = f" of sequence {int(material.sequence_k[key])}" if several else ""
+    return f"{int(material.place_k[key])}{which}"
+
+
+def _edited(trials: Trials, bias: Array, text: str, fitted: int = 0) -> Hypothesis:
+    assert trials.material is not None
+    return trials.made(
+        "attention-mask", text, replace(trials.form, mask="recorded", window=None),
+        replace(trials.material, bias=bias), "mask", mask_words(trials.form), text, "", fitted,
+    )  # fmt: skip
+
+
+def _gains(trials: Trials) -> _Gains:
+    material, base = trials.material, trials.base
+    assert material is not None and base is not None
+    shape = (len(material.q), len(material.k))
+    hidden, seen = np.zeros(shape), np.zeros(shape)
+    spread = np.broadcast_to(base.spread, trials.y.shape)
+    for part in head_parts(trials.form, material):
+        width = part.v.shape[1]
+        columns = part.heads[:, None] * width + np.arange(width)
+        y = np.moveaxis(np.nan_to_num(trials.y)[part.rows][:, columns], 0, 1)
+        weight = 1.0 / np.maximum(np.square(spread[part.rows][:, columns]).mean(-1).T, 1e-300)
+        place = np.ix_(part.rows, part.keys)
+        more = _part_gains(part, y, weight)
+        hidden[place] += more.hidden
+        seen[place] += more.seen
+    return _Gains(hidden, seen)
+
+
+def _part_gains(part: HeadPart, y: Array, weight: Array) -> _Gains:
+    """With a = p / (1 - p), hiding key j moves the output o by a_j (o - v_j); with the share t that
+    a hidden key would have, seeing it moves the output by t_j / (1 + t_j) (v_j - o).
+    """
+    scores = part.masked()
+    top = scores.max(-1, keepdims=True)
+    e = np.exp(scores - top)
+    total = e.sum(-1, keepdims=True)
+    p = e / total
+    output = p @ part.v
+    left = y - output
+    along = left @ part.v.T - (left * output).sum(-1, keepdims=True)  # left . (v_j - o)
+    size = (
+        np.square(part.v).sum(-1)[None, None] - 2 * output @ part.v.T
+        + np.square(output).sum(-1, keepdims=True)
+    )  # fmt: skip
+    gone = p / np.maximum(1.0 - p, 1e-9)
+    share = np.exp(np.minimum(part.scores - top, 50.0)) / total
+    come = share / (1.0 + share)
+    hidden = weight[..., None] * (-2 * gone * along - np.square(gone) * size)
+    seen = weight[..., None] * (2 * come * along - np.square(come) * size)
+    open_ = np.broadcast_to(part.open, scores.shape)
+    # A query that loses its only key looks everywhere: that is another case.
+    hidden = np.where(open_ & (p < 1.0 - _ALONE), hidden, 0.0)
+    return _Gains(hidden.sum(0), np.where(open_, 0.0, seen).sum(0))

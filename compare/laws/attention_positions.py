@@ -1,0 +1,245 @@
+"""Other rotary positions: style, direction, base, scaling, and positions that are off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ...capture.arrays import Array
+from .attention_fit import made_angles
+from .attention_form import Angles, Material
+from .attention_trial import Trials
+from .law import Hypothesis
+from .names import number_words
+from .number_fit import fitted_number
+from .rotary import USUAL_BASES, Rotary, unscaled, with_base
+from .rotary_fit import rotary_from
+
+_PARTS = (0.25, 0.5, 0.75)
+_FACTORS = (0.5, 2.0, 0.25, 4.0, 8.0, 0.125, 16.0)
+_OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4, 8, -8)
+_SURE = 3.0
+_NEAR = 0.01
+_MOST_STARTS = 48  # tokens from which on positions are tried to be off
+
+
+def position_hypotheses(trials: Trials) -> Iterator[Hypothesis]:
+    """Changes of how queries and keys are rotated."""
+    form, material = trials.form, trials.material
+    if material is None or not form.rotated or material.angles is None:
+        yield from _added_rotary(trials)
+        return
+    yield from _styles(trials)
+    yield from _other_tables(trials)
+    rotary = _rotary(trials)
+    if rotary is None:
+        return
+    yield from _bases(trials, rotary)
+    yield from _scalings(trials, rotary)
+    yield from _moved(trials, rotary)
+
+
+def _added_rotary(trials: Trials) -> Iterator[Hypothesis]:
+    """Rotation where the reference has none."""
+    form, material = trials.form, trials.material
+    if material is None or form.style != "none":
+        return
+    for style in ("half", "interleaved"):
+        for base in USUAL_BASES[:2]:
+            angles = made_angles(Rotary(trials.width, base), material)
+            yield trials.made(
+                "rope-style", f"queries and keys are rotated ({style}) where the reference has no "
+                "rotary positions", replace(form, style=style, rotated=trials.width),
+                material.with_angles(angles), "style", "none", style,
+            )  # fmt: skip
+
+
+def _styles(trials: Trials) -> Iterator[Hypothesis]:
+    form, material = trials.form, trials.material
+    assert material is not None
+    for style in ("half", "interleaved", "none"):
+        if style == form.style:
+            continue
+        text = f"channels are rotated in the {style} style where the reference has {form.style}"
+        if style == "none":
+            text = "queries and keys are not rotated"
+        yield trials.made(
+            "rope-style", text, replace(form, style=style), None, "style", form.style, style
+        )  # fmt: skip
+    yield trials.made(
+        "rope-direction", "the rotation goes the other way (sign of sin)",
+        replace(form, direction=-form.direction), None, "direction", "1", "-1",
+    )  # fmt: skip
+    rotary = _rotary(trials)
+    for part in (*_PARTS, 1.0):
+        size = int(trials.width * part) // 2 * 2
+        if size == form.rotated or not size:
+            continue
+        text = f"{size} channels of each head are rotated where the reference has {form.rotated}"
+        if rotary is not None and rotary.fitted is None:
+            made = material.with_angles(made_angles(replace(rotary, width=size), material))
+            yield trials.made("rope-style", text, replace(form, rotated=size), made, "rotated",
+                              str(form.rotated), str(size))  # fmt: skip
+    for which, text in (("q", "only the keys are rotated"), ("k", "only the queries are rotated")):
+        assert material.angles is not None
+        angles = material.angles
+        still = {f"cos_{which}": np.ones_like(getattr(angles, f"cos_{which}")),
+                 f"sin_{which}": np.zeros_like(getattr(angles, f"sin_{which}"))}  # fmt: skip
+        yield trials.made(
+            "rope-style", text, form, replace(material, angles=replace(angles, **still)), "rotated",
+            "q and k", "k" if which == "q" else "q",
+        )  # fmt: skip
+
+
+def _other_tables(trials: Trials) -> Iterator[Hypothesis]:
+    """The reference's tables, where the candidate recorded others than it used."""
+    own, other = trials.material, trials.reference.more["material"]
+    assert own is not None
+    if not own.recorded_angles or other.angles is None:
+        return
+    theirs = other.angles
+    if own.angles is None or theirs.cos_k.shape != own.angles.cos_k.shape:
+        return
+    if len(other.q) != len(own.q) or np.array_equal(theirs.cos_k, own.angles.cos_k):
+        return
+    yield trials.made(
+        "positions", "cos and sin are those of the reference, not those that it was given",
+        trials.form, replace(own, angles=theirs), "tables", "as given", "the reference's",
+    )  # fmt: skip
+
+
+def _rotary(trials: Trials) -> Rotary | None:
+    """How the reference turns, from its config or the candidate's tables."""
+    material = trials.material
+    assert material is not None
+    if trials.rotary is not None and trials.rotary.width == trials.form.rotated:
+        return trials.rotary
+    if material.angles is None:
+        return None
+    return rotary_from(material.angles.cos_k, material.angles.sin_k, material.place_k)
+
+
+def _bases(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
+    form, material, base = trials.form, trials.material, trials.base
+    assert material is not None and base is not None
+    if rotary.fitted is not None:
+        return
+
+    def at(log: float) -> Array | None:
+        angles = made_angles(with_base(rotary, math.exp(log)), material)
+        return trials.value(form, material.with_angles(angles))
+
+    grid = np.log([10.0, 100.0, 500.0, *USUAL_BASES, 1e8, 2e4, 2e5])
+    found = fitted_number(at, trials.y, base.spread, grid)
+    if found is None or not found.error < 3:
+        return
+    value, fitted = math.exp(found.value), 1
+    for usual in USUAL_BASES:
+        if abs(math.log(usual) - found.value) <= max(min(_SURE * found.error, 0.05), 1e-6):
+            value, fitted = usual, 0
+    if abs(math.log(value / rotary.base)) < 1e-6:
+        return
+    yield trials.made(
+        "rope-base", f"base {number_words(value)} where the reference has "
+        f"{number_words(rotary.base)}", form,
+        material.with_angles(made_angles(with_base(rotary, value), material)), "base",
+        number_words(rotary.base), f"{value:.6g}", number_words(found.error * value), fitted,
+    )  # fmt: skip
+
+
+def _scalings(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
+    form, material, base = trials.form, trials.material, trials.base
+    assert material is not None and base is not None
+    if rotary.scheme != "default":
+        made = material.with_angles(made_angles(unscaled(rotary), material))
+        yield trials.made(
+            "rope-scaling", f"frequencies are not scaled ({rotary.scheme})", form, made, "scaling",
+            rotary.scheme, "none",
+        )  # fmt: skip
+
+    def scaled(factor: float) -> Material:
+        frequencies = rotary.frequencies(material.length) * factor
+        other = replace(rotary, fitted=frequencies, factor_fitted=rotary.factor())
+        return material.with_angles(made_angles(other, material))
+
+    grid = np.log([1.0, *_FACTORS, 0.8, 1.25, 0.66, 1.5])
+    found = fitted_number(
+        lambda log: trials.value(form, scaled(math.exp(log))), trials.y, base.spread, grid
+    )
+    if found is None or not found.error < 0.3 or abs(found.value) <= _SURE * found.error:
+        return
+    factor, fitted = math.exp(found.value), 1
+    for usual in _FACTORS:
+        if abs(math.log(usual) - found.value) <= max(min(_SURE * found.error, _NEAR), 1e-6):
+            factor, fitted = usual, 0
+    yield trials.made(
+        "rope-scaling", f"all frequencies are {number_words(factor)} x those of the reference",
+        form, scaled(factor), "factor", "1", f"{factor:.6g}",
+        number_words(found.error * factor), fitted,
+    )  # fmt: skip
+
+
+def _moved(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
+    """Positions that are off from some token on, or those of the queries only."""
+    form, material = trials.form, trials.material
+    assert material is not None and material.angles is not None
+    start = _first_bad(trials)
+    length = material.length
+    best: tuple[float, int, int] | None = None
+    starts = range(max(1, start[0]), min(start[1], length - 1) + 1)
+    step = max(1, len(starts) // _MOST_STARTS)
+    for offset in _OFFSETS:
+        for first in starts[::step]:
+            moved = np.where(np.arange(length) >= first, offset, 0)
+            value = trials.value(form, material.with_angles(made_angles(rotary, material, moved)))
+            if value is None:
+                continue
+            left = _row_left(trials, value)
+            if best is None or left < best[0]:
+                best = (left, first, offset)
+    if best is not None:
+        _, first, offset = best
+        moved = np.where(np.arange(length) >= first, offset, 0)
+        yield trials.made(
+            "positions", f"positions are off by {offset:+d} from token {first} on", form,
+            material.with_angles(made_angles(rotary, material, moved)), "positions", "0, 1, 2, ...",
+            f"{offset:+d} from {first} on",
+        )  # fmt: skip
+    for offset in _OFFSETS:
+        yield trials.made(
+            "positions", f"positions of the queries are off by {offset:+d} against the keys'", form,
+            material.with_angles(_queries_moved(rotary, material, offset)), "positions", "0",
+            f"{offset:+d}",
+        )  # fmt: skip
+
+
+def _queries_moved(rotary: Rotary, material: Material, offset: int) -> Angles:
+    plain = made_angles(rotary, material)
+    moved = made_angles(rotary, material, np.full(material.length, offset))
+    return replace(plain, cos_q=moved.cos_q, sin_q=moved.sin_q)
+
+
+def _first_bad(trials: Trials) -> tuple[int, int]:
+    """The tokens between the last query that fits and the first that does not."""
+    from .local_error import row_ratios
+
+    material, base = trials.material, trials.base
+    assert material is not None and base is not None
+    ratios = row_ratios(trials.case, base)
+    limit = 3.0 * max(1.0, float(np.median(np.sort(ratios)[: max(1, len(ratios) // 4)])))
+    bad = material.place_q[ratios > limit]
+    if not len(bad):
+        return 1, material.length
+    first = int(bad.min())
+    good = material.place_q[(ratios <= limit) & (material.place_q < first)]
+    return (int(good.max()) + 1 if len(good) else 1), first
+
+
+def _row_left(trials: Trials, value: Array) -> float:
+    assert trials.base is not None
+    left = np.square(np.nan_to_num(trials.y) - value).sum(1)
+    size = np.square(np.broadcast_to(trials.base.spread, value.shape)).sum(1)
+    return float(np.log1p(left / np.maximum(size, 1e-300)).sum())
