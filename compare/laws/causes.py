@@ -61,7 +61,7 @@ def diagnose(
 def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) -> Iterator[Trial]:
     site, fit = judged.evaluation.site, judged.evaluation.fit
     law = law_named(site.law)
-    cases = read_cases(scene, law, site)
+    cases = read_cases(scene, law, site, judged.evaluation.grid)
     if cases is None:
         return
     reference, candidate = cases

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from . import limits
-from .arithmetic import OWN, Arithmetic, arithmetic_of
+from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said
 from .evaluate import Evaluation
 from .local_error import LocalError
+from .registry import law_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ class Peers:
         for evaluation in self.evaluations:
             self._by_kind.setdefault(evaluation.site.kind, []).append(evaluation)
             self._by_law.setdefault(evaluation.site.law, []).append(evaluation)
-        for law, members in self._by_law.items():
-            for side in ("reference", "candidate"):
-                ratios = [_error(m, side).ratio for m in members]
-                unit = median(_unit(m, side) for m in members)
-                self._arithmetic[law, side] = arithmetic_of(ratios, unit)
+        for side in ("reference", "candidate"):
+            for law, members in self._by_law.items():
+                self._arithmetic[law, side] = _arithmetic(law, members, side)
+            for kind, members in self._by_kind.items():
+                law = members[0].site.law
+                if len(members) >= FEWEST and _can_tell(law):
+                    self._arithmetic[f"{law} {kind}", side] = _arithmetic(law, members, side)
 
     def judged(self) -> list[Judged]:
         return [self._judged(evaluation) for evaluation in self.evaluations]
@@ -92,7 +95,18 @@ class Peers:
 
     def arithmetic(self, evaluation: Evaluation, side: str) -> Arithmetic:
         """The arithmetic of the evaluation's kind of layer on a side."""
-        return self._arithmetic.get((evaluation.site.law, side), OWN)
+        law, kind = evaluation.site.law, evaluation.site.kind
+        own = self._arithmetic.get((f"{law} {kind}", side))
+        return own or self._arithmetic.get((law, side), OWN)
+
+    def arithmetics(self, side: str) -> dict[str, int]:
+        """What the side computed in, in words, and how many layers show it."""
+        counts: dict[str, int] = {}
+        for evaluation in self.evaluations:
+            name = self.arithmetic(evaluation, side).name
+            if name:
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def usual(self, evaluation: Evaluation, side: str) -> Usual:
         """What is usual for the evaluation's kind on a side."""
@@ -105,13 +119,16 @@ class Peers:
         if place not in self._usual:
             others = members if many else [m for m in members if m is not evaluation]
             factor = self.arithmetic(evaluation, side).factor
-            self._usual[place] = usual_of([_error(m, side) for m in others], factor)
+            unit = median(_unit(m, side) for m in members)
+            self._usual[place] = usual_of([_error(m, side) for m in others], factor, unit)
         return self._usual[place]
 
 
-def usual_of(errors: Sequence[LocalError], factor: float) -> Usual:
-    """Medians; never above what the arithmetic predicts, so that a fault of all layers is seen."""
-    cap = limits.USUAL_CAP * factor
+def usual_of(errors: Sequence[LocalError], factor: float, unit: float) -> Usual:
+    """Medians; never above what the arithmetic predicts, so that a fault of all layers is seen.
+    `unit` is the unit roundoff of the records.
+    """
+    cap = limits.usual_cap(unit) * factor
     if len(errors) < 2:
         return Usual(cap, 0.0, 4 * cap, 4 * cap, 2 * cap, 0.0, len(errors))
     logs = [math.log(max(e.ratio, limits.USUAL_LEAST)) for e in errors]
@@ -119,12 +136,16 @@ def usual_of(errors: Sequence[LocalError], factor: float) -> Usual:
     spread = 1.4826 * median(abs(value - middle) for value in logs)
     ratio = min(math.exp(middle), cap)
 
+    # A factor of all layers is not usual either: no more than rounding of a factor makes.
+    gain = median(abs(e.gain - 1.0) for e in errors)
+    gain = min(gain, max(limits.GAIN_LEAST, limits.GAIN_USUAL * unit * factor))
+
     def capped(of: Callable[[LocalError], float], most: float) -> float:
         return min(median(of(e) for e in errors), most * ratio)
 
     return Usual(
         ratio, spread, capped(lambda e: e.row.ratio, 8), capped(lambda e: e.channel.ratio, 8),
-        capped(lambda e: e.group.ratio, 4), median(abs(e.gain - 1.0) for e in errors), len(errors),
+        capped(lambda e: e.group.ratio, 4), gain, len(errors),
     )  # fmt: skip
 
 
@@ -154,7 +175,7 @@ def excess_of(error: LocalError, judged: Judged) -> Excess | None:
     allowed = max(
         limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * usual.gain,
         limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
-        3 * abs(control.gain - 1.0),
+        3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
     )  # fmt: skip
     if gain > allowed:
         found.append(Excess(gain / allowed, f"a common factor of {error.gain:.6g}"))
@@ -165,6 +186,22 @@ def excess_of(error: LocalError, judged: Judged) -> Excess | None:
 
 def _peak_limit(usual: float, own: float, control: float) -> float:
     return max(limits.ROW_FACTOR * usual, limits.ROW_LEAST * own, 2 * control)
+
+
+def _arithmetic(law: str, members: Sequence[Evaluation], side: str) -> Arithmetic:
+    ratios = [_error(m, side).ratio for m in members]
+    if _can_tell(law):
+        at = 0 if side == "reference" else 1
+        return arithmetic_said([m.asked[at] for m in members if m.asked is not None], ratios)
+    return arithmetic_of(ratios, median(_unit(m, side) for m in members))
+
+
+def _can_tell(law: str) -> bool:
+    """Whether a law says itself which arithmetic its layers show."""
+    try:
+        return hasattr(law_named(law), "arithmetic")
+    except KeyError:
+        return False
 
 
 def _error(evaluation: Evaluation, side: str) -> LocalError:
