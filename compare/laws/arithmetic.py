@@ -1,13 +1,15 @@
 """The precision that a side computed a kind of layer in, told from its local errors.
 
-A record of float32 may come from products in TF32 or bfloat16. Such layers all have local errors of
-the size that the coarse factors make, which the ratio to the record's own rounding shows at once:
-it is the ratio of the two units, within a factor that depends on little.
+A record of float32 may come from products in TF32 or bfloat16, or from weights of four bits. Such
+layers all have local errors far above the record's own rounding. Which arithmetic it is, a few of
+them tell (`Law.arithmetic`, where a law has it); a fault of all layers alike is not told so, and
+sticks out. Where a law cannot tell, the size of the errors does: it is the ratio of two units of
+rounding, within a factor that depends on little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,15 +18,19 @@ _COARSE = (
     ("float8_e4m3", 2.0**-4), ("int8", 2.0**-7.5), ("bfloat16", 2.0**-8),
     ("TF32 or float16", 2.0**-11),
 )  # fmt: skip
-OWN_LIMIT = 16.0  # units: accumulation in the record's own precision stays below
+_FINE = 2.0**-20  # units below which sums, not factors, make most of the error
+# Units of rounding that layers stay below which compute as precisely as they record: float32 sums
+# of thousands of products reach 10, bfloat16 sums that are rounded in between 1.6.
+_OWN_FINE, _OWN_COARSE = 16.0, 3.0
 _LEAST, _GREATEST = 0.35, 3.0  # times a coarse unit that such errors have
-_FEWEST = 3  # layers that must show it
+FEWEST = 3  # layers that must show it
+_AGREED = 0.5  # of the layers that were asked which must say the same
 
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """`name` is empty where a side computes as precisely as it records. `factor` times the record's
-    own rounding is what one step makes; local errors are divided by it.
+    own rounding is what one step makes; local errors are divided by it. `count` layers show it.
     """
 
     name: str = ""
@@ -35,22 +41,41 @@ class Arithmetic:
 OWN = Arithmetic()
 
 
+def own_limit(unit: float) -> float:
+    """Units of rounding up to which nothing but the record's own arithmetic shows."""
+    return _OWN_FINE if unit <= _FINE else _OWN_COARSE
+
+
 def arithmetic_of(ratios: Iterable[float], unit: float) -> Arithmetic:
-    """The arithmetic of one kind of layer on one side; `ratios` are its local errors in units of
-    the record's rounding, `unit` the record's unit roundoff.
+    """The arithmetic of one kind of layer on one side by the size of its errors alone; `ratios` are
+    its local errors in units of the record's rounding, `unit` the record's unit roundoff.
     """
     known = sorted(ratios)
-    if len(known) < _FEWEST:
+    if len(known) < FEWEST:
         return OWN
     middle = median(known)
-    if middle <= OWN_LIMIT:
-        return OWN
-    # All layers must show it: quarter and three quarters within a factor of two of the middle.
-    low, high = known[len(known) // 4], known[(3 * len(known)) // 4]
-    if low < middle / 2 or high > middle * 2:
+    if middle <= _OWN_FINE or not _alike(known, 2.0):
         return OWN
     for name, coarse in _COARSE:
         factor = coarse / unit
         if factor > 2 and _LEAST <= middle / factor <= _GREATEST:
             return Arithmetic(name, factor, len(known))
     return OWN
+
+
+def arithmetic_said(said: Sequence[str | None], ratios: Iterable[float]) -> Arithmetic:
+    """The arithmetic that most of the layers that were asked say; `ratios` are those of all."""
+    names = [name for name in said if name]
+    known = sorted(ratios)
+    if not names or len(known) < FEWEST or not _alike(known, 3.0):
+        return OWN
+    name = max(dict.fromkeys(names), key=names.count)
+    if names.count(name) < _AGREED * len(said):
+        return OWN
+    return Arithmetic(name, median(known), len(known))
+
+
+def _alike(known: Sequence[float], factor: float) -> bool:
+    """Whether a quarter and three quarters of sorted ratios are near the middle."""
+    low, middle, high = known[len(known) // 4], median(known), known[(3 * len(known)) // 4]
+    return low >= middle / factor and high <= middle * factor

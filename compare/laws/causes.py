@@ -65,12 +65,10 @@ def diagnose(
 def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) -> Iterator[Trial]:
     site, fit = judged.evaluation.site, judged.evaluation.fit
     law = law_named(site.law)
-    cases = read_cases(scene, law, site)
+    cases = read_cases(scene, law, site, judged.evaluation.grid)
     if cases is None:
         return
     reference, candidate = cases
-    units = {**candidate.units, "output": min(candidate.units["output"], judged.unit)}
-    candidate = replace(candidate, units=units)
     with np.errstate(all="ignore"):
         own = law.predict(scene, site, fit, [candidate])[0]
         elsewhere = () if own is None else recorded_hypotheses(scene, site, own, candidate)
@@ -103,8 +101,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
-    total = before.total * judged.evaluation.unit_candidate / judged.unit
-    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * total]
+    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * before.total]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from statistics import median
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from ...capture.arrays import Array
 from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
 from . import limits
+from .arithmetic import own_limit
 from .law import Case, Fit, Law, Scene, Site
 from .local_error import LocalError, local_error
 from .quantities import Key
 from .registry import LAWS
 from .sampling import sample_rows
+
+_ASKED = 4  # layers of a kind that are asked which arithmetic they show
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Evaluation:
     rows: int
     sampled: int
     derived: tuple[str, ...] = ()
+    grid: float | None = None  # the unit that the candidate's output is held to, its peers'
+    # What `Law.arithmetic` says of either side, where it was asked: a name, or nothing.
+    asked: tuple[str | None, str | None] | None = None
 
 
 def evaluations(
@@ -63,7 +70,102 @@ def evaluations(
             found.append(evaluation)
         if told is not None:
             told(evaluation, number + 1, len(places))
+    if scene.cancelled is not None and scene.cancelled():
+        return found
+    return asked(scene, laws, regridded(scene, laws, found))
+
+
+def regridded(
+    scene: Scene, laws: Sequence[Law], found: Sequence[Evaluation]
+) -> list[Evaluation]:  # fmt: skip
+    """Layers whose candidate is on a coarser grid than that of its peers are held to the peers'
+    grid: one layer that rounds to bfloat16 among 29 in float32 is not clean in its own units.
+    """
+    return [_regridded(scene, laws, e, grid) for e, grid in zip(found, grids(found), strict=True)]
+
+
+def _regridded(
+    scene: Scene, laws: Sequence[Law], evaluation: Evaluation, grid: float | None
+) -> Evaluation:
+    if grid is None:
+        return evaluation
+    law = next(law for law in laws if law.name == evaluation.site.law)
+    try:
+        cases = read_cases(scene, law, evaluation.site, grid)
+    except UNREADABLE:
+        return evaluation
+    if cases is None:
+        return evaluation
+    with np.errstate(all="ignore"):
+        again = evaluate(scene, law, evaluation.site, evaluation.fit, cases)
+    return evaluation if again is None else replace(again, grid=grid)
+
+
+def grids(found: Sequence[Evaluation]) -> list[float | None]:
+    """For every evaluation the unit of its peers, where the candidate's (but not the reference's)
+    is more than twice as coarse; else None.
+    """
+    units: dict[str, list[float]] = {}
+    for evaluation in found:
+        units.setdefault(evaluation.site.kind, []).append(evaluation.unit_candidate)
+    grid: list[float | None] = []
+    for evaluation in found:
+        peers = units[evaluation.site.kind]
+        usual = median(peers)
+        finest = 2 * max(usual, evaluation.unit_reference)
+        few = sum(unit > 2 * usual for unit in peers) <= limits.MOST_ODD * len(peers)
+        odd = few and len(peers) >= limits.FEW_PEERS and evaluation.unit_candidate > finest
+        grid.append(usual if odd else None)
+    return grid
+
+
+def asked(scene: Scene, laws: Sequence[Law], found: list[Evaluation]) -> list[Evaluation]:
+    """The same; of every kind whose errors are far above the rounding of its records a few layers
+    are asked which arithmetic they show.
+    """
+    by_kind: dict[str, list[int]] = {}
+    for index, evaluation in enumerate(found):
+        by_kind.setdefault(evaluation.site.kind, []).append(index)
+    for members in by_kind.values():
+        law = next(law for law in laws if law.name == found[members[0]].site.law)
+        ask = getattr(law, "arithmetic", None)
+        if ask is not None:
+            for index in _to_ask([found[i] for i in members]):
+                found[members[index]] = _asked(scene, law, ask, found[members[index]])
     return found
+
+
+def _to_ask(members: Sequence[Evaluation]) -> list[int]:
+    """Positions of the members nearest to the middle, where most of them are coarse."""
+    chosen: set[int] = set()
+    for side in ("reference", "candidate"):
+        ratios = [getattr(m, side).ratio for m in members]
+        unit = median(getattr(m, f"unit_{side}") for m in members)
+        middle = median(ratios)
+        if middle > own_limit(unit):
+            nearest = sorted(range(len(members)), key=lambda i: abs(ratios[i] - middle))
+            chosen.update(nearest[:_ASKED])
+    return sorted(chosen)
+
+
+def _asked(
+    scene: Scene, law: Law, ask: Callable[..., str | None], evaluation: Evaluation
+) -> Evaluation:
+    try:
+        cases = read_cases(scene, law, evaluation.site, evaluation.grid)
+    except UNREADABLE:
+        return evaluation
+    if cases is None:
+        return evaluation
+    units = evaluation.unit_reference, evaluation.unit_candidate
+    errors = evaluation.reference, evaluation.candidate
+    with np.errstate(all="ignore"):
+        left, right = (
+            ask(scene, evaluation.site, evaluation.fit, case)
+            if error.ratio > own_limit(unit) else None
+            for case, error, unit in zip(cases, errors, units, strict=True)
+        )  # fmt: skip
+    return replace(evaluation, asked=(left, right))
 
 
 def by_target(scene: Scene, laws: Sequence[Law]) -> Iterator[tuple[Law, list[Site]]]:
@@ -100,8 +202,12 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
     return best
 
 
-def read_cases(scene: Scene, law: Law, site: Site) -> tuple[Case, Case] | None:
-    """Both sides of a place on the same rows; None where either lacks something."""
+def read_cases(
+    scene: Scene, law: Law, site: Site, grid: float | None = None
+) -> tuple[Case, Case] | None:
+    """Both sides of a place on the same rows; None where either lacks something. `grid` is the
+    finest unit that the candidate's output may have.
+    """
     left, right = (side.known.get(site.target) for side in scene.sides)
     if left is None or right is None:
         return None
@@ -118,6 +224,9 @@ def read_cases(scene: Scene, law: Law, site: Site) -> tuple[Case, Case] | None:
         if case is None:
             return None
         cases.append(case)
+    if grid is not None:
+        units = {**cases[1].units, "output": min(grid, cases[1].units["output"])}
+        cases[1] = replace(cases[1], units=units)
     return cases[0], cases[1]
 
 

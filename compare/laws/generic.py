@@ -4,13 +4,15 @@ grid, a clamp, a shift by tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from ...capture.arrays import Array
 from .law import Case, Hypothesis, Prediction
 from .names import number_words
+from .quantisers import float8
 from .rounding import on_grid
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
@@ -20,11 +22,17 @@ _TAKEN = 4.0  # squared units of rounding an element that a factor must take awa
 _MOST_CHANNELS = 8192  # channels whose order is looked for
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
-_ON_GRID = 0.995  # of the elements that lie on the grid of a cast
-_GRIDS = (
-    ("float8_e4m3", 2.0**-4), ("float8_e5m2", 2.0**-3), ("bfloat16", 2.0**-8),
-    ("float16", 2.0**-11),
-)  # fmt: skip
+# A value within so many errors of the middle goes the other way with this chance, besides that of
+# the wider ones: of a normal distribution.
+_FLIPS = ((3.0, 0.02), (2.0, 0.14), (1.0, 0.14), (0.5, 0.2))
+_ON_GRID = 0.99  # of the elements that must lie on a grid for it to be that of a cast
+# Name, unit roundoff, and how values are rounded to it.
+_GRIDS: tuple[tuple[str, float, Callable[[Array], Array]], ...] = (
+    ("float8_e4m3", 2.0**-4, partial(float8, kind="e4m3")),
+    ("float8_e5m2", 2.0**-3, partial(float8, kind="e5m2")),
+    ("bfloat16", 2.0**-8, partial(on_grid, unit=2.0**-8)),
+    ("float16", 2.0**-11, partial(on_grid, unit=2.0**-11)),
+)
 
 
 def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> Iterator[Hypothesis]:
@@ -194,24 +202,50 @@ def _clamped(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
 
 
 def _coarse(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesis]:
-    """Values rounded to a grid that is coarser than `unit`: nearly all of them lie on it."""
-    for name, grid in _GRIDS:
-        if grid < 2 * unit or np.mean(on_grid(y, grid) == y) < _ON_GRID:
+    """The output on a coarser grid: of a narrower dtype, or of integers with a common step."""
+    for name, grid, rounding in _GRIDS:
+        if grid < 2 * unit or not _lies_on(y, rounding(y), unit):
             continue
         yield Hypothesis(
-            "cast", f"the output is rounded to {name}", lambda grid=grid: rounded(prediction, grid),
+            "cast", f"the output is rounded to {name}",
+            lambda rounding=rounding: on_coarse_grid(prediction, rounding, unit),
             "dtype", "", name,
+        )  # fmt: skip
+    for words, axis in (("", None), (" row by row", 1)):
+        step = np.abs(y).max(axis, keepdims=True) / 127.0
+        if not (step > 0).all() or not _lies_on(y, np.rint(y / step) * step, unit):
+            continue
+        yield Hypothesis(
+            "cast", f"the output is rounded to int8{words}",
+            lambda step=step: on_coarse_grid(prediction, partial(_integers, step=step), unit),
+            "dtype", "", "int8",
         )  # fmt: skip
 
 
-def rounded(prediction: Prediction, grid: float) -> Prediction:
-    """A prediction rounded to a grid. One next to the middle between two places may go either way:
-    with an error of standard deviation s that happens in 0.8 s / step of all cases.
+def _integers(values: Array, step: Array) -> Array:
+    return np.clip(np.rint(values / step), -128, 127) * step
+
+
+def on_coarse_grid(
+    prediction: Prediction, rounding: Callable[[Array], Array], unit: float
+) -> Prediction:
+    """A prediction rounded once more. A value next to the middle of two numbers of the grid may be
+    rounded either way, the likelier the nearer it is in units of its own error.
     """
-    moved = on_grid(prediction.value, grid)
-    step = 2 * grid * np.abs(moved)
-    spread = np.sqrt(np.square(prediction.spread) + 0.8 * prediction.spread * step)
-    return Prediction(moved, spread)
+    value = rounding(prediction.value)
+    error = (8.0 if unit <= 2.0**-20 else 2.0) * prediction.spread  # float32 sums reach 8
+    squares = np.square(np.broadcast_to(prediction.spread, value.shape))
+    for times, chance in _FLIPS:
+        up = np.square(rounding(prediction.value + times * error) - value)
+        down = np.square(rounding(prediction.value - times * error) - value)
+        squares = squares + chance * np.maximum(up, down)
+    return Prediction(value, np.sqrt(squares))
+
+
+def _lies_on(y: Array, rounded: Array, unit: float) -> bool:
+    """Whether nearly all values are on a grid already, as far as the record's own shows it."""
+    near = np.abs(rounded - y) <= 1.01 * unit * np.abs(rounded)
+    return bool(near.mean() >= _ON_GRID and np.count_nonzero(y))
 
 
 def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:

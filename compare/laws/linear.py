@@ -13,7 +13,8 @@ import numpy as np
 from ...capture.arrays import Array
 from ..roles import is_projection
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
-from .linear_bench import heads_of
+from .linear_arithmetic import arithmetic_words
+from .linear_bench import Bench, heads_of
 from .linear_causes import weight_hypotheses
 from .linear_inputs import input_sources
 from .linear_products import products
@@ -65,5 +66,13 @@ class LinearLaw:
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
-        base = products(fit.values["weight"], fit.values["bias"], [candidate], scene)[0]
-        yield from weight_hypotheses(scene, site, fit, candidate, base)
+        yield from weight_hypotheses(self._bench(scene, site, fit, candidate))
+
+    def arithmetic(self, scene: Scene, site: Site, fit: Fit, case: Case) -> str | None:
+        """What the products of a side were computed in, where that explains its errors."""
+        return arithmetic_words(self._bench(scene, site, fit, case))
+
+    def _bench(self, scene: Scene, site: Site, fit: Fit, case: Case) -> Bench:
+        weight, bias = fit.values["weight"], fit.values["bias"]
+        base = products(weight, bias, [case], scene)[0]
+        return Bench(scene, site.target, weight, bias, case, base, site.groups, site.source("x"))

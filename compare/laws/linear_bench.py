@@ -19,6 +19,8 @@ from ..parameters import Weight
 from ..sample import UNREADABLE
 from .law import Case, Prediction, Scene, Source
 from .linear_products import BlockChange, loaded_unit, products, read_blocks
+from .linear_spectrum import COARSE_NOISE, FINE_NOISE
+from .quantisers import Quantiser
 from .quantities import Key
 from .rounding import on_grid
 
@@ -104,6 +106,16 @@ class Bench:
         return np.where(np.isfinite(self.case.output), self.case.output, 0.0)
 
     @cached_property
+    def residual(self) -> Array:
+        """What the reference's parameters leave; 0 where the record is not finite."""
+        return np.where(np.isfinite(self.case.output), self.case.output - self.base.value, 0.0)
+
+    @property
+    def noise(self) -> float:
+        """The square of a usual error in units of the base's rounding."""
+        return FINE_NOISE if self.case.units["output"] <= 2.0**-20 else COARSE_NOISE
+
+    @cached_property
     def spread(self) -> Array:
         return np.broadcast_to(self.base.spread, self.base.value.shape)
 
@@ -117,7 +129,8 @@ class Bench:
         """The least and the greatest of all rows of the input; None where they cannot be read
         whole.
         """
-        known = [self.scene.candidate.known.get(key) for key in self.source]
+        side = self.scene.candidate if self.case.side == "candidate" else self.scene.reference
+        known = [side.known.get(key) for key in self.source]
         if len(known) != 1 or known[0] is None:
             return None
         try:
@@ -126,6 +139,10 @@ class Bench:
             return None
         span = np.array([values.min(), values.max()])
         return span if np.isfinite(span).all() else None
+
+    def tensor_span(self, quantiser: Quantiser) -> Array | None:
+        """The span of the input that a scale by tensor needs."""
+        return self.input_span if quantiser.size < 0 else None
 
     @cached_property
     def weight_span(self) -> Array:
@@ -158,10 +175,10 @@ class Bench:
         return on_grid(rows, self.unit) if self.unit else rows
 
     def error_of(self, prediction: Prediction) -> float:
-        """What a prediction leaves of the candidate, in units of its own rounding."""
+        """What a prediction leaves of the candidate, in units of the base's rounding."""
         fine = np.isfinite(self.case.output) & np.isfinite(prediction.value)
         r = np.where(fine, self.case.output - prediction.value, 0.0)
-        squares = np.square(np.broadcast_to(prediction.spread, r.shape))[fine].sum()
+        squares = np.square(self.spread)[fine].sum()
         return float(np.sqrt(np.square(r).sum() / max(float(squares), _TINY)))
 
     def product(

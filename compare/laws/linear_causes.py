@@ -16,7 +16,7 @@ from math import inf
 import numpy as np
 
 from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from .law import Hypothesis, Prediction
 from .linear_bench import Bench, heads_of
 from .linear_bias import biases
 from .linear_factors import column_factors
@@ -33,25 +33,20 @@ FAMILIES: tuple[Family, ...] = (
     biases, no_weight, known_rows, known_columns, same_layer, other_layers, transposed,
     column_groups, precision, quantised, column_factors, any_columns, low_rank,
 )  # fmt: skip
-_EXPLAINED = 0.4  # of the error: what leaves less is better than any talk of noise
+_EXPLAINED = 0.15  # of the error: what leaves less is better than any talk of noise
+_USUAL = 1.5  # times the usual error: what leaves less explains it, too
 _WRONG = 3.0  # times the error of the part that fits best, from which a part is wrong
 
 
-def weight_hypotheses(
-    scene: Scene, site: Site, fit: Fit, candidate: Case, base: Prediction
-) -> Iterator[Hypothesis]:
+def weight_hypotheses(bench: Bench) -> Iterator[Hypothesis]:
     """Changes of the weight, then those that any output can have, then mere noise."""
-    bench = Bench(
-        scene, site.target, fit.values["weight"], fit.values["bias"], candidate, base,
-        site.groups, site.source("x"),
-    )  # fmt: skip
     best = Best(bench)
     parts = list(_wrong_parts(bench))
     yield from best.of(h for family in FAMILIES for h in family(bench))
-    yield from best.of(output_hypotheses(base, candidate, site.groups))
+    yield from best.of(output_hypotheses(bench.base, bench.case, bench.heads))
     for part in parts:
         yield from best.of(_embedded(bench, part))
-    if best.left > _EXPLAINED * bench.error_of(base):
+    if not best.explains:
         yield from rounding_noise(bench)
 
 
@@ -60,7 +55,14 @@ class Best:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self.left = inf
+        self._left = inf
+
+    @property
+    def explains(self) -> bool:
+        """Whether one leaves next to nothing, or what is usual."""
+        before = self._bench.error_of(self._bench.base)
+        usual = _USUAL * self._bench.noise**0.5
+        return self._left <= max(_EXPLAINED * before, min(0.5 * before, usual))
 
     def of(self, hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """The same hypotheses; each is worked out once, whoever asks."""
@@ -69,7 +71,7 @@ class Best:
             yield replace(hypothesis, predict=predict)
             prediction = predict()
             if prediction is not None:
-                self.left = min(self.left, self._bench.error_of(prediction))
+                self._left = min(self._left, self._bench.error_of(prediction))
 
 
 def _wrong_parts(bench: Bench) -> Iterator[Bench]:

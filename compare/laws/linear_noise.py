@@ -17,6 +17,7 @@ from . import quantisers
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench, Probe
 from .linear_low_rank import rank_of
+from .linear_spectrum import separable, spectrum
 from .names import number_words
 
 _COHERENT = 0.6  # share of the likeness among rows (channels) that the error must have
@@ -42,11 +43,13 @@ class Noise:
     of_input_error: float
 
 
-def noise_of(probe: Probe) -> Noise | None:
-    """None where the error is not like noise: a common factor, few rows, few channels, low rank."""
+def noise_of(probe: Probe, usual: float) -> Noise | None:
+    """None where the error is not like noise: a common factor, few rows, few channels, low rank.
+    `usual` is the square of a usual error in units of rounding.
+    """
     if len(probe.x) < _FEWEST_ROWS or not probe.fine.all():
         return None
-    scale = 1.0 / np.maximum(probe.spread, 1e-300)
+    scale = separable(probe.spread)
     left, value = probe.residual * scale, (probe.base - probe.bias) * scale
     rr, vv = float(np.square(left).sum()), float(np.square(value).sum())
     if not 0 < rr <= _MOST**2 * vv:
@@ -54,8 +57,11 @@ def noise_of(probe: Probe) -> Noise | None:
     relative = (rr / vv) ** 0.5
     if abs(float((left * value).sum())) / vv > _UNBIASED * relative + relative**2:
         return None
-    s = np.linalg.svd(left, compute_uv=False)
-    if s[0] ** 2 > 0.5 * rr or rank_of(s, *left.shape) is not None:
+    seen = spectrum(probe.residual, probe.x, probe.spread, usual)
+    if seen is None:
+        return None
+    s = np.linalg.svd(seen.z, compute_uv=False)
+    if s[0] ** 2 > 0.5 * float(np.square(s).sum()) or rank_of(s, *seen.z.shape) is not None:
         return None
     weight, weight_error = _coherence(left, probe.x * scale.mean(1, keepdims=True))
     inputs, input_error = _coherence(left.T, probe.weight * scale.mean(0)[:, None])
@@ -81,15 +87,25 @@ def rounding_noise(bench: Bench) -> Iterator[Hypothesis]:
     """Weights or activations of about so many bits, or narrow accumulation, by size and likeness
     alone.
     """
-    noise = noise_of(bench.probe)
+    noise = noise_of(bench.probe, bench.noise)
     if noise is None:
         return
-    if _sure(noise.of_weight, noise.of_weight_error) and noise.of_input < _COHERENT:
+    of = coherent_with(noise)
+    if of == "weight":
         yield from _of_weights(bench, noise)
-    elif _sure(noise.of_input, noise.of_input_error) and noise.of_weight < _COHERENT:
+    elif of == "input":
         yield from _of_inputs(bench, noise)
-    elif max(noise.of_weight, noise.of_input) < _INCOHERENT:
+    elif of == "neither":
         yield from _of_products(bench, noise)
+
+
+def coherent_with(noise: Noise) -> str | None:
+    """Where the error comes from: `weight`, `input`, `neither`; None where that cannot be told."""
+    if _sure(noise.of_weight, noise.of_weight_error) and noise.of_input < _COHERENT:
+        return "weight"
+    if _sure(noise.of_input, noise.of_input_error) and noise.of_weight < _COHERENT:
+        return "input"
+    return "neither" if max(noise.of_weight, noise.of_input) < _INCOHERENT else None
 
 
 def _sure(coherence: float, error: float) -> bool:
@@ -134,11 +150,14 @@ def _of_products(bench: Bench, noise: Noise) -> Iterator[Hypothesis]:
 
 
 def _noisier(bench: Bench) -> Prediction:
-    """The same with the rounding as large as the error is."""
-    squares = np.square(np.maximum(bench.spread, 1e-300))
-    r = np.square(np.where(np.isfinite(bench.case.output), bench.recorded - bench.base.value, 0.0))
-    times = float(np.sqrt(np.median(r.sum(1) / squares.sum(1))))
-    return Prediction(bench.base.value, bench.spread * max(1.0, times))
+    """The same with the rounding as large as the error is, and a common factor that it made."""
+    weight = 1.0 / np.square(np.maximum(bench.spread, 1e-300))
+    bias = 0.0 if bench.bias is None else bench.bias
+    value = bench.base.value - bias
+    factor = 1.0 + float((weight * value * bench.residual).sum() / (weight * value * value).sum())
+    value = value * factor + bias
+    times = np.sqrt(np.median((weight * np.square(bench.recorded - value)).mean(1)))
+    return Prediction(value, bench.spread * max(1.0, float(times)))
 
 
 def bits_of(weight: Array, probe: Probe, span: Array) -> tuple[float, float] | None:

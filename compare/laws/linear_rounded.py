@@ -10,67 +10,89 @@ import numpy as np
 
 from ...capture.arrays import Array
 from . import quantisers
+from .generic import on_coarse_grid
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench, Probe
 from .quantisers import Quantiser
-from .rounding import on_grid, truncated
+from .rounding import on_grid, rounded_away, truncated
 
 _FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # of a probe, for the first look at all kinds
 _BEST = 4  # kinds that are looked at again with rounded scales
+_WHOLE = 0.1  # share of the error up to which a kind may be exact, but for ties
 _EXACT = 16.0  # units of rounding up to which nothing is left of a kind's error
 _GRIDS = (("bfloat16", 2.0**-8), ("TF32 or float16", 2.0**-11))
 _SCALES = (("float16", 2.0**-11), ("bfloat16", 2.0**-8))
+_TIE = 2.0**-20  # how near, relatively, a number is to the middle of two codes to be a tie
+_PRODUCTS = 0.3  # of the error that coarse factors may leave and still be what was computed with
 _BLOCK_ROWS = 256  # rows of a block that are rounded at a time
+
+Rounding = Callable[[Array, float], Array]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """How the factors of products are rounded before they are multiplied; None for not at all."""
+
+    words: str
+    name: str  # of the grid
+    grid: float
+    of_x: Rounding | None
+    of_weight: Rounding | None
+
+    def x(self, bench: Bench) -> Array:
+        return bench.x if self.of_x is None else self.of_x(bench.x, self.grid)
+
+    def weight(self, _: int, block: Array) -> Array:
+        return block if self.of_weight is None else self.of_weight(block, self.grid)
+
+    def probed(self, bench: Bench) -> Array:
+        return self.x(bench) @ self.weight(0, bench.probe.weight).T + bench.probe.bias
+
+
+def factors_of(unit: float) -> Iterator[Factors]:
+    """What products inside records of this unit roundoff may be made of."""
+    for name, grid in _GRIDS:
+        if grid < 4 * unit:
+            continue
+        yield Factors(f"both factors are rounded to {name}", name, grid, on_grid, on_grid)
+        words = f"both factors are rounded to {name} (halves away from 0)"
+        yield Factors(words, name, grid, rounded_away, rounded_away)
+        yield Factors(f"both factors are cut off to {name}", name, grid, truncated, truncated)
+        yield Factors(f"the input is rounded to {name}", name, grid, on_grid, None)
+        yield Factors(f"the weight is rounded to {name}", name, grid, None, on_grid)
+
+
+def product_grid(bench: Bench) -> str | None:
+    """The name of the grid that both factors are rounded to, where nothing else explains more."""
+    found = [(bench.probe.left(f.probed(bench)), f) for f in factors_of(bench.case.units["output"])]
+    left, best = min(found, key=lambda pair: pair[0], default=(np.inf, None))
+    if best is None or not left <= _PRODUCTS * bench.probe.before:
+        return None
+    return best.name
 
 
 def precision(bench: Bench) -> Iterator[Hypothesis]:
     """Products of coarse factors inside a finer record; the output may be on the grid too."""
     unit = bench.case.units["output"]
-    for name, grid in _GRIDS:
-        if grid < 4 * unit:
-            continue
-        for words, of_x, of_w in (
-            (f"both factors of the products{bench.where} are rounded to {name}", on_grid, on_grid),
-            (f"both factors of the products{bench.where} are cut off to {name}",
-             truncated, truncated),
-            (f"the input{bench.where} is rounded to {name}", on_grid, None),
-            (f"the weight{bench.where} is rounded to {name}", None, on_grid),
-        ):  # fmt: skip
-            yield from _coarse(bench, words, name, grid, of_x, of_w)
+    for factors in factors_of(unit):
+        words = f"{factors.words}{bench.where} before the product"
+        if bench.tried(lambda _, f=factors: f.probed(bench)):
+            yield Hypothesis(
+                "precision", words, lambda f=factors: _product(bench, f), "factors", "as recorded",
+                factors.name,
+            )  # fmt: skip
+        if bench.tried(lambda _, f=factors: on_grid(f.probed(bench), f.grid)):
+            yield Hypothesis(
+                "precision", f"{words}, and so is the output",
+                lambda f=factors: on_coarse_grid(
+                    _product(bench, f), partial(on_grid, unit=f.grid), unit
+                ),
+                "factors", "as recorded", factors.name,
+            )  # fmt: skip
 
 
-Rounding = Callable[[Array, float], Array]
-
-
-def _coarse(
-    bench: Bench, words: str, name: str, grid: float, of_x: Rounding | None, of_w: Rounding | None
-) -> Iterator[Hypothesis]:
-    x = bench.x if of_x is None else of_x(bench.x, grid)
-    change = None if of_w is None else (lambda _, block: of_w(block, grid))
-
-    def probed(probe: Probe) -> Array:
-        weight = probe.weight if of_w is None else of_w(probe.weight, grid)
-        return x @ weight.T + probe.bias
-
-    if bench.tried(probed):
-        yield Hypothesis(
-            "precision", words, lambda: bench.product(bias=bench.bias, x=x, change=change),
-            "factors", "as recorded", name,
-        )  # fmt: skip
-    if bench.tried(lambda probe: on_grid(probed(probe), grid)):
-        yield Hypothesis(
-            "precision", f"{words}, and the output",
-            lambda: _on_grid(bench.product(bias=bench.bias, x=x, change=change), grid),
-            "factors", "as recorded", name,
-        )  # fmt: skip
-
-
-def _on_grid(prediction: Prediction, grid: float) -> Prediction:
-    """Rounded once more; next to a boundary either neighbour may be meant."""
-    value = on_grid(prediction.value, grid)
-    step = 2 * grid * np.abs(value)
-    spread = np.sqrt(np.square(prediction.spread) + 0.4 * prediction.spread * step)
-    return Prediction(value, spread)
+def _product(bench: Bench, factors: Factors) -> Prediction:
+    return bench.product(bias=bench.bias, x=factors.x(bench), change=factors.weight)
 
 
 # Weights and activations of few bits
@@ -91,15 +113,18 @@ def quantised(bench: Bench) -> Iterator[Hypothesis]:
     it leaves counts as its own uncertainty.
     """
     for kind in kinds_of(bench):
-        left = kind.left * bench.probe.before
-        exact = left <= _EXACT
-        share = 100 * (1 - kind.left**2)
-        words = kind.words if exact else f"{kind.words} (explains {share:.3g} % of the error)"
-        yield Hypothesis(
-            "quantised", f"{words}{bench.where}", partial(_rounded, bench, kind, exact),
-            "bits", "as stored", kind.words, "" if exact else f"{100 * kind.left:.2g} % is left",
-            0 if exact else 1,
-        )  # fmt: skip
+        if kind.left <= _WHOLE:
+            yield Hypothesis(
+                "quantised", f"{kind.words}{bench.where}", partial(_rounded, bench, kind, 0.0),
+                "bits", "as stored", kind.words,
+            )  # fmt: skip
+        if kind.left * bench.probe.before > _EXACT:
+            share = f"explains {100 * (1 - kind.left**2):.4g} % of the error"
+            yield Hypothesis(
+                "quantised", f"{kind.words}{bench.where} ({share})",
+                partial(_rounded, bench, kind, kind.left), "bits", "as stored", kind.words,
+                f"{100 * kind.left:.2g} % is left", 1,
+            )  # fmt: skip
 
 
 def kinds_of(bench: Bench) -> list[Kind]:
@@ -134,7 +159,7 @@ def _best_activations(bench: Bench, probe: Probe, span: Array) -> list[Kind]:
     for q in quantisers.activation_quantisers():
         if not q.fits(inner):
             continue
-        x = _activations(bench, q)
+        x = q(bench.x, bench.tensor_span(q))
         for weight in weights:
             left = _left(bench, probe, x, weight, span)
             if left > 0.6:
@@ -193,40 +218,41 @@ def _with_scales(quantiser: Quantiser) -> Iterator[Quantiser]:
             yield replace(quantiser, codec=codec, more=more)
 
 
-def _activations(bench: Bench, quantiser: Quantiser) -> Array:
-    """The sample's inputs rounded. A scale by tensor is that of all rows, where they are read."""
-    return quantiser(bench.x, bench.input_span if quantiser.size < 0 else None)
-
-
-def _rounded(bench: Bench, kind: Kind, exact: bool) -> Prediction:
-    """The product with rounded factors; what the probe says is left adds to its uncertainty."""
+def _rounded(bench: Bench, kind: Kind, left: float) -> Prediction:
+    """The product with rounded factors. Numbers next to the middle of two codes may be rounded
+    either way, which adds to the spread, as does the share of the kind's error that is left.
+    """
     span = bench.weight_span if kind.weight is not None and kind.weight.size < 0 else None
-    out, inner = bench.weight.shape
-    by_input, by_channel = np.zeros(inner), np.zeros(out)
-    mean_square = np.square(bench.x).mean(0)
+    share = left**2
+    x, moved_x = bench.x, np.zeros(bench.x.shape)
+    if kind.x is not None:
+        x, ties = _with_ties(bench.x, kind.x, bench.tensor_span(kind.x))
+        moved_x = ties + share * np.square(x - bench.x)
+    more = np.zeros(bench.base.value.shape)  # squares to be added to the spread's
+    squares = np.square(bench.x)
 
     def change(first: int, block: Array) -> Array:
-        if kind.weight is None:
-            return block
-        done = np.empty(block.shape)
+        done = block
         for at in range(0, len(block), _BLOCK_ROWS):
             part = slice(at, at + _BLOCK_ROWS)
-            done[part] = kind.weight(block[part].astype(np.float64), span)
-        done = on_grid(done, bench.unit) if bench.unit else done
-        moved = np.square(done - block)
-        by_input[:] += moved.sum(0)
-        by_channel[first : first + len(block)] = moved @ mean_square
+            own = block[part].astype(np.float64)
+            if kind.weight is not None:
+                rounded, moved = _with_ties(own, kind.weight, span)
+                rounded = on_grid(rounded, bench.unit) if bench.unit else rounded
+                moved += share * np.square(rounded - own)
+                done = done.astype(np.float64) if done is block else done
+                done[part] = rounded
+                more[:, first + at : first + at + len(own)] += squares @ moved.T
+            if kind.x is not None:
+                more[:, first + at : first + at + len(own)] += moved_x @ np.square(own).T
         return done
 
-    x = bench.x if kind.x is None else _activations(bench, kind.x)
     found = bench.product(bias=bench.bias, x=x, change=change)
-    if exact:
-        return found
-    if kind.weight is None:
-        moved = float(np.square(found.value - bench.base.value).mean())
-        shape = np.square(bench.spread)
-        more = shape * (moved / max(float(shape.mean()), 1e-300))
-    else:
-        row = np.square(bench.x) @ by_input
-        more = row[:, None] * (by_channel / max(float(by_channel.sum()), 1e-300))[None, :]
-    return Prediction(found.value, np.sqrt(np.square(found.spread) + kind.left**2 * more))
+    return Prediction(found.value, np.sqrt(np.square(found.spread) + more))
+
+
+def _with_ties(values: Array, quantiser: Quantiser, span: Array | None) -> tuple[Array, Array]:
+    """Values rounded, and the square of the step of those that are as near to another code."""
+    done = quantiser(values, span)
+    up, down = (quantiser(values, span, nudge) for nudge in (_TIE, -_TIE))
+    return done, np.maximum(np.square(up - done), np.square(down - done))

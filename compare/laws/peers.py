@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 
 from . import limits
-from .arithmetic import OWN, Arithmetic, arithmetic_of
+from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said
 from .evaluate import Evaluation
 from .local_error import LocalError
+from .registry import law_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class Excess:
 @dataclass(frozen=True)
 class Judged:
     """An evaluation with what is usual for it. `trusted`: the reference keeps to the law; `excess`
-    is set where the candidate does not. `unit` is the unit roundoff that the candidate's records of
-    this kind have: one that lies on a coarser grid is judged by that of its peers.
+    is set where the candidate does not.
     """
 
     evaluation: Evaluation
@@ -49,7 +49,6 @@ class Judged:
     usual_candidate: Usual
     arithmetic_reference: Arithmetic
     arithmetic_candidate: Arithmetic
-    unit: float
     excess: Excess | None = None
     reason: str = ""
 
@@ -63,18 +62,18 @@ class Peers:
     _by_law: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
     _arithmetic: dict[tuple[str, str], Arithmetic] = field(init=False, default_factory=dict)
     _usual: dict[tuple[str, str, str], Usual] = field(init=False, default_factory=dict)
-    _units: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for evaluation in self.evaluations:
             self._by_kind.setdefault(evaluation.site.kind, []).append(evaluation)
             self._by_law.setdefault(evaluation.site.law, []).append(evaluation)
-        for law, members in self._by_law.items():
-            self._units[law] = median(m.unit_candidate for m in members)
-            for side in ("reference", "candidate"):
-                ratios = [_error(m, side).ratio for m in members]
-                unit = median(_unit(m, side) for m in members)
-                self._arithmetic[law, side] = arithmetic_of(ratios, unit)
+        for side in ("reference", "candidate"):
+            for law, members in self._by_law.items():
+                self._arithmetic[law, side] = _arithmetic(law, members, side)
+            for kind, members in self._by_kind.items():
+                law = members[0].site.law
+                if len(members) >= FEWEST and _can_tell(law):
+                    self._arithmetic[f"{law} {kind}", side] = _arithmetic(law, members, side)
 
     def judged(self) -> list[Judged]:
         return [self._judged(evaluation) for evaluation in self.evaluations]
@@ -88,16 +87,26 @@ class Peers:
             and reference.row.ratio <= 4 * limits.TRUST * left.factor
             and not reference.bad
         )
-        unit = min(evaluation.unit_candidate, self._units[evaluation.site.law])
-        judged = Judged(evaluation, trusted, usual[0], usual[1], left, right, unit)
+        judged = Judged(evaluation, trusted, usual[0], usual[1], left, right)
         if not trusted:
             words = "the reference does not keep to this law: nothing is said of it"
-            return replace(judged, reason=words)
-        return replace(judged, excess=excess_of(_in_units(evaluation, unit), judged))
+            return _replace(judged, reason=words)
+        return _replace(judged, excess=excess_of(evaluation.candidate, judged))
 
     def arithmetic(self, evaluation: Evaluation, side: str) -> Arithmetic:
         """The arithmetic of the evaluation's kind of layer on a side."""
-        return self._arithmetic.get((evaluation.site.law, side), OWN)
+        law, kind = evaluation.site.law, evaluation.site.kind
+        own = self._arithmetic.get((f"{law} {kind}", side))
+        return own or self._arithmetic.get((law, side), OWN)
+
+    def arithmetics(self, side: str) -> dict[str, int]:
+        """What the side computed in, in words, and how many layers show it."""
+        counts: dict[str, int] = {}
+        for evaluation in self.evaluations:
+            name = self.arithmetic(evaluation, side).name
+            if name:
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def usual(self, evaluation: Evaluation, side: str) -> Usual:
         """What is usual for the evaluation's kind on a side."""
@@ -110,13 +119,16 @@ class Peers:
         if place not in self._usual:
             others = members if many else [m for m in members if m is not evaluation]
             factor = self.arithmetic(evaluation, side).factor
-            self._usual[place] = usual_of([_error(m, side) for m in others], factor)
+            unit = median(_unit(m, side) for m in members)
+            self._usual[place] = usual_of([_error(m, side) for m in others], factor, unit)
         return self._usual[place]
 
 
-def usual_of(errors: Sequence[LocalError], factor: float) -> Usual:
-    """Medians; never above what the arithmetic predicts, so that a fault of all layers is seen."""
-    cap = limits.USUAL_CAP * factor
+def usual_of(errors: Sequence[LocalError], factor: float, unit: float) -> Usual:
+    """Medians; never above what the arithmetic predicts, so that a fault of all layers is seen.
+    `unit` is the unit roundoff of the records.
+    """
+    cap = limits.usual_cap(unit) * factor
     if len(errors) < 2:
         return Usual(cap, 0.0, 4 * cap, 4 * cap, 2 * cap, 0.0, len(errors))
     logs = [math.log(max(e.ratio, limits.USUAL_LEAST)) for e in errors]
@@ -124,12 +136,16 @@ def usual_of(errors: Sequence[LocalError], factor: float) -> Usual:
     spread = 1.4826 * median(abs(value - middle) for value in logs)
     ratio = min(math.exp(middle), cap)
 
+    # A factor of all layers is not usual either: no more than rounding of a factor makes.
+    gain = median(abs(e.gain - 1.0) for e in errors)
+    gain = min(gain, max(limits.GAIN_LEAST, limits.GAIN_USUAL * unit * factor))
+
     def capped(of: Callable[[LocalError], float], most: float) -> float:
         return min(median(of(e) for e in errors), most * ratio)
 
     return Usual(
         ratio, spread, capped(lambda e: e.row.ratio, 8), capped(lambda e: e.channel.ratio, 8),
-        capped(lambda e: e.group.ratio, 4), median(abs(e.gain - 1.0) for e in errors), len(errors),
+        capped(lambda e: e.group.ratio, 4), gain, len(errors),
     )  # fmt: skip
 
 
@@ -159,7 +175,7 @@ def excess_of(error: LocalError, judged: Judged) -> Excess | None:
     allowed = max(
         limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * usual.gain,
         limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
-        3 * abs(control.gain - 1.0),
+        3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
     )  # fmt: skip
     if gain > allowed:
         found.append(Excess(gain / allowed, f"a common factor of {error.gain:.6g}"))
@@ -172,17 +188,20 @@ def _peak_limit(usual: float, own: float, control: float) -> float:
     return max(limits.ROW_FACTOR * usual, limits.ROW_LEAST * own, 2 * control)
 
 
-def _in_units(evaluation: Evaluation, unit: float) -> LocalError:
-    """The candidate's local error in units of rounding to another unit roundoff."""
-    times, error = evaluation.unit_candidate / unit, evaluation.candidate
-    if times <= 1:
-        return error
-    return replace(
-        error, ratio=error.ratio * times, total=error.total * times,
-        row=replace(error.row, ratio=error.row.ratio * times),
-        channel=replace(error.channel, ratio=error.channel.ratio * times),
-        group=replace(error.group, ratio=error.group.ratio * times),
-    )  # fmt: skip
+def _arithmetic(law: str, members: Sequence[Evaluation], side: str) -> Arithmetic:
+    ratios = [_error(m, side).ratio for m in members]
+    if _can_tell(law):
+        at = 0 if side == "reference" else 1
+        return arithmetic_said([m.asked[at] for m in members if m.asked is not None], ratios)
+    return arithmetic_of(ratios, median(_unit(m, side) for m in members))
+
+
+def _can_tell(law: str) -> bool:
+    """Whether a law says itself which arithmetic its layers show."""
+    try:
+        return hasattr(law_named(law), "arithmetic")
+    except KeyError:
+        return False
 
 
 def _error(evaluation: Evaluation, side: str) -> LocalError:
@@ -191,3 +210,10 @@ def _error(evaluation: Evaluation, side: str) -> LocalError:
 
 def _unit(evaluation: Evaluation, side: str) -> float:
     return evaluation.unit_reference if side == "reference" else evaluation.unit_candidate
+
+
+def _replace(judged: Judged, excess: Excess | None = None, reason: str = "") -> Judged:
+    return Judged(
+        judged.evaluation, judged.trusted, judged.usual_reference, judged.usual_candidate,
+        judged.arithmetic_reference, judged.arithmetic_candidate, excess, reason,
+    )  # fmt: skip

@@ -52,20 +52,23 @@ class Quantiser:
         """`int4 in groups of 64 with zero points`."""
         return " ".join(part for part in (self.kind, grouping_words(self.size), self.more) if part)
 
-    def __call__(self, values: Array, span: Array | None = None) -> Array:
+    def __call__(self, values: Array, span: Array | None = None, nudge: float = 0.0) -> Array:
         """Values rounded. `span` are the least and the greatest of the whole tensor, for a scale
-        by tensor of which `values` is a part.
+        by tensor of which `values` is a part. With `nudge` all but the extremes of a group, which
+        make its scale, are so much larger (relatively): ties are then rounded the other way.
         """
         if self.size > 0:
-            grouped = values.reshape(len(values), -1, self.size)
-            return self.codec(grouped).reshape(values.shape)
-        if self.size == 0:
-            return self.codec(values)
-        flat = values.reshape(1, -1)
-        if span is None:
-            return self.codec(flat).reshape(values.shape)
-        padded = np.concatenate([np.asarray(span, float).reshape(1, -1), flat], axis=1)
-        return self.codec(padded)[:, np.size(span) :].reshape(values.shape)
+            groups = values.reshape(len(values), -1, self.size)
+        else:
+            groups = values if self.size == 0 else values.reshape(1, -1)
+        if self.size < 0 and span is not None:
+            groups = np.concatenate([np.asarray(span, float).reshape(1, -1), groups], axis=1)
+        if nudge:
+            low, high = groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
+            fixed = (groups == low) | (groups == high)
+            groups = np.where(fixed, groups, groups * (1.0 + nudge))
+        done = self.codec(groups)
+        return done.reshape(-1)[-values.size :].reshape(values.shape)
 
     def fits(self, inner: int) -> bool:
         """Whether rows of this length can be parted so."""

@@ -41,6 +41,13 @@ def on_grid(values: Array, unit: float) -> Array:
     return np.ldexp(np.rint(mantissa / unit) * unit, exponent)
 
 
+def rounded_away(values: Array, unit: float) -> Array:
+    """As `on_grid`, with halves away from zero (`cvt.rna.tf32` of CUDA)."""
+    mantissa, exponent = np.frexp(values)
+    away = np.copysign(np.floor(np.abs(mantissa) / unit + 0.5), mantissa)
+    return np.ldexp(away * unit, exponent)
+
+
 def truncated(values: Array, unit: float) -> Array:
     """Values rounded towards zero on the grid with this unit roundoff."""
     mantissa, exponent = np.frexp(values)
