@@ -371,15 +371,15 @@ def inputs_of(scene: str, folder: Path) -> dict[str, Tensor]:
     return {"input_ids": rows, "attention_mask": mask, "position_ids": positions}
 
 
-def captured(model: Any, folder: Path, scene: str, source: Path) -> Path:
-    """Run the model with every record taken, in the native format."""
+def captured(model: Any, folder: Path, scene: str, source: Path, inputs: bool = True) -> Path:
+    """Run the model with every record taken, or only outputs, in the native format."""
     model.config.use_cache = scene == "decode"
-    inputs = inputs_of(scene, source)
-    with torch.no_grad(), record(model, folder, overwrite=True):
+    given = inputs_of(scene, source)
+    with torch.no_grad(), record(model, folder, inputs=inputs, overwrite=True):
         if scene != "decode":
-            model(**inputs)
+            model(**given)
             return folder
-        ids = inputs["input_ids"]
+        ids = given["input_ids"]
         whole = ids.shape[1] - STEPS + 1
         cache = transformers.DynamicCache(config=model.config)
         for start, end in [(0, whole), *((at, at + 1) for at in range(whole, ids.shape[1]))]:
