@@ -212,7 +212,8 @@ _SCORES = (
     in_all(_TENTH),
     _CAP,
     TrainedFault("softcap-5", ("softcap",), SELF, attention(scores=capped(5.0)), 0.65),
-    in_all(TrainedFault("softcap-50", ("softcap",), SELF, attention(scores=capped(50.0)))),
+    in_all(TrainedFault("softcap-50", ("softcap",), SELF, attention(scores=capped(50.0)),
+                        bf16="below", why="the scores are far below the cap")),
     TrainedFault("softcap-logits", ("softcap",), "lm_head",
                  outside(lambda model: model.lm_head.register_forward_hook(
                      lambda _, __, logits: capped(15.0)(logits.float()).to(logits.dtype))), 0.0),

@@ -11,8 +11,8 @@ says whether there is anything to be told. Nothing of layertui judges here.
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +48,15 @@ class Change:
 
 
 def first_change(good: Path, faulty: Path, unit: float) -> Change | None:
-    """Raises `ValueError` when the captures do not have the same records."""
-    pairs: Iterator[tuple[tuple[str, str, Tensor], tuple[str, str, Tensor]]]
-    pairs = zip(all_tensors(good), all_tensors(faulty), strict=True)
-    for (module, slot, left), (other, _, right) in pairs:
-        if module != other or left.shape != right.shape:
-            raise ValueError(f"{module} {slot} is {other} with the fault")
+    """The first record of a good run that the faulty one has otherwise, or has not."""
+    others: dict[tuple[str, str], list[Tensor]] = {}
+    for module, slot, tensor in all_tensors(faulty):
+        others.setdefault((module, slot), []).append(tensor)
+    for module, slot, left in all_tensors(good):
+        waiting = others.get((module, slot))
+        if not waiting or waiting[0].shape != left.shape:
+            return Change(module, slot, math.inf, math.inf, 1.0)
+        right = waiting.pop(0)
         if torch.equal(left, right):
             continue
         rows = [x.double().reshape(-1, x.shape[-1]) for x in (left, right)]
