@@ -151,7 +151,7 @@ def thinned_out(source: Path, folder: Path, part: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names: list[str] = []
-    for module, slot, tensor in _tensors(source):
+    for module, slot, tensor in all_tensors(source):
         if PARTS[part](module, slot):
             names.append(f"{module or 'model'}-{slot}")
             torch.save(tensor.clone(), folder / f"{names[-1]}.pt")
@@ -172,14 +172,14 @@ def write_max_like(source: Path, folder: Path) -> Path:
     step = folder / "0"
     step.mkdir(parents=True)
     names: list[str] = []
-    for name, tensor in _renamed(_tensors(source)):
+    for name, tensor in _renamed(all_tensors(source)):
         torch.save(tensor.clone(), step / f"{name}.pt")
         names.append(name)
     (step / "tensor_names.txt").write_text("".join(f"{name}\n" for name in names))
     return folder
 
 
-def _tensors(folder: Path) -> Iterator[tuple[str, str, Tensor]]:
+def all_tensors(folder: Path) -> Iterator[tuple[str, str, Tensor]]:
     for one in open_capture(folder).records:
         assert one.locator is not None and one.dtype is not None
         raw = load(one.locator).copy()
