@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("layertui.cli.compare", "compare"),
     "show": ("layertui.cli.show", "show"),
     "completion": ("layertui.cli.completion", "completion"),
+    "explain": ("layertui.cli.explain", "explain"),
     "demo": ("layertui.cli.demo", "demo"),
     "metrics": ("layertui.cli.metrics", "metrics"),
     "thresholds": ("layertui.cli.thresholds", "thresholds"),

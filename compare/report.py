@@ -12,6 +12,7 @@ from ..capture.records import Capture, Record
 from ..capture.sizes import byte_text
 from .comparison import Comparison
 from .escaping import clean
+from .law_words import cause_lines, finding_lines, headline, local_lines, row_json
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
 from .symptoms.thumb import rules_of_thumb
@@ -68,6 +69,8 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
                 for name, part in components(comparison).items()
             },
             "first_divergence": None if first is None else asdict(first),
+            "findings": [asdict(found) for found in comparison.findings()],
+            "answer": headline(comparison),
             "rows": [_row(comparison, row) for row in comparison.rows],
         }
     )
@@ -134,6 +137,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "reason": verdict.reason,
         "origin": comparison.origin(row.index),
         **_floor(comparison, row.index),
+        **row_json(comparison, row.index),
     }
 
 
@@ -172,7 +176,7 @@ def csv_report(comparison: Comparison) -> str:
         ["index", "kind", "canonical", "slot", "step", "call", "reference", "candidate",
          "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
          "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
-         *_CSV_METRICS]
+         "local_reference", "local_candidate", "cause", *_CSV_METRICS]
     )  # fmt: skip
     for row in comparison.rows:
         cells = _csv_row(comparison, row)
@@ -185,6 +189,7 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
     ref, cand = row.reference, row.candidate
     measured = result if isinstance(result, Measurement) else None
     values = ["" if measured is None else getattr(measured, name) for name in _CSV_METRICS]
+    local, causes = comparison.locals.get(row.index), comparison.causes(row.index)
     return [
         row.index, row.kind, row.canonical, row.slot, row.step, row.call,
         ref.name if ref else "", cand.name if cand else "",
@@ -192,6 +197,8 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
         (ref.dtype or "") if ref else "", (cand.dtype or "") if cand else "",
         row.recipe_reference, row.recipe_candidate, row.matched_by or "",
         verdict.level, verdict.reason, partial_text(row, result),
+        "" if local is None else local.reference, "" if local is None else local.candidate,
+        causes[0].text if causes else "",
         *("" if value is None else value for value in values),
     ]  # fmt: skip
 
@@ -216,6 +223,7 @@ def text_report(
         ),
         section("PER-COMPONENT STATISTICS", component_lines(comparison)),
         section("FIRST DIVERGENCE", _first_lines(comparison)),
+        section("ALL FINDINGS", found) if (found := finding_lines(comparison)) else "",
         section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
         section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
         section("ONLY IN THE CANDIDATE", _gap_lines(comparison, "gap_candidate")),
@@ -312,6 +320,7 @@ def summary_line(comparison: Comparison) -> str:
     end = "no divergence"
     if first is not None:
         end = f"first divergence: {_where(comparison, first)}"
+        end += f", {first.causes[0].text}" if first.causes else ""
     waiting = comparison.level_counts().get("pending", 0)
     if waiting:
         end = f"{waiting} pairs not measured yet, " + end
@@ -349,12 +358,14 @@ def _first_lines(comparison: Comparison) -> list[str]:
     first = comparison.first_divergence()
     if first is None:
         nothing = not any(row.kind == "pair" for row in comparison.rows)
-        return ["none: the two have nothing in common" if nothing else "none"]
+        said = "the two have nothing in common" if nothing else headline(comparison)
+        return [f"none: {said}"]
     return [
         f"{_where(comparison, first)}, row {first.index}: {first.verdict}",
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
+        *(f"cause      {line}" for line in cause_lines(first.causes)),
         *([] if first.confidence is None else [_confidence(first)]),
         *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
         *(f"usually    {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
@@ -482,6 +493,10 @@ def row_text(
         lines.append("  so far     judged by its dtype alone: the other rows are not measured")
     if verdict.fails:
         lines += _origin_lines(comparison, index)
+    law = comparison.laws.rows.get(index) if comparison.laws is not None else None
+    if law is not None and row is comparison.rows[index]:
+        lines += [f"  {line}" for line in local_lines(law) if not line.startswith("reference")]
+        lines += [f"  cause      {line}" for line in cause_lines(law.causes)]
     floor = comparison.floors.get(index)
     if floor is not None and row is comparison.rows[index]:
         lines += [f"  {label:10} {line}" for label, line in floor.lines]

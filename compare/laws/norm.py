@@ -336,7 +336,7 @@ def _eps_hypotheses(norm: Norm, case: Case) -> Iterator[Hypothesis]:
         if value != norm.eps and abs(value - eps) <= _SURE * error:
             text = f"eps {number_words(value)} where the reference has {ours}"
             yield _with("eps", replace(norm, eps=value), case, text, "eps", ours,
-                        number_words(value), eps_words(0.0, error))  # fmt: skip
+                        number_words(value), number_words(error))  # fmt: skip
     theirs = eps_words(eps, error)
     text = f"eps {theirs} where the reference has {ours}"
     changed = replace(norm, eps=eps)

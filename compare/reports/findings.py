@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..escaping import clean
+from ..law_words import cause_lines
+from ..model import Cause
 from ..report import number, symptom_line
 from ..vocabulary import MARKS, Level
 
@@ -61,6 +63,16 @@ def shape_of(row: Mapping[str, Any], side: str) -> str:
 def symptom_lines(first: Mapping[str, Any]) -> list[str]:
     """The symptoms of the first divergence, in the words that the text report has."""
     return [clean(symptom_line(**symptom)) for symptom in first["symptoms"]]
+
+
+def cause_words(first: Mapping[str, Any]) -> list[str]:
+    """The causes of the first divergence, in the words that the text report has."""
+    causes = first.get("causes")
+    return [clean(line) for line in cause_lines(None if causes is None else _causes(causes))]
+
+
+def _causes(causes: list[Mapping[str, Any]]) -> list[Cause]:
+    return [Cause(**cause) for cause in causes]
 
 
 def confidence_of(first: Mapping[str, Any]) -> str:

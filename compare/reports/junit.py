@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ..comparison import Comparison
 from ..escaping import clean
+from ..law_words import cause_line
 from ..model import Row, Verdict
 from ..report import row_text, summary_line, summary_lines
 from . import Part, Settings
@@ -35,6 +36,8 @@ def suite(comparison: Comparison, settings: Settings, name: str = "") -> str:
     }
     if first is not None:
         properties["first_divergence"] = f"{first.module}: {first.reason}"
+        for number, cause in enumerate(first.causes or (), 1):
+            properties[f"cause_{number}"] = cause_line(cause)
     lines = [
         _open_suite(name or "layertui compare", cases),
         "<properties>",

@@ -18,6 +18,7 @@ from . import Part, Settings
 from .findings import (
     BADGES,
     FAILED,
+    cause_words,
     confidence_of,
     failing,
     name_of,
@@ -94,6 +95,7 @@ def _first(report: Mapping[str, Any]) -> list[str]:
         f"- {_plain(first['reason'])}",
         f"- reference {code(first['reference'])}, candidate {code(first['candidate'])}",
     ]
+    lines += [f"- cause: {_plain(line)}" for line in cause_words(first)]
     lines += [f"- symptom: {_plain(line)}" for line in symptom_lines(first)]
     return [*lines, ""]
 

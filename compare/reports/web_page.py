@@ -22,6 +22,7 @@ from . import Part, Settings
 from .cases import said_of
 from .findings import (
     FAILED,
+    cause_words,
     confidence_of,
     name_of,
     shape_of,
@@ -129,6 +130,9 @@ def _banner(report: Mapping[str, Any], status: int) -> str:
         f"<p>reference <code>{_text(first['reference'])}</code><br>"
         f"candidate <code>{_text(first['candidate'])}</code></p>",
     ]
+    causes = cause_words(first)
+    if causes:
+        lines.append(_items(causes))
     symptoms = symptom_lines(first)
     if symptoms:
         lines.append(_items(symptoms))
