@@ -43,8 +43,13 @@ _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def build_reference(family: str, layers: int, dtype: torch.dtype, seed: int = 0) -> nn.Module:
-    """A model with weights large enough for every part to matter."""
+def build_reference(
+    family: str, layers: int, dtype: torch.dtype, seed: int = 0, massive: bool = False
+) -> nn.Module:
+    """A model with weights large enough for every part to matter. `massive` makes one channel of
+    the first token of `token_ids(seed)` a thousand times as large as the others from the second
+    layer on, as it is in trained models.
+    """
     torch.manual_seed(seed)
     if family == "gpt2":
         config: Any = transformers.GPT2Config(
@@ -66,7 +71,52 @@ def build_reference(family: str, layers: int, dtype: torch.dtype, seed: int = 0)
                 parameter.add_(0.1 * torch.randn_like(parameter))
             else:
                 parameter.mul_(6.0 if "q_proj" in name or "k_proj" in name else 4.0)
+        if massive:
+            _make_massive(model, token_ids(seed))
     return model.to(dtype).eval()
+
+
+_MASSIVE, _CHANNEL = 1000.0, 11  # times the usual size, and the channel that is
+
+
+def _make_massive(model: Any, ids: Tensor) -> None:
+    """One inner channel of the second MLP answers to the first token alone, and writes into one
+    channel; where the MLP's output is normalised, or made by experts, the token's embedding has it.
+    """
+    inner = getattr(model, "model", None) or model.transformer
+    layers = inner.layers if hasattr(inner, "layers") else inner.h
+    mlp = layers[1].mlp
+    if hasattr(layers[1], "post_feedforward_layernorm") or hasattr(mlp, "experts"):
+        rows = inner.embed_tokens.weight
+        rows[ids[0, 0], _CHANNEL] = _MASSIVE * rows.square().mean().sqrt()
+        return
+    seen: list[Tensor] = []
+    hooks = [
+        mlp.register_forward_pre_hook(lambda _, args: seen.append(args[0][0])),
+        layers[1].register_forward_hook(
+            lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
+        ),
+    ]
+    model.eval()(input_ids=ids)
+    for hook in hooks:
+        hook.remove()
+    wanted = torch.zeros(ids.shape[1])
+    wanted[0] = 1.0
+    answer = torch.linalg.lstsq(seen[0], wanted[:, None], driver="gelsd").solution[:, 0]
+    size = _MASSIVE * float(seen[1].square().mean().sqrt())
+    if hasattr(mlp, "c_fc"):
+        mlp.c_fc.weight[:, 0], mlp.c_fc.bias[0] = 30.0 * answer, 0.0
+        column, given = mlp.c_proj.weight[0], 30.0  # of gelu
+    else:
+        mlp.gate_proj.weight[0] = mlp.up_proj.weight[0] = 30.0 * answer
+        column, given = mlp.down_proj.weight[:, 0], 30.0 * 30.0  # of silu times up
+    column.zero_()[_CHANNEL] = size / given
+
+
+def saved(model: Any, folder: Path) -> Path:
+    """Write a model as the directory that a comparison is given."""
+    model.save_pretrained(folder)
+    return folder
 
 
 def token_ids(seed: int = 0) -> Tensor:

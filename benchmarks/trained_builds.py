@@ -372,7 +372,10 @@ def inputs_of(scene: str, folder: Path) -> dict[str, Tensor]:
 
 
 def captured(model: Any, folder: Path, scene: str, source: Path, inputs: bool = True) -> Path:
-    """Run the model with every record taken, or only outputs, in the native format."""
+    """Run the model with every record taken, or only outputs, in the native format. The capture
+    does not say where its checkpoint is: who compares is given it, or is not.
+    """
+    model.name_or_path = model.config._name_or_path = ""
     model.config.use_cache = scene == "decode"
     given = inputs_of(scene, source)
     with torch.no_grad(), record(model, folder, inputs=inputs, overwrite=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from fault_models import all_tensors, as_tf32
+from opening import cause_names, compared
 from planting import Answer, TrainedFault
 from torch import Tensor, nn
 from trained_builds import (
@@ -24,19 +25,9 @@ from trained_builds import (
     reference,
 )
 
-from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.comparison import Comparison
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def compared(left: Path, right: Path, model: Path | None) -> Comparison:
-    """Two captures, measured; `model` is the reference's checkpoint."""
-    options: dict[str, Any] = {}
-    if model is not None and "models" in inspect.signature(open_comparison).parameters:
-        options["models"] = (str(model), None)
-    comparison = open_comparison(str(left), str(right), **options)
-    comparison.measure(use_cache=False, threads=1)
-    return comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +46,14 @@ def found_in(comparison: Comparison) -> tuple[Found, ...]:
     first = comparison.first_divergence()
     if first is None:
         return ()
-    more = [
-        one for one in getattr(comparison, "findings", None) or () if one.module != first.module
-    ]
+    listed = getattr(comparison, "findings", ())
+    more = [one for one in (listed() if callable(listed) else listed) if one != first]
     return tuple(_found(one) for one in (first, *more))
 
 
 def _found(one: Any) -> Found:
-    causes = getattr(one, "causes", None)
-    names = None if causes is None else tuple(cause.name for cause in causes)
-    words = f"{causes[0].text} | {one.reason}" if causes else one.reason
-    return Found(one.module, names, words)
+    names = cause_names(one)
+    return Found(one.module, names, f"{one.causes[0].text} | {one.reason}" if names else one.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +248,18 @@ class Bench:
         folder = self.work / ("candidate" if fault else "good")
         return captured(model, folder, scene, source, inputs=self.form != "outputs")
 
-    def judged(self, left: Path, right: Path, base: str) -> Comparison:
-        return compared(left, right, self.checkpoint(base) if self.with_checkpoint else None)
+    def judged(self, left: Path, right: Path, base: str) -> Outcome:
+        started = time.perf_counter()
+        model = self.checkpoint(base) if self.with_checkpoint else None
+        try:
+            comparison = compared(left, right, model)
+            found, status = found_in(comparison), comparison.exit_status()
+        except Exception as error:  # a case that was missed, like any other
+            words = traceback.format_exc(limit=-2).replace("\n", " ")
+            return Outcome(None, (Found(f"raised {type(error).__name__}", None, words),), 1, 0.0)
+        return Outcome(comparison, found, status, time.perf_counter() - started)
 
     def clean(self, pair: CleanPair) -> Case:
-        started = time.perf_counter()
         thin = pair.outputs_only or self.form == "outputs"
         left = self.reference(pair.base, pair.left, pair.scene, thin)
         source = self.checkpoint(pair.base)
@@ -272,32 +267,38 @@ class Bench:
         right = captured(model, self.work / "candidate", pair.scene, source, inputs=not thin)
         if pair.rewrite is not None:
             right = pair.rewrite(right, self.work / "rewritten")
-        comparison = self.judged(left, right, pair.base)
-        seconds = time.perf_counter() - started
-        return Case(f"clean: {pair.name}", pair.dtype, "seen", None, (), found_in(comparison),
-                    seconds, comparison.exit_status())  # fmt: skip
+        out = self.judged(left, right, pair.base)
+        return Case(f"clean: {pair.name}", pair.dtype, "seen", None, (), out.found, out.seconds,
+                    out.status)  # fmt: skip
 
     def fault(self, fault: TrainedFault, dtype: str) -> Case:
-        started = time.perf_counter()
         left = self.reference(fault.base, dtype, fault.scene)
         right = self.faulty(fault, fault.base, dtype, fault.scene)
-        comparison = self.judged(left, right, fault.base)
-        seconds = time.perf_counter() - started
+        out = self.judged(left, right, fault.base)
         others = tuple(
-            (canonical(comparison, other.culprit(self.layers)), other.causes)
-            for other in fault.also
+            (out.named(other.culprit(self.layers)), other.causes) for other in fault.also
         )
-        wanted = canonical(comparison, fault.culprit(self.layers))
-        return Case(fault.name, dtype, fault.answer(dtype), wanted, fault.causes,
-                    found_in(comparison), seconds, comparison.exit_status(), others)  # fmt: skip
+        return Case(fault.name, dtype, fault.answer(dtype), out.named(fault.culprit(self.layers)),
+                    fault.causes, out.found, out.seconds, out.status, others)  # fmt: skip
 
 
-def canonical(comparison: Comparison, module: str) -> str:
-    """What a module of the reference is called in results."""
-    for row in comparison.rows:
-        if row.reference is not None and row.reference.module == module:
-            return row.canonical
-    raise ValueError(f"the reference has no record of {module}")
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A comparison, what it found, its exit status, and how long it took; None where it raised."""
+
+    comparison: Comparison | None
+    found: tuple[Found, ...]
+    status: int
+    seconds: float
+
+    def named(self, module: str) -> str:
+        """What a module of the reference is called in results."""
+        if self.comparison is None:
+            return module
+        for row in self.comparison.rows:
+            if row.reference is not None and row.reference.module == module:
+                return row.canonical
+        raise ValueError(f"the reference has no record of {module}")
 
 
 def in_groups(
