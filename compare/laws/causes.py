@@ -22,7 +22,7 @@ from .elsewhere import recorded_hypotheses
 from .evaluate import corrected, read_cases
 from .law import Case, Hypothesis, Scene
 from .local_error import LocalError, local_error
-from .peers import Judged, excess_of
+from .peers import Judged, strains
 from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
@@ -33,13 +33,14 @@ _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at 
 
 @dataclass(frozen=True)
 class Trial:
-    """A hypothesis that was tried: the candidate's local error with it, and whether nothing sticks
-    out any more.
+    """A hypothesis that was tried: the candidate's local error with it, how many times its limit
+    the worst test of it is, and whether nothing sticks out any more.
     """
 
     hypothesis: Hypothesis
     error: LocalError
     restored: bool
+    strain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,8 @@ def _trial(judged: Judged, hypothesis: Hypothesis, candidate: Case) -> Trial | N
     if hypothesis.fitted:
         free = hypothesis.fitted / candidate.output.shape[1]
         error = corrected(error, free)
-    excess = excess_of(error, judged)
-    restored = excess is None or excess.times <= limits.RESTORED
-    return Trial(hypothesis, error, restored)
+    strain = max(e.times for e in strains(error, judged))
+    return Trial(hypothesis, error, strain <= limits.RESTORED, strain)
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
@@ -101,7 +101,8 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
-    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * before.total]
+    strain = max(e.times for e in strains(before, judged))
+    good = [t for t in trials if t.restored and _improved(t, before, strain)]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:
@@ -121,6 +122,11 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
             continue
         said.add(name)
         yield _cause(judged, trial)
+
+
+def _improved(trial: Trial, before: LocalError, strain: float) -> bool:
+    """Whether enough of the error has gone: of all of it, or of what stuck out (one channel)."""
+    return trial.error.total <= _IMPROVED * before.total or trial.strain <= _IMPROVED * strain
 
 
 def _cost(hypothesis: Hypothesis) -> int:

@@ -267,16 +267,17 @@ def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
 
 def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothesis]:
     """Heads, or channels, in another order: each is found by what it correlates with."""
-    value = prediction.value
+    value, order = prediction.value, None
     if groups > 1 and value.shape[1] % groups == 0:
         order = order_of(_by_group(value, groups), _by_group(y, groups))
         if order is not None:
             yield _reordered(
                 "head-order", "head", prediction, _channels(order, value.shape[1]), order
             )
+    by_heads = order
     if len(value) >= 8 and value.shape[1] <= _MOST_CHANNELS:
         order = order_of(value, y)
-        if order is not None:
+        if order is not None and not _same(order, by_heads):
             yield _reordered("row-order", "output channel", prediction, order, order)
 
 
@@ -291,6 +292,11 @@ def _reordered(
         lambda: Prediction(prediction.value[:, channels], spread[:, channels]),
         "order", "0, 1, 2, ...", shown,
     )  # fmt: skip
+
+
+def _same(order: Array, by_heads: Array | None) -> bool:
+    """Whether an order of channels is one of whole heads."""
+    return by_heads is not None and np.array_equal(order, _channels(by_heads, len(order)))
 
 
 def _by_group(values: Array, groups: int) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .linear_bench import Bench
 from .linear_noise import Noise, bits_of, coherent_with, noise_of
-from .linear_rounded import kinds_of, product_grid
+from .linear_precision import product_grid
+from .linear_quantised import kinds_of
 
 _MOST_LEFT = 0.5  # of the error, that a kind of rounding may leave and still be called by its name
 

@@ -144,6 +144,10 @@ class Bench:
         """The span of the input that a scale by tensor needs."""
         return self.input_span if quantiser.size < 0 else None
 
+    def tensor_span_of_weight(self, quantiser: Quantiser) -> Array | None:
+        """The span of the weight that a scale by tensor needs."""
+        return self.weight_span if quantiser.size < 0 else None
+
     @cached_property
     def weight_span(self) -> Array:
         """The least and the greatest weight, as the loader has them."""

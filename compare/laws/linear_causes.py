@@ -22,15 +22,23 @@ from .linear_bias import biases
 from .linear_factors import column_factors
 from .linear_low_rank import low_rank
 from .linear_noise import rounding_noise
-from .linear_orders import any_columns, column_groups, known_columns, known_rows, parts_of
+from .linear_orders import (
+    any_columns,
+    column_groups,
+    known_columns,
+    known_rows,
+    parts_of,
+    row_parts,
+)
 from .linear_other import no_weight, other_layers, same_layer, transposed
-from .linear_rounded import precision, quantised
+from .linear_precision import precision
+from .linear_quantised import quantised
 
 Family = Callable[[Bench], Iterator[Hypothesis]]
 
 # Every change of weights that is tried.
 FAMILIES: tuple[Family, ...] = (
-    biases, no_weight, known_rows, known_columns, same_layer, other_layers, transposed,
+    biases, no_weight, known_rows, row_parts, known_columns, same_layer, other_layers, transposed,
     column_groups, precision, quantised, column_factors, any_columns, low_rank,
 )  # fmt: skip
 _EXPLAINED = 0.15  # of the error: what leaves less is better than any talk of noise

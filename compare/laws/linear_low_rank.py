@@ -1,8 +1,8 @@
 """A weight that differs by a matrix of low rank, as an adapter that is merged on one side only.
 
 The rows of the error's spectrum (see `linear_spectrum`) then have that rank, and the further
-singular values are those of noise. Only with at least 3 r directions is it anything but a
-coincidence, and only where the error is spread over rows and channels.
+singular values are those of noise. Only with at least 3 r rows is it anything but a coincidence,
+and only where the error is spread over rows and channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .law import Hypothesis, Prediction
 from .linear_bench import Bench
 from .linear_spectrum import spectrum
 
-_A_RANK = 3  # directions for each rank
+_ROWS_A_RANK = 3  # rows of the sample for each rank
+_DIRECTIONS_A_RANK = 2  # and directions that the rounding does not hide
 _GAP = 4.0  # how far the last singular value of the difference stands above the first of the noise
 _ABOVE = 3.0  # times the noise's usual largest singular value
 _SPREAD_OVER = 6.0  # rows, and channels, that the difference has its energy in
@@ -31,26 +32,28 @@ def low_rank(bench: Bench) -> Iterator[Hypothesis]:
     found = spectrum(left, bench.x, bench.spread, bench.noise)
     if found is None:
         return
-    u, s, v = np.linalg.svd(found.z, full_matrices=False)
+    _, s, v = np.linalg.svd(found.z, full_matrices=False)
     rank = rank_of(s, *found.z.shape)
-    if rank is None:
+    if rank is None or len(left) < _ROWS_A_RANK * rank:
         return
-    part = found.back((u[:, :rank] * s[:rank]) @ v[:rank])
-    if not _spread_out(part * found.scale):
+    # Directions that the rounding hides have the same few combinations of channels.
+    scaled = found.residual @ v[:rank].T @ v[:rank]
+    if not _spread_out(scaled):
         return
+    part = scaled / found.scale
     text = (
         f"the weight{bench.where} differs by a matrix of rank {rank}, as an adapter that is merged "
         "on one side only"
     )
     yield Hypothesis(
         "low-rank", text, lambda: Prediction(bench.base.value + part, bench.base.spread), "rank",
-        "0", str(rank), "", rank * (sum(found.z.shape) - rank),
+        "0", str(rank), "", rank * (sum(left.shape) - rank),
     )  # fmt: skip
 
 
 def rank_of(s: Array, rows: int, out: int) -> int | None:
     """The rank below which singular values stand out of the noise; None where none does."""
-    most = min(rows, out) // _A_RANK
+    most = min(rows, out) // _DIRECTIONS_A_RANK
     for rank in range(1, most + 1):
         rest = s[rank:]
         noise = float(np.sqrt(np.square(rest).sum() / ((rows - rank) * (out - rank))))

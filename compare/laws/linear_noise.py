@@ -25,6 +25,7 @@ _INCOHERENT = 0.3
 _MOST = 0.6  # of the output: larger errors are no rounding
 _UNBIASED = 0.15  # of the relative error: rounding hardly changes the common factor
 _FEWEST_ROWS = 6
+_FLAT = 0.5  # of the participation ratio that the singular values of noise have
 _TIMES = 1.35  # beyond the extremes of a number of bits that its error may be
 _BITS = (2, 3, 4, 5, 6, 8)
 _SIZES = (16, 32, 64, 128, 0)
@@ -60,12 +61,20 @@ def noise_of(probe: Probe, usual: float) -> Noise | None:
     seen = spectrum(probe.residual, probe.x, probe.spread, usual)
     if seen is None:
         return None
-    s = np.linalg.svd(seen.z, compute_uv=False)
-    if s[0] ** 2 > 0.5 * float(np.square(s).sum()) or rank_of(s, *seen.z.shape) is not None:
+    if not _flat(np.linalg.svd(seen.z, compute_uv=False), *seen.z.shape):
         return None
     weight, weight_error = _coherence(left, probe.x * scale.mean(1, keepdims=True))
     inputs, input_error = _coherence(left.T, probe.weight * scale.mean(0)[:, None])
     return Noise(relative, weight, inputs, weight_error, input_error)
+
+
+def _flat(s: Array, rows: int, out: int) -> bool:
+    """Whether singular values are those of noise: their squares are then as unequal as those of
+    random matrices are, (sum s^2)^2 / sum s^4 = rows / (1 + rows / out).
+    """
+    squares = np.square(s)
+    count = float(squares.sum() ** 2 / max(float(np.square(squares).sum()), 1e-300))
+    return count >= _FLAT * rows / (1 + rows / out) and rank_of(s, rows, out) is None
 
 
 def _coherence(errors: Array, vectors: Array) -> tuple[float, float]:

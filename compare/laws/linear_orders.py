@@ -19,7 +19,7 @@ from .permutations import Order
 _ROWS_OF_SEARCH = 24  # rows that orders of groups are looked for with
 _MOST_GROUPS = 64
 _STEPS = 256  # exchanges of two groups
-_LIKE = 0.9  # of an error that an exchange must take away to be the last one
+_PARTS_LEFT = 0.36  # of the squared error that parts from other places may leave
 
 
 def known_rows(bench: Bench) -> Iterator[Hypothesis]:
@@ -81,6 +81,32 @@ def _joined(bench: Bench, width: int) -> Iterator[Order]:
     widths = [heads * size, shared * size, shared * size]
     if sum(widths) == width:
         yield from permutations.of_parts(widths, ("q", "k", "v"), (heads, shared))
+
+
+def row_parts(bench: Bench) -> Iterator[Hypothesis]:
+    """Equal parts of the output channels (shards, heads), each taken from another place: one that
+    is there twice, or in another order.
+    """
+    value, weight = bench.base.value, 1.0 / np.square(np.maximum(bench.spread, 1e-300))
+    width = value.shape[1]
+    for parts in dict.fromkeys((2, 4, 8, bench.heads)):
+        if parts < 2 or width % parts or width == parts:
+            continue
+        sizes = (len(value), parts, width // parts)
+        y, w, v = (a.reshape(sizes) for a in (bench.recorded, weight, value))
+        left = np.stack([(w * np.square(y - v[:, [p]])).sum((0, 2)) for p in range(parts)])
+        source = left.argmin(0)  # of each part of the output, the part of the law it is like
+        own = np.arange(parts)
+        after, before = left[source, own].sum(), left[own, own].sum()
+        if np.array_equal(source, own) or after > _PARTS_LEFT * before:
+            continue
+        order = np.arange(width).reshape(parts, -1)[source].reshape(-1)
+        twice = len(np.unique(source)) < parts
+        name = "head-order" if parts == bench.heads and not twice else "row-order"
+        what = "heads" if parts == bench.heads else "equal parts of the output channels"
+        words = f"the {parts} {what} are those of {shown(source)}"
+        yield _rows(bench, Order(name, words, order), "", None)
+        return
 
 
 def known_columns(bench: Bench) -> Iterator[Hypothesis]:
@@ -189,11 +215,22 @@ def group_order(probe: Probe, groups: int) -> Array | None:
 def any_columns(bench: Bench) -> Iterator[Hypothesis]:
     """Single input channels in another order, where the outputs determine which."""
     order = column_order(bench)
-    if order is None or not bench.tried(lambda p: _columns(p, order)):
+    if order is None or _of_parts(bench, order) or not bench.tried(lambda p: _columns(p, order)):
         return
     moved = int(np.count_nonzero(order != np.arange(len(order))))
     words = f"{moved} of {len(order)} input channels are in another order"
     yield _moved_columns(bench, "column-order", words, order)
+
+
+def _of_parts(bench: Bench, order: Array) -> bool:
+    """Whether an order of channels moves equal parts as wholes, which `column_groups` has found."""
+    counts = head_counts(bench.scene.config)
+    for groups in (2, 4, 8, counts[0] if counts is not None else 0):
+        if 1 < groups < len(order) and len(order) % groups == 0:
+            parts = order.reshape(groups, -1)
+            if (np.diff(parts, axis=1) == 1).all():
+                return True
+    return False
 
 
 def shown(order: Array) -> str:

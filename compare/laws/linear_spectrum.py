@@ -22,19 +22,13 @@ FINE_NOISE, COARSE_NOISE = 36.0, 2.0  # squares of usual errors: of float32 sums
 
 @dataclass(frozen=True)
 class Spectrum:
-    """`z` `[directions, channels]`; `residual` is what it was made of, scaled; `back(z)` makes a
-    residual of the original scale of such rows.
+    """`z` `[directions, channels]`; `residual` `[rows, channels]` is what it was made of, times
+    `scale`.
     """
 
     z: Array
-    directions: Array  # [rows, directions], orthonormal
-    sizes: Array  # [directions]
     residual: Array
     scale: Array
-
-    def back(self, z: Array) -> Array:
-        """The residual that belongs to other rows `z`."""
-        return (self.directions * self.sizes) @ z / self.scale
 
 
 def spectrum(residual: Array, x: Array, spread: Array, noise: float) -> Spectrum | None:
@@ -58,7 +52,7 @@ def spectrum(residual: Array, x: Array, spread: Array, noise: float) -> Spectrum
     if np.count_nonzero(seen) < _FEWEST:
         return None
     sizes = np.sqrt(expected[seen] + noise)
-    return Spectrum(turned[seen] / sizes[:, None], u[:, seen], sizes, scaled, scale)
+    return Spectrum(turned[seen] / sizes[:, None], scaled, scale)
 
 
 def separable(spread: Array) -> Array:

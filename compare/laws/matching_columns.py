@@ -11,10 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from ...capture.arrays import Array
-from .generic import order_of
 from .linear_bench import Bench, Probe
+from .rounding import on_grid
 
 _MOST_SOLVED = 2048  # input channels up to which the input is solved for
+_FEWEST_ROWS = 8  # rows from which channels are told apart by how they go
+_ROUNDS = 8  # times that the channels still in doubt are solved for
+_MARGIN = 0.25  # of correlation, from which a channel is beyond doubt
 _EXCHANGES = 8  # pairs that are looked for one by one
 _CANDIDATES = 96  # channels that pairs are made of
 _TAKEN = 0.3  # of the remaining error that a pair must take away
@@ -23,7 +26,7 @@ _TAKEN = 0.3  # of the remaining error that a pair must take away
 def column_order(bench: Bench) -> Array | None:
     """The order of the input channels, `x' = x[:, order]`; None where none was found."""
     out, inner = bench.weight.shape
-    if len(bench.x) >= 8 and inner <= min(out, _MOST_SOLVED):
+    if len(bench.x) >= _FEWEST_ROWS and inner <= min(out, _MOST_SOLVED):
         solved = _solved(bench)
         if solved is not None:
             return solved
@@ -31,15 +34,59 @@ def column_order(bench: Bench) -> Array | None:
 
 
 def _solved(bench: Bench) -> Array | None:
+    """The order from x' by least squares, damped by the rounding of y. Channels that are found
+    beyond doubt are taken as known, and the others are solved for again, which their noise is the
+    less for the fewer they are.
+    """
     weight = bench.weight.read().astype(np.float64)
-    bias = 0.0 if bench.bias is None else bench.bias
-    gram = weight.T @ weight
-    gram[np.diag_indices_from(gram)] += 1e-9 * float(np.trace(gram)) / len(gram)
-    try:
-        x = np.linalg.solve(gram, ((bench.recorded - bias) @ weight).T).T
-    except np.linalg.LinAlgError:
-        return None
-    return order_of(bench.x, x) if np.isfinite(x).all() else None
+    if bench.unit:
+        weight = on_grid(weight, bench.unit)
+    y = bench.recorded - (0.0 if bench.bias is None else bench.bias)
+    gram, back = weight.T @ weight, y @ weight
+    noise = float(np.square(bench.spread).mean()) * bench.noise
+    damping = noise / max(float(np.square(bench.x).mean()), 1e-300)
+    order = np.arange(len(gram))
+    open_ = np.arange(len(gram))  # columns of the weight whose input channel is not known yet
+    free = np.arange(len(gram))  # input channels that are not taken yet
+    for _ in range(_ROUNDS):
+        fixed = np.setdiff1d(np.arange(len(gram)), open_)
+        right = back[:, open_] - bench.x[:, order[fixed]] @ gram[np.ix_(fixed, open_)]
+        left = gram[np.ix_(open_, open_)] + damping * np.eye(len(open_))
+        try:
+            x = np.linalg.solve(left, right.T).T
+        except np.linalg.LinAlgError:
+            return None
+        if not np.isfinite(x).all():
+            return None
+        place, sure = _assigned(x, bench.x[:, free])
+        order[open_] = free[place]
+        if sure.all() or not sure.any():
+            break
+        open_, free = open_[~sure], np.delete(free, place[sure])
+    plain = np.array_equal(order, np.arange(len(order)))
+    return None if plain or len(np.unique(order)) < len(order) else order
+
+
+def _assigned(found: Array, known: Array) -> tuple[Array, Array]:
+    """For every column of `found` a column of `known` of its own, the most alike first, and
+    whether it is beyond doubt: much more alike than any other.
+    """
+    a, b = _unit_columns(found), _unit_columns(known)
+    like = a.T @ b
+    best = np.sort(like, axis=1)[:, ::-1]
+    margin = best[:, 0] - (best[:, 1] if like.shape[1] > 1 else 0.0)
+    place = np.full(len(like), -1)
+    taken = np.zeros(like.shape[1], bool)
+    for at in np.argsort(-margin):
+        choice = int(np.where(taken, -np.inf, like[at]).argmax())
+        place[at] = choice
+        taken[choice] = True
+    return place, (margin >= _MARGIN) & (place == like.argmax(1))
+
+
+def _unit_columns(values: Array) -> Array:
+    centred = values - values.mean(0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
 
 
 def exchanged(probe: Probe) -> Array | None:

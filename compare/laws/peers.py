@@ -151,6 +151,14 @@ def usual_of(errors: Sequence[LocalError], factor: float, unit: float) -> Usual:
 
 def excess_of(error: LocalError, judged: Judged) -> Excess | None:
     """The strongest way in which a candidate's local error sticks out."""
+    found = max(strains(error, judged), key=lambda e: e.times)
+    return found if found.times > 1.0 else None
+
+
+def strains(error: LocalError, judged: Judged) -> list[Excess]:
+    """Every test of a candidate's local error: how many times its limit it is, below 1 where it
+    does not stick out.
+    """
     usual, control = judged.usual_candidate, judged.evaluation.reference
     factor = limits.LEAST_FACTOR
     if usual.count >= limits.FEW_PEERS:
@@ -169,19 +177,25 @@ def excess_of(error: LocalError, judged: Judged) -> Excess | None:
             error.group.ratio, max(factor * max(usual.group, own), 2 * control.group.ratio),
             f"head {error.group.at}",
         ),
+        (
+            abs(error.gain - 1.0), _gain_limit(error, judged),
+            f"a common factor of {error.gain:.6g}",
+        ),
     )  # fmt: skip
-    found = [Excess(value / limit, where) for value, limit, where in tests if value > limit]
-    gain = abs(error.gain - 1.0)
-    allowed = max(
-        limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * usual.gain,
-        limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
-        3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
-    )  # fmt: skip
-    if gain > allowed:
-        found.append(Excess(gain / allowed, f"a common factor of {error.gain:.6g}"))
+    found = [Excess(value / limit, words) for value, limit, words in tests]
     if error.bad:
         found.append(Excess(1e6, f"{error.bad} elements are not finite"))
-    return max(found, key=lambda e: e.times, default=None)
+    return found
+
+
+def _gain_limit(error: LocalError, judged: Judged) -> float:
+    """Up to which |gain - 1| is no finding."""
+    unit = judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor
+    return max(
+        limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * judged.usual_candidate.gain,
+        limits.GAIN_UNITS * unit, 3 * abs(judged.evaluation.reference.gain - 1.0),
+        limits.GAIN_LEAST,
+    )  # fmt: skip
 
 
 def _peak_limit(usual: float, own: float, control: float) -> float:

@@ -52,10 +52,13 @@ class Quantiser:
         """`int4 in groups of 64 with zero points`."""
         return " ".join(part for part in (self.kind, grouping_words(self.size), self.more) if part)
 
-    def __call__(self, values: Array, span: Array | None = None, nudge: float = 0.0) -> Array:
+    def __call__(
+        self, values: Array, span: Array | None = None, nudge: float = 0.0, least: bool = False
+    ) -> Array:
         """Values rounded. `span` are the least and the greatest of the whole tensor, for a scale
-        by tensor of which `values` is a part. With `nudge` all but the extremes of a group, which
-        make its scale, are so much larger (relatively): ties are then rounded the other way.
+        by tensor of which `values` is a part. With `nudge` all but the largest of a group, which
+        makes its scale, are so much larger (relatively), with `least` only its least, which makes
+        its zero point: ties are then rounded the other way.
         """
         if self.size > 0:
             groups = values.reshape(len(values), -1, self.size)
@@ -64,9 +67,11 @@ class Quantiser:
         if self.size < 0 and span is not None:
             groups = np.concatenate([np.asarray(span, float).reshape(1, -1), groups], axis=1)
         if nudge:
-            low, high = groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
-            fixed = (groups == low) | (groups == high)
-            groups = np.where(fixed, groups, groups * (1.0 + nudge))
+            sizes = np.abs(groups)
+            moved = sizes != sizes.max(-1, keepdims=True)
+            if least:
+                moved = groups == groups.min(-1, keepdims=True)
+            groups = np.where(moved, groups * (1.0 + nudge), groups)
         done = self.codec(groups)
         return done.reshape(-1)[-values.size :].reshape(values.shape)
 
