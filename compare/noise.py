@@ -226,9 +226,28 @@ class Analysis:
             seen.add(index)
             same = self.flow.nodes[index].same if index in self.flow.nodes else None
             if same is None:
-                return None
+                return self._around(index)
             index = same
         return self.laws.get(index)
+
+    def _around(self, index: int) -> LawRow | None:
+        """For what a module returns besides its result (attention's weights): the law of what was
+        made of them inside the module, where that is kept to.
+        """
+        row = self.rows[index]
+        if not row.slot.startswith("output_"):
+            return None
+        found = self._inside.get((row.canonical, row.step))
+        return found if found is not None and found.state == "keeps" else None
+
+    @cached_property
+    def _inside(self) -> dict[tuple[str, int], LawRow]:
+        """Laws of what a module's own code made inside it, by module and step."""
+        return {
+            (law.module, self.rows[index].step): law
+            for index, law in self.laws.items()
+            if self.rows[index].canonical.startswith(law.module + ".")
+        }
 
     def _nonfinite(self, index: int) -> bool:
         result = self.results[index]
