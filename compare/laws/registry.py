@@ -13,10 +13,11 @@ from .linear import LinearLaw
 from .logits import LogitsLaw
 from .norm import NormLaw
 from .residual import ResidualLaw
+from .rotary_tables import RotaryTablesLaw
 
 LAWS: tuple[Law, ...] = (
-    EmbeddingLaw(), NormLaw(), LinearLaw(), AttentionLaw(), ActivationLaw(), GatedLaw(),
-    GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
+    EmbeddingLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(), ActivationLaw(),
+    GatedLaw(), GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
 )  # fmt: skip
 
 

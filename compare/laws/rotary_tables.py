@@ -1,0 +1,266 @@
+"""Tables of rotary positions: cos and sin of position x frequency (see `rotary`).
+
+The frequencies are the config's, or those that the reference's own tables show. Positions are the
+recorded ones, else 0, 1, 2, ... Both tables of a side are looked at together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...capture.arrays import Array
+from .generic import output_hypotheses
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
+from .names import kind_name, number_words
+from .quantities import Key, SideQuantities
+from .rotary import USUAL_BASES, Rotary, rotary_of
+from .rotary_fit import base_of, rotary_from, turning
+from .rounding import ROUNDED, on_grid
+
+_ANGLES = 2.0**-24  # unit roundoff that angles are computed in
+_MOST_SHIFT = 16  # positions that a row may be off by
+_FACTORS = (2.0, 4.0, 8.0, 0.5, 0.25)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a side turns: its frequencies, the direction, and the grid that frequencies are kept on
+    (0: as computed).
+    """
+
+    rotary: Rotary
+    sign: float = 1.0
+    grid: float = 0.0
+    exchanged: bool = False  # cos for sin
+
+
+class RotaryTablesLaw:
+    """The law of the tables of cos and sin."""
+
+    name = "rotary tables"
+
+    def sites(self, scene: Scene) -> Iterator[Site]:
+        for cos in list(scene.reference.known):
+            if scene.reference.role(cos.module) != "rotary" or cos.slot != "output":
+                continue
+            sin = Key(cos.module, "output_1", cos.step, cos.call)
+            if all(key in side.known for key in (cos, sin) for side in scene.sides):
+                for key in (cos, sin):
+                    yield Site(self.name, cos.module, key, kind_name(key),
+                               (("cos", (cos,)), ("sin", (sin,))))  # fmt: skip
+
+    def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
+        case = read_case(scene, site, side, rows, ("cos", "sin"))
+        if case is None or case.output.shape[1] % 2:
+            return None
+        positions = _positions(scene, site, side)
+        if positions is None:
+            return None
+        return replace(case, inputs={**case.inputs, "positions": positions[rows]},
+                       more={"length": int(positions.max(initial=0)) + 1})  # fmt: skip
+
+    def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
+        width = reference.output.shape[1]
+        for rotary in rotary_of(scene.config, width):
+            yield _fit(Turn(rotary), read=True)
+        inputs = reference.inputs
+        found = rotary_from(inputs["cos"], inputs["sin"], inputs["positions"])
+        if found is not None:
+            yield _fit(Turn(found), read=False)
+
+    def predict(
+        self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
+    ) -> list[Prediction | None]:
+        return [predicted(site, fit.values["turn"], case) for case in cases]
+
+    def hypotheses(
+        self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
+    ) -> Iterator[Hypothesis]:
+        own: Turn = fit.values["turn"]
+        yield from _simple(site, own, candidate)
+        yield from _bases(site, own, candidate)
+        yield from _scalings(site, own, candidate)
+        yield from _positions_off(site, own, candidate)
+        base = predicted(site, own, candidate)
+        yield from output_hypotheses(base, candidate, site.groups)
+
+
+def predicted(site: Site, turn: Turn, case: Case, positions: Array | None = None) -> Prediction:
+    """The site's own table for the case's positions, and how far rounding of the angles moves
+    it.
+    """
+    at = case.inputs["positions"] if positions is None else positions
+    frequency = turn.rotary.frequencies(case.more["length"])
+    if turn.grid:
+        frequency = on_grid(frequency, turn.grid)
+    angles = at[:, None].astype(np.float64) * frequency[None, :]
+    angles = np.concatenate([angles, angles], axis=1)
+    factor = turn.rotary.factor()
+    cos, sin = np.cos(angles) * factor, turn.sign * np.sin(angles) * factor
+    if turn.exchanged:
+        cos, sin = sin, cos
+    first = site.target.slot == "output"
+    value, slope = (cos, sin) if first else (sin, cos)
+    unit = case.units["output"]
+    squares = np.square(ROUNDED * unit * value) + np.square(2 * _ANGLES * angles * slope)
+    return Prediction(value, np.sqrt(squares + np.square(0.1 * unit * factor)))
+
+
+def _fit(turn: Turn, read: bool) -> Fit:
+    return Fit({"turn": turn}, {"frequencies": turn.rotary.words()}, read=read)
+
+
+def _positions(scene: Scene, site: Site, side: SideQuantities) -> Array | None:
+    """The position of every row of the tables."""
+    key = site.target
+    count = scene.tables.rows(side.known[key])
+    for quantity in side.calls.get((key.module, key.step, key.call), []):
+        if quantity.key.slot.startswith("input") and not quantity.is_float:
+            found = scene.tables.whole(quantity).reshape(-1)
+            if len(found) == count:
+                return found
+    if key.step:
+        return None  # where a later step begins is not known
+    shape = scene.tables.shape(side.known[key])
+    length = shape[-2] if len(shape) > 1 else 1
+    return np.tile(np.arange(length), count // max(1, length)).astype(np.float64)
+
+
+def _hypothesis(
+    name: str, text: str, site: Site, turn: Turn, case: Case, parameter: str, reference: str,
+    candidate: str, uncertainty: str = "", fitted: int = 0,
+) -> Hypothesis:  # fmt: skip
+    return Hypothesis(
+        name, text, lambda: predicted(site, turn, case), parameter, reference, candidate,
+        uncertainty, fitted,
+    )  # fmt: skip
+
+
+def _simple(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
+    turned = replace(own, sign=-own.sign)
+    yield _hypothesis("rope-direction", "sin has the other sign: it turns the other way", site,
+                      turned, case, "sign of sin", "+", "-")  # fmt: skip
+    text, exchanged = "cos and sin are taken for each other", replace(own, exchanged=True)
+    yield _hypothesis("swapped", text, site, exchanged, case, "tables", "cos, sin", "sin, cos")
+    for name, grid in (("bfloat16", 2.0**-8), ("float16", 2.0**-11)):
+        text, coarse = f"the frequencies are kept in {name}", replace(own, grid=grid)
+        yield _hypothesis("precision", text, site, coarse, case, "frequencies", "float32", name)
+
+
+def _bases(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
+    if own.rotary.fitted is not None:
+        return
+    ours = number_words(own.rotary.base)
+    for base in USUAL_BASES:
+        if base != own.rotary.base:
+            text = f"base {number_words(base)} where the reference has {ours}"
+            changed = replace(own, rotary=replace(own.rotary, base=base))
+            yield _hypothesis("rope-base", text, site, changed, case, "base", ours,
+                              number_words(base))  # fmt: skip
+    found = turning(case.inputs["cos"], case.inputs["sin"], case.inputs["positions"])
+    if found is None:
+        return
+    base, error, _ = base_of(found, own.rotary.width)
+    if base > 1:
+        text = f"base {base:.6g} where the reference has {ours}"
+        changed = replace(own, rotary=replace(own.rotary, base=base))
+        yield _hypothesis("rope-base", text, site, changed, case, "base", ours, f"{base:.6g}",
+                          number_words(error), 1)  # fmt: skip
+
+
+def _scalings(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
+    rotary = own.rotary
+    if rotary.scheme != "default":
+        plain = Rotary(rotary.width, rotary.base)
+        text = f"no scaling where the reference has {rotary.scheme} scaling"
+        yield _hypothesis("rope-scaling", text, site, replace(own, rotary=plain), case, "scaling",
+                          rotary.scheme, "none")  # fmt: skip
+    frequency = rotary.frequencies(case.more["length"])
+    factors = list(_FACTORS)
+    found = turning(case.inputs["cos"], case.inputs["sin"], case.inputs["positions"])
+    fitted, error = None, 0.0
+    if found is not None and found.frequency.shape == frequency.shape:
+        weight = np.square(frequency / np.maximum(found.error, 1e-300))
+        ratio = found.frequency / frequency
+        fitted = float((weight * ratio).sum() / weight.sum())
+        error = float(weight.sum()) ** -0.5
+        for scheme, scaling in _SCHEMES:
+            other = replace(rotary, scheme=scheme, scaling=scaling, fitted=None)
+            if rotary.fitted is None and scheme != rotary.scheme:
+                text = f"{scheme} scaling by {scaling['factor']:g} where the reference has none"
+                yield _hypothesis("rope-scaling", text, site, replace(own, rotary=other), case,
+                                  "scaling", rotary.scheme, scheme)  # fmt: skip
+    for factor in factors:
+        text = f"positions are divided by {factor:g} (linear scaling)"
+        changed = replace(own, rotary=_divided(rotary, frequency, factor))
+        yield _hypothesis("rope-scaling", text, site, changed, case, "factor", "1", f"{factor:g}")
+    if fitted is not None and fitted > 0:
+        text = f"all frequencies are {fitted:.6g} x those of the reference"
+        changed = replace(own, rotary=_divided(rotary, frequency, 1 / fitted))
+        yield _hypothesis("rope-scaling", text, site, changed, case, "factor", "1",
+                          f"{1 / fitted:.6g}", number_words(error), 1)  # fmt: skip
+        changed = replace(own, rotary=replace(rotary, fitted=found.frequency if found else None))
+        yield _hypothesis("rope-scaling", "other frequencies, by no scheme that is known", site,
+                          changed, case, "frequencies", rotary.words(), "fitted", "",
+                          len(frequency))  # fmt: skip
+
+
+_SCHEMES: tuple[tuple[str, dict[str, float]], ...] = tuple(
+    (scheme, {"factor": factor, "original_max_position_embeddings": original, **more})
+    for factor in (2.0, 4.0, 8.0, 32.0)
+    for original in (2048.0, 4096.0, 8192.0)
+    for scheme, more in (
+        ("yarn", {}), ("llama3", {"low_freq_factor": 1.0, "high_freq_factor": 4.0}),
+    )
+)  # fmt: skip
+
+
+def _divided(rotary: Rotary, frequency: Array, factor: float) -> Rotary:
+    return replace(rotary, fitted=frequency / factor, factor_fitted=rotary.factor())
+
+
+def _positions_off(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
+    """Every row at the position next to its own that it fits best; all by the same is one
+    number.
+    """
+    at = case.inputs["positions"]
+    if len(at) < 2:
+        return
+    shifts = np.array(sorted(range(-_MOST_SHIFT, _MOST_SHIFT + 1), key=abs))
+    errors = np.stack([_row_errors(site, own, case, at + shift) for shift in shifts])
+    best = shifts[errors.argmin(0)]
+    if not best.any():
+        ids = np.arange(len(at))
+        if (at != ids).any():  # recorded positions that were not used
+            yield Hypothesis("positions", "the recorded positions are not used: 0, 1, 2, ... are",
+                             lambda: predicted(site, own, case, ids), "positions", "as recorded",
+                             "0, 1, 2, ...")  # fmt: skip
+        return
+    moved = at + best
+    values, counts = np.unique(best, return_counts=True)
+    usual = int(values[counts.argmax()])
+    if len(values) == 1:
+        text = f"all positions are off by {usual:+d}"
+    else:
+        first = int(np.flatnonzero(best != best[0])[0])
+        text = f"positions are off by {int(best[first]):+d} from row {int(case.rows[first])} on"
+    said = text.removeprefix("all ").removeprefix("positions are ")
+    yield Hypothesis("positions", text, lambda: predicted(site, own, case, moved), "positions",
+                     "as recorded", said)  # fmt: skip
+    order = at[::-1]
+    yield Hypothesis("positions", "positions run backwards",
+                     lambda: predicted(site, own, case, order), "positions", "as recorded",
+                     "backwards")  # fmt: skip
+
+
+def _row_errors(site: Site, own: Turn, case: Case, positions: Array) -> Array:
+    """Squared errors of both tables by row, so that neither's symmetry hides the sign."""
+    total = np.zeros(len(positions))
+    for slot, name in (("output", "cos"), ("output_1", "sin")):
+        side = replace(site, target=replace(site.target, slot=slot))
+        value = predicted(side, own, case, positions).value
+        total += np.square(case.inputs[name] - value).sum(1)
+    return total
