@@ -28,7 +28,7 @@ from .pair_reader import PairTask, SideTask
 from .paths import cache_dir
 from .structure import Part, Structure
 
-ENGINE = 10  # raise when a number changes its meaning or its arithmetic
+ENGINE = 11  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
@@ -172,7 +172,7 @@ class FileIdentities:
     def key(self, task: PairTask) -> str | None:
         """The cache key of a task; None when a file cannot be looked at."""
         digest = blake2b(digest_size=24)
-        _feed(digest, ENGINE, task.rtol, task.atol, task.ulp)
+        _feed(digest, ENGINE, task.rtol, task.atol, task.ulp, task.mask)
         try:
             for side in (task.reference, task.candidate):
                 self.feed(digest, side)

@@ -14,18 +14,35 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .facts import Facts
+from .limits import (
+    CLAMPED,
+    COARSER,
+    FACTOR_OF_OK,
+    FACTOR_UNITS,
+    FEW_MAGNITUDES,
+    FEW_WEIGHTS,
+    OFFSET_OF_OK,
+    ONE_INPUT,
+    OTHER_DTYPE,
+    PART_OF_OK,
+    PART_TIMES_USUAL,
+    PEAK_INHERITED,
+    PEAK_RATIO,
+    PEAK_UNITS,
+    PRODUCTS,
+    SAME_DTYPE,
+    SEEN_RATIO,
+    SEEN_TIMES_USUAL,
+    SEEN_WORST,
+    STANDARD_ERRORS,
+    TIMES_USUAL,
+    UNRELATED,
+)
 from .sisters import Sisters, limit_of
 from .structure import FEW_VALUES
 
 if TYPE_CHECKING:
     from .structure import Part
-
-_STANDARD_ERRORS = 8.0
-_ONE_INPUT, _PRODUCTS = 0.9, 1.1  # of the likeliest greatest scale that noise has by chance
-_OTHER_DTYPE = 3.0  # units: the same rounded weights for all tokens make a scale too
-_FEW_VALUES = 160  # magnitudes that 8-bit types have, and some
-_FEW_WEIGHTS = 16  # experts that a token goes to, at most
-_UNRELATED = 0.5  # relative L2 of inputs that says nothing of what should come out
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +60,36 @@ Test = Callable[[Facts, Sisters], Evidence | None]
 
 
 def amplified(facts: Facts, sisters: Sisters) -> Evidence | None:
-    """The error is larger than its sources' errors and rounding explain."""
-    if facts.inherited > _UNRELATED:
+    """The error is larger than its sources' errors and rounding explain, and than what the dtype
+    allows: below that, a bad pair in front of it is the likelier explanation.
+    """
+    if facts.inherited > UNRELATED:
         return None
-    found = sisters.usual("amplification", lambda f: f.amplification, facts)
-    limit = limit_of(found)
-    strength = facts.amplification / limit
+    found = _more_than_usual(facts, sisters, "amplification", facts.error)
+    return found or _more_than_usual(facts, sisters, "plain_amplification", facts.plain)
+
+
+def _more_than_usual(facts: Facts, sisters: Sisters, name: str, error: float) -> Evidence | None:
+    if error <= facts.ok:
+        return None
+    amplification: float = getattr(facts, name)
+    found = sisters.usual(name, lambda f: getattr(f, name), facts)
+    strength = amplification / limit_of(found)
     if strength <= 1:
         return None
     if facts.result.relative_l2 is None and facts.result.max_abs and not facts.blocked:
         greatest = f"the reference is all zeros, the candidate up to {facts.result.max_abs:.2e}"
         return Evidence(strength, f"{_inputs(facts)}; {greatest}")
     if found is None:
-        compared = f"{facts.amplification:.3g}x; no layer of its kind to compare with"
+        compared = f"{amplification:.3g}x; no layer of its kind to compare with"
     else:
-        times = facts.amplification / max(found.middle, 1e-3)
+        times = amplification / max(found.middle, 1e-3)
         who = f"its {found.count} sisters do"
         if len(sisters.members) < 3:
             who = f"{found.count} modules like it do"
         compared = f"{times:.3g}x what {who}"
-    return Evidence(
-        strength, f"{_inputs(facts)}, {_this(facts)} differs by {facts.error:.2g}: {compared}"
-    )
+    words = f"{_inputs(facts)}, {_this(facts)} differs by {error:.2g}: {compared}"
+    return Evidence(strength, words)
 
 
 def _inputs(facts: Facts) -> str:
@@ -84,27 +109,67 @@ def _this(facts: Facts) -> str:
 
 def scaled(facts: Facts, sisters: Sisters) -> Evidence | None:
     """A common factor, which noise of any size does not have: it knows nothing of the numbers."""
-    result = facts.result
-    if facts.scale is None or result.compared < 64 or facts.blocked:
+    if facts.scale is None or facts.result.compared < 64 or facts.blocked or facts.shares:
         return None
-    scale, standard_error = facts.scale
+    factor, standard_error = facts.scale
     typical = sisters.typical("scale", gain, facts) or 0.0
     found = gain(facts) or 0.0
-    # Elements of one token share their errors: tokens, not elements, are independent.
-    tokens = max(1, result.compared // max(1, result.shape[-1] if result.shape else 1))
-    # The greatest of so many, with some ten kinds of records in a layer.
-    chance = (2 * math.log(9 * max(2, len(sisters.members)))) ** 0.5 * facts.error / tokens**0.5
-    likely = (_PRODUCTS if len(facts.sources) != 1 else _ONE_INPUT) * chance
-    least = (_OTHER_DTYPE if facts.mixed else 0.5) * facts.unit
-    allowed = max(_STANDARD_ERRORS * standard_error, likely, least, 6 * typical)
+    allowed = max(
+        STANDARD_ERRORS * standard_error, _by_chance(facts, sisters), TIMES_USUAL * typical,
+        _least_factor(facts),
+    )  # fmt: skip
     if found <= allowed:
         return None
     words = (
-        f"the output is {scale:.5f} +- {standard_error:.1g} times the reference, its "
+        f"the output is {factor:.5f} +- {standard_error:.1g} times the reference, its "
         f"inputs are not: noise has no common factor ({facts.error:.2g} of difference, "
         f"{facts.inherited:.2g} inherited)"
     )
     return Evidence(found / allowed, words, "scale")
+
+
+def displaced(facts: Facts, sisters: Sisters) -> Evidence | None:
+    """A common offset: all of it is moved one way, as noise never does."""
+    if facts.offset is None or facts.result.compared < 64 or facts.blocked or facts.shares:
+        return None
+    offset, standard_error = facts.offset
+    typical = sisters.typical("offset", _displacement, facts) or 0.0
+    before = max((_displacement(source) or 0.0 for source in facts.sources), default=0.0)
+    allowed = max(
+        STANDARD_ERRORS * standard_error, _by_chance(facts, sisters), TIMES_USUAL * typical,
+        2 * before, OFFSET_OF_OK * facts.ok,
+    )  # fmt: skip
+    if abs(offset) <= allowed:
+        return None
+    words = (
+        f"all of it is moved by {offset:+.2g} +- {standard_error:.1g} of its usual size, its "
+        f"inputs are not: noise has no mean ({facts.error:.2g} of difference, "
+        f"{facts.inherited:.2g} inherited)"
+    )
+    return Evidence(abs(offset) / allowed, words, "offset")
+
+
+def _least_factor(facts: Facts) -> float:
+    """The least factor, of all elements or of those of a row or channel, that is a finding."""
+    return min(FACTOR_OF_OK * facts.ok, FACTOR_UNITS * facts.unit)
+
+
+def _displacement(facts: Facts) -> float | None:
+    return None if facts.offset is None else abs(facts.offset[0])
+
+
+def _by_chance(facts: Facts, sisters: Sisters) -> float:
+    """The greatest common factor or offset that noise has by chance, or arithmetic without fault.
+
+    Elements of one token share their errors: tokens, not elements, are independent.
+    """
+    result = facts.result
+    tokens = max(1, result.compared // max(1, result.shape[-1] if result.shape else 1))
+    # The greatest of so many, with some ten kinds of records in a layer.
+    chance = (2 * math.log(9 * max(2, len(sisters.members)))) ** 0.5 * facts.error / tokens**0.5
+    likely = (PRODUCTS if len(facts.sources) != 1 else ONE_INPUT) * chance
+    least = (OTHER_DTYPE if facts.mixed else SAME_DTYPE) * facts.unit
+    return max(likely, least)
 
 
 def gain(facts: Facts) -> float | None:
@@ -134,10 +199,10 @@ def _by_part(
     facts: Facts, sisters: Sisters, name: str, units: float, words: str
 ) -> Evidence | None:  # fmt: skip
     part = _part(facts, name)
-    if part is None or part.mean < 3:
+    if part is None or part.mean < 3 or facts.shares:
         return None
     typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
-    allowed = max(units * facts.unit, 4 * typical)
+    allowed = max(units * facts.unit, PART_TIMES_USUAL * typical, _least_factor(facts))
     allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
     along = _row_weights if name == "row_scale" else _crossed
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
@@ -178,15 +243,35 @@ def _peak(
         crossed = [s.whole for s in facts.sources if _crossed(facts, s)]
         rows = (_ratio(source, "row_error", "channels") or 0.0 for source in crossed)
         before = max(before, *rows, 0.0)
-    allowed = max(12.0, 4 * typical, 4 * before)
+    allowed = max(PEAK_RATIO, PART_TIMES_USUAL * typical, PART_TIMES_USUAL * before)
     middle, worst, at = getattr(facts.structure, name)
-    if ratio <= allowed or worst < 8 * facts.unit or worst < 3 * facts.inherited:
+    least = max(PEAK_UNITS * facts.unit, PEAK_INHERITED * facts.inherited, PART_OF_OK * facts.ok)
+    sticks_out = ratio > allowed or (
+        name == "row_error"
+        and ratio > max(SEEN_RATIO, SEEN_TIMES_USUAL * typical)
+        and worst > SEEN_WORST * _worst_row_before(facts)
+    )
+    if not sticks_out or worst < least:
         return None
     return Evidence(
-        ratio / allowed,
+        max(ratio / allowed, 1.0),
         f"{word} {at} is off by {worst:.2g}, the others by {middle:.2g}; {_inputs(facts)}",
         "region",
     )
+
+
+def _worst_row_before(facts: Facts) -> float:
+    """The error of the worst row of any source; Inf where that is not known."""
+    if not facts.sources or facts.stand_in:
+        return math.inf
+    worst = 0.0
+    for source in facts.sources:
+        structure = source.result.structure
+        if structure is None and source.passed_on > 0:
+            return math.inf
+        if structure is not None:
+            worst = max(worst, structure.row_error[1])
+    return worst
 
 
 def _ratio(facts: Facts, name: str, across: str) -> float | None:
@@ -200,7 +285,7 @@ def _ratio(facts: Facts, name: str, across: str) -> float | None:
 def _row_weights(facts: Facts, source: Facts) -> bool:
     """A few numbers for each of the rows: what a router weighs its experts with."""
     rows, shape = facts.result.shape[:-1], source.result.shape
-    few = len(shape) > 0 and shape[-1] <= _FEW_WEIGHTS
+    few = len(shape) > 0 and shape[-1] <= FEW_WEIGHTS
     return few and not source.exact and math.prod(shape[:-1]) == math.prod(rows)
 
 
@@ -222,7 +307,7 @@ def clamped(facts: Facts, sisters: Sisters) -> Evidence | None:
     count = structure.saturated
     typical = sisters.typical("saturated", _saturated, facts) or 0.0
     before = max((_saturated(source.whole) or 0.0 for source in facts.sources), default=0.0)
-    allowed = max(4.0, 2 * typical, 2 * before)
+    allowed = max(CLAMPED, 2 * typical, 2 * before)
     if count <= allowed:
         return None
     words = f"{count} elements stand at the greatest value where the reference goes beyond it"
@@ -243,7 +328,7 @@ def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
     before = max((_coarseness(source.whole) or 1.0 for source in facts.sources), default=None)
     if typical is None and before is None:
         return None
-    allowed = max(3.0, 3 * (typical or 1.0), 2 * (before or 1.0))
+    allowed = max(COARSER, COARSER * (typical or 1.0), 2 * (before or 1.0))
     if coarse <= allowed:
         return None
     words = (
@@ -262,7 +347,7 @@ def _coarseness(facts: Facts) -> float | None:
     bits = structure.bits[0] - structure.bits[1]
     if structure.bits[1] < facts.bits and bits > 0:
         return 2.0 ** min(bits, 6)
-    return left / max(1, right) if right <= _FEW_VALUES else 1.0
+    return left / max(1, right) if right <= FEW_MAGNITUDES else 1.0
 
 
 def differs(facts: Facts, sisters: Sisters) -> Evidence | None:
@@ -283,10 +368,11 @@ def beyond_limits(facts: Facts, sisters: Sisters) -> Evidence | None:
 
 
 NUMERIC: tuple[Test, ...] = (
-    amplified, scaled, scaled_by_row, scaled_by_channel, few_channels, few_rows, clamped, rounded,
+    amplified, scaled, displaced, scaled_by_row, scaled_by_channel, few_channels, few_rows,
+    clamped, rounded,
 )  # fmt: skip
 EXACT: tuple[Test, ...] = (differs,)
-ALONE: tuple[Test, ...] = (beyond_limits, scaled)
+ALONE: tuple[Test, ...] = (beyond_limits, scaled, displaced)
 
 
 def evidence_for(facts: Facts, sisters: Sisters) -> Evidence | None:

@@ -17,6 +17,7 @@ from ..capture.arrays import Array
 from ..capture.dtypes import DTYPES
 from ..capture.errors import RecordError
 from .blocks import BLOCK, PANEL, flat_where_possible, pieces
+from .masks import blocked_places
 from .metrics import Extreme, Moments, SideSums, Sums, Tolerance
 from .model import Failure, Measurement, SideStatistics
 from .pair_reader import (
@@ -107,8 +108,21 @@ def _with_structure(task: PairTask, reader: PairReader, found: Measurement) -> M
     kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
     if kinds != {"float"} or found.identical or found.compared == 0:
         return found
-    structure = structure_of(take_sample(reader, found.max_abs_index))
+    sample = take_sample(reader, found.max_abs_index)
+    structure = structure_of(sample, task.mask)
+    if structure is not None and structure.blocked[0] and not sample.whole:
+        structure = replace(structure, blocked=_blocked(reader))
     return replace(found, structure=structure)
+
+
+def _blocked(reader: PairReader) -> tuple[int, int]:
+    """Elements of a mask that either side blocks, and where the two do not agree, of all of it."""
+    counts = [0, 0]
+    for block in reader.blocks():
+        assert block.x is not None and block.y is not None
+        for at, places in enumerate(blocked_places(block.x, block.y)):
+            counts[at] += int(np.count_nonzero(places))
+    return counts[0], counts[1]
 
 
 @dataclass(slots=True)

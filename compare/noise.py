@@ -27,22 +27,15 @@ from .canonical import ROOT
 from .dataflow import DECODER, Flow, Node, flow_of
 from .evidence import Evidence, evidence_for
 from .facts import Facts
+from .grids import Grids, grids_of
+from .limits import DRIFT, ROUNDINGS, TAINTED, UNRELATED, Limits, limits_for
 from .model import Failure, Measurement, Row, Verdict
-from .policy import (
-    DtypePolicy,
-    Limits,
-    coarser_dtype,
-    limits_for,
-    nonfinite_words,
-    printed_rounding,
-)
+from .pair_reader import coarser
+from .policy import by_dtype, nonfinite_words, printed_rounding, printed_share
 from .routing import Routing
-from .sisters import Sisters
+from .sisters import Sisters, limit_of
 from .vocabulary import Level, Origin
 
-_ROUNDINGS = 4.0  # half units of the last place that a step makes
-_DRIFT = 1.6  # times the usual amplification
-_TAINTED = 4.0  # times what a clean run would have
 _NOT_KEPT = "its law does not fit this side; its inputs may have been changed in place"
 
 if TYPE_CHECKING:
@@ -86,12 +79,13 @@ class Analysis:
         self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
         for facts in self.facts.values():
             if self.arithmetic is not None and not facts.exact:
-                facts.unit = max(facts.unit, self.arithmetic.unit)
-            facts.unit = max([facts.unit, *(source.unit for source in facts.sources)])
-            facts.floor = max(facts.floor, _ROUNDINGS * facts.unit)
+                self.arithmetic.apply(facts)
+            coarser = (f.unit for f in facts.sources if f.error > 0 and f.dtype != facts.dtype)
+            facts.unit = max([facts.unit, *coarser])
+            facts.floor = max(facts.floor, ROUNDINGS * facts.unit)
             if self._alone(facts):
                 row = self.rows[facts.index]
-                facts.alone = DtypePolicy().judge(row, facts.result)
+                facts.alone = by_dtype(row, facts.result, facts.dtype)
         groups: dict[tuple[str, str, bool], list[Facts]] = {}
         for index, node in self.flow.nodes.items():
             groups.setdefault(node.kind, []).append(self.facts[index])
@@ -107,32 +101,40 @@ class Analysis:
     def flow(self) -> Flow:
         return flow_of(self.rows, self.results)
 
+    @cached_property
+    def grids(self) -> Grids:
+        """The precision that the values of either side really have."""
+        return grids_of(self.rows, self.results)
+
     def _facts(self, index: int) -> Facts:
         row, result = self.rows[index], self.results[index]
         assert isinstance(result, Measurement)
-        dtype = DTYPES.get(coarser_dtype(row) or "float32", DTYPES["float32"])
+        dtypes = self.grids.dtypes(row, result) or ("float32", "float32")
+        name = coarser(*dtypes)
+        dtype, limits = DTYPES[name], limits_for(name)
         exact = dtype.epsilon == 0
-        unit = dtype.epsilon / 2
-        side, floor = result.reference, 0.0
-        if side is not None and side.l2 and result.compared:
-            floor = printed_rounding(row) * math.sqrt(result.compared) / side.l2
-        error, passed, kept = self._error(result, exact), None, None
+        error, passed, kept = error_of(result, exact), None, None
+        plain = error if exact or _is_masked(result) else result.relative_l2 or 0.0
         routing = self._routed(index) if self.routings else None
         if routing is not None and error > 0:
             kept = routing.rest.get(index)
-            error, passed = 0.0 if kept is None else kept.error, error
+            error, passed = 0.0 if kept is None else kept.even_error, error
+            plain = 0.0 if kept is None else kept.error
         own = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
         return Facts(
             index,
             error,
-            unit,
-            floor,
+            plain,
+            name,
+            dtype.epsilon / 2,
+            _printed_floor(row, result),
+            0.0 if limits is None else limits.ok,
             exact,
             result,
             bits=0 if own is None else own.mantissa_bits,
             passed=passed,
             kept=kept,
-            mixed=_dtype(row.reference) != _dtype(row.candidate),
+            mixed=dtypes[0] != dtypes[1],
             linear=self._family(index) == "linear",
         )
 
@@ -142,17 +144,6 @@ class Analysis:
         if facts.sources or facts.exact or facts.blocked or row.canonical in (ROOT, DECODER):
             return False
         return not row.canonical.rpartition(".")[2].startswith("embed")
-
-    def _error(self, result: Measurement, exact: bool) -> float:
-        if exact:
-            return result.mismatched_fraction or 0.0
-        structure = result.structure
-        if structure is not None and structure.blocked[0]:
-            blocked, apart = structure.blocked
-            return max(structure.error, apart / blocked)
-        if result.relative_l2 is not None:
-            return result.relative_l2
-        return 0.0 if not result.max_abs else 1.0
 
     def _cousins(self) -> dict[str, Sisters]:
         """Outputs of like modules: all norms, all projections, by class where it is known."""
@@ -165,7 +156,7 @@ class Analysis:
 
     def _family(self, index: int) -> str:
         row = self.rows[index]
-        if row.role != "output":
+        if row.role not in ("output", "value"):
             return ""
         last = row.canonical.rpartition(".")[2]
         if last.endswith("norm"):
@@ -189,7 +180,7 @@ class Analysis:
     def _state(self, index: int) -> _State:
         facts, node = self.facts[index], self.flow[index]
         known = [self.states[s] for s in node.sources if s in self.states]
-        tainted = any(state.tainted for state in known)
+        tainted = facts.passed_on > 0 and any(state.tainted for state in known)
         if self._nonfinite(index):
             clean = any(self._nonfinite(source) for source in node.sources)
             born = None if clean else Evidence(100.0, "")
@@ -204,7 +195,7 @@ class Analysis:
 
     def _evidence(self, facts: Facts, node: Node) -> Evidence | None:
         """What shows that the error was made at this record: its law, where that is known."""
-        if facts.error == 0:
+        if facts.greater == 0:
             return None
         law = self.law_of(facts.index)
         if law is not None and law.state == "keeps":
@@ -213,11 +204,9 @@ class Analysis:
         if law is None or law.state == "unknown":
             return found
         if law.causes:
-            words = f"{law.words}; differs by {facts.error:.2g}, {_source_words(facts)}"
+            words = f"{law.words}; differs by {facts.greater:.2g}, {_source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)
-        limits = limits_for(coarser_dtype(self.rows[facts.index]) or "float32")
-        agree = facts.inherited <= (limits.ok if limits is not None else 0.0)
-        return found if agree and limits is not None and facts.error > limits.ok else None
+        return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None
 
     def law_of(self, index: int) -> LawRow | None:
         """What the law says of a row, or of the earlier row that has the same numbers."""
@@ -319,8 +308,9 @@ class Analysis:
             return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
         if facts.alone is not None:
             return replace(facts.alone, origin="none")
-        limits = limits_for(coarser_dtype(row) or "float32")
-        if state.tainted and facts.passed_on > max(_TAINTED * state.clean, facts.floor):
+        limits = limits_for(facts.dtype)
+        least = max(TAINTED * state.clean, facts.floor, facts.ok)
+        if state.tainted and facts.inherited > 0 and facts.passed_on > least:
             words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
             return Verdict("diverged", words, "inherited", 0.9)
         routing = self._routed(row.index) if facts.passed is not None else None
@@ -337,20 +327,27 @@ class Analysis:
         """A row that is what its own inputs make of it."""
         local = law.local
         usual = f"{local.candidate:.2g} x its rounding, {local.usual_candidate:.2g} x is usual"
-        words = f"differs by {facts.error:.2g}, {_source_words(facts)}; for its own inputs: {usual}"
-        level: Level = "noise" if limits is None or facts.error > limits.ok else "ok"
+        error = facts.greater
+        words = f"differs by {error:.2g}, {_source_words(facts)}; for its own inputs: {usual}"
+        level: Level = "noise" if limits is None or error > limits.ok else "ok"
         return Verdict(level, words, "none", None)
 
     def _explained(self, facts: Facts, node: Node, limits: Limits | None) -> Verdict:
-        error = facts.error
+        error = facts.greater
         if limits is None:
             words = f"{facts.result.mismatched} of {facts.result.count} whole numbers differ"
             return Verdict(
                 "diverged" if error else "ok", words, "inherited" if error else "none", 0.5
             )
         usual = self.sisters[node.kind].usual("amplification", lambda f: f.amplification, facts)
+        if facts.amplification > limit_of(usual) and facts.inherited <= UNRELATED:
+            words = (
+                f"differs by {error:.2g}, {facts.amplification:.3g}x what its inputs and rounding "
+                f"explain, but within the {limits.ok:g} that {facts.dtype} allows"
+            )
+            return Verdict("drift", words, "none", None)
         if usual is not None and facts.amplification > max(
-            _DRIFT * usual.middle * math.exp(2 * usual.spread), 1.5
+            DRIFT * usual.middle * math.exp(2 * usual.spread), 1.5
         ):
             times = facts.amplification / usual.middle
             words = f"differs by {error:.2g}, {times:.2g}x what its sisters add, below a divergence"
@@ -454,6 +451,41 @@ class Analysis:
                 return module
             module = given[0].parent or ROOT
         return module
+
+
+def error_of(result: Measurement, exact: bool = False) -> float:
+    """The relative L2 of a pair with all values counting alike, of masks the share of places that
+    are blocked on one side only; of exact numbers the share that differs.
+    """
+    if exact:
+        return result.mismatched_fraction or 0.0
+    structure, whole = result.structure, result.relative_l2
+    if structure is not None and _is_masked(result):
+        blocked, apart = structure.blocked
+        return max(structure.error, apart / blocked)
+    if structure is not None and whole is not None and structure.error > 0:
+        # A sample may have missed some of what differs.
+        return structure.even_error * max(1.0, whole / structure.error)
+    if whole is not None:
+        return whole
+    return 0.0 if not result.max_abs else 1.0
+
+
+def _is_masked(result: Measurement) -> bool:
+    return result.structure is not None and result.structure.blocked[0] > 0
+
+
+def _printed_floor(row: Row, result: Measurement) -> float:
+    """The relative error that the rounding of a print makes."""
+    side, structure = result.reference, result.structure
+    floor = printed_share(row)
+    if side is not None and side.l2 and result.compared:
+        plain = printed_rounding(row) * math.sqrt(result.compared) / side.l2
+        even = 1.0
+        if structure is not None and structure.error > 0:
+            even = structure.even_error / structure.error
+        floor = max(floor, plain * max(1.0, even))
+    return floor
 
 
 def _source_words(facts: Facts) -> str:

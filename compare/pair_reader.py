@@ -54,13 +54,16 @@ class SideTask:
 
 @dataclass(frozen=True, slots=True)
 class PairTask:
-    """Everything needed to measure a pair. None as rtol or atol means: by dtype."""
+    """Everything needed to measure a pair. None as rtol or atol means: by dtype. `mask` says that
+    the record is an additive mask by its name.
+    """
 
     reference: SideTask
     candidate: SideTask
     rtol: float | None = None
     atol: float | None = None
     ulp: bool = False
+    mask: bool = False
 
 
 class SideError(RecordError):

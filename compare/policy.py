@@ -25,32 +25,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from .limits import LIMITS, PEAK_ROUNDINGS, Limits, limits_for
 from .model import Failure, Measurement, Row, Verdict
 from .recipes import parse_recipe
 from .rules import LayerLimits, ThresholdRule
 from .vocabulary import METRICS, POLICIES, Level
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`relative_l2` up to `ok` is ok, above `diverged` diverged; so is a peak above `peak`."""
-
-    ok: float
-    diverged: float
-    peak: float
-    epsilon: float
-
-
-_FLOAT8 = Limits(0.15, 0.35, 2.0, 2**-3)
-LIMITS: dict[str, Limits] = {
-    "float64": Limits(1e-9, 1e-6, 1e-5, 2**-52),
-    "complex128": Limits(1e-9, 1e-6, 1e-5, 2**-52),
-    "float32": Limits(1e-4, 1e-3, 3e-2, 2**-23),
-    "complex64": Limits(1e-4, 1e-3, 3e-2, 2**-23),
-    "float16": Limits(1e-2, 5e-2, 0.5, 2**-10),
-    "bfloat16": Limits(4e-2, 0.12, 1.0, 2**-7),
-}
-_PEAK_ROUNDINGS = 32.0  # roundings of the value itself that a peak is forgiven
 
 
 class Policy(Protocol):
@@ -103,10 +82,8 @@ def nonfinite_words(result: Measurement) -> str:
     )
 
 
-def coarser_dtype(row: Row) -> str | None:
-    """The dtype with fewer mantissa bits of a pair, casts of the recipes included."""
-    from .pair_reader import coarser
-
+def side_dtypes(row: Row) -> tuple[str, str] | None:
+    """The dtypes of both sides of a pair, casts of the recipes included."""
     names: list[str] = []
     for record, recipe in (
         (row.reference, row.recipe_reference), (row.candidate, row.recipe_candidate),
@@ -115,7 +92,15 @@ def coarser_dtype(row: Row) -> str | None:
             return None
         casts = parse_recipe(recipe).casts if "cast" in recipe else ()
         names.append(casts[-1] if casts else record.dtype)
-    return coarser(*names)
+    return names[0], names[1]
+
+
+def coarser_dtype(row: Row) -> str | None:
+    """The dtype with fewer mantissa bits of a pair, casts of the recipes included."""
+    from .pair_reader import coarser
+
+    names = side_dtypes(row)
+    return None if names is None else coarser(*names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +133,26 @@ class DtypePolicy:
         assert isinstance(result, Measurement)
         if self.rtol is not None or self.atol is not None:
             return _by_tolerance(result)
-        dtype = coarser_dtype(row) or "float32"
-        limits = limits_for(dtype, self.limits)
-        if limits is None:
-            return _exact(result)
-        return _by_limits(result, limits, dtype, printed_rounding(row))
+        return by_dtype(row, result, shown_dtype(row, result), self.limits)
 
 
-def limits_for(dtype: str, limits: Mapping[str, Limits] = LIMITS) -> Limits | None:
-    """The limits of a dtype; None for whole numbers and bools, which are exact."""
-    small = dtype.startswith(("float8_", "float6_", "float4_"))
-    return _FLOAT8 if small else limits.get(dtype)
+def by_dtype(
+    row: Row, result: Measurement, dtype: str, limits: Mapping[str, Limits] = LIMITS
+) -> Verdict:
+    """What the limits of `dtype` say of a pair."""
+    found = limits_for(dtype, limits)
+    if found is None:
+        return _exact(result)
+    return _by_limits(result, found, dtype, printed_rounding(row))
+
+
+def shown_dtype(row: Row, result: Measurement) -> str:
+    """The coarser dtype of a pair, or a coarser one that both sides' values lie on the grid of."""
+    dtype = coarser_dtype(row) or "float32"
+    bits = 23 if result.structure is None else max(result.structure.bits)
+    if dtype in ("float32", "float64") and bits <= 10:
+        return "bfloat16" if bits <= 7 else "float16"
+    return dtype
 
 
 def before_policy(
@@ -193,12 +187,21 @@ def override_for(row: Row, overrides: tuple[ThresholdRule, ...]) -> ThresholdRul
 
 def printed_rounding(row: Row) -> float:
     """Half a unit of the last printed decimal, where a side is a log; 0 where values are whole."""
-    worst = 0.0
-    for record in (row.reference, row.candidate):
-        decimals = (record.stats or {}).get("printed_decimals") if record is not None else None
-        if isinstance(decimals, int):
-            worst = max(worst, 0.5 * 10.0**-decimals)
-    return worst
+    digits = _printed_digits(row, "printed_decimals")
+    return 0.0 if digits is None else 0.5 * 10.0**-digits
+
+
+def printed_share(row: Row) -> float:
+    """Half a unit of the last digit of numbers printed as 1.2345e-02, as a share of the number."""
+    digits = _printed_digits(row, "printed_significant")
+    return 0.0 if digits is None else 0.5 * 10.0 ** (1 - digits)
+
+
+def _printed_digits(row: Row, name: str) -> int | None:
+    """The digits of the side that was printed with fewer."""
+    stats = [record.stats or {} for record in (row.reference, row.candidate) if record is not None]
+    digits = [found for each in stats if isinstance(found := each.get(name), int)]
+    return min(digits, default=None)
 
 
 def _exact(result: Measurement) -> Verdict:
@@ -253,7 +256,7 @@ def _rms(result: Measurement) -> float | None:
 def _peak(result: Measurement, rms: float | None, epsilon: float) -> float | None:
     if not rms or result.max_abs is None or result.max_abs_values is None:
         return None
-    forgiven = _PEAK_ROUNDINGS * epsilon * abs(result.max_abs_values[0])
+    forgiven = PEAK_ROUNDINGS * epsilon * abs(result.max_abs_values[0])
     return max(0.0, result.max_abs - forgiven) / rms
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..capture.records import Locator, Record
 from .cache import FileIdentities, MeasurementCache
+from .masks import is_mask_name
 from .measure import measure
 from .model import Failure, Measurement
 from .pair_reader import CancelledError, PairTask, SideTask, concat_names
@@ -32,7 +33,7 @@ def pair_task(comparison: Comparison, index: int) -> PairTask:
     return PairTask(
         side_task(row.reference, row.recipe_reference, comparison.reference.records),
         side_task(row.candidate, row.recipe_candidate, comparison.candidate.records),
-        comparison.rtol, comparison.atol, comparison.ulp,
+        comparison.rtol, comparison.atol, comparison.ulp, is_mask_name(row.canonical, row.slot),
     )  # fmt: skip
 
 

@@ -10,17 +10,22 @@ from itertools import accumulate
 from statistics import median
 
 from .facts import Facts
-
-_FEW = 6  # sisters from which on their spread is trusted
-_NO_SISTERS = 8.0  # amplification that rounding alone may reach
-_WIDEST, _NARROWEST = 4.0, 2.5  # times the sisters' median
-_LEAST = 3.0
-_NEVER = 32.0  # amplification that is no noise, whatever the sisters do; clean runs stay below 2
-_NOTHING = 0.05  # amplification of what is (nearly) identical
-_BEFORE, _AFTER = 4, 3  # sisters on either side of a change
-_GAP = 1.2  # times the greatest amplification before it that the least after it is
-_ADDS = 0.95  # amplification below which nothing is added that the sources do not have
-_MANY = 16  # sisters from which on it makes no difference whether one is among them
+from .limits import (
+    ADDS,
+    AFTER,
+    ALONE,
+    BEFORE,
+    FEW,
+    LEAST,
+    LEAST_OF_SOME,
+    MANY,
+    NARROWEST,
+    NEVER,
+    NOTHING,
+    SOME,
+    STEP,
+    WIDEST,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def usual(values: Sequence[float | None]) -> Usual | None:
     """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974). Zeros count:
     of sisters without an error the one that has some is not like them.
     """
-    logs = [math.log(max(value, _NOTHING)) for value in values if value is not None]
+    logs = [math.log(max(value, NOTHING)) for value in values if value is not None]
     if len(logs) < 2:
         return None
     middle = median(logs)
@@ -77,7 +82,7 @@ class Sisters:
 
     def typical(self, name: str, of: Number, facts: Facts) -> float | None:
         """The median of a number among the others; None where fewer than two have it."""
-        if len(self.members) > _MANY:
+        if len(self.members) > MANY:
             if name not in self._medians:
                 self._medians[name] = _median(self._all(name, of))
             return self._medians[name]
@@ -89,7 +94,7 @@ class Sisters:
         """
         at = self._place[facts.index]
         values = self._all(name, of)
-        if len(values) > _MANY:
+        if len(values) > MANY:
             others = self._upto(name, values, len(values))
             earlier = self._upto(name, values, 1 << (at.bit_length() - 1)) if at >= 4 else None
         else:
@@ -103,24 +108,19 @@ class Sisters:
 
     @cached_property
     def change(self) -> Change | None:
-        """Where the amplification steps up for good: in every layer from there on it is greater, by
-        a gap, than in any before. None where it does not.
+        """Where the amplification, of either error, steps up for good: in every layer from there on
+        it is greater, by a gap, than in any before. None where it does not.
         """
         known = [
             f for f in self.members
             if f.error > 0 and not (f.exact or f.is_same or f.alone is not None)
         ]  # fmt: skip
-        if len(known) < _BEFORE + _AFTER:
-            return None
-        steps = [f.amplification for f in known]
-        least = list(accumulate(reversed(steps), min))[::-1]  # from each one on
-        best, greatest = None, max(steps[: _BEFORE - 1])
-        for at in range(_BEFORE, len(known) - _AFTER + 1):
-            greatest = max(greatest, steps[at - 1])
-            gap = least[at] / greatest if greatest > 0 else 0.0
-            if gap >= _GAP and least[at] >= _ADDS and (best is None or gap > best[0]):
-                best = gap, Change(known[at].index, greatest, least[at], at)
-        return None if best is None else best[1]
+        found = [
+            change
+            for steps in ([f.amplification for f in known], [f.plain_step for f in known])
+            if (change := _change([f.index for f in known], steps)) is not None
+        ]
+        return max(found, key=lambda change: change.after / change.before, default=None)
 
     def _upto(self, name: str, values: list[float | None], count: int) -> Usual | None:
         if (name, count) not in self._usual:
@@ -137,6 +137,19 @@ class Sisters:
         return values[:at] + values[at + 1 :]
 
 
+def _change(places: Sequence[int], steps: Sequence[float]) -> Change | None:
+    if len(steps) < BEFORE + AFTER:
+        return None
+    least = list(accumulate(reversed(steps), min))[::-1]  # from each one on
+    best, greatest = None, max(steps[: BEFORE - 1])
+    for at in range(BEFORE, len(steps) - AFTER + 1):
+        greatest = max(greatest, steps[at - 1])
+        gap = least[at] / greatest if greatest > 0 else 0.0
+        if gap >= STEP and least[at] >= ADDS and (best is None or gap > best[0]):
+            best = gap, Change(places[at], greatest, least[at], at)
+    return None if best is None else best[1]
+
+
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if len(known) >= 2 else None
@@ -145,8 +158,9 @@ def _median(values: Sequence[float | None]) -> float | None:
 def limit_of(found: Usual | None) -> float:
     """The amplification that is still noise."""
     if found is None:
-        return _NO_SISTERS
-    factor = _WIDEST
-    if found.count >= _FEW:
-        factor = min(_WIDEST, max(_NARROWEST, math.exp(8 * found.spread)))
-    return min(max(_LEAST, factor * found.middle), _NEVER)
+        return ALONE
+    factor = WIDEST
+    if found.count >= FEW:
+        factor = min(WIDEST, max(NARROWEST, math.exp(8 * found.spread)))
+    least = LEAST_OF_SOME if found.count >= SOME else LEAST
+    return min(max(least, factor * found.middle), NEVER)

@@ -8,18 +8,22 @@ has no mean along one, and spreads over all of them. With x the reference, y the
     channel_scale   r = b x + a along every channel, one b a channel (a norm's weight does)
     channel_offset  r = a along every channel (a bias does)
 
-Every group's fit has a likelihood ratio L = m log(1 + t^2 / m) with t its Student statistic and m
-its degrees of freedom (Wilks, 1938: about chi-squared with one degree, mean 1, under noise). No
-number here knows of a limit; `judging` and `symptoms` do.
+All of this is seen as `even` has it: no token and no channel rules by its size. Every group's fit
+has a likelihood ratio L = m log(1 + t^2 / m) with t its Student statistic and m its degrees of
+freedom (Wilks, 1938: about chi-squared with one degree, mean 1, under noise). No number here knows
+of a limit; `judging` and `symptoms` do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..capture.arrays import Array
+from .even import common_fit, weights
+from .masks import blocked_places, looks_like_mask
 from .sample import Sample
 
 _FEWEST = 16  # elements below which there is no structure to speak of
@@ -29,7 +33,7 @@ _UNIQUE = 8192  # elements whose distinct values are counted
 _BITS = (1, 2, 3, 4, 7, 10, 12)  # mantissa bits of fp4, e5m2, e4m3, ..., bfloat16, float16
 _COARSE = 7  # of them that records are usually kept in: fewer are a finding
 _ON_GRID = 0.995
-BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4
+_LONG = 8  # elements of a row or channel from which on one of them may be left out
 _MOST_L = 1e6
 _BEYOND = 1.02  # times the greatest value: further than bfloat16 rounds
 
@@ -52,13 +56,17 @@ class Part:
 class Structure:
     """Numbers of the sample of a pair; places are flat rows and channels of the pair's view.
 
-    `scale` and `scale_se`: least squares of y = scale x on the sample. `row_error`,
-    `channel_error`: relative errors of rows and of channels, `(median, greatest, where)`.
+    `error`, `scale` and `scale_se`: relative L2, and least squares of y = scale x, of the sample as
+    it is. All else is of values that count alike (see `even`): `even_error` is the relative L2 of
+    these; `factor` and `offset` are what the difference has in common, `y = factor x + offset`,
+    with standard errors, the offset in units of the usual size. `row_error`, `channel_error`:
+    relative errors of rows and of channels without their greatest element, `(median, greatest,
+    where)`.
     `saturated`: elements at the candidate's greatest or least value whose reference is beyond
     it (minus such elements of the reference). `bits`: mantissa bits that the values need;
     `distinct`: different magnitudes among `distinct_of` elements (none of few), of the reference
     when rounded to the candidate's bits (to no fewer than bfloat16 has), and of the candidate.
-    `blocked`: elements that a mask blocks on either side, and where only one does.
+    `blocked`: elements of a mask that either side blocks, and where the two do not agree.
     """
 
     rows: int
@@ -66,6 +74,9 @@ class Structure:
     error: float
     scale: float
     scale_se: float
+    even_error: float
+    factor: tuple[float, float]
+    offset: tuple[float, float]
     row_scale: Part | None
     channel_scale: Part | None
     channel_offset: Part | None
@@ -78,39 +89,31 @@ class Structure:
     blocked: tuple[int, int]
 
 
-def structure_of(sample: Sample) -> Structure | None:
-    """The structure of a sample; None where there are too few finite numbers for one."""
-    x, y, blocked, fine = _usable(sample)
+def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
+    """The structure of a sample; None where there are too few finite numbers for one. `mask` says
+    that the record is a mask by its name.
+    """
+    x, y, blocked, fine = _usable(sample, mask)
+    squares = float(np.vdot(x, x))
     d = y - x
-    squares = x * x
-    row_xx, row_dd = squares.sum(1), np.einsum("ij,ij->i", d, d)
-    xx, dd = float(row_xx.sum()), float(row_dd.sum())
-    if blocked[0] and xx == 0:
+    dd = float(np.vdot(d, d))
+    if blocked[0] and squares == 0:
         return _zero_mask(sample, dd, blocked)
-    if fine < _FEWEST or not 0 < xx < np.inf or not dd < np.inf:
+    if fine < _FEWEST or not 0 < squares < np.inf or not dd < np.inf:
         return None
-    slope = float(np.einsum("ij,ij->", x, d)) / xx
-    r = x * -slope
-    r += d  # in one expression numpy would walk the stack to see whether it may do this
-    row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
-    rest = max(float(row_rr.sum()), 1e-300)
-    channel_xx = squares.sum(0)
-    channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
-    few = x.size < FEW_VALUES  # too few to tell a grid by
-    taken = slice(0, 0) if few else slice(None, None, -(-x.size // _UNIQUE))
+    slope = float(np.vdot(x, d)) / squares
+    rest = max(dd - slope * slope * squares, 1e-300)
+    some = slice(None, None, -(-x.size // _UNIQUE))
+    taken = slice(0, 0) if x.size < FEW_VALUES else some
+    bits = mantissa_bits(x.reshape(-1)[some]), mantissa_bits(y.reshape(-1)[some])
     left, right = (np.abs(side.reshape(-1)[taken]) for side in (x, y))
-    bits = mantissa_bits(left), mantissa_bits(right)
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],
-        error=(dd / xx) ** 0.5,
+        error=(dd / squares) ** 0.5,
         scale=1.0 + slope,
-        scale_se=(rest / max(1, fine - 1) / xx) ** 0.5,
-        row_scale=_slopes(row_xx, row_xr, row_rr, x.shape[1] - 1, sample.rows, _LEAST_CHANNELS, xx),
-        channel_scale=channel_scale,
-        channel_offset=channel_offset,
-        row_error=_errors(row_dd, row_xx, sample.rows),
-        channel_error=_errors(np.einsum("ij,ij->j", d, d), channel_xx, sample.channels),
+        scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
+        **_even(sample, x, d),
         saturated=_saturated(x, y) - _saturated(y, x),
         distinct=(_distinct(_with_bits(left, max(min(bits), _COARSE))), _distinct(right)),
         distinct_of=left.size,
@@ -119,19 +122,49 @@ def structure_of(sample: Sample) -> Structure | None:
     )
 
 
-def _usable(sample: Sample) -> tuple[Array, Array, tuple[int, int], int]:
+def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
+    """What is seen of the difference when all values count alike."""
+    weight = weights(x)
+    x, d = x * weight, d * weight
+    squares, dd = x * x, d * d
+    row_xx, channel_xx = squares.sum(1), squares.sum(0)
+    xx = float(row_xx.sum())
+    slope = float(np.vdot(x, d)) / xx
+    r = d - slope * x
+    row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
+    channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
+    (factor, factor_se), offset = common_fit(x, d)
+    return {
+        "even_error": (float(dd.sum()) / xx) ** 0.5,
+        "factor": (1.0 + factor, factor_se),
+        "offset": offset,
+        "row_scale": _slopes(
+            row_xx, row_xr, row_rr, x.shape[1] - 1, sample.rows, _LEAST_CHANNELS, xx
+        ),
+        "channel_scale": channel_scale,
+        "channel_offset": channel_offset,
+        "row_error": _errors(_without_greatest(dd, 1), row_xx, sample.rows),
+        "channel_error": _errors(_without_greatest(dd, 0), channel_xx, sample.channels),
+    }
+
+
+def _usable(sample: Sample, mask: bool) -> tuple[Array, Array, tuple[int, int], int]:
     """Both sides with zeros where either is not finite or a mask blocks; what is blocked (see
     `Structure`), and how many elements are left.
     """
     x, y = sample.x, sample.y
-    # A NaN makes the sum one; sums that overflow only cost the closer look.
-    lowest = min(float(x.min()), float(y.min())) if x.size else 0.0
-    if lowest > BLOCKED and np.isfinite(float(x.sum()) + float(y.sum())):
-        return x, y, (0, 0), x.size
-    left, right = x <= BLOCKED, y <= BLOCKED
-    blocked = int((left | right).sum()), int((left != right).sum())
-    fine = np.isfinite(x) & np.isfinite(y) & ~(left | right)
-    return np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(fine.sum())
+    left_out = ~(np.isfinite(x) & np.isfinite(y))
+    blocked = 0, 0
+    if mask or looks_like_mask(x):
+        places, apart = blocked_places(x, y)
+        blocked = int(np.count_nonzero(places)), int(np.count_nonzero(apart))
+        left_out |= places
+    if not left_out.any():
+        return x, y, blocked, x.size
+    fine = ~left_out
+    return (
+        np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(np.count_nonzero(fine)),
+    )  # fmt: skip
 
 
 def _with_bits(values: Array, bits: int) -> Array:
@@ -152,9 +185,10 @@ def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure
     """A mask that is zero where it does not block: equal there, or not."""
     nothing = (0.0, 0.0, 0)
     return Structure(
-        *sample.x.shape, error=float(dd > 0), scale=1.0, scale_se=0.0, row_scale=None,
-        channel_scale=None, channel_offset=None, row_error=nothing, channel_error=nothing,
-        saturated=0, distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
+        *sample.x.shape, error=float(dd > 0), scale=1.0, scale_se=0.0, even_error=float(dd > 0),
+        factor=(1.0, 0.0), offset=(0.0, 0.0), row_scale=None, channel_scale=None,
+        channel_offset=None, row_error=nothing, channel_error=nothing, saturated=0,
+        distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
     )  # fmt: skip
 
 
@@ -203,6 +237,12 @@ def _along_channels(
         count * mean_r * mean_r, rr, count - 1, mean_r / usual, overall, sample.channels
     )  # fmt: skip
     return scale, offset
+
+
+def _without_greatest(dd: Array, axis: int) -> Array:
+    """Sums along an axis; where that is long, without the greatest: one element makes no row."""
+    total = dd.sum(axis)
+    return total - dd.max(axis) if dd.shape[axis] >= _LONG else total
 
 
 def _errors(dd: Array, xx: Array, places: Array) -> tuple[float, float, int]:

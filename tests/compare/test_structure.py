@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from layertui.compare.even import weights
 from layertui.compare.sample import Sample
 from layertui.compare.structure import structure_of
 
@@ -34,8 +35,10 @@ def test_the_plain_numbers_are_those_of_the_formulas(seed: int, rows: int, chann
     scale = (x * y).sum() / (x * x).sum()
     assert found.error == pytest.approx(np.linalg.norm(y - x) / np.linalg.norm(x))
     assert found.scale == pytest.approx(scale, rel=1e-12)
-    by_row = np.linalg.norm(y - x, axis=1) / np.linalg.norm(x, axis=1)
-    assert found.row_error[1] == pytest.approx(by_row.max(), rel=1.0)
+    weight = weights(x)
+    assert found.even_error == pytest.approx(
+        np.linalg.norm((y - x) * weight) / np.linalg.norm(x * weight)
+    )
     if x.size >= 512:  # float64: nothing is rounded
         assert found.distinct == (len(np.unique(np.abs(x))), len(np.unique(np.abs(y))))
     assert found.blocked == (0, 0)
@@ -82,7 +85,7 @@ def test_what_a_mask_blocks_is_left_out(blocked: float) -> None:
     plain = structure_of(sample_of(np.where(upper, 0.0, x), np.where(upper, 0.0, y)))
     x[upper], y[upper] = blocked, -np.inf
     y[3, 2] = -np.inf  # one place more
-    found = structure_of(sample_of(x, y))
+    found = structure_of(sample_of(x, y), mask=True)
     assert found is not None and plain is not None
     assert found.blocked == (np.count_nonzero(upper) + 1, 1)
     assert found.error == pytest.approx(plain.error, rel=0.2)

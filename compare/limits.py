@@ -1,0 +1,140 @@
+"""Every limit that a verdict rests on, with what it means and where its number comes from.
+
+"Clean pairs" are pairs of runs in which only arithmetic differs: those of `benchmarks/faults.py`
+(seven families, random weights, 4 to 32 layers) and SmolLM2-135M (trained, 30 layers), each in
+float32, bfloat16, float16 and mixed, with another attention kernel or another order of summation.
+"faults" are those that the benchmark plants. A *unit* is half the spacing of numbers at 1.0 in a
+dtype: the greatest relative error of one rounding. No number here is tuned to a single capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# What a dtype allows, whatever is known of a record's inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`relative_l2` up to `ok` is ok, above `diverged` diverged; so is a peak above `peak`."""
+
+    ok: float
+    diverged: float
+    peak: float
+    epsilon: float
+
+
+# Real pairs that agree lie at 1e-7 (float32) and 1.2e-2 (bfloat16) after two layers, and grow with
+# depth: `ok` is some three times what 32 layers reach.
+FLOAT8 = Limits(0.15, 0.35, 2.0, 2**-3)
+LIMITS: dict[str, Limits] = {
+    "float64": Limits(1e-9, 1e-6, 1e-5, 2**-52),
+    "complex128": Limits(1e-9, 1e-6, 1e-5, 2**-52),
+    "float32": Limits(1e-4, 1e-3, 3e-2, 2**-23),
+    "complex64": Limits(1e-4, 1e-3, 3e-2, 2**-23),
+    "float16": Limits(1e-2, 5e-2, 0.5, 2**-10),
+    "bfloat16": Limits(4e-2, 0.12, 1.0, 2**-7),
+}
+PEAK_ROUNDINGS = 32.0  # roundings of the value itself that a peak is forgiven
+PART_OF_OK = 2.0  # times `ok`: a single row or channel is the worst of many
+FACTOR_OF_OK = 0.15  # times `ok`: a factor that all elements share; clean pairs stay below 0.08
+FACTOR_UNITS = 32.0  # units: the same, where that is less (float32, whose `ok` is 1700 units)
+OFFSET_OF_OK = 0.75  # times `ok`: an offset that all share; the logits of clean pairs reach 0.4
+
+
+def limits_for(dtype: str, limits: Mapping[str, Limits] = LIMITS) -> Limits | None:
+    """The limits of a dtype; None for whole numbers and bools, which are exact."""
+    small = dtype.startswith(("float8_", "float6_", "float4_"))
+    return FLOAT8 if small else limits.get(dtype)
+
+
+# What a step may make of the error that it is given
+
+ROUNDINGS = 4.0  # units: a step's own rounding; clean matrix products reach 2
+UNRELATED = 0.5  # error of inputs that says nothing of what should come out
+ALONE = 8.0  # amplification that rounding may reach where there is nothing to compare with
+WIDEST, NARROWEST = 4.0, 2.5  # times the median of its kind: few of a kind, many alike
+LEAST = 3.0  # amplification that is noise whatever the others of its kind do; clean pairs reach 2
+LEAST_OF_SOME = 2.0  # the same where `SOME` of a kind or more show what is usual
+SOME = 8
+NEVER = 32.0  # amplification that is no noise, whatever its kind does; clean runs stay below 2
+NOTHING = 0.05  # stands for the amplification of what is identical, which has no logarithm
+FEW = 6  # of a kind from which on their spread is trusted
+MANY = 16  # of a kind from which on it makes no difference whether one is among them
+DRIFT = 1.6  # times the usual amplification: more is said, though nobody is guilty
+TAINTED = 4.0  # times what a clean run would have: an error that came from a fault before
+
+# Where the errors of a kind step up for good
+
+BEFORE, AFTER = 4, 3  # of a kind on either side of the step
+STEP = 1.2  # times the greatest amplification before it that the least after it is
+ADDS = 0.95  # amplification below which nothing is added that the inputs do not have
+
+# What noise cannot look like
+
+STANDARD_ERRORS = 8.0  # of a mean or factor: the chance of more, in normal noise, is 1e-15
+ONE_INPUT, PRODUCTS = 0.7, 0.9  # of the likeliest greatest factor that noise has by chance
+OTHER_DTYPE = 3.0  # units: rounded weights are the same for all tokens and make a factor too
+SAME_DTYPE = 0.5  # units: the bias of rounded partial sums, 5e-5 in bfloat16 and float16
+TIMES_USUAL = 6.0  # times the factor or offset that its kind has
+PART_TIMES_USUAL = 4.0  # times the same for factors by row or channel, and for single ones
+PEAK_RATIO = 12.0  # times the middle row or channel; rows of clean pairs reach 10
+SEEN_RATIO = 6.0  # the same of rows, where the sources' rows are known as well ...
+SEEN_TIMES_USUAL = 3.0  # ... and this is so many times what its kind has; clean pairs reach 2.4 ...
+SEEN_WORST = 3.0  # ... and this is so many times the worst of these; clean pairs reach 2
+PEAK_UNITS = 8.0  # units: a row or channel that is off by less is rounding
+PEAK_INHERITED = 3.0  # times the error of the inputs
+CLAMPED = 4.0  # elements at one greatest value; by chance there are two
+COARSER = 3.0  # times fewer magnitudes than the reference has: a bit and a half of mantissa
+FEW_MAGNITUDES = 160  # that 8-bit types have, and some
+FEW_WEIGHTS = 16  # experts that a token goes to, at most
+
+# Which values rule a record
+
+MASSIVE = 6.0  # times its channel's usual size: a larger value counts as this one
+MASSIVE_ROW = 3.0  # times the rows' usual size: a larger row counts as this one
+SMALL_CHANNEL = 0.5  # of the channels' usual size: a smaller channel counts as this one
+
+# Masks
+
+BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4
+
+# The precision that values have (see `grids`)
+
+MOST_COARSE = 0.8  # of a side's records that must lie on a coarser dtype's grid
+ONE_SIDE_COARSE = 5  # records that must, where the other side's values are finer
+
+# Arithmetic, and weights, that are coarser than the numbers they are kept in (see `arithmetic`)
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseKind:
+    """An arithmetic by the error that a projection with equal inputs has, `least` to `greatest`.
+
+    `unit` is that of what it rounds to (0 for weights, which are rounded once), `ok` the error that
+    a run in it may have, `fewest` projections must show it, whose error is well above the rounding
+    of the record's own dtype: four units.
+    """
+
+    name: str
+    least: float
+    greatest: float
+    unit: float
+    ok: float
+    fewest: int
+    weights: bool = False
+
+
+# 0.35 to 0.9 units of TF32 (10 bits) and bfloat16, then what 8 and 4 bits make of weights.
+COARSE_KINDS = (
+    CoarseKind("TF32 or float16", 0.35 * 2**-11, 0.9 * 2**-11, 2**-11, LIMITS["float16"].ok, 3),
+    CoarseKind("bfloat16", 0.35 * 2**-8, 0.9 * 2**-8, 2**-8, LIMITS["bfloat16"].ok, 3),
+    CoarseKind("8-bit weights", 0.9 * 2**-8, 0.04, 0.0, LIMITS["bfloat16"].ok, 4, True),
+    CoarseKind("4-bit weights", 0.04, 0.25, 0.0, FLOAT8.ok, 4, True),
+)
+ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
+AGREE = 0.1  # of the error: inputs that count as equal
+NEAR = 1.5  # times the error: inputs behind which it is still seen
+OWN = 0.7  # times the error that a projection behind such inputs adds
+OWN_SHARE = 0.33  # of these projections that must add it
