@@ -23,6 +23,7 @@ from .peers import Judged, strains
 from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
+_FITTED = (1.0, 1.5, 3.0)  # times the error that hypotheses of each class of cost count for
 _MOST_SAID = 3  # causes of one layer that are said
 _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
 
@@ -100,8 +101,8 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
         good = [t for t in trials if t.restored]
     if not good:
         return
-    least = min(t.error.total for t in good)
-    near = [t for t in good if t.error.total <= max(least * _ALIKE, judged.usual_candidate.ratio)]
+    least = min(_weighed(t) for t in good)
+    near = [t for t in good if _weighed(t) <= max(least * _ALIKE, judged.usual_candidate.ratio)]
     near.sort(key=lambda t: (_cost(t.hypothesis), _order(t.hypothesis.name), t.error.total))
     fewest = _cost(near[0].hypothesis)
     said: set[str] = set()
@@ -116,6 +117,11 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
 def _improved(trial: Trial, before: LocalError, strain: float) -> bool:
     """Whether enough of the error has gone: of all of it, or of what stuck out (one channel)."""
     return trial.error.total <= _IMPROVED * before.total or trial.strain <= _IMPROVED * strain
+
+
+def _weighed(trial: Trial) -> float:
+    """The error with a hypothesis, more for those with more fitted numbers: they fit rounding."""
+    return trial.error.total * _FITTED[_cost(trial.hypothesis)]
 
 
 def _cost(hypothesis: Hypothesis) -> int:
