@@ -186,15 +186,21 @@ def _noisier(bench: Bench) -> Prediction:
     """The same with the rounding of every row and channel as large as its error is, and a common
     factor that it made.
     """
-    weight = 1.0 / np.square(np.maximum(bench.spread, 1e-300))
+    spread = np.maximum(bench.spread, 1e-300)
     bias = 0.0 if bench.bias is None else bench.bias
     value = bench.base.value - bias
-    factor = 1.0 + float((weight * value * bench.residual).sum() / (weight * value * value).sum())
-    value = value * factor + bias
-    squares = weight * np.square(bench.recorded - value)
+    factor = _factor(bench.recorded - bias, value, spread)
+    squares = np.square(bench.recorded - value * factor - bias) / np.square(spread)
     rows, channels = squares.mean(1, keepdims=True), squares.mean(0)
     times = np.sqrt(rows * channels / max(float(squares.mean()), 1e-300))
-    return Prediction(value, bench.spread * np.maximum(1.0, times))
+    spread = spread * np.maximum(1.0, times)
+    return Prediction(value * _factor(bench.recorded - bias, value, spread) + bias, spread)
+
+
+def _factor(recorded: Array, value: Array, spread: Array) -> float:
+    """The least-squares factor of a value, weighed by its errors."""
+    weight = 1.0 / np.square(spread)
+    return float((weight * value * recorded).sum() / (weight * value * value).sum())
 
 
 def bits_of(weight: Array, probe: Probe, span: Array) -> tuple[float, float] | None:
