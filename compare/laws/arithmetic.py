@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 
 # Unit roundoffs of what products may be computed in.
-_COARSE = (
-    ("float8_e4m3", 2.0**-4), ("int8", 2.0**-7.5), ("bfloat16", 2.0**-8),
-    ("TF32 or float16", 2.0**-11),
-)  # fmt: skip
+_COARSE = (("bfloat16", 2.0**-8), ("TF32 or float16", 2.0**-11))
 _FINE = 2.0**-20  # units below which sums, not factors, make most of the error
 # Units of rounding that layers stay below which compute as precisely as they record: float32 sums
 # of thousands of products reach 10, bfloat16 sums that are rounded in between 1.6.

@@ -13,7 +13,7 @@ from ...capture.arrays import Array
 from .law import Case, Hypothesis, Prediction
 from .names import number_words
 from .quantisers import float8
-from .rounding import on_grid
+from .rounding import on_grid, unit_of
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
@@ -25,6 +25,7 @@ _ROUND = 1e-3  # a factor this near a plain number is called by it
 # A value within so many errors of the middle goes the other way with this chance, besides that of
 # the wider ones: of a normal distribution.
 _FLIPS = ((3.0, 0.02), (2.0, 0.14), (1.0, 0.14), (0.5, 0.2))
+_NAMES = {2.0**-8: "bfloat16", 2.0**-11: "float16 or TF32"}
 _ON_GRID = 0.99  # of the elements that must lie on a grid for it to be that of a cast
 # Name, unit roundoff, and how values are rounded to it.
 _GRIDS: tuple[tuple[str, float, Callable[[Array], Array]], ...] = (
@@ -44,6 +45,7 @@ def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> It
     yield from _permuted(prediction, recorded, groups)
     yield from _shifted(prediction, case)
     yield from _coarse(prediction, recorded, case.units["output"])
+    yield from _narrow(prediction, recorded, case.units["output"])
     yield from _clamped(prediction, recorded)
     yield from _scaled(prediction, recorded)
     yield from _channel_factors(prediction, recorded, groups)
@@ -222,6 +224,22 @@ def _coarse(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesi
         )  # fmt: skip
 
 
+def _narrow(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesis]:
+    """A layer that computes in the coarser arithmetic whose grid its values lie on, where its peers
+    do not (`evaluate.regridded`): however it rounds in between, its errors are of that size.
+    """
+    grid = unit_of(y, "float64")
+    if not 2 * unit < grid <= 2.0**-8:
+        return
+    name = _NAMES.get(grid, f"{round(-np.log2(grid))} bits")
+    text = f"computed in {name}, whose grid all its values lie on; its peers are finer"
+    yield Hypothesis(
+        "precision", text,
+        lambda: Prediction(prediction.value, prediction.spread * (grid / unit)), "arithmetic", "",
+        name, "", 1,
+    )  # fmt: skip
+
+
 def _integers(values: Array, step: Array) -> Array:
     return np.clip(np.rint(values / step), -128, 127) * step
 
@@ -258,10 +276,12 @@ def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
         moved = np.roll(value, shift, axis=0)
         edge = slice(0, shift) if shift > 0 else slice(shift, None)
         moved[edge] = case.output[edge]
+        spread = np.roll(np.broadcast_to(prediction.spread, value.shape), shift, axis=0)
         where = "later" if shift > 0 else "earlier"
         yield Hypothesis(
             "token-shift", f"every row stands {abs(shift)} {where} than it should",
-            lambda moved=moved: Prediction(moved, prediction.spread), "shift", "0", f"{shift:+d}",
+            lambda moved=moved, spread=spread: Prediction(moved, spread), "shift", "0",
+            f"{shift:+d}",
         )  # fmt: skip
 
 

@@ -7,19 +7,28 @@ of the rounding, `linear_causes` what can be wrong.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ...capture.arrays import Array
+from ..canonical import parent_of
 from ..roles import is_projection
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from .linear_arithmetic import arithmetic_words
-from .linear_bench import Bench, heads_of
+from .linear_bench import Bench, heads_of, weight_of
 from .linear_causes import weight_hypotheses
-from .linear_inputs import input_sources
+from .linear_inputs import (
+    derived_words,
+    input_choices,
+    made_between,
+    read_inputs,
+    with_other_activations,
+)  # fmt: skip
 from .linear_products import products
 from .names import kind_name
 from .quantities import SideQuantities
+from .rounding import unit_of
 
 
 class LinearLaw:
@@ -31,27 +40,38 @@ class LinearLaw:
         if scene.parameters is None:
             return
         for key in list(scene.reference.known):
-            if key.slot != "output" or key not in scene.candidate.known:
+            if key.slot not in ("output", "output_0") or key not in scene.candidate.known:
                 continue
             if not is_projection(scene.reference.role(key.module)):
                 continue
-            if scene.parameters.weight(key.module) is None:
+            weight = weight_of(scene, key.module)
+            if weight is None or len(weight.shape) != 2:
                 continue
-            for source in input_sources(scene, key):
-                yield Site(self.name, key.module, key, kind_name(key), (("x", source),),
+            for inputs in input_choices(scene, key, weight):
+                # Where the input was made by the parent's own code, that may be wrong, too.
+                module = parent_of(key.module) if made_between(inputs) else key.module
+                yield Site(self.name, module, key, kind_name(key), inputs,
                            heads_of(scene, key.module))  # fmt: skip
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        return read_case(scene, site, side, rows, ("x",))
+        target = side.known.get(site.target)
+        if target is None:
+            return None
+        output = scene.tables.read(target, rows)
+        found = read_inputs(scene, side, site.inputs, rows, scene.tables.rows(target))
+        if found is None:
+            return None
+        units = {"output": unit_of(output, target.dtype), "x": found[1]}
+        return Case(side.side, output, rows, {"x": found[0]}, units, derived_words(site))
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterable[Fit]:
         assert scene.parameters is not None
-        weight = scene.parameters.weight(site.module)
+        weight = weight_of(scene, site.target.module)
         if weight is None or len(weight.shape) != 2:
             return
         if weight.shape != (reference.output.shape[1], reference.inputs["x"].shape[1]):
             return
-        bias = scene.parameters.weight(site.module, "bias")
+        bias = scene.parameters.weight(site.target.module, "bias")
         added = bias.read().astype(np.float64) if bias is not None else None
         if added is not None and added.shape != (weight.shape[0],):
             return
@@ -66,7 +86,21 @@ class LinearLaw:
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
+        yield from self._activations(scene, site, fit, candidate)
         yield from weight_hypotheses(self._bench(scene, site, fit, candidate))
+
+    def _activations(self, scene: Scene, site: Site, fit: Fit, case: Case) -> Iterator[Hypothesis]:
+        """Another activation, where the input was worked out with one."""
+        for own, other, inputs in with_other_activations(site.inputs):
+            other_site = replace(site, inputs=inputs)
+            changed = self.read(scene, other_site, scene.candidate, case.rows)
+            if changed is None:
+                continue
+            again = replace(case, inputs=changed.inputs)
+            yield Hypothesis(
+                "activation", f"{other} where the reference has {own}",
+                lambda c=again: self.predict(scene, site, fit, [c])[0], "activation", own, other,
+            )  # fmt: skip
 
     def arithmetic(self, scene: Scene, site: Site, fit: Fit, case: Case) -> str | None:
         """What the products of a side were computed in, where that explains its errors."""

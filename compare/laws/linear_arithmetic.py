@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .linear_bench import Bench
-from .linear_noise import Noise, bits_of, coherent_with, noise_of
+from .linear_noise import GROWS, Noise, bits_of, noise_of
 from .linear_precision import product_grid
 from .linear_quantised import kinds_of
 
@@ -23,10 +23,11 @@ def arithmetic_words(bench: Bench) -> str | None:
 
 
 def _noise_words(bench: Bench, noise: Noise) -> str | None:
-    of = coherent_with(noise)
-    if of == "weight":
+    if noise.of == "weight":
         bits = bits_of(bench.probe.weight, bench.probe, bench.weight_span)
         return None if bits is None else f"weights rounded to about {round(sum(bits) / 2)} bits"
-    if of == "input":
+    if noise.of == "input":
         return "activations rounded before products"
-    return "products added up in a narrower arithmetic" if of == "neither" else None
+    if noise.growth >= GROWS:
+        return "products added up in a narrower arithmetic"
+    return "weights rounded with their errors made to cancel"

@@ -212,6 +212,18 @@ def layer_of(module: str) -> str:
     return parent_of(module)
 
 
+def weight_of(scene: Scene, module: str) -> Weight | None:
+    """The weight of a projection; checkpoints call a router otherwise than records do."""
+    if scene.parameters is None:
+        return None
+    own = scene.parameters.weight(module)
+    if own is not None or scene.reference.role(module) not in ("router", "gate"):
+        return own
+    parent = parent_of(module)
+    names = (f"{parent}.gate", f"{parent}.router", f"{module}.gate", f"{parent}.gate.wg")
+    return next((w for n in names if (w := scene.parameters.weight(n)) is not None), None)
+
+
 def heads_of(scene: Scene, module: str) -> int:
     """How many heads the output of a projection has, by the config; 1 where it is not parted."""
     role = scene.reference.role(module)

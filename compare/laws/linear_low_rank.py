@@ -19,6 +19,7 @@ from .linear_spectrum import spectrum
 _ROWS_A_RANK = 3  # rows of the sample for each rank
 _DIRECTIONS_A_RANK = 2  # and directions that the rounding does not hide
 _GAP = 4.0  # how far the last singular value of the difference stands above the first of the noise
+_CHASM = 30.0  # as far, that it does not matter what the noise is like
 _ABOVE = 3.0  # times the noise's usual largest singular value
 _SPREAD_OVER = 6.0  # rows, and channels, that the difference has its energy in
 _CONSTANT = 0.05  # of the error's energy that is left of a bias, with the mean of each channel gone
@@ -58,7 +59,8 @@ def rank_of(s: Array, rows: int, out: int) -> int | None:
         rest = s[rank:]
         noise = float(np.sqrt(np.square(rest).sum() / ((rows - rank) * (out - rank))))
         largest = noise * (rows**0.5 + out**0.5)
-        if s[rank] <= _ABOVE * largest and s[rank - 1] >= max(_ABOVE * largest, _GAP * s[rank]):
+        even = s[rank] <= _ABOVE * largest or s[rank - 1] >= _CHASM * s[rank]
+        if even and s[rank - 1] >= max(_ABOVE * largest, _GAP * s[rank]):
             return rank
     return None
 
