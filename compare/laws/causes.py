@@ -17,9 +17,9 @@ from ..sample import UNREADABLE
 from ..vocabulary import CAUSES
 from . import limits
 from .evaluate import corrected, read_cases
-from .law import Case, Hypothesis, Scene
+from .law import Case, Hypothesis, Prediction, Scene
 from .local_error import LocalError, local_error
-from .peers import Judged, excess_of
+from .peers import Excess, Judged, excess_of
 from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
@@ -66,25 +66,41 @@ def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) 
         return
     reference, candidate = cases
     with np.errstate(all="ignore"):
+        base = law.predict(scene, site, fit, [candidate])[0] if _by_factor(judged) else None
         for hypothesis in law.hypotheses(scene, site, fit, reference, candidate):
             if cancelled is not None and cancelled():
                 return
-            trial = _trial(judged, hypothesis, candidate)
+            trial = _trial(judged, hypothesis, candidate, base)
             if trial is not None:
                 yield trial
 
 
-def _trial(judged: Judged, hypothesis: Hypothesis, candidate: Case) -> Trial | None:
+def _by_factor(judged: Judged) -> bool:
+    return judged.excess is not None and judged.excess.by_factor
+
+
+def _trial(
+    judged: Judged, hypothesis: Hypothesis, candidate: Case, base: Prediction | None
+) -> Trial | None:
     prediction = hypothesis.predict()
     if prediction is None or prediction.value.shape != candidate.output.shape:
         return None
+    if base is not None and not prediction.terms:
+        prediction = replace(prediction, terms=base.terms)
     error = local_error(candidate, prediction, judged.evaluation.site.groups)
     if hypothesis.fitted:
         free = hypothesis.fitted / candidate.output.shape[1]
         error = corrected(error, free)
     excess = excess_of(error, judged)
-    restored = excess is None or excess.times <= limits.RESTORED
+    restored = excess is None or excess.times <= limits.RESTORED or _as_predicted(error, excess)
     return Trial(hypothesis, error, restored)
+
+
+def _as_predicted(error: LocalError, excess: Excess) -> bool:
+    """Whether every row keeps to what rounding predicts. The changed law may round where the one
+    of its peers does not (ReLU copies, its square does not).
+    """
+    return not (excess.by_factor or error.bad) and error.row.ratio <= limits.AS_PREDICTED
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
@@ -94,13 +110,18 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
-    good = [t for t in trials if t.restored and t.error.total <= _IMPROVED * before.total]
+    # What sticks out by a factor alone, and is gone, need not have been large.
+    most = before.total * (1.0 if _by_factor(judged) else _IMPROVED)
+    good = [t for t in trials if t.restored and t.error.total <= most]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:
         return
     least = min(t.error.total for t in good)
-    near = [t for t in good if t.error.total <= max(least * _ALIKE, judged.usual_candidate.ratio)]
+    usual = judged.usual_candidate
+    # Without peers what is usual is only a bound; the reference shows how well the law can fit.
+    alike = usual.ratio if usual.count > 1 else judged.evaluation.reference.ratio
+    near = [t for t in good if t.error.total <= max(least * _ALIKE, alike)]
     near.sort(key=lambda t: (_cost(t.hypothesis), _order(t.hypothesis.name), t.error.total))
     fewest = _cost(near[0].hypothesis)
     said: set[str] = set()

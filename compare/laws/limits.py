@@ -21,3 +21,4 @@ GAIN_PEERS = 6.0  # times the usual |gain - 1|
 GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common factor
 FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
 RESTORED = 1.35  # times the limits: a hypothesis need not restore better than that
+AS_PREDICTED = 1.5  # units of rounding in the worst row, up to which a hypothesis surely fits

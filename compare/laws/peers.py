@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -30,10 +30,13 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """How a local error sticks out: `times` beyond the limit, `words` for the reason."""
+    """How a local error sticks out: `times` beyond the limit, `words` for the reason. `by_factor`:
+    by what it has in common with the prediction, which may be far below its size.
+    """
 
     times: float
     words: str
+    by_factor: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,25 @@ def excess_of(error: LocalError, judged: Judged) -> Excess | None:
         3 * abs(control.gain - 1.0),
     )  # fmt: skip
     if gain > allowed:
-        found.append(Excess(gain / allowed, f"a common factor of {error.gain:.6g}"))
+        words = f"a common factor of {error.gain:.6g}"
+        found.append(Excess(gain / allowed, words, by_factor=True))
+    found += _terms_out(error, control, judged)
     if error.bad:
         found.append(Excess(1e6, f"{error.bad} elements are not finite"))
     return max(found, key=lambda e: e.times, default=None)
+
+
+def _terms_out(error: LocalError, control: LocalError, judged: Judged) -> Iterator[Excess]:
+    """Terms of a sum with a factor that rounding does not explain."""
+    unit = judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor
+    for term, own in zip(error.terms, control.terms, strict=False):
+        off = abs(term.factor - 1.0)
+        allowed = max(
+            limits.GAIN_ERRORS * term.error, limits.GAIN_UNITS * unit, 3 * abs(own.factor - 1.0)
+        )
+        if off > allowed:
+            words = f"a factor of {round(term.factor, 9):.6g} of {term.name.partition(' ')[2]}"
+            yield Excess(off / allowed, words, by_factor=True)
 
 
 def _peak_limit(usual: float, own: float, control: float) -> float:
