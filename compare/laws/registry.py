@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .activation import ActivationLaw
+from .gated import GatedLaw
 from .law import Law
 from .linear import LinearLaw
 from .norm import NormLaw
 
-LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw())
+LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw(), ActivationLaw(), GatedLaw())
 
 
 def law_named(name: str) -> Law:
