@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from .activation import ActivationLaw
+from .embedding import EmbeddingLaw
+from .embedding_sum import EmbeddingSumLaw
 from .gated import GatedLaw
 from .law import Law
 from .linear import LinearLaw
 from .norm import NormLaw
+from .residual import ResidualLaw
 
-LAWS: tuple[Law, ...] = (NormLaw(), LinearLaw(), ActivationLaw(), GatedLaw())
+LAWS: tuple[Law, ...] = (
+    EmbeddingLaw(), EmbeddingSumLaw(), NormLaw(), LinearLaw(), ActivationLaw(), GatedLaw(),
+    ResidualLaw(),
+)  # fmt: skip
 
 
 def law_named(name: str) -> Law:
