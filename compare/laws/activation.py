@@ -1,79 +1,186 @@
-"""Activations: y = f(x), element by element. The reference shows which function it is."""
+"""Activation functions: y = f(x), element by element. There are no weights: the reference itself
+shows which function it has; its class and the config only decide between functions that fit alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
 
 from ...capture.arrays import Array
 from ..canonical import parent_of
-from .functions import FUNCTIONS, SHOWN, likely
+from .functions import FUNCTIONS, Function, function_named, likely_function
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
+from .local_error import local_error
 from .names import kind_name
 from .quantities import Key, SideQuantities
-from .rounding import Jitter, spread_of
+from .rounding import STILL, Jitter, spread_of
+
+_DRAWS = 2
+_NEAR = 4  # functions that are looked at closely
+_UNLIKELY = 1.5  # times better that a function must fit than the one that class or config name
+_ALIKE = 0.5  # units of predicted rounding within which two functions cannot be told apart
 
 
 class ActivationLaw:
-    """The law of an activation module."""
+    """The law of activation functions."""
 
     name = "activation"
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for key in list(scene.reference.known):
-            if key.slot != "output" or key not in scene.candidate.known:
+            if key not in scene.candidate.known:
                 continue
-            if scene.reference.role(key.module) != "activation":
-                continue
-            for source in _sources(scene, key):
-                yield Site(self.name, key.module, key, kind_name(key), (("x", source),))
+            for module, source in _places(scene, key):
+                yield Site(self.name, module, key, kind_name(key), (("x", source),))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
         case = read_case(scene, site, side, rows, ("x",))
-        return case if case is not None and case.inputs["x"].shape == case.output.shape else None
+        if case is None or case.inputs["x"].shape != case.output.shape:
+            return None
+        return case
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-        config = scene.config.get("text_config") or scene.config
-        given = config.get("hidden_act") or config.get("hidden_activation")
-        given = given or config.get("activation_function")
-        kind = scene.reference.classes.get(site.module)
-        for name in likely(kind, given if isinstance(given, str) else None):
-            yield Fit({"function": name}, {"function": SHOWN[name]})
+        tries = Tries(reference, partial(_drawn, reference))
+        for function in tries.in_order(likely_of(scene, site)):
+            yield Fit({"function": function.words}, {"function": tries.words(function)})
 
     def predict(
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
     ) -> list[Prediction | None]:
-        return [predicted(fit.values["function"], case) for case in cases]
+        function = function_named(fit.values["function"])
+        return [Tries(case, partial(_drawn, case)).prediction(function) for case in cases]
 
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
-        own = fit.values["function"]
-        for name in FUNCTIONS:
-            if name != own:
-                yield Hypothesis(
-                    "activation", f"{SHOWN[name]} where the reference has {SHOWN[own]}",
-                    lambda name=name: predicted(name, candidate), "function", SHOWN[own],
-                    SHOWN[name],
-                )  # fmt: skip
-        yield from output_hypotheses(predicted(own, candidate), candidate, site.groups)
+        tries = Tries(candidate, partial(_drawn, candidate))
+        own = function_named(fit.values["function"])
+        yield from tries.hypotheses(own, fit.words["function"])
+        yield from output_hypotheses(tries.prediction(own), candidate, site.groups)
 
 
-def predicted(name: str, case: Case) -> Prediction:
-    """What the function gives for the case's input."""
-    function, x = FUNCTIONS[name], case.inputs["x"]
-    value = function(x)
-    moved = [function(Jitter(seed)(x, case.units["x"])) for seed in range(2)]
-    return Prediction(value, spread_of(value, moved, case.units["output"]))
+def _drawn(case: Case, function: Function, jitter: Jitter) -> Array:
+    x, units = case.inputs["x"], case.units
+    return function.of(jitter(x, units["x"]), lambda v: jitter(v, units["output"]))
 
 
-def _sources(scene: Scene, key: Key) -> Iterator[Source]:
-    own = scene.reference.main_input(key.module, key.step, key.call)
-    if own is not None and own.key in scene.candidate.known:
-        yield (own.key,)
-        return
+@dataclass
+class Tries:
+    """What each function gives for a case; `draw` evaluates one with jittered intermediates."""
+
+    case: Case
+    draw: Callable[[Function, Jitter], Array]
+    _values: dict[str, Array] = field(default_factory=dict)
+    _predictions: dict[str, Prediction] = field(default_factory=dict)
+
+    def value(self, function: Function) -> Array:
+        if function.words not in self._values:
+            self._values[function.words] = self.draw(function, STILL)
+        return self._values[function.words]
+
+    def prediction(self, function: Function) -> Prediction:
+        if function.words not in self._predictions:
+            value = self.value(function)
+            moved = [self.draw(function, Jitter(seed)) for seed in range(_DRAWS)]
+            spread = spread_of(value, moved, self.case.units["output"])
+            self._predictions[function.words] = Prediction(value, spread)
+        return self._predictions[function.words]
+
+    def in_order(self, likely: Function | None) -> list[Function]:
+        """The few functions that fit best, the best first; `likely` before all that fit no
+        better.
+        """
+        y = self.case.output
+        size = spread_of(y, [], self.case.units["output"])  # roughly, for all of them alike
+        near = sorted(FUNCTIONS, key=lambda f: _misfit(y - self.value(f), size))[:_NEAR]
+        if likely is not None and likely not in near:
+            near.append(likely)
+        found = {
+            f.words: max(local_error(self.case, self.prediction(f)).total, _ALIKE) for f in near
+        }
+        return sorted(near, key=lambda f: found[f.words] * (1.0 if f is likely else _UNLIKELY))
+
+    def words(self, function: Function) -> str:
+        """The function's words, with all those that give the same for these inputs."""
+        own = self.prediction(function)
+        alike = [f.words for f in FUNCTIONS if f is not function and _same(own, self.value(f))]
+        return " or ".join([function.words, *alike])
+
+    def hypotheses(self, own: Function, ours: str) -> Iterator[Hypothesis]:
+        """Every other function; of those that cannot be told apart here, one that names them
+        all.
+        """
+        said = [self.prediction(own)]
+        for function in FUNCTIONS:
+            if any(_same(other, self.value(function)) for other in said):
+                continue
+            said.append(self.prediction(function))
+            theirs = self.words(function)
+            unsure = "" if theirs == function.words else "these cannot be told apart here"
+            yield Hypothesis(
+                "activation", f"{theirs} where the reference has {ours}",
+                partial(self.prediction, function), "function", ours, theirs, unsure,
+            )  # fmt: skip
+
+
+def likely_of(scene: Scene, site: Site) -> Function | None:
+    """What the class, or the config, says that the function at a site is."""
+    module = site.module
+    if scene.reference.role(module) != "activation":
+        module = f"{module}.act_fn"
+    return likely_function(scene.reference.classes.get(module), scene.config)
+
+
+def _misfit(error: Array, size: Array) -> float:
+    """The error in units of `size`; infinite where it is not finite."""
+    squares = float(np.square(error).sum()) / max(float(np.square(size).sum()), 1e-300)
+    return squares if np.isfinite(squares) else np.inf
+
+
+def _same(one: Prediction, value: Array) -> bool:
+    """Whether a value differs from a prediction by less than rounding, in no channel by more."""
+    squares = np.square(one.value - value)
+    spread = np.square(np.broadcast_to(one.spread, value.shape))
+    by_channel = squares.sum(0) <= 4 * _ALIKE**2 * spread.sum(0)
+    return bool(squares.sum() <= _ALIKE**2 * spread.sum() and by_channel.all())
+
+
+def _places(scene: Scene, key: Key) -> Iterator[tuple[str, Source]]:
+    """The module at fault and the input, where `key` is what a function returned."""
+    if key.slot == "output" and scene.reference.role(key.module) == "activation":
+        own = scene.reference.main_input(key.module, key.step, key.call)
+        if own is not None and own.key in scene.candidate.known:
+            yield key.module, (own.key,)
+        else:
+            yield from ((key.module, (before,)) for before in _before(scene, key))
+    elif key.slot == "input_0" and scene.reference.role(key.module) == "down":
+        # A function that no module shows; where there is a gate, that is another law.
+        parent = parent_of(key.module)
+        below = {scene.reference.role(child) for child in scene.reference.children.get(parent, ())}
+        shown = _shows_function(scene, parent_of(parent))
+        if not shown and not below & {"gate", "gate_up", "experts"}:
+            yield from ((parent, (before,)) for before in _before(scene, key))
+
+
+def _shows_function(scene: Scene, layer: str) -> bool:
+    """Whether both sides have the output of an activation function inside a layer."""
+    return any(
+        key.slot == "output" and key.module.startswith(f"{layer}.")
+        and scene.reference.role(key.module) == "activation" and key in scene.candidate.known
+        for key in scene.reference.known
+    )  # fmt: skip
+
+
+def _before(scene: Scene, key: Key) -> Iterator[Key]:
+    """Outputs of the projection that a function may have been given."""
     parent = parent_of(key.module)
-    for name in ("gate_proj", "up_proj", "dense"):
-        before = Key(f"{parent}.{name}", "output", key.step)
+    for name in ("gate_proj", "up_proj"):
+        before = Key(f"{parent}.{name}", "output", key.step, key.call)
         if before in scene.reference.known and before in scene.candidate.known:
-            yield (before,)
+            yield before
+            return

@@ -20,9 +20,9 @@ from ..vocabulary import CAUSES
 from . import limits
 from .elsewhere import recorded_hypotheses
 from .evaluate import corrected, read_cases
-from .law import Case, Hypothesis, Scene
+from .law import Case, Hypothesis, Prediction, Scene
 from .local_error import LocalError, local_error
-from .peers import Judged, strains
+from .peers import Excess, Judged, strains
 from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
@@ -77,21 +77,33 @@ def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) 
         for hypothesis in chain(elsewhere, hypotheses):
             if cancelled is not None and cancelled():
                 return
-            trial = _trial(judged, hypothesis, candidate)
+            trial = _trial(judged, hypothesis, candidate, own)
             if trial is not None:
                 yield trial
 
 
-def _trial(judged: Judged, hypothesis: Hypothesis, candidate: Case) -> Trial | None:
+def _trial(
+    judged: Judged, hypothesis: Hypothesis, candidate: Case, base: Prediction | None
+) -> Trial | None:
     prediction = hypothesis.predict()
     if prediction is None or prediction.value.shape != candidate.output.shape:
         return None
+    if base is not None and not prediction.terms:
+        prediction = replace(prediction, terms=base.terms)
     error = local_error(candidate, prediction, judged.evaluation.site.groups)
     if hypothesis.fitted:
         free = hypothesis.fitted / candidate.output.shape[1]
         error = corrected(error, free)
-    strain = max(e.times for e in strains(error, judged))
-    return Trial(hypothesis, error, strain <= limits.RESTORED, strain)
+    found = strains(error, judged)
+    restored = all(e.times <= limits.RESTORED or _as_predicted(error, e) for e in found)
+    return Trial(hypothesis, error, restored, max(e.times for e in found))
+
+
+def _as_predicted(error: LocalError, excess: Excess) -> bool:
+    """Whether every row keeps to what rounding predicts. The changed law may round where the one
+    of its peers does not (ReLU copies, its square does not).
+    """
+    return not (excess.by_factor or error.bad) and error.row.ratio <= limits.AS_PREDICTED
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
@@ -109,11 +121,12 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
         return
     usual = judged.usual_candidate.ratio
     least = min(t.error.total for t in good)
-    fair = [t for t in good if t.error.total <= max(least * _SIMPLER, usual)]
+    alike = usual if judged.usual_candidate.count > 1 else judged.evaluation.reference.ratio
+    fair = [t for t in good if t.error.total <= max(least * _SIMPLER, alike)]
     fewest = min(_cost(t.hypothesis) for t in fair)
     simple = [t for t in fair if _cost(t.hypothesis) == fewest]
     least = min(t.error.total for t in simple)
-    near = [t for t in simple if t.error.total <= max(least * _ALIKE, usual)]
+    near = [t for t in simple if t.error.total <= max(least * _ALIKE, alike)]
     near.sort(key=lambda t: (_order(t.hypothesis.name), t.error.total))
     said: set[str] = set()
     for trial in near:

@@ -1,213 +1,208 @@
-"""Token embeddings: row t of the output is row id_t of the table, times a factor.
+"""Embeddings: every row of the output is the table's row of its id, times a factor.
 
-The table is the checkpoint's, or what the reference returned for the same ids: rows are copies, so
-that they must be equal up to the dtype.
+The table is the checkpoint's, or what the reference itself recorded: the first row of every id.
+Both sides are looked up by their own ids; positions by the reference's, since those of a run of the
+same shape are the same. The values are copies, exact up to the rounding of the output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from ...capture.arrays import Array
-from ..parameters import Weight
+from ..fused_weights import text_config
+from .embedding_tables import RecordedTable, StoredTable, Table
 from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from .local_error import row_ratios
 from .names import kind_name, number_words
 from .quantities import Key, Quantity, SideQuantities
-from .rounding import ROUNDED, on_grid
+from .rounding import ROUNDED, unit_of
 
-_NEIGHBOURS = (1, -1, 2, -2)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows by token id: of the checkpoint, or those that the reference returned, and a factor."""
-
-    factor: float = 1.0
-    weight: Weight | None = None
-    rows: Mapping[int, Array] | None = None
-
-    def lookup(self, ids: Array) -> Array | None:
-        """The rows of these ids; None where one is not known."""
-        if self.weight is not None:
-            if ids.size == 0 or ids.min() < 0 or ids.max() >= self.weight.shape[0]:
-                return None
-            return self.factor * self.weight.take(ids.tolist()).astype(np.float64)
-        assert self.rows is not None
-        found = [self.rows.get(int(i)) for i in ids]
-        if any(row is None for row in found):
-            return None
-        return self.factor * np.stack([row for row in found if row is not None])
+_FACTORS = ("embedding_multiplier", "scale_emb")
+_OFFSET = 2  # of OPT's and BART's positions in their tables
+_ALIKE = 6.0  # units of rounding within which a row is the table's
+_LEAST_GAIN = 1e-3  # a fitted factor this near 1 is 1: rounding makes no more
+_SHOWN = 4  # ids that are said
 
 
 class EmbeddingLaw:
-    """The law of token embeddings."""
+    """The law of rows that are looked up in a table."""
 
     name = "embedding"
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for key in list(scene.reference.known):
-            if key.slot != "output" or key not in scene.candidate.known:
+            role = scene.reference.role(key.module)
+            if key.slot != "output" or role not in ("embedding", "positions"):
                 continue
-            if scene.reference.role(key.module) != "embedding":
-                continue
-            if all(_ids_of(side, key) is not None for side in scene.sides):
-                yield Site(self.name, key.module, key, kind_name(key))
+            if all(key in side.known and side.known[key].is_float for side in scene.sides):
+                for ids in _ids_of(scene, key):
+                    yield Site(self.name, key.module, key, kind_name(key), (("ids", (ids,)),))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        case = read_case(scene, site, side, rows, ())
-        ids = _ids_of(side, site.target)
-        if case is None or ids is None:
+        (key,) = site.source("ids")
+        target, ids = side.known[site.target], side.known[key]
+        if scene.reference.role(site.module) == "positions":
+            ids = scene.reference.known[key]
+        flat = _read_ids(scene, ids)
+        own = _read_ids(scene, side.known[key])
+        if not len(flat) == len(own) == scene.tables.rows(target):
             return None
-        values = scene.tables.whole(ids).reshape(-1)
-        if len(values) != scene.tables.rows(side.known[site.target]):
-            return None
-        taken = values[rows].astype(np.int64)
-        return Case(case.side, case.output, rows, {"ids": taken}, case.units, more={"all": values})
+        output = scene.tables.read(target, rows)
+        units = {"output": unit_of(output, target.dtype)}
+        more = {"ids": flat[rows], "own": own[rows], "all": flat}
+        return Case(side.side, output, rows, {}, units, more=more)
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
+        width = reference.output.shape[1]
         weight = scene.parameters.weight(site.module) if scene.parameters is not None else None
-        if weight is not None and weight.shape[1:] == reference.output.shape[1:]:
-            factor = _factor(Table(weight=weight), reference)
-            factors = [1.0, reference.output.shape[1] ** 0.5]
-            config = scene.config.get("text_config") or scene.config
-            given = config.get("embedding_multiplier")
-            factors += [float(given)] if isinstance(given, int | float) else []
-            for value in [*factors, *([factor] if factor is not None else [])]:
-                words = {"table": "checkpoint", "factor": number_words(value)}
-                yield Fit({"table": Table(value, weight)}, words, read=True)
-        rows = dict(zip(reference.inputs["ids"].tolist(), reference.output, strict=True))
-        yield Fit({"table": Table(rows=rows)}, {"table": "rows that the reference returned"})
+        if weight is not None and len(weight.shape) == 2 and weight.shape[1] == width:
+            stored = StoredTable(weight)
+            for factor in _factors(scene, width):
+                yield _fit(stored, factor)
+            if scene.reference.role(site.module) == "positions":
+                yield _fit(StoredTable(weight, _OFFSET), 1.0)
+            fitted, _ = fitted_factor(stored.rows(reference.more["ids"]), reference)
+            if fitted:
+                yield _fit(stored, fitted)
+        known = scene.tables.read(scene.reference.known[site.target], None)
+        table = RecordedTable(reference.more["all"], known, reference.units["output"])
+        yield _fit(table, 1.0)
 
     def predict(
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
     ) -> list[Prediction | None]:
-        return [predicted(fit.values["table"], case) for case in cases]
+        table, factor = fit.values["table"], fit.values["factor"]
+        return [predicted(table, factor, case, case.more["ids"]) for case in cases]
 
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
-        table: Table = fit.values["table"]
-        factor = _factor(table, candidate)
-        width = candidate.output.shape[1] ** 0.5
-        for value, what in (
-            (width, "multiplied by the square root of the width"),
-            (1 / width, "divided by the square root of the width"),
-        ):  # fmt: skip
-            scaled = Table(table.factor * value, table.weight, table.rows)
-            yield Hypothesis(
-                "embedding", f"the rows are {what}",
-                lambda scaled=scaled: predicted(scaled, candidate), "factor",
-                number_words(table.factor), number_words(scaled.factor),
-            )  # fmt: skip
-        if factor is not None and factor > 0:
-            scaled = Table(table.factor * factor, table.weight, table.rows)
-            yield Hypothesis(
-                "embedding", f"the rows are {number_words(factor)} x those of the table",
-                lambda: predicted(scaled, candidate), "factor", number_words(table.factor),
-                number_words(scaled.factor), "", 1,
-            )  # fmt: skip
-        yield from _shifts(table, candidate)
-        yield from _other_rows(table, candidate)
-        base = predicted(table, candidate)
-        if base is not None:
-            yield from output_hypotheses(base, candidate, site.groups)
+        table, factor = fit.values["table"], fit.values["factor"]
+        base = predicted(table, factor, candidate, candidate.more["ids"])
+        positions = scene.reference.role(site.module) == "positions"
+        if not positions:
+            yield from _other_factor(table, factor, candidate)
+        yield from _other_rows(scene, table, factor, base, candidate, positions)
+        yield from output_hypotheses(base, candidate, site.groups)
 
 
-def predicted(table: Table, case: Case) -> Prediction | None:
-    """The rows of the case's ids."""
-    value = table.lookup(case.inputs["ids"])
-    if value is None or value.shape != case.output.shape:
-        return None
-    unit = case.units["output"]
-    value = on_grid(value, unit)
-    # A copy is exact; a factor, or another dtype on the way, rounds once more.
-    return Prediction(value, ROUNDED * unit * np.abs(value) + 1e-300)
+def predicted(table: Table, factor: float, case: Case, ids: Array) -> Prediction:
+    """The table's rows of `ids` times the factor; NaN where it has none."""
+    value = factor * table.rows(ids)
+    units = np.hypot(case.units["output"], table.unit)
+    if factor != 1.0:
+        units *= 2**0.5
+    return Prediction(value, np.nan_to_num(ROUNDED * units * np.abs(value)))
 
 
-def _factor(table: Table, case: Case) -> float | None:
-    """The median factor of the rows, by least squares in each; None where rows are not known."""
-    value = table.lookup(case.inputs["ids"])
-    if value is None or value.shape != case.output.shape:
-        return None
-    xx = np.square(value).sum(1)
-    usable = xx > 0
+def fitted_factor(rows: Array, case: Case) -> tuple[float, float]:
+    """What the rows are to be multiplied with, and its standard error; 0 where that is not to be
+    told.
+    """
+    squares = np.square(rows).sum(1)
+    usable = np.isfinite(squares) & (squares > 0) & np.isfinite(case.output).all(1)
     if not usable.any():
-        return None
-    found = float(np.median((value * case.output).sum(1)[usable] / xx[usable]))
-    return found if np.isfinite(found) else None
+        return 0.0, np.inf
+    x, y = rows[usable], case.output[usable]
+    factors = (x * y).sum(1) / squares[usable]
+    factor = float(np.median(factors))
+    scatter = 1.4826 * float(np.median(np.abs(factors - factor))) / len(factors) ** 0.5
+    return factor, float(np.hypot(1.25 * scatter, 0.1 * case.units["output"] * factor))
 
 
-def _shifts(table: Table, case: Case) -> Iterator[Hypothesis]:
-    """Every row is that of a token before or behind."""
-    ids, rows = case.more["all"], case.rows
-    for shift in _NEIGHBOURS:
-        at = rows - shift
-        inside = (at >= 0) & (at < len(ids))
-        if inside.sum() < 2:
-            continue
-        moved = ids[np.clip(at, 0, len(ids) - 1)].astype(np.int64)
-        value = table.lookup(moved)
-        if value is None or value.shape != case.output.shape:
-            continue
-        value = np.where(inside[:, None], value, case.output)
-        where = "before" if shift > 0 else "behind"
-        spread = ROUNDED * case.units["output"] * np.abs(value) + 1e-300
+def _fit(table: Table, factor: float) -> Fit:
+    words = {"table": table.words, "factor": number_words(factor)}
+    return Fit({"table": table, "factor": factor}, words, read=isinstance(table, StoredTable))
+
+
+def _factors(scene: Scene, width: int) -> list[float]:
+    """One, what the config says, and the root of the width (Gemma's)."""
+    config = text_config(scene.config)
+    said = [config.get(name) for name in _FACTORS]
+    given = [float(v) for v in said if isinstance(v, int | float) and v]
+    return list(dict.fromkeys([1.0, *given, width**0.5]))
+
+
+def _ids_of(scene: Scene, key: Key) -> Iterator[Key]:
+    """The whole numbers that the rows were looked up by."""
+    own = scene.reference.calls.get((key.module, key.step, key.call), ())
+    inputs = [q.key for q in own if q.key.slot.startswith("input") and not q.is_float]
+    if scene.reference.role(key.module) == "embedding":
+        inputs += [
+            found for module in ("model.model", "model") for slot in ("input_input_ids", "input_0")
+            if (found := Key(module, slot, key.step)) not in inputs
+        ]  # fmt: skip
+    for found in inputs:
+        known = [side.known.get(found) for side in scene.sides]
+        if all(q is not None and not q.is_float for q in known):
+            yield found
+
+
+def _read_ids(scene: Scene, quantity: Quantity) -> Array:
+    return scene.tables.whole(quantity).reshape(-1).astype(np.int64)
+
+
+def _other_factor(table: Table, factor: float, case: Case) -> Iterator[Hypothesis]:
+    ids = case.more["ids"]
+    found, error = fitted_factor(table.rows(ids), case)
+    root = case.output.shape[1] ** 0.5
+    ours = number_words(factor)
+    for plain in (1.0, root, 1 / root, 0.0):
+        if plain != factor and abs(plain - found) <= max(4 * error, 1e-6):
+            theirs = number_words(plain)
+            text = f"the embedding is multiplied with {theirs} where the reference has {ours}"
+            yield Hypothesis(
+                "embedding", text, partial(predicted, table, plain, case, ids), "factor", ours,
+                theirs, number_words(error),
+            )  # fmt: skip
+    if abs(found - factor) > _LEAST_GAIN * abs(factor):
+        text = f"the embedding is multiplied with {found:.6g} where the reference has {ours}"
         yield Hypothesis(
-            "token-shift", f"every row is that of the token {abs(shift)} {where}",
-            lambda value=value, spread=spread: Prediction(value, spread), "shift", "0",
-            f"{shift:+d}",
+            "embedding", text, partial(predicted, table, found, case, ids), "factor", ours,
+            f"{found:.6g}", number_words(error), 1,
         )  # fmt: skip
 
 
-def _other_rows(table: Table, case: Case) -> Iterator[Hypothesis]:
-    """Some tokens have the row of another id: one of this run, or the one before or behind it."""
-    base = predicted(table, case)
-    if base is None:
+def _other_rows(
+    scene: Scene, table: Table, factor: float, base: Prediction, case: Case, positions: bool
+) -> Iterator[Hypothesis]:
+    """Rows of other ids: those that the side recorded for itself, else what the table has."""
+    ids, own = case.more["ids"], case.more["own"]
+    if positions and not np.array_equal(ids, own):
+        yield _of_ids(table, factor, case, own, ids, positions)
+    wrong = np.flatnonzero(row_ratios(case, base) > _ALIKE)
+    if not len(wrong) or not factor:
         return
-    ids = case.inputs["ids"]
-    left = np.square(case.output - base.value).sum(1)
-    wrong = left > 1e-4 * np.square(case.output).sum(1)
-    if not wrong.any():
+    found = table.find(case.output[wrong] / factor, scene.cancelled)
+    known = found >= 0
+    if not known.any():
         return
-    offsets = [k for k in range(-8, 9) if k]
-    options = [ids + k for k in offsets]
-    options += [np.full_like(ids, i) for i in [0, *np.unique(ids)[:64].tolist()]]
-    value = base.value.copy()
-    said: list[str] = []
-    for row in np.flatnonzero(wrong):
-        for option in options:
-            if option[row] == ids[row] or option[row] < 0:
-                continue
-            found = table.lookup(option[row : row + 1])
-            if found is not None and np.square(case.output[row] - found[0]).sum() <= 1e-4 * max(
-                float(np.square(found[0]).sum()), 1e-300
-            ):
-                value[row] = found[0]
-                said.append(f"{int(ids[row])} has that of {int(option[row])}")
-                break
-    if said:
-        shown = ", ".join(said[:3]) + (", ..." if len(said) > 3 else "")
-        yield Hypothesis(
-            "embedding", f"rows of other ids: {shown}",
-            lambda: Prediction(value, base.spread), "row", "its own", shown,
-        )  # fmt: skip
+    other = ids.copy()
+    other[wrong[known]] = found[known]
+    yield _of_ids(table, factor, case, other, ids, positions)
 
 
-def _ids_of(side: SideQuantities, key: Key) -> Quantity | None:
-    """The token ids that an embedding was given: its whole-number input, else the model's."""
-    own = side.calls.get((key.module, key.step, key.call), [])
-    model = [
-        q for q in side.known.values()
-        if q.key.step == key.step and q.key.slot in ("input_input_ids", "value", "input_0")
-        and (q.key.module in ("model", "model.model") or "input_ids" in q.key.module)
-    ]  # fmt: skip
-    for quantity in [*own, *model]:
-        if not quantity.is_float and quantity.key.slot.startswith(("input", "value")):
-            if quantity.key.slot == "value" and "ids" not in quantity.key.module:
-                continue
-            return quantity
-    return None
+def _of_ids(
+    table: Table, factor: float, case: Case, other: Array, ids: Array, positions: bool
+) -> Hypothesis:
+    what = "positions" if positions else "ids"
+    moved = np.flatnonzero(other != ids)
+    shown = [f"row {case.rows[i]}: {other[i]} for {ids[i]}" for i in moved[:_SHOWN]]
+    more = ", ..." if len(moved) > _SHOWN else ""
+    text = f"{len(moved)} rows are those of other {what} ({', '.join(shown)}{more})"
+    if len(moved) == 1:
+        text = f"one row is that of another {what[:-1]} ({shown[0]})"
+    steps = np.unique(other[moved] - ids[moved])
+    if len(steps) == 1 and len(moved) > 1:
+        text = f"{len(moved)} rows are those of {what} that are off by {int(steps[0]):+d}"
+    return Hypothesis(
+        "positions" if positions else "embedding", text,
+        partial(predicted, table, factor, case, other), what,
+        ", ".join(map(str, ids[moved[:_SHOWN]])), ", ".join(map(str, other[moved[:_SHOWN]])),
+        "", len(moved),
+    )  # fmt: skip

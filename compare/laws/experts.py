@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...capture.arrays import Array
-from .functions import FUNCTIONS, likely, sigmoid
+from .functions import FUNCTIONS, Function, likely_functions, plain, sigmoid
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
 from .names import kind_name
@@ -88,8 +88,7 @@ class ExpertsLaw:
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         config = scene.config.get("text_config") or scene.config
         count = next((config[n] for n in _COUNTS if isinstance(config.get(n), int)), 2)
-        kind = config.get("hidden_act") or config.get("hidden_activation")
-        function = likely(kind if isinstance(kind, str) else None)[0]
+        function = likely_functions(None, scene.config)[0]
         factor = config.get("routed_scaling_factor")
         factor = float(factor) if isinstance(factor, int | float) else 1.0
         for normalised in (bool(config.get("norm_topk_prob", True)), True, False):
@@ -120,12 +119,12 @@ class ExpertsLaw:
                 lambda changed=changed: predicted(scene, site, changed, function, candidate),
                 "routing", own.words, changed.words,
             )  # fmt: skip
-        for name in ("silu", "gelu", "gelu_tanh", "relu"):
-            if name != function:
+        for other in FUNCTIONS[:5]:
+            if other is not function:
                 yield Hypothesis(
-                    "activation", f"{name} where the reference has {function}",
-                    lambda name=name: predicted(scene, site, own, name, candidate), "function",
-                    function, name,
+                    "activation", f"{other.words} where the reference has {function.words}",
+                    lambda other=other: predicted(scene, site, own, other, candidate), "function",
+                    function.words, other.words,
                 )  # fmt: skip
         base = predicted(scene, site, own, function, candidate)
         if base is not None:
@@ -133,7 +132,7 @@ class ExpertsLaw:
 
 
 def predicted(
-    scene: Scene, site: Site, routing: Routing, function: str, case: Case
+    scene: Scene, site: Site, routing: Routing, function: Function, case: Case
 ) -> Prediction | None:
     """The weighted sum of the experts that each row goes to, and a shared expert's output."""
     logits, x = case.inputs["logits"], case.inputs["x"]
@@ -159,7 +158,7 @@ def predicted(
     return Prediction(value, spread + 1e-300)
 
 
-def _expert(scene: Scene, experts: str, number: int, x: Array, function: str) -> Array | None:
+def _expert(scene: Scene, experts: str, number: int, x: Array, function: Function) -> Array | None:
     find = getattr(scene.parameters, "expert", None)
     if find is None:
         return None
@@ -168,13 +167,13 @@ def _expert(scene: Scene, experts: str, number: int, x: Array, function: str) ->
         return None
     inner = x @ up.read().astype(np.float64).T
     if gate is not None:
-        inner = FUNCTIONS[function](x @ gate.read().astype(np.float64).T) * inner
+        inner = plain(function, x @ gate.read().astype(np.float64).T) * inner
     else:
-        inner = FUNCTIONS[function](inner)
+        inner = plain(function, inner)
     return inner @ down.read().astype(np.float64).T
 
 
-def _shared(scene: Scene, module: str, x: Array, function: str) -> Array | None:
+def _shared(scene: Scene, module: str, x: Array, function: Function) -> Array | None:
     """What an expert that all rows go to adds, with its own gate where it has one."""
     assert scene.parameters is not None
     find = scene.parameters.weight
@@ -182,7 +181,7 @@ def _shared(scene: Scene, module: str, x: Array, function: str) -> Array | None:
         gate, up, down = (find(f"{module}.{name}.{n}_proj") for n in ("gate", "up", "down"))
         if gate is None or up is None or down is None:
             continue
-        left = FUNCTIONS[function](x @ gate.read().astype(np.float64).T)
+        left = plain(function, x @ gate.read().astype(np.float64).T)
         found = (left * (x @ up.read().astype(np.float64).T)) @ down.read().astype(np.float64).T
         own = find(f"{module}.{name}_gate")
         if own is not None and own.shape == (1, x.shape[1]):

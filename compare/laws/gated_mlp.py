@@ -14,7 +14,7 @@ import numpy as np
 from ...capture.arrays import Array
 from ..canonical import parent_of
 from ..parameters import Weight
-from .functions import FUNCTIONS, SHOWN, likely
+from .functions import FUNCTIONS, Function, likely_functions, plain
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from .linear_products import products
@@ -29,7 +29,7 @@ class Mlp:
 
     gate: Weight | None
     up: Weight
-    function: str
+    function: Function
     biases: tuple[Array | None, Array | None, Array | None] = (None, None, None)
     down: Weight | None = None
     swapped: bool = False
@@ -75,12 +75,10 @@ class GatedMlpLaw:
             return
         biases = [find(f"{module}.{n}_proj", "bias") for n in ("gate", "up", "down")]
         added = tuple(None if b is None else b.read().astype(np.float64) for b in biases)
-        config = scene.config.get("text_config") or scene.config
-        given = config.get("hidden_act") or config.get("hidden_activation")
-        given = given or config.get("activation_function")
-        for name in likely(given if isinstance(given, str) else None)[:6]:
-            mlp = Mlp(gate, up, name, (added[0], added[1], added[2]), down)
-            yield Fit({"mlp": mlp}, {"function": SHOWN[name], "weights": "checkpoint"}, read=True)
+        for function in likely_functions(None, scene.config)[:6]:
+            mlp = Mlp(gate, up, function, (added[0], added[1], added[2]), down)
+            words = {"function": function.words, "weights": "checkpoint"}
+            yield Fit({"mlp": mlp}, words, read=True)
 
     def predict(
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
@@ -91,12 +89,12 @@ class GatedMlpLaw:
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
         own: Mlp = fit.values["mlp"]
-        for name in FUNCTIONS:
-            if name != own.function:
-                ours, theirs = SHOWN[own.function], SHOWN[name]
+        for function in FUNCTIONS:
+            if function is not own.function:
+                ours, theirs = own.function.words, function.words
                 yield _hypothesis(
                     scene, "activation", f"{theirs} where the reference has {ours}",
-                    replace(own, function=name), candidate, "function", ours, theirs,
+                    replace(own, function=function), candidate, "function", ours, theirs,
                 )  # fmt: skip
         if own.gate is not None:
             text = "gate and up are taken for each other"
@@ -133,11 +131,12 @@ def predicted(scene: Scene, mlp: Mlp, cases: Sequence[Case]) -> list[Prediction]
 
 
 def _joined(mlp: Mlp, gate: Prediction, up: Prediction, case: Case) -> Prediction:
-    function, unit = FUNCTIONS[mlp.function], case.units["output"]
+    unit = case.units["output"]
     if mlp.swapped:
         gate, up = up, gate
-    active = function(gate.value)
-    slope = (function(gate.value + 1e-4) - function(gate.value - 1e-4)) / 2e-4
+    active = plain(mlp.function, gate.value)
+    above, below = (plain(mlp.function, gate.value + step) for step in (1e-4, -1e-4))
+    slope = (above - below) / 2e-4
     squares = np.square(slope * gate.spread) + np.square(ROUNDED * unit * active)
     if mlp.gate is None:
         return Prediction(active, np.sqrt(squares + np.square(ROUNDED * unit * active)))

@@ -94,11 +94,13 @@ class Case:
 class Prediction:
     """What a side should have given: `value` `[rows, channels]`, and `spread`, broadcastable to it:
     the standard deviation of the error that rounding of one unit makes, for the unit that the
-    case's output has.
+    case's output has. `terms` are those that `value` is the sum of, where each of them may have a
+    factor of its own.
     """
 
     value: Array
     spread: Array
+    terms: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common fac
 FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
 MOST_ODD = 1 / 3  # of the layers of a kind: more on a coarser grid are no exception
 RESTORED = 1.35  # times the limits: a hypothesis need not restore better than that
+AS_PREDICTED = 1.5  # units of rounding in the worst row, up to which a hypothesis surely fits
 
 
 def usual_cap(unit: float) -> float:

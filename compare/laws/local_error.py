@@ -12,6 +12,7 @@ numbers. The gain is the least-squares factor g of recorded = g x predicted, wei
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...capture.arrays import Array
 from .law import Case, Prediction
 
 _TINY = 1e-300
+_DEPENDENT = 1e-6  # least eigenvalue of correlations from which terms can be told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,21 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """The factor of one term of a sum, 1 where it is as predicted, and its standard error."""
+
+    name: str
+    factor: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class LocalError:
     """`ratio` is the median over rows, `relative` the median of |r| / |recorded| by row. `row`,
-    `channel`, `group` are the greatest (of a single group none); `middle_channel` is the median
+    `channel`, `group` are the greatest (where there are groups); `middle_channel` is the median
     over channels. `gain` is fitted over all rows, `gain_error` its standard error. `bad`: elements
-    that are not finite where the prediction is.
+    that are not finite where the prediction is. `terms` are the factors of a sum's terms, fitted
+    together.
     """
 
     ratio: float
@@ -52,6 +64,7 @@ class LocalError:
     offset: float  # standard errors of the mean of r / s over all elements
     rows: int
     bad: int = 0
+    terms: tuple[Term, ...] = ()
 
 
 def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalError:
@@ -88,6 +101,7 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
         offset=_significance(means),
         rows=len(row),
         bad=bad,
+        terms=tuple(_terms(prediction.terms, r, weight)),
     )
 
 
@@ -129,6 +143,31 @@ def _pooled(xy: Array, xx: Array) -> tuple[float, float]:
         return slope, abs(slope)
     left = xy - slope * xx
     return slope, float(np.sqrt(np.square(left).sum() * len(xx) / (len(xx) - 1))) / total
+
+
+def _terms(terms: Mapping[str, Array], r: Array, weight: Array) -> Iterator[Term]:
+    """Factors of all terms by weighed least squares, with standard errors from how the rows
+    scatter (errors within a row are not independent).
+    """
+    if not terms:
+        return
+    x = np.stack([np.where(weight > 0, term, 0.0) for term in terms.values()])  # [term, row, ch.]
+    # Terms may differ in size by orders of magnitude: each is measured in units of its own.
+    size = np.sqrt((weight * np.square(x)).sum((1, 2)))
+    if not (size > 0).all() or r.shape[0] <= len(size):
+        return
+    x /= size[:, None, None]
+    normal = np.einsum("irc,jrc->ij", x * weight, x)
+    if np.linalg.eigvalsh(normal)[0] < _DEPENDENT:
+        return
+    found = np.linalg.solve(normal, (x * weight * r).sum((1, 2)))
+    left = r - np.einsum("i,irc->rc", found, x)
+    scores = (x * weight * left).sum(2)
+    inverse = np.linalg.inv(normal)
+    variance = inverse @ (scores @ scores.T) @ inverse * (r.shape[0] / (r.shape[0] - len(size)))
+    errors = np.sqrt(np.maximum(np.diag(variance), 0.0))
+    for name, factor, error, own in zip(terms, found, errors, size, strict=True):
+        yield Term(name, 1.0 + float(factor / own), float(error / own))
 
 
 def _significance(means: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -31,10 +31,13 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """How a local error sticks out: `times` beyond the limit, `words` for the reason."""
+    """How a local error sticks out: `times` beyond the limit, `words` for the reason. `by_factor`:
+    by what it has in common with the prediction, which may be far below its size.
+    """
 
     times: float
     words: str
+    by_factor: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,9 @@ def strains(error: LocalError, judged: Judged) -> list[Excess]:
             f"a common factor of {error.gain:.6g}",
         ),
     )  # fmt: skip
-    found = [Excess(value / limit, words) for value, limit, words in tests]
+    found = [Excess(value / limit, words) for value, limit, words in tests[:-1]]
+    value, limit, words = tests[-1]
+    found += [Excess(value / limit, words, by_factor=True), *_terms(error, control, judged)]
     if error.bad:
         found.append(Excess(1e6, f"{error.bad} elements are not finite"))
     return found
@@ -196,6 +201,19 @@ def _gain_limit(error: LocalError, judged: Judged) -> float:
         limits.GAIN_UNITS * unit, 3 * abs(judged.evaluation.reference.gain - 1.0),
         limits.GAIN_LEAST,
     )  # fmt: skip
+
+
+def _terms(error: LocalError, control: LocalError, judged: Judged) -> Iterator[Excess]:
+    """Terms of a sum with a factor, which rounding does not have."""
+    unit = judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor
+    for term, own in zip(error.terms, control.terms, strict=False):
+        off = abs(term.factor - 1.0)
+        allowed = max(
+            limits.GAIN_ERRORS * term.error, limits.GAIN_UNITS * unit, 3 * abs(own.factor - 1.0),
+            limits.GAIN_LEAST,
+        )  # fmt: skip
+        words = f"a factor of {round(term.factor, 9):.6g} of {term.name.partition(' ')[2]}"
+        yield Excess(off / allowed, words, by_factor=True)
 
 
 def _peak_limit(usual: float, own: float, control: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .activation import ActivationLaw
 from .attention import AttentionLaw
 from .embedding import EmbeddingLaw
+from .embedding_sum import EmbeddingSumLaw
 from .experts import ExpertsLaw
 from .gated import GatedLaw
 from .gated_mlp import GatedMlpLaw
@@ -16,8 +17,8 @@ from .residual import ResidualLaw
 from .rotary_tables import RotaryTablesLaw
 
 LAWS: tuple[Law, ...] = (
-    EmbeddingLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(), ActivationLaw(),
-    GatedLaw(), GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
+    EmbeddingLaw(), EmbeddingSumLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(),
+    ActivationLaw(), GatedLaw(), GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
 )  # fmt: skip
 
 
