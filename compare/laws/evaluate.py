@@ -52,13 +52,14 @@ class Evaluation:
 def evaluations(
     scene: Scene, laws: Sequence[Law] = LAWS,
     told: Callable[[Evaluation | None, int, int], None] | None = None,
+    only: Callable[[Site], bool] | None = None,
 ) -> list[Evaluation]:  # fmt: skip
     """Every target that some law can be tried on, in execution order; `told` hears of each, how
-    many are done and how many there are. Stops early where `scene.cancelled` says so: the caller
-    looks at that itself.
+    many are done and how many there are; `only` says which sites are wanted. Stops early where
+    `scene.cancelled` says so: the caller looks at that itself.
     """
     found: list[Evaluation] = []
-    places = list(by_target(scene, laws))
+    places = [p for p in by_target(scene, laws) if only is None or any(map(only, p[1]))]
     for number, (law, sites) in enumerate(places):
         if scene.cancelled is not None and scene.cancelled():
             break

@@ -1,0 +1,142 @@
+"""What the laws say of a comparison, in words and in the forms of the reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .model import Cause, FirstDivergence
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .laws.report import LawRow
+
+_LAYER = re.compile(r"^layers\.(\d+)(?:\.|$)")
+
+
+def short_module(module: str) -> str:
+    """`L3 self_attn.q_norm` for `layers.3.self_attn.q_norm`."""
+    layer = _LAYER.match(module)
+    if layer is None:
+        return module
+    return f"L{layer[1]} {module[layer.end() :]}".strip()
+
+
+def percent(share: float) -> str:
+    """A share with as many nines as it has: 96.8 %, 99.99 %; never 100 % where something is
+    left.
+    """
+    if share >= 1.0:
+        return "100 %"
+    if share < 0.99:
+        return f"{100 * share:.3g} %"
+    for digits in range(1, 7):
+        text = f"{100 * share:.{digits}f}"
+        if not text.startswith("100"):
+            return f"{text} %"
+    return "over 99.9999 %"
+
+
+def headline(comparison: Comparison) -> str:
+    """The answer in one line: the first divergence and its cause; where there is none, how far off
+    the worst layer is; where nothing could be compared, that.
+    """
+    if not any(row.kind == "pair" for row in comparison.rows):
+        return "the two captures have nothing in common"
+    first = comparison.first_divergence()
+    if first is not None:
+        return first_line(first)
+    pairs = sum(1 for row in comparison.rows if row.kind == "pair")
+    waiting = sum(1 for verdict in comparison.verdicts if verdict.level == "pending")
+    if waiting:
+        return f"no divergence so far; {waiting} of {pairs} pairs are not measured yet"
+    words = f"no divergence in {pairs} pair{'' if pairs == 1 else 's'}"
+    worst = worst_row(comparison)
+    if worst is None:
+        return words
+    times, row = worst
+    return f"{words}; the worst is {times:.2g} x its usual rounding, {short_module(row.module)}"
+
+
+def first_line(first: FirstDivergence) -> str:
+    """`L0 self_attn.q_norm  eps 0 where the reference has 1e-2, explains 99.99 %`."""
+    name = short_module(first.module)
+    if first.causes:
+        cause = first.causes[0]
+        return f"{name}  {cause.text}, explains {percent(cause.explained)}"
+    return f"{name}  {first.reason}"
+
+
+def worst_row(comparison: Comparison) -> tuple[float, LawRow] | None:
+    """The layer that keeps to its law with the greatest local error over its usual one."""
+    if comparison.laws is None:
+        return None
+    kept = [
+        (row.local.candidate / row.local.usual_candidate, row)
+        for row in comparison.laws.rows.values()
+        if row.state == "keeps" and row.local.usual_candidate > 0
+    ]
+    return max(kept, key=lambda pair: pair[0], default=None)
+
+
+def cause_line(cause: Cause) -> str:
+    """A cause with its numbers."""
+    sure = f" (± {cause.uncertainty})" if cause.uncertainty and "±" not in cause.text else ""
+    return (
+        f"{cause.name}: {cause.text}{sure}; explains {percent(cause.explained)} of the local error "
+        f"({cause.before:.3g} -> {cause.after:.3g} x its rounding, {cause.usual:.3g} x is usual)"
+    )
+
+
+def cause_lines(causes: Sequence[Cause] | None) -> list[str]:
+    """The causes of a finding, best first; what is said where none was found."""
+    if causes is None:
+        return []
+    return [cause_line(cause) for cause in causes] or ["no known mistake explains it"]
+
+
+def local_lines(row: LawRow) -> list[str]:
+    """A row against its law: errors of both sides, what they are held against, the parameters."""
+    local = row.local
+    sampled, total = row.sampled
+    rows = f"{sampled} of {total} rows" if sampled < total else f"all {total} rows"
+    lines = [
+        f"law        {local.law}, on {rows}",
+        f"reference  {local.reference:.3g} x its rounding, {local.usual_reference:.3g} x is usual; "
+        f"relative error {row.relative[0]:.2g}",
+        f"candidate  {local.candidate:.3g} x its rounding, {local.usual_candidate:.3g} x is usual; "
+        f"relative error {row.relative[1]:.2g}",
+    ]
+    if row.parameters:
+        words = ", ".join(f"{name} {value}" for name, value in row.parameters)
+        lines.append(f"parameters {words}")
+    if row.derived:
+        lines.append(f"derived    {', '.join(row.derived)}")
+    said = {
+        "keeps": "the candidate keeps to it",
+        "breaks": f"the candidate does not keep to it: {row.where}, {row.excess:.3g} x the limit",
+        "unknown": "the reference does not keep to it: nothing is said of the candidate",
+    }[row.state]
+    return [*lines, f"verdict    {said}"]
+
+
+def finding_lines(comparison: Comparison) -> list[str]:
+    """Every divergence that was made where it shows, where there is more than one."""
+    found = comparison.findings()
+    if len(found) < 2:
+        return []
+    lines = [f"{number}. {first_line(first)}" for number, first in enumerate(found[:20], 1)]
+    return lines + ([f"and {len(found) - 20} more"] if len(found) > 20 else [])
+
+
+def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
+    """What JSON has of a row besides its verdict."""
+    law = comparison.laws.rows.get(index) if comparison.laws is not None else None
+    causes = comparison.causes(index)
+    return {
+        "local": None if law is None else asdict(law.local),
+        "causes": None if causes is None else [asdict(cause) for cause in causes],
+        "derived_inputs": list(comparison.derived(index)),
+    }
