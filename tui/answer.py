@@ -11,7 +11,7 @@ from math import floor
 from typing import TYPE_CHECKING
 
 from ..compare.law_words import percent, worst_row
-from .judging import first_known, sure_text
+from .judging import first_known, likeness, sure_text
 from .lines import Piece, Pieces
 from .names import short_module
 from .text import clean, cut, elide, width_of
@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" says little
 _NAME_SHARE = 0.45  # of the line that a name may take
 _LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
+_UNCERTAINTY = re.compile(r" ± \S*\d")
 _LAYERS = re.compile(r", in (?:all )?\d+ (?:of \d+ )?layers$")
 
 
 @dataclass(frozen=True)
 class Answer:
     """`name` is the module that it is about, `words` the rest from the longest form to the
-    shortest, `style` that of the name, or of the words where there is none.
+    shortest, `end` what the shortest keeps where it is cut; `style` is that of the name, or of the
+    words where there is none.
     """
 
     words: tuple[str, ...]
     name: str = ""
     style: Style | None = None
+    end: str = ""
 
 
 def answer_line(
@@ -59,16 +62,23 @@ def answer_line(
         name = elide(name, min(width_of(name), most), look.signs.dots)
         pieces += [(name, answer.style), ("  ", None)]
         room -= width_of(name) + 2
-    words = fitting([clean(w, look.terminal.ascii) for w in answer.words], room, look.signs.dots)
+    forms = [clean(form, look.terminal.ascii) for form in answer.words]
+    words = fitting(forms, room, look.signs.dots, answer.end)
     pieces.append((words, look.palette.strong if answer.name else answer.style))
     if progress:
         pieces.append((f"  {progress}", look.palette.accent))
     return pieces
 
 
-def fitting(forms: Sequence[str], room: int, dots: str) -> str:
-    """The first of several forms that fits; the last one, cut, where none does."""
-    return next((form for form in forms if width_of(form) <= room), cut(forms[-1], room, dots))
+def fitting(forms: Sequence[str], room: int, dots: str, end: str = "") -> str:
+    """The first of several forms that fits; where none does, the last one, cut in front of `end`
+    as long as that leaves something to read.
+    """
+    for form in forms:
+        if width_of(form) <= room:
+            return form
+    kept = end if forms[-1].endswith(end) and room - width_of(end) >= _LEAST_WORDS else ""
+    return cut(forms[-1].removesuffix(kept), room - width_of(kept), dots) + kept
 
 
 def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool) -> Answer:
@@ -82,19 +92,27 @@ def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool)
     first = first_known(comparison)
     if first is None:
         return _no_divergence(comparison, counts, look, working)
-    words = cause_words(first.causes[0]) if first.causes else _first_words(comparison, first)
-    return Answer(words, short_module(first.module), look.style(first.verdict))
+    name, style = short_module(first.module), look.style(first.verdict)
+    if not first.causes:
+        return Answer(_first_words(comparison, first), name, style)
+    cause = first.causes[0]
+    return Answer(cause_words(cause), name, style, _least_share(cause))
 
 
 def cause_words(cause: Cause) -> tuple[str, ...]:
     """`eps 0 where the reference has 1e-2, explains 99.99 %`; what gives way first is how many
-    layers show it, then digits of the share.
+    layers show it, then digits of the share, then how sure the numbers are.
     """
-    shown = f", explains {percent(cause.explained)}"
+    share, least = f", explains {percent(cause.explained)}", _least_share(cause)
     bare = _LAYERS.sub("", cause.text)
-    least = f", explains {floor(1e4 * cause.explained) / 100:g} %"
-    forms = [cause.text + shown, bare + shown, bare + least, bare]
+    plain = _UNCERTAINTY.sub("", bare)
+    forms = [cause.text + share, bare + share, bare + least, plain + least]
     return tuple(dict.fromkeys(forms))
+
+
+def _least_share(cause: Cause) -> str:
+    """The share with two digits, rounded down: 99.99 % where more than that is explained."""
+    return f", explains {floor(1e4 * cause.explained) / 100:g} %"
 
 
 def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, ...]:
@@ -107,10 +125,8 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
     if not comparison.first_is_final():
         where += ", so far"
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
-    looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
-    like = f"looks like {looks[0]}: " if looks else ""
-    reason = verdict.reason.removeprefix(f"made inside {first.module}, ")
-    return (f"{where}{sure}: {like}{reason}", f"{where}: {like}{reason}")
+    reason = likeness(first) + verdict.reason.removeprefix(f"made inside {first.module}, ")
+    return (f"{where}{sure}: {reason}", f"{where}: {reason}")
 
 
 def _no_divergence(

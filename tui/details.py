@@ -176,9 +176,6 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
         head.append(Field("problem", scene.problem, verdict.level))
     head += _judged(scene)
     sections = [("", head)]
-    law = law_fields(scene.comparison, scene.index) if _as_aligned(scene) else []
-    if law:
-        sections.append(("Law", law))
     if isinstance(found, Measurement):
         sections.append(("Numbers", _all_numbers(found)))
     sections.append(("Matched", _match_fields(row) or [Field("matched by", "not paired")]))
@@ -192,12 +189,11 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
 
 
 def _judged(scene: Scene) -> list[Field]:
-    """Origin, symptoms and ratios of the row as it was aligned: nothing is known of a trial's."""
-    return judged_fields(scene.comparison, scene.index) if _as_aligned(scene) else []
-
-
-def _as_aligned(scene: Scene) -> bool:
-    return scene.trial is None and scene.injected is None
+    """What is known of the row as it was aligned beside its numbers; nothing of a trial's."""
+    if scene.trial is not None or scene.injected is not None:
+        return []
+    comparison, index = scene.comparison, scene.index
+    return law_fields(comparison, index) + judged_fields(comparison, index)
 
 
 def _all_numbers(numbers: Measurement) -> list[Field]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..answer import laws_progress
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..inspector import InspectionNews, Work
 
 _KEPT = 64  # rows whose explanation is remembered
+_LEAST_WORDS = 24  # cells of the last column that a long line keeps
 _TRYING = "trying every mistake that this kind of layer can have"
 
 
@@ -48,7 +50,8 @@ class ExplainView(View):
         laws = None if scene is None else scene.comparison.laws
         if scene is None or laws is None or self._explained is not None:
             return
-        comparison, index = scene.comparison, scene.index
+        # As it is now: another checkpoint, or other rows, may come while records are read.
+        comparison, index = copy(scene.comparison), scene.index
         if self._asked is not None and self._asked[0] is laws and self._asked[1] == index:
             return
 
@@ -134,10 +137,10 @@ class ExplainView(View):
     def _flowed(self, text: str) -> list[Pieces]:
         """A line of the explanation; what is too wide goes on below where its words began."""
         text = clean(text, self.ascii)
-        width = max(20, self.size.width - 3)
+        width = max(2 * _LEAST_WORDS, self.size.width - 3)
         if width_of(text) <= width:
             return [[(f" {text}", self._style(text))]]
-        indent = min(_text_at(text), width // 2)
+        indent = min(_text_at(text), width - _LEAST_WORDS)
         first, *rest = wrap(text[indent:], width - indent)
         style = self._style(text)
         lines: list[Pieces] = [[(f" {text[:indent]}{first}", style)]]
