@@ -122,8 +122,8 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
         where = "made inside"
     else:
         where = "made here" if verdict.origin == "made" else LOOKS[verdict.level].word
-    if not comparison.first_is_final():
-        where += ", so far"
+    if not comparison.first_is_final() or checking_laws(comparison):
+        where += ", so far"  # the laws may find another one, or that nothing is wrong
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
     reason = likeness(first) + verdict.reason.removeprefix(f"made inside {first.module}, ")
     return (f"{where}{sure}: {reason}", f"{where}: {reason}")

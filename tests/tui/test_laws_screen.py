@@ -74,6 +74,14 @@ def explained(app: LayertuiApp) -> str:
 # Words, without a terminal
 
 
+def test_a_terminal_without_the_sign_for_uncertainty(fitted: Comparison) -> None:
+    look = Look(Terminal(ascii=True))
+    pieces = answer_line(fitted, fitted.counts, look, 120, False)
+    shown = "".join(text for text, _ in pieces)
+    assert shown.isascii()
+    assert "the reference has 1e-5 +- " in shown
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_answer_names_layer_and_cause_at_every_width(
     olmo: Comparison, fitted: Comparison, width: int
@@ -106,7 +114,7 @@ def test_without_a_cause_the_answer_says_where_and_why(olmo: Comparison) -> None
             comparison.take(index, result)
     comparison.settle()
     shown = line(comparison, 200, working=True)
-    assert shown.startswith(" L0 self_attn.q_norm  made here")
+    assert shown.startswith(" L0 self_attn.q_norm  made here, so far (")
     assert "explains" not in shown
     assert shown.endswith("  checking layers")
     comparison.laws_progress = 12, 32
