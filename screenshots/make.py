@@ -32,6 +32,7 @@ PICTURES = (
     ("values", (110, 30), ("f", "enter", "5", "enter")),
     ("layout", (110, 30), ("f", "enter", "6", "l")),
     ("rerun", (110, 30), ("f", "enter", "7")),
+    ("explain", (110, 30), ("f", "enter", "8")),
     ("help", (100, 40), ("question_mark",)),
 )
 FIRST = "list"  # the one that the README shows first, as PNG

@@ -15,6 +15,8 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from ..compare.models import SIDES
+from .answer import checking_laws
+from .checkpoints import find_models, models_text, use_models
 from .export import Exported, ExportError
 from .jobs import (
     Aligned,
@@ -26,6 +28,7 @@ from .jobs import (
     Judged,
     Listed,
     Measured,
+    ModelsTaken,
     News,
     Reading,
     Request,
@@ -213,30 +216,42 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """What was paired by hand stays so when the directories are read again."""
         self.request = replace(self.request, rules=rules)
 
-    def use_models(self, paths: ModelPaths) -> None:
-        """Open other checkpoints in the background."""
+    def say_models(self) -> None:
+        """Say which checkpoints are known, once their headers are read."""
         comparison = self.list_screen.comparison
+        if comparison is not None:
+            self._models_job = Job(find_models(comparison), self._post_news).start()
+
+    def use_models(self, paths: ModelPaths) -> None:
+        """Take other checkpoints, once nothing reads those of before, and hold the layers against
+        their laws anew.
+        """
+        comparison, pairs = self.list_screen.comparison, self.list_screen.pairs
         if comparison is None:
             return
-        from .checkpoints import models_job
-
-        if self._models_job is not None:
-            self._models_job.stop()
         self.request = replace(self.request, models=paths)
-        self._models_job = Job(models_job(comparison, paths), self._post_news).start()
+        rest = measure_rest(comparison, lambda: pairs.on_screen, not self._checked)
+        self.after_work(lambda: self._start(use_models(comparison, paths, rest)))
+
+    def _models_taken(self, problem: str) -> None:
+        comparison, screen = self.list_screen.comparison, self.work_screen()
+        if comparison is None:
+            return
+        if problem:
+            self.request = replace(self.request, models=comparison.model_paths)
+            screen.say(problem, warn=True)
+        else:
+            screen.say(models_text(comparison))
+            self.list_screen.verdicts_changed()
 
     def _models_news(self, news: News) -> None:
-        comparison, screen = self.list_screen.comparison, self.work_screen()
+        comparison = self.list_screen.comparison
         if not isinstance(news, Ended) or comparison is None:
             return
         self._models_job = None
         if news.error is not None:
-            if not is_bad_input(news.error):
-                raise news.error
-            self.request = replace(self.request, models=comparison.model_paths)
-            screen.say(str(news.error), warn=True)
-        else:
-            screen.say("; ".join(comparison.models.lines()) or "no checkpoint is known")
+            raise news.error
+        self.work_screen().say(models_text(comparison))
 
     def _start(self, work: Callable[[Job], bool]) -> None:
         for job in (self._job, self._diagnosis):
@@ -427,6 +442,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         elif isinstance(news, Judged):
             screen.verdicts_changed()
             self._show_pair(() if screen.row is None else (screen.row,))
+        elif isinstance(news, ModelsTaken):
+            self._models_taken(news.problem)
         elif isinstance(news, Ended):
             self._ended(news)
 
@@ -444,6 +461,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._refuse(str(news.error))
             return
         self.list_screen.ended(news.complete)
+        self._show_pair(() if self.list_screen.row is None else (self.list_screen.row,))
         if news.complete:
             self._recall_reruns()
         callback, self._after_work = self._after_work, None
@@ -547,6 +565,9 @@ def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
 
 
 def _progress(comparison: Comparison) -> str:
+    if checking_laws(comparison):
+        done, total = comparison.laws_progress
+        return f" at {done} of {total} layers" if total else " before the layers were checked"
     return f" at {comparison.measured} of {comparison.to_measure} pairs"
 
 

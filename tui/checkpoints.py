@@ -25,16 +25,40 @@ def with_model(text: str, known: ModelPaths) -> ModelPaths:
     return replace(known, **{side: path.strip()})
 
 
-def models_job(comparison: Comparison, paths: ModelPaths) -> Callable[[Job], bool]:
-    """Work that opens checkpoints and remembers them; fails with `CaptureError` on a bad path,
-    and then the comparison keeps those that it had.
-    """
+def find_models(comparison: Comparison) -> Callable[[Job], bool]:
+    """Work that finds the checkpoints which are known: their headers are read."""
 
-    def work(job: Job) -> bool:
-        from ..compare.models import remember_models
-
-        comparison.use_models(paths)
-        remember_models(comparison.reference.path, comparison.candidate.path, paths)
+    def work(_: Job) -> bool:
+        comparison.models.lines()
         return True
 
     return work
+
+
+def use_models(
+    comparison: Comparison, paths: ModelPaths, then: Callable[[Job], bool]
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Work that opens checkpoints, remembers them, and goes on with `then`. Where one cannot be
+    opened, the comparison keeps those that it had.
+    """
+
+    def work(job: Job) -> bool:
+        from ..capture.errors import CaptureError
+        from ..compare.models import remember_models
+        from .jobs import ModelsTaken
+
+        try:
+            comparison.use_models(paths)
+            remember_models(comparison.reference.path, comparison.candidate.path, paths)
+        except CaptureError as error:
+            job.tell(ModelsTaken(str(error)))
+        else:
+            job.tell(ModelsTaken())
+        return then(job)
+
+    return work
+
+
+def models_text(comparison: Comparison) -> str:
+    """Which checkpoints are known, in one line."""
+    return "; ".join(comparison.models.lines()) or "no checkpoint is known"

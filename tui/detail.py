@@ -88,12 +88,18 @@ class Detail(Horizontal):
         right.set_fields(halves[1])
 
 
+# Labels that a low pane has no room for: the verdict says what matters of them.
+_LEFT_OUT = ("usually", "law", "cause", "or", "local ref", "ref has", "looked at", "derived")
+
+
 def _telling(fields: list[Field]) -> list[Field]:
-    """What there is room for in a low pane: of several symptoms the best, no rules of thumb."""
+    """What there is room for in a low pane: of several symptoms the best, no rules of thumb, of
+    the law only the candidate's local error.
+    """
     kept: list[Field] = []
     label = ""
     for field in fields:
         label = field.label or label
-        if label != "usually" and (field.label or label != "looks like"):
+        if label not in _LEFT_OUT and (field.label or label != "looks like"):
             kept.append(field)
     return kept

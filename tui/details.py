@@ -9,6 +9,7 @@ from ..compare.statistics import recorded_statistics
 from ..compare.vocabulary import METRICS
 from .fields import Field
 from .judging import judged_fields, verdict_origin
+from .laws import law_fields
 from .text import clean, dtype_text, metric_number, number, precise, shape_text, short
 from .theme import LOOKS
 
@@ -87,6 +88,7 @@ def pane_fields(comparison: Comparison, index: int) -> list[Field]:
     problem = found.reason if isinstance(found, Failure) else row.problem
     if problem and problem not in fields[1].value:
         fields.append(Field("problem", problem, level))
+    fields += law_fields(comparison, index)
     fields += judged_fields(comparison, index)
     if isinstance(found, Measurement):
         fields += _number_fields(found)
@@ -187,10 +189,11 @@ def page_fields(scene: Scene) -> list[tuple[str, list[Field]]]:
 
 
 def _judged(scene: Scene) -> list[Field]:
-    """Origin, symptoms and ratios of the row as it was aligned: nothing is known of a trial's."""
+    """What is known of the row as it was aligned beside its numbers; nothing of a trial's."""
     if scene.trial is not None or scene.injected is not None:
         return []
-    return judged_fields(scene.comparison, scene.index)
+    comparison, index = scene.comparison, scene.index
+    return law_fields(comparison, index) + judged_fields(comparison, index)
 
 
 def _all_numbers(numbers: Measurement) -> list[Field]:

@@ -100,6 +100,13 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class ModelsTaken:
+    """Other checkpoints serve the comparison from now on; or why they do not."""
+
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Diagnosed:
     """What the difference on these rows looks like was worked out: `done` of `total`."""
 
@@ -109,8 +116,8 @@ class Diagnosed:
 
 
 News = (
-    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | Diagnosed | Ended
-    | Exported | Reran | Recalled
+    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken | Diagnosed
+    | Ended | Exported | Reran | Recalled
 )  # fmt: skip
 Visible = Callable[[], Sequence[int]]
 

@@ -84,10 +84,14 @@ def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
     """The first divergence in one line, most telling first: the line may be cut."""
     final = "" if comparison.first_is_final() else " so far, still measuring"
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
+    reason = likeness(first) + comparison.verdicts[first.index].reason
+    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {reason}"
+
+
+def likeness(first: FirstDivergence) -> str:
+    """`looks like scale: `; nothing where a cause is known, which the reason begins with."""
     looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
-    like = f"looks like {looks[0]}: " if looks else ""
-    reason = comparison.verdicts[first.index].reason
-    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {like}{reason}"
+    return f"looks like {looks[0]}: " if looks and not first.causes else ""
 
 
 def judged_fields(comparison: Comparison, index: int) -> list[Field]:

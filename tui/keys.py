@@ -131,6 +131,7 @@ KEYS: tuple[Key, ...] = (
             (5, "values", "both sides element by element"),
             (6, "layout", "reshape and compare: try recipes"),
             (7, "rerun", "this layer on the reference's inputs"),
+            (8, "explain", "this layer against its law, and every mistake that was tried"),
         )
     ),
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),

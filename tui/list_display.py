@@ -9,6 +9,7 @@ from rich.style import Style
 from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
+from .answer import answer_line, checking_laws
 from .depth_strip import DepthStrip
 from .detail import Detail
 from .limits import Limits
@@ -29,7 +30,7 @@ from .rows import (
     row_key,
     rows_in_view,
 )
-from .status_line import ALL_FACTS, Footer, counts_line, first_piece, short_finding, sides_line
+from .status_line import ALL_FACTS, Footer, counts_line, short_finding, sides_line
 from .work_screen import WorkScreen
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class ListDisplay(WorkScreen):
     SCOPE = "list"
     DEFAULT_CSS = """
     ListDisplay { layout: vertical; }
+    ListDisplay > #answer { background: $surface; }
     ListDisplay > #sides { background: $panel; }
     ListDisplay > #counts-row { height: 1; background: $surface; }
     ListDisplay #position { width: 15; }
@@ -101,6 +103,7 @@ class ListDisplay(WorkScreen):
         self._kept_marks: list[RowKey] = []
 
     def compose(self) -> ComposeResult:
+        yield Lines(id="answer")
         yield Lines(id="sides")
         with Horizontal(id="counts-row"):
             yield Lines(id="counts")
@@ -180,6 +183,8 @@ class ListDisplay(WorkScreen):
             self._follow_failing()
         self.pairs.rows_changed(rows)
         self.pairs.set_first(comparison.first_index)
+        if self.pairs.set_locals(bool(comparison.locals)):
+            self._show_heading()
         if self.row in rows:
             self.show_pane()
 
@@ -236,6 +241,8 @@ class ListDisplay(WorkScreen):
         rows, self._late_rows = self._late_rows, []
         self.query_one(DepthStrip).update_rows(rows)
         self._show_status()
+        if self.comparison is not None and self.layertui.working and checking_laws(self.comparison):
+            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)  # the progress goes on
 
     def _follow_failing(self) -> None:
         """`only diverged` takes up new divergences; the cursor stays on its row."""
@@ -330,6 +337,7 @@ class ListDisplay(WorkScreen):
             exact = "x exact" if getattr(policy, "exact", None) else ""
             ratio = "x base" if getattr(policy, "baselines", ()) else exact
             self.pairs.set_judging(ratio, policy.name == "noise")
+        self.pairs.set_locals(self.comparison is not None and bool(self.comparison.locals))
         self.pairs.set_singles(
             {} if self.comparison is None
             else self.layertui.reruns.singles(self.comparison, self.metric)
@@ -364,17 +372,25 @@ class ListDisplay(WorkScreen):
             wide = self.size.width >= 110
             usual = self.limits.usual
             policy = "" if usual else f"  policy {self.limits.policy}"
-            room, found, first = self.size.width - self._position_width, [], []
-            for facts in ALL_FACTS[0 if wide or usual else 1 :]:
+            room, found = self.size.width - self._position_width - len(policy), []
+            for facts in ALL_FACTS:
                 found = counts_line(self.comparison, self._counts, hidden, look, wide, facts,
                                     self.inputs_differ)  # fmt: skip
-                left = room - sum(len(text) for text, _ in found)
-                first = first_piece(self.comparison, look, left - len(policy), wide)
-                if first or self.comparison.first_index is None:
+                if sum(len(text) for text, _ in found) <= room:
                     break
-            room -= sum(len(text) for text, _ in found)
-            settings = self._settings(room - sum(len(text) for text, _ in first))
-            counts.set_lines([[*found, *first, settings]])
+            room += len(policy) - sum(len(text) for text, _ in found)
+            counts.set_lines([[*found, self._settings(room)]])
+        self._show_answer()
+
+    def _show_answer(self) -> None:
+        """The answer so far; nothing that the checks find takes its place."""
+        comparison, line = self.comparison, self.query_one("#answer", Lines)
+        if comparison is None or self._counts is None:
+            line.set_lines([[]])
+        else:
+            app, width = self.layertui, self.size.width
+            pieces = answer_line(comparison, self._counts, app.look, width, app.working)
+            line.set_lines([pieces])
 
     def _settings(self, room: int) -> Piece:
         """What the list shows, and by which policy where that is not the usual one; what does not
@@ -401,7 +417,7 @@ class ListDisplay(WorkScreen):
         """What the work behind the screen does, beyond measuring, which is counted."""
         comparison = self.comparison
         if not self._reading and comparison is not None and self.layertui.working:
-            return "judging" if comparison.complete else ""
+            return "judging" if comparison.complete and not checking_laws(comparison) else ""
         return self._reading
 
     @on(PairList.Moved)

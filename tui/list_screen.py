@@ -393,8 +393,10 @@ class ListScreen(ListDisplay):
             raise CommandError("rows are not aligned yet")
         from .checkpoints import with_model
 
-        known = self.comparison.model_paths
-        self.layertui.use_models(with_model(text, known) if text else known)
+        if text:
+            self.layertui.use_models(with_model(text, self.comparison.model_paths))
+        else:
+            self.layertui.say_models()
 
     def rerun_on(self, screen: WorkScreen, fresh: bool = False) -> None:
         """Rerun the marked rows or this one; asks for the model, and before MAX compiles."""

@@ -32,6 +32,8 @@ _WORD, _ORIGIN_WORD = 11, 18
 _VALUE = 10
 _SINGLE = 9
 _RATIO = 8
+_LOCAL = 7
+_LEAST_NAME = 20  # cells of either name that the column of local errors leaves
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Columns:
     single: int = 0  # the error of a rerun
     ratio: int = 0  # the error over a baseline's
     origin: bool = False  # a glyph beside the verdict's says where the error comes from
+    local: int = 0  # the error that a layer itself makes, over the usual
 
     @property
     def side(self) -> int:
@@ -53,19 +56,22 @@ class Columns:
 
     @property
     def badge(self) -> int:
-        more = sum(1 + width for width in (self.word, self.ratio, self.single) if width)
+        parts = (self.word, self.ratio, self.local, self.single)
+        more = sum(1 + width for width in parts if width)
         return 1 + 1 + _VALUE + more
 
 
 @dataclass(frozen=True)
 class Extras:
     """Columns that only some lists have: `reran` errors of reruns, `ratio` what the error is a
-    multiple of (empty: nothing), `origin` where errors come from.
+    multiple of (empty: nothing), `origin` where errors come from, `local` the errors that layers
+    themselves make, where there is room.
     """
 
     reran: bool = False
     ratio: str = ""
     origin: bool = False
+    local: bool = False
 
 
 def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None = None) -> Columns:
@@ -80,9 +86,11 @@ def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None
     ratio = _RATIO if extras.ratio and width >= _SHAPES_FROM else 0
     badge = 2 + _VALUE + sum(1 + part for part in (word, ratio, single) if part)
     left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
+    local = _LOCAL if extras.local and left_over - _LOCAL - 1 >= 2 * _LEAST_NAME else 0
+    left_over -= local + 1 if local else 0
     name = max(1, left_over // 2)
     return Columns(
-        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin
+        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin, local
     )
 
 
@@ -114,6 +122,7 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         self.singles: dict[int, str] = {}  # errors of reruns, by row
         self.ratio = ""  # what the column of ratios is about; empty: there is none
         self.origins = False  # whether the policy says where errors come from
+        self.locals = False  # whether laws apply to any row
         self.on_screen: tuple[int, ...] = ()  # rows on the screen; read by the measuring thread
         self._columns: Columns | None = None
         self._shape_width = 9
@@ -165,6 +174,14 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         if (ratio, origins) != (self.ratio, self.origins):
             self.ratio, self.origins, self._columns = ratio, origins, None
             self.refresh()
+
+    def set_locals(self, known: bool) -> bool:
+        """Whether there is a column of local errors; True when that is new."""
+        if known == self.locals:
+            return False
+        self.locals, self._columns = known, None
+        self.refresh()
+        return True
 
     def rows_changed(self, rows: Iterable[int]) -> None:
         """Repaint those of `rows` that are on the screen."""
@@ -272,7 +289,7 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """The widths of the columns now; the heading uses them too."""
         if self._columns is None:
             rows = 0 if self.model is None else len(self.model)
-            extras = Extras(bool(self.singles), self.ratio, self.origins)
+            extras = Extras(bool(self.singles), self.ratio, self.origins, self.locals)
             self._columns = columns_for(self.size.width, rows, self._shape_width, extras)
         return self._columns
 
@@ -306,6 +323,7 @@ def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
         Segment("  ", muted if columns.shape else plain),
         *_badge(level, model.origin(row), value, columns, look, style, here, row == pairs.first),
         *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
+        *_local(model, row, columns, look, style, here),
         *_more(pairs.singles.get(row, ""), columns.single, style),
         *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
     ]
@@ -341,6 +359,19 @@ def _badge(
 def _more(text: str, width: int, style: Style) -> list[Segment]:
     """A further column, where there is one: the ratio to a baseline, the error of a rerun."""
     return [Segment(f"{text:<{width}} ", style)] if width else []
+
+
+def _local(
+    model: RowModel, row: int, columns: Columns, look: Look, style: Style, here: bool
+) -> list[Segment]:  # fmt: skip
+    """The column of local errors, in the colour of a divergence where a law is broken."""
+    if not columns.local:
+        return []
+    shown = style
+    if model.breaks_law(row):
+        bar = here and look.terminal.ansi  # reverse video: a colour would hide the number
+        shown = style + (Style(bold=True) if bar else look.style("diverged"))
+    return _more(model.local(row), columns.local, shown)
 
 
 def _side(
@@ -386,6 +417,8 @@ def heading(columns: Columns, metric: str, ratio: str = "") -> str:
         badge += " " + fit("verdict", columns.word)
     if columns.ratio:
         badge += "  " + fit(ratio, columns.ratio - 1)
+    if columns.local:
+        badge += "  " + fit("local", columns.local - 1)
     if columns.single:
         badge += "  " + fit("single", columns.single - 1)
     return f" {'#':>{columns.number}} {left}  {badge}  {right}"

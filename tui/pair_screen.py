@@ -1,4 +1,4 @@
-"""One pair on a screen of its own: seven views over the row that the list's cursor is on."""
+"""One pair on a screen of its own: eight views over the row that the list's cursor is on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .scene import Scene, Trial
 from .status_line import Footer
 from .text import clean, cut, dtype_text, elide, shape_text, tail, width_of
 from .theme import LOOKS, Look
+from .views.explain import ExplainView
 from .views.heat import HeatView
 from .views.histogram import HistogramView
 from .views.layout import LayoutView
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _KEPT = 24  # results of scenes and views that are remembered
 
 VIEWS: tuple[type[View], ...] = (
-    StatsView, TopView, HistogramView, HeatView, ValuesView, LayoutView, RerunView,
+    StatsView, TopView, HistogramView, HeatView, ValuesView, LayoutView, RerunView, ExplainView,
 )  # fmt: skip
 
 

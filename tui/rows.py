@@ -62,6 +62,8 @@ class RowModel(Protocol):
     def origin(self, row: int) -> Origin | None: ...
     def value(self, row: int, metric: str) -> str: ...
     def ratio(self, row: int) -> str: ...
+    def local(self, row: int) -> str: ...
+    def breaks_law(self, row: int) -> bool: ...
     def haystack(self, row: int) -> str: ...
     def block(self, row: int) -> str: ...
 
@@ -93,6 +95,12 @@ class NameRows:
 
     def ratio(self, row: int) -> str:
         return ""
+
+    def local(self, row: int) -> str:
+        return ""
+
+    def breaks_law(self, row: int) -> bool:
+        return False
 
     def haystack(self, row: int) -> str:
         sides = zip(self._short, self._sides, strict=True)
@@ -148,6 +156,18 @@ class ComparedRows:
         from .judging import ratio_text
 
         return ratio_text(self.comparison.floors.get(row))
+
+    def local(self, row: int) -> str:
+        """The candidate's local error over what is usual; empty where no law applies."""
+        from .laws import local_text
+
+        return local_text(self.comparison, row)
+
+    def breaks_law(self, row: int) -> bool:
+        """Whether that is more than its law allows."""
+        from .laws import breaks_law
+
+        return breaks_law(self.comparison, row)
 
     def value(self, row: int, metric: str) -> str:
         """The number for the badge; empty where the row has none."""

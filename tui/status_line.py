@@ -1,4 +1,4 @@
-"""The two lines at the top, the position at their end, and the keys at the foot."""
+"""The lines below the answer, the position at their end, and the keys at the foot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .keys import Key, show_key
 from .lines import Lines, Piece, Pieces
-from .names import short_module
-from .text import clean, dtype_text, elide, width_of
+from .text import clean, dtype_text, width_of
 from .theme import LOOKS, Look
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 Facts = Literal["all", "counts", "pairs"]
 ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
-_LEAST_MODULE = 13  # cells of a module's name that still tell something
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
 
@@ -94,9 +92,11 @@ def counts_line(
             pieces.append((f"{levels[level]} {LOOKS[level].word}", look.style(level)))
     from .judging import made_rows
 
-    made = len(made_rows(comparison)) if wide and comparison.failing else 0
+    made = len(made_rows(comparison)) if comparison.failing else 0
     if made:
-        pieces.append((f" ({look.origin_glyph('made')} {made} made)", look.palette.strong))
+        glyph = look.origin_glyph("made")
+        words = f" ({glyph} {made} made)" if wide else f" {glyph}{made}"
+        pieces.append((words, look.palette.strong))
     if hidden:
         pieces.append((f" ({hidden} hidden)", look.palette.warn))
     if levels.get("pending"):
@@ -104,29 +104,6 @@ def counts_line(
         progress = f"measured {total - levels['pending']} of {total}"
         pieces += [(separator, look.palette.faint), (progress, look.palette.accent)]
     return pieces
-
-
-def first_piece(comparison: Comparison, look: Look, room: int, wide: bool) -> list[Piece]:
-    """The module of the first divergence, as far as it is known: `first made inside: L3 self_attn`,
-    `◆2 L3 self_attn` (two were made) on narrow terminals; nothing without room for it.
-    """
-    if comparison.first_index is None:
-        return []
-    from .judging import first_known, first_place, made_rows
-
-    first = first_known(comparison)
-    assert first is not None
-    words, _, module = first_place(comparison, first).rpartition(" ")
-    lead = f"  first{' ' + words if words else ''}: "
-    if not wide or room < len(lead) + width_of(short_module(module)):
-        made = 0 if wide else len(made_rows(comparison))  # wide: counted further left
-        lead = f"  {look.origin_glyph('made')}{made} " if made else "  first "
-    least = min(_LEAST_MODULE, width_of(short_module(module)))
-    if room < len(lead) + least:
-        return []
-    name = clean(short_module(module), look.terminal.ascii)
-    shown = elide(name, min(width_of(name), room - len(lead)), look.signs.dots)
-    return [(lead, look.palette.muted), (shown, look.palette.strong)]
 
 
 def short_finding(finding: Finding) -> str:

@@ -6,9 +6,16 @@ import math
 
 from rich.cells import cell_len, set_cell_size
 
-from ..compare.escaping import clean as clean  # the screens have all of their text from here
+from ..compare import escaping
 
 _SHORT_DTYPES = {"bfloat16": "bf16", "bool": "bool"}
+
+
+def clean(text: str, ascii_only: bool = False) -> str:
+    """`text` without anything that a terminal would act on, and in its signs: the screens have all
+    of their text from here.
+    """
+    return escaping.clean(text.replace("±", "+-") if ascii_only else text, ascii_only)
 
 
 def width_of(text: str) -> int:

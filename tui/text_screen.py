@@ -177,6 +177,14 @@ def help_lines(scope: Scope, look: Look) -> list[Pieces]:
     for origin, meaning in _ORIGINS.items():
         lines.append([(f"   {look.origin_glyph(origin)} {origin} ", look.style("diverged")),
                       (" " * (18 - len(origin)) + meaning, None)])  # fmt: skip
+    lines += [[], [(" The column local: each layer by its own recorded inputs", palette.heading)]]
+    for shown, style, meaning in (
+        ("1.1x", None, "the candidate's error over what is usual for this kind of layer"),
+        ("40x", look.style("diverged"), "more than the layer's law allows: view 8 tells which "
+                                        "mistake explains it"),
+        ("?", palette.muted, "the reference itself does not keep to the law: nothing is said"),
+    ):  # fmt: skip
+        lines.append([(f"   {shown:<18} ", style), (meaning, None)])
     return lines
 
 

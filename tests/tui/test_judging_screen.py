@@ -188,12 +188,12 @@ def _thumb(comparison: Comparison, row: int) -> list[str]:
 @pytest.mark.parametrize(
     ("size", "terminal", "made", "inherited", "top"),
     [
-        ((80, 24), Terminal(), "█◆", "█↓", "◆1 L2 self_attn"),
-        ((80, 24), Terminal("none", ascii=True), "X@", "Xv", "@1 L2 self_attn"),
+        ((80, 24), Terminal(), "█◆", "█↓", "28 DIVERGED ◆1 (13 hidden)"),
+        ((80, 24), Terminal("none", ascii=True), "X@", "Xv", "28 DIVERGED @1 (13 hidden)"),
         ((120, 30), Terminal(), "DIVERGED made", "DIVERGED inherited",
-         "(◆ 1 made) (13 hidden)  first L2 self_attn"),
+         "28 DIVERGED (◆ 1 made) (13 hidden)"),
         ((200, 50), Terminal("none"), "DIVERGED made", "DIVERGED inherited",
-         "(◆ 1 made) (13 hidden)  first made inside: L2 self_attn"),
+         "28 DIVERGED (◆ 1 made) (13 hidden)"),
     ],
 )  # fmt: skip
 async def test_made_and_inherited_on_the_list(
@@ -204,6 +204,8 @@ async def test_made_and_inherited_on_the_list(
     async with app.run_test(size=size) as pilot:
         await measured(pilot, app)
         assert top in counts(app)
+        answer = app.list_screen.query_one("#answer", Lines).texts[0]
+        assert answer.startswith(" L2 self_attn  made inside")
         assert "made inside layers.2.self_attn" in app.list_screen.prompt.message
         await pilot.press("f")
         assert app.list_screen.row == BLAMED

@@ -20,7 +20,7 @@ _EVERYWHERE = (
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
 _LIST_TOO = "w ctrl+r enter"
 _PAIR = (
-    "1 2 3 4 5 6 7 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
+    "1 2 3 4 5 6 7 8 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
     "shift+left shift+right less_than_sign greater_than_sign"
 )
 

@@ -55,6 +55,8 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "values-200x50": ((200, 50), Terminal(), ("f", "enter", "5", "enter")),
     "layout": ((110, 30), Terminal(), ("f", "enter", "6", "l")),
     "rerun": ((80, 24), Terminal(), ("f", "enter", "7")),
+    "explain-80x24": ((80, 24), Terminal(), ("f", "enter", "8")),
+    "explain-200x50": ((200, 50), Terminal(), ("f", "enter", "8")),
     "help": ((100, 40), Terminal(), ("question_mark",)),
 }
 
