@@ -27,7 +27,7 @@ def recorded_hypotheses(
     if own is None or len(candidate.rows) != len(np.unique(candidate.rows)):
         return  # rows of a norm by head are no rows of a record
     for other in _others(scene, site, own):
-        if not _looks_alike(scene, own, other, candidate):
+        if not _looks_alike(scene, own, other, candidate) or _is_copy(scene, site, other):
             continue
         stale = kind_name(other.key).split(" ")[0] == kind_name(site.target).split(" ")[0]
         label = other.key.label + (f" of step {other.key.step}" if own.key.step else "")
@@ -74,6 +74,20 @@ def _looks_alike(scene: Scene, own: Quantity, other: Quantity, candidate: Case) 
         return False
     left, size = np.square(values - y).sum(), np.square(y).sum()
     return bool(size > 0 and left <= 1e-3 * size)
+
+
+def _is_copy(scene: Scene, site: Site, other: Quantity) -> bool:
+    """Whether the reference, too, has the same values in both places: one is made of the other."""
+    ours, theirs = (scene.reference.known.get(key) for key in (site.target, other.key))
+    if ours is None or theirs is None:
+        return False
+    try:
+        count = scene.tables.rows(ours)
+        rows = np.unique(np.linspace(0, count - 1, min(count, _LOOK)).astype(np.int64))
+        left, right = (scene.tables.read(quantity, rows) for quantity in (ours, theirs))
+    except (*UNREADABLE, IndexError):
+        return False
+    return left.shape == right.shape and bool(np.array_equal(left, right))
 
 
 def _values(
