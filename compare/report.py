@@ -11,6 +11,7 @@ from typing import Any
 from ..capture.records import Capture, Record
 from ..capture.sizes import byte_text
 from .comparison import Comparison
+from .effect_words import effect_json, effect_line
 from .escaping import clean
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
@@ -68,6 +69,7 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
                 for name, part in components(comparison).items()
             },
             "first_divergence": None if first is None else asdict(first),
+            "effect": effect_json(comparison.effect()),
             "rows": [_row(comparison, row) for row in comparison.rows],
         }
     )
@@ -300,6 +302,9 @@ def summary_lines(comparison: Comparison) -> list[str]:
         lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
     if partial:
         lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
+    effect = comparison.effect()
+    if effect is not None:
+        lines.append(effect_line(effect))
     lines.append(f"policy: {comparison.policy.describe()}")
     return lines
 
