@@ -20,6 +20,7 @@ from .options import candidate_model_option
 if TYPE_CHECKING:
     from ..capture.run_plan import Plan
     from ..capture.runners.spec import RunnerSpec
+    from ..capture.weights import Weights
     from ..compare.comparison import Comparison
     from ..compare.rerun.session import RerunSession
     from ..compare.verification import Verification
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
 )
 @click.option("--prompt", default=None, help="Text to run.")
 @verify_options
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Run nothing with injection: say by the layers' laws which of them are wrong. This is "
+    "done anyhow where the candidate's layers cannot be run.",
+)
 @click.option("--save-layers", is_flag=True, help="Keep the tensors of both scenarios.")
 @click.option(
     "-o",
@@ -65,13 +72,16 @@ if TYPE_CHECKING:
 def verify(
     ctx: click.Context, model_dir: str, candidate: str, candidate_model: str | None,
     reference_capture: str | None, candidate_capture: str | None, prompt: str | None,
-    ids: Rows | None, save_layers: bool, output: str, overwrite: bool, **options: Any,
+    ids: Rows | None, offline: bool, save_layers: bool, output: str, overwrite: bool,
+    **options: Any,
 ) -> int:  # fmt: skip
     """Compare MODEL_DIR in PyTorch with a candidate, as captured and layer by layer.
 
     Written to EXPORT are two scenarios: without_injection, the candidate as it runs, and
     with_injection, every layer of it fed the reference's inputs. The same error in both is the
-    layer's own; an error that is much lower with injection was only passed on.
+    layer's own; an error that is much lower with injection was only passed on. Where the
+    candidate's layers cannot be run, its captured outputs are held against what the reference's
+    layers give for its captured inputs, and both reports say so.
 
     Exit status as of compare, over both scenarios.
     """
@@ -94,7 +104,7 @@ def verify(
     try:
         work = Path(output) / "without_injection" if save_layers else guard.directory
         job = _Job(plan, candidate, candidate_model, Path(output), work, guard.directory,
-                   shlex.join(["layertui", *(ctx.obj or [])]), save_layers)  # fmt: skip
+                   shlex.join(["layertui", *(ctx.obj or [])]), save_layers, offline)  # fmt: skip
         return job.run(reference_capture, candidate_capture)
     finally:
         guard.close()
@@ -112,6 +122,7 @@ class _Job:
     private: Path
     command: str
     save: bool
+    offline: bool = False
 
     @property
     def side(self) -> str:
@@ -133,10 +144,18 @@ class _Job:
         models = ModelPaths(self.plan.model, self.candidate_plan.model)
         comparison = open_comparison(str(reference), str(candidate), models=models)
         measure_all(comparison)
+        if self.offline:
+            return self._by_laws(comparison, reference, candidate, "--offline was given")
         with RerunSession(
             comparison, self._spec(comparison), keep_inputs=True, use_cache=False
         ) as session:
-            return self._both(session, reference, candidate)
+            try:
+                return self._both(session, reference, candidate)
+            except UserError as error:
+                if session.hello is not None:  # it runs: something else is wrong
+                    raise
+                reason = f"the candidate's layers cannot be run: {error}"
+        return self._by_laws(comparison, reference, candidate, reason)
 
     def _both(self, session: RerunSession, reference: Path, candidate: Path) -> int:
         from ..compare.comparison import open_comparison
@@ -158,6 +177,41 @@ class _Job:
         self._finish(found)
         statuses = session.comparison.exit_status(), alone.exit_status(), _status(session)
         return max(statuses)
+
+    def _by_laws(
+        self, comparison: Comparison, reference: Path, candidate: Path, reason: str
+    ) -> int:  # fmt: skip
+        """The scenario with injection without running anything."""
+        from ..compare.offline import by_laws, errors_by_law, offline_report, offline_rows
+
+        errors = errors_by_law(comparison, *self._weights(comparison))
+        rows, blamed = offline_rows(comparison, errors)
+        found = replace(
+            self._about(comparison, reference, candidate), blamed=blamed, rows=tuple(rows),
+            offline=reason,
+        )  # fmt: skip
+        self._write("without_injection", comparison, found)
+        report = offline_report(comparison, errors, found)
+        self._write_scenario("with_injection", by_laws(comparison, errors), found, report)
+        self._finish(found)
+        told = any(error.state != "unknown" for error in errors.values())
+        return max(comparison.exit_status(), 1 if blamed or not told else 0)
+
+    def _weights(self, comparison: Comparison) -> tuple[Weights | None, Weights | None]:
+        """The checkpoints of both sides; what has none is said in the notes."""
+        from ..capture.errors import CaptureError
+        from ..capture.weights import open_weights
+
+        opened: list[Weights | None] = []
+        for plan, capture in (
+            (self.plan, comparison.reference), (self.candidate_plan, comparison.candidate),
+        ):  # fmt: skip
+            try:
+                opened.append(open_weights(plan.model))
+            except CaptureError as error:
+                opened.append(None)
+                capture.notes.append(f"laws without a checkpoint: {error}")
+        return opened[0], opened[1]
 
     # --- captures
 
@@ -226,28 +280,44 @@ class _Job:
     def _verification(
         self, session: RerunSession, reference: Path, candidate: Path, injected: Path
     ) -> Verification:
-        from ..compare.verification import Verification, scenario_rows
+        from ..compare.verification import scenario_rows
 
         rows = session.comparison.rows
         blamed = tuple(dict.fromkeys(rows[index].canonical for index in session.blamed()))
-        encoding = self.plan.dtype or session.comparison.candidate.main_dtype() or "unknown"
-
-        def saved(place: Path) -> str | None:
-            return os.path.relpath(place, self.export) if self.save else None
-
-        return Verification(
-            str(self.export), self.plan.model, encoding, self.command, saved(reference),
-            saved(candidate), saved(injected), blamed, tuple(scenario_rows(session)),
+        return replace(
+            self._about(session.comparison, reference, candidate), injected=self._saved(injected),
+            blamed=blamed, rows=tuple(scenario_rows(session)),
         )  # fmt: skip
 
+    def _about(self, comparison: Comparison, reference: Path, candidate: Path) -> Verification:
+        """A verification without results."""
+        from ..compare.verification import Verification
+
+        encoding = self.plan.dtype or comparison.candidate.main_dtype() or "unknown"
+        return Verification(
+            str(self.export), self.plan.model, encoding, self.command, self._saved(reference),
+            self._saved(candidate), None, (), (),
+        )  # fmt: skip
+
+    def _saved(self, place: Path) -> str | None:
+        """Where a capture lies in the export; None where tensors are not kept."""
+        return os.path.relpath(place, self.export) if self.save else None
+
     def _write(self, scenario: str, comparison: Comparison, found: Verification) -> None:
+        from ..compare.verification import WITH, scenario_report
+
+        report = scenario_report(comparison, found, injected=scenario == WITH)
+        self._write_scenario(scenario, comparison, found, report)
+
+    def _write_scenario(
+        self, scenario: str, comparison: Comparison, found: Verification, report: str
+    ) -> None:  # fmt: skip
         from ..compare.plot import draw_plot
-        from ..compare.verification import WITH, module_names, report_name, scenario_report
+        from ..compare.verification import module_names, report_name
         from .output import write_output
 
         folder = self.export / scenario
         folder.mkdir(parents=True, exist_ok=True)
-        report = scenario_report(comparison, found, injected=scenario == WITH)
         name = report_name(self.plan.model, found.encoding)
         write_output(str(folder / name), report, overwrite=True)
         write_output(str(folder / "mse_plot.png"), draw_plot(comparison), overwrite=True)

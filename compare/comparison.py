@@ -21,6 +21,7 @@ from .align import align
 from .model import (
     Cause,
     Counts,
+    Effect,
     ExecutionOrder,
     Failure,
     FirstDivergence,
@@ -95,6 +96,7 @@ class Comparison:
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
+    _effect: tuple[Effect | None] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.policy = with_overrides(self.policy, self.rules.thresholds)
@@ -113,6 +115,7 @@ class Comparison:
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self._symptoms = {}, {}, {}
         self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
+        self._effect = None
         self._analysis = None
         self._judge_all()
 
@@ -453,6 +456,23 @@ class Comparison:
             except UNREADABLE:
                 self._symptoms[index] = ()
         return self._symptoms[index]
+
+    @property
+    def known_effect(self) -> Effect | None:
+        """The effect where `effect` worked it out before: nothing is read."""
+        return self._effect[0] if self._effect is not None else None
+
+    def effect(self, cancelled: Callable[[], bool] | None = None) -> Effect | None:
+        """What the differences come to in the logits; None where none are recorded, or as long as
+        pairs are not measured. Reads the logits the first time; raises `CancelledError`.
+        """
+        from .effect import effect_of
+
+        if self._effect is None:
+            if not self.complete:
+                return None
+            self._effect = (effect_of(self, cancelled),)
+        return self._effect[0]
 
     def verdict_of(self, row: Row, result: Result) -> Verdict:
         """The verdict of a row that may have other recipes than the comparison's; such a one is

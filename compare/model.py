@@ -202,6 +202,24 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """What the differences come to in the logits (see `effect`), over `tokens` tokens.
+
+    `logits_kl` is the mean KL divergence of the candidate's distribution from the reference's, in
+    nats; `top1_agreement` the share of tokens that have the same likeliest next token.
+    `first_differing_token` is the first that has not: counted from 0 over what was `generated`,
+    else a position of the sequence; `margin` the reference's greatest logit less its second there.
+    """
+
+    logits_kl: float
+    top1_agreement: float
+    first_differing_token: int | None = None
+    margin: float | None = None
+    tokens: int = 0
+    generated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FirstDivergence:
     """The first failing pair in execution order, and the module to look into."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..capture.records import Capture, Record
 from ..capture.sizes import byte_text
 from .comparison import Comparison
+from .effect_words import effect_json, effect_line
 from .escaping import clean
 from .law_words import cause_lines, finding_lines, headline, local_lines, row_json
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
@@ -71,6 +72,7 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
             "first_divergence": None if first is None else asdict(first),
             "findings": [asdict(found) for found in comparison.findings()],
             "answer": headline(comparison),
+            "effect": effect_json(comparison.effect()),
             "rows": [_row(comparison, row) for row in comparison.rows],
         }
     )
@@ -308,6 +310,9 @@ def summary_lines(comparison: Comparison) -> list[str]:
         lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
     if partial:
         lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
+    effect = comparison.effect()
+    if effect is not None:
+        lines.append(effect_line(effect))
     lines.append(f"policy: {comparison.policy.describe()}")
     return lines
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ..capture.errors import CaptureError
 from .cache import decoded, encoded
@@ -31,6 +31,7 @@ from .report import (
     spread_lines,
     summary_lines,
 )
+from .rerun.judge import Blame, Judgement
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 SCHEMA = "layertui.verification/1"
 FILE = "verification.json"
 WITHOUT, WITH = "without_injection", "with_injection"
+BY_LAWS = "with injection by the layers' laws, nothing was run"
 _MOST_BYTES = 256 << 20
 _SAME, _MUCH_LOWER = 0.5, 0.1  # single against entire
 
@@ -59,6 +61,12 @@ class ScenarioRow:
     single: Measurement | None
     judgement: str
     sentence: str
+
+    @property
+    def as_judged(self) -> Judgement:
+        """The judgement as it was written; one of no known kind is no judgement."""
+        known = self.judgement in get_args(Blame)
+        return Judgement(cast(Blame, self.judgement if known else "unknown"), self.sentence)
 
     @property
     def words(self) -> str:
@@ -83,7 +91,9 @@ class ScenarioRow:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `layertui verify` wrote. Paths of captures are None where no tensors were saved."""
+    """What `layertui verify` wrote. Paths of captures are None where no tensors were saved.
+    `offline` says why nothing was run with injection, None where it was.
+    """
 
     path: str
     model: str
@@ -94,6 +104,7 @@ class Verification:
     injected: str | None
     blamed: tuple[str, ...]
     rows: tuple[ScenarioRow, ...]
+    offline: str | None = None
 
     def fill(self, session: RerunSession) -> int:
         """Give the single errors to a session of the comparison `reference` against `candidate`,
@@ -104,6 +115,7 @@ class Verification:
 
         known = {(row.candidate, row.canonical, row.slot, row.step): row for row in self.rows}
         outputs = self._outputs()
+        notes = () if self.offline is None else (f"{BY_LAWS} ({self.offline})",)
         filled = 0
         for row in session.comparison.rows:
             if row.kind != "pair" or row.candidate is None:
@@ -115,7 +127,8 @@ class Verification:
             problem = found.sentence if found.judgement == "unknown" else None
             session.results[row.index] = RerunResult(
                 row.index, row.canonical, found.single, found.inputs, problem=problem,
-                output=outputs.get(key), remembered=True,
+                output=outputs.get(key), remembered=True, notes=notes,
+                judgement=None if self.offline is None else found.as_judged,
             )  # fmt: skip
             filled += 1
         return filled
@@ -147,12 +160,16 @@ def open_export(path: str) -> Verification:
             path, str(content["model"]), str(content["encoding"]), str(content["command"]),
             _inside(path, content["reference"]), _inside(path, content["candidate"]),
             _inside(path, content["injected"]), tuple(map(str, content["blamed"])),
-            tuple(map(_row, content["rows"])),
+            tuple(map(_row, content["rows"])), _words(content.get("offline")),
         )  # fmt: skip
     except OSError as error:
         raise CaptureError(f"{place}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CaptureError(f"{place}: damaged: {type(error).__name__}") from error
+
+
+def _words(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _inside(path: str, place: Any) -> str | None:
@@ -218,7 +235,7 @@ def verification_json(verification: Verification) -> str:
         "schema": SCHEMA, "model": verification.model, "encoding": verification.encoding,
         "command": verification.command, "reference": verification.reference,
         "candidate": verification.candidate, "injected": verification.injected,
-        "blamed": list(verification.blamed), "rows": rows,
+        "blamed": list(verification.blamed), "offline": verification.offline, "rows": rows,
     }  # fmt: skip
     return json.dumps(content, indent=1) + "\n"
 
@@ -290,6 +307,8 @@ def _verdict(comparison: Comparison, row: Row) -> str:
 def scenario_lines(verification: Verification) -> list[str]:
     """MSE as captured and with injection, and what that says of each layer."""
     lines = [f"{'entire':>10} {'single':>10}  layer"]
+    if verification.offline is not None:
+        lines.insert(0, f"{BY_LAWS}: {verification.offline}")
     for row in verification.rows:
         slot = "" if row.slot == "output" else f" {row.slot}"
         step = f" step {row.step}" if row.step else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..comparison import Comparison
+from ..effect_words import effect_line
 from ..escaping import clean
 from ..report import json_report, side_line
 from ..vocabulary import METRICS
@@ -120,6 +121,8 @@ def _summary(comparison: Comparison, report: Mapping[str, Any]) -> list[str]:
         lines += [f"  - {_plain(note)}" for note in side.notes[:_MOST_NOTES]]
         more = len(side.notes) - _MOST_NOTES
         lines += [f"  - and {more} more notes"] if more > 0 else []
+    effect = comparison.known_effect
+    lines += [f"- {_plain(effect_line(effect))}"] if effect is not None else []
     return [*lines, f"- policy {_plain(report['policy'])}", ""]
 
 

@@ -54,7 +54,8 @@ class RerunResult:
     tensor lies, for as long as the session lives; None for results of earlier sessions. `given`
     is what the layer was fed, by slot, where inputs are kept.
     `failed` tells a rerun that went wrong from one that is not possible. `seconds` and
-    `compile_seconds` are the runner's, None where it does not say.
+    `compile_seconds` are the runner's, None where it does not say. `judgement` is set where it was
+    made by other means than from these errors.
     """
 
     row: int
@@ -70,6 +71,7 @@ class RerunResult:
     remembered: bool = False
     given: tuple[tuple[str, Locator], ...] = ()
     notes: tuple[str, ...] = ()
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,8 @@ class RerunSession:
         found = self.results.get(index)
         if found is None:
             return Judgement("unknown", "not rerun")
+        if found.judgement is not None:
+            return found.judgement
         comparison = self.comparison
         return judge(
             comparison.policy, comparison.rows[index], comparison.measurements[index],

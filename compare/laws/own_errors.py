@@ -1,0 +1,110 @@
+"""What every layer gets wrong by itself: its record against its law on the inputs that it had.
+
+The law has the reference's parameters and the candidate's inputs, so that nothing inherited is left
+in the difference: the mirror image of running the candidate's layer on the reference's inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ..measure import finish, tolerance_of
+from ..metrics import Sums, Tolerance
+from ..model import Cause, Measurement
+from ..pair_reader import PairTask
+from ..sample import UNREADABLE
+from .causes import diagnose
+from .evaluate import evaluations, read_cases
+from .law import Scene
+from .peers import Judged, Peers
+from .registry import law_named
+
+State = Literal["keeps", "breaks", "unknown"]
+_PREFERRED: tuple[State, ...] = ("keeps", "breaks", "unknown")
+
+
+@dataclass(frozen=True)
+class OwnError:
+    """A row of the comparison whose layer has a law. `single` has what the law gives as its
+    reference, over `sampled` of the record's `rows`; `state` is `unknown` where the reference
+    itself does not keep to the law. `causes` were looked for where the candidate does not.
+    """
+
+    row: int
+    module: str
+    law: str
+    state: State
+    single: Measurement
+    sampled: int
+    rows: int
+    causes: tuple[Cause, ...] = ()
+
+
+def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dict[int, OwnError]:
+    """By row. Of several laws of a row, one that is kept to tells that its module is fine; one that
+    the reference does not keep to tells nothing.
+    """
+    found: dict[int, OwnError] = {}
+    for judged in _preferred(Peers(evaluations(scene)).judged()):
+        if cancelled is not None and cancelled():
+            break
+        single = _single(scene, judged)
+        if single is None:
+            continue
+        state = _state(judged)
+        causes = diagnose(scene, judged, cancelled).causes if state == "breaks" else ()
+        evaluation = judged.evaluation
+        found[evaluation.row] = OwnError(
+            evaluation.row, evaluation.site.module, evaluation.site.law, state, single,
+            evaluation.sampled, evaluation.rows, causes,
+        )  # fmt: skip
+    return found
+
+
+def _state(judged: Judged) -> State:
+    if not judged.trusted:
+        return "unknown"
+    return "keeps" if judged.excess is None else "breaks"
+
+
+def _preferred(places: Iterable[Judged]) -> list[Judged]:
+    best: dict[int, Judged] = {}
+    for judged in places:
+        row = judged.evaluation.row
+        before = best.get(row)
+        rank = _PREFERRED.index(_state(judged))
+        if before is None or rank < _PREFERRED.index(_state(before)):
+            best[row] = judged
+    return list(best.values())
+
+
+def _single(scene: Scene, judged: Judged) -> Measurement | None:
+    """The candidate's record against its law; None where it cannot be read any more."""
+    site, fit = judged.evaluation.site, judged.evaluation.fit
+    law = law_named(site.law)
+    try:
+        cases = read_cases(scene, law, site)
+        if cases is None:
+            return None
+        with np.errstate(all="ignore"):
+            (prediction,) = law.predict(scene, site, fit, [cases[1]])
+    except UNREADABLE:
+        return None
+    if prediction is None:
+        return None
+    left, right = (side.known[site.target].task for side in scene.sides)
+    return _measured(prediction.value, cases[1].output, tolerance_of(PairTask(left, right)))
+
+
+def _measured(expected: Array, recorded: Array, tolerance: Tolerance) -> Measurement:
+    """The numbers of a pair of tables."""
+    sums = Sums(tolerance)
+    x, y = (np.ascontiguousarray(table, np.float64).reshape(-1) for table in (expected, recorded))
+    with np.errstate(all="ignore"):
+        sums.add(x, y, 0)
+    return finish(sums, recorded.shape, tolerance)
