@@ -25,6 +25,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+import transformers
 from fault_list import FAULTS, Planted
 from fault_models import (
     FAMILIES,
@@ -202,6 +203,7 @@ def main() -> None:
     parser.add_argument("--families", default=",".join(FAMILIES), help="of the clean models")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    transformers.logging.disable_progress_bar()
     clean: list[Case] = []
     found: list[Case] = []
     chosen = tuple(f for f in FAULTS if options.fault in (None, f.name))

@@ -93,7 +93,8 @@ def scores(change: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> Plant:
 
 
 def _not_normalised(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return tuple(logits.softmax(-1).topk(count, -1))
+    values, chosen = logits.softmax(-1).topk(count, -1)
+    return values, chosen
 
 
 def _sigmoid(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -89,17 +89,17 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="layertui-trained-") as work:
         bench = Bench(Path(work), cache_directory(options.cache), options.layers)
-        made = None
+        good: dict[tuple[str, str, str], Path] = {}
         for task in tasks_of(options):
             if isinstance(task, CleanPair):
                 continue
             fault, dtype = task
             run = (fault.base, dtype, fault.scene)
-            if made != run:
-                good, made = bench.faulty(None, *run), run
+            if run not in good:
+                good = {run: bench.faulty(None, *run)}
             faulty = bench.faulty(fault, *run)
-            print(line(fault, dtype, first_change(good, faulty, _UNITS[dtype]), options.layers),
-                  flush=True)  # fmt: skip
+            change = first_change(good[run], faulty, _UNITS[dtype])
+            print(line(fault, dtype, change, options.layers), flush=True)
 
 
 if __name__ == "__main__":

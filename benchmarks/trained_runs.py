@@ -46,7 +46,7 @@ def found_in(comparison: Comparison) -> tuple[Found, ...]:
     first = comparison.first_divergence()
     if first is None:
         return ()
-    listed = getattr(comparison, "findings", ())
+    listed: Any = getattr(comparison, "findings", ())
     more = [one for one in (listed() if callable(listed) else listed) if one != first]
     return tuple(_found(one) for one in (first, *more))
 
