@@ -11,9 +11,9 @@ import numpy as np
 from ...capture.arrays import Array
 from .attention_fit import scale_words
 from .attention_form import alibi_slopes
-from .attention_masks import mask_hypotheses
+from .attention_masks import fitted_masks, plain_masks
 from .attention_order import order_hypotheses
-from .attention_positions import position_hypotheses
+from .attention_positions import fitted_positions, plain_positions
 from .attention_scores import head_parts
 from .attention_trial import Trials
 from .generic import output_hypotheses
@@ -37,13 +37,15 @@ def attention_hypotheses(
     if trials.material is None or trials.base is None:
         return
     yield from order_hypotheses(trials)
-    yield from position_hypotheses(trials)
+    yield from plain_positions(trials)
+    yield from plain_masks(trials)
     yield from _scale(trials)
-    yield from mask_hypotheses(trials)
     yield from _sinks(trials)
     yield from _slopes(trials)
     yield from _softcap(trials)
     yield from _precision(trials)
+    yield from fitted_masks(trials)
+    yield from fitted_positions(trials)
     by_head = False
     for hypothesis in output_hypotheses(trials.base, candidate, site.groups):
         by_head |= hypothesis.name == "head-order"
@@ -104,6 +106,8 @@ def _sinks(trials: Trials) -> Iterator[Hypothesis]:
         "sinks", "the softmax has one more score of 0 that has no value",
         replace(form, sinks=zeros), None, "sinks", "none", "0",
     )  # fmt: skip
+    if trials.explained:
+        return
     found = trials.number(
         lambda at: replace(form, sinks=np.full(form.heads, at)), np.arange(-8.0, 12.0)
     )
@@ -190,6 +194,8 @@ def _softcap(trials: Trials) -> Iterator[Hypothesis]:
                 "softcap", f"scores are softly capped at {cap:g} where the reference has {own}",
                 replace(form, softcap=cap), None, "softcap", own, f"{cap:g}",
             )  # fmt: skip
+    if trials.explained:
+        return
     found = trials.number(
         lambda log: replace(form, softcap=math.exp(log)), np.linspace(0.0, 6.0, 13)
     )

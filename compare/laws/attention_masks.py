@@ -21,12 +21,18 @@ _ALONE = 1e-6  # share of all other keys below which a key is a query's only one
 _ALIKE = 9.0  # and by which windows may differ and count as alike
 
 
-def mask_hypotheses(trials: Trials) -> Iterator[Hypothesis]:
-    """Changes of the mask, the plain ones first."""
+def plain_masks(trials: Trials) -> Iterator[Hypothesis]:
+    """The mask that the candidate recorded, and masks of other kinds."""
     yield from _own_mask(trials)
     yield from _kinds(trials)
-    yield from _windows(trials)
-    yield from _single(trials)
+
+
+def fitted_masks(trials: Trials) -> Iterator[Hypothesis]:
+    """Masks that are found from the candidate: another window, one key, one element."""
+    if not trials.explained:
+        yield from _windows(trials)
+    if not trials.explained:
+        yield from _single(trials)
 
 
 def _own_mask(trials: Trials) -> Iterator[Hypothesis]:

@@ -13,6 +13,7 @@ from .attention_fit import made_angles
 from .attention_form import Angles, Material
 from .attention_trial import Trials
 from .law import Hypothesis
+from .local_error import row_ratios
 from .names import number_words
 from .number_fit import fitted_number
 from .rotary import USUAL_BASES, Rotary, unscaled, with_base
@@ -23,23 +24,34 @@ _FACTORS = (0.5, 2.0, 0.25, 4.0, 8.0, 0.125, 16.0)
 _OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4, 8, -8)
 _SURE = 3.0
 _NEAR = 0.01
-_MOST_STARTS = 48  # tokens from which on positions are tried to be off
+_BAD = 3.0  # ratio of a query that does not fit
+_MOST_STARTS = 16  # tokens from which on positions are tried to be off
 
 
-def position_hypotheses(trials: Trials) -> Iterator[Hypothesis]:
-    """Changes of how queries and keys are rotated."""
-    form, material = trials.form, trials.material
-    if material is None or not form.rotated or material.angles is None:
+def plain_positions(trials: Trials) -> Iterator[Hypothesis]:
+    """Other styles and directions, and the reference's tables."""
+    if _turns(trials):
+        yield from _styles(trials)
+        yield from _other_tables(trials)
+    else:
         yield from _added_rotary(trials)
-        return
-    yield from _styles(trials)
-    yield from _other_tables(trials)
-    rotary = _rotary(trials)
+
+
+def fitted_positions(trials: Trials) -> Iterator[Hypothesis]:
+    """Another base or scaling, and positions that are off."""
+    rotary = _rotary(trials) if _turns(trials) else None
     if rotary is None:
         return
     yield from _bases(trials, rotary)
-    yield from _scalings(trials, rotary)
-    yield from _moved(trials, rotary)
+    if not trials.explained:
+        yield from _scalings(trials, rotary)
+    if not trials.explained:
+        yield from _moved(trials, rotary)
+
+
+def _turns(trials: Trials) -> bool:
+    material = trials.material
+    return material is not None and material.angles is not None and trials.form.rotated > 0
 
 
 def _added_rotary(trials: Trials) -> Iterator[Hypothesis]:
@@ -186,13 +198,11 @@ def _moved(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
     """Positions that are off from some token on, or those of the queries only."""
     form, material = trials.form, trials.material
     assert material is not None and material.angles is not None
-    start = _first_bad(trials)
     length = material.length
     best: tuple[float, int, int] | None = None
-    starts = range(max(1, start[0]), min(start[1], length - 1) + 1)
-    step = max(1, len(starts) // _MOST_STARTS)
+    starts = _starts(trials)
     for offset in _OFFSETS:
-        for first in starts[::step]:
+        for first in starts:
             moved = np.where(np.arange(length) >= first, offset, 0)
             value = trials.value(form, material.with_angles(made_angles(rotary, material, moved)))
             if value is None:
@@ -222,20 +232,22 @@ def _queries_moved(rotary: Rotary, material: Material, offset: int) -> Angles:
     return replace(plain, cos_q=moved.cos_q, sin_q=moved.sin_q)
 
 
-def _first_bad(trials: Trials) -> tuple[int, int]:
-    """The tokens between the last query that fits and the first that does not."""
-    from .local_error import row_ratios
-
+def _starts(trials: Trials) -> list[int]:
+    """Tokens from which on positions may be off: behind the last query that fits, up to the first
+    that does not.
+    """
     material, base = trials.material, trials.base
     assert material is not None and base is not None
     ratios = row_ratios(trials.case, base)
-    limit = 3.0 * max(1.0, float(np.median(np.sort(ratios)[: max(1, len(ratios) // 4)])))
+    limit = _BAD * max(1.0, float(np.median(np.sort(ratios)[: max(1, len(ratios) // 4)])))
     bad = material.place_q[ratios > limit]
     if not len(bad):
-        return 1, material.length
+        return []
     first = int(bad.min())
     good = material.place_q[(ratios <= limit) & (material.place_q < first)]
-    return (int(good.max()) + 1 if len(good) else 1), first
+    starts = np.arange(int(good.max()) + 1 if len(good) else 1, max(first, 1) + 1)
+    step = max(1, len(starts) // _MOST_STARTS)
+    return [int(at) for at in starts[::-step]]
 
 
 def _row_left(trials: Trials, value: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,9 +13,12 @@ from .attention_fit import fitting
 from .attention_form import Form, Material, allowed
 from .attention_math import attend, predicted
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from .local_error import local_error
 from .number_fit import Number, fitted_number
 from .rotary import Rotary
 
+_AS_NEAR = 1.5  # times the reference's ratio
+_LEAST_USUAL = 0.5
 _LESS = 0.5  # of the weighted squares that a change may leave
 
 
@@ -28,6 +31,7 @@ class Trials:
     fit: Fit
     reference: Case
     case: Case
+    reached: list[float] = field(default_factory=lambda: [np.inf])  # the least ratio so far
 
     @property
     def form(self) -> Form:
@@ -90,7 +94,28 @@ class Trials:
         def left(value: Array) -> float:
             return float((np.square(np.where(fine, self.y - value, 0.0)) / squares).sum())
 
-        return prediction if left(prediction.value) <= _LESS * left(self.base.value) else None
+        if left(prediction.value) > _LESS * left(self.base.value):
+            return None
+        ratio = local_error(self.case, prediction).total
+        self.reached[0] = min(self.reached[0], ratio)
+        return prediction
+
+    @property
+    def explained(self) -> bool:
+        """True when a change brought the candidate as near as the reference is: then what costs
+        much need not be tried.
+        """
+        return self.reached[0] <= _AS_NEAR * max(self._usual, _LEAST_USUAL)
+
+    @cached_property
+    def _usual(self) -> float:
+        """The reference's own ratio."""
+        material = fitting(self.form, self.reference.more["material"], self.rotary)
+        if material is None:
+            return 0.0
+        case = self.reference
+        prediction = predicted(self.form, material, case.units, case.output)
+        return 0.0 if prediction is None else local_error(case, prediction).total
 
     def number(self, form_of: Callable[[float], Form], grid: Iterable[float]) -> Number | None:
         """A number of the form, fitted to the candidate."""
