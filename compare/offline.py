@@ -84,8 +84,10 @@ def _around(
     comparison: Comparison, index: int, own: Judgement, wrong: Sequence[int],
     errors: Mapping[int, OwnError],
 ) -> Judgement:  # fmt: skip
-    """The same; of a module without a law that has a wrong one inside, that."""
-    if own.blame != "unknown" or not comparison.verdicts[index].fails:
+    """The same; of a module that differs and has a wrong one inside, that: a law may tell of what
+    the module itself adds alone (a residual stream).
+    """
+    if own.blame not in ("unknown", "inherited") or not comparison.verdicts[index].fails:
         return own
     rows = comparison.rows
     parts = [i for i in wrong if inside(rows[i], rows[index])]

@@ -224,6 +224,17 @@ def _check(job: Job, comparison: Comparison) -> bool:
     if job.stopped():
         return False
     job.tell(Checked(tuple(found)))
+    return _look_at_logits(job, comparison)
+
+
+def _look_at_logits(job: Job, comparison: Comparison) -> bool:
+    """Work out what the differences come to at the end of the run; screens ask what is known."""
+    from ..compare.pair_reader import CancelledError
+
+    try:
+        comparison.effect(job.stopped)
+    except CancelledError:
+        return False
     return True
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..compare.canonical import ROOT
+from ..compare.effect_words import effect_line, short_effect_line
 from ..compare.model import FirstDivergence
 from ..compare.report import symptom_lines
+from ..compare.roles import role_of
 from ..compare.symptoms.thumb import rules_of_thumb
 from ..compare.vocabulary import origin_words
 from .fields import Field
@@ -17,7 +20,7 @@ from .fields import Field
 if TYPE_CHECKING:
     from ..compare.baselines import Floor
     from ..compare.comparison import Comparison
-    from ..compare.model import Verdict
+    from ..compare.model import Effect, Verdict
     from ..compare.vocabulary import Level
 
 _WORTH_A_LOOK: frozenset[Level] = frozenset({"noise", "drift", "diverged", "nan"})
@@ -94,6 +97,32 @@ def likeness(first: FirstDivergence) -> str:
     return f"looks like {looks[0]}: " if looks and not first.causes else ""
 
 
+def last_words(comparison: Comparison) -> str:
+    """What is said when all is known: what the differences come to in the logits, and the first
+    divergence. Nothing where nothing differs there.
+    """
+    first, effect = first_known(comparison), comparison.known_effect
+    parts = [] if effect is None or _nothing(effect) else [short_effect_line(effect)]
+    parts += [] if first is None else [first_sentence(comparison, first)]
+    return "; ".join(parts)
+
+
+def _nothing(effect: Effect) -> bool:
+    return effect.logits_kl == 0 and effect.top1_agreement == 1
+
+
+def effect_fields(comparison: Comparison, index: int) -> list[Field]:
+    """The same for a row of logits, in full."""
+    row, effect = comparison.rows[index], comparison.known_effect
+    if effect is None or row.role != "output":
+        return []
+    record = row.reference or row.candidate
+    role = role_of(row.canonical, record.module_class if record is not None else None)
+    if role != "head" and not (row.canonical == ROOT and "hidden" not in row.slot):
+        return []
+    return [Field("effect", effect_line(effect))]
+
+
 def judged_fields(comparison: Comparison, index: int) -> list[Field]:
     """Origin, symptoms, rules of thumb and what further captures say of a row."""
     fields: list[Field] = []
@@ -102,6 +131,7 @@ def judged_fields(comparison: Comparison, index: int) -> list[Field]:
         fields.append(Field("origin", words, comparison.verdicts[index].level))
     floor = comparison.floors.get(index)
     fields += [] if floor is None else [Field(label, line) for label, line in floor.lines]
+    fields += effect_fields(comparison, index)
     return fields + symptom_fields(comparison, index)
 
 

@@ -226,13 +226,15 @@ class ListDisplay(WorkScreen):
             self._say_first()
 
     def _say_first(self) -> None:
-        """The first divergence, once everything is known, unless something else is being said."""
-        from .judging import first_known, first_sentence
+        """What it comes to in the logits, and the first divergence, once everything is known,
+        unless something else is being said.
+        """
+        from .judging import last_words
 
         comparison, screen = self.comparison, self.layertui.work_screen()
-        first = None if comparison is None else first_known(comparison)
-        if comparison is not None and first is not None and not screen.prompt.said:
-            screen.say(first_sentence(comparison, first))
+        words = "" if comparison is None else last_words(comparison)
+        if words and not screen.prompt.said:
+            screen.say(words)
 
     def _show_late(self) -> None:
         if self._late_timer is not None:
