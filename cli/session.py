@@ -31,6 +31,7 @@ class Judging:
     rules: str | None = None
     raw: str | None = None
     min_coverage: float = 0.5
+    allow_early_end: bool = False
     baselines: tuple[str, ...] = ()
     exact: str | None = None
 
@@ -107,6 +108,7 @@ def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
     return open_comparison(
         reference, candidate, rules=judging.make_rules(), policy=judging.make_policy(),
         raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=wants_ulp,
+        allow_early_end=judging.allow_early_end,
     )  # fmt: skip
 
 
