@@ -106,7 +106,7 @@ def form_option(forms: Sequence[str], what: str) -> Callable[[Command], Command]
 
 def judging_options(command: Command) -> Command:
     """`--metric`, `--policy` and what sets its limits, `--thresholds`, `--rules`, `--raw`,
-    `--min-coverage`.
+    `--min-coverage`, `--allow-early-end`.
     """
     for option in reversed(_JUDGING):
         command = option(command)
@@ -149,6 +149,10 @@ _JUDGING = (
         "--min-coverage", type=click.FloatRange(0, 1), default=0.5, metavar="SHARE",
         show_default=True,
         help="Share of the outputs that must be paired for exit status 0.",
+    ),
+    click.option(
+        "--allow-early-end", is_flag=True,
+        help="The candidate may end before the reference does.",
     ),
 )  # fmt: skip
 

@@ -32,6 +32,7 @@ class Judging:
     rules: str | None = None
     raw: str | None = None
     min_coverage: float = 0.5
+    allow_early_end: bool = False
     baselines: tuple[str, ...] = ()
     exact: str | None = None
     reference_model: str | None = None
@@ -123,6 +124,7 @@ def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
         reference, candidate, rules=judging.make_rules(), policy=judging.make_policy(),
         raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=wants_ulp,
         models=judging.models,
+        allow_early_end=judging.allow_early_end,
     )  # fmt: skip
     if judging.models.over(comparison.rules.models) != ModelPaths():
         comparison.use_models(judging.models)

@@ -41,13 +41,14 @@ from .policy import (
     with_overrides,
 )
 from .rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
-from .vocabulary import FAILING, Level, Origin
+from .vocabulary import Level, Origin
 
 if TYPE_CHECKING:
     from .baselines import Baselines, Floor
     from .laws.report import LawReport
     from .models import Models
     from .noise import Analysis
+    from .outcome import Outcome
     from .pair_reader import PairTask
     from .routing import Routing
 
@@ -70,6 +71,7 @@ class Comparison:
 
     `rtol` and `atol` are the tolerance of `mismatched` (None: by dtype), `ulp` asks for that
     metric, which costs another pass. `model_paths` are the checkpoints that the user named.
+    `allow_early_end`: the candidate may end before the reference.
     """
 
     reference: Capture
@@ -80,6 +82,7 @@ class Comparison:
     atol: float | None = None
     ulp: bool = False
     model_paths: ModelPaths = field(default_factory=ModelPaths)
+    allow_early_end: bool = False
     rows: list[Row] = field(init=False)
     measurements: list[Result] = field(init=False)
     verdicts: list[Verdict] = field(init=False)
@@ -500,15 +503,15 @@ class Comparison:
 
         return count(self)
 
+    def outcome(self, min_coverage: float = 0.5) -> Outcome:
+        """What the comparison comes to: the exit status and its reasons."""
+        from .outcome import outcome_of
+
+        return outcome_of(self, min_coverage)
+
     def exit_status(self, min_coverage: float = 0.5) -> int:
-        """0 or 1, as `contracts` have it; pairs not measured yet count as failing."""
-        levels = self.level_counts()
-        if any(levels.get(level) for level in (*FAILING, "unreadable", "pending")):
-            return 1
-        counts = self.counts
-        nothing_in_common = not any(row.kind == "pair" for row in self.rows)
-        low = counts.coverage is not None and counts.coverage < min_coverage
-        return 1 if nothing_in_common or low else 0
+        """0 or 1 (see `outcome`); pairs not measured yet count as failing."""
+        return self.outcome(min_coverage).status
 
     # Pairing by hand
 
@@ -569,7 +572,7 @@ def _identity(row: Row) -> tuple[object, ...]:
 def open_comparison(
     reference: str, candidate: str, *, rules: Rules | None = None, policy: Policy | None = None,
     raw: str | None = None, rtol: float | None = None, atol: float | None = None,
-    ulp: bool = False, models: ModelPaths | None = None,
+    ulp: bool = False, models: ModelPaths | None = None, allow_early_end: bool = False,
 ) -> Comparison:  # fmt: skip
     """Open two captures and align them; without a policy they are judged by `noise`, or by the
     tolerance that is given. Raises `CaptureError` when one cannot be opened.
@@ -585,6 +588,7 @@ def open_comparison(
         atol=atol,
         ulp=ulp,
         model_paths=models or ModelPaths(),
+        allow_early_end=allow_early_end,
     )
 
 

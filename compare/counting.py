@@ -10,7 +10,7 @@ from .model import Counts, Failure, SideCounts
 if TYPE_CHECKING:
     from .comparison import Comparison
 
-_OUTPUTS = frozenset({"output", "value", "grad_output"})
+OUTPUT_ROLES = frozenset({"output", "value", "grad_output"})
 
 
 def count(comparison: Comparison) -> Counts:
@@ -44,7 +44,7 @@ def _side(
         record: Record | None = getattr(row, side)
         if record is None:
             continue
-        if row.role in _OUTPUTS:
+        if row.role in OUTPUT_ROLES:
             outputs[id(record)] = record
         failed = isinstance(result, Failure) and result.side == side
         if record.error is not None or failed or (record.locator is None and row.kind == "pair"):

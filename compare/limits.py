@@ -138,3 +138,7 @@ AGREE = 0.1  # of the error: inputs that count as equal
 NEAR = 1.5  # times the error: inputs behind which it is still seen
 OWN = 0.7  # times the error that a projection behind such inputs adds
 OWN_SHARE = 0.33  # of these projections that must add it
+
+# The whole of a comparison (see `outcome`)
+
+LAST_SHARE = 0.1  # of the reference's layers, or outputs, that are missing at its end: ends early

@@ -46,14 +46,16 @@ def partial_text(row: Row, result: Measurement | Failure | None) -> str:
 # JSON
 
 
-def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
+def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5) -> dict[str, Any]:
     """The report as in `layertui.compare/1`: only values that JSON has."""
     first = comparison.first_divergence()
     counts = comparison.counts
+    outcome = comparison.outcome(min_coverage)
     return plain_json(
         {
             "schema": SCHEMA,
             "command": command,
+            "outcome": {"status": outcome.status, "reasons": outcome.reasons},
             "policy": comparison.policy.describe(),
             "reference": _side(comparison.reference),
             "candidate": _side(comparison.candidate),
@@ -209,8 +211,9 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
 
 
 def text_report(
-    comparison: Comparison, command: str, *, only_diverged: bool = False, metric: str = "mse"
-) -> str:
+    comparison: Comparison, command: str, *, only_diverged: bool = False, metric: str = "mse",
+    min_coverage: float = 0.5,
+) -> str:  # fmt: skip
     """The report to read; `only_diverged` leaves rows that agree, and gaps, out of the table.
 
     `metric` (one of `METRICS`) stands first in the table, with statistics of its own.
@@ -218,6 +221,7 @@ def text_report(
     parts = [
         _header(comparison),
         section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
+        section("OUTCOME", comparison.outcome(min_coverage).lines()),
         section("SUMMARY", summary_lines(comparison)),
         *(
             section(f"{_heading(name).upper()} STATISTICS", spread_lines(comparison, name))
@@ -329,8 +333,8 @@ def summary_line(comparison: Comparison) -> str:
     waiting = comparison.level_counts().get("pending", 0)
     if waiting:
         end = f"{waiting} pairs not measured yet, " + end
-    elif first is None and comparison.exit_status():
-        end = "no divergence found, but not everything could be compared"
+    elif first is None and (outcome := comparison.outcome()).status:
+        end = f"no divergence found, but {'; '.join(outcome.reasons)}"
     return clean(f"{counts.pairs} pairs, {gaps} gaps, {counts.unreadable} unreadable; {end}")
 
 

@@ -79,7 +79,6 @@ def _message(
     comparison: Comparison, errors: list[Finding], min_coverage: float, allow_gaps: bool
 ) -> str:
     """Why the test fails; empty when it does not."""
-    counts = comparison.counts
     gaps = [row for row in comparison.rows if row.kind != "pair"]
     failed = comparison.exit_status(min_coverage) != 0
     if not (failed or errors or (gaps and not allow_gaps)):
@@ -90,9 +89,7 @@ def _message(
     lines = [f"captures differ: {summary_line(comparison)}"]
     lines += [f"  {clean(finding.line)}" for finding in errors]
     lines += _divergence(comparison)
-    coverage = counts.coverage
-    if coverage is not None and coverage < min_coverage:
-        lines.append(f"  {coverage:.1%} of the outputs are paired, {min_coverage:.1%} wanted")
+    lines += [f"  {clean(reason)}" for reason in comparison.outcome(min_coverage).reasons]
     if gaps and not allow_gaps:
         names = [record.name for row in gaps if (record := row.reference or row.candidate)]
         more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""

@@ -76,7 +76,7 @@ def _part(comparison: Comparison, form: str, settings: Settings, name: str) -> s
 
         return text_report(
             comparison, settings.command, only_diverged=settings.only_diverged,
-            metric=settings.metric,
+            metric=settings.metric, min_coverage=settings.min_coverage,
         )  # fmt: skip
     return json.dumps(_object(comparison, form, settings), indent=1, allow_nan=False)
 
@@ -92,7 +92,7 @@ def _object(comparison: Comparison, form: str, settings: Settings) -> dict[str, 
         return aiu_report([comparison])
     from ..report import json_report
 
-    return json_report(comparison, settings.command)
+    return json_report(comparison, settings.command, settings.min_coverage)
 
 
 def whole(parts: Sequence[Part], form: str, settings: Settings) -> str:

@@ -63,16 +63,11 @@ def _open_suite(name: str, cases: Sequence[str]) -> str:
 
 
 def _whole_case(comparison: Comparison, settings: Settings) -> str:
-    """Whether enough could be compared at all."""
-    coverage = comparison.counts.coverage
-    nothing = not any(row.kind == "pair" for row in comparison.rows)
-    low = coverage is not None and coverage < settings.min_coverage
+    """What is asked of the whole, and no row shows: enough in common, an end, values at all."""
+    reasons = comparison.outcome(settings.min_coverage).of_the_whole
     body = ""
-    if nothing or low:
-        said = "the two have nothing in common"
-        if not nothing:
-            said = f"{coverage:.1%} of the outputs are paired, {settings.min_coverage:.1%} wanted"
-        body = _outcome("failure", "coverage", said, summary_line(comparison))
+    if reasons:
+        body = _outcome("failure", "coverage", "; ".join(reasons), summary_line(comparison))
     return _test_case("layertui", "coverage", body)
 
 

@@ -29,7 +29,8 @@ from .findings import (
     word_of,
 )
 
-MOST = 60_000  # characters of a comment
+MOST = 60_000  # characters of one comparison in a comment
+_MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases
 _MOST_CELL = 300
 _MOST_NOTES = 5
 _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
@@ -37,12 +38,15 @@ _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 def section(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
     """The report of one comparison, at most `most` characters."""
-    report = json_report(comparison, settings.command)
-    status = comparison.exit_status(settings.min_coverage)
+    report = json_report(comparison, settings.command, settings.min_coverage)
+    outcome = comparison.outcome(settings.min_coverage)
+    status = outcome.status
     title = f"### {'✅' if status == 0 else '❌'} {_title(report, status)}"
     if name:
         title += f" (case {code(name)})"
-    head = [title, "", *_first(report), *_summary(comparison, report)]
+    why = [f"- {_plain(reason)}" for reason in outcome.reasons]
+    head = [title, "", *_first(report), *([*why, ""] if why else [])]
+    head += _summary(comparison, report)
     foot = ["", "Reproduce with:", "", *_fence(clean(settings.command)), ""]
     room = most - sum(len(line) + 1 for line in (*head, *foot))
     columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
@@ -69,7 +73,7 @@ def comment(parts: Sequence[Part]) -> str:
     for part in sorted(parts, key=lambda part: part.status == 0):
         if part.problem:
             continue
-        if len(text) + len(part.text) > MOST:
+        if len(text) + len(part.text) > _MOST_IN_ALL:
             left += 1
             continue
         text += "\n" + part.text

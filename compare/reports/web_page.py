@@ -45,16 +45,17 @@ _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 def section(comparison: Comparison, settings: Settings, name: str = "") -> str:
     """The part of the page that is about one comparison."""
-    report = json_report(comparison, settings.command)
+    report = json_report(comparison, settings.command, settings.min_coverage)
     mark = f"c{sha256(name.encode()).hexdigest()[:8]}" if name else "c"
     for row in report["rows"]:
         row["anchor"] = f"{mark}-{row['index']}"
-    status = comparison.exit_status(settings.min_coverage)
+    outcome = comparison.outcome(settings.min_coverage)
     title = f"<h2>case {_text(name)}</h2>" if name else ""
     return "\n".join(
         [
             f'<section class="case" id="{mark}">', title,
-            _banner(report, status),
+            _banner(report, outcome.status),
+            _list("Outcome", outcome.lines()) if outcome.status else "",
             _captures(comparison),
             _list("Summary", summary_lines(comparison)),
             f"<h3>{_text(METRICS[_plotted(settings)][0])} in execution order</h3>",
