@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": ("layertui.cli.demo", "demo"),
     "metrics": ("layertui.cli.metrics", "metrics"),
     "thresholds": ("layertui.cli.thresholds", "thresholds"),
+    "repro": ("layertui.cli.repro", "repro"),
     "rerun": ("layertui.cli.rerun", "rerun"),
     "verify": ("layertui.cli.verify", "verify"),
 }

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from .cache import FileIdentities, TextCache
+from .laws.peers import Limits
 from .laws.report import LawReport, LawRow
 from .model import Cause, Local
 from .recipes import RecipeError
@@ -21,7 +22,7 @@ from .scheduling import side_task
 if TYPE_CHECKING:
     from .comparison import Comparison
 
-LAWS_VERSION = 1  # raise when a law, a limit or a cause changes
+LAWS_VERSION = 2  # raise when a law, a limit or a cause changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def _row(data: dict[str, Any]) -> LawRow:
     causes = data["causes"]
     data["local"] = Local(**data["local"])
     data["causes"] = None if causes is None else tuple(Cause(**cause) for cause in causes)
+    data["limits"] = None if data["limits"] is None else Limits(**data["limits"])
     for name in ("relative", "derived", "sampled"):
         data[name] = tuple(data[name])
     data["parameters"] = tuple((str(a), str(b)) for a, b in data["parameters"])

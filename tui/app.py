@@ -364,6 +364,19 @@ class LayertuiApp(App[None], inherit_bindings=False):
                           lambda row: self.reruns.lines(comparison, row))  # fmt: skip
         self._export_job = Job(work, self._post_news).start()
 
+    def reproduce(self, comparison: Comparison, row: int) -> None:
+        """Write a test of a row's layer in the background."""
+        if self._export_job is not None:
+            self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
+            return
+        from .export import reproduction_job
+
+        def done(text: str) -> None:
+            self.call_from_thread(self.work_screen().say, text)
+
+        self.work_screen().say("writing a test of this layer")
+        self._export_job = Job(reproduction_job(comparison, row, done), self._post_news).start()
+
     def _options(self) -> list[str]:
         """The options of a command line that shows what this screen shows."""
         options = [] if self.rules_path is None else ["--rules", self.rules_path]

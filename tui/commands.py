@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("show", "show outputs|inputs|everything", "which rows the list holds"),
     Command("export", "export [FILE]", "write the marked rows, or this one, to a file"),
     Command("yank", "yank", "copy this row's text to the clipboard"),
+    Command("repro", "repro", "write a test that shows this layer's error to ./repro-LAYER"),
     Command("unmark", "unmark", "unmark all rows"),
     Command("reload", "reload", "read both directories again"),
     Command("symptoms", "symptoms", "what the difference of this row, or marked ones, looks like"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from .state import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..compare.comparison import Comparison
     from .jobs import Job
     from .scene import Scene
 
@@ -122,3 +124,44 @@ def export_job(
         return True
 
     return work
+
+
+def reproduction_job(
+    comparison: Comparison, row: int, done: Callable[[str], None]
+) -> Callable[[Job], bool]:
+    """Work that writes a test of a row's layer to a new directory here, and says so to `done`.
+
+    The job fails with `ExportError` where no test can be made.
+    """
+
+    def work(job: Job) -> bool:
+        from ..compare.pair_reader import CancelledError
+        from ..compare.repro.files import reproduction, write
+        from ..compare.repro.place import NothingToReproduceError
+
+        try:
+            found = reproduction(comparison, f"#{row}", job.stopped)
+            if job.stopped():
+                return False
+            folder = _free_folder(found.layer)
+            write(found, folder)
+        except NothingToReproduceError as error:
+            raise ExportError(str(error)) from error
+        except CancelledError:
+            return False
+        ends = "test_candidate fails" if found.broken else "both pass: the layer keeps to its law"
+        done(f"wrote {folder}/{found.name} of {found.label}: {ends}")
+        return True
+
+    return work
+
+
+def _free_folder(layer: str) -> str:
+    """`./repro-LAYER`, with a number behind it where that is taken."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", layer)[:80]
+    number = 1
+    while True:
+        folder = Path(f"./repro-{name}" + (f"-{number}" if number > 1 else ""))
+        if not os.path.lexists(folder):
+            return f"./{folder}"
+        number += 1

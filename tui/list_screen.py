@@ -329,6 +329,14 @@ class ListScreen(ListDisplay):
 
         return ExportChoice(tuple(Scene(self.comparison, row) for row in rows))
 
+    def command_repro(self, _: str) -> None:
+        """Write a test of the layer under the cursor."""
+        if self.comparison is None or self.row is None:
+            raise CommandError("no row to write a test of")
+        if not self.comparison.complete:
+            raise CommandError("a layer is judged by all rows: still measuring")
+        self.layertui.reproduce(self.comparison, self.row)
+
     def yank_on(self, screen: WorkScreen) -> None:
         """Copy the row under the cursor."""
         if self.comparison is None or self.row is None:

@@ -100,11 +100,12 @@ class GatedMlpLaw:
             text = "gate and up are taken for each other"
             yield _hypothesis(scene, "swapped", text, replace(own, swapped=True), candidate,
                               "order", "f(gate) * up", "f(up) * gate")  # fmt: skip
-        for weights, text in (
-            (replace(own, biases=(None, own.biases[1], own.biases[2])), "the bias of gate"),
-            (replace(own, biases=(own.biases[0], None, own.biases[2])), "the bias of up"),
+        gate, up, down = own.biases
+        for bias, weights, text in (
+            (gate, replace(own, biases=(None, up, down)), "the bias of gate"),
+            (up, replace(own, biases=(gate, None, down)), "the bias of up"),
         ):
-            if weights.biases != own.biases:
+            if bias is not None:
                 yield _hypothesis(scene, "bias", f"{text} is not added", weights, candidate,
                                   "bias", "added", "not added")  # fmt: skip
         base = predicted(scene, own, [candidate])[0]

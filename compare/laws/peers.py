@@ -40,6 +40,19 @@ class Excess:
     by_factor: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a local error may be: the median row, and the greatest row, channel and group, in units
+    of predicted rounding; `gain` is the most that a common factor may be off 1.
+    """
+
+    ratio: float
+    row: float
+    channel: float
+    group: float
+    gain: float
+
+
 @dataclass(frozen=True)
 class Judged:
     """An evaluation with what is usual for it. `trusted`: the reference keeps to the law; `excess`
@@ -162,6 +175,24 @@ def strains(error: LocalError, judged: Judged) -> list[Excess]:
     """Every test of a candidate's local error: how many times its limit it is, below 1 where it
     does not stick out.
     """
+    allowed = limits_of(error, judged)
+    tests = (
+        (error.ratio, allowed.ratio, "every row"),
+        (error.row.ratio, allowed.row, f"row {error.row.at}"),
+        (error.channel.ratio, allowed.channel, f"channel {error.channel.at}"),
+        (error.group.ratio, allowed.group, f"head {error.group.at}"),
+    )
+    found = [Excess(value / limit, words) for value, limit, words in tests]
+    gain = abs(error.gain - 1.0) / allowed.gain
+    found.append(Excess(gain, f"a common factor of {error.gain:.6g}", by_factor=True))
+    found += _terms(error, judged.evaluation.reference, judged)
+    if error.bad:
+        found.append(Excess(1e6, f"{error.bad} elements are not finite"))
+    return found
+
+
+def limits_of(error: LocalError, judged: Judged) -> Limits:
+    """What a candidate's local error may be: by its peers, and by the reference's at the place."""
     usual, control = judged.usual_candidate, judged.evaluation.reference
     factor = limits.LEAST_FACTOR
     if usual.count >= limits.FEW_PEERS:
@@ -169,38 +200,18 @@ def strains(error: LocalError, judged: Judged) -> list[Excess]:
     elif usual.count < 2:
         factor = limits.NO_PEERS
     own = max(limits.USUAL_LEAST, usual.ratio)
-    tests = (
-        (error.ratio, max(factor * own, limits.OWN_FACTOR * control.ratio), "every row"),
-        (error.row.ratio, _peak_limit(usual.row, own, control.row.ratio), f"row {error.row.at}"),
-        (
-            error.channel.ratio, _peak_limit(usual.channel, own, control.channel.ratio),
-            f"channel {error.channel.at}",
-        ),
-        (
-            error.group.ratio, max(factor * max(usual.group, own), 2 * control.group.ratio),
-            f"head {error.group.at}",
-        ),
-        (
-            abs(error.gain - 1.0), _gain_limit(error, judged),
-            f"a common factor of {error.gain:.6g}",
-        ),
+    gain = max(
+        limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * usual.gain,
+        limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
+        3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
     )  # fmt: skip
-    found = [Excess(value / limit, words) for value, limit, words in tests[:-1]]
-    value, limit, words = tests[-1]
-    found += [Excess(value / limit, words, by_factor=True), *_terms(error, control, judged)]
-    if error.bad:
-        found.append(Excess(1e6, f"{error.bad} elements are not finite"))
-    return found
-
-
-def _gain_limit(error: LocalError, judged: Judged) -> float:
-    """Up to which |gain - 1| is no finding."""
-    unit = judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor
-    return max(
-        limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * judged.usual_candidate.gain,
-        limits.GAIN_UNITS * unit, 3 * abs(judged.evaluation.reference.gain - 1.0),
-        limits.GAIN_LEAST,
-    )  # fmt: skip
+    return Limits(
+        max(factor * own, limits.OWN_FACTOR * control.ratio),
+        _peak_limit(usual.row, own, control.row.ratio),
+        _peak_limit(usual.channel, own, control.channel.ratio),
+        max(factor * max(usual.group, own), 2 * control.group.ratio),
+        gain,
+    )
 
 
 def _terms(error: LocalError, control: LocalError, judged: Judged) -> Iterator[Excess]:

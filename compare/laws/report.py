@@ -10,7 +10,7 @@ from ..model import Cause, Local
 from .causes import diagnose, joined
 from .evaluate import Evaluation, evaluations
 from .law import Scene
-from .peers import Judged, Peers
+from .peers import Judged, Limits, Peers, limits_of
 
 State = Literal["keeps", "breaks", "unknown"]
 
@@ -19,7 +19,8 @@ State = Literal["keeps", "breaks", "unknown"]
 class LawRow:
     """A row against its law. `state` says whether the candidate keeps to the law; `unknown` where
     the reference itself does not. `excess` is how many times beyond its limit the local error is,
-    and `where` what sticks out. `layers` are all peers of the kind.
+    and `where` what sticks out. `layers` are all peers of the kind. `limits` is what the local
+    error may be, `grid` the unit that the candidate's output was held to, where that is its peers'.
     """
 
     row: int
@@ -36,6 +37,8 @@ class LawRow:
     sampled: tuple[int, int] = (0, 0)
     parameters: tuple[tuple[str, str], ...] = ()
     layers: int = 1
+    limits: Limits | None = None
+    grid: float | None = None
 
     @property
     def words(self) -> str:
@@ -111,7 +114,8 @@ def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> La
         (evaluation.reference.relative, evaluation.candidate.relative),
         excess.times if excess else 0.0, excess.words if excess else "", causes,
         evaluation.derived, (evaluation.sampled, evaluation.rows),
-        tuple(evaluation.fit.words.items()), layers,
+        tuple(evaluation.fit.words.items()), layers, limits_of(evaluation.candidate, judged),
+        evaluation.grid,
     )  # fmt: skip
 
 

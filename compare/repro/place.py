@@ -1,0 +1,171 @@
+"""The layer that a reproduction is made of, held against its law once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...capture.errors import CaptureError
+from ..inspection.naming import NoSuchNameError, row_named
+from ..laws.evaluate import Evaluation, best_of, by_target, read_cases
+from ..laws.law import Case, Fit, Law, Prediction, Scene, Site
+from ..laws.registry import LAWS, law_named
+from ..laws.report import LawReport, LawRow
+from ..laws.scene import make_scene
+from ..model import Row
+from ..pair_reader import CancelledError
+from ..sample import UNREADABLE
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+Cancelled = Callable[[], bool]
+
+
+class NothingToReproduceError(CaptureError):
+    """A layer that no test can be made of: why, in one line."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A law row, and its law evaluated: the cases and predictions are those of the reference and
+    of the candidate.
+    """
+
+    row: LawRow
+    scene: Scene
+    site: Site
+    fit: Fit
+    cases: tuple[Case, Case]
+    predictions: tuple[Prediction, Prediction]
+
+
+def place_of(
+    comparison: Comparison, name: str | None, cancelled: Cancelled | None = None
+) -> Place:  # fmt: skip
+    """The layer that `name` means (see `law_row_named`), evaluated.
+
+    Raises `NothingToReproduceError`, and `CancelledError`.
+    """
+    row = law_row_named(comparison, law_report(comparison, cancelled), name)
+    if row.state == "unknown":
+        raise NothingToReproduceError(
+            f"{row.label}: the reference does not keep to the {row.local.law} law either, so that "
+            "it does not say what the layer should give"
+        )
+    models = comparison.models
+    scene = make_scene(
+        comparison.rows, comparison.reference, comparison.candidate, models.reference,
+        models.candidate, comparison.rules, comparison.measurements, cancelled,
+    )  # fmt: skip
+    try:
+        return _evaluated(scene, row)
+    except UNREADABLE as error:
+        raise NothingToReproduceError(f"{row.label}: {error}") from error
+
+
+def law_report(comparison: Comparison, cancelled: Cancelled | None = None) -> LawReport:
+    """What the laws say, worked out where the policy did not ask. Raises `CancelledError`."""
+    if comparison.laws is not None:
+        return comparison.laws
+    from ..law_checks import LawCheck
+
+    report = LawCheck(comparison, cancelled=cancelled).run()
+    if report is None:
+        raise CancelledError
+    return report
+
+
+def law_row_named(comparison: Comparison, report: LawReport, name: str | None) -> LawRow:
+    """The law row of a module (of several the one that is furthest beyond its limit), of a label
+    `module-slot`, of a record or of a row's number as `#12`; without a name that of the first
+    divergence.
+
+    Raises `NothingToReproduceError`.
+    """
+    if name is None:
+        return _of_first_divergence(comparison, report)
+    found = _of_module(comparison, report, name)
+    if found is not None:
+        return found
+    if any(name in (row.canonical, *_modules(row)) for row in comparison.rows):
+        raise NothingToReproduceError(f"{name}: {_why_none(comparison)}")
+    try:
+        row = row_named(comparison, name, None)
+    except NoSuchNameError as error:
+        raise NothingToReproduceError(str(error)) from error
+    if row.index in report.rows:
+        return report.rows[row.index]
+    known = _of_module(comparison, report, row.canonical)
+    if known is not None and row.role == "output" and row.kind == "pair":
+        return known
+    raise NothingToReproduceError(f"{row.label}: {_why_none(comparison)}")
+
+
+def _of_first_divergence(comparison: Comparison, report: LawReport) -> LawRow:
+    first = comparison.first_divergence()
+    if first is None:
+        if not report.broken:
+            raise NothingToReproduceError("nothing diverges: name the layer that is meant")
+        return report.broken[0]
+    known = report.rows.get(first.index)
+    if known is not None and known.state != "unknown":
+        return known
+    found = _of_module(comparison, report, first.module)
+    if found is None:
+        raise NothingToReproduceError(
+            f"{first.module}, the first divergence: {_why_none(comparison)}"
+        )
+    return found
+
+
+def _of_module(comparison: Comparison, report: LawReport, name: str) -> LawRow | None:
+    """The row of a module, by its canonical name or as either side calls it."""
+    found: list[LawRow] = []
+    for row in report.rows.values():
+        shown = comparison.rows[row.row]
+        if name in (row.module, shown.canonical, *_modules(shown)):
+            found.append(row)
+    order = ("breaks", "keeps", "unknown")
+    return min(found, key=lambda r: (order.index(r.state), -r.excess, r.row), default=None)
+
+
+def _modules(row: Row) -> list[str]:
+    """What the sides call the module of a row."""
+    return [r.module for r in (row.reference, row.candidate) if r is not None]
+
+
+def _why_none(comparison: Comparison) -> str:
+    words = "no law says what it should be, or not all of its inputs are recorded on both sides"
+    if comparison.models.reference is None:
+        words += "; projections need the checkpoint (--reference-model)"
+    return words
+
+
+def _evaluated(scene: Scene, row: LawRow) -> Place:
+    law, evaluation = _evaluation(scene, row)
+    cases = read_cases(scene, law, evaluation.site, row.grid)
+    if cases is None:
+        raise NothingToReproduceError(f"{row.label}: its records cannot be read any more")
+    with np.errstate(all="ignore"):
+        found = law.predict(scene, evaluation.site, evaluation.fit, cases)
+    left, right = found
+    if left is None or right is None:
+        raise NothingToReproduceError(f"{row.label}: its law says nothing for these inputs")
+    return Place(row, scene, evaluation.site, evaluation.fit, cases, (left, right))
+
+
+def _evaluation(scene: Scene, row: LawRow) -> tuple[Law, Evaluation]:
+    """The law of a row and its site as they were found before."""
+    wanted = law_named(row.local.law)
+    for law, sites in by_target(scene, [law for law in LAWS if law is wanted]):
+        target = scene.candidate.known[sites[0].target]
+        if target.row != row.row:
+            continue
+        found = best_of(scene, law, sites)
+        if found is not None:
+            return law, found
+    raise NothingToReproduceError(f"{row.label}: its law cannot be tried any more")

@@ -1,0 +1,221 @@
+"""One template for each law: the law in torch, and the arrays that it reads.
+
+The formulas are those of `laws`, said once more in torch, so that the test stands alone; the tests
+of this package hold both against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+
+from ...capture.arrays import Array
+from ..laws.embedding import Table
+from ..laws.gated import Gate
+from ..laws.gated_mlp import Mlp
+from ..laws.law import Case
+from ..laws.linear_products import loaded_unit
+from ..laws.logits import Logits
+from ..laws.norm import Norm
+from ..parameters import Weight
+from .attention import attention
+from .material import MOST_BYTES, Material, Subject
+from .place import NothingToReproduceError
+
+# Activation functions by the names that `laws.functions` has.
+FUNCTIONS: dict[str, str] = {
+    "silu": "torch.nn.functional.silu(x)",
+    "gelu": "torch.nn.functional.gelu(x)",
+    "gelu_tanh": 'torch.nn.functional.gelu(x, approximate="tanh")',
+    "quick_gelu": "x * torch.sigmoid(1.702 * x)",
+    "relu": "torch.relu(x)",
+    "relu2": "torch.relu(x).square()",
+    "sigmoid": "torch.sigmoid(x)",
+    "tanh": "torch.tanh(x)",
+    "leaky_relu": "torch.nn.functional.leaky_relu(x, 0.01)",
+    "elu": "torch.nn.functional.elu(x)",
+    "mish": "torch.nn.functional.mish(x)",
+    "softplus": "torch.logaddexp(x, torch.zeros_like(x))",
+    "identity": "x",
+}
+_FUNCTION = """\
+def function(x):
+    return {code}
+
+
+"""
+_EXPECTED = """\
+def expected(side):
+"""
+_ROUNDED = '''\
+def weight_of(side, name):
+    """As a loader has it that rounds to the unit roundoff of its dtype (0: as it is stored)."""
+    weight, unit = tensor(name), UNIT[side]
+    if not unit:
+        return weight
+    mantissa, exponent = torch.frexp(weight)
+    return torch.ldexp(torch.round(mantissa / unit) * unit, exponent)
+
+
+'''
+
+
+def norm(subject: Subject) -> Material:
+    own: Norm = subject.place.fit.values["norm"]
+    lines = ['x = tensor(f"{side}_x")']
+    if own.kind == "layer":
+        lines.append("x = x - x.mean(-1, keepdim=True)")
+    lines.append("x = x / torch.sqrt(x.square().mean(-1, keepdim=True) + EPS)")
+    shared: dict[str, Array] = {}
+    if own.weight is not None:
+        lines.append('x = x * tensor("weight")')
+        shared["weight"] = own.weight
+    if own.bias is not None:
+        lines.append('x = x + tensor("bias")')
+        shared["bias"] = own.bias
+    lines.append("return x")
+    code = f"EPS = {own.eps!r}\n\n\n" + _EXPECTED + _body(lines)
+    return Material(code, shared, {"x": subject.inputs("x")})
+
+
+def linear(subject: Subject) -> Material:
+    values = subject.place.fit.values
+    weight: Weight = values["weight"]
+    bias: Array | None = values["bias"]
+    channels = subject.of_weight(weight.shape)
+    shared = {"weight": read_weight(weight, channels)}
+    found, getter = _units(subject, weight)
+    lines = [f'y = tensor(f"{{side}}_x") @ {getter("weight")}.T']
+    if bias is not None:
+        lines.append('y = y + tensor("bias")')
+        shared["bias"] = bias if channels is None else bias[channels]
+    lines.append("return y")
+    code = found + _EXPECTED + _body(lines)
+    return Material(code, shared, {"x": subject.inputs("x")}, channels)
+
+
+def mlp(subject: Subject) -> Material:
+    own: Mlp = subject.place.fit.values["mlp"]
+    inner = subject.of_weight(own.up.shape) if own.down is None else None
+    weights = {"gate": own.gate, "up": own.up, "down": own.down}
+    channels = inner if own.down is None else subject.of_weight(own.down.shape)
+    kept = {"gate": inner, "up": inner, "down": channels}
+    _refuse_large(subject, [w for w in weights.values() if w is not None and inner is None])
+    shared = {n: read_weight(w, kept[n]) for n, w in weights.items() if w is not None}
+    found, getter = _units(subject, own.up)
+
+    def product(name: str, of: str, bias: Array | None) -> str:
+        if bias is None:
+            return f"{of} @ {getter(name)}.T"
+        part = kept[name]
+        shared[f"{name}_bias"] = bias if part is None else bias[part]
+        return f'{of} @ {getter(name)}.T + tensor("{name}_bias")'
+
+    lines = ['x = tensor(f"{side}_x")', f"up = {product('up', 'x', own.biases[1])}"]
+    if own.gate is not None:
+        lines += [f"gate = {product('gate', 'x', own.biases[0])}", "y = function(gate) * up"]
+    else:
+        lines.append("y = function(up)")
+    if own.down is not None:
+        lines.append(f"y = {product('down', 'y', own.biases[2])}")
+    lines.append("return y")
+    code = found + _FUNCTION.format(code=FUNCTIONS[own.function]) + _EXPECTED + _body(lines)
+    return Material(code, shared, {"x": subject.inputs("x")}, channels)
+
+
+def activation(subject: Subject) -> Material:
+    name: str = subject.place.fit.values["function"]
+    code = _FUNCTION.format(code=FUNCTIONS[name]) + _EXPECTED
+    code += _body(['return function(tensor(f"{side}_x"))'])
+    return Material(code, {}, {"x": subject.inputs("x", subject.by_size)}, subject.by_size)
+
+
+def gated(subject: Subject) -> Material:
+    own: Gate = subject.place.fit.values["gate"]
+    code = _FUNCTION.format(code=FUNCTIONS[own.function]) + _EXPECTED
+    sided = {"gate": subject.inputs("gate", subject.by_size)}
+    line = 'function(tensor(f"{side}_gate"))'
+    if "up" in subject.cases[0].inputs:
+        sided["up"] = subject.inputs("up", subject.by_size)
+        line += ' * tensor(f"{side}_up")'
+    return Material(code + _body([f"return {line}"]), {}, sided, subject.by_size)
+
+
+def residual(subject: Subject) -> Material:
+    factors: dict[str, float] = subject.place.fit.values["factors"]
+    sided: dict[str, tuple[Array, Array]] = {}
+    lines = ["y = 0.0"]
+    for number, (name, factor) in enumerate(factors.items()):
+        sided[f"term_{number}"] = subject.inputs(name, subject.by_size)
+        lines.append(f'y = y + {factor!r} * tensor(f"{{side}}_term_{number}")  # {name}')
+    lines.append("return y")
+    return Material(_EXPECTED + _body(lines), {}, sided, subject.by_size)
+
+
+def embedding(subject: Subject) -> Material:
+    table: Table = subject.place.fit.values["table"]
+    ids = [case.inputs["ids"] for case in subject.cases]
+    known = np.unique(np.concatenate(ids))
+    rows = Table(1.0, table.weight, table.rows).lookup(known)
+    if rows is None:
+        raise NothingToReproduceError(f"{subject.place.row.label}: rows of the table are not known")
+    lines = [
+        'rows = tensor("table")[torch.searchsorted(tensor("table_ids"), tensor(f"{side}_ids"))]',
+        f"return {float(table.factor)!r} * rows",
+    ]
+    shared = {"table": rows, "table_ids": known}
+    return Material(_EXPECTED + _body(lines), shared, {"ids": (ids[0], ids[1])})
+
+
+def logits(subject: Subject) -> Material:
+    own: Logits = subject.place.fit.values["logits"]
+    lines = [f'x = {own.scale!r} * tensor(f"{{side}}_x")']
+    if own.cap is None:
+        lines.append("return x")
+    else:
+        lines.append(f"return {own.cap!r} * torch.tanh(x / {own.cap!r})")
+    sided = {"x": subject.inputs("x", subject.by_size)}
+    return Material(_EXPECTED + _body(lines), {}, sided, subject.by_size)
+
+
+TEMPLATES: dict[str, Callable[[Subject], Material]] = {
+    "norm": norm, "linear": linear, "activation": activation, "gated product": gated,
+    "mlp": mlp, "residual": residual, "embedding": embedding, "logits": logits,
+    "attention": attention,
+}  # fmt: skip
+
+
+def read_weight(weight: Weight, rows: Array | None) -> Array:
+    """All rows of a stored weight, or some."""
+    return weight.read() if rows is None else weight.take(rows.tolist())
+
+
+def _refuse_large(subject: Subject, weights: list[Weight]) -> None:
+    """Before they are read. Raises `NothingToReproduceError`."""
+    size = sum(4 * prod(weight.shape) for weight in weights)
+    if size > MOST_BYTES:
+        raise NothingToReproduceError(
+            f"{subject.place.row.label}: its weights have {size >> 20} MB in float32, more than "
+            f"{MOST_BYTES >> 20} MB, which is too much for a test"
+        )
+
+
+def _units(subject: Subject, weight: Weight) -> tuple[str, Callable[[str], str]]:
+    """How the weights are read in the code: rounded by a side, where it records so coarsely that
+    its loader must have.
+    """
+
+    def unit(case: Case) -> float:
+        return loaded_unit(weight, case)
+
+    left, right = map(unit, subject.cases)
+    if not left and not right:
+        return "", lambda name: f'tensor("{name}")'
+    code = f'UNIT = {{"reference": {left!r}, "candidate": {right!r}}}\n\n\n' + _ROUNDED
+    return code, lambda name: f'weight_of(side, "{name}")'
+
+
+def _body(lines: list[str]) -> str:
+    return "".join(f"    {line}\n" for line in lines)
