@@ -12,33 +12,34 @@ from math import prod
 import numpy as np
 
 from ...capture.arrays import Array
-from ..laws.embedding import Table
-from ..laws.gated import Gate
+from ..laws.embedding_tables import Table
+from ..laws.gated import Form
 from ..laws.gated_mlp import Mlp
 from ..laws.law import Case
 from ..laws.linear_products import loaded_unit
 from ..laws.logits import Logits
 from ..laws.norm import Norm
+from ..laws.residual import Sum
 from ..parameters import Weight
 from .attention import attention
 from .material import MOST_BYTES, Material, Subject
 from .place import NothingToReproduceError
 
-# Activation functions by the names that `laws.functions` has.
+# Activation functions by their words in `laws.functions`.
 FUNCTIONS: dict[str, str] = {
     "silu": "torch.nn.functional.silu(x)",
     "gelu": "torch.nn.functional.gelu(x)",
-    "gelu_tanh": 'torch.nn.functional.gelu(x, approximate="tanh")',
-    "quick_gelu": "x * torch.sigmoid(1.702 * x)",
+    "gelu (tanh form)": 'torch.nn.functional.gelu(x, approximate="tanh")',
+    "quick gelu": "x * torch.sigmoid(1.702 * x)",
     "relu": "torch.relu(x)",
-    "relu2": "torch.relu(x).square()",
-    "sigmoid": "torch.sigmoid(x)",
-    "tanh": "torch.tanh(x)",
-    "leaky_relu": "torch.nn.functional.leaky_relu(x, 0.01)",
+    "relu squared": "torch.relu(x).square()",
+    "relu6": "torch.clamp(x, 0, 6)",
+    "leaky relu": "torch.nn.functional.leaky_relu(x, 0.01)",
     "elu": "torch.nn.functional.elu(x)",
     "mish": "torch.nn.functional.mish(x)",
-    "softplus": "torch.logaddexp(x, torch.zeros_like(x))",
-    "identity": "x",
+    "sigmoid": "torch.sigmoid(x)",
+    "tanh": "torch.tanh(x)",
+    "no function": "x",
 }
 _FUNCTION = """\
 def function(x):
@@ -121,7 +122,7 @@ def mlp(subject: Subject) -> Material:
     if own.down is not None:
         lines.append(f"y = {product('down', 'y', own.biases[2])}")
     lines.append("return y")
-    code = found + _FUNCTION.format(code=FUNCTIONS[own.function]) + _EXPECTED + _body(lines)
+    code = found + _FUNCTION.format(code=FUNCTIONS[own.function.words]) + _EXPECTED + _body(lines)
     return Material(code, shared, {"x": subject.inputs("x")}, channels)
 
 
@@ -133,21 +134,28 @@ def activation(subject: Subject) -> Material:
 
 
 def gated(subject: Subject) -> Material:
-    own: Gate = subject.place.fit.values["gate"]
-    code = _FUNCTION.format(code=FUNCTIONS[own.function]) + _EXPECTED
-    sided = {"gate": subject.inputs("gate", subject.by_size)}
-    line = 'function(tensor(f"{side}_gate"))'
-    if "up" in subject.cases[0].inputs:
-        sided["up"] = subject.inputs("up", subject.by_size)
-        line += ' * tensor(f"{side}_up")'
-    return Material(code + _body([f"return {line}"]), {}, sided, subject.by_size)
+    own: Form = subject.place.fit.values["form"]
+    if any("gate" not in case.inputs or "up" not in case.inputs for case in subject.cases):
+        raise NothingToReproduceError(
+            f"{subject.place.row.label}: gate and up are one record, which no template knows"
+        )
+    code = _FUNCTION.format(code=FUNCTIONS[own.function.words]) + _EXPECTED
+    size = subject.by_size
+    sided = {"gate": subject.inputs("gate", size), "up": subject.inputs("up", size)}
+    lines = ['gate, up = tensor(f"{side}_gate"), tensor(f"{side}_up")']
+    if own.limit is not None:
+        lines += [f"gate = torch.clamp(gate, max={own.limit!r})",
+                  f"up = torch.clamp(up, {-own.limit!r}, {own.limit!r})"]  # fmt: skip
+    up = f"(up + {own.added!r})" if own.added else "up"
+    lines.append(f"return function(gate) * {up}" if own.up else "return function(gate)")
+    return Material(code + _body(lines), {}, sided, size)
 
 
 def residual(subject: Subject) -> Material:
-    factors: dict[str, float] = subject.place.fit.values["factors"]
+    total: Sum = subject.place.fit.values["sum"]
     sided: dict[str, tuple[Array, Array]] = {}
     lines = ["y = 0.0"]
-    for number, (name, factor) in enumerate(factors.items()):
+    for number, (name, factor) in enumerate(total.terms):
         sided[f"term_{number}"] = subject.inputs(name, subject.by_size)
         lines.append(f'y = y + {factor!r} * tensor(f"{{side}}_term_{number}")  # {name}')
     lines.append("return y")
@@ -155,15 +163,16 @@ def residual(subject: Subject) -> Material:
 
 
 def embedding(subject: Subject) -> Material:
-    table: Table = subject.place.fit.values["table"]
-    ids = [case.inputs["ids"] for case in subject.cases]
+    values = subject.place.fit.values
+    table: Table = values["table"]
+    ids = [np.asarray(case.more["ids"]) for case in subject.cases]
     known = np.unique(np.concatenate(ids))
-    rows = Table(1.0, table.weight, table.rows).lookup(known)
-    if rows is None:
+    rows = table.rows(known)
+    if not np.isfinite(rows).all():
         raise NothingToReproduceError(f"{subject.place.row.label}: rows of the table are not known")
     lines = [
         'rows = tensor("table")[torch.searchsorted(tensor("table_ids"), tensor(f"{side}_ids"))]',
-        f"return {float(table.factor)!r} * rows",
+        f"return {float(values['factor'])!r} * rows",
     ]
     shared = {"table": rows, "table_ids": known}
     return Material(_EXPECTED + _body(lines), shared, {"ids": (ids[0], ids[1])})
@@ -181,7 +190,7 @@ def logits(subject: Subject) -> Material:
 
 
 TEMPLATES: dict[str, Callable[[Subject], Material]] = {
-    "norm": norm, "linear": linear, "activation": activation, "gated product": gated,
+    "norm": norm, "linear": linear, "activation": activation, "gated": gated,
     "mlp": mlp, "residual": residual, "embedding": embedding, "logits": logits,
     "attention": attention,
 }  # fmt: skip
