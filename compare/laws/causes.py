@@ -29,13 +29,14 @@ _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at 
 
 @dataclass(frozen=True)
 class Trial:
-    """A hypothesis that was tried: the candidate's local error with it, and whether nothing sticks
-    out any more.
+    """A hypothesis that was tried: the candidate's local error with it, whether nothing sticks
+    out any more, and how many times its limit the worst test is (1 where none is beyond it).
     """
 
     hypothesis: Hypothesis
     error: LocalError
     restored: bool
+    strain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,14 @@ def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) 
         return
     reference, candidate = cases
     with np.errstate(all="ignore"):
-        base = law.predict(scene, site, fit, [candidate])[0] if _by_factor(judged) else None
+        terms = judged.evaluation.candidate.terms
+        base = law.predict(scene, site, fit, [candidate])[0] if terms else None
         for hypothesis in law.hypotheses(scene, site, fit, reference, candidate):
             if cancelled is not None and cancelled():
                 return
             trial = _trial(judged, hypothesis, candidate, base)
             if trial is not None:
                 yield trial
-
-
-def _by_factor(judged: Judged) -> bool:
-    return judged.excess is not None and judged.excess.by_factor
 
 
 def _trial(
@@ -93,7 +91,7 @@ def _trial(
         error = corrected(error, free)
     excess = excess_of(error, judged)
     restored = excess is None or excess.times <= limits.RESTORED or _as_predicted(error, excess)
-    return Trial(hypothesis, error, restored)
+    return Trial(hypothesis, error, restored, excess.times if excess is not None else 1.0)
 
 
 def _as_predicted(error: LocalError, excess: Excess) -> bool:
@@ -110,9 +108,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
-    # What sticks out by a factor alone, and is gone, need not have been large.
-    most = before.total * (1.0 if _by_factor(judged) else _IMPROVED)
-    good = [t for t in trials if t.restored and t.error.total <= most]
+    good = [t for t in trials if t.restored and _improved(t, judged)]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:
@@ -131,6 +127,18 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
             continue
         said.add(name)
         yield _cause(judged, trial)
+
+
+def _improved(trial: Trial, judged: Judged) -> bool:
+    """Whether enough has gone: of the error, or of what sticks out, which may be far below the
+    size of the error (a common factor, ordinary rows beside a massive one).
+    """
+    before, excess = judged.evaluation.candidate, judged.excess
+    if trial.error.total <= _IMPROVED * before.total:
+        return True
+    if excess is None or trial.error.total > before.total:
+        return False
+    return excess.by_factor or trial.strain <= _IMPROVED * excess.times
 
 
 def _cost(hypothesis: Hypothesis) -> int:

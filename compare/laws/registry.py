@@ -6,6 +6,7 @@ from .activation import ActivationLaw
 from .embedding import EmbeddingLaw
 from .embedding_sum import EmbeddingSumLaw
 from .gated import GatedLaw
+from .gated_mlp import GatedMlpLaw
 from .law import Law
 from .linear import LinearLaw
 from .norm import NormLaw
@@ -13,7 +14,7 @@ from .residual import ResidualLaw
 
 LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), NormLaw(), LinearLaw(), ActivationLaw(), GatedLaw(),
-    ResidualLaw(),
+    GatedMlpLaw(), ResidualLaw(),
 )  # fmt: skip
 
 
