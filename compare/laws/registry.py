@@ -9,12 +9,13 @@ from .gated import GatedLaw
 from .gated_mlp import GatedMlpLaw
 from .law import Law
 from .linear import LinearLaw
+from .logits import LogitsLaw
 from .norm import NormLaw
 from .residual import ResidualLaw
 
 LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), NormLaw(), LinearLaw(), ActivationLaw(), GatedLaw(),
-    GatedMlpLaw(), ResidualLaw(),
+    GatedMlpLaw(), ResidualLaw(), LogitsLaw(),
 )  # fmt: skip
 
 
