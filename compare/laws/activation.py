@@ -5,7 +5,7 @@ shows which function it has; its class and the config only decide between functi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...capture.arrays import Array
 from ..canonical import parent_of
 from .functions import FUNCTIONS, Function, function_named, likely_function
 from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case, read_source
 from .local_error import local_error
 from .names import kind_name
 from .quantities import Key, SideQuantities
@@ -61,6 +61,7 @@ class ActivationLaw:
         tries = Tries(candidate, partial(_drawn, candidate))
         own = function_named(fit.values["function"])
         yield from tries.hypotheses(own, fit.words["function"])
+        yield from _of_other_inputs(scene, site, own, candidate)
         yield from output_hypotheses(tries.prediction(own), candidate, site.groups)
 
 
@@ -108,7 +109,7 @@ class Tries:
     def words(self, function: Function) -> str:
         """The function's words, with all those that give the same for these inputs."""
         own = self.prediction(function)
-        alike = [f.words for f in FUNCTIONS if f is not function and _same(own, self.value(f))]
+        alike = [f.words for f in FUNCTIONS if f is not function and same(own, self.value(f))]
         return " or ".join([function.words, *alike])
 
     def hypotheses(self, own: Function, ours: str) -> Iterator[Hypothesis]:
@@ -117,7 +118,7 @@ class Tries:
         """
         said = [self.prediction(own)]
         for function in FUNCTIONS:
-            if any(_same(other, self.value(function)) for other in said):
+            if any(same(other, self.value(function)) for other in said):
                 continue
             said.append(self.prediction(function))
             theirs = self.words(function)
@@ -142,7 +143,7 @@ def _misfit(error: Array, size: Array) -> float:
     return squares if np.isfinite(squares) else np.inf
 
 
-def _same(one: Prediction, value: Array) -> bool:
+def same(one: Prediction, value: Array) -> bool:
     """Whether a value differs from a prediction by less than rounding, in no channel by more."""
     squares = np.square(one.value - value)
     spread = np.square(np.broadcast_to(one.spread, value.shape))
@@ -174,6 +175,29 @@ def _shows_function(scene: Scene, layer: str) -> bool:
         and scene.reference.role(key.module) == "activation" and key in scene.candidate.known
         for key in scene.reference.known
     )  # fmt: skip
+
+
+def _of_other_inputs(scene: Scene, site: Site, own: Function, case: Case) -> Iterator[Hypothesis]:
+    """Where the input is not recorded, it may have been that of the other projection."""
+    ((key,),) = (source for _, source in site.inputs)
+    if key.slot != "output":
+        return
+    count = scene.tables.rows(scene.candidate.known[site.target])
+    parent = parent_of(key.module)
+    for name in ("up_proj", "gate_proj"):
+        other = Key(f"{parent}.{name}", "output", key.step, key.call)
+        found = None if other == key else read_source(
+            scene, scene.candidate, (other,), case.rows, count
+        )  # fmt: skip
+        if found is None or found[0].shape != case.output.shape:
+            continue
+        changed = replace(case, inputs={"x": found[0]}, units={**case.units, "x": found[1]})
+        tries = Tries(changed, partial(_drawn, changed))
+        yield Hypothesis(
+            "swapped", f"the function is applied to the output of {name}, not of "
+            f"{key.module.rpartition('.')[2]}", partial(tries.prediction, own), "input",
+            key.label, other.label,
+        )  # fmt: skip
 
 
 def _before(scene: Scene, key: Key) -> Iterator[Key]:

@@ -85,7 +85,7 @@ class GatedLaw:
         if active and np.array_equal(reference.inputs["active"], reference.output):
             return  # nothing is multiplied with
         likely = likely_of(scene, site)
-        form = _config_form(scene)
+        form = config_form(scene)
         for layout in _LAYOUTS if site.source("joined") else _LAYOUTS[:1]:
             tries = Tries(reference, partial(_drawn, form, layout, reference))
             functions = [_NONE] if active else tries.in_order(likely)
@@ -176,7 +176,7 @@ def _places(scene: Scene, key: Key) -> Iterator[tuple[str, list[tuple[str, Key]]
             yield key.module, [("joined", joined)]
 
 
-def _config_form(scene: Scene) -> Form:
+def config_form(scene: Scene) -> Form:
     """What the config says of limits: only gpt-oss's has one."""
     limit = text_config(scene.config).get("swiglu_limit")
     if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:

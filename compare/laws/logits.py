@@ -1,118 +1,295 @@
-"""Logits: what the model returns of its head's output: as it is, times a factor, or softly capped,
+"""From the head's product to the logits that a model returns: a factor (Cohere's, Granite's) and a
+soft cap, y = c tanh(s x / c) (Gemma 2; Bello et al., 2016, section 3).
 
-y = cap tanh(x / cap)     (Gemma 2, 2024).
+Both are read from the config, or fitted to the reference. Where the head's own output is not
+recorded, or its config says that something is done to it, the product is worked out from its input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ...capture.arrays import Array
-from ..canonical import ROOT
+from ..fused_weights import text_config
 from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
+from .local_error import local_error
 from .names import kind_name, number_words
+from .operands import Operand, multiplied
 from .quantities import Key, SideQuantities
-from .rounding import ROUNDED, Jitter, spread_of
+from .rounding import ROUNDED, unit_of
 
-_CAPS = (30.0, 50.0, 20.0, 15.0)
-_CONFIG_CAPS = ("final_logit_softcapping", "logits_soft_cap", "final_logits_softcapping")
-_CONFIG_SCALES = (("logit_scale", False), ("logits_scaling", True), ("lm_head_multiplier", False))
+_CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma 2's attention, Grok
+_MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")
+_DIVIDED = ("logits_scaling",)
+_CAP_NAMES = ("final_logit_softcapping", "final_logits_soft_cap", "logits_soft_cap")
+_HEAD = "lm_head"
+_SLOTS = ("output_logits", "output_0", "output")
+_MOST_ERROR = 16.0  # units of rounding that the reference's own logits may be off by
+_SURE = 4.0  # standard errors
+_STEPS = 40  # of the search for a cap
 
 
 @dataclass(frozen=True)
-class Logits:
-    """`scale` first, then the cap (None: none)."""
+class Last:
+    """What is done to the head's product."""
 
     scale: float = 1.0
     cap: float | None = None
 
     def apply(self, x: Array) -> Array:
-        x = x * self.scale
+        x = self.scale * x
         return x if self.cap is None else self.cap * np.tanh(x / self.cap)
 
 
 class LogitsLaw:
-    """The law of what a model returns."""
+    """The law of what is done to logits."""
 
     name = "logits"
 
     def sites(self, scene: Scene) -> Iterator[Site]:
-        for slot in ("output", "output_logits", "output_0"):
-            for key in [k for k in scene.reference.known if k.module == ROOT and k.slot == slot]:
-                head = Key("lm_head", "output", key.step)
-                both = all(k in side.known for k in (key, head) for side in scene.sides)
-                if both:
-                    yield Site(self.name, ROOT, key, kind_name(key), (("x", (head,)),))
+        side = scene.reference
+        for key in list(side.known):
+            if key.slot not in _SLOTS or key.module not in ("model", _HEAD):
+                continue
+            if not all(key in s.known and s.known[key].is_float for s in scene.sides):
+                continue
+            for name, source in self._inputs(scene, key):
+                yield Site(self.name, key.module, key, kind_name(key), ((name, (source,)),))
+
+    def _inputs(self, scene: Scene, key: Key) -> Iterator[tuple[str, Key]]:
+        product = Key(_HEAD, "output", key.step, key.call)
+        both = all(product in side.known for side in scene.sides)
+        if key.module != _HEAD and both:
+            yield "product", product
+            return
+        if key.module == _HEAD and configured(scene.config) == Last():
+            return  # a plain product: another law
+        if scene.parameters is None or scene.parameters.weight(_HEAD) is None:
+            return
+        places = scene.reference.main_input(_HEAD, key.step, key.call)
+        names = [places.key] if places is not None else []
+        for source in (*names, Key("norm", "output", key.step)):
+            if all(source in side.known for side in scene.sides):
+                yield "x", source
+                return
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        case = read_case(scene, site, side, rows, ("x",))
-        return case if case is not None and case.inputs["x"].shape == case.output.shape else None
+        target = side.known[site.target]
+        ((name, (key,)),) = site.inputs
+        source = side.known.get(key)
+        if source is None:
+            return None
+        shape, own = scene.tables.shape(target), scene.tables.shape(source)
+        place = _last_rows(rows, shape[:-1], own[:-1])
+        if place is None:
+            return None
+        found = read_source(scene, side, (key,), place, scene.tables.rows(source))
+        if found is None:
+            return None
+        output = scene.tables.read(target, rows)
+        if name == "product" and found[0].shape != output.shape:
+            return None
+        units = {"output": unit_of(output, target.dtype), name: found[1]}
+        return Case(side.side, output, rows, {name: found[0]}, units)
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-        config = scene.config.get("text_config") or scene.config
-        caps = [config[n] for n in _CONFIG_CAPS if isinstance(config.get(n), int | float)]
-        for name, divides in _CONFIG_SCALES:
-            value = config.get(name)
-            if isinstance(value, int | float) and value:
-                yield _fit(Logits(1.0 / value if divides else float(value)))
-        yield _fit(Logits())
-        for cap in dict.fromkeys([*map(float, caps), *_CAPS]):
-            yield _fit(Logits(1.0, cap))
-        x, y = reference.inputs["x"], reference.output
-        size = float(np.square(x).sum())
-        if size > 0:
-            yield _fit(Logits(float((x * y).sum()) / size))
+        product = _products(scene, [reference])[0]
+        if product is None:
+            return
+        said = configured(scene.config)
+        for last in dict.fromkeys((Last(), said, replace(said, cap=None), Last(cap=said.cap))):
+            if local_error(reference, finished(last, product, reference)).total <= _MOST_ERROR:
+                yield _fit(last)
+                return
+        scale, _ = fitted_scale(Last(), product, reference)
+        for last in (Last(scale), Last(cap=fitted_cap(said, product, reference)[0])):
+            if local_error(reference, finished(last, product, reference)).total <= _MOST_ERROR:
+                yield _fit(last)
+                return
 
     def predict(
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
     ) -> list[Prediction | None]:
-        return [predicted(fit.values["logits"], case) for case in cases]
+        last: Last = fit.values["last"]
+        products = _products(scene, cases)
+        return [
+            None if p is None else finished(last, p, c)
+            for p, c in zip(products, cases, strict=True)
+        ]
 
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
-        own: Logits = fit.values["logits"]
-        changes = [Logits(own.scale)] if own.cap is not None else []
-        changes += [Logits(own.scale, cap) for cap in _CAPS if cap != own.cap]
-        for changed in changes:
-            yield _hypothesis("softcap", own, changed, candidate)
-        x, y = candidate.inputs["x"], candidate.output
-        size = float(np.square(x).sum())
-        factors = [1.0] if own.scale != 1.0 else []
-        for factor in factors:
-            yield _hypothesis("logits-scale", own, Logits(factor, own.cap), candidate)
-        if size > 0:
-            found = float((x * y).sum()) / size
-            yield _hypothesis("logits-scale", own, Logits(found, own.cap), candidate, 1)
-        yield from output_hypotheses(predicted(own, candidate), candidate, site.groups)
+        last: Last = fit.values["last"]
+        product = _products(scene, [candidate])[0]
+        if product is None:
+            return
+        base = finished(last, product, candidate)
+        yield from _caps(last, product, candidate)
+        yield from _scales(last, product, candidate)
+        yield from output_hypotheses(base, candidate, site.groups)
 
 
-def predicted(logits: Logits, case: Case) -> Prediction:
-    """What is made of the head's output."""
-    x = case.inputs["x"]
-    value = logits.apply(x)
-    if logits == Logits():  # a copy
-        return Prediction(value, ROUNDED * case.units["output"] * np.abs(value) + 1e-300)
-    moved = [logits.apply(Jitter(seed)(x, case.units["x"])) for seed in range(2)]
-    return Prediction(value, spread_of(value, moved, case.units["output"]) + 1e-300)
+def finished(last: Last, product: Prediction, case: Case) -> Prediction:
+    """The logits of a product, with the rounding of the product and of every step."""
+    value = last.apply(product.value)
+    unit = case.units["output"] * ROUNDED
+    slope = 1.0 if last.cap is None else 1.0 - np.square(value / last.cap)
+    scaled = last.scale * product.value
+    # The scaled product, the quotient and the hyperbolic tangent are rounded, and the output.
+    steps = (last.scale != 1.0) + (last.cap is not None)
+    squares = np.square(slope * last.scale * product.spread) + np.square(unit * value)
+    squares += steps * np.square(slope * unit * scaled)
+    if last.cap is not None:
+        squares += np.square(unit * value)
+    return Prediction(value, np.sqrt(squares))
 
 
-def _fit(logits: Logits) -> Fit:
-    return Fit({"logits": logits}, {"logits": _words(logits)}, read=True)
+def configured(config: Mapping[str, Any]) -> Last:
+    """What a config says is done to logits."""
+    text = text_config(config)
+    scale = 1.0
+    for names, power in ((_MULTIPLIED, 1), (_DIVIDED, -1)):
+        for value in (text.get(name) for name in names):
+            if _is_number(value) and value:
+                scale *= float(value) ** power
+    cap = next((float(text[n]) for n in _CAP_NAMES if _is_number(text.get(n)) and text[n]), None)
+    return Last(scale, cap)
 
 
-def _words(logits: Logits) -> str:
-    scale = "as they are" if logits.scale == 1.0 else f"times {number_words(logits.scale)}"
-    return scale if logits.cap is None else f"{scale}, softly capped at {number_words(logits.cap)}"
+def fitted_scale(last: Last, product: Prediction, case: Case) -> tuple[float, float]:
+    """The factor in front of the cap that fits a case best, and its standard error: the median
+    over rows of their least-squares factors.
+    """
+    x, y = product.value, case.output
+    if last.cap is not None:
+        inside = np.abs(y) < 0.99 * last.cap
+        y = np.where(inside, last.cap * np.arctanh(np.where(inside, y / last.cap, 0.0)), 0.0)
+        x = np.where(inside, x, 0.0)
+    squares = np.square(x).sum(1)
+    usable = (squares > 0) & np.isfinite(y).all(1)
+    if not usable.any():
+        return 1.0, np.inf
+    factors = (x * y)[usable].sum(1) / squares[usable]
+    factor = float(np.median(factors))
+    scatter = 1.4826 * float(np.median(np.abs(factors - factor))) / len(factors) ** 0.5
+    return factor, float(np.hypot(1.25 * scatter, 0.05 * case.units["output"] * factor))
 
 
-def _hypothesis(name: str, own: Logits, changed: Logits, case: Case, fitted: int = 0) -> Hypothesis:
-    text = f"the logits are {_words(changed)} where the reference has them {_words(own)}"
-    return Hypothesis(
-        name, text, lambda: predicted(changed, case), name, _words(own), _words(changed), "",
-        fitted,
+def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, float]:
+    """The cap that fits a case best and its standard error, infinite where logits are so far below
+    any cap that none can be told.
+    """
+    x, y = last.scale * product.value, case.output
+    fine = np.isfinite(x) & np.isfinite(y)
+    x, y = np.where(fine, x, 0.0), np.where(fine, y, 0.0)
+    weight = 1.0 / (1e-6 * float(np.square(y).mean()) + np.square(y))
+
+    def misfit(logarithm: float) -> float:
+        cap = float(np.exp(logarithm))
+        return float((weight * np.square(y - cap * np.tanh(x / cap))).sum())
+
+    top = float(np.abs(y).max()) or 1.0
+    low, high = np.log(top), np.log(top * 100)
+    for _ in range(_STEPS):
+        one, other = low + 0.382 * (high - low), low + 0.618 * (high - low)
+        if misfit(one) < misfit(other):
+            high = other
+        else:
+            low = one
+    cap = float(np.exp((low + high) / 2))
+    step = 1e-3
+    move = (cap * (1 + step) * np.tanh(x / (cap * (1 + step))) - cap * np.tanh(x / cap)) / step
+    size = float((weight * np.square(move)).sum())
+    left = misfit(np.log(cap)) / max(1, int(fine.sum()) - 1)
+    error = cap * (left / max(size, 1e-300)) ** 0.5
+    # Rounding of the steps is no independent error of every element.
+    return cap, float(np.hypot(4 * error, 0.1 * case.units["output"] * cap))
+
+
+def _products(scene: Scene, cases: Sequence[Case]) -> list[Prediction | None]:
+    """The head's product of every case: recorded, or worked out from its input."""
+    if "product" in cases[0].inputs:
+        spreads = [ROUNDED * c.units["product"] * np.abs(c.inputs["product"]) for c in cases]
+        return [Prediction(c.inputs["product"], s) for c, s in zip(cases, spreads, strict=True)]
+    weight = scene.parameters.weight(_HEAD) if scene.parameters is not None else None
+    shapes = {(c.output.shape[1], c.inputs["x"].shape[1]) for c in cases}
+    if weight is None or shapes != {weight.shape}:
+        return [None] * len(cases)
+    bias = scene.parameters.weight(_HEAD, "bias") if scene.parameters is not None else None
+    added = None if bias is None else bias.read().astype(np.float64)
+    operands = [Operand(case.inputs["x"], case.units["output"]) for case in cases]
+    return list(multiplied(weight, added, operands, scene))
+
+
+def _last_rows(rows: Array, shape: tuple[int, ...], own: tuple[int, ...]) -> Array | None:
+    """Which rows of a product have become `rows` of the logits: the last ones of each sequence
+    where only those are returned.
+    """
+    if shape == own:
+        return rows
+    count, all_of = (shape[-1] if shape else 1), (own[-1] if own else 1)
+    if not own or np.prod(shape[:-1]) != np.prod(own[:-1]) or count > all_of or not count:
+        return None
+    outer, at = np.divmod(rows, count)
+    return outer * all_of + at + (all_of - count)
+
+
+def _fit(last: Last) -> Fit:
+    cap = "none" if last.cap is None else number_words(last.cap)
+    return Fit({"last": last}, {"scale": number_words(last.scale), "soft cap": cap})
+
+
+def _caps(last: Last, product: Prediction, case: Case) -> Iterator[Hypothesis]:
+    ours = "none" if last.cap is None else number_words(last.cap)
+    if last.cap is not None:
+        yield Hypothesis(
+            "softcap", f"the soft cap of {ours} is not applied",
+            _later(replace(last, cap=None), product, case), "soft cap", ours, "none",
+        )  # fmt: skip
+    for cap in (c for c in _CAPS if c != last.cap):
+        text = f"a soft cap of {number_words(cap)} where the reference has {ours}"
+        yield Hypothesis(
+            "softcap", text, _later(replace(last, cap=cap), product, case), "soft cap", ours,
+            number_words(cap),
+        )  # fmt: skip
+    cap, error = fitted_cap(last, product, case)
+    if error < cap / _SURE:
+        text = f"a soft cap of {cap:.6g} where the reference has {ours}"
+        yield Hypothesis(
+            "softcap", text, _later(replace(last, cap=cap), product, case), "soft cap", ours,
+            f"{cap:.6g}", number_words(error), 1,
+        )  # fmt: skip
+
+
+def _scales(last: Last, product: Prediction, case: Case) -> Iterator[Hypothesis]:
+    scale, error = fitted_scale(last, product, case)
+    ours = number_words(last.scale)
+    text = "the logits are multiplied with {} where the reference has {}"
+    for plain in dict.fromkeys((1.0, 1 / last.scale, last.scale**2)):
+        if plain != last.scale and abs(plain - scale) <= max(_SURE * error, 1e-6 * plain):
+            theirs = number_words(plain)
+            yield Hypothesis(
+                "logits-scale", text.format(theirs, ours),
+                _later(replace(last, scale=plain), product, case), "factor", ours, theirs,
+                number_words(error),
+            )  # fmt: skip
+    yield Hypothesis(
+        "logits-scale", text.format(f"{scale:.6g}", ours),
+        _later(replace(last, scale=scale), product, case), "factor", ours, f"{scale:.6g}",
+        number_words(error), 1,
     )  # fmt: skip
+
+
+def _later(last: Last, product: Prediction, case: Case) -> Callable[[], Prediction]:
+    return partial(finished, last, product, case)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

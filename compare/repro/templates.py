@@ -14,10 +14,10 @@ import numpy as np
 from ...capture.arrays import Array
 from ..laws.embedding_tables import Table
 from ..laws.gated import Form
-from ..laws.gated_mlp import Mlp
+from ..laws.gated_mlp import Layer
 from ..laws.law import Case
 from ..laws.linear_products import loaded_unit
-from ..laws.logits import Logits
+from ..laws.logits import Last
 from ..laws.norm import Norm
 from ..laws.residual import Sum
 from ..parameters import Weight
@@ -98,7 +98,12 @@ def linear(subject: Subject) -> Material:
 
 
 def mlp(subject: Subject) -> Material:
-    own: Mlp = subject.place.fit.values["mlp"]
+    own: Layer = subject.place.fit.values["layer"]
+    form: Form = subject.place.fit.values["form"]
+    if any("x" not in case.inputs for case in subject.cases) or form != Form(form.function):
+        raise NothingToReproduceError(
+            f"{subject.place.row.label}: no template knows this form of a feed-forward network"
+        )
     inner = subject.of_weight(own.up.shape) if own.down is None else None
     weights = {"gate": own.gate, "up": own.up, "down": own.down}
     channels = inner if own.down is None else subject.of_weight(own.down.shape)
@@ -114,15 +119,15 @@ def mlp(subject: Subject) -> Material:
         shared[f"{name}_bias"] = bias if part is None else bias[part]
         return f'{of} @ {getter(name)}.T + tensor("{name}_bias")'
 
-    lines = ['x = tensor(f"{side}_x")', f"up = {product('up', 'x', own.biases[1])}"]
+    lines = ['x = tensor(f"{side}_x")', f"up = {product('up', 'x', own.biases[0])}"]
     if own.gate is not None:
-        lines += [f"gate = {product('gate', 'x', own.biases[0])}", "y = function(gate) * up"]
+        lines += [f"gate = {product('gate', 'x', own.biases[1])}", "y = function(gate) * up"]
     else:
         lines.append("y = function(up)")
     if own.down is not None:
         lines.append(f"y = {product('down', 'y', own.biases[2])}")
     lines.append("return y")
-    code = found + _FUNCTION.format(code=FUNCTIONS[own.function.words]) + _EXPECTED + _body(lines)
+    code = found + _FUNCTION.format(code=FUNCTIONS[form.function.words]) + _EXPECTED + _body(lines)
     return Material(code, shared, {"x": subject.inputs("x")}, channels)
 
 
@@ -179,19 +184,23 @@ def embedding(subject: Subject) -> Material:
 
 
 def logits(subject: Subject) -> Material:
-    own: Logits = subject.place.fit.values["logits"]
+    own: Last = subject.place.fit.values["last"]
+    if any("product" not in case.inputs for case in subject.cases):
+        raise NothingToReproduceError(
+            f"{subject.place.row.label}: the head's own product is not recorded"
+        )
     lines = [f'x = {own.scale!r} * tensor(f"{{side}}_x")']
     if own.cap is None:
         lines.append("return x")
     else:
         lines.append(f"return {own.cap!r} * torch.tanh(x / {own.cap!r})")
-    sided = {"x": subject.inputs("x", subject.by_size)}
+    sided = {"x": subject.inputs("product", subject.by_size)}
     return Material(_EXPECTED + _body(lines), {}, sided, subject.by_size)
 
 
 TEMPLATES: dict[str, Callable[[Subject], Material]] = {
     "norm": norm, "linear": linear, "activation": activation, "gated": gated,
-    "mlp": mlp, "residual": residual, "embedding": embedding, "logits": logits,
+    "gated-mlp": mlp, "residual": residual, "embedding": embedding, "logits": logits,
     "attention": attention,
 }  # fmt: skip
 
