@@ -14,7 +14,7 @@ import numpy as np
 from ...capture.arrays import Array
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench
-from .linear_spectrum import spectrum
+from .linear_spectrum import Spectrum, spectrum
 
 _ROWS_A_RANK = 3  # rows of the sample for each rank
 _DIRECTIONS_A_RANK = 2  # and directions that the rounding does not hide
@@ -33,12 +33,10 @@ def low_rank(bench: Bench) -> Iterator[Hypothesis]:
     found = spectrum(left, bench.x, bench.spread, bench.noise)
     if found is None:
         return
-    _, s, v = np.linalg.svd(found.z, full_matrices=False)
-    rank = rank_of(s, *found.z.shape)
+    rank = rank_of(np.linalg.svd(found.z, compute_uv=False), *found.z.shape)
     if rank is None or len(left) < _ROWS_A_RANK * rank:
         return
-    # Directions that the rounding hides have the same few combinations of channels.
-    scaled = found.residual @ v[:rank].T @ v[:rank]
+    scaled = _projected(found, rank)
     if not _spread_out(scaled):
         return
     part = scaled / found.scale
@@ -50,6 +48,22 @@ def low_rank(bench: Bench) -> Iterator[Hypothesis]:
         "low-rank", text, lambda: Prediction(bench.base.value + part, bench.base.spread), "rank",
         "0", str(rank), "", rank * (sum(left.shape) - rank),
     )  # fmt: skip
+
+
+def _projected(found: Spectrum, rank: int) -> Array:
+    """The part of the residual in the `rank` combinations of channels that hold most of it. All
+    directions have the same ones: they are seen best with the directions of equal weight, or with
+    those of little error weighed less.
+    """
+    best, least = found.residual, np.inf
+    for power in (0.0, 0.5, 1.0):
+        weighed = found.z * (found.sizes[:, None] / found.sizes.max()) ** power
+        v = np.linalg.svd(weighed, full_matrices=False)[2][:rank]
+        part = found.residual @ v.T @ v
+        left = float(np.square(found.residual - part).sum())
+        if left < least:
+            best, least = part, left
+    return best
 
 
 def rank_of(s: Array, rows: int, out: int) -> int | None:

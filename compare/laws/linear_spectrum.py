@@ -22,11 +22,12 @@ FINE_NOISE, COARSE_NOISE = 36.0, 2.0  # squares of usual errors: of float32 sums
 
 @dataclass(frozen=True)
 class Spectrum:
-    """`z` `[directions, channels]`; `residual` `[rows, channels]` is what it was made of, times
-    `scale`.
+    """`z` `[directions, channels]`, divided by the `sizes` that noise would give each direction;
+    `residual` `[rows, channels]` is what it was made of, times `scale`.
     """
 
     z: Array
+    sizes: Array
     residual: Array
     scale: Array
 
@@ -52,7 +53,7 @@ def spectrum(residual: Array, x: Array, spread: Array, noise: float) -> Spectrum
     if np.count_nonzero(seen) < _FEWEST:
         return None
     sizes = np.sqrt(expected[seen] + noise)
-    return Spectrum(turned[seen] / sizes[:, None], scaled, scale)
+    return Spectrum(turned[seen] / sizes[:, None], sizes, scaled, scale)
 
 
 def separable(spread: Array) -> Array:

@@ -98,8 +98,12 @@ class Tables:
         if prod(shape) <= _RUN:
             return self._whole(quantity).reshape(-1, width)[rows]
         with self._open(quantity) as reader:
-            parts = [_window(reader, key) for key in _row_keys(shape, rows)]
-        return np.concatenate([part.reshape(-1, width) for part in parts]).astype(np.float64)
+            # A reader hands out the same memory for every window: each is copied at once.
+            parts = [
+                _window(reader, key).reshape(-1, width).astype(np.float64)
+                for key in _row_keys(shape, rows)
+            ]
+        return np.concatenate(parts)
 
     def _whole(self, quantity: Quantity) -> Array:
         """All values in the shape of the view."""
