@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ...capture.arrays import Array
+from ..canonical import parent_of
 from ..parameters import Weight
 from .activation import Tries, likely_of
 from .functions import Function, function_named, likely_function
 from .gated import Form, config_form
 from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
-from .linear_inputs import input_sources
+from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from .mlp_causes import mlp_hypotheses
 from .names import kind_name
 from .operands import Operand, multiplied
@@ -273,5 +273,22 @@ def _inputs(
         yield (("up", (up,)), *((("gate", (gate,)),) if gated else ()))
         return
     first = Key(f"{module}.{'gate' if gated else 'up'}_proj", "output", step, call)
-    for source in input_sources(scene, first):
+    for source in _sources(scene, module, first):
         yield (("x", source),)
+
+
+def _sources(scene: Scene, module: str, first: Key) -> Iterator[Source]:
+    """What the network was given: as its first projection or itself records it, else the norm in
+    front of it.
+    """
+    side = scene.reference
+    own = side.main_input(first.module, first.step, first.call)
+    own = own or side.main_input(module, first.step, first.call)
+    if own is not None and own.key in scene.candidate.known:
+        yield (own.key,)
+        return
+    layer = parent_of(module)
+    for name in ("pre_feedforward_layernorm", "post_attention_layernorm"):
+        before = Key(f"{layer}.{name}", "output", first.step)
+        if all(before in side.known for side in scene.sides):
+            yield (before,)

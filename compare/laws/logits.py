@@ -210,7 +210,7 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
     left = misfit(np.log(cap)) / max(1, int(fine.sum()) - 1)
     error = cap * (left / max(size, 1e-300)) ** 0.5
     # Rounding of the steps is no independent error of every element.
-    return cap, float(np.hypot(4 * error, 0.1 * case.units["output"] * cap))
+    return cap, float(np.hypot(6 * error, 0.1 * case.units["output"] * cap))
 
 
 def _products(scene: Scene, cases: Sequence[Case]) -> list[Prediction | None]:

@@ -140,19 +140,22 @@ def activation(subject: Subject) -> Material:
 
 def gated(subject: Subject) -> Material:
     own: Form = subject.place.fit.values["form"]
-    if any("gate" not in case.inputs or "up" not in case.inputs for case in subject.cases):
+    inputs = subject.cases[0].inputs
+    first = "active" if "active" in inputs else "gate"
+    if first not in inputs or "up" not in inputs:
         raise NothingToReproduceError(
             f"{subject.place.row.label}: gate and up are one record, which no template knows"
         )
     code = _FUNCTION.format(code=FUNCTIONS[own.function.words]) + _EXPECTED
     size = subject.by_size
-    sided = {"gate": subject.inputs("gate", size), "up": subject.inputs("up", size)}
+    sided = {"gate": subject.inputs(first, size), "up": subject.inputs("up", size)}
     lines = ['gate, up = tensor(f"{side}_gate"), tensor(f"{side}_up")']
     if own.limit is not None:
         lines += [f"gate = torch.clamp(gate, max={own.limit!r})",
                   f"up = torch.clamp(up, {-own.limit!r}, {own.limit!r})"]  # fmt: skip
     up = f"(up + {own.added!r})" if own.added else "up"
-    lines.append(f"return function(gate) * {up}" if own.up else "return function(gate)")
+    active = "gate" if first == "active" else "function(gate)"
+    lines.append(f"return {active} * {up}" if own.up else f"return {active}")
     return Material(code + _body(lines), {}, sided, size)
 
 
