@@ -187,6 +187,20 @@ def test_example_of_checkpoints_is_what_it_prints(
     assert match[2] in capsys.readouterr().out
 
 
+def test_example_of_a_reproduction_is_what_it_prints(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    match = re.search(r"<!-- repro-example -->\n```console\n\$ layertui (.*)\n", README)
+    assert match
+    wanted = README[match.end() : README.index("```", match.end())]
+    for side in ("torch_dump", "max_dump"):
+        (tmp_path / side).symlink_to(real / "olmo2-f32" / side)
+    (tmp_path / "checkpoint").symlink_to(real / "checkpoints" / "olmo2-f32")
+    monkeypatch.chdir(tmp_path)
+    assert status_of(shlex.split(match[1])) == 0
+    assert capsys.readouterr().out == wanted
+
+
 def test_example_of_parameters_runs(
     real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

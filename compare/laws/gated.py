@@ -117,7 +117,7 @@ class GatedLaw:
 
 def predicted(form: Form, layout: Layout, case: Case) -> Prediction:
     """What a gated unit gives for the case's inputs."""
-    gate, up, units = _operands(case, layout)
+    gate, up, units = operands(case, layout)
     return _prediction(form, gate, up, units)
 
 
@@ -128,11 +128,11 @@ def _prediction(form: Form, gate: Array, up: Array, units: Mapping[str, float]) 
 
 
 def _drawn(form: Form, layout: Layout, case: Case, function: Function, jitter: Jitter) -> Array:
-    gate, up, units = _operands(case, layout)
+    gate, up, units = operands(case, layout)
     return replace(form, function=function).apply(gate, up, jitter, units)
 
 
-def _operands(case: Case, layout: Layout) -> tuple[Array, Array, dict[str, float]]:
+def operands(case: Case, layout: Layout) -> tuple[Array, Array, dict[str, float]]:
     """Gate and up, and their units."""
     units = case.units
     if "joined" in case.inputs:
@@ -185,7 +185,7 @@ def config_form(scene: Scene) -> Form:
 
 
 def _swapped(form: Form, layout: Layout, case: Case) -> Hypothesis:
-    gate, up, units = _operands(case, layout)
+    gate, up, units = operands(case, layout)
     turned = {**units, "gate": units["up"], "up": units["gate"]}
     return Hypothesis(
         "swapped", "gate and up are swapped: the function is applied to up",

@@ -16,6 +16,7 @@ import numpy as np
 from ...capture.arrays import Array
 from ..escaping import clean
 from ..laws.law import Case, Prediction
+from ..laws.local_error import local_error
 from ..sample import UNREADABLE
 from .material import Material, Subject, check_size, packed
 from .place import Cancelled, NothingToReproduceError, Place, place_of
@@ -115,6 +116,7 @@ def reproduction(
     Raises `NothingToReproduceError`, and `CancelledError`.
     """
     place = place_of(comparison, layer, cancelled)
+    _check_shown(place)
     template = TEMPLATES.get(place.row.local.law)
     if template is None:
         raise NothingToReproduceError(
@@ -132,6 +134,27 @@ def reproduction(
         place.row.module, place.row.label, name, head + material.code + _TAIL,
         _data(place, material), place.row.state == "breaks",
     )  # fmt: skip
+
+
+def _check_shown(place: Place) -> None:
+    """Refuse a fault that the test would not show: a term of a sum whose factor is off by less than
+    the rounding of one element. Raises `NothingToReproduceError`.
+    """
+    allowed = place.row.limits
+    if place.row.state != "breaks" or allowed is None:
+        return
+    with np.errstate(all="ignore"):
+        error = local_error(place.cases[1], place.predictions[1], place.site.groups)
+    shown = (
+        error.ratio > allowed.ratio, error.row.ratio > allowed.row,
+        error.channel.ratio > allowed.channel, error.group.ratio > allowed.group,
+        abs(error.gain - 1.0) > allowed.gain, error.bad > 0,
+    )  # fmt: skip
+    if not any(shown):
+        raise NothingToReproduceError(
+            f"{place.row.label}: its fault is below the rounding of single elements, so that no "
+            f"test of them shows it ({place.row.where})"
+        )
 
 
 def plain_name(place: Place) -> str:

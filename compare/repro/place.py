@@ -123,14 +123,20 @@ def _of_first_divergence(comparison: Comparison, report: LawReport) -> LawRow:
 
 
 def _of_module(comparison: Comparison, report: LawReport, name: str) -> LawRow | None:
-    """The row of a module, by its canonical name or as either side calls it."""
-    found: list[LawRow] = []
-    for row in report.rows.values():
-        shown = comparison.rows[row.row]
-        if name in (row.module, shown.canonical, *_modules(shown)):
-            found.append(row)
+    """The row of a module, by its canonical name or as either side calls it: of those that its own
+    code makes, else of those that its records show.
+    """
+    made: list[LawRow] = []
+    shown: list[LawRow] = []
+    for law_row in report.rows.values():
+        row = comparison.rows[law_row.row]
+        called = (row.canonical, *_modules(row))
+        if name == law_row.module or (law_row.module == row.canonical and name in called):
+            made.append(law_row)
+        elif name in called:
+            shown.append(law_row)
     order = ("breaks", "keeps", "unknown")
-    return min(found, key=lambda r: (order.index(r.state), -r.excess, r.row), default=None)
+    return min(made or shown, key=lambda r: (order.index(r.state), -r.excess, r.row), default=None)
 
 
 def _modules(row: Row) -> list[str]:

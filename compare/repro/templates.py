@@ -6,20 +6,23 @@ of this package hold both against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 
 import numpy as np
 
 from ...capture.arrays import Array
+from ..laws.embedding_sum import Entry
 from ..laws.embedding_tables import Table
-from ..laws.gated import Form
+from ..laws.gated import Form, operands
 from ..laws.gated_mlp import Layer
 from ..laws.law import Case
 from ..laws.linear_products import loaded_unit
 from ..laws.logits import Last
 from ..laws.norm import Norm
 from ..laws.residual import Sum
+from ..laws.rotary_tables import Turn
+from ..laws.rounding import on_grid
 from ..parameters import Weight
 from .attention import attention
 from .material import MOST_BYTES, Material, Subject
@@ -33,7 +36,7 @@ FUNCTIONS: dict[str, str] = {
     "quick gelu": "x * torch.sigmoid(1.702 * x)",
     "relu": "torch.relu(x)",
     "relu squared": "torch.relu(x).square()",
-    "relu6": "torch.clamp(x, 0, 6)",
+    "relu6": "x.clamp(0.0, 6.0)",
     "leaky relu": "torch.nn.functional.leaky_relu(x, 0.01)",
     "elu": "torch.nn.functional.elu(x)",
     "mish": "torch.nn.functional.mish(x)",
@@ -127,8 +130,8 @@ def mlp(subject: Subject) -> Material:
     if own.down is not None:
         lines.append(f"y = {product('down', 'y', own.biases[2])}")
     lines.append("return y")
-    code = found + _FUNCTION.format(code=FUNCTIONS[form.function.words]) + _EXPECTED + _body(lines)
-    return Material(code, shared, {"x": subject.inputs("x")}, channels)
+    code = found + _FUNCTION.format(code=FUNCTIONS[form.function.words]) + _EXPECTED
+    return Material(code + _body(lines), shared, {"x": subject.inputs("x")}, channels)
 
 
 def activation(subject: Subject) -> Material:
@@ -139,33 +142,42 @@ def activation(subject: Subject) -> Material:
 
 
 def gated(subject: Subject) -> Material:
-    own: Form = subject.place.fit.values["form"]
-    inputs = subject.cases[0].inputs
-    first = "active" if "active" in inputs else "gate"
-    if first not in inputs or "up" not in inputs:
-        raise NothingToReproduceError(
-            f"{subject.place.row.label}: gate and up are one record, which no template knows"
-        )
-    code = _FUNCTION.format(code=FUNCTIONS[own.function.words]) + _EXPECTED
-    size = subject.by_size
-    sided = {"gate": subject.inputs(first, size), "up": subject.inputs("up", size)}
+    form: Form = subject.place.fit.values["form"]
+    sides = [operands(case, subject.place.fit.values["layout"])[:2] for case in subject.cases]
+    kept: Array | slice = slice(None) if subject.by_size is None else subject.by_size
+    sided = {
+        name: (sides[0][at][:, kept], sides[1][at][:, kept])
+        for at, name in enumerate(("gate", "up"))
+    }
     lines = ['gate, up = tensor(f"{side}_gate"), tensor(f"{side}_up")']
-    if own.limit is not None:
-        lines += [f"gate = torch.clamp(gate, max={own.limit!r})",
-                  f"up = torch.clamp(up, {-own.limit!r}, {own.limit!r})"]  # fmt: skip
-    up = f"(up + {own.added!r})" if own.added else "up"
-    active = "gate" if first == "active" else "function(gate)"
-    lines.append(f"return {active} * {up}" if own.up else f"return {active}")
-    return Material(code + _body(lines), {}, sided, size)
+    if form.limit is not None:
+        lines.append(f"gate, up = gate.clamp(max={form.limit!r}), "
+                     f"up.clamp({-form.limit!r}, {form.limit!r})")  # fmt: skip
+    if form.added:
+        lines.append(f"up = up + {form.added!r}")
+    lines.append("return function(gate) * up")
+    code = _FUNCTION.format(code=FUNCTIONS[form.function.words]) + _EXPECTED
+    return Material(code + _body(lines), {}, sided, subject.by_size)
 
 
 def residual(subject: Subject) -> Material:
     total: Sum = subject.place.fit.values["sum"]
+    return _sum(subject, total.terms)
+
+
+def embedding_sum(subject: Subject) -> Material:
+    entry: Entry = subject.place.fit.values["entry"]
+    return _sum(subject, (("tokens", entry.factor), *((name, 1.0) for name in entry.added)))
+
+
+def _sum(subject: Subject, terms: Iterable[tuple[str, float]]) -> Material:
     sided: dict[str, tuple[Array, Array]] = {}
     lines = ["y = 0.0"]
-    for number, (name, factor) in enumerate(total.terms):
+    for number, (name, factor) in enumerate(terms):
         sided[f"term_{number}"] = subject.inputs(name, subject.by_size)
-        lines.append(f'y = y + {factor!r} * tensor(f"{{side}}_term_{number}")  # {name}')
+        shown = "".join(c if c.isprintable() else "?" for c in name)
+        lines.append(f"# {shown}")
+        lines.append(f'y = y + {float(factor)!r} * tensor(f"{{side}}_term_{number}")')
     lines.append("return y")
     return Material(_EXPECTED + _body(lines), {}, sided, subject.by_size)
 
@@ -173,17 +185,34 @@ def residual(subject: Subject) -> Material:
 def embedding(subject: Subject) -> Material:
     values = subject.place.fit.values
     table: Table = values["table"]
-    ids = [np.asarray(case.more["ids"]) for case in subject.cases]
+    ids = [case.more["ids"] for case in subject.cases]
     known = np.unique(np.concatenate(ids))
-    rows = table.rows(known)
-    if not np.isfinite(rows).all():
-        raise NothingToReproduceError(f"{subject.place.row.label}: rows of the table are not known")
     lines = [
         'rows = tensor("table")[torch.searchsorted(tensor("table_ids"), tensor(f"{side}_ids"))]',
         f"return {float(values['factor'])!r} * rows",
     ]
-    shared = {"table": rows, "table_ids": known}
+    shared = {"table": table.rows(known), "table_ids": known}
     return Material(_EXPECTED + _body(lines), shared, {"ids": (ids[0], ids[1])})
+
+
+def rotary_tables(subject: Subject) -> Material:
+    place = subject.place
+    turn: Turn = place.fit.values["turn"]
+    frequencies: list[Array] = []
+    for case in subject.cases:
+        own = turn.rotary.frequencies(case.more["length"])
+        frequencies.append(on_grid(own, turn.grid) if turn.grid else own)
+    cos = (place.site.target.slot == "output") != turn.exchanged
+    factor = turn.rotary.factor() * (1.0 if cos else turn.sign)
+    lines = [
+        'angles = tensor(f"{side}_positions").double()[:, None] * tensor(f"{side}_frequencies")',
+        f"return {float(factor)!r} * torch.{'cos' if cos else 'sin'}("
+        "torch.cat([angles, angles], -1))",
+    ]
+    sided = {
+        "positions": subject.inputs("positions"), "frequencies": (frequencies[0], frequencies[1])
+    }  # fmt: skip
+    return Material(_EXPECTED + _body(lines), {}, sided)
 
 
 def logits(subject: Subject) -> Material:
@@ -202,9 +231,9 @@ def logits(subject: Subject) -> Material:
 
 
 TEMPLATES: dict[str, Callable[[Subject], Material]] = {
-    "norm": norm, "linear": linear, "activation": activation, "gated": gated,
-    "gated-mlp": mlp, "residual": residual, "embedding": embedding, "logits": logits,
-    "attention": attention,
+    "norm": norm, "linear": linear, "activation": activation, "gated": gated, "gated-mlp": mlp,
+    "residual": residual, "embedding": embedding, "embedding-sum": embedding_sum,
+    "rotary tables": rotary_tables, "logits": logits, "attention": attention,
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from layertui.compare.laws.functions import FUNCTIONS, function_named, plain
 from layertui.compare.models import ModelPaths
 from layertui.compare.repro import material as material_module
 from layertui.compare.repro.files import reproduction, write
-from layertui.compare.repro.place import NothingToReproduceError
+from layertui.compare.repro.place import NothingToReproduceError, law_row_named
 from layertui.compare.repro.templates import FUNCTIONS as TORCH
 from layertui.compare.repro.templates import TEMPLATES
 
@@ -128,6 +128,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     other_product(layer(candidate, 3).mlp)
     changed(layer(candidate, 2), lambda y, x: y + 0.05 * x)
     changed(candidate.model.embed_tokens, lambda y, _: y * 1.5)
+    changed(candidate.model.rotary_emb, lambda y, _: (y[0], 1.01 * y[1]))
     changed(candidate, larger_logits)
     reference.save_pretrained(folder / "weights")
     for side, model in (("reference", reference), ("candidate", candidate)):
@@ -139,20 +140,21 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 BROKEN: dict[str, str | None] = {
     "norm": "layers.0.input_layernorm", "linear": "layers.1.self_attn.k_proj",
     "activation": "layers.1.mlp.act_fn", "attention": "layers.2.self_attn",
-    "gated_product": "layers.3.mlp", "residual": "layers.2-output",
+    "gated": "layers.3.mlp", "residual": "layers.2-output",
     "embedding": "embed_tokens", "logits": "model-output_logits",
+    "rotary_tables": "rotary_emb-output_1",
 }  # fmt: skip
 CLEAN: dict[str, str | None] = {
     "norm": "layers.1.input_layernorm", "linear": "layers.2.self_attn.k_proj",
     "activation": "layers.2.mlp.act_fn", "attention": "layers.1.self_attn",
-    "gated_product": "layers.2.mlp", "residual": "layers.1-output", "head": "lm_head",
+    "gated": "layers.2.mlp", "residual": "layers.1-output", "head": "lm_head",
 }  # fmt: skip
 
 
 def test_every_template_shows_its_fault(faulty: Comparison, tmp_path: Path) -> None:
     assert faulty.laws is not None
     laws = {row.local.law for row in faulty.laws.broken}
-    assert laws == set(TEMPLATES) - {"mlp"}
+    assert laws == set(TEMPLATES) - {"mlp", "embedding-sum"}
     found = written(faulty, tmp_path, BROKEN)
     assert found == {
         f"{law} {side}": word for law in BROKEN
@@ -174,7 +176,7 @@ def test_large_layers_are_sampled(
     monkeypatch.setattr(
         material_module.Subject, "of_weight", lambda self, shape: self.sampled(min(16, shape[0]))
     )
-    some = {law: BROKEN[law] for law in ("linear", "activation", "gated_product", "residual")}
+    some = {law: BROKEN[law] for law in ("linear", "activation", "gated", "residual")}
     found = written(faulty, tmp_path, some)
     assert found == {
         f"{law} {side}": word for law in some
@@ -193,11 +195,24 @@ def test_parameters_that_are_too_large_are_refused(
         reproduction(faulty, "layers.1.self_attn.k_proj")
 
 
+def test_a_module_is_its_own_code_before_what_it_is_given(faulty: Comparison) -> None:
+    assert faulty.laws is not None
+    for name, label in (
+        ("layers.2.mlp.down_proj", "layers.2.mlp.down_proj-output"),
+        ("layers.2.mlp", "layers.2.mlp.down_proj-input_0"),
+        ("model.layers.2.self_attn.o_proj", "layers.2.self_attn.o_proj-output"),
+        ("layers.2.self_attn.o_proj-input_0", "layers.2.self_attn.o_proj-input_0"),
+    ):
+        assert law_row_named(faulty, faulty.laws, name).label == label
+
+
 @pytest.mark.parametrize("kind", ["gemma2", "gpt2"])
 def test_an_mlp_whose_inside_is_not_recorded(tmp_path: Path, kind: str) -> None:
     reference, candidate = model_of(kind), model_of(kind)
     mlp = layer(candidate, 1).mlp
     mlp.act_fn = mlp.act = torch.nn.ReLU()
+    if kind == "gpt2":
+        changed(candidate.transformer.drop, lambda y, _: 1.05 * y)
     reference.save_pretrained(tmp_path / "weights")
     for side, model in (("reference", reference), ("candidate", candidate)):
         with torch.inference_mode(), record(model, str(tmp_path / side), exclude="*.mlp.*"):
@@ -206,10 +221,16 @@ def test_an_mlp_whose_inside_is_not_recorded(tmp_path: Path, kind: str) -> None:
     layers = {"broken": "layers.1.mlp", "clean": "layers.2.mlp"}
     if kind == "gemma2":
         layers |= {"attention": "layers.2.self_attn", "logits": "model-output_logits"}
+    if kind == "gpt2":
+        assert comparison.laws is not None
+        (entry,) = (r for r in comparison.laws.broken if r.local.law == "embedding-sum")
+        layers["entry"] = f"#{entry.row}"
     (tmp_path / "tests").mkdir()
     found = written(comparison, tmp_path / "tests", {**layers})
     assert found.pop("broken candidate") == "FAILED"
-    assert len(found) == 2 * len(layers) - 1 and set(found.values()) == {"PASSED"}
+    assert kind != "gpt2" or found.pop("entry candidate") == "FAILED"
+    assert "clean candidate" in found and "broken reference" in found
+    assert set(found.values()) == {"PASSED"}
 
 
 @settings(max_examples=20, deadline=None)
