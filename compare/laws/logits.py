@@ -33,6 +33,7 @@ _SLOTS = ("output_logits", "output_0", "output")
 _MOST_ERROR = 16.0  # units of rounding that the reference's own logits may be off by
 _SURE = 4.0  # standard errors
 _STEPS = 40  # of the search for a cap
+_BEYOND = 100.0  # times the greatest logit that a cap is looked for
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
         return float((weight * np.square(y - cap * np.tanh(x / cap))).sum())
 
     top = float(np.abs(y).max()) or 1.0
-    low, high = np.log(top), np.log(top * 100)
+    low, high = np.log(top), np.log(top * _BEYOND)
     for _ in range(_STEPS):
         one, other = low + 0.382 * (high - low), low + 0.618 * (high - low)
         if misfit(one) < misfit(other):
@@ -204,6 +205,8 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
         else:
             low = one
     cap = float(np.exp((low + high) / 2))
+    if cap > 0.99 * _BEYOND * top:
+        return cap, np.inf
     step = 1e-3
     move = (cap * (1 + step) * np.tanh(x / (cap * (1 + step))) - cap * np.tanh(x / cap)) / step
     size = float((weight * np.square(move)).sum())

@@ -17,7 +17,7 @@ from .quantities import Key
 
 _PLAIN = (0.0, 0.5, 2.0, -1.0)
 _NEAR = 3.0  # standard errors within which a fitted factor is a plain one
-_BIAS = 0.1  # of a unit roundoff: a product rounded before it is added has a factor of its own
+_BIAS = 0.25  # of a unit roundoff: a product rounded before it is added has a factor of its own
 _LAYER = re.compile(r"(?<=layers\.)\d+")
 _NEIGHBOURS = (-1, 1, -2)
 

@@ -151,7 +151,7 @@ def test_the_screen_opens_on_the_demo(tmp_path: Path) -> None:
     try:
         screen.wait_for("DIVERGED")
         screen.send("f")
-        screen.wait_for("L3 self_attn.o_proj-input_0")
+        screen.wait_for("attn.o_proj-input_0")
         screen.send("q")
         assert screen.ended() == 0
     finally:

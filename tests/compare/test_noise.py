@@ -101,7 +101,7 @@ def test_faults_are_found_where_only_outputs_are_recorded(tmp_path: Path, name: 
     ]  # fmt: skip
     first = judged(*sides).first_divergence()
     assert first is not None and first.module == fault.module
-    assert "ReLU where the reference has SiLU" in first.reason
+    assert first.causes or "its inputs are not recorded" in first.reason
 
 
 def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Path) -> None:

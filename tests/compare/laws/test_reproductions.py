@@ -154,7 +154,7 @@ CLEAN: dict[str, str | None] = {
 def test_every_template_shows_its_fault(faulty: Comparison, tmp_path: Path) -> None:
     assert faulty.laws is not None
     laws = {row.local.law for row in faulty.laws.broken}
-    assert laws == set(TEMPLATES) - {"mlp", "embedding-sum"}
+    assert laws == set(TEMPLATES) - {"gated-mlp", "embedding-sum"}
     found = written(faulty, tmp_path, BROKEN)
     assert found == {
         f"{law} {side}": word for law in BROKEN
