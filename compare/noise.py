@@ -203,6 +203,8 @@ class Analysis:
         found = evidence_for(facts, self.sisters[node.kind])
         if law is None or law.state == "unknown":
             return found
+        if _is_rounding(law, facts):
+            return None
         if law.causes:
             words = f"{law.words}; differs by {facts.greater:.2g}, {_source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)
@@ -317,6 +319,8 @@ class Analysis:
         if routing is not None:
             return Verdict("noise", routing.words, "none")
         law = self.laws.get(row.index)
+        if law is not None and _is_rounding(law, facts):
+            return Verdict("noise", f"{law.words}; within what its dtype allows", "none")
         if law is not None and law.state == "breaks" and not law.causes:
             return Verdict("noise", f"{_NOT_KEPT}; {law.words}", "none")
         if law is not None and law.state == "keeps":
@@ -486,6 +490,15 @@ def _printed_floor(row: Row, result: Measurement) -> float:
             even = structure.even_error / structure.error
         floor = max(floor, plain * max(1.0, even))
     return floor
+
+
+def _is_rounding(law: LawRow, facts: Facts) -> bool:
+    """Whether a layer merely rounds more than its peers (its partial sums may cancel), by no more
+    than the dtype allows: coarse arithmetic is no mistake there.
+    """
+    causes = law.causes or ()
+    coarse = bool(causes) and all(cause.name == "precision" for cause in causes)
+    return law.state == "breaks" and coarse and facts.greater <= facts.ok
 
 
 def _source_words(facts: Facts) -> str:
