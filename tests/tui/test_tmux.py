@@ -66,7 +66,7 @@ def test_from_start_to_quit(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     tmux("send-keys", "f")
     wait_for(tmux, "first divergence: made in layers.0.self_attn.q_norm")
     tmux("send-keys", "Enter")
-    wait_for(tmux, "zeros")
+    wait_for(tmux, "std ")
     tmux("send-keys", "Escape")
     wait_for(tmux, "56 pairs")
     tmux("send-keys", "y")
