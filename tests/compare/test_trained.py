@@ -24,9 +24,10 @@ from trained_runs import CLEAN, Bench, Case, in_groups
 pytestmark = pytest.mark.trained
 
 LAYERS = 4  # the first ones: the massive activation is made in the third
-# Shares that must hold: of culprits and causes that can be told, and of what cannot be told that is
-# not said. The aim is 0.95, 0.85 and 1 (`benchmarks/trained.py` prints where it stands).
-CULPRITS, NAMED, UNSAID = 0.8, 0.5, 0.5
+CULPRITS, NAMED = 0.95, 0.85  # shares of the faults that can be told
+# Of errors that no name fits, those that are given none. The aim is 1: noise on a weight is taken
+# for its rounding.
+UNSAID = 0.5
 CACHE = cache_directory()  # before a test's own home stands in its place
 
 
@@ -91,6 +92,6 @@ def test_causes_are_named(faults: list[Case]) -> None:
 
 
 def test_what_cannot_be_told_is_not_said(faults: list[Case]) -> None:
-    reached([case for case in faults if case.answer == "below"], lambda case: case.right, UNSAID)
+    reached([case for case in faults if case.answer == "below"], lambda case: case.right, 1.0)
     unknown = [case for case in faults if not case.accepted]
     reached(unknown, lambda case: not case.false_cause, UNSAID)
