@@ -45,7 +45,7 @@ from .vocabulary import Level, Origin
 
 if TYPE_CHECKING:
     from .baselines import Baselines, Floor
-    from .laws.report import LawReport
+    from .laws.report import LawReport, LawRow
     from .models import Models
     from .noise import Analysis
     from .outcome import Outcome
@@ -117,7 +117,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self._symptoms = {}, {}, {}
-        self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
+        self._forget_laws()
         self._effect = None
         self._analysis = None
         self._judge_all()
@@ -191,7 +191,7 @@ class Comparison:
         given = paths.over(self.rules.models)
         self._models = find_models(self.reference, self.candidate, given)
         self.model_paths = paths
-        self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
+        self._forget_laws()
         return self._models
 
     # Progress
@@ -266,6 +266,9 @@ class Comparison:
         if on_results is not None:
             on_results(sorted({*changed, *report.rows}))
         return True
+
+    def _forget_laws(self) -> None:
+        self.laws, self.locals, self.laws_progress = None, {}, (0, 0)
 
     @property
     def judges_by_laws(self) -> bool:
@@ -387,7 +390,7 @@ class Comparison:
         for index in self.failing:
             if self.verdicts[index].origin == "inherited":
                 continue
-            law = self.laws.rows.get(index) if self.laws is not None else None
+            law = self.law_row(index)
             if law is not None and law.causes:
                 place = law.kind, law.causes[0].name
                 if law.causes[0].layers > 1 and place in said:
@@ -418,19 +421,18 @@ class Comparison:
             self.causes(index),
         )
 
-    @property
-    def laws_complete(self) -> bool:
-        """True when every layer was held against its law."""
-        return self.laws is not None
+    def law_row(self, index: int) -> LawRow | None:
+        """A row against its law; None where none applies, or before the laws were tried."""
+        return self.laws.rows.get(index) if self.laws is not None else None
 
     def causes(self, index: int) -> tuple[Cause, ...] | None:
         """What explains the local error of a row, the best first; None where nothing was tried."""
-        row = self.laws.rows.get(index) if self.laws is not None else None
+        row = self.law_row(index)
         return row.causes if row is not None else None
 
     def derived(self, index: int) -> tuple[str, ...]:
         """The inputs that a row's law was held against though they were not recorded."""
-        row = self.laws.rows.get(index) if self.laws is not None else None
+        row = self.law_row(index)
         return row.derived if row is not None else ()
 
     def arithmetic_notes(self) -> tuple[str, ...]:

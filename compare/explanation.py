@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .law_checks import scene_of
 from .law_words import cause_line, local_lines, percent, short_module
-from .model import Cause
+from .model import Cause, explained_share
 from .wanted_records import records_wanted
 
 if TYPE_CHECKING:
@@ -106,13 +107,8 @@ def _judged(
     """The evaluations of all places (their peers are needed), by row, and the scene."""
     from .laws.evaluate import evaluations
     from .laws.peers import Peers
-    from .laws.scene import make_scene
 
-    models = comparison.models
-    scene = make_scene(
-        comparison.rows, comparison.reference, comparison.candidate, models.reference,
-        models.candidate, comparison.rules, comparison.measurements, cancelled,
-    )  # fmt: skip
+    scene = scene_of(comparison, cancelled)
     assert comparison.laws is not None
     wanted = {comparison.laws.rows[i].kind for i in rows}
     laws = {comparison.laws.rows[i].local.law for i in rows}
@@ -142,7 +138,7 @@ def _tried(diagnosis: Diagnosis) -> tuple[Tried, ...]:
     found = []
     for trial in diagnosis.trials:
         after = trial.error.total
-        explained = 1.0 - min(1.0, (after / before) ** 2) if before > 0 else 0.0
+        explained = explained_share(before, after)
         hypothesis = trial.hypothesis
         found.append(
             Tried(hypothesis.name, hypothesis.text, hypothesis.candidate, after, explained,

@@ -13,10 +13,27 @@ from .model import Local
 
 if TYPE_CHECKING:
     from .comparison import Comparison
+    from .law_cache import LawCache
     from .laws.evaluate import Evaluation
+    from .laws.law import Scene
     from .laws.report import LawReport
+    from .models import Models
 
 _TICK = 0.1  # seconds between two reports of results
+
+
+def scene_of(
+    comparison: Comparison, cancelled: Callable[[], bool] | None = None,
+    models: Models | None = None,
+) -> Scene:  # fmt: skip
+    """What laws may look at: the comparison's records and checkpoints (or those of `models`)."""
+    from .laws.scene import make_scene
+
+    models = models or comparison.models
+    return make_scene(
+        comparison.rows, comparison.reference, comparison.candidate, models.reference,
+        models.candidate, comparison.rules, comparison.measurements, cancelled,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -33,17 +50,12 @@ class LawCheck:
     def run(self) -> LawReport | None:
         """What the laws say; None when cancelled."""
         from .laws.report import examine
-        from .laws.scene import make_scene
 
         cache = self._cache() if self.use_cache else None
         known = cache.get() if cache is not None else None
         if known is not None:
             return known
-        comparison, models = self.comparison, self.comparison.models
-        scene = make_scene(
-            comparison.rows, comparison.reference, comparison.candidate, models.reference,
-            models.candidate, comparison.rules, comparison.measurements, self.cancelled,
-        )  # fmt: skip
+        scene = scene_of(self.comparison, self.cancelled)
         report = examine(scene, self._heard, self.cancelled)
         self._tell()
         if report is not None and cache is not None:
@@ -71,7 +83,3 @@ class LawCheck:
         if self._fresh and self.on_results is not None:
             self.on_results(self._fresh)
         self._fresh = []
-
-
-if TYPE_CHECKING:
-    from .law_cache import LawCache

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .comparison import Comparison
     from .laws.report import LawRow
 
-_LAYER = re.compile(r"^layers\.(\d+)(?:\.|$)")
+_LAYER = re.compile(r"^(?:layers?|h|blocks?)\.(\d+)(?:\.|$)")
 
 
 def short_module(module: str) -> str:
@@ -133,7 +133,7 @@ def finding_lines(comparison: Comparison) -> list[str]:
 
 def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
     """What JSON has of a row besides its verdict."""
-    law = comparison.laws.rows.get(index) if comparison.laws is not None else None
+    law = comparison.law_row(index)
     causes = comparison.causes(index)
     return {
         "local": None if law is None else asdict(law.local),

@@ -161,6 +161,11 @@ class Symptom:
     evidence: str
 
 
+def explained_share(before: float, after: float) -> float:
+    """The share of an error's square that is gone, of two errors (RMS or norms)."""
+    return 1.0 - min(1.0, (after / before) ** 2) if before > 0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One change of a layer's law that explains the candidate's local error.
@@ -185,7 +190,7 @@ class Cause:
     @property
     def explained(self) -> float:
         """The share of the local error's square that the change explains."""
-        return 1.0 - min(1.0, (self.after / self.before) ** 2) if self.before > 0 else 0.0
+        return explained_share(self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from .comparison import Comparison
 from .escaping import clean
+from .law_checks import scene_of
 from .model import Failure, Measurement, Row
+from .models import Models
 from .report import component_lines, number, order_lines, section, side_line, spread_lines
 from .rerun.judge import Judgement, worst
 from .rerun.layers import inside
@@ -30,13 +32,8 @@ def errors_by_law(
 ) -> dict[int, OwnError]:
     """The own error of every row that has a law; `weights` are the reference's. Reads records."""
     from .laws.own_errors import own_errors
-    from .laws.scene import make_scene
 
-    scene = make_scene(
-        comparison.rows, comparison.reference, comparison.candidate, weights, candidate_weights,
-        comparison.rules, comparison.measurements,
-    )  # fmt: skip
-    return own_errors(scene)
+    return own_errors(scene_of(comparison, models=Models(weights, candidate_weights)))
 
 
 def offline_rows(

@@ -502,7 +502,7 @@ def row_text(
         lines.append("  so far     judged by its dtype alone: the other rows are not measured")
     if verdict.fails:
         lines += _origin_lines(comparison, index)
-    law = comparison.laws.rows.get(index) if comparison.laws is not None else None
+    law = comparison.law_row(index)
     if law is not None and row is comparison.rows[index]:
         lines += [f"  {line}" for line in local_lines(law) if not line.startswith("reference")]
         lines += [f"  cause      {line}" for line in cause_lines(law.causes)]

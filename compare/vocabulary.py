@@ -13,6 +13,11 @@ Level = Literal[
     "missing",
 ]  # fmt: skip
 Origin = Literal["made", "inherited", "none"]
+# A layer against its law. Of several laws of one record the first of these counts: one that is kept
+# to says that the record's own module is fine, one that the reference does not keep to says
+# nothing.
+LawState = Literal["keeps", "breaks", "unknown"]
+LAW_STATES: tuple[LawState, ...] = ("keeps", "breaks", "unknown")
 
 # Ways to make verdicts, the usual one first; `default` is that, or what limits ask for.
 POLICIES: tuple[str, ...] = ("noise", "dtype", "fixed", "default")

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING
 
-from ..compare.law_words import percent, worst_row
+from ..compare.law_words import percent, short_module, worst_row
 from .judging import first_known, likeness, sure_text
 from .lines import Piece, Pieces
-from .names import short_module
 from .text import clean, cut, elide, width_of
 from .theme import LOOKS
 

@@ -20,16 +20,11 @@ NO_LAWS_YET = "the layers were not held against their laws yet; Ctrl-R on the li
 _NO_CAUSE = "no known mistake explains it"
 
 
-def law_of(comparison: Comparison, index: int) -> LawRow | None:
-    """A row against its law; None where none applies, or where that is not worked out yet."""
-    return None if comparison.laws is None else comparison.laws.rows.get(index)
-
-
 def local_text(comparison: Comparison, index: int) -> str:
     """`1.1x`, for the column: the candidate's local error over what is usual; `?` where the
     reference does not keep to the law, nothing where no law applies.
     """
-    row = law_of(comparison, index)
+    row = comparison.law_row(index)
     if row is not None and row.state == "unknown":
         return "?"
     local = comparison.locals.get(index) if row is None else row.local
@@ -54,13 +49,13 @@ def times_text(error: float, usual: float) -> str:
 
 def breaks_law(comparison: Comparison, index: int) -> bool:
     """Whether the candidate does not keep to the row's law."""
-    row = law_of(comparison, index)
+    row = comparison.law_row(index)
     return row is not None and row.state == "breaks"
 
 
 def law_fields(comparison: Comparison, index: int) -> list[Field]:
     """The law of a row, its causes, both sides' local errors, and what they are held against."""
-    row = law_of(comparison, index)
+    row = comparison.law_row(index)
     if row is None:
         return []
     local, level = row.local, ("diverged" if row.state == "breaks" else None)

@@ -54,14 +54,6 @@ def _commonest_prefix(modules: Iterable[str]) -> tuple[str, str] | None:
     return found.most_common(1)[0][0] if found else None
 
 
-def short_module(canonical: str) -> str:
-    """`L3 self_attn` for `layers.3.self_attn`."""
-    match = _STACK.match(canonical)
-    if match is None or match["prefix"]:
-        return canonical
-    return f"L{match['number']} {canonical[match.end() :]}".rstrip()
-
-
 _BLOCK = re.compile(r"^(.*?\d+)(?:\.|$)")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -18,14 +17,12 @@ from ..metrics import Sums, Tolerance
 from ..model import Cause, Measurement
 from ..pair_reader import PairTask
 from ..sample import UNREADABLE
+from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose
 from .evaluate import evaluations, read_cases
 from .law import Scene
 from .peers import Judged, Peers
 from .registry import law_named
-
-State = Literal["keeps", "breaks", "unknown"]
-_PREFERRED: tuple[State, ...] = ("keeps", "breaks", "unknown")
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class OwnError:
     row: int
     module: str
     law: str
-    state: State
+    state: LawState
     single: Measurement
     sampled: int
     rows: int
@@ -56,7 +53,7 @@ def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dic
         single = _single(scene, judged)
         if single is None:
             continue
-        state = _state(judged)
+        state = judged.state
         causes = diagnose(scene, judged, cancelled).causes if state == "breaks" else ()
         evaluation = judged.evaluation
         found[evaluation.row] = OwnError(
@@ -66,20 +63,12 @@ def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dic
     return found
 
 
-def _state(judged: Judged) -> State:
-    if not judged.trusted:
-        return "unknown"
-    return "keeps" if judged.excess is None else "breaks"
-
-
 def _preferred(places: Iterable[Judged]) -> list[Judged]:
     best: dict[int, Judged] = {}
     for judged in places:
         row = judged.evaluation.row
-        before = best.get(row)
-        rank = _PREFERRED.index(_state(judged))
-        if before is None or rank < _PREFERRED.index(_state(before)):
-            best[row] = judged
+        known = best.get(row, judged)
+        best[row] = min(known, judged, key=lambda place: LAW_STATES.index(place.state))
     return list(best.values())
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
+from ..vocabulary import LawState
 from . import limits
 from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said
 from .evaluate import Evaluation
@@ -66,7 +67,13 @@ class Judged:
     arithmetic_reference: Arithmetic
     arithmetic_candidate: Arithmetic
     excess: Excess | None = None
-    reason: str = ""
+
+    @property
+    def state(self) -> LawState:
+        """Whether the candidate keeps to the law; `unknown` where the reference itself does not."""
+        if not self.trusted:
+            return "unknown"
+        return "keeps" if self.excess is None else "breaks"
 
 
 @dataclass
@@ -105,24 +112,14 @@ class Peers:
         )
         judged = Judged(evaluation, trusted, usual[0], usual[1], left, right)
         if not trusted:
-            words = "the reference does not keep to this law: nothing is said of it"
-            return _replace(judged, reason=words)
-        return _replace(judged, excess=excess_of(evaluation.candidate, judged))
+            return judged
+        return replace(judged, excess=excess_of(evaluation.candidate, judged))
 
     def arithmetic(self, evaluation: Evaluation, side: str) -> Arithmetic:
         """The arithmetic of the evaluation's kind of layer on a side."""
         law, kind = evaluation.site.law, evaluation.site.kind
         own = self._arithmetic.get((f"{law} {kind}", side))
         return own or self._arithmetic.get((law, side), OWN)
-
-    def arithmetics(self, side: str) -> dict[str, int]:
-        """What the side computed in, in words, and how many layers show it."""
-        counts: dict[str, int] = {}
-        for evaluation in self.evaluations:
-            name = self.arithmetic(evaluation, side).name
-            if name:
-                counts[name] = counts.get(name, 0) + 1
-        return counts
 
     def usual(self, evaluation: Evaluation, side: str) -> Usual:
         """What is usual for the evaluation's kind on a side."""
@@ -253,10 +250,3 @@ def _error(evaluation: Evaluation, side: str) -> LocalError:
 
 def _unit(evaluation: Evaluation, side: str) -> float:
     return evaluation.unit_reference if side == "reference" else evaluation.unit_candidate
-
-
-def _replace(judged: Judged, excess: Excess | None = None, reason: str = "") -> Judged:
-    return Judged(
-        judged.evaluation, judged.trusted, judged.usual_reference, judged.usual_candidate,
-        judged.arithmetic_reference, judged.arithmetic_candidate, excess, reason,
-    )  # fmt: skip

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from ..model import Cause, Local
+from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose, joined
 from .evaluate import Evaluation, evaluations
 from .law import Scene
 from .peers import Judged, Limits, Peers, limits_of
-
-State = Literal["keeps", "breaks", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class LawRow:
     module: str
     label: str
     kind: str
-    state: State
+    state: LawState
     local: Local
     relative: tuple[float, float] = (0.0, 0.0)
     excess: float = 0.0
@@ -80,7 +78,7 @@ def examine(
     if cancelled is not None and cancelled():
         return None
     judged = Peers(found).judged()
-    broken = [j for j in judged if j.trusted and j.excess is not None]
+    broken = [j for j in judged if j.state == "breaks"]
     diagnoses = []
     for place in broken:
         if cancelled is not None and cancelled():
@@ -102,7 +100,6 @@ def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> La
     """The row of one place."""
     evaluation, excess = judged.evaluation, judged.excess
     site = evaluation.site
-    state: State = "unknown" if not judged.trusted else "breaks" if excess else "keeps"
     local = Local(
         site.law, evaluation.reference.total, evaluation.candidate.total,
         judged.usual_reference.ratio, judged.usual_candidate.ratio,
@@ -110,7 +107,7 @@ def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> La
     if causes is not None:
         causes = tuple(replace(c, text=c.text + layer_words(c.layers, layers)) for c in causes)
     return LawRow(
-        evaluation.row, site.module, site.target.label, site.kind, state, local,
+        evaluation.row, site.module, site.target.label, site.kind, judged.state, local,
         (evaluation.reference.relative, evaluation.candidate.relative),
         excess.times if excess else 0.0, excess.words if excess else "", causes,
         evaluation.derived, (evaluation.sampled, evaluation.rows),
@@ -134,8 +131,7 @@ def preferred(first: LawRow | None, second: LawRow) -> LawRow:
     """
     if first is None:
         return second
-    order: Sequence[State] = ("keeps", "breaks", "unknown")
-    return min(first, second, key=lambda row: order.index(row.state))
+    return min(first, second, key=lambda row: LAW_STATES.index(row.state))
 
 
 def arithmetic_notes(judged: Iterable[Judged]) -> tuple[str, ...]:

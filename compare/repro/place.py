@@ -10,11 +10,11 @@ import numpy as np
 
 from ...capture.errors import CaptureError
 from ..inspection.naming import NoSuchNameError, row_named
+from ..law_checks import LawCheck, scene_of
 from ..laws.evaluate import Evaluation, best_of, by_target, read_cases
 from ..laws.law import Case, Fit, Law, Prediction, Scene, Site
 from ..laws.registry import LAWS, law_named
 from ..laws.report import LawReport, LawRow
-from ..laws.scene import make_scene
 from ..model import Row
 from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
@@ -56,13 +56,8 @@ def place_of(
             f"{row.label}: the reference does not keep to the {row.local.law} law either, so that "
             "it does not say what the layer should give"
         )
-    models = comparison.models
-    scene = make_scene(
-        comparison.rows, comparison.reference, comparison.candidate, models.reference,
-        models.candidate, comparison.rules, comparison.measurements, cancelled,
-    )  # fmt: skip
     try:
-        return _evaluated(scene, row)
+        return _evaluated(scene_of(comparison, cancelled), row)
     except UNREADABLE as error:
         raise NothingToReproduceError(f"{row.label}: {error}") from error
 
@@ -71,8 +66,6 @@ def law_report(comparison: Comparison, cancelled: Cancelled | None = None) -> La
     """What the laws say, worked out where the policy did not ask. Raises `CancelledError`."""
     if comparison.laws is not None:
         return comparison.laws
-    from ..law_checks import LawCheck
-
     report = LawCheck(comparison, cancelled=cancelled).run()
     if report is None:
         raise CancelledError

@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..answer import laws_progress
-from ..laws import NO_LAWS_YET, law_fields, law_of
+from ..laws import NO_LAWS_YET, law_fields
 from ..lines import Pieces
 from ..text import clean, width_of, wrap
 from .view import LABEL, View
@@ -123,7 +123,7 @@ class ExplainView(View):
         """What the list knows of the row's law, while the rest is worked out."""
         assert self.scene is not None
         comparison, index = self.scene.comparison, self.scene.index
-        if law_of(comparison, index) is None:
+        if comparison.law_row(index) is None:
             return []
         lines: list[Pieces] = []
         room = max(10, self.size.width - LABEL - 4)
