@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...capture.arrays import Array
+from ..fused_weights import text_config
 from .attention_form import Angles, Form, Material, alibi_slopes
 from .attention_math import attend
 from .law import Case, Fit, Scene, Site
@@ -38,12 +39,6 @@ class Choice:
 
     form: Form
     rotary: Rotary | None = None
-
-
-def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a config that describes the language model."""
-    inner = config.get("text_config")
-    return inner if isinstance(inner, Mapping) else config
 
 
 def head_counts(config: Mapping[str, Any]) -> tuple[int, int]:

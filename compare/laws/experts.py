@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...capture.arrays import Array
+from ..fused_weights import text_config
 from .functions import FUNCTIONS, Function, likely_functions, plain, sigmoid
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
@@ -86,7 +87,7 @@ class ExpertsLaw:
         return read_case(scene, site, side, rows, ("x", "logits"))
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-        config = scene.config.get("text_config") or scene.config
+        config = text_config(scene.config)
         count = next((config[n] for n in _COUNTS if isinstance(config.get(n), int)), 2)
         function = likely_functions(None, scene.config)[0]
         factor = config.get("routed_scaling_factor")

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..canonical import parent_of
+from ..fused_weights import text_config
 from ..parameters import Weight
 from ..sample import UNREADABLE
 from .law import Case, Prediction, Scene, Source
@@ -227,7 +228,7 @@ def weight_of(scene: Scene, module: str) -> Weight | None:
 def heads_of(scene: Scene, module: str) -> int:
     """How many heads the output of a projection has, by the config; 1 where it is not parted."""
     role = scene.reference.role(module)
-    config = scene.config.get("text_config") or scene.config
+    config = text_config(scene.config)
     heads = config.get("num_attention_heads") or config.get("n_head")
     if role == "query" and isinstance(heads, int):
         return heads

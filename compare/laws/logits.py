@@ -20,6 +20,7 @@ from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
 from .local_error import local_error
 from .names import kind_name, number_words
+from .number_fit import narrowed
 from .operands import Operand, multiplied
 from .quantities import Key, SideQuantities
 from .rounding import ROUNDED, unit_of
@@ -198,13 +199,7 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
 
     top = float(np.abs(y).max()) or 1.0
     low, high = np.log(top), np.log(top * _BEYOND)
-    for _ in range(_STEPS):
-        one, other = low + 0.382 * (high - low), low + 0.618 * (high - low)
-        if misfit(one) < misfit(other):
-            high = other
-        else:
-            low = one
-    cap = float(np.exp((low + high) / 2))
+    cap = float(np.exp(narrowed(misfit, low, high, _STEPS)))
     if cap > 0.99 * _BEYOND * top:
         return cap, np.inf
     step = 1e-3

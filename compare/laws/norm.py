@@ -12,7 +12,7 @@ and its standard error follows from that of the slope. Rows with a small mean sq
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from ..canonical import parent_of
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from .names import kind_name, number_words
+from .number_fit import narrowed
 from .quantities import Key, Quantity, SideQuantities
 from .rounding import STILL, Jitter, spread_of
 
@@ -32,6 +33,7 @@ _EPS_NAMES = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps"
 _USUAL_EPS = (1e-5, 1e-6, 1e-8, 1e-12, 0.0)
 _KINDS: dict[Kind, str] = {"rms": "RMS norm", "layer": "layer norm", "none": "no norm"}
 _DRAWS = 2
+_STEPS = 48  # of the search for an epsilon
 _SURE = 4.0  # standard errors that an epsilon must be off by to be another one
 _FEWEST = 4  # rows from which a weight may be fitted
 
@@ -212,7 +214,7 @@ def _best_eps(case: Case, kind: Kind) -> tuple[float, Norm]:
     ordered = sorted(grid)
     place = ordered.index(grid[at])
     low, high = ordered[max(0, place - 1)], ordered[min(len(ordered) - 1, place + 1)]
-    eps = _narrowed(lambda e: _least_squares(case, kind, e)[0], low, high)
+    eps = narrowed(lambda e: _least_squares(case, kind, e)[0], low, high, _STEPS)
     if errors[0] <= 1.01 * _least_squares(case, kind, eps)[0]:
         eps = 0.0
     left, norm = _least_squares(case, kind, eps)
@@ -222,17 +224,6 @@ def _best_eps(case: Case, kind: Kind) -> tuple[float, Norm]:
     unlike = float(np.std(1.0 / (mean + eps))) / max(float(np.mean(1.0 / (mean + eps))), 1e-300)
     error = error / max(unlike, 1e-6) if unlike < 1 else error
     return left, replace(norm, eps=eps, eps_error=error)
-
-
-def _narrowed(of: Callable[[float], float], low: float, high: float) -> float:
-    """The least place of a function with one minimum between two places (golden section)."""
-    for _ in range(48):
-        a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-        if of(a) < of(b):
-            high = b
-        else:
-            low = a
-    return (low + high) / 2
 
 
 def _least_squares(case: Case, kind: Kind, eps: float) -> tuple[float, Norm]:

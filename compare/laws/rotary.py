@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...capture.arrays import Array
+from ..fused_weights import text_config
 
 Style = Literal["half", "interleaved", "none"]
 SCHEMES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope", "proportional")
@@ -94,9 +95,7 @@ def rotary_of(config: Mapping[str, Any], width: int, head: int = 0) -> list[Rota
     """What a config says of rotary positions, for tables of `width` channels; of a config that has
     several (by type of layer) all of them.
     """
-    inner = config.get("text_config")
-    if isinstance(inner, Mapping):
-        config = inner
+    config = text_config(config)
     longest = _number(config.get("max_position_embeddings")) or 0
     sets = _parameter_sets(config)
     found: list[Rotary] = []
@@ -141,14 +140,12 @@ def _parameter_sets(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def is_rotary_config(config: Mapping[str, Any]) -> bool:
     """Whether a config speaks of rotary positions at all."""
-    inner = config.get("text_config")
-    return bool(_parameter_sets(inner if isinstance(inner, Mapping) else config))
+    return bool(_parameter_sets(text_config(config)))
 
 
 def partial_factor(config: Mapping[str, Any]) -> float:
     """The part of a head that is rotated, by a config; 1 where it says nothing."""
-    inner = config.get("text_config")
-    config = inner if isinstance(inner, Mapping) else config
+    config = text_config(config)
     sets = [config, *_parameter_sets(config)]
     for given in sets:
         for name in ("partial_rotary_factor", "rotary_pct", "rope_pct"):
