@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from fault_models import all_tensors, as_tf32
 from opening import cause_names, compared
 from planting import Answer, TrainedFault
+from quantising import int4_groups, rounded_rows
 from torch import Tensor, nn
 from trained_builds import (
     NarrowLinear,
@@ -27,6 +29,7 @@ from trained_builds import (
 
 from layertui.compare.comparison import Comparison
 
+Build = Callable[[Any, Path, torch.dtype], Any]
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -119,7 +122,7 @@ class CleanPair:
     name: str
     left: str
     right: str
-    build: Callable[[Any, Path, torch.dtype], Any]
+    build: Build
     base: str = "llama"
     scene: str = "prompt"
     rewrite: Callable[[Path, Path], Path] | None = None
@@ -155,6 +158,30 @@ def _same_code(_: Any, folder: Path, dtype: torch.dtype) -> Any:
     return reference(folder, dtype)
 
 
+def _quantised(weights: Callable[[Tensor], Tensor], steps: int = 0) -> Build:
+    """All projections of the layers on a coarser grid, the head as it is; with `steps` their inputs
+    are rounded by token as well.
+    """
+
+    def build(source: Any, _: Path, dtype: torch.dtype) -> Any:
+        made = candidate(source, dtype)
+        for name, module in made.named_modules():
+            if isinstance(module, SplitLinear) and "layers." in name:
+                coarse = weights(module.weight.detach().float()).to(dtype)
+                module.weight = nn.Parameter(coarse, requires_grad=False)
+                if steps:
+                    module.product = partial(_of_rounded, module.product, steps)
+        return made
+
+    return build
+
+
+def _of_rounded(
+    product: Callable[[Tensor, Tensor], Tensor], steps: int, x: Tensor, weight: Tensor
+) -> Tensor:
+    return product(rounded_rows(x, steps), weight)
+
+
 def saved_as_float32(source: Path, folder: Path) -> Path:
     """The capture as `.pt` files, all floats as float32, whatever they were computed in."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -180,6 +207,11 @@ CLEAN: tuple[CleanPair, ...] = (
     CleanPair("bf16 products inside", "f32", "f32", _narrow),
     CleanPair("TF32 products inside", "f32", "f32", _tf32),
     CleanPair("bf16 saved as float32", "f32", "bf16", _same_code, rewrite=saved_as_float32),
+    CleanPair("int8 weights", "f32", "f32", _quantised(partial(rounded_rows, steps=127))),
+    CleanPair("int4 weights", "f32", "f32", _quantised(partial(int4_groups, size=32))),
+    CleanPair("int4 weights", "bf16", "bf16", _quantised(partial(int4_groups, size=64))),
+    CleanPair("8-bit products", "f32", "f32", _quantised(partial(rounded_rows, steps=127), 127)),
+    CleanPair("8-bit products", "bf16", "bf16", _quantised(partial(rounded_rows, steps=127), 127)),
     CleanPair("padded batch, split products", "f32", "f32", _split, scene="padded"),
     CleanPair("padded batch, split products", "bf16", "bf16", _split, scene="padded"),
     CleanPair("padded batch, eager, sdpa", "f32", "f32", _sdpa, scene="padded"),

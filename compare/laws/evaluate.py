@@ -26,6 +26,11 @@ from .registry import LAWS
 from .sampling import sample_rows
 
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
+# Ways in which a layer's error is unlike its peers', and how many times their median counts so.
+_WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
+    (lambda e: e.ratio, 1.4), (lambda e: e.row.ratio, 2.0), (lambda e: e.channel.ratio, 2.0),
+    (lambda e: e.group.ratio, 1.4), (lambda e: abs(e.gain - 1.0), 3.0),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,10 @@ class Evaluation:
     sampled: int
     derived: tuple[str, ...] = ()
     grid: float | None = None  # the unit that the candidate's output is held to, its peers'
-    # What `Law.arithmetic` says of either side, where it was asked: a name, or nothing.
+    # What `Law.arithmetic` says of either side, where it was asked: a name, or nothing; and the
+    # candidate's local error against what the layer gives in that arithmetic.
     asked: tuple[str | None, str | None] | None = None
+    in_arithmetic: LocalError | None = None
 
 
 def evaluations(
@@ -122,36 +129,45 @@ def grids(found: Sequence[Evaluation]) -> list[float | None]:
 
 def asked(scene: Scene, laws: Sequence[Law], found: list[Evaluation]) -> list[Evaluation]:
     """The same; of every kind whose errors are far above the rounding of its records a few layers
-    are asked which arithmetic they show.
+    are asked which arithmetic they show, and those that are unlike the others.
     """
     by_kind: dict[str, list[int]] = {}
     for index, evaluation in enumerate(found):
         by_kind.setdefault(evaluation.site.kind, []).append(index)
-    for members in by_kind.values():
-        law = next(law for law in laws if law.name == found[members[0]].site.law)
-        ask = getattr(law, "arithmetic", None)
-        if ask is not None:
-            for index in _to_ask([found[i] for i in members]):
-                found[members[index]] = _asked(scene, law, ask, found[members[index]])
+    for places in by_kind.values():
+        law = next(law for law in laws if law.name == found[places[0]].site.law)
+        if hasattr(law, "arithmetic"):
+            for at in _to_ask([found[i] for i in places]):
+                found[places[at]] = _asked(scene, law, found[places[at]])
     return found
 
 
 def _to_ask(members: Sequence[Evaluation]) -> list[int]:
-    """Positions of the members nearest to the middle, where most of them are coarse."""
+    """Positions of the members nearest to the middle, where most of them are coarse, and of the
+    candidate's that are not alike.
+    """
     chosen: set[int] = set()
     for side in ("reference", "candidate"):
-        ratios = [getattr(m, side).ratio for m in members]
+        errors: list[LocalError] = [getattr(m, side) for m in members]
         unit = median(getattr(m, f"unit_{side}") for m in members)
-        middle = median(ratios)
+        middle = median(e.ratio for e in errors)
         if middle > own_limit(unit):
-            nearest = sorted(range(len(members)), key=lambda i: abs(ratios[i] - middle))
+            nearest = sorted(range(len(errors)), key=lambda i: abs(errors[i].ratio - middle))
             chosen.update(nearest[:_ASKED])
+            if side == "candidate":
+                chosen.update(_unlike(errors))
     return sorted(chosen)
 
 
-def _asked(
-    scene: Scene, law: Law, ask: Callable[..., str | None], evaluation: Evaluation
-) -> Evaluation:
+def _unlike(errors: Sequence[LocalError]) -> Iterator[int]:
+    """Positions of errors that are unlike those of the others in any way that is judged."""
+    for of, times in _WAYS:
+        values = [of(error) for error in errors]
+        middle = median(values)
+        yield from (i for i, value in enumerate(values) if value > times * middle)
+
+
+def _asked(scene: Scene, law: Law, evaluation: Evaluation) -> Evaluation:
     try:
         cases = read_cases(scene, law, evaluation.site, evaluation.grid)
     except UNREADABLE:
@@ -160,13 +176,18 @@ def _asked(
         return evaluation
     units = evaluation.unit_reference, evaluation.unit_candidate
     errors = evaluation.reference, evaluation.candidate
+    said: list[str | None] = []
+    again: LocalError | None = None
     with np.errstate(all="ignore"):
-        left, right = (
-            ask(scene, evaluation.site, evaluation.fit, case)
-            if error.ratio > own_limit(unit) else None
-            for case, error, unit in zip(cases, errors, units, strict=True)
-        )  # fmt: skip
-    return replace(evaluation, asked=(left, right))
+        for case, error, unit in zip(cases, errors, units, strict=True):
+            shown = None
+            if error.ratio > own_limit(unit):
+                ask = getattr(law, "arithmetic")  # noqa: B009 - few laws have it
+                shown = ask(scene, evaluation.site, evaluation.fit, case)
+            said.append(None if shown is None else shown.words)
+            if shown is not None and case.side == "candidate":
+                again = local_error(case, shown.predict(), evaluation.site.groups)
+    return replace(evaluation, asked=(said[0], said[1]), in_arithmetic=again)
 
 
 def by_target(scene: Scene, laws: Sequence[Law]) -> Iterator[tuple[Law, list[Site]]]:

@@ -7,7 +7,7 @@ layer keeps within a factor of two of its median.
 from __future__ import annotations
 
 TRUST = 16.0  # ratio of the reference up to which a law is its law; float32 sums reach 8
-LEAST_FACTOR = 1.8  # times the median of its peers; clean bfloat16 layers reach 1.6
+LEAST_FACTOR = 2.1  # times the median of its peers; clean bfloat16 layers reach 1.5
 MOST_FACTOR = 3.5  # clean float32 layers reach 1.8 and scatter more
 SPREADS = 6.0  # robust standard deviations (of logarithms) beyond the median
 OWN_FACTOR = 1.5  # times the reference's own ratio at the same place
@@ -21,7 +21,7 @@ ROW_LEAST = 5.0  # and times the layer's own usual ratio
 GAIN_ERRORS = 10.0  # standard errors of a common factor
 GAIN_PEERS = 6.0  # times the usual |gain - 1|
 GAIN_LEAST = 2.0**-22  # a factor that is stored in float32 is off by a quarter of this
-GAIN_USUAL = 0.05  # units roundoff of the median |gain - 1| of peers that count as usual
+GAIN_USUAL = 0.08  # units roundoff of the median |gain - 1| of peers that count as usual
 GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common factor
 FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
 MOST_ODD = 1 / 3  # of the layers of a kind: more on a coarser grid are no exception

@@ -15,7 +15,7 @@ from ...capture.arrays import Array
 from ..canonical import parent_of
 from ..roles import is_projection
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
-from .linear_arithmetic import arithmetic_words
+from .linear_arithmetic import Shown, arithmetic_of
 from .linear_bench import Bench, heads_of, weight_of
 from .linear_causes import weight_hypotheses
 from .linear_inputs import (
@@ -102,9 +102,9 @@ class LinearLaw:
                 lambda c=again: self.predict(scene, site, fit, [c])[0], "activation", own, other,
             )  # fmt: skip
 
-    def arithmetic(self, scene: Scene, site: Site, fit: Fit, case: Case) -> str | None:
+    def arithmetic(self, scene: Scene, site: Site, fit: Fit, case: Case) -> Shown | None:
         """What the products of a side were computed in, where that explains its errors."""
-        return arithmetic_words(self._bench(scene, site, fit, case))
+        return arithmetic_of(self._bench(scene, site, fit, case))
 
     def _bench(self, scene: Scene, site: Site, fit: Fit, case: Case) -> Bench:
         weight, bias = fit.values["weight"], fit.values["bias"]

@@ -1,25 +1,42 @@
-"""The arithmetic that a projection shows, in words: of products, of weights, of activations."""
+"""The arithmetic that a projection shows: of products, of weights, of activations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from .law import Prediction
 from .linear_bench import Bench
-from .linear_noise import GROWS, Noise, bits_of, noise_of
-from .linear_precision import product_grid
-from .linear_quantised import kinds_of
+from .linear_noise import GROWS, Noise, bits_of, noise_of, noisier
+from .linear_precision import best_factors, product
+from .linear_quantised import kinds_of, predicted
 
 _MOST_LEFT = 0.5  # of the error, that a kind of rounding may leave and still be called by its name
+_PLAINER = 1.1  # times the error of the best kind that one with fewer words may leave
 
 
-def arithmetic_words(bench: Bench) -> str | None:
+@dataclass(frozen=True)
+class Shown:
+    """An arithmetic in words, and what the projection gives in it."""
+
+    words: str
+    predict: Callable[[], Prediction]
+
+
+def arithmetic_of(bench: Bench) -> Shown | None:
     """None where the error is not like that of any arithmetic."""
-    grid = product_grid(bench)
-    if grid is not None:
-        return f"products in {grid}"
-    kinds = kinds_of(bench)
-    if kinds and kinds[0].left <= _MOST_LEFT:
-        return kinds[0].words
+    factors = best_factors(bench)
+    if factors is not None:
+        return Shown(f"products in {factors.name}", partial(product, bench, factors))
+    kinds = [kind for kind in kinds_of(bench) if kind.left <= _MOST_LEFT]
+    if kinds:
+        near = [kind for kind in kinds if kind.left <= _PLAINER * kinds[0].left]
+        kind = min(near, key=lambda kind: len(kind.words))
+        return Shown(kind.words, partial(predicted, bench, kind, kind.left))
     noise = noise_of(bench.probe, bench.noise)
-    return None if noise is None else _noise_words(bench, noise)
+    words = None if noise is None else _noise_words(bench, noise)
+    return None if words is None else Shown(words, partial(noisier, bench))
 
 
 def _noise_words(bench: Bench, noise: Noise) -> str | None:

@@ -177,12 +177,10 @@ def _of_weights(bench: Bench, size: str) -> Iterator[Hypothesis]:
 
 
 def _noise(bench: Bench, name: str, text: str, parameter: str, words: str) -> Hypothesis:
-    return Hypothesis(
-        name, text, lambda: _noisier(bench), parameter, "as recorded", words, words, 1
-    )
+    return Hypothesis(name, text, lambda: noisier(bench), parameter, "as recorded", words, words, 1)
 
 
-def _noisier(bench: Bench) -> Prediction:
+def noisier(bench: Bench) -> Prediction:
     """The same with the rounding of every row and channel as large as its error is, and a common
     factor that it made.
     """

@@ -53,13 +53,13 @@ def factors_of(unit: float) -> Iterator[Factors]:
         yield Factors(f"the weight is rounded to {name}", name, grid, None, on_grid)
 
 
-def product_grid(bench: Bench) -> str | None:
-    """The name of the grid that both factors are rounded to, where nothing else explains more."""
+def best_factors(bench: Bench) -> Factors | None:
+    """The rounding of factors that explains most of the error; None where none explains it."""
     found = [(bench.probe.left(f.probed(bench)), f) for f in factors_of(bench.case.units["output"])]
     left, best = min(found, key=lambda pair: pair[0], default=(np.inf, None))
     if best is None or not left <= _PRODUCTS * bench.probe.before:
         return None
-    return best.name
+    return best
 
 
 def precision(bench: Bench) -> Iterator[Hypothesis]:
@@ -69,18 +69,18 @@ def precision(bench: Bench) -> Iterator[Hypothesis]:
         words = f"{factors.words}{bench.where} before the product"
         if bench.tried(lambda _, f=factors: f.probed(bench)):
             yield Hypothesis(
-                "precision", words, lambda f=factors: _product(bench, f), "factors", "as recorded",
+                "precision", words, lambda f=factors: product(bench, f), "factors", "as recorded",
                 factors.name,
             )  # fmt: skip
         if bench.tried(lambda _, f=factors: on_grid(f.probed(bench), f.grid)):
             yield Hypothesis(
                 "precision", f"{words}, and so is the output",
                 lambda f=factors: on_coarse_grid(
-                    _product(bench, f), partial(on_grid, unit=f.grid), unit
+                    product(bench, f), partial(on_grid, unit=f.grid), unit
                 ),
                 "factors", "as recorded", factors.name,
             )  # fmt: skip
 
 
-def _product(bench: Bench, factors: Factors) -> Prediction:
+def product(bench: Bench, factors: Factors) -> Prediction:
     return bench.product(bias=bench.bias, x=factors.x(bench), change=factors.weight)

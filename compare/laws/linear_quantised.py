@@ -66,14 +66,14 @@ def quantised(bench: Bench) -> Iterator[Hypothesis]:
     for kind in kinds_of(bench):
         if kind.left <= _WHOLE or kind.left * bench.probe.before <= _EXACT:
             yield Hypothesis(
-                "quantised", f"{kind.words}{bench.where}", partial(_predicted, bench, kind, 0.0),
+                "quantised", f"{kind.words}{bench.where}", partial(predicted, bench, kind, 0.0),
                 "bits", "as stored", kind.words,
             )  # fmt: skip
         if kind.left * bench.probe.before > _EXACT:
             share = f"explains {100 * (1 - kind.left**2):.4g} % of the error"
             yield Hypothesis(
                 "quantised", f"{kind.words}{bench.where} ({share})",
-                partial(_predicted, bench, kind, kind.left), "bits", "as stored", kind.words,
+                partial(predicted, bench, kind, kind.left), "bits", "as stored", kind.words,
                 f"{100 * kind.left:.2g} % is left", 1,
             )  # fmt: skip
 
@@ -173,7 +173,7 @@ def _left(bench: Bench, probe: Probe, kind: Kind) -> float:
     return share if np.isfinite(share) else np.inf
 
 
-def _predicted(bench: Bench, kind: Kind, left: float) -> Prediction:
+def predicted(bench: Bench, kind: Kind, left: float) -> Prediction:
     """The product with rounded factors. What ties may add counts as spread, as does the share of
     the kind's error that is left.
     """

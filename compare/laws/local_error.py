@@ -46,10 +46,10 @@ class Term:
 @dataclass(frozen=True, slots=True)
 class LocalError:
     """`ratio` is the median over rows, `relative` the median of |r| / |recorded| by row. `row`,
-    `channel`, `group` are the greatest (where there are groups); `middle_channel` is the median
-    over channels. `gain` is fitted over all rows, `gain_error` its standard error. `bad`: elements
-    that are not finite where the prediction is. `terms` are the factors of a sum's terms, fitted
-    together.
+    `channel`, `group` are the greatest; `middle_channel` is the median over channels. `gain` is
+    fitted over all rows, `gain_error` its standard error. `bad`: elements that are not finite where
+    the prediction is. Without groups (heads) `group` is 0. `terms` are the factors of a sum's
+    terms, fitted together.
     """
 
     ratio: float

@@ -9,7 +9,7 @@ from statistics import median
 
 from ..vocabulary import LawState
 from . import limits
-from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said
+from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said, own_limit
 from .evaluate import Evaluation
 from .local_error import LocalError
 from .registry import law_named
@@ -113,7 +113,10 @@ class Peers:
         judged = Judged(evaluation, trusted, usual[0], usual[1], left, right)
         if not trusted:
             return judged
-        return replace(judged, excess=excess_of(evaluation.candidate, judged))
+        excess = excess_of(evaluation.candidate, judged)
+        if excess is not None and _in_arithmetic(evaluation, right):
+            excess = None
+        return replace(judged, excess=excess)
 
     def arithmetic(self, evaluation: Evaluation, side: str) -> Arithmetic:
         """The arithmetic of the evaluation's kind of layer on a side."""
@@ -234,6 +237,22 @@ def _arithmetic(law: str, members: Sequence[Evaluation], side: str) -> Arithmeti
         at = 0 if side == "reference" else 1
         return arithmetic_said([m.asked[at] for m in members if m.asked is not None], ratios)
     return arithmetic_of(ratios, median(_unit(m, side) for m in members))
+
+
+def _in_arithmetic(evaluation: Evaluation, arithmetic: Arithmetic) -> bool:
+    """Whether a layer shows the arithmetic of its peers, and nothing else: its error is larger
+    than theirs (one outlier makes the steps of a whole row coarse), but just what it gives.
+    """
+    error, asked = evaluation.in_arithmetic, evaluation.asked
+    if not arithmetic.name or error is None or asked is None or asked[1] != arithmetic.name:
+        return False
+    most = own_limit(evaluation.unit_candidate)
+    gain = limits.GAIN_UNITS * evaluation.unit_candidate + limits.GAIN_LEAST
+    return (
+        not error.bad and error.ratio <= most
+        and max(error.row.ratio, error.channel.ratio) <= limits.ROW_FACTOR * most
+        and abs(error.gain - 1.0) <= max(limits.GAIN_ERRORS * error.gain_error, gain)
+    )  # fmt: skip
 
 
 def _can_tell(law: str) -> bool:
