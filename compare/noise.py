@@ -36,6 +36,7 @@ from .routing import Routing
 from .sisters import Sisters, limit_of
 from .vocabulary import Level, Origin
 
+_ALIKE = 1.001  # times the error of its source up to which a record just passes it on
 _NOT_KEPT = "its law does not fit this side; its inputs may have been changed in place"
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ class Analysis:
             return found
         if _is_rounding(law, facts):
             return None
+        if law.row != facts.index and facts.greater <= _ALIKE * facts.inherited:
+            return None  # what the row that has the law gave, passed on
         if law.causes:
             words = f"{law.words}; differs by {facts.greater:.2g}, {_source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)

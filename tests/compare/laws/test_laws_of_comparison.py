@@ -7,10 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.law_cache import LawCache, decoded, encoded
 from layertui.compare.models import ModelPaths
+
+from .law_checks import capture
 
 
 def measured(real: Path, name: str, model: str | None = None) -> Comparison:
@@ -90,6 +95,46 @@ def test_cancelled_laws_leave_the_verdicts_without_them(real: Path) -> None:
     assert comparison.complete and comparison.laws is None
     first = comparison.first_divergence()
     assert first is not None and first.causes is None
+
+
+class Block(nn.Module):
+    """Returns what the projection inside it returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down_proj = nn.Linear(32, 32, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(torch.tanh(x))
+
+
+class Stack(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block() for _ in range(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + layer(x)
+        return x
+
+
+def test_what_a_module_passes_on_is_no_second_finding(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model, x = Stack(), torch.randn(20, 32)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    left = capture(model, tmp_path / "left", x)
+    with torch.no_grad():
+        model.layers[2].get_submodule("down_proj").weight.mul_(1.05)  # type: ignore[operator]
+    right = capture(model, tmp_path / "right", x)
+    comparison = open_comparison(str(left), str(right))
+    comparison.use_models(ModelPaths(str(tmp_path / "model.safetensors")))
+    assert comparison.measure(use_cache=False)
+    assert [found.module for found in comparison.findings()] == ["layers.2.down_proj"]
+    around = next(
+        row for row in comparison.rows if row.canonical == "layers.2" and row.role == "output"
+    )
+    assert comparison.verdicts[around.index].origin == "inherited"
 
 
 def test_other_policies_ask_no_law(real: Path) -> None:
