@@ -15,7 +15,7 @@ from ..canonical import parent_of
 from .functions import FUNCTIONS, Function, function_named, likely_function
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case, read_source
-from .local_error import local_error
+from .local_error import total_ratio
 from .names import kind_name
 from .quantities import Key, SideQuantities
 from .rounding import STILL, Jitter, spread_of
@@ -45,7 +45,8 @@ class ActivationLaw:
         return case
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-        tries = Tries(reference, partial(_drawn, reference))
+        some = reference.thinned()
+        tries = Tries(some, partial(_drawn, some))
         for function in tries.in_order(likely_of(scene, site)):
             yield Fit({"function": function.words}, {"function": tries.words(function)})
 
@@ -101,9 +102,7 @@ class Tries:
         near = sorted(FUNCTIONS, key=lambda f: _misfit(y - self.value(f), size))[:_NEAR]
         if likely is not None and likely not in near:
             near.append(likely)
-        found = {
-            f.words: max(local_error(self.case, self.prediction(f)).total, _ALIKE) for f in near
-        }
+        found = {f.words: max(total_ratio(self.case, self.prediction(f)), _ALIKE) for f in near}
         return sorted(near, key=lambda f: found[f.words] * (1.0 if f is likely else _UNLIKELY))
 
     def words(self, function: Function) -> str:

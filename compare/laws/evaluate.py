@@ -23,7 +23,7 @@ from .law import Case, Fit, Law, Scene, Site
 from .local_error import LocalError, local_error
 from .quantities import Key
 from .registry import LAWS
-from .sampling import sample_rows
+from .sampling import most_rows, sample_rows
 
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
@@ -237,10 +237,11 @@ def read_cases(
     if 0 in counts:
         return None
     peak = scene.peaks.get(right.row)
+    most = most_rows(_width(scene, site))
     cases: list[Case] = []
     for side, count in zip(scene.sides, counts, strict=True):
         same = counts[0] == counts[1]
-        rows = sample_rows(count, [peak] if peak is not None and same else [])
+        rows = sample_rows(count, [peak] if peak is not None and same else [], most)
         with np.errstate(all="ignore"):
             case = law.read(scene, site, side, rows)
         if case is None:
@@ -250,6 +251,13 @@ def read_cases(
         units = {**cases[1].units, "output": min(grid, cases[1].units["output"])}
         cases[1] = replace(cases[1], units=units)
     return cases[0], cases[1]
+
+
+def _width(scene: Scene, site: Site) -> int:
+    """The most channels among what a site reads of the reference."""
+    keys = {site.target, *(key for _, source in site.inputs for key in source)}
+    known = [scene.reference.known[key] for key in keys if key in scene.reference.known]
+    return max((scene.tables.shape(quantity) or (1,))[-1] for quantity in known)
 
 
 def evaluate(

@@ -9,7 +9,7 @@ Where a candidate does not keep to the law, `hypotheses` are changes of one thin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,10 @@ from ...capture.arrays import Array
 from ..parameters import Weight
 from .quantities import Key, SideQuantities, Tables
 from .rounding import on_grid, unit_of
+
+# Elements, and rows at least, that a law's form is chosen by (which function, which sum): forms
+# differ by far more than rounding.
+_CHOOSING, _CHOOSING_ROWS = 1 << 15, 8
 
 
 class Parameters(Protocol):
@@ -88,6 +92,16 @@ class Case:
     units: Mapping[str, float]
     derived: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)  # whatever else the law needs
+
+    def thinned(self) -> Case:
+        """The same with some of the rows, evenly spread: enough to choose a law's form by."""
+        count, width = self.output.shape
+        most = max(_CHOOSING_ROWS, _CHOOSING // max(1, width))
+        if count <= most:
+            return self
+        take = np.linspace(0, count - 1, most).astype(np.int64)
+        inputs = {n: v[take] if len(v) == count else v for n, v in self.inputs.items()}
+        return replace(self, output=self.output[take], rows=self.rows[take], inputs=inputs)
 
 
 @dataclass(frozen=True)

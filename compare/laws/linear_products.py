@@ -37,11 +37,18 @@ def products(
 
     Raises `RecordError`, and `CancelledError` when the scene is cancelled.
     """
-    stacks = [Stack(case, weight, bias) for case in cases]
+    groups: dict[tuple[float, bool], Stack] = {}
+    for case in cases:
+        fresh = Stack((case,), weight, bias)
+        known = groups.get((fresh.unit, fresh.exact))
+        groups[fresh.unit, fresh.exact] = (
+            fresh if known is None else Stack((*known.cases, case), weight, bias)
+        )
     for first, block in read_blocks(weight, scene):
-        for stack in stacks:
+        for stack in groups.values():
             stack.add(first, block, change)
-    return [stack.prediction() for stack in stacks]
+    found = {id(c): p for s in groups.values() for c, p in s.predictions()}
+    return [found[id(case)] for case in cases]
 
 
 def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Array]]:
@@ -66,29 +73,45 @@ def loaded_unit(weight: Weight, case: Case) -> float:
 
 @dataclass
 class Stack:
-    """The product of one case as it grows block by block."""
+    """The products of cases as they grow block by block. All of them have the same precision, and
+    the loader rounds the weight alike for them.
+    """
 
-    case: Case
+    cases: tuple[Case, ...]
     weight: Weight
     bias: Array | None
 
     def __post_init__(self) -> None:
-        out = self.weight.shape[0]
-        self.value = np.empty((len(self.x), out))
-        self.by_channel = np.empty(out)  # sum over inputs of mean x^2 times w^2
-        self.by_input = np.zeros(self.x.shape[1])  # sum over outputs of w^2
-        self.unit = loaded_unit(self.weight, self.case)
-        self.mean_square = np.square(self.case.inputs["x"]).mean(0)
+        first = self.cases[0]
+        self.unit = loaded_unit(self.weight, first)
+        # Float64 is needed where float32 products are no finer than what is judged.
+        self.exact = first.units["output"] < _FINE
 
     @cached_property
     def x(self) -> Array:
-        x = self.case.inputs["x"]
-        return x if self.exact else x.astype(np.float32)
+        """The inputs of all cases, one after another, as columns."""
+        x = np.concatenate([case.inputs["x"] for case in self.cases]).T
+        return np.ascontiguousarray(x, np.float64 if self.exact else np.float32)
 
     @cached_property
-    def exact(self) -> bool:
-        """Float64 is needed where float32 products are no finer than what is judged."""
-        return self.case.units["output"] < _FINE
+    def mean_squares(self) -> Array:
+        """The mean square of each input, `[inputs, cases]`."""
+        found = [np.square(case.inputs["x"]).mean(0) for case in self.cases]
+        return np.stack(found, 1).astype(self.x.dtype)
+
+    @cached_property
+    def value(self) -> Array:
+        return np.empty((self.x.shape[1], self.weight.shape[0]))
+
+    @cached_property
+    def by_channel(self) -> Array:
+        """Sums over inputs of mean x^2 times w^2, `[outputs, cases]`."""
+        return np.empty((self.weight.shape[0], len(self.cases)))
+
+    @cached_property
+    def by_input(self) -> Array:
+        """Sums over outputs of w^2."""
+        return np.zeros(len(self.x))
 
     def add(self, first: int, block: Array, change: BlockChange | None = None) -> None:
         """Rows `first` and on of the weight."""
@@ -97,17 +120,24 @@ class Stack:
         if change is not None:
             block = change(first, block)
         last = first + len(block)
-        wide = block.astype(np.float64 if self.exact else np.float32, copy=False)
-        self.value[:, first:last] = self.x @ wide.T
+        wide = block.astype(self.x.dtype, copy=False)
+        self.value[:, first:last] = (wide @ self.x).T
         square = np.square(wide)
-        self.by_input += square.sum(0, dtype=np.float64)
-        self.by_channel[first:last] = square @ self.mean_square.astype(square.dtype)
+        self.by_input += np.ones(len(square), square.dtype) @ square
+        self.by_channel[first:last] = square @ self.mean_squares
 
-    def prediction(self) -> Prediction:
-        """What the case should have given."""
-        value = self.value if self.bias is None else self.value + self.bias
-        row = np.square(self.case.inputs["x"]) @ self.by_input
-        return rounded_product(value, row, self.by_channel, self.case.units["output"])
+    def predictions(self) -> Iterator[tuple[Case, Prediction]]:
+        """What each case should have given."""
+        start = 0
+        for number, case in enumerate(self.cases):
+            x = case.inputs["x"]
+            value = self.value[start : start + len(x)]
+            start += len(x)
+            row = np.square(x) @ self.by_input
+            yield case, rounded_product(
+                value if self.bias is None else value + self.bias, row, self.by_channel[:, number],
+                case.units["output"],
+            )  # fmt: skip
 
 
 def rounded_product(value: Array, row: Array, by_channel: Array, unit: float) -> Prediction:

@@ -18,6 +18,7 @@ from .rounding import on_grid
 _FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # of a probe, for the first look at all kinds
 _BEST = 4  # kinds that are looked at again, in their variants
 _MOST_LEFT = 0.6  # of the error, that a kind may leave
+_MOST_LEFT_FIRST = 0.8  # at the first look, where ties weigh more
 _SAID = 3  # kinds that are said, no more than 1.5 times worse than the best
 _WHOLE = 0.1  # share of the error up to which a kind may be exact, but for ties
 _EXACT = 16.0  # units of rounding up to which nothing is left of a kind's error
@@ -86,7 +87,8 @@ def kinds_of(bench: Bench) -> list[Kind]:
     part = _part(probe)
     first = [*_weights(bench, part), *_activations(bench, part)]
     first.sort(key=lambda kind: kind.left)
-    variants = [v for kind in first[:_BEST] for v in _variants(bench, kind)]
+    near = [kind for kind in first[:_BEST] if kind.left <= _MOST_LEFT_FIRST]
+    variants = [v for kind in near for v in _variants(bench, kind)]
     found = [replace(kind, left=_left(bench, probe, kind)) for kind in variants]
     found = sorted((k for k in found if k.left <= _MOST_LEFT), key=lambda kind: kind.left)
     return [kind for kind in found if kind.left <= 1.5 * found[0].left][:_SAID]

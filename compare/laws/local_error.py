@@ -71,38 +71,53 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
     """The local error of a case. Elements that are not finite on both sides are left out and, where
     only the record has them, counted.
     """
-    y, value = case.output, prediction.value
-    fine = np.isfinite(y) & np.isfinite(value)
-    bad = int(np.count_nonzero(np.isfinite(value) & ~np.isfinite(y)))
-    r = np.where(fine, y - value, 0.0)
-    squares = np.square(np.broadcast_to(prediction.spread, r.shape))
-    spread = np.where(fine, squares, 0.0)
-    rr = np.square(r)
+    y, value, scale = case.output, prediction.value, prediction.spread
+    r, scale = y - value, np.broadcast_to(scale, y.shape)
+    bad, fine = 0, None
+    if not np.isfinite(r).all():
+        fine = np.isfinite(y) & np.isfinite(value)
+        bad = int(np.count_nonzero(np.isfinite(value) & ~np.isfinite(y)))
+        r, y, value, scale = (np.where(fine, part, 0.0) for part in (r, y, value, scale))
+    rr, spread = np.square(r), np.square(scale)
     row = _ratios(rr.sum(1), spread.sum(1))
-    channel = _ratios(rr.sum(0), spread.sum(0))
-    by_group = _ratios(_grouped(rr.sum(0), groups), _grouped(spread.sum(0), groups))
-    weight = fine / np.maximum(spread, max(float(spread.max()) * 1e-12, _TINY))
+    channels = rr.sum(0), spread.sum(0)
+    channel = _ratios(*channels)
+    by_group = _ratios(*(_grouped(sums, groups) for sums in channels))
+    # From here on everything in units of the predicted rounding.
+    least = max(float(scale.max(initial=0.0)) * 1e-6, _TINY**0.5)
+    inverse = 1.0 / np.maximum(scale, least)
+    if fine is not None:
+        inverse *= fine
+    r, value = r * inverse, value * inverse
     # Errors of one row are not independent: the standard error is taken from the rows' own gains.
-    xy = (weight * value * r).sum(1)
-    xx = (weight * value * value).sum(1)
-    gain, gain_error = _pooled(xy, xx)
-    scale = np.sqrt(np.maximum(spread, _TINY))
-    means = np.where(fine, r / scale, 0.0).mean(1)
+    gain, gain_error = _pooled(
+        np.einsum("rc,rc->r", value, r), np.einsum("rc,rc->r", value, value)
+    )  # fmt: skip
     return LocalError(
         ratio=float(np.median(row)),
-        relative=float(np.median(_relative(rr.sum(1), np.square(np.where(fine, y, 0.0)).sum(1)))),
-        total=float(_ratios(rr.sum(), spread.sum())),
+        relative=float(np.median(_relative(rr.sum(1), np.einsum("rc,rc->r", y, y)))),
+        total=float(_ratios(channels[0].sum(), channels[1].sum())),
         row=_peak(row),
         channel=_peak(channel),
         group=_peak(by_group) if groups > 1 else Peak(0.0, 0),
         middle_channel=float(np.median(channel)),
         gain=1.0 + gain,
         gain_error=gain_error,
-        offset=_significance(means),
+        offset=_significance(r.mean(1)),
         rows=len(row),
         bad=bad,
-        terms=tuple(_terms(prediction.terms, r, weight)),
+        terms=tuple(_terms(prediction.terms, r, inverse)),
     )
+
+
+def total_ratio(case: Case, prediction: Prediction) -> float:
+    """The ratio over all elements alone, for choosing between predictions."""
+    r = case.output - prediction.value
+    spread = np.broadcast_to(prediction.spread, r.shape)
+    fine = np.isfinite(r)
+    if not fine.all():
+        r, spread = np.where(fine, r, 0.0), np.where(fine, spread, 0.0)
+    return float(_ratios(np.square(r).sum(), np.square(spread).sum()))
 
 
 def row_ratios(case: Case, prediction: Prediction) -> Array:
@@ -145,26 +160,30 @@ def _pooled(xy: Array, xx: Array) -> tuple[float, float]:
     return slope, float(np.sqrt(np.square(left).sum() * len(xx) / (len(xx) - 1))) / total
 
 
-def _terms(terms: Mapping[str, Array], r: Array, weight: Array) -> Iterator[Term]:
+def _terms(terms: Mapping[str, Array], r: Array, inverse: Array) -> Iterator[Term]:
     """Factors of all terms by weighed least squares, with standard errors from how the rows
-    scatter (errors within a row are not independent).
+    scatter (errors within a row are not independent). `inverse` is 1 / s, `r` the error in units
+    of s.
     """
     if not terms:
         return
-    x = np.stack([np.where(weight > 0, term, 0.0) for term in terms.values()])  # [term, row, ch.]
+    x = np.stack([term * inverse for term in terms.values()])  # [term, row, channel]
+    if not np.isfinite(x).all():
+        x = np.where(inverse > 0, x, 0.0)
     # Terms may differ in size by orders of magnitude: each is measured in units of its own.
-    size = np.sqrt((weight * np.square(x)).sum((1, 2)))
+    size = np.sqrt(np.einsum("irc,irc->i", x, x))
     if not (size > 0).all() or r.shape[0] <= len(size):
         return
     x /= size[:, None, None]
-    normal = np.einsum("irc,jrc->ij", x * weight, x)
+    flat = x.reshape(len(size), -1)
+    normal = flat @ flat.T
     if np.linalg.eigvalsh(normal)[0] < _DEPENDENT:
         return
-    found = np.linalg.solve(normal, (x * weight * r).sum((1, 2)))
-    left = r - np.einsum("i,irc->rc", found, x)
-    scores = (x * weight * left).sum(2)
-    inverse = np.linalg.inv(normal)
-    variance = inverse @ (scores @ scores.T) @ inverse * (r.shape[0] / (r.shape[0] - len(size)))
+    found = np.linalg.solve(normal, flat @ r.reshape(-1))
+    left = r - (found @ flat).reshape(r.shape)
+    scores = np.einsum("irc,rc->ir", x, left)
+    over = np.linalg.inv(normal)
+    variance = over @ (scores @ scores.T) @ over * (r.shape[0] / (r.shape[0] - len(size)))
     errors = np.sqrt(np.maximum(np.diag(variance), 0.0))
     for name, factor, error, own in zip(terms, found, errors, size, strict=True):
         yield Term(name, 1.0 + float(factor / own), float(error / own))

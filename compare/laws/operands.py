@@ -64,7 +64,7 @@ class _Growing:
         self._unit = operand.unit
         self._exact = operand.unit < _FINE
         self._wide = np.float64 if self._exact else np.float32
-        self._x = operand.x.astype(self._wide)
+        self._x = np.ascontiguousarray(operand.x.T, self._wide)
         noise = (ROUNDED * operand.unit) ** 2
         self._squares = np.square(operand.x) + np.asarray(operand.variance) / noise
         self._mean = self._squares.mean(0).astype(self._wide)
@@ -80,9 +80,9 @@ class _Growing:
             block = on_grid(block, self._grid)
         wide = block.astype(self._wide, copy=False)
         last = first + len(wide)
-        self._value[:, first:last] = self._x @ wide.T
+        self._value[:, first:last] = (wide @ self._x).T
         square = np.square(wide)
-        self._by_input += square.sum(0, dtype=np.float64)
+        self._by_input += np.ones(len(square), square.dtype) @ square
         self._by_channel[first:last] = square @ self._mean
 
     def prediction(self, bias: Array | None) -> Prediction:

@@ -20,7 +20,7 @@ from ...capture.arrays import Array
 from ..fused_weights import text_config
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
-from .local_error import local_error
+from .local_error import local_error, total_ratio
 from .names import kind_name, number_words
 from .quantities import SideQuantities
 from .residual_causes import residual_hypotheses
@@ -70,8 +70,9 @@ class ResidualLaw:
         if any(np.array_equal(values, reference.output) for values in inputs.values()):
             return  # passed on as it is: no sum
         found: list[tuple[float, int, Sum]] = []
+        some = reference.thinned()
         for number, total in enumerate(_sums(inputs, _multipliers(scene))):
-            error = local_error(reference, predicted(total, reference)).total
+            error = total_ratio(some, predicted(total, some))
             plainer = _PLAINER ** len(total.terms)
             found.append((max(error, _GOOD) * plainer, number, total))
         found.sort(key=lambda entry: entry[:2])

@@ -8,6 +8,8 @@ spacing is between one and two units of the value, so that the standard deviatio
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from ...capture.arrays import Array
@@ -15,6 +17,7 @@ from ...capture.dtypes import DTYPES
 from ..structure import mantissa_bits
 
 ROUNDED = 0.75 / 3**0.5  # standard deviation of a rounded value's error, in units of it
+_NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same numbers
 _LOOK = 1 << 14  # elements that the grid is told from
 
 
@@ -60,18 +63,31 @@ class Jitter:
     """
 
     def __init__(self, seed: int | None, scale: float = 1.0) -> None:
-        self._random = None if seed is None else np.random.default_rng(seed)
+        self._at = None if seed is None else seed * _APART
         self._scale = scale
 
     @property
     def still(self) -> bool:
-        return self._random is None
+        return self._at is None
 
     def __call__(self, values: Array, unit: float) -> Array:
-        if self._random is None or unit == 0.0:
+        if self._at is None or unit == 0.0:
             return values
-        moved = self._random.standard_normal(values.shape, np.float32)
-        return values * (1.0 + (ROUNDED * unit * self._scale) * moved)
+        normal = _normal()
+        start = self._at % len(normal)
+        self._at += values.size + _APART
+        moved = normal[start : start + values.size]
+        if len(moved) < values.size:
+            moved = np.resize(np.concatenate([moved, normal]), values.size)
+        return values * (1.0 + (ROUNDED * unit * self._scale) * moved.reshape(values.shape))
+
+
+@cache
+def _normal() -> Array:
+    """Normally distributed numbers that all jitter takes its own from: making them anew costs more
+    than most laws do.
+    """
+    return np.random.default_rng(0).standard_normal(_NORMAL, np.float32)
 
 
 STILL = Jitter(None)

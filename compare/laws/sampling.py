@@ -9,7 +9,14 @@ import numpy as np
 from ...capture.arrays import Array
 
 MOST_ROWS = 64  # 64 rows tell a factor of 1 % in bfloat16 from rounding; more cost more products
+LEAST_ROWS = 16  # of the widest records, too: the tests by channel need some
+_ELEMENTS = 1 << 17  # of a sample: wide rows tell as much with fewer of them
 _ENDS = 8  # rows at the start and the end: first tokens are special, last ones are what is used
+
+
+def most_rows(width: int) -> int:
+    """How many rows of this many channels are taken."""
+    return max(LEAST_ROWS, min(MOST_ROWS, _ELEMENTS // max(1, width)))
 
 
 def sample_rows(count: int, wanted: Iterable[int] = (), most: int = MOST_ROWS) -> Array:
@@ -18,9 +25,10 @@ def sample_rows(count: int, wanted: Iterable[int] = (), most: int = MOST_ROWS) -
     """
     if count <= most:
         return np.arange(count)
+    ends = min(_ENDS, most // 4)
     chosen = {row for row in wanted if 0 <= row < count}
-    chosen.update(range(min(_ENDS, count)))
-    chosen.update(range(count - _ENDS, count))
+    chosen.update(range(min(ends, count)))
+    chosen.update(range(count - ends, count))
     rest = most - len(chosen)
     if rest > 0:
         chosen.update(int(row) for row in np.linspace(0, count - 1, rest))
