@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from layertui.capture.weights import open_weights
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws.causes import Diagnosis, diagnose
 from layertui.compare.laws.evaluate import evaluations
-from layertui.compare.laws.law import Scene
+from layertui.compare.laws.law import Scene, Site
 from layertui.compare.laws.peers import Judged, Peers
 from layertui.compare.laws.scene import make_scene
 
@@ -45,12 +46,17 @@ def capture(model: torch.nn.Module, folder: Path, *args: Any, **kwargs: Any) -> 
     return folder
 
 
-def tried(reference: Path, candidate: Path, weights: Path | None = None) -> Tried:
-    """All laws on a pair of captures; `weights` is the reference's checkpoint."""
+def tried(
+    reference: Path, candidate: Path, weights: Path | None = None,
+    only: Callable[[Site], bool] | None = None,
+) -> Tried:  # fmt: skip
+    """All laws on a pair of captures, or those of some sites; `weights` is the reference's
+    checkpoint.
+    """
     comparison = open_comparison(str(reference), str(candidate))
     scene = make_scene(
         comparison.rows, comparison.reference, comparison.candidate,
         None if weights is None else open_weights(str(weights)), None, comparison.rules,
     )  # fmt: skip
-    found = Peers(evaluations(scene)).judged()
+    found = Peers(evaluations(scene, only=only)).judged()
     return Tried(comparison, scene, {j.evaluation.site.target.label: j for j in found})
