@@ -10,8 +10,9 @@ from functools import partial
 import numpy as np
 
 from ...capture.arrays import Array
+from . import limits
 from .law import Case, Hypothesis, Prediction
-from .names import number_words
+from .names import measured_words, number_words
 from .quantisers import float8
 from .rounding import on_grid, unit_of
 
@@ -25,6 +26,7 @@ _ROUND = 1e-3  # a factor this near a plain number is called by it
 # A value within so many errors of the middle goes the other way with this chance, besides that of
 # the wider ones: of a normal distribution.
 _FLIPS = ((3.0, 0.02), (2.0, 0.14), (1.0, 0.14), (0.5, 0.2))
+_SURE = 6.0  # standard errors that a plain number may be off the fitted one
 _NAMES = {2.0**-8: "bfloat16", 2.0**-11: "float16 or TF32"}
 _ON_GRID = 0.99  # of the elements that must lie on a grid for it to be that of a cast
 # Name, unit roundoff, and how values are rounded to it.
@@ -47,13 +49,16 @@ def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> It
     yield from _coarse(prediction, recorded, case.units["output"])
     yield from _narrow(prediction, recorded, case.units["output"])
     yield from _clamped(prediction, recorded)
-    yield from _scaled(prediction, recorded)
+    yield from _scaled(prediction, recorded, case.units["output"])
     yield from _channel_factors(prediction, recorded, groups)
     yield from _few_constants(prediction, recorded)
     yield from _constant(prediction, recorded)
 
 
-def _scaled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+def _scaled(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesis]:
+    """The median of the rows' factors. Its error is no less than the common factor that rounding
+    itself may make: values times 8/3, say, are rounded down more often than up.
+    """
     value = prediction.value
     weight = 1.0 / np.maximum(np.square(np.broadcast_to(prediction.spread, value.shape)), 1e-300)
     row = np.square(value).sum(1) > 0
@@ -63,11 +68,15 @@ def _scaled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
     factors = (weight * value * y)[row].sum(1) / xx
     factor = float(np.median(factors))
     error = float(1.4826 * np.median(np.abs(factors - factor))) / max(1, len(factors)) ** 0.5
+    error = float(np.hypot(error, limits.GAIN_UNITS * unit * factor))
     plain = _plain(factor)
+    if abs(plain - factor) > _SURE * error:
+        plain = factor
     yield Hypothesis(
         "scale", f"the output is {number_words(plain)} x what it should be",
         lambda: Prediction(value * plain, prediction.spread * max(abs(plain), 1e-3)),
-        "factor", "1", f"{plain:.6g}", number_words(error), 0 if plain != factor else 1,
+        "factor", "1", measured_words(plain, error), number_words(error),
+        0 if plain != factor else 1,
     )  # fmt: skip
 
 
@@ -167,10 +176,12 @@ def _constant(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
         return
     left = y - value
     common = float(np.median(left))
+    rows = np.median(left, axis=1)
+    error = float(1.4826 * np.median(np.abs(rows - common))) * 1.25 / len(rows) ** 0.5
     yield Hypothesis(
         "bias", f"{number_words(common)} is added to every element",
         lambda: Prediction(value + common, prediction.spread), "offset", "0",
-        number_words(common), "", 1,
+        measured_words(common, error), number_words(error), 1,
     )  # fmt: skip
     added = np.median(left, axis=0)
     yield Hypothesis(

@@ -10,10 +10,11 @@ from ...capture.arrays import Array
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench
 from .linear_other import neighbours, other_bias
-from .names import number_words
+from .names import measured_words, number_words
 
 # Times that a bias may be added: on every rank of 2, 4 or 8, or with another sign.
 _TIMES = (2.0, 4.0, 8.0, -1.0, 0.5)
+_SURE = 8.0  # standard errors that such a number may be off the fitted one
 _PARTS = (2, 4, 8)  # equal parts of the channels of which only some got their bias
 
 
@@ -23,19 +24,31 @@ def biases(bench: Bench) -> Iterator[Hypothesis]:
         yield from _foreign(bench)
         return
     bias, bare = bench.bias, bench.base.value - bench.bias
-    yield _with(bench, bare, f"the bias{bench.where} is not added", "not added")
-    for times in _TIMES:
-        text = f"the bias{bench.where} is added {number_words(times)} times"
-        yield _with(bench, bare + times * bias, text, f"x {number_words(times)}")
+    factor, error = _factor(bench, bias, bare)
+    for times in (0.0, *_TIMES):
+        if abs(times - factor) <= _SURE * error:
+            yield _times(bench, bare + times * bias, times, error, 0)
     yield from _partly(bench, bias, bare)
     yield from _foreign(bench)
-    yield from _factor(bench, bias, bare)
+    if np.isfinite(factor):
+        yield _times(bench, bare + factor * bias, factor, error, 1)
 
 
-def _with(bench: Bench, value: Array, text: str, candidate: str, fitted: int = 0) -> Hypothesis:
+def _times(bench: Bench, value: Array, times: float, error: float, fitted: int) -> Hypothesis:
+    """The bias with a factor, that of a plain number or a fitted one."""
+    text = f"the bias{bench.where} is added {number_words(times)} times"
+    candidate = f"x {measured_words(times, error)}"
+    if times == 0:
+        text, candidate = f"the bias{bench.where} is not added", "not added"
+    return _with(bench, value, text, candidate, fitted, number_words(error))
+
+
+def _with(
+    bench: Bench, value: Array, text: str, candidate: str, fitted: int = 0, error: str = ""
+) -> Hypothesis:
     ours = "none" if bench.bias is None else "added once"
     return Hypothesis(
-        "bias", text, lambda: Prediction(value, bench.base.spread), "bias", ours, candidate, "",
+        "bias", text, lambda: Prediction(value, bench.base.spread), "bias", ours, candidate, error,
         fitted,
     )  # fmt: skip
 
@@ -74,14 +87,18 @@ def _foreign(bench: Bench) -> Iterator[Hypothesis]:
         yield _with(bench, bare + bias, text, module)
 
 
-def _factor(bench: Bench, bias: Array, bare: Array) -> Iterator[Hypothesis]:
-    """The bias with a factor that is fitted."""
+def _factor(bench: Bench, bias: Array, bare: Array) -> tuple[float, float]:
+    """How many times the bias is added, by least squares, and the standard error: from how the
+    channels disagree, since each has a rounding of its own in every row. NaN where it is hidden.
+    """
     weight = 1.0 / np.maximum(np.square(bench.spread), 1e-300)
+    weight = np.where(np.isfinite(bench.case.output), weight, 0.0)
     total = float((weight * np.square(bias)).sum())
     if total <= 0:
-        return
-    factor = float((weight * bias * (bench.recorded - bare)).sum()) / total
-    if not np.isfinite(factor):
-        return
-    text = f"the bias{bench.where} is added {number_words(factor)} times"
-    yield _with(bench, bare + factor * bias, text, f"x {number_words(factor)}", 1)
+        return np.nan, np.inf
+    left = bench.recorded - bare
+    factor = float((weight * bias * left).sum()) / total
+    scores = (weight * bias * (left - factor * bias)).sum(0)
+    alone = total**-0.5 * bench.noise**0.5  # of rounding that is independent
+    error = float(np.sqrt(np.square(scores).sum())) / total
+    return factor, float(np.hypot(error, alone))

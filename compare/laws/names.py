@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from .quantities import Key
@@ -19,4 +20,13 @@ def kind_name(key: Key) -> str:
 def number_words(value: float) -> str:
     """A number with three significant digits, `1e-6` rather than `1e-06`."""
     text = f"{value:.3g}"
+    return re.sub(r"e([+-])0+(\d)", r"e\1\2", text).replace("e+", "e")
+
+
+def measured_words(value: float, error: float) -> str:
+    """A number with the digits that its standard error leaves, and one more: 3 to 12."""
+    digits = 12
+    if value != 0 and error > 0 and math.isfinite(error):
+        digits = min(max(math.ceil(math.log10(abs(value) / error)) + 1, 3), 12)
+    text = f"{value:.{digits}g}"
     return re.sub(r"e([+-])0+(\d)", r"e\1\2", text).replace("e+", "e")
