@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ WIDTHS = {
     "mlp.gate_proj": (HIDDEN, WIDTH), "mlp.up_proj": (HIDDEN, WIDTH),
     "mlp.down_proj": (WIDTH, HIDDEN),
 }  # fmt: skip
+BIASED = ("q_proj", "k_proj", "v_proj")
 
 Change = Callable[["Product"], None]
 
@@ -46,9 +48,9 @@ class Product(nn.Linear):
 
 
 class Stack(nn.Module):
-    """`layers.N.self_attn.q_proj` and so on, with the biases that `biased` names."""
+    """`layers.N.self_attn.q_proj` and so on; q, k and v have biases."""
 
-    def __init__(self, biased: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")) -> None:
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.ModuleList(nn.ModuleDict(
@@ -57,7 +59,7 @@ class Stack(nn.Module):
         for layer in self.layers:
             for path, (inner, out) in WIDTHS.items():
                 parent, name = path.split(".")
-                layer[parent][name] = made(inner, out, name in biased)  # type: ignore[index]
+                layer[parent][name] = made(inner, out, name in BIASED)  # type: ignore[index]
 
     def part(self, path: str, layer: int = 3) -> Product:
         return self.layers[layer].get_submodule(path)  # type: ignore[return-value]
@@ -139,6 +141,10 @@ def products(model: nn.Module) -> Iterator[Product]:
     return (m for m in model.modules() if isinstance(m, Product))
 
 
+def _keep(into: list[Tensor], _: nn.Module, given: tuple[Tensor]) -> None:
+    into.append(given[0].detach().clone())
+
+
 class Pairs:
     """The captures of a reference in one dtype, and of candidates with one change each."""
 
@@ -149,7 +155,13 @@ class Pairs:
         (folder / "model").mkdir(parents=True)
         save_file(dict(self.model.state_dict()), folder / "model" / "model.safetensors")
         (folder / "model" / "config.json").write_text(json.dumps(CONFIG))
+        self.given: dict[str, list[Tensor]] = {path: [] for path in WIDTHS}
+        for at in range(LAYERS):
+            for path, given in self.given.items():
+                self.model.part(path, at).register_forward_pre_hook(partial(_keep, given))
         capture(self.model, folder / "reference", self.x)
+        for one in products(self.model):
+            one._forward_pre_hooks.clear()
 
     def other(self) -> Any:
         """The candidate that is to be changed: the same weights, products split in four."""
@@ -163,15 +175,41 @@ class Pairs:
         return tried(self.folder / "reference", self.folder / "candidate", self.folder / "model")
 
     def changed(self, path: str, change: Change, layer: int = 3) -> Tried:
-        """The law of projections on one of them and its peers, changed in one layer."""
-        other = self.other()
+        """The law of projections on one of them and its peers, changed in one layer. Nothing else
+        of the candidate is run.
+        """
+        row = Row(path, self.given[path])
+        for at, one in enumerate(row.parts):
+            own = self.model.part(path, at)
+            one.weight.data = own.weight.data.clone()
+            if one.bias is not None:
+                one.bias.data = own.bias.data.clone()
+        row.to(self.dtype)
         with torch.no_grad():
-            change(other.part(path, layer))
-        capture(other, self.folder / "candidate", self.x)
+            change(row.parts[layer])
+        capture(row, self.folder / "candidate")
         return tried(
             self.folder / "reference", self.folder / "candidate", self.folder / "model",
             lambda site: site.law == "linear" and site.target.module.endswith(path),
         )  # fmt: skip
+
+
+class Row(nn.Module):
+    """One projection of all layers, each with an input of its own."""
+
+    def __init__(self, path: str, given: list[Tensor]) -> None:
+        super().__init__()
+        parent, name = path.split(".")
+        self.parts = [made(*WIDTHS[path], name in BIASED) for _ in given]
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({parent: nn.ModuleDict({name: part})}) for part in self.parts
+        )
+        self.given = given
+        for part in self.parts:
+            part.product = split
+
+    def forward(self) -> list[Tensor]:
+        return [part(x) for part, x in zip(self.parts, self.given, strict=True)]
 
 
 def new_weight(change: Callable[[Tensor], Tensor]) -> Change:

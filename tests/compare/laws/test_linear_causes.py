@@ -250,7 +250,7 @@ def test_what_no_name_fits_has_no_cause(pairs: Pairs, change: Callable[[Tensor],
 # What is said of a number holds
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(factor=st.floats(0.3125, 3, width=32).filter(lambda f: abs(f - 1) > 0.02))
 def test_a_factor_is_found_within_its_uncertainty(pairs: Pairs, factor: float) -> None:
     cause = cause_of(pairs.changed(DOWN, end(lambda y: y * factor)), label(DOWN))
@@ -260,7 +260,7 @@ def test_a_factor_is_found_within_its_uncertainty(pairs: Pairs, factor: float) -
     assert error <= 0.2 * torch.finfo(pairs.dtype).eps * factor
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(added=st.floats(0.25, 3, width=32))
 def test_a_constant_is_found_within_its_uncertainty(pairs: Pairs, added: float) -> None:
     cause = cause_of(pairs.changed(DOWN, end(lambda y: y + added)), label(DOWN))
@@ -270,7 +270,7 @@ def test_a_constant_is_found_within_its_uncertainty(pairs: Pairs, added: float) 
     assert error <= 2 * torch.finfo(pairs.dtype).eps
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(times=st.floats(-3, 4).filter(lambda t: abs(t - 1) > 0.05))
 def test_how_many_times_a_bias_counts_is_found(pairs: Pairs, times: float) -> None:
     cause = cause_of(pairs.changed(Q, bias(lambda b: b * times)), label(Q))
@@ -281,7 +281,7 @@ def test_how_many_times_a_bias_counts_is_found(pairs: Pairs, times: float) -> No
     assert error <= 2 * torch.finfo(pairs.dtype).eps
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     bits=st.sampled_from((3, 4, 8)), size=st.sampled_from((16, 32, 64, 128)), zero=st.booleans(),
     seed=st.integers(0, 3),
@@ -299,7 +299,7 @@ def test_bits_and_group_size_are_found(
     assert cause.candidate.removeprefix("weights in ").startswith(wanted)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(rank=st.integers(1, 10), seed=st.integers(0, 50))
 def test_the_rank_of_an_adapter_is_found(fine: Pairs, rank: int, seed: int) -> None:
     def change(w: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ def test_the_rank_of_an_adapter_is_found(fine: Pairs, rank: int, seed: int) -> N
     assert (cause.name, cause.candidate) == ("low-rank", str(rank))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000), few=st.integers(2, 6))
 def test_any_order_of_input_channels_is_found(fine: Pairs, seed: int, few: int) -> None:
     generator = torch.Generator().manual_seed(seed)
