@@ -41,7 +41,7 @@ def of_outputs(width: int, heads: int, shared: int, rotary: Sequence[int] = ()) 
     for size in head_sizes(width, heads):
         for part in dict.fromkeys((*rotary, size)):
             if part % 2 == 0 and 2 < part <= size:
-                yield from _rotary(width, size, part)
+                yield from _rotary("row-order", width, size, part)
     yield from of_heads("head-order", width, heads, shared)
     yield from _halves("row-order", width, "output channels")
 
@@ -49,9 +49,9 @@ def of_outputs(width: int, heads: int, shared: int, rotary: Sequence[int] = ()) 
 def of_inputs(width: int, heads: int, shared: int) -> Iterator[Order]:
     """Orders of a projection's input channels (`o_proj` has its heads there)."""
     yield from of_heads("column-order", width, heads, shared)
-    if heads > 1 and width % heads == 0:
-        for order in _rotary(width, width // heads, width // heads):
-            yield Order("column-order", order.words, order.order)
+    size = width // heads
+    if heads > 1 and width % heads == 0 and size % 2 == 0 and size > 2:
+        yield from _rotary("column-order", width, size, size)
     yield from _halves("column-order", width, "input channels")
 
 
@@ -74,19 +74,20 @@ def of_heads(name: str, width: int, heads: int, shared: int) -> Iterator[Order]:
     yield Order(name if name != "head-order" else "row-order", words, back)
 
 
-def _rotary(width: int, size: int, part: int) -> Iterator[Order]:
+def _rotary(name: str, width: int, size: int, part: int) -> Iterator[Order]:
     """Halves into turns and back, of the first `part` channels of every head."""
     rest = np.arange(part, size)
     turns = np.arange(part).reshape(2, -1).T.reshape(-1)
     halves = np.arange(part).reshape(-1, 2).T.reshape(-1)
     where = f"each head of {size}" if part == size else f"the first {part} of each head of {size}"
+    what = f"the {'rows' if name == 'row-order' else 'input channels'} of {where} are"
     for inside, words in (
-        (turns, f"the rows of {where} are in turns (rotary pairs side by side), not in halves"),
-        (halves, f"the rows of {where} are in halves, not in turns (rotary pairs side by side)"),
+        (turns, f"{what} in turns (rotary pairs side by side), not in halves"),
+        (halves, f"{what} in halves, not in turns (rotary pairs side by side)"),
     ):
         within = np.concatenate([inside, rest])
         order = (np.arange(0, width, size)[:, None] + within).reshape(-1)
-        yield Order("row-order", words, order)
+        yield Order(name, words, order)
 
 
 def _halves(name: str, width: int, what: str) -> Iterator[Order]:

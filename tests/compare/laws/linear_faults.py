@@ -234,10 +234,10 @@ def _coarse(unit: torch.dtype) -> Change:
 
 
 def narrow_sums(x: Tensor, w: Tensor) -> Tensor:
-    """Sums that are rounded to bfloat16 every 16 products."""
+    """Sums that are rounded to bfloat16 every 16 products, but for the last ones."""
     total = torch.zeros(*x.shape[:-1], len(w))
     for a, b in zip(x.float().split(16, -1), w.float().split(16, -1), strict=True):
-        total = (total + a @ b.T).bfloat16().float()
+        total = total.bfloat16().float() + a @ b.T
     return total.to(x.dtype)
 
 
