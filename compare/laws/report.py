@@ -81,9 +81,9 @@ def examine(
     broken = [j for j in judged if j.state == "breaks"]
     diagnoses = []
     for place in broken:
-        if cancelled is not None and cancelled():
-            return None
         diagnoses.append(diagnose(scene, place, cancelled))
+        if cancelled is not None and cancelled():
+            return None  # the last one has not tried everything
     causes = {id(d.judged): d.causes for d in joined(diagnoses)}
     counts: dict[str, int] = {}
     for place in judged:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from layertui.compare.laws import report
+from layertui.compare.laws.causes import diagnose
 from layertui.compare.model import Cause
 
 from .law_checks import Tried, capture, tried
@@ -350,3 +352,32 @@ def test_a_head_that_alone_is_wrong_is_said(pairs: Pairs) -> None:
     found = pairs.changed(Q, end(change))
     assert found.out() == [label(Q)]
     assert found.judged[label(Q)].evaluation.candidate.group.at == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_report_that_is_cancelled_while_it_looks_for_causes_is_none(
+    fine: Pairs, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Causes that nobody had the time for are not kept as if there were none."""
+    found = fine.changed(DOWN, new_weight(lambda w: w * 1.05))
+    asked = 0
+    diagnosing = False
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += diagnosing
+        return asked > after
+
+    def watched(*given: Any) -> Any:
+        nonlocal diagnosing
+        diagnosing = True
+        return diagnose(*given)
+
+    monkeypatch.setattr(report, "diagnose", watched)
+    assert report.examine(found.scene, cancelled=cancelled) is None
+    assert asked > after
+    asked = -1000
+    whole = report.examine(found.scene, cancelled=cancelled)
+    assert whole is not None and [row.causes[0].name for row in whole.broken if row.causes] == [
+        "scale"
+    ]
