@@ -1,9 +1,13 @@
 """Which input channels of a projection were exchanged, from what it gave.
 
 With at least as many outputs as inputs, the input that a recorded output belongs to is found by
-least squares, x' = argmin |y - x' W^T|, and its channels are looked up among those of x. With fewer
-outputs, an exchange of two channels a and b leaves an error of rank one, (x_b - x_a)(w_a - w_b)^T,
-and the pairs are taken one by one.
+least squares, x' = argmin |y - x' W^T|, and its channels are looked up among those of x.
+
+With fewer outputs, Y = sum_j x_p(j) w_j^T is a sum of products of a channel of the input with a
+column of the weight, and which ones is read off Y as a signal is in noise: the likelihood ratio of
+each product against all others as Gaussian noise (`_likelihoods`). What is sure is taken off, which
+leaves less noise for the rest. Where nothing is sure, an exchange of two channels a and b leaves an
+error of rank one, (x_b - x_a)(w_a - w_b)^T, and the pairs are taken one by one.
 """
 
 from __future__ import annotations
@@ -12,12 +16,16 @@ import numpy as np
 
 from ...capture.arrays import Array
 from .linear_bench import Bench, Probe
+from .linear_spectrum import separable
 from .rounding import on_grid
 
 _MOST_SOLVED = 2048  # input channels up to which the input is solved for
 _FEWEST_ROWS = 8  # rows from which channels are told apart by how they go
 _ROUNDS = 8  # times that the channels still in doubt are solved for
 _MARGIN = 0.25  # of correlation, from which a channel is beyond doubt
+# Input and output channels of which products are looked for (75 MB a table), and how many times.
+_MOST_DECODED, _MOST_OUTPUTS, _DECODINGS = 3072, 2048, 24
+_SURE = 4.0  # logarithm of how much likelier a product is than any other of its channel or column
 _EXCHANGES = 8  # pairs that are looked for one by one
 _CANDIDATES = 96  # channels that pairs are made of
 _TAKEN = 0.3  # of the remaining error that a pair must take away
@@ -30,6 +38,10 @@ def column_order(bench: Bench) -> Array | None:
         solved = _solved(bench)
         if solved is not None:
             return solved
+    if out < inner <= _MOST_DECODED and out <= _MOST_OUTPUTS:
+        order = _decoded(bench)
+        if order is not None:
+            return order
     return exchanged(bench.probe)
 
 
@@ -65,6 +77,69 @@ def _solved(bench: Bench) -> Array | None:
         open_, free = open_[~sure], np.delete(free, place[sure])
     plain = np.array_equal(order, np.arange(len(order)))
     return None if plain or len(np.unique(order)) < len(order) else order
+
+
+def _decoded(bench: Bench) -> Array | None:
+    """The order from the products that Y is the sum of; None where too few of them are sure."""
+    scale = separable(bench.spread)
+    rows, columns = scale.mean(1, keepdims=True), scale.mean(0) / scale.mean()
+    weight = bench.rows_of(bench.weight, np.arange(bench.weight.shape[0])) * columns[:, None]
+    x = bench.x * rows
+    left = (bench.recorded - (0.0 if bench.bias is None else bench.bias)) * rows * columns
+    inner = x.shape[1]
+    order = np.arange(inner)
+    open_, free = np.arange(inner), np.arange(inner)  # columns and channels not taken yet
+    for _ in range(_DECODINGS):
+        likely = _likelihoods(x[:, free], weight[:, open_], left, bench.noise)
+        if likely is None:
+            return None
+        place, sure = likely.argmax(0), _sure(likely)
+        if not sure.any() and len(np.unique(place)) == len(place):
+            sure[:] = True  # of few that are left each is the others' noise: none is ever sure
+        if not sure.any():
+            break
+        found = free[place[sure]]
+        order[open_[sure]] = found
+        left = left - x[:, found] @ weight[:, open_[sure]].T
+        open_, free = open_[~sure], np.delete(free, place[sure])
+        if not len(open_):
+            break
+    # Channels that hardly count are left in their order.
+    order[np.sort(open_)] = np.sort(free)
+    plain = np.array_equal(order, np.arange(inner))
+    return None if plain or len(open_) > inner // 2 else order
+
+
+def _likelihoods(x: Array, weight: Array, left: Array, noise: float) -> Array | None:
+    """`[channels of x, columns of the weight]`: the logarithm of how much likelier `left` is with
+    their product in it. With U and V the directions of x x^T and w w^T, and a and b their sizes,
+    all other products have the variance a_r b_c / n in direction r, c, and rounding has `noise`:
+
+        L_ij = sum_rc m_rc (x_ri y_rc w_cj - x_ri^2 w_cj^2 / 2),  m = 1 / (a b / n + noise)
+    """
+    try:
+        a, u = np.linalg.eigh(x @ x.T)
+        b, v = np.linalg.eigh(weight @ weight.T)
+    except np.linalg.LinAlgError:
+        return None
+    m = 1.0 / (np.outer(np.maximum(a, 0.0), np.maximum(b, 0.0)) / x.shape[1] + noise)
+    x, weight, left = u.T @ x, v.T @ weight, u.T @ left @ v
+    found = x.T @ ((m * left) @ weight) - 0.5 * np.square(x).T @ (m @ np.square(weight))
+    return found if np.isfinite(found).all() else None
+
+
+def _sure(likely: Array) -> Array:
+    """For each column of the weight whether its channel is sure: likelier by far than any other,
+    and than that channel in any other place.
+    """
+    if likely.shape[0] == 1:
+        return np.ones(1, bool)
+    place, at = likely.argmax(0), np.arange(likely.shape[1])
+    best = likely[place, at]
+    by_column = np.partition(likely, -2, axis=0)[-2]
+    by_channel = np.partition(likely, -2, axis=1)[:, -2]
+    mutual = likely.argmax(1)[place] == at
+    return mutual & (best - np.maximum(by_column, by_channel[place]) >= _SURE) & (best >= _SURE)
 
 
 def _assigned(found: Array, known: Array) -> tuple[Array, Array]:
