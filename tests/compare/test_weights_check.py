@@ -18,6 +18,7 @@ from layertui.capture import open_capture, record
 from layertui.capture.weights import Weights, open_weights
 from layertui.capture.weights.recorded import INDEX
 from layertui.cli.main import status_of
+from layertui.compare import weight_difference
 from layertui.compare.checks import weights as checks
 from layertui.compare.checks.two_sides import check_pair
 from layertui.compare.checks.weights import (
@@ -180,7 +181,7 @@ def test_names_that_two_parameters_share_are_compared_by_themselves(tmp_path: Pa
 
 
 def test_a_stop_is_heard_between_blocks(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_BLOCK", 64)
+    monkeypatch.setattr(weight_difference, "_BLOCK", 64)
     side = SideParameters(open_weights(real / "weights" / "hf_sharded"))
     asked = 0
 
@@ -199,7 +200,7 @@ def test_blocks_do_not_change_what_is_found(
     noisy = {name: tensor + torch.randn_like(tensor) * 1e-3 for name, tensor in tensors.items()}
     path = saved(tmp_path / "noisy", noisy)
     whole = compared(real / "weights" / "hf_sharded", path)
-    monkeypatch.setattr(checks, "_BLOCK", 100)
+    monkeypatch.setattr(weight_difference, "_BLOCK", 100)
     blocks = compared(real / "weights" / "hf_sharded", path)
     for one, other in zip(whole.differences, blocks.differences, strict=True):
         assert one.relative_l2 == pytest.approx(other.relative_l2)
