@@ -190,7 +190,7 @@ def _judge_among_others(comparison: Comparison) -> None:
         return
     comparison.recall()
     size = comparison.reference.nbytes + comparison.candidate.nbytes
-    if not comparison.complete and size <= _SOON_READ:
+    if size <= _SOON_READ:
         comparison.measure()
 
 

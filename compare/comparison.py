@@ -282,13 +282,19 @@ class Comparison:
         self._analysis = None
 
     def recall(self) -> None:
-        """Take what earlier runs measured, and measure nothing."""
+        """Take what earlier runs measured and what the laws said of it; nothing is read."""
+        from .law_checks import LawCheck
         from .scheduling import Scheduler
 
         with ThreadPoolExecutor(1) as pool:
             Scheduler(self, pool, None, None, None, True, Event(), True).recall()
-        if self.complete:
-            self.settle()
+        if not self.complete:
+            return
+        if self.judges_by_laws and self.laws is None:
+            report = LawCheck(self).recalled()
+            if report is not None:
+                self.take_laws(report)
+        self.settle()
 
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
@@ -402,7 +408,7 @@ class Comparison:
     def finding(self, index: int) -> FirstDivergence:
         """A failing row as a finding: the module to look into, and why."""
         row, verdict = self.rows[index], self.verdicts[index]
-        analysis = self.analysis()
+        analysis, law = self.analysis(), self.law_row(index)
         module, reason = row.canonical, verdict.reason
         if analysis.origin(index) == "made":
             module = analysis.to_blame(index)
@@ -419,6 +425,7 @@ class Comparison:
             analysis.confidence(index),
             self.known_symptoms(index),
             self.causes(index),
+            "" if law is None else law.model_difference,
         )
 
     def law_row(self, index: int) -> LawRow | None:

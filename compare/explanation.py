@@ -163,6 +163,8 @@ def lines_of(explained: Explained) -> list[str]:
     law = explained.law
     if law is not None and law.state == "breaks" and not explained.causes:
         lines.append("  cause      no known mistake explains it")
+    if law is not None and law.model_difference:
+        lines.append(f"  model      {law.model_difference}")
     if explained.tried:
         lines.append(f"  {len(explained.tried)} hypotheses were tried, the best first:")
         for tried in explained.tried[:12]:
@@ -192,6 +194,7 @@ def json_of(found: Iterable[Explained]) -> list[dict[str, Any]]:
             "words": list(each.words),
             "law": None if each.law is None else asdict(each.law),
             "causes": [asdict(cause) for cause in each.causes],
+            "model_difference": "" if each.law is None else each.law.model_difference,
             "tried": [asdict(tried) for tried in each.tried],
         }
         for each in found

@@ -52,7 +52,7 @@ class LawCheck:
         from .laws.report import examine
 
         cache = self._cache() if self.use_cache else None
-        known = cache.get() if cache is not None else None
+        known = None if cache is None else cache.get()
         if known is not None:
             return known
         scene = scene_of(self.comparison, self.cancelled)
@@ -61,6 +61,11 @@ class LawCheck:
         if report is not None and cache is not None:
             cache.put(report)
         return report
+
+    def recalled(self) -> LawReport | None:
+        """What an earlier run found; None where nothing is remembered."""
+        cache = self._cache()
+        return None if cache is None else cache.get()
 
     def _cache(self) -> LawCache | None:
         from .law_cache import LawCache

@@ -97,6 +97,14 @@ def cause_lines(causes: Sequence[Cause] | None) -> list[str]:
     return [cause_line(cause) for cause in causes] or ["no known mistake explains it"]
 
 
+def labelled_causes(
+    causes: Sequence[Cause] | None, model_difference: str = ""
+) -> list[tuple[str, str]]:  # fmt: skip
+    """The same with a label, and what the candidate's own model has otherwise, which may be why."""
+    lines = [("cause", line) for line in cause_lines(causes)]
+    return lines + ([("model", model_difference)] if model_difference else [])
+
+
 def local_lines(row: LawRow) -> list[str]:
     """A row against its law: errors of both sides, what they are held against, the parameters."""
     local = row.local
@@ -127,8 +135,13 @@ def finding_lines(comparison: Comparison) -> list[str]:
     found = comparison.findings()
     if len(found) < 2:
         return []
-    lines = [f"{number}. {first_line(first)}" for number, first in enumerate(found[:20], 1)]
+    lines = [f"{number}. {_whole_line(first)}" for number, first in enumerate(found[:20], 1)]
     return lines + ([f"and {len(found) - 20} more"] if len(found) > 20 else [])
+
+
+def _whole_line(first: FirstDivergence) -> str:
+    model = f"; {first.model_difference}" if first.model_difference else ""
+    return first_line(first) + model
 
 
 def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
@@ -138,5 +151,6 @@ def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
     return {
         "local": None if law is None else asdict(law.local),
         "causes": None if causes is None else [asdict(cause) for cause in causes],
+        "model_difference": "" if law is None else law.model_difference,
         "derived_inputs": list(comparison.derived(index)),
     }

@@ -238,6 +238,7 @@ class FirstDivergence:
     confidence: float | None = None
     symptoms: tuple[Symptom, ...] = ()
     causes: tuple[Cause, ...] | None = None  # None where none were looked for
+    model_difference: str = ""  # what the candidate's own checkpoint or config has otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class Analysis:
             return None
         if law.row != facts.index and facts.greater <= _ALIKE * facts.inherited:
             return None  # what the row that has the law gave, passed on
-        if law.causes:
+        if law.causes and law.row == facts.index:
             words = f"{law.words}; differs by {facts.greater:.2g}, {_source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)
         return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None

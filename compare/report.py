@@ -13,7 +13,7 @@ from ..capture.sizes import byte_text
 from .comparison import Comparison
 from .effect_words import effect_json, effect_line
 from .escaping import clean
-from .law_words import cause_lines, finding_lines, headline, local_lines, row_json
+from .law_words import finding_lines, headline, labelled_causes, local_lines, row_json
 from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
 from .statistics import components, recorded_statistics, spread
 from .symptoms.thumb import rules_of_thumb
@@ -180,7 +180,7 @@ def csv_report(comparison: Comparison) -> str:
         ["index", "kind", "canonical", "slot", "step", "call", "reference", "candidate",
          "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
          "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
-         "local_reference", "local_candidate", "cause", *_CSV_METRICS]
+         "local_reference", "local_candidate", "cause", "model_difference", *_CSV_METRICS]
     )  # fmt: skip
     for row in comparison.rows:
         cells = _csv_row(comparison, row)
@@ -194,6 +194,7 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
     measured = result if isinstance(result, Measurement) else None
     values = ["" if measured is None else getattr(measured, name) for name in _CSV_METRICS]
     local, causes = comparison.locals.get(row.index), comparison.causes(row.index)
+    law = comparison.law_row(row.index)
     return [
         row.index, row.kind, row.canonical, row.slot, row.step, row.call,
         ref.name if ref else "", cand.name if cand else "",
@@ -202,7 +203,7 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
         row.recipe_reference, row.recipe_candidate, row.matched_by or "",
         verdict.level, verdict.reason, partial_text(row, result),
         "" if local is None else local.reference, "" if local is None else local.candidate,
-        causes[0].text if causes else "",
+        causes[0].text if causes else "", "" if law is None else law.model_difference,
         *("" if value is None else value for value in values),
     ]  # fmt: skip
 
@@ -374,7 +375,10 @@ def _first_lines(comparison: Comparison) -> list[str]:
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
-        *(f"cause      {line}" for line in cause_lines(first.causes)),
+        *(
+            f"{label:10} {line}"
+            for label, line in labelled_causes(first.causes, first.model_difference)
+        ),
         *([] if first.confidence is None else [_confidence(first)]),
         *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
         *(f"usually    {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
@@ -505,7 +509,10 @@ def row_text(
     law = comparison.law_row(index)
     if law is not None and row is comparison.rows[index]:
         lines += [f"  {line}" for line in local_lines(law) if not line.startswith("reference")]
-        lines += [f"  cause      {line}" for line in cause_lines(law.causes)]
+        lines += [
+            f"  {label:10} {line}"
+            for label, line in labelled_causes(law.causes, law.model_difference)
+        ]
     floor = comparison.floors.get(index)
     if floor is not None and row is comparison.rows[index]:
         lines += [f"  {label:10} {line}" for label, line in floor.lines]

@@ -103,7 +103,7 @@ def _message(
 def _divergence(comparison: Comparison) -> list[str]:
     """The first divergence with its reason, and the rows after it."""
     from .escaping import clean
-    from .law_words import cause_lines
+    from .law_words import labelled_causes
     from .report import number
     from .reports.findings import confidence_of, symptom_lines, word_of
 
@@ -122,7 +122,10 @@ def _divergence(comparison: Comparison) -> list[str]:
         lines.append(f"    {clean(first.reason)}")
         lines.append(f"    reference {clean(first.reference)}")
         lines.append(f"    candidate {clean(first.candidate)}")
-        lines += [f"    cause: {clean(line)}" for line in cause_lines(first.causes)]
+        lines += [
+            f"    {label}: {clean(line)}"
+            for label, line in labelled_causes(first.causes, first.model_difference)
+        ]
         lines += [f"    symptom: {line}" for line in symptom_lines(about)]
     bad = [
         row

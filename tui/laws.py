@@ -60,6 +60,8 @@ def law_fields(comparison: Comparison, index: int) -> list[Field]:
         return []
     local, level = row.local, ("diverged" if row.state == "breaks" else None)
     fields = [Field("law", f"{local.law}: {_state_words(row)}", level), *cause_fields(row)]
+    if row.model_difference:
+        fields.append(Field("model", row.model_difference))
     for label, error, usual, relative in (
         ("local ref", local.reference, local.usual_reference, row.relative[0]),
         ("local cand", local.candidate, local.usual_candidate, row.relative[1]),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..fused_weights import text_config
+from .config_names import EMBEDDING_FACTORS
 from .embedding_tables import RecordedTable, StoredTable, Table
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
@@ -22,7 +23,6 @@ from .names import kind_name, number_words
 from .quantities import Key, Quantity, SideQuantities
 from .rounding import ROUNDED, unit_of
 
-_FACTORS = ("embedding_multiplier", "scale_emb")
 _OFFSET = 2  # of OPT's and BART's positions in their tables
 _ALIKE = 6.0  # units of rounding within which a row is the table's
 _LEAST_GAIN = 1e-3  # a fitted factor this near 1 is 1: rounding makes no more
@@ -123,7 +123,7 @@ def _fit(table: Table, factor: float) -> Fit:
 def _factors(scene: Scene, width: int) -> list[float]:
     """One, what the config says, and the root of the width (Gemma's)."""
     config = text_config(scene.config)
-    said = [config.get(name) for name in _FACTORS]
+    said = [config.get(name) for name in EMBEDDING_FACTORS]
     given = [float(v) for v in said if isinstance(v, int | float) and v]
     return list(dict.fromkeys([1.0, *given, width**0.5]))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..fused_weights import text_config
+from .config_names import EMBEDDING_FACTORS
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
 from .local_error import local_error
@@ -22,7 +23,6 @@ from .residual_causes import exchanged, factor_text, fitted_factor
 from .rounding import unit_of
 from .sums import summed
 
-_FACTORS = ("embedding_multiplier", "scale_emb")
 _MOST_ERROR = 6.0  # units of rounding that the reference's own sum may be off by
 _SHIFTS = (1, -1, 2, -2)
 _TOKENS = "tokens"
@@ -155,7 +155,7 @@ def _repeated(
 
 def _factors(scene: Scene, width: int) -> list[float]:
     config = text_config(scene.config)
-    said = [config.get(name) for name in _FACTORS]
+    said = [config.get(name) for name in EMBEDDING_FACTORS]
     given = [float(v) for v in said if isinstance(v, int | float) and v]
     return list(dict.fromkeys([1.0, *given, width**0.5]))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..fused_weights import text_config
+from .config_names import FUNCTION_NAMES
 
 Rounding = Callable[[Array], Array]
 _QUICK = 1.702  # of quick GELU: Hendrycks and Gimpel, 2016, section 2
@@ -142,9 +143,6 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("no function", lambda x, rounded: x, ("linear",), ("linear", "identity")),
 )  # fmt: skip
 
-_CONFIG_NAMES = ("hidden_act", "hidden_activation", "activation_function", "activation",
-                 "ffn_act_fn", "hidden_act_fn")  # fmt: skip
-
 
 def function_named(words: str) -> Function:
     """Raises `KeyError`."""
@@ -171,7 +169,7 @@ def likely_function(module_class: str | None, config: Mapping[str, Any]) -> Func
     if by_class is not None and not _match(by_class, kind):
         by_class = None
     text = text_config(config)
-    said = next((text[name] for name in _CONFIG_NAMES if isinstance(text.get(name), str)), None)
+    said = next((text[name] for name in FUNCTION_NAMES if isinstance(text.get(name), str)), None)
     by_config = next((f for f in FUNCTIONS if said in f.names), None)
     if by_class is None or (kind == "gelu" and by_config is not None):
         return by_config

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...capture.arrays import Array
+from ...capture.weights import Parameter, Weights
 from ..parameters import Weight
 from .quantities import Key, SideQuantities, Tables
 from .rounding import on_grid, unit_of
@@ -27,9 +28,15 @@ _CHOOSING, _CHOOSING_ROWS = 1 << 15, 8
 class Parameters(Protocol):
     """The tensors of a checkpoint by canonical module name."""
 
+    weights: Weights
+
     def weight(self, module: str, name: str = "weight") -> Weight | None: ...
 
+    def find(self, module: str, name: str = "weight") -> Parameter | None: ...
+
     def modules(self) -> Iterator[str]: ...
+
+    def entries(self) -> Iterator[tuple[str, str, Parameter]]: ...
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..canonical import parent_of
+from .config_names import EPS_NAMES
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from .names import kind_name, number_words
@@ -28,8 +29,6 @@ from .quantities import Key, Quantity, SideQuantities
 from .rounding import STILL, Jitter, spread_of
 
 Kind = Literal["rms", "layer", "none"]
-_EPS_NAMES = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon",
-              "layernorm_epsilon", "eps")  # fmt: skip
 _USUAL_EPS = (1e-5, 1e-6, 1e-8, 1e-12, 0.0)
 _KINDS: dict[Kind, str] = {"rms": "RMS norm", "layer": "layer norm", "none": "no norm"}
 _DRAWS = 2
@@ -266,7 +265,7 @@ def eps_words(eps: float, error: float) -> str:
 def _config_eps(config: Mapping[str, Any]) -> list[float]:
     found = []
     for part in (config, config.get("text_config") or {}):
-        values = (part.get(name) for name in _EPS_NAMES) if isinstance(part, Mapping) else ()
+        values = (part.get(name) for name in EPS_NAMES) if isinstance(part, Mapping) else ()
         found += [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1]
     return list(dict.fromkeys(found))
 

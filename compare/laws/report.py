@@ -10,6 +10,7 @@ from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose, joined
 from .evaluate import Evaluation, evaluations
 from .law import Scene
+from .model_difference import ModelDifference
 from .peers import Judged, Limits, Peers, limits_of
 
 
@@ -19,6 +20,7 @@ class LawRow:
     the reference itself does not. `excess` is how many times beyond its limit the local error is,
     and `where` what sticks out. `layers` are all peers of the kind. `limits` is what the local
     error may be, `grid` the unit that the candidate's output was held to, where that is its peers'.
+    `model_difference` says what the candidate's own checkpoint or config has otherwise there.
     """
 
     row: int
@@ -37,6 +39,7 @@ class LawRow:
     layers: int = 1
     limits: Limits | None = None
     grid: float | None = None
+    model_difference: str = ""
 
     @property
     def words(self) -> str:
@@ -88,15 +91,23 @@ def examine(
     counts: dict[str, int] = {}
     for place in judged:
         counts[place.evaluation.site.kind] = counts.get(place.evaluation.site.kind, 0) + 1
+    own = ModelDifference(scene, cancelled)
     rows: dict[int, LawRow] = {}
     for place in judged:
-        site = place.evaluation.site
-        row = law_row(place, causes.get(id(place)), counts[site.kind])
+        site, found_there = place.evaluation.site, causes.get(id(place))
+        words = ""
+        if found_there is not None:
+            words = own.words(site, [cause.name for cause in found_there])
+        row = law_row(place, found_there, counts[site.kind], words)
         rows[row.row] = preferred(rows.get(row.row), row)
+    if cancelled is not None and cancelled():
+        return None
     return LawReport(rows, arithmetic_notes(judged))
 
 
-def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> LawRow:
+def law_row(
+    judged: Judged, causes: tuple[Cause, ...] | None, layers: int, model_difference: str = ""
+) -> LawRow:
     """The row of one place."""
     evaluation, excess = judged.evaluation, judged.excess
     site = evaluation.site
@@ -112,7 +123,7 @@ def law_row(judged: Judged, causes: tuple[Cause, ...] | None, layers: int) -> La
         excess.times if excess else 0.0, excess.words if excess else "", causes,
         evaluation.derived, (evaluation.sampled, evaluation.rows),
         tuple(evaluation.fit.words.items()), layers, limits_of(evaluation.candidate, judged),
-        evaluation.grid,
+        evaluation.grid, model_difference,
     )  # fmt: skip
 
 

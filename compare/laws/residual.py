@@ -18,6 +18,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..fused_weights import text_config
+from .config_names import RESIDUAL_FACTORS
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
 from .local_error import local_error, total_ratio
@@ -31,7 +32,6 @@ from .sums import summed
 _MOST_ERROR = 6.0  # units of rounding that the reference's own sum may be off by
 _PLAINER = 1.5  # times better that a sum of one more term must fit
 _GOOD = 1.0  # units of rounding below which sums fit alike
-_MULTIPLIERS = ("residual_multiplier", "scale_depth")
 _FITTED = 1e-3  # standard error of a multiplier from which it counts as determined
 
 
@@ -140,7 +140,7 @@ def _sums(inputs: Mapping[str, Array], multipliers: Sequence[float]) -> Iterator
 
 def _multipliers(scene: Scene) -> list[float]:
     config = text_config(scene.config)
-    found = [config.get(name) for name in _MULTIPLIERS]
+    found = [config.get(name) for name in RESIDUAL_FACTORS]
     return [1.0, *(float(v) for v in found if isinstance(v, int | float) and 0 < v != 1)]
 
 

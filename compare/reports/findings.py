@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..escaping import clean
-from ..law_words import cause_lines
+from ..law_words import labelled_causes
 from ..model import Cause
 from ..report import number, symptom_line
 from ..vocabulary import MARKS, Level
@@ -65,10 +65,14 @@ def symptom_lines(first: Mapping[str, Any]) -> list[str]:
     return [clean(symptom_line(**symptom)) for symptom in first["symptoms"]]
 
 
-def cause_words(first: Mapping[str, Any]) -> list[str]:
-    """The causes of the first divergence, in the words that the text report has."""
+def cause_words(first: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The causes of the first divergence and what the candidate's own model has otherwise, with
+    labels, in the words that the text report has.
+    """
     causes = first.get("causes")
-    return [clean(line) for line in cause_lines(None if causes is None else _causes(causes))]
+    known = None if causes is None else _causes(causes)
+    found = labelled_causes(known, first.get("model_difference") or "")
+    return [(label, clean(line)) for label, line in found]
 
 
 def _causes(causes: list[Mapping[str, Any]]) -> list[Cause]:

@@ -38,6 +38,8 @@ def suite(comparison: Comparison, settings: Settings, name: str = "") -> str:
         properties["first_divergence"] = f"{first.module}: {first.reason}"
         for number, cause in enumerate(first.causes or (), 1):
             properties[f"cause_{number}"] = cause_line(cause)
+        if first.model_difference:
+            properties["model_difference"] = first.model_difference
     lines = [
         _open_suite(name or "layertui compare", cases),
         "<properties>",

@@ -100,7 +100,7 @@ def _first(report: Mapping[str, Any]) -> list[str]:
         f"- {_plain(first['reason'])}",
         f"- reference {code(first['reference'])}, candidate {code(first['candidate'])}",
     ]
-    lines += [f"- cause: {_plain(line)}" for line in cause_words(first)]
+    lines += [f"- {label}: {_plain(line)}" for label, line in cause_words(first)]
     lines += [f"- symptom: {_plain(line)}" for line in symptom_lines(first)]
     return [*lines, ""]
 

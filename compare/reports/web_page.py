@@ -133,7 +133,7 @@ def _banner(report: Mapping[str, Any], status: int) -> str:
     ]
     causes = cause_words(first)
     if causes:
-        lines.append(_items(causes))
+        lines.append(_items([f"{label}: {line}" for label, line in causes]))
     symptoms = symptom_lines(first)
     if symptoms:
         lines.append(_items(symptoms))
