@@ -186,3 +186,5 @@ def _detailed(comparison: Comparison, errors: Mapping[int, OwnError]) -> Iterato
             f"{number(single.relative_l2)}  {state[error.state]}"
         )
         yield from (f"      {cause.name}: {cause.text}" for cause in error.causes)
+        if error.model_difference:
+            yield f"      model: {error.model_difference}"

@@ -21,6 +21,7 @@ from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose
 from .evaluate import evaluations, read_cases
 from .law import Scene
+from .model_difference import ModelDifference
 from .peers import Judged, Peers
 from .registry import law_named
 
@@ -29,7 +30,8 @@ from .registry import law_named
 class OwnError:
     """A row of the comparison whose layer has a law. `single` has what the law gives as its
     reference, over `sampled` of the record's `rows`; `state` is `unknown` where the reference
-    itself does not keep to the law. `causes` were looked for where the candidate does not.
+    itself does not keep to the law. `causes` were looked for where the candidate does not;
+    `model_difference` says what its own checkpoint or config has otherwise there.
     """
 
     row: int
@@ -40,6 +42,7 @@ class OwnError:
     sampled: int
     rows: int
     causes: tuple[Cause, ...] = ()
+    model_difference: str = ""
 
 
 def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dict[int, OwnError]:
@@ -47,6 +50,7 @@ def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dic
     the reference does not keep to tells nothing.
     """
     found: dict[int, OwnError] = {}
+    own = ModelDifference(scene, cancelled)
     for judged in _preferred(Peers(evaluations(scene)).judged()):
         if cancelled is not None and cancelled():
             break
@@ -54,11 +58,14 @@ def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dic
         if single is None:
             continue
         state = judged.state
-        causes = diagnose(scene, judged, cancelled).causes if state == "breaks" else ()
-        evaluation = judged.evaluation
+        evaluation, words = judged.evaluation, ""
+        causes: tuple[Cause, ...] = ()
+        if state == "breaks":
+            causes = diagnose(scene, judged, cancelled).causes
+            words = own.words(evaluation.site, [cause.name for cause in causes])
         found[evaluation.row] = OwnError(
             evaluation.row, evaluation.site.module, evaluation.site.law, state, single,
-            evaluation.sampled, evaluation.rows, causes,
+            evaluation.sampled, evaluation.rows, causes, words,
         )  # fmt: skip
     return found
 

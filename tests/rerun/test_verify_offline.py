@@ -92,6 +92,19 @@ def test_the_wrong_layer_is_named_and_nothing_is_run(
     report = (export / "with_injection" / "layer_verification_report_good_float32.txt").read_text()
     assert "NOTHING WAS RUN: --offline was given" in report
     assert f"law of linear of {WRONG}" in report
+    assert "model: " not in report  # one checkpoint serves both sides
+
+
+def test_what_its_own_checkpoint_has_otherwise_is_said(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = tmp_path / "export"
+    model = ["--candidate-model", place / "bad"]
+    assert verify(place, "bad", export, "--candidate", "torch", "--offline", *model) == 1
+    assert f"wrong on its own: {WRONG}\n" in capsys.readouterr().out
+    report = (export / "with_injection" / "layer_verification_report_good_float32.txt").read_text()
+    words = f"model: the candidate's checkpoint has another model.{WRONG}.weight"
+    assert report.count(words) == 1
 
 
 def test_a_runner_that_cannot_be_started_is_no_obstacle(
