@@ -4,84 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from ...capture.errors import RecordError
 from ...capture.records import Capture
 from ..canonical import ROOT, NameRules, parent_of
 from ..items import Item, side_of
 from ..rules import Rules
-from .finding import Finding, Severity, SideName, sorted_findings
-from .samples import Budget, Look, is_constant, look, same_bits
+from .finding import Finding, SideName, sorted_findings
+from .precision import check_precision
+from .samples import Budget, Looks
+from .stale import LAYER, LEAST, stale_outputs
 
 Cancelled = Callable[[], bool] | None
 
-_LAYER = re.compile(r"^(?P<stack>.*?\blayers)\.(?P<number>\d+)(?P<rest>\..*|$)")
 # The same in every layer by design: tables of positions, masks, biases by distance.
 _SHARED = re.compile(r"rotary|rope|\bcos\b|\bsin\b|mask|position|inv_freq|alibi|freqs|relative")
-_LEAST = 16  # elements; smaller records are equal or constant by chance
-_REPEATED = 0.9  # share of a step's outputs that must be those of the step before
-_LEAST_REPEATED = 8
-
-
-@dataclass(slots=True)
-class Looks:
-    """Samples of the records of one capture, looked at once."""
-
-    budget: Budget
-    known: dict[int, Look | None] = field(default_factory=dict)
-
-    def of(self, item: Item) -> Look | None:
-        key = id(item.record)
-        if key not in self.known:
-            locator = item.record.locator
-            self.known[key] = None if locator is None else look(locator)
-        return self.known[key]
-
-    def same(self, one: Item, other: Item) -> bool:
-        """True when both are equal in full, or in their samples where the budget is spent."""
-        left, right = one.record.locator, other.record.locator
-        if left is None or right is None:
-            return False
-        if left != right and not self.budget.take(left, 2):
-            return True
-        try:
-            return same_bits(left, right)
-        except (RecordError, OSError, MemoryError):
-            return False
-
-    def constant(self, item: Item) -> float | None:
-        """The number that every element of a record is; None for any other record."""
-        seen, locator = self.of(item), item.record.locator
-        if seen is None or seen.value is None or locator is None:
-            return None
-        if not self.budget.take(locator):
-            return seen.value
-        try:
-            return seen.value if is_constant(locator, seen.value) else None
-        except (RecordError, OSError, MemoryError):
-            return None
 
 
 def check_capture(
     capture: Capture, side: SideName | None = None, names: NameRules | None = None,
-    cancelled: Cancelled = None,
+    cancelled: Cancelled = None, looks: Looks | None = None,
 ) -> list[Finding]:  # fmt: skip
-    """All findings about one capture (headers read), the worst first.
+    """All findings about one capture (headers read), the worst first. `looks` keeps what was seen.
 
     Reads samples of every output, and in full what the samples make suspicious, at most 2 GB. Stops
     early, with what it has, when `cancelled` says so.
     """
     items = side_of(capture, names or NameRules(), Rules()).items
     found = _by_headers(capture, items)
-    looks = Looks(Budget())
+    looks = looks or Looks(Budget())
     outputs = [item for item in items if is_value(item)]
     for item in outputs:
         if cancelled is not None and cancelled():
             break
-        looks.of(item)
+        looks.of(item.record)
     else:
-        found += _values(outputs, looks)
+        found += _values(outputs, items, looks)
     if looks.budget.spent:
         found.append(
             Finding("note", "partial", "not all of what looks equal or constant was read in full",
@@ -114,7 +72,7 @@ def is_value(item: Item) -> bool:
         and item.slot in ("output", "value")
         and not shared
         and item.record.locator is not None
-        and item.record.locator.count >= _LEAST
+        and item.record.locator.count >= LEAST
     )
 
 
@@ -207,7 +165,7 @@ def _layers(items: list[Item]) -> list[Finding]:
     """Layers missing between others of their stack."""
     stacks: dict[str, set[int]] = {}
     for item in items:
-        match = _LAYER.match(item.module)
+        match = LAYER.match(item.module)
         if match:
             stacks.setdefault(match["stack"], set()).add(int(match["number"][:9]))
     found: list[Finding] = []
@@ -241,7 +199,7 @@ def _order(capture: Capture, items: list[Item]) -> list[Finding]:
         parent = parent_of(item.module)
         if parent != ROOT and (item.step, parent) in done and parent != item.module:
             backwards.append(item.record.name)
-        match = _LAYER.match(item.module)
+        match = LAYER.match(item.module)
         if match and not match["rest"]:
             stack, number = (item.step, match["stack"]), int(match["number"][:9])
             if number < last.get(stack, -1):
@@ -261,14 +219,18 @@ def _order(capture: Capture, items: list[Item]) -> list[Finding]:
 # Values
 
 
-def _values(outputs: list[Item], looks: Looks) -> list[Finding]:
-    constants = {id(item): value for item in outputs if (value := looks.constant(item)) is not None}
-    moving = [item for item in outputs if id(item) not in constants and looks.of(item) is not None]
+def _values(outputs: list[Item], items: list[Item], looks: Looks) -> list[Finding]:
+    constants = {
+        id(item): value for item in outputs if (value := looks.constant(item.record)) is not None
+    }
+    moving = [
+        item for item in outputs if id(item) not in constants and looks.of(item.record) is not None
+    ]
     return [
         *_constants(outputs, constants),
         *_nans(outputs, looks),
-        *_stale_layers(moving, looks),
-        *_stale_steps(moving, looks),
+        *stale_outputs(moving, items, looks),
+        *check_precision(moving, looks),
     ]
 
 
@@ -291,7 +253,7 @@ def _constants(outputs: list[Item], constants: dict[int, float]) -> list[Finding
 
 
 def _nans(outputs: list[Item], looks: Looks) -> list[Finding]:
-    seen = [(item.record.name, one) for item in outputs if (one := looks.of(item))]
+    seen = [(item.record.name, one) for item in outputs if (one := looks.of(item.record))]
     whole = [name for name, look_at in seen if look_at.all_nan]
     some = [name for name, look_at in seen if look_at.any_nan and not look_at.all_nan]
     found: list[Finding] = []
@@ -306,87 +268,3 @@ def _nans(outputs: list[Item], looks: Looks) -> list[Finding]:
                     "the first of them is where to look", records=tuple(some))
         )  # fmt: skip
     return found
-
-
-def _stale_layers(outputs: list[Item], looks: Looks) -> list[Finding]:
-    """Outputs of one kind of module that are equal bit by bit in several layers."""
-    kinds: dict[tuple[str, ...], list[Item]] = {}
-    for item in outputs:
-        match = _LAYER.match(item.module)
-        if match:
-            kind = (match["stack"], match["rest"], item.slot, str(item.step), str(item.record.call))
-            kinds.setdefault(kind, []).append(item)
-    everywhere: list[str] = []
-    here: list[str] = []
-    skipped: list[str] = []
-    for (_, rest, *_), items in kinds.items():
-        equal = _equal_groups(items, looks)
-        names = [item.record.name for group in equal for item in group]
-        if len(equal) == 1 and len(equal[0]) == len(items):
-            everywhere += names
-        elif rest:
-            here += names
-        else:
-            skipped += names
-    found: list[Finding] = []
-    stale = "the same bits in several layers"
-    table: tuple[tuple[list[str], Severity, str, str], ...] = (
-        (everywhere, "error", "the same bits in every layer",
-         "one buffer was written for all of them (a graph replayed, or copied too late): copy "
-         "tensors when hooks fire"),
-        (here, "error", stale, "a buffer was read after it had been used again"),
-        (skipped, "warning", f"{stale} of whole layers",
-         "these layers changed nothing: they were skipped, or a buffer was used again"),
-    )  # fmt: skip
-    for names, severity, words, advice in table:
-        if names:
-            what = f"{len(names)} outputs have {words}"
-            found.append(Finding(severity, "stale", what, advice, records=tuple(names)))
-    return found
-
-
-def _equal_groups(items: list[Item], looks: Looks) -> list[list[Item]]:
-    """Items that are equal bit by bit, in groups of at least two."""
-    alike: dict[bytes, list[Item]] = {}
-    for item in items:
-        seen = looks.of(item)
-        if seen is not None:
-            alike.setdefault(seen.digest, []).append(item)
-    groups: list[list[Item]] = []
-    for group in alike.values():
-        first = group[0]
-        equal = [first, *(item for item in group[1:] if looks.same(first, item))]
-        if len(equal) > 1:
-            groups.append(equal)
-    return groups
-
-
-def _stale_steps(outputs: list[Item], looks: Looks) -> list[Finding]:
-    """Steps whose outputs are those of the step before."""
-    steps: dict[int, dict[tuple[str, str, int], Item]] = {}
-    for item in outputs:
-        steps.setdefault(item.step, {})[(item.module, item.slot, item.record.call)] = item
-    found: list[Finding] = []
-    for before, after in zip(sorted(steps), sorted(steps)[1:], strict=False):
-        shared = [key for key in steps[after] if key in steps[before]]
-        equal = [
-            steps[after][key]
-            for key in shared
-            if _looks_equal(looks, steps[before][key], steps[after][key])
-        ]
-        enough = len(shared) >= _LEAST_REPEATED and len(equal) >= _REPEATED * len(shared)
-        if enough:
-            found.append(
-                Finding("warning", "stale", f"step {after} repeats step {before} bit by bit in "
-                        f"{len(equal)} of {len(shared)} outputs",
-                        "the same input was run twice, or the buffers of a replayed graph were "
-                        "not read again", records=tuple(item.record.name for item in equal))
-            )  # fmt: skip
-    return found
-
-
-def _looks_equal(looks: Looks, one: Item, other: Item) -> bool:
-    left, right = looks.of(one), looks.of(other)
-    if left is None or right is None or left.digest != right.digest:
-        return False
-    return looks.same(one, other)

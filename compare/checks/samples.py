@@ -8,7 +8,7 @@ budget of bytes lasts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import prod
 
@@ -17,8 +17,9 @@ import numpy as np
 from ...capture.arrays import Array, upcast
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
-from ...capture.records import Locator
+from ...capture.records import Locator, Record
 from ..blocks import Source, flat_where_possible, pieces
+from ..structure import mantissa_bits
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16
@@ -27,13 +28,16 @@ _BLOCK = 1 << 16
 @dataclass(frozen=True, slots=True)
 class Look:
     """What the samples of a record show: a digest of their bits, whether all elements are the same
-    number (`value`), and whether any or all are NaN.
+    number (`value`), and whether any or all are NaN; of real numbers the bits of mantissa that
+    (nearly) all of them keep to, and how many `different` ones there are.
     """
 
     digest: bytes
     value: float | None
     any_nan: bool
     all_nan: bool
+    bits: int = 52
+    different: int = 0
 
 
 @dataclass(slots=True)
@@ -71,7 +75,10 @@ def look(locator: Locator) -> Look | None:
     nan = np.isnan(seen)
     constant = bool((seen == seen[0]).all())
     value = float(seen[0].real) if constant else None
-    return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()))
+    bits, different = 52, 0
+    if seen.dtype.kind == "f":
+        bits, different = mantissa_bits(seen[np.isfinite(seen)]), len(np.unique(seen))
+    return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()), bits, different)
 
 
 def _numbers(block: Array, dtype: str) -> Array:
@@ -118,3 +125,42 @@ def is_constant(locator: Locator, value: float) -> bool:
             bool((_numbers(source.read(view[key]), locator.dtype) == value).all())
             for _, key in pieces(view.shape, _BLOCK)
         )
+
+
+@dataclass(slots=True)
+class Looks:
+    """Samples of the records of one capture, looked at once."""
+
+    budget: Budget
+    known: dict[int, Look | None] = field(default_factory=dict)
+
+    def of(self, record: Record) -> Look | None:
+        key = id(record)
+        if key not in self.known:
+            locator = record.locator
+            self.known[key] = None if locator is None else look(locator)
+        return self.known[key]
+
+    def same(self, one: Record, other: Record) -> bool:
+        """True when both are equal in full, or in their samples where the budget is spent."""
+        left, right = one.locator, other.locator
+        if left is None or right is None:
+            return False
+        if left != right and not self.budget.take(left, 2):
+            return True
+        try:
+            return same_bits(left, right)
+        except (RecordError, OSError, MemoryError):
+            return False
+
+    def constant(self, record: Record) -> float | None:
+        """The number that every element of a record is; None for any other record."""
+        seen, locator = self.of(record), record.locator
+        if seen is None or seen.value is None or locator is None:
+            return None
+        if not self.budget.take(locator):
+            return seen.value
+        try:
+            return seen.value if is_constant(locator, seen.value) else None
+        except (RecordError, OSError, MemoryError):
+            return None

@@ -21,6 +21,8 @@ from ..token_rows import TokenRows, token_rows
 from .digests import check_digests
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
+from .samples import Budget, Looks
+from .stale import stale_beside
 
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
@@ -50,9 +52,14 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
         if cancelled is not None and cancelled():
             return sorted_findings(found)
         found += check(comparison)
-    left = check_capture(comparison.reference, "reference", comparison.rules.reference, cancelled)
-    right = check_capture(comparison.candidate, "candidate", comparison.rules.candidate, cancelled)
-    return sorted_findings([*found, *_together(left, right)])
+    looks = Looks(Budget()), Looks(Budget())
+    rules = comparison.rules
+    left = check_capture(comparison.reference, "reference", rules.reference, cancelled, looks[0])
+    right = check_capture(comparison.candidate, "candidate", rules.candidate, cancelled, looks[1])
+    alone = _together(left, right)
+    if cancelled is None or not cancelled():
+        found += stale_beside(comparison, looks, alone)
+    return sorted_findings([*found, *alone])
 
 
 def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
