@@ -45,6 +45,7 @@ from .vocabulary import Level, Origin
 
 if TYPE_CHECKING:
     from .baselines import Baselines, Floor
+    from .dropout import ByStatistics
     from .laws.report import LawReport, LawRow
     from .models import Models
     from .noise import Analysis
@@ -96,6 +97,7 @@ class Comparison:
     laws: LawReport | None = field(init=False, default=None, repr=False)
     locals: dict[int, Local] = field(init=False, default_factory=dict, repr=False)
     laws_progress: tuple[int, int] = field(init=False, default=(0, 0))
+    random: ByStatistics | None = field(init=False, default=None, repr=False)
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
@@ -116,7 +118,7 @@ class Comparison:
         self.ignored_candidate = alignment.ignored_candidate
         self._note_limits()
         self.measurements = [None] * len(self.rows)
-        self.routings, self.floors, self._symptoms = {}, {}, {}
+        self.routings, self.floors, self._symptoms, self.random = {}, {}, {}, None
         self._forget_laws()
         self._effect = None
         self._analysis = None
@@ -137,6 +139,11 @@ class Comparison:
             verdicts = self.analysis().verdicts()
             for index, floor in self.floors.items():
                 verdicts[index] = with_floor(verdicts[index], floor)
+            if self.random is not None:
+                laws = self.laws.rows if self.laws is not None else {}
+                verdicts = self.random.verdicts(
+                    self.rows, self.measurements, verdicts, laws, self.rules.thresholds
+                )
         else:
             verdicts = [
                 self.policy.judge(row, result)
@@ -298,9 +305,11 @@ class Comparison:
 
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
+        from .dropout import by_statistics
         from .routing import find_routings
 
         self.routings = find_routings(self)
+        self.random = by_statistics(self)
         if self._baselines is not None:
             self.floors = self._baselines.floors(self, cancelled)
             self.reference.notes.extend(
@@ -309,6 +318,9 @@ class Comparison:
         before, self._analysis = self.verdicts, None
         self._judge_all()
         self._note_arithmetic()
+        for side, note in self.random.notes if self.random is not None else ():
+            notes = (self.reference if side == "reference" else self.candidate).notes
+            notes.extend([] if note in notes else [note])
         self.candidate.notes.extend(
             note for note in self.arithmetic_notes() if note not in self.candidate.notes
         )

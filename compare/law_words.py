@@ -152,5 +152,6 @@ def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
         "local": None if law is None else asdict(law.local),
         "causes": None if causes is None else [asdict(cause) for cause in causes],
         "model_difference": "" if law is None else law.model_difference,
+        "by_statistics": comparison.verdicts[index].by_statistics,
         "derived_inputs": list(comparison.derived(index)),
     }

@@ -139,6 +139,10 @@ NEAR = 1.5  # times the error: inputs behind which it is still seen
 OWN = 0.7  # times the error that a projection behind such inputs adds
 OWN_SHARE = 0.33  # of these projections that must add it
 
+# Runs with dropout (see `dropout`)
+
+STATISTICS_APART = 0.25  # of the RMS: clean runs with other seeds reach a tenth in deep layers
+
 # The whole of a comparison (see `outcome`)
 
 LAST_SHARE = 0.1  # of the reference's layers, or outputs, that are missing at its end: ends early

@@ -137,13 +137,15 @@ class Verdict:
     """What the numbers of a row mean under a policy.
 
     `origin`: whether the error was made here, None where the policy does not ask; `confidence`
-    (0 to 1) goes with it.
+    (0 to 1) goes with it. `by_statistics`: by those of either side, not by the
+    differences of its elements.
     """
 
     level: Level
     reason: str = ""
     origin: Origin | None = None
     confidence: float | None = None
+    by_statistics: bool = False
 
     @property
     def fails(self) -> bool:

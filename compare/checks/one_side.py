@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ...capture.records import Capture
 from ..canonical import ROOT, NameRules, parent_of
+from ..dropout import dropout_of
 from ..items import Item, side_of
 from ..rules import Rules
 from .finding import Finding, SideName, sorted_findings
@@ -40,6 +41,7 @@ def check_capture(
         looks.of(item.record)
     else:
         found += _values(outputs, items, looks)
+        found += _random(capture)
     if looks.budget.spent:
         found.append(
             Finding("note", "partial", "not all of what looks equal or constant was read in full",
@@ -232,6 +234,16 @@ def _values(outputs: list[Item], items: list[Item], looks: Looks) -> list[Findin
         *stale_outputs(moving, items, looks),
         *check_precision(moving, looks),
     ]
+
+
+def _random(capture: Capture) -> list[Finding]:
+    dropout = dropout_of(capture.records)
+    if dropout is None:
+        return []
+    return [
+        Finding("warning", "config", dropout.words, "call model.eval(): any two such runs differ, "
+                "and are judged by statistics", records=dropout.names)
+    ]  # fmt: skip
 
 
 def _constants(outputs: list[Item], constants: dict[int, float]) -> list[Finding]:

@@ -81,6 +81,17 @@ def look(locator: Locator) -> Look | None:
     return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()), bits, different)
 
 
+def sampled(locator: Locator) -> Array | None:
+    """The elements of a record that `look` looks at, as numbers; None where it cannot be read."""
+    try:
+        with Source(locator) as source:
+            source.opened()
+            blocks = [_numbers(block, locator.dtype) for block in _spread(source)]
+    except (RecordError, OSError, MemoryError):
+        return None
+    return np.concatenate(blocks) if blocks else None
+
+
 def _numbers(block: Array, dtype: str) -> Array:
     flat = block.reshape(-1)
     return flat.view(np.uint8) != 0 if dtype == "bool" else upcast(flat, dtype)

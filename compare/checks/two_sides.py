@@ -307,9 +307,11 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
         yield Finding("note", "versions", f"run on {_short(ref.device)} and on "
                       f"{_short(cand.device)}", "kernels differ")  # fmt: skip
     left, right = run_details(ref.path), run_details(cand.path)
-    if left.get("training") == "True" or right.get("training") == "True":
-        yield Finding("warning", "config", "a model ran in training mode",
-                      "call model.eval(): dropout makes any two runs differ")  # fmt: skip
+    sides: tuple[tuple[SideName, dict[str, str]], ...] = (("reference", left), ("candidate", right))
+    for side, details in sides:
+        if details.get("training") == "True":
+            yield Finding("warning", "config", "the model ran in training mode",
+                          "call model.eval(): dropout makes any two runs differ", side)  # fmt: skip
     apart = [
         f"{key} {_short(left[key])} and {_short(right[key])}"
         for key in left
