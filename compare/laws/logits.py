@@ -20,10 +20,10 @@ from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
 from .local_error import local_error
 from .names import kind_name, number_words
-from .number_fit import narrowed
+from .number_fit import fitted_number
 from .operands import Operand, multiplied
 from .quantities import Key, SideQuantities
-from .rounding import ROUNDED, unit_of
+from .rounding import HIDDEN, ROUNDED, unit_of
 
 _CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma 2's attention, Grok
 _MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")
@@ -33,7 +33,7 @@ _HEAD = "lm_head"
 _SLOTS = ("output_logits", "output_0", "output")
 _MOST_ERROR = 16.0  # units of rounding that the reference's own logits may be off by
 _SURE = 4.0  # standard errors
-_STEPS = 40  # of the search for a cap
+_STEPS = 24  # of the search for a cap
 _BEYOND = 100.0  # times the greatest logit that a cap is looked for
 
 
@@ -105,10 +105,14 @@ class LogitsLaw:
         if product is None:
             return
         said = configured(scene.config)
-        for last in dict.fromkeys((Last(), said, replace(said, cap=None), Last(cap=said.cap))):
-            if local_error(reference, finished(last, product, reference)).total <= _MOST_ERROR:
-                yield _fit(last)
-                return
+        tried = list(dict.fromkeys((said, replace(said, cap=None), Last(cap=said.cap), Last())))
+        errors = [
+            local_error(reference, finished(last, product, reference)).total for last in tried
+        ]
+        best = min(range(len(tried)), key=lambda i: max(errors[i], 1.0))
+        if errors[best] <= _MOST_ERROR:
+            yield _fit(tried[best])
+            return
         scale, _ = fitted_scale(Last(), product, reference)
         for last in (Last(scale), Last(cap=fitted_cap(said, product, reference)[0])):
             if local_error(reference, finished(last, product, reference)).total <= _MOST_ERROR:
@@ -185,30 +189,41 @@ def fitted_scale(last: Last, product: Prediction, case: Case) -> tuple[float, fl
 
 
 def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, float]:
-    """The cap that fits a case best and its standard error, infinite where logits are so far below
-    any cap that none can be told.
+    """The cap that fits a case best and its standard error, which is large where logits are far
+    below any cap.
+
+    Elements of one size round alike: their errors add up, those of different sizes do not. Elements
+    that the cap changes by less than their rounding may all be rounded back. Quotient and product
+    with a cap next to a power of two round to those with that power.
     """
     x, y = last.scale * product.value, case.output
     fine = np.isfinite(x) & np.isfinite(y)
-    x, y = np.where(fine, x, 0.0), np.where(fine, y, 0.0)
-    weight = 1.0 / (1e-6 * float(np.square(y).mean()) + np.square(y))
+    x, unit = np.where(fine, x, 0.0), case.units["output"]
+    size = np.abs(np.where(fine, y, 0.0))
+    rounding = ROUNDED * unit * np.sqrt(np.square(size) + 1e-6 * float(np.square(size).mean()))
+    top = np.log(float(size.max()) or 1.0)
 
-    def misfit(logarithm: float) -> float:
+    def capped(logarithm: float) -> Array:
         cap = float(np.exp(logarithm))
-        return float((weight * np.square(y - cap * np.tanh(x / cap))).sum())
+        return cap * np.tanh(x / cap)
 
-    top = float(np.abs(y).max()) or 1.0
-    low, high = np.log(top), np.log(top * _BEYOND)
-    cap = float(np.exp(narrowed(misfit, low, high, _STEPS)))
-    if cap > 0.99 * _BEYOND * top:
-        return cap, np.inf
-    step = 1e-3
-    move = (cap * (1 + step) * np.tanh(x / (cap * (1 + step))) - cap * np.tanh(x / cap)) / step
-    size = float((weight * np.square(move)).sum())
-    left = misfit(np.log(cap)) / max(1, int(fine.sum()) - 1)
-    error = cap * (left / max(size, 1e-300)) ** 0.5
-    # Rounding of the steps is no independent error of every element.
-    return cap, float(np.hypot(6 * error, 0.1 * case.units["output"] * cap))
+    grid = np.linspace(top, top + np.log(_BEYOND), _STEPS)
+    found = fitted_number(capped, np.where(fine, y, np.nan), rounding, grid)
+    if found is None or not np.isfinite(found.error):
+        return float(np.exp(top)), np.inf
+    cap, value = float(np.exp(found.value)), capped(found.value)
+    slope = value - x * (1.0 - np.square(value / cap))  # by the cap's logarithm
+    weight = fine / np.square(np.maximum(rounding, 1e-300))
+    spread = np.where(fine, finished(replace(last, cap=cap), product, case).spread, 0.0)
+    _, alike = np.unique(size, return_inverse=True)
+    sums = np.bincount(alike.reshape(-1), (weight * np.abs(slope) * spread).reshape(-1))
+    bent = np.abs(x - value)
+    lost = (weight * np.abs(slope) * bent)[bent < unit * np.abs(x)].sum()
+    information = max(float((weight * np.square(slope)).sum()), 1e-300)
+    shared = float(np.hypot(np.sqrt(np.square(sums).sum()), lost)) / information
+    near = abs(np.log2(cap) - round(np.log2(cap))) < 2 * unit
+    hidden = HIDDEN * unit if near else 0.0
+    return cap, cap * float(np.sqrt(found.error**2 + shared**2 + hidden**2))
 
 
 def _products(scene: Scene, cases: Sequence[Case]) -> list[Prediction | None]:

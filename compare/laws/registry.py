@@ -15,10 +15,13 @@ from .logits import LogitsLaw
 from .norm import NormLaw
 from .residual import ResidualLaw
 from .rotary_tables import RotaryTablesLaw
+from .routing import RoutingLaw
+from .shared_experts import SharedExpertsLaw
 
 LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(),
-    ActivationLaw(), GatedLaw(), GatedMlpLaw(), ExpertsLaw(), ResidualLaw(), LogitsLaw(),
+    ActivationLaw(), GatedLaw(), GatedMlpLaw(), ResidualLaw(), LogitsLaw(), RoutingLaw(),
+    ExpertsLaw(), SharedExpertsLaw(),
 )  # fmt: skip
 
 

@@ -14,10 +14,13 @@ from ...capture.arrays import Array
 from .law import Case, Hypothesis, Prediction, Scene, Site, read_source
 from .names import number_words
 from .quantities import Key
+from .rounding import HIDDEN
 
 _PLAIN = (0.0, 0.5, 2.0, -1.0)
 _NEAR = 3.0  # standard errors within which a fitted factor is a plain one
-_BIAS = 0.25  # of a unit roundoff: a product rounded before it is added has a factor of its own
+# A product below the spacing of the sum's grid is mostly rounded away with it: measured, factors
+# are then off by up to 0.23 of what one element's rounding is worth.
+_LOST = 0.25
 _LAYER = re.compile(r"(?<=layers\.)\d+")
 _NEIGHBOURS = (-1, 1, -2)
 
@@ -30,7 +33,7 @@ def residual_hypotheses(
         yield from _other_factor(name, factors, base, case)
     for name, factor in factors.items():
         for other in case.inputs:
-            if other not in factors:
+            if other not in factors and case.inputs[other].shape == case.output.shape:
                 text = f"the sum has {_words(other)} where the reference has {_words(name)}"
                 value = factor * case.inputs[other]
                 yield _replaced("residual", text, base, name, value, _words(other))
@@ -64,7 +67,8 @@ def factor_text(name: str, theirs: str, ours: str) -> str:
 
 def fitted_factor(name: str, base: Prediction, case: Case) -> tuple[float, float] | None:
     """By how much a term is to be multiplied for the sum to fit, and the standard error: the
-    median over rows of their least-squares factors, weighed by the predicted rounding.
+    median over rows of their least-squares factors, weighed by the predicted rounding. The error
+    is from how rows scatter, and what rounding of the product hides from all of them alike.
     """
     term = base.terms[name]
     fine = np.isfinite(case.output) & np.isfinite(base.value)
@@ -79,7 +83,10 @@ def fitted_factor(name: str, base: Prediction, case: Case) -> tuple[float, float
     factor = float(np.median(by_row))
     scatter = 1.4826 * float(np.median(np.abs(by_row - factor)))
     scattered = 1.25 * scatter / len(by_row) ** 0.5
-    return factor, float(np.hypot(scattered, _BIAS * case.units["output"]))
+    hidden = HIDDEN * case.units["output"] * max(1.0, abs(factor))
+    one_element = float(np.median(np.sqrt(np.count_nonzero(fine, axis=1)[usable] / xx[usable])))
+    lost = _LOST * one_element if abs(factor) < one_element else 0.0
+    return factor, float(np.sqrt(scattered**2 + hidden**2 + lost**2))
 
 
 def _scaled(

@@ -18,6 +18,9 @@ from ..structure import mantissa_bits
 
 ROUNDED = 0.75 / 3**0.5  # standard deviation of a rounded value's error, in units of it
 _NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same numbers
+# A rounded product hides what its factor is: f a rounds to g a, for every a, where f is within half
+# a unit roundoff of a power of two g. The standard deviation of an f that is uniform in that:
+HIDDEN = 0.5 / 3**0.5  # in units roundoff of the factor
 _LOOK = 1 << 14  # elements that the grid is told from
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -112,6 +112,9 @@ def test_only_the_last_logits_are_returned(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(cap=st.floats(5, 200), size=st.floats(0.3, 40), seed=st.integers(0, 5), half=st.booleans())
+@example(cap=128.2, size=60.0, seed=0, half=True)  # next to a power of two: rounded to it
+@example(cap=37.3, size=700.0, seed=0, half=True)  # all logits at the cap
+@example(cap=50.0, size=2.0, seed=0, half=True)  # bent by less than the rounding
 def test_a_soft_cap_is_found_within_its_uncertainty(
     cap: float, size: float, seed: int, half: bool
 ) -> None:
@@ -124,6 +127,6 @@ def test_a_soft_cap_is_found_within_its_uncertainty(
     y = on_grid(cap * on_grid(np.tanh(on_grid(x / cap, unit)), unit), unit)
     case = Case("candidate", y, np.arange(24), {"product": x}, {"product": unit, "output": unit})
     found, error = fitted_cap(Last(), Prediction(x, np.zeros((1, 1))), case)
-    assert abs(found - cap) <= 6 * error or error > found / 4  # the latter is not said
+    assert abs(found - cap) <= 4 * error or error > found / 4  # the latter is not said
     if size > cap / 3:
         assert error < (0.05 if half else 1e-4) * cap

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -175,6 +175,8 @@ def test_a_sum_of_something_unrecorded_is_no_law(tmp_path: Path) -> None:
 @given(
     factor=st.floats(-2, 2), size=st.floats(0.03, 10), seed=st.integers(0, 5), half=st.booleans()
 )
+@example(factor=1.0015, size=1.0, seed=0, half=True)  # a rounded product shows a factor of 1
+@example(factor=0.012, size=0.03, seed=0, half=True)  # below the spacing of the sum
 def test_a_factor_is_found_within_its_uncertainty(
     factor: float, size: float, seed: int, half: bool
 ) -> None:
@@ -198,5 +200,5 @@ def test_a_factor_is_found_within_its_uncertainty(
     found = fitted_factor(names[1], base, case)
     assert found is not None
     value, error = found
-    assert abs(value - factor) <= 6 * error
+    assert abs(value - factor) <= 4 * error
     assert error < (0.1 if half else 1e-5)
