@@ -223,7 +223,8 @@ def _terms(error: LocalError, control: LocalError, judged: Judged) -> Iterator[E
             limits.GAIN_ERRORS * term.error, limits.GAIN_UNITS * unit, 3 * abs(own.factor - 1.0),
             limits.GAIN_LEAST,
         )  # fmt: skip
-        words = f"a factor of {round(term.factor, 9):.6g} of {term.name.partition(' ')[2]}"
+        name = term.name.partition(" ")[2] or term.name
+        words = f"a factor of {round(term.factor, 9):.6g} of {name}"
         yield Excess(off / allowed, words, by_factor=True)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from .activation import ActivationLaw
 from .attention import AttentionLaw
+from .convolution import ConvolutionLaw
 from .embedding import EmbeddingLaw
 from .embedding_sum import EmbeddingSumLaw
 from .experts import ExpertsLaw
 from .gated import GatedLaw
 from .gated_mlp import GatedMlpLaw
 from .law import Law
+from .layer_scale import LayerScaleLaw
 from .linear import LinearLaw
 from .logits import LogitsLaw
 from .norm import NormLaw
+from .pooling import PoolingLaw
 from .residual import ResidualLaw
 from .rotary_tables import RotaryTablesLaw
 from .routing import RoutingLaw
@@ -21,7 +24,7 @@ from .shared_experts import SharedExpertsLaw
 LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(),
     ActivationLaw(), GatedLaw(), GatedMlpLaw(), ResidualLaw(), LogitsLaw(), RoutingLaw(),
-    ExpertsLaw(), SharedExpertsLaw(),
+    ExpertsLaw(), SharedExpertsLaw(), ConvolutionLaw(), PoolingLaw(), LayerScaleLaw(),
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..canonical import parent_of
 from ..roles import is_residual_branch
 from .law import Scene
+from .layer_scale import is_layer_scale
 from .quantities import Key, Quantity, SideQuantities
 
 Place = tuple[str, Key, list[Key], list[Key]]  # module at fault, target, streams, branches
@@ -74,6 +75,7 @@ def _is_branch(side: SideQuantities, key: Key) -> bool:
     role = side.role(key.module)
     return key.slot == "output" and (
         is_residual_branch(role)
+        or is_layer_scale(side, key.module)
         or role in ("norm", "attention_output", "down", "dropout", "projection")
     )
 
