@@ -122,6 +122,7 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     usual = judged.usual_candidate.ratio
     least = min(t.error.total for t in good)
     alike = usual if judged.usual_candidate.count > 1 else judged.evaluation.reference.ratio
+    alike = max(alike, limits.ALIKE)
     fair = [t for t in good if t.error.total <= max(least * _SIMPLER, alike)]
     fewest = min(_cost(t.hypothesis) for t in fair)
     simple = [t for t in fair if _cost(t.hypothesis) == fewest]

@@ -33,6 +33,7 @@ class EmbeddingLaw:
     """The law of rows that are looked up in a table."""
 
     name = "embedding"
+    few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for key in list(scene.reference.known):

@@ -155,7 +155,9 @@ class Hypothesis:
 
 
 class Law(Protocol):
-    """An operator family."""
+    """An operator family. One whose values have but a few roundings, no sums of products, may say
+    so with `few_roundings = True`: then less counts as usual (`limits.USUAL_CAP_FEW`).
+    """
 
     @property
     def name(self) -> str: ...

@@ -25,6 +25,7 @@ class LayerScaleLaw:
     """The law of layer scale."""
 
     name = "layer-scale"
+    few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         side = scene.reference

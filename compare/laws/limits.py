@@ -14,6 +14,7 @@ OWN_FACTOR = 1.5  # times the reference's own ratio at the same place
 # The median of peers counts up to this: a fault of all layers is not usual. Clean float32 sums
 # reach 9 (logits), bfloat16 sums that are rounded in between 1.5.
 USUAL_CAP_FINE, USUAL_CAP_COARSE = 10.0, 4.0
+USUAL_CAP_FEW = 1.5  # of laws with few roundings, as sums of two terms: clean ones reach 1.1
 USUAL_LEAST = 0.15  # below this, ratios are of values that hardly needed rounding
 NO_PEERS = 2.5  # times the cap where nothing can be compared with
 ROW_FACTOR = 4.0  # times the usual greatest row, channel or group
@@ -26,9 +27,12 @@ GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common fac
 FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
 MOST_ODD = 1 / 3  # of the layers of a kind: more on a coarser grid are no exception
 RESTORED = 1.35  # times the limits: a hypothesis need not restore better than that
+ALIKE = 0.5  # units of rounding in total below which hypotheses fit alike
 AS_PREDICTED = 1.5  # units of rounding in the worst row, up to which a hypothesis surely fits
 
 
-def usual_cap(unit: float) -> float:
+def usual_cap(unit: float, few_roundings: bool = False) -> float:
     """Up to which the median of peers counts, for records of this unit roundoff."""
+    if few_roundings:
+        return USUAL_CAP_FEW
     return USUAL_CAP_FINE if unit <= 2.0**-20 else USUAL_CAP_COARSE

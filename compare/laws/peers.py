@@ -95,7 +95,7 @@ class Peers:
                 self._arithmetic[law, side] = _arithmetic(law, members, side)
             for kind, members in self._by_kind.items():
                 law = members[0].site.law
-                if len(members) >= FEWEST and _can_tell(law):
+                if len(members) >= FEWEST and _has(law, "arithmetic"):
                     self._arithmetic[f"{law} {kind}", side] = _arithmetic(law, members, side)
 
     def judged(self) -> list[Judged]:
@@ -136,15 +136,15 @@ class Peers:
             others = members if many else [m for m in members if m is not evaluation]
             factor = self.arithmetic(evaluation, side).factor
             unit = median(_unit(m, side) for m in members)
-            self._usual[place] = usual_of([_error(m, side) for m in others], factor, unit)
+            cap = limits.usual_cap(unit, _has(law, "few_roundings")) * factor
+            self._usual[place] = usual_of([_error(m, side) for m in others], factor, unit, cap)
         return self._usual[place]
 
 
-def usual_of(errors: Sequence[LocalError], factor: float, unit: float) -> Usual:
-    """Medians; never above what the arithmetic predicts, so that a fault of all layers is seen.
-    `unit` is the unit roundoff of the records.
+def usual_of(errors: Sequence[LocalError], factor: float, unit: float, cap: float) -> Usual:
+    """Medians; never above `cap`, what the arithmetic predicts, so that a fault of all layers is
+    seen. `unit` is the unit roundoff of the records.
     """
-    cap = limits.usual_cap(unit) * factor
     if len(errors) < 2:
         return Usual(cap, 0.0, 4 * cap, 4 * cap, 2 * cap, 0.0, len(errors))
     logs = [math.log(max(e.ratio, limits.USUAL_LEAST)) for e in errors]
@@ -234,7 +234,7 @@ def _peak_limit(usual: float, own: float, control: float) -> float:
 
 def _arithmetic(law: str, members: Sequence[Evaluation], side: str) -> Arithmetic:
     ratios = [_error(m, side).ratio for m in members]
-    if _can_tell(law):
+    if _has(law, "arithmetic"):
         at = 0 if side == "reference" else 1
         return arithmetic_said([m.asked[at] for m in members if m.asked is not None], ratios)
     return arithmetic_of(ratios, median(_unit(m, side) for m in members))
@@ -256,10 +256,12 @@ def _in_arithmetic(evaluation: Evaluation, arithmetic: Arithmetic) -> bool:
     )  # fmt: skip
 
 
-def _can_tell(law: str) -> bool:
-    """Whether a law says itself which arithmetic its layers show."""
+def _has(law: str, what: str) -> bool:
+    """Whether a law says itself which arithmetic its layers show (`arithmetic`), or that its values
+    have but few roundings (`few_roundings`).
+    """
     try:
-        return hasattr(law_named(law), "arithmetic")
+        return hasattr(law_named(law), what)
     except KeyError:
         return False
 

@@ -46,6 +46,7 @@ class ResidualLaw:
     """The law of residual sums."""
 
     name = "residual"
+    few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for module, target, streams, branches in residual_sites(scene):

@@ -8,8 +8,10 @@ import numpy as np
 
 from ...capture.arrays import Array
 from .rotary import USUAL_BASES, Rotary
+from .rounding import ROUNDED, unit_of
 
 _LEAST_ERROR = 2.0**-26  # of an angle in radians: float32 tables
+_FLOAT32 = 2.0**-24  # what angles and frequencies are computed in
 _ALIKE = 5.0  # standard errors within which a base explains the frequencies
 
 
@@ -28,8 +30,16 @@ class Turning:
     left: Array
 
 
-def turning(cos: Array, sin: Array, positions: Array) -> Turning | None:
-    """Of tables `[positions, width]` laid out in halves. None with fewer than two positions."""
+def turning(
+    cos: Array, sin: Array, positions: Array, unit: float | None = None
+) -> Turning | None:  # fmt: skip
+    """Of tables `[positions, width]` laid out in halves, `unit` being their unit roundoff (the one
+    that shows where it is not given). None with fewer than two positions, and where they are so far
+    apart that whole turns go uncounted.
+
+    Rounding of cos and sin moves an angle by sqrt(2) |cos sin| of itself, which tells the error
+    where positions are too few to scatter.
+    """
     half = cos.shape[1] // 2
     order = np.argsort(positions, kind="stable")
     at = positions[order].astype(np.float64)
@@ -40,6 +50,8 @@ def turning(cos: Array, sin: Array, positions: Array) -> Turning | None:
     factor = float(np.median(size)) or 1.0
     steps = np.diff(at)
     first = steps[steps > 0].min()
+    if first >= np.pi:  # the first frequency is one radian
+        return None
     near = np.flatnonzero(steps == first)
     frequency = np.angle((z[near + 1] * np.conj(z[near])).sum(0)) / first
     lag = 1
@@ -55,7 +67,11 @@ def turning(cos: Array, sin: Array, positions: Array) -> Turning | None:
     frequency = frequency + slope
     start = phase.mean(0) - slope * middle
     left = phase - start - slope * at[:, None]
-    scatter = np.sqrt(np.square(left).sum(0) / max(1, len(at) - 2) + _LEAST_ERROR**2)
+    unit = unit_of(cos, "float32") if unit is None else unit
+    rounding = ROUNDED * unit * 2**0.5 * np.abs(z.real * z.imag) / factor**2
+    angle = ROUNDED * _FLOAT32 * np.abs(at[:, None] * frequency)
+    least = (np.square(rounding) + np.square(angle)).mean(0) + _LEAST_ERROR**2
+    scatter = np.sqrt(np.square(left).sum(0) / max(1, len(at) - 2) + least)
     error = scatter / weight**0.5
     start_error = scatter * (1 / len(at) + middle**2 / weight) ** 0.5
     return Turning(frequency, error, start, start_error, factor, np.sqrt(np.square(left).mean(0)))
@@ -63,8 +79,11 @@ def turning(cos: Array, sin: Array, positions: Array) -> Turning | None:
 
 def base_of(found: Turning, width: int) -> tuple[float, float, float]:
     """The base of plain frequencies b^(-2i / width), its standard error, and the greatest residual
-    in standard errors.
+    in standard errors. Powers in float32 are off by the rounding of their exponent, too.
     """
+    frequency = np.maximum(np.abs(found.frequency), 1e-300)
+    power = _FLOAT32 * frequency * (1.0 + np.abs(np.log(frequency)))
+    found = replace(found, error=np.hypot(found.error, power))
     usable = (found.frequency > 4 * found.error) & (np.arange(len(found.frequency)) > 0)
     if not usable.any():
         return 0.0, np.inf, np.inf
@@ -78,11 +97,13 @@ def base_of(found: Turning, width: int) -> tuple[float, float, float]:
     return float(np.exp(slope)), float(np.exp(slope) * error), worst
 
 
-def rotary_from(cos: Array, sin: Array, positions: Array) -> Rotary | None:
+def rotary_from(
+    cos: Array, sin: Array, positions: Array, unit: float | None = None
+) -> Rotary | None:  # fmt: skip
     """How a side turned: by a usual base where that explains the tables, else by the frequencies
     themselves.
     """
-    found = turning(cos, sin, positions)
+    found = turning(cos, sin, positions, unit)
     if found is None:
         return None
     width = cos.shape[1]

@@ -14,14 +14,17 @@ import numpy as np
 from ...capture.arrays import Array
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case
+from .local_error import local_error
 from .names import kind_name, number_words
 from .quantities import Key, SideQuantities
 from .rotary import USUAL_BASES, Rotary, rotary_of
-from .rotary_fit import base_of, rotary_from, turning
+from .rotary_fit import Turning, base_of, rotary_from, turning
 from .rounding import ROUNDED, on_grid
 
 _ANGLES = 2.0**-24  # unit roundoff that angles are computed in
 _MOST_SHIFT = 16  # positions that a row may be off by
+# Grids that frequencies are kept on; 0: as computed. `model.to(bfloat16)` casts them, too.
+_GRIDS = {0.0: "float32", 2.0**-8: "bfloat16", 2.0**-11: "float16"}
 _FACTORS = (2.0, 4.0, 8.0, 0.5, 0.25)
 
 
@@ -41,6 +44,7 @@ class RotaryTablesLaw:
     """The law of the tables of cos and sin."""
 
     name = "rotary tables"
+    few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for cos in list(scene.reference.known):
@@ -64,10 +68,16 @@ class RotaryTablesLaw:
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         width = reference.output.shape[1]
-        for rotary in rotary_of(scene.config, width):
-            yield _fit(Turn(rotary), read=True)
+        turns = [
+            Turn(rotary, grid=grid) for rotary in rotary_of(scene.config, width) for grid in _GRIDS
+        ]
+        errors = [local_error(reference, predicted(site, t, reference)).total for t in turns]
+        for at in sorted(range(len(turns)), key=lambda i: max(errors[i], 1.0)):
+            yield _fit(turns[at], read=True)
         inputs = reference.inputs
-        found = rotary_from(inputs["cos"], inputs["sin"], inputs["positions"])
+        found = rotary_from(
+            inputs["cos"], inputs["sin"], inputs["positions"], reference.units["output"]
+        )
         if found is not None:
             yield _fit(Turn(found), read=False)
 
@@ -105,12 +115,14 @@ def predicted(site: Site, turn: Turn, case: Case, positions: Array | None = None
     first = site.target.slot == "output"
     value, slope = (cos, sin) if first else (sin, cos)
     unit = case.units["output"]
+    value = on_grid(value, unit)  # many angles are so small that all cosines round alike
     squares = np.square(ROUNDED * unit * value) + np.square(2 * _ANGLES * angles * slope)
     return Prediction(value, np.sqrt(squares + np.square(0.1 * unit * factor)))
 
 
 def _fit(turn: Turn, read: bool) -> Fit:
-    return Fit({"turn": turn}, {"frequencies": turn.rotary.words()}, read=read)
+    kept = f", kept in {_GRIDS[turn.grid]}" if turn.grid else ""
+    return Fit({"turn": turn}, {"frequencies": turn.rotary.words() + kept}, read=read)
 
 
 def _positions(scene: Scene, site: Site, side: SideQuantities) -> Array | None:
@@ -145,9 +157,11 @@ def _simple(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
                       turned, case, "sign of sin", "+", "-")  # fmt: skip
     text, exchanged = "cos and sin are taken for each other", replace(own, exchanged=True)
     yield _hypothesis("swapped", text, site, exchanged, case, "tables", "cos, sin", "sin, cos")
-    for name, grid in (("bfloat16", 2.0**-8), ("float16", 2.0**-11)):
-        text, coarse = f"the frequencies are kept in {name}", replace(own, grid=grid)
-        yield _hypothesis("precision", text, site, coarse, case, "frequencies", "float32", name)
+    for grid, name in _GRIDS.items():
+        if grid != own.grid:
+            text, other = f"the frequencies are kept in {name}", replace(own, grid=grid)
+            yield _hypothesis("precision", text, site, other, case, "frequencies",
+                              _GRIDS[own.grid], name)  # fmt: skip
 
 
 def _bases(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
@@ -160,7 +174,7 @@ def _bases(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
             changed = replace(own, rotary=replace(own.rotary, base=base))
             yield _hypothesis("rope-base", text, site, changed, case, "base", ours,
                               number_words(base))  # fmt: skip
-    found = turning(case.inputs["cos"], case.inputs["sin"], case.inputs["positions"])
+    found = _turning(case)
     if found is None:
         return
     base, error, _ = base_of(found, own.rotary.width)
@@ -180,7 +194,7 @@ def _scalings(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
                           rotary.scheme, "none")  # fmt: skip
     frequency = rotary.frequencies(case.more["length"])
     factors = list(_FACTORS)
-    found = turning(case.inputs["cos"], case.inputs["sin"], case.inputs["positions"])
+    found = _turning(case)
     fitted, error = None, 0.0
     if found is not None and found.frequency.shape == frequency.shape:
         weight = np.square(frequency / np.maximum(found.error, 1e-300))
@@ -218,17 +232,20 @@ _SCHEMES: tuple[tuple[str, dict[str, float]], ...] = tuple(
 )  # fmt: skip
 
 
+def _turning(case: Case) -> Turning | None:
+    inputs = case.inputs
+    return turning(inputs["cos"], inputs["sin"], inputs["positions"], case.units["output"])
+
+
 def _divided(rotary: Rotary, frequency: Array, factor: float) -> Rotary:
     return replace(rotary, fitted=frequency / factor, factor_fitted=rotary.factor())
 
 
 def _positions_off(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
     """Every row at the position next to its own that it fits best; all by the same is one
-    number.
+    number. A single row may as well have its frequencies divided.
     """
     at = case.inputs["positions"]
-    if len(at) < 2:
-        return
     shifts = np.array(sorted(range(-_MOST_SHIFT, _MOST_SHIFT + 1), key=abs))
     errors = np.stack([_row_errors(site, own, case, at + shift) for shift in shifts])
     best = shifts[errors.argmin(0)]
