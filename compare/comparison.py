@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .baselines import Baselines, Floor
     from .dropout import ByStatistics
     from .laws.report import LawReport, LawRow
+    from .layouts import Layout
     from .models import Models
     from .noise import Analysis
     from .outcome import Outcome
@@ -93,6 +94,7 @@ class Comparison:
     ignored_candidate: list[Record] = field(init=False)
     routings: dict[int, Routing] = field(init=False, default_factory=dict)
     floors: dict[int, Floor] = field(init=False, default_factory=dict)
+    layouts: dict[int, Layout] = field(init=False, default_factory=dict)
     _models: Models | None = field(init=False, default=None, repr=False)
     laws: LawReport | None = field(init=False, default=None, repr=False)
     locals: dict[int, Local] = field(init=False, default_factory=dict, repr=False)
@@ -118,7 +120,8 @@ class Comparison:
         self.ignored_candidate = alignment.ignored_candidate
         self._note_limits()
         self.measurements = [None] * len(self.rows)
-        self.routings, self.floors, self._symptoms, self.random = {}, {}, {}, None
+        self.routings, self.floors, self.layouts, self._symptoms = {}, {}, {}, {}
+        self.random = None
         self._forget_laws()
         self._effect = None
         self._analysis = None
@@ -306,6 +309,7 @@ class Comparison:
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
         from .dropout import by_statistics
+        from .layouts import explained_layouts
         from .routing import find_routings
 
         self.routings = find_routings(self)
@@ -315,8 +319,13 @@ class Comparison:
             self.reference.notes.extend(
                 note for note in self._baselines.notes if note not in self.reference.notes
             )
-        before, self._analysis = self.verdicts, None
+        before, self._analysis, self.layouts = self.verdicts, None, {}
         self._judge_all()
+        if isinstance(self.policy, NoisePolicy) and self.complete:
+            self.layouts = explained_layouts(self)
+            if self.layouts:
+                self._analysis = None
+                self._judge_all()
         self._note_arithmetic()
         for side, note in self.random.notes if self.random is not None else ():
             notes = (self.reference if side == "reference" else self.candidate).notes
@@ -330,11 +339,17 @@ class Comparison:
         return [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
 
     def _note_arithmetic(self) -> None:
-        """Say when the products of a side are coarser than its records."""
-        if isinstance(self.policy, NoisePolicy) and self.complete:
-            arithmetic = self.analysis().arithmetic
-            if arithmetic is not None and arithmetic.words not in self.candidate.notes:
-                self.candidate.notes.append(arithmetic.words)
+        """Say when the values of a side, or its products, are coarser than its records."""
+        if not isinstance(self.policy, NoisePolicy) or not self.complete:
+            return
+        analysis = self.analysis()
+        arithmetic = None if analysis.arithmetic is None else analysis.arithmetic.words
+        for side, words in (
+            (self.reference, analysis.grids.words("reference")),
+            (self.candidate, analysis.grids.words("candidate")), (self.candidate, arithmetic),
+        ):  # fmt: skip
+            if words is not None and words not in side.notes:
+                side.notes.append(words)
 
     def analysis(self) -> Analysis:
         """Where errors come from, by what is measured so far; kept until a result comes."""
@@ -348,7 +363,9 @@ class Comparison:
                 for row, result in zip(self.rows, self.measurements, strict=True)
             ]
             laws = self.laws.rows if self.laws is not None else {}
-            self._analysis = Analysis(self.rows, self.measurements, self.routings, settled, laws)
+            self._analysis = Analysis(
+                self.rows, self.measurements, self.routings, settled, laws, self.layouts
+            )
         return self._analysis
 
     @property

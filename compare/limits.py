@@ -146,3 +146,17 @@ STATISTICS_APART = 0.25  # of the RMS: clean runs with other seeds reach a tenth
 # The whole of a comparison (see `outcome`)
 
 LAST_SHARE = 0.1  # of the reference's layers, or outputs, that are missing at its end: ends early
+
+# Pairs that do not seem to belong together (see `doubts`)
+
+UNLIKE = 0.25  # relative L2: no rounding and no quantisation differs by more
+UNRELATED_COSINE = 0.5  # of records of equal names: half of one says nothing of the other
+AGREES = 2.0  # times a record's rounding: what is made of an unrelated record of equal name
+
+# What a difference looks like (see `symptoms`)
+
+AGREEING_PART = 8.0  # times the error of what agrees: the least of what is wrong along an axis
+LEAST_HEAD = 8  # channels: no model has narrower heads
+MIXED_UP = 0.25  # of the squares by which two records differ in the reference: nearer is the other
+OWN_BY_ROW = 0.5  # of the error that factors or offsets by row must leave, at most
+FEW_ROWS = 0.25  # of the rows: an error of so few is told by its place

@@ -137,8 +137,8 @@ class Verdict:
     """What the numbers of a row mean under a policy.
 
     `origin`: whether the error was made here, None where the policy does not ask; `confidence`
-    (0 to 1) goes with it. `by_statistics`: by those of either side, not by the
-    differences of its elements.
+    (0 to 1) goes with it. `by_statistics`: by those of either side, not by the differences of its
+    elements. `doubtful`: why the two records do not seem to belong together.
     """
 
     level: Level
@@ -146,6 +146,7 @@ class Verdict:
     origin: Origin | None = None
     confidence: float | None = None
     by_statistics: bool = False
+    doubtful: str | None = None
 
     @property
     def fails(self) -> bool:

@@ -25,9 +25,11 @@ from ..capture.records import Record
 from .arithmetic import Arithmetic, coarse_arithmetic
 from .canonical import ROOT
 from .dataflow import DECODER, Flow, Node, flow_of
+from .doubts import doubtful_pairs
 from .evidence import Evidence, evidence_for
 from .facts import Facts
 from .grids import Grids, grids_of
+from .layouts import Layout
 from .limits import DRIFT, ROUNDINGS, TAINTED, UNRELATED, Limits, limits_for
 from .model import Failure, Measurement, Row, Verdict
 from .pair_reader import coarser
@@ -65,12 +67,25 @@ class Analysis:
     routings: Mapping[int, Routing]
     settled: Sequence[Verdict | None]
     laws: Mapping[int, LawRow] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
     facts: dict[int, Facts] = field(init=False, default_factory=dict)
     sisters: dict[tuple[str, str, bool], Sisters] = field(init=False, default_factory=dict)
     states: dict[int, _State] = field(init=False, default_factory=dict)
     arithmetic: Arithmetic | None = field(init=False, default=None)
+    doubtful: dict[int, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._gather()
+        self._find_made()
+        self.doubtful = doubtful_pairs(self)
+        if self.doubtful:
+            for facts in self.facts.values():
+                known = [s for s in facts.sources if s.index not in self.doubtful]
+                facts.sources = known or facts.sources
+            self._find_made()
+
+    def _gather(self) -> None:
+        """What is known of every record: its error, its sources, what is expected of it."""
         for index in self.flow.nodes:
             self.facts[index] = self._facts(index)
         for index, node in self.flow.nodes.items():
@@ -87,6 +102,9 @@ class Analysis:
             if self._alone(facts):
                 row = self.rows[facts.index]
                 facts.alone = by_dtype(row, facts.result, facts.dtype)
+
+    def _find_made(self) -> None:
+        """Where errors are made, from what comes first to what is made of it."""
         groups: dict[tuple[str, str, bool], list[Facts]] = {}
         for index, node in self.flow.nodes.items():
             groups.setdefault(node.kind, []).append(self.facts[index])
@@ -116,6 +134,8 @@ class Analysis:
         exact = dtype.epsilon == 0
         error, passed, kept = error_of(result, exact), None, None
         plain = error if exact or _is_masked(result) else result.relative_l2 or 0.0
+        if index in self.layouts:
+            error = plain = self.layouts[index].error
         routing = self._routed(index) if self.routings else None
         if routing is not None and error > 0:
             kept = routing.rest.get(index)
@@ -180,10 +200,11 @@ class Analysis:
 
     def _state(self, index: int) -> _State:
         facts, node = self.facts[index], self.flow[index]
-        known = [self.states[s] for s in node.sources if s in self.states]
+        sources = [source.index for source in facts.sources]
+        known = [self.states[s] for s in sources if s in self.states]
         tainted = facts.passed_on > 0 and any(state.tainted for state in known)
         if self._nonfinite(index):
-            clean = any(self._nonfinite(source) for source in node.sources)
+            clean = any(self._nonfinite(source) for source in sources)
             born = None if clean else Evidence(100.0, "")
             return _State(born, True, facts.floor)
         before = max((state.clean for state in known), default=0.0)
@@ -309,6 +330,11 @@ class Analysis:
 
     def _judged(self, row: Row, result: Measurement, state: _State) -> Verdict:
         facts = self.facts[row.index]
+        layout, doubt = self.layouts.get(row.index), self.doubtful.get(row.index)
+        if layout is not None:
+            return Verdict("ok", layout.reason, "none")
+        if doubt is not None:
+            return Verdict("drift", f"doubtful pair: {doubt}", "none", doubtful=doubt)
         if state.evidence is not None:
             return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
         if facts.alone is not None:

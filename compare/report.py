@@ -140,6 +140,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "verdict": verdict.level,
         "reason": verdict.reason,
         "origin": comparison.origin(row.index),
+        "doubtful": verdict.doubtful,
         **_floor(comparison, row.index),
         **row_json(comparison, row.index),
     }

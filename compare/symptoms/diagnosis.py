@@ -12,7 +12,7 @@ from ..dataflow import kind_of
 from ..model import Measurement, Row, Symptom
 from ..sample import UNREADABLE, Sample, read_sample
 from ..vocabulary import SYMPTOMS
-from . import casts, fit, moves, others, regions
+from . import casts, fit, moves, others, parts, regions
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -97,10 +97,12 @@ def _all(
     yield from fit.scale(pair)
     yield from fit.sign_of_channels(pair)
     yield from fit.offset(pair)
+    yield from fit.by_row(pair)
     yield from moves.shifted(pair)
     yield from moves.permuted(pair)
     yield from casts.cast(pair, comparison.analysis().facts[index].bits)
     yield from casts.clamp(pair)
+    yield from parts.part_of_axis(pair)
     yield from regions.region(pair)
     yield from others.mixed_up(pair, _others(comparison, row, result, _near(comparison, row)))
     sources = [comparison.rows[i] for i in comparison.analysis().sources(index)]

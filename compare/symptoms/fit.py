@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...capture.arrays import Array
+from ..limits import FEW_ROWS, OWN_BY_ROW
 from ..model import Symptom
 
 _SURE = 8.0  # standard errors
@@ -127,6 +128,39 @@ def offset(pair: Pair) -> Iterator[Symptom]:
         f"{left_words(pair, left)}"
     )
     yield Symptom("offset", pair.score(left), words)
+
+
+def by_row(pair: Pair) -> Iterator[Symptom]:
+    """Every row has a factor, or a constant, of its own."""
+    x, d = pair.x, pair.d
+    count = x.shape[1]
+    if len(x) < 2 or count < 8:
+        return
+    xx, xd = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", x, d)
+    factors = np.divide(xd, xx, out=np.zeros_like(xd), where=xx > 0)
+    # What a fit of pure noise would take away comes back.
+    left = pair.left(x + factors[:, None] * x) * count / (count - 1)
+    alike = left <= 0.5 * float(np.vdot(pair.y, pair.y))
+    if alike and _of_many(factors) and left <= OWN_BY_ROW * pair.squares:
+        words = (
+            f"every row by a factor of its own, x{1 + float(factors.min()):.4f} to "
+            f"x{1 + float(factors.max()):.4f}; {left_words(pair, left)}"
+        )
+        yield Symptom("scale", pair.score(left), words)
+    means = d.mean(1)
+    left = pair.left(x + means[:, None]) * count / (count - 1)
+    if _of_many(means) and left <= OWN_BY_ROW * pair.squares:
+        words = (
+            f"a constant of its own for every row, {float(means.min()):+.4g} to "
+            f"{float(means.max()):+.4g}; {left_words(pair, left)}"
+        )
+        yield Symptom("offset", pair.score(left), words)
+
+
+def _of_many(values: Array) -> bool:
+    """Whether more than a few rows have a part in it; of few, their place says more."""
+    size = np.abs(values)
+    return bool(np.count_nonzero(size > 0.1 * size.max()) > FEW_ROWS * len(size))
 
 
 def _common(values: Array) -> float:

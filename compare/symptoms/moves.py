@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,8 +41,27 @@ def shifted(pair: Pair) -> Iterator[Symptom]:
         yield Symptom("shifted", min(1.0, score), words)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The reference in another order: `fitted` is the reference in it, `words` say what it is, and
+    `recipe` are the steps that bring the candidate's view back into the reference's order.
+    """
+
+    fitted: Array
+    words: str
+    recipe: str
+
+
 def permuted(pair: Pair) -> Iterator[Symptom]:
     """Heads, channels or rows in another order, whichever is the simplest that explains it."""
+    for order in orders(pair):
+        left = pair.left(order.fitted)
+        words = f"{order.words}; {left_words(pair, left)}"
+        yield Symptom("permuted", pair.score(left), words)
+
+
+def orders(pair: Pair) -> Iterator[Order]:
+    """Orders that explain (some of) the difference, the simplest first."""
     yield from _halves(pair)
     for head in _HEADS:
         if pair.x.shape[1] % head == 0 and 1 < pair.x.shape[1] // head <= _MOST_GROUPS:
@@ -50,21 +70,33 @@ def permuted(pair: Pair) -> Iterator[Symptom]:
             order = _match(_groups(pair.x, head), _groups(pair.y, head))
             if order is not None:
                 fitted = pair.x.reshape(len(pair.x), -1, head)[:, order].reshape(pair.x.shape)
-                yield _said(pair, fitted, f"heads of {head} in the order {_shown(order)}")
+                words = f"heads of {head} in the order {_shown(order)}"
+                yield Order(fitted, words, _heads_back(pair.shape, head, order))
                 break
     if pair.x.shape[1] <= _MOST_GROUPS and len(pair.x) >= 4:
         order = _match(pair.x.T, pair.y.T)
         if order is not None:
-            yield _said(pair, pair.x[:, order], f"channels in the order {_shown(order)}")
+            words = f"channels in the order {_shown(order)}"
+            yield Order(pair.x[:, order], words, f"index_select(-1, {_inverse(order)})")
     if 1 < len(pair.x) <= _MOST_GROUPS:
         order = _match(pair.x, pair.y)
         if order is not None:
-            yield _said(pair, pair.x[order], f"rows in the order {_shown(order)}")
+            back = f"index_select(-2, {_inverse(order)})"
+            one_axis = len(pair.x) == (pair.shape[-2] if len(pair.shape) > 1 else 0)
+            words = f"rows in the order {_shown(order)}"
+            yield Order(pair.x[order], words, back if one_axis else "")
 
 
-def _said(pair: Pair, fitted: Array, words: str) -> Symptom:
-    left = pair.left(fitted)
-    return Symptom("permuted", pair.score(left), f"{words}; {left_words(pair, left)}")
+def _inverse(order: Array) -> str:
+    return "[" + ", ".join(map(str, np.argsort(order).tolist())) + "]"
+
+
+def _heads_back(shape: tuple[int, ...], head: int, order: Array) -> str:
+    """The steps that put heads back: apart, in order, together again."""
+    outer = ", ".join(map(str, shape[:-1]))
+    outer += ", " if outer else ""
+    apart = f"reshape({outer}{shape[-1] // head}, {head})"
+    return f"{apart} | index_select(-2, {_inverse(order)}) | reshape({outer}{shape[-1]})"
 
 
 def _adjacent(channels: Array) -> bool:
@@ -78,24 +110,32 @@ def _groups(values: Array, head: int) -> Array:
     )  # fmt: skip
 
 
-def _halves(pair: Pair) -> Iterator[Symptom]:
+def _halves(pair: Pair) -> Iterator[Order]:
     """The two layouts of rotary embeddings: halves of a head, or neighbours."""
     width = pair.x.shape[1]
     if not _adjacent(pair.channels):
         return
-    best: Symptom | None = None
+    best: tuple[float, Order] | None = None
+    axes = " ".join(f"a{axis}" for axis in range(len(pair.shape) - 1))
     for head in _HEADS:
         if width % head:
             continue
         parts = pair.x.reshape(len(pair.x), -1, head)
         turned = parts.reshape(*parts.shape[:2], 2, -1).swapaxes(-1, -2).reshape(pair.x.shape)
         back = parts.reshape(*parts.shape[:2], -1, 2).swapaxes(-1, -2).reshape(pair.x.shape)
-        for fitted, words in ((turned, "halves interleaved"), (back, "neighbours taken apart")):
-            found = _said(pair, fitted, f"heads of {head}, {words} (rotary layouts)")
-            if best is None or found.score > best.score:
-                best = found
-    if best is not None and best.score > 0.5:
-        yield best
+        for fitted, words, there, here in (
+            (turned, "halves interleaved", "d two", "two d"),
+            (back, "neighbours taken apart", "two d", "d two"),
+        ):
+            score = pair.score(pair.left(fitted))
+            if best is not None and score <= best[0]:
+                continue
+            pattern = f"{axes} (h {there}) -> {axes} (h {here})".strip().replace("->  ", "-> ")
+            recipe = f'rearrange("{pattern}", two=2, d={head // 2})'
+            words = f"heads of {head}, {words} (rotary layouts)"
+            best = score, Order(fitted, words, recipe)
+    if best is not None and best[0] > 0.5:
+        yield best[1]
 
 
 def _match(x: Array, y: Array) -> Array | None:

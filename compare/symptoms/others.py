@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...capture.arrays import Array
+from ..limits import MIXED_UP
 from ..model import Symptom
 from .fit import Pair, left_words
 
@@ -35,6 +36,10 @@ def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
             continue
         own, theirs = pair.left(other.x), pair.left(other.y)
         left = min(own, theirs)
+        # Neighbours are alike by nature: nearer to one than the reference's two are is a mix-up.
+        apart = float(np.vdot(pair.x - other.x, pair.x - other.x))
+        if left > MIXED_UP * apart:
+            continue
         score = 1.0 - left / max(pair.squares, 1e-300)
         if score < 0.5 or (best is not None and score <= best.score):
             continue
