@@ -27,6 +27,7 @@ def count(comparison: Comparison) -> Counts:
         records_reference=ref,
         records_candidate=cand,
         coverage=_coverage(ref_outputs, cand_outputs),
+        doubtful=sum(1 for verdict in comparison.verdicts if verdict.doubtful),
     )
 
 
@@ -51,7 +52,8 @@ def _side(
             broken[id(record)] = record
         elif row.kind == "pair":
             paired[id(record)] = record
-            if row.problem_level != "unreadable" and not isinstance(result, Failure):
+            doubtful = comparison.verdicts[row.index].doubtful
+            if row.problem_level != "unreadable" and not (doubtful or isinstance(result, Failure)):
                 compared.add(id(record))
     for key in broken:
         paired.pop(key, None)

@@ -53,6 +53,9 @@ def headline(comparison: Comparison) -> str:
     if waiting:
         return f"no divergence so far; {waiting} of {pairs} pairs are not measured yet"
     words = f"no divergence in {pairs} pair{'' if pairs == 1 else 's'}"
+    doubtful = sum(1 for verdict in comparison.verdicts if verdict.doubtful)
+    if doubtful:
+        words += f", but {doubtful} of them {'is' if doubtful == 1 else 'are'} doubtful"
     worst = worst_row(comparison)
     if worst is None:
         return words

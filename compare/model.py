@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ..capture.records import Record
-from .vocabulary import FAILING, Level, MatchedBy, Origin, RowKind
+from .vocabulary import FAILING, MARKS, Level, MatchedBy, Origin, RowKind
 
 if TYPE_CHECKING:
     from .structure import Structure
@@ -153,6 +153,11 @@ class Verdict:
         return self.level in FAILING
 
 
+def verdict_word(verdict: Verdict) -> str:
+    """The verdict as reports have it: a doubtful pair is called that, whatever its level."""
+    return "doubtful" if verdict.doubtful else MARKS[verdict.level][1]
+
+
 @dataclass(frozen=True, slots=True)
 class Symptom:
     """What a difference looks like: one of `SYMPTOMS`, the share of the error that it explains, and
@@ -260,7 +265,8 @@ class Counts:
     """Rows and records of a comparison.
 
     `coverage` is paired output records over the output records of the side that has fewer, None
-    when neither side has one.
+    when neither side has one. `doubtful` are pairs whose records do not seem to belong together;
+    coverage does not count these.
     """
 
     pairs: int
@@ -271,6 +277,7 @@ class Counts:
     records_reference: SideCounts
     records_candidate: SideCounts
     coverage: float | None
+    doubtful: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,18 +35,22 @@ _WORDS: tuple[tuple[Level, str, str], ...] = (
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`status` is the exit status; `reasons` are the words for a 1, empty for a 0. `of_the_whole`
-    are those of them that no single row shows.
+    are those of them that no single row shows. `doubts` are no reason for a 1, but what agrees
+    without these says less.
     """
 
     status: int
     reasons: tuple[str, ...] = ()
     of_the_whole: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """For reports to read: the status, then a line a reason."""
-        if not self.status:
-            return ["exit status 0: everything comparable agrees up to rounding"]
-        return ["exit status 1:", *(f"- {reason}" for reason in self.reasons)]
+        """For reports to read: the status, then a line a reason and a doubt."""
+        doubts = [f"- {doubt}" for doubt in self.doubts]
+        if self.status:
+            return ["exit status 1:", *(f"- {reason}" for reason in self.reasons), *doubts]
+        but = ", but for:" if doubts else ""
+        return [f"exit status 0: everything comparable agrees up to rounding{but}", *doubts]
 
 
 def outcome_of(comparison: Comparison, min_coverage: float = 0.5) -> Outcome:
@@ -55,7 +59,21 @@ def outcome_of(comparison: Comparison, min_coverage: float = 0.5) -> Outcome:
         *_coverage(comparison, min_coverage), *_early_end(comparison), *_nothing_in_it(comparison),
     )  # fmt: skip
     reasons = (*_levels(comparison), *of_the_whole)
-    return Outcome(1 if reasons else 0, reasons, of_the_whole)
+    return Outcome(1 if reasons else 0, reasons, of_the_whole, tuple(_doubts(comparison)))
+
+
+def _doubts(comparison: Comparison) -> Iterator[str]:
+    """Pairs that are not judged since their records do not seem to belong together."""
+    found = [
+        row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+        if verdict.doubtful
+    ]  # fmt: skip
+    if found:
+        pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
+        yield (
+            f"{pairs} doubtful, the first {found[0].label}: the two records do not seem to be the "
+            "same quantity; a rules file can pair them otherwise"
+        )
 
 
 def _levels(comparison: Comparison) -> Iterator[str]:

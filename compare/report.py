@@ -14,7 +14,16 @@ from .comparison import Comparison
 from .effect_words import effect_json, effect_line
 from .escaping import clean
 from .law_words import finding_lines, headline, labelled_causes, local_lines, row_json
-from .model import Failure, FirstDivergence, Measurement, Row, SideStatistics, Symptom, Verdict
+from .model import (
+    Failure,
+    FirstDivergence,
+    Measurement,
+    Row,
+    SideStatistics,
+    Symptom,
+    Verdict,
+    verdict_word,
+)
 from .statistics import components, recorded_statistics, spread
 from .symptoms.thumb import rules_of_thumb
 from .vocabulary import MARKS, METRICS, origin_words
@@ -55,7 +64,11 @@ def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5)
         {
             "schema": SCHEMA,
             "command": command,
-            "outcome": {"status": outcome.status, "reasons": outcome.reasons},
+            "outcome": {
+                "status": outcome.status,
+                "reasons": outcome.reasons,
+                "doubts": outcome.doubts,
+            },
             "policy": comparison.policy.describe(),
             "reference": _side(comparison.reference),
             "candidate": _side(comparison.candidate),
@@ -181,7 +194,8 @@ def csv_report(comparison: Comparison) -> str:
         ["index", "kind", "canonical", "slot", "step", "call", "reference", "candidate",
          "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
          "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
-         "local_reference", "local_candidate", "cause", "model_difference", *_CSV_METRICS]
+         "local_reference", "local_candidate", "cause", "model_difference", "doubtful",
+         *_CSV_METRICS]
     )  # fmt: skip
     for row in comparison.rows:
         cells = _csv_row(comparison, row)
@@ -204,7 +218,8 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
         row.recipe_reference, row.recipe_candidate, row.matched_by or "",
         verdict.level, verdict.reason, partial_text(row, result),
         "" if local is None else local.reference, "" if local is None else local.candidate,
-        causes[0].text if causes else "", "" if law is None else law.model_difference,
+         causes[0].text if causes else "", "" if law is None else law.model_difference,
+         verdict.doubtful or "",
         *("" if value is None else value for value in values),
     ]  # fmt: skip
 
@@ -303,6 +318,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
     lines.append(f"coverage: {coverage} of the outputs of the side with fewer are paired")
     judged = [f"{count} {MARKS[level][1]}" for level, count in levels.items() if level != "missing"]
     lines.append("verdicts: " + (", ".join(judged) or "none: the two have nothing in common"))
+    lines += list(comparison.outcome().doubts)
     partial = sum(
         1 for r, m in zip(comparison.rows, comparison.measurements, strict=True)
         if r.kind == "pair" and partial_text(r, m)
@@ -421,14 +437,15 @@ def _row_lines(comparison: Comparison, only_diverged: bool, metric: str) -> list
     ]
     for row in comparison.rows:
         verdict = comparison.verdicts[row.index]
-        if only_diverged and not (verdict.fails or verdict.level in ("unreadable", "pending")):
+        fails = verdict.fails or verdict.level in ("unreadable", "pending")
+        if only_diverged and not (fails or verdict.doubtful):
             continue
         lines.append(_row_line(comparison, row, verdict, names))
     return lines
 
 
 def _row_line(comparison: Comparison, row: Row, verdict: Verdict, names: tuple[str, ...]) -> str:
-    mark, word = MARKS[verdict.level]
+    mark, word = MARKS[verdict.level][0], verdict_word(verdict)
     result = comparison.measurements[row.index]
     columns = " ".join(f"{_cell(result, name):>10}" for name in names)
     step = f"step {row.step} " if row.step else ""
@@ -500,7 +517,7 @@ def row_text(
         row, result = comparison.rows[index], comparison.measurements[index]
     verdict = comparison.verdict_of(row, result)
     step = f", step {row.step}" if row.step else ""
-    lines = [f"{row.label} (row {index}{step}): {MARKS[verdict.level][1]}"]
+    lines = [f"{row.label} (row {index}{step}): {verdict_word(verdict)}"]
     if verdict.reason:
         lines.append(f"  reason     {verdict.reason}")
     if comparison.policy.name == "noise" and not comparison.complete:

@@ -141,6 +141,9 @@ def _no_divergence(
     said = f"no divergence in {pairs}"
     if unreadable:
         said += f", but {unreadable} cannot be read"
+    if counts.doubtful:
+        are = "is" if counts.doubtful == 1 else "are"
+        said += f", but {counts.doubtful} of them {are} doubtful"
     if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
         said += f", but only {counts.coverage:.0%} of the outputs are paired"
     warn = look.palette.warn if said.count("but") else look.style("ok")

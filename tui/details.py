@@ -33,10 +33,11 @@ def verdict_words(verdict: Verdict) -> str:
     """The same for a verdict that is not one of a comparison's rows."""
     if verdict.level == "pending":
         return "not measured yet"
-    word = LOOKS[verdict.level].word
+    word = "doubtful" if verdict.doubtful else LOOKS[verdict.level].word
     origin = verdict_origin(verdict)
     word += f" {origin}" if origin else ""
-    return f"{word}  {verdict.reason}" if verdict.reason else word
+    reason = verdict.doubtful or verdict.reason
+    return f"{word}  {reason}" if reason else word
 
 
 def gap_text(row: Row) -> str:

@@ -315,13 +315,14 @@ def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
     mark_style = style + palette.mark if row in pairs.marks else style + palette.accent
     if sign == " ":
         mark_style = muted  # one style fewer to send
-    value = model.value(row, pairs.metric)
+    value, word = model.value(row, pairs.metric), _word(model, row)
+    first = row == pairs.first
     segments = [
         Segment(sign, mark_style),
         Segment(number, muted),
         *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
         Segment("  ", muted if columns.shape else plain),
-        *_badge(level, model.origin(row), value, columns, look, style, here, row == pairs.first),
+        *_badge(level, word, model.origin(row), value, columns, look, style, here, first),
         *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
         *_local(model, row, columns, look, style, here),
         *_more(pairs.singles.get(row, ""), columns.single, style),
@@ -330,13 +331,17 @@ def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.size.width, style)
 
 
+def _word(model: RowModel, row: int) -> str:
+    return "doubtful" if model.doubtful(row) else LOOKS[model.level(row)].word
+
+
 def _badge(
-    level: Level, origin: Origin | None, value: str, columns: Columns, look: Look, style: Style,
-    here: bool, first: bool,
+    level: Level, word: str, origin: Origin | None, value: str, columns: Columns, look: Look,
+    style: Style, here: bool, first: bool,
 ) -> list[Segment]:  # fmt: skip
-    word = LOOKS[level].word
     glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
-    shown = value if value or columns.word else word
+    # The numbers of two records that are not the same quantity mean nothing.
+    shown = word if not columns.word and (word == "doubtful" or not value) else value
     if len(shown) == _VALUE:  # a word that long takes the place of the origin, which it has not
         glyphs = glyphs.rstrip()
     text = f"{glyphs} {shown}"[: 2 + _VALUE].ljust(2 + _VALUE)

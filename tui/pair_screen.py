@@ -556,7 +556,7 @@ def _guess_heads(comparison: Comparison) -> int | None:
 def title_line(scene: Scene, look: Look, width: int) -> Pieces:
     """Verdict, then both names, shapes, dtypes and recipes, in one line."""
     row, level = scene.row, scene.verdict.level
-    word = LOOKS[level].word or "not measured"
+    word = "doubtful" if scene.verdict.doubtful else LOOKS[level].word or "not measured"
     origin = scene.verdict.origin if scene.verdict.fails else None
     if origin is not None and width >= _ORIGIN_FROM:
         word += f" {origin}"

@@ -60,6 +60,7 @@ class RowModel(Protocol):
     def line(self, row: int) -> Line: ...
     def level(self, row: int) -> Level: ...
     def origin(self, row: int) -> Origin | None: ...
+    def doubtful(self, row: int) -> bool: ...
     def value(self, row: int, metric: str) -> str: ...
     def ratio(self, row: int) -> str: ...
     def local(self, row: int) -> str: ...
@@ -89,6 +90,9 @@ class NameRows:
 
     def origin(self, row: int) -> Origin | None:
         return None
+
+    def doubtful(self, row: int) -> bool:
+        return False
 
     def value(self, row: int, metric: str) -> str:
         return ""
@@ -150,6 +154,10 @@ class ComparedRows:
         """Where the error of a failing row comes from, if its verdict says so."""
         verdict = self.comparison.verdicts[row]
         return verdict.origin if verdict.fails else None
+
+    def doubtful(self, row: int) -> bool:
+        """Whether the two records of a pair do not seem to belong together."""
+        return bool(self.comparison.verdicts[row].doubtful)
 
     def ratio(self, row: int) -> str:
         """The error over that of a baseline or of the exact capture; empty where not known."""

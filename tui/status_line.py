@@ -92,6 +92,9 @@ def counts_line(
             pieces.append((f"{levels[level]} {LOOKS[level].word}", look.style(level)))
     from .judging import made_rows
 
+    if counts is not None and counts.doubtful:
+        words = f" ({counts.doubtful} doubtful)" if wide else f" ({counts.doubtful}?)"
+        pieces.append((words, look.palette.warn))
     made = len(made_rows(comparison)) if comparison.failing else 0
     if made:
         glyph = look.origin_glyph("made")

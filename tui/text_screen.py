@@ -198,7 +198,7 @@ _MEANINGS = {
     "identical": "every element is equal",
     "ok": "within rounding",
     "noise": "more than rounding, less than a fault makes",
-    "drift": "more than usual, less than a divergence; nobody is guilty",
+    "drift": "more than usual, less than a divergence; or a doubtful pair: not the same quantity",
     "diverged": "an error that inputs and rounding do not explain",
     "shape": "the two cannot be brought into one shape",
     "nan": "NaN or Inf on one side only",

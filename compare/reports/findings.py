@@ -25,6 +25,11 @@ def word_of(level: Level) -> str:
     return MARKS[level][1]
 
 
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """The same of a row; a doubtful pair is called that."""
+    return "doubtful" if row.get("doubtful") else word_of(row["verdict"])
+
+
 def value_of(row: Mapping[str, Any], metric: str) -> float | None:
     """A metric of a row of the JSON report; None where it has none or a word (`NaN`)."""
     value = (row.get("metrics") or {}).get(metric)

@@ -1,8 +1,8 @@
 """JUnit XML, as Jenkins, GitLab and GitHub actions read it: a test case a row.
 
 A pair that agrees passes, one that does not is a failure with its reason, a record that cannot be
-read an error, a gap is skipped. What is asked of the whole (something in common, enough outputs
-paired) is a test case too, so that a red exit status is red in the file.
+read an error, a gap or a doubtful pair is skipped. What is asked of the whole (something in common,
+enough outputs paired) is a test case too, so that a red exit status is red in the file.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _case(comparison: Comparison, row: Row, seen: dict[tuple[str, str], int]) ->
 
 def _result(comparison: Comparison, row: Row, verdict: Verdict) -> str:
     level, reason = verdict.level, verdict.reason
+    if verdict.doubtful:
+        return f"<skipped message={_attribute(reason)}/>"
     if level in _PASSED:
         return ""
     if level == "missing":

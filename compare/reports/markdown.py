@@ -26,6 +26,7 @@ from .findings import (
     shape_of,
     shown,
     symptom_lines,
+    verdict_of,
     word_of,
 )
 
@@ -84,7 +85,10 @@ def _title(report: Mapping[str, Any], status: int) -> str:
     first = report["first_divergence"]
     if first is not None:
         return f"first divergence: {code(first['module'])}"
-    return "no divergence" if status == 0 else "no divergence found, but not everything compared"
+    if status == 0:
+        doubtful = report["counts"]["doubtful"]
+        return f"no divergence, but {doubtful} doubtful" if doubtful else "no divergence"
+    return "no divergence found, but not everything compared"
 
 
 def _first(report: Mapping[str, Any]) -> list[str]:
@@ -125,6 +129,7 @@ def _summary(comparison: Comparison, report: Mapping[str, Any]) -> list[str]:
         lines += [f"  - {_plain(note)}" for note in side.notes[:_MOST_NOTES]]
         more = len(side.notes) - _MOST_NOTES
         lines += [f"  - and {more} more notes"] if more > 0 else []
+    lines += [f"- ⚠️ {_plain(doubt)}" for doubt in report["outcome"]["doubts"]]
     effect = comparison.known_effect
     lines += [f"- {_plain(effect_line(effect))}"] if effect is not None else []
     return [*lines, f"- policy {_plain(report['policy'])}", ""]
@@ -159,7 +164,7 @@ def _table(
 def _row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     level = row["verdict"]
     cells = [
-        str(row["index"]), f"{BADGES[level]} {word_of(level)}", _cell(row["origin"] or ""),
+        str(row["index"]), f"{BADGES[level]} {verdict_of(row)}", _cell(row["origin"] or ""),
         code(name_of(row)), *(shown(row, name) for name in columns),
         _cell(shape_of(row, "reference")), _cell(shape_of(row, "candidate")),
         _cell(row["reason"] if level in ("drift", *FAILED) else ""),

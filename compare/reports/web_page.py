@@ -29,6 +29,7 @@ from .findings import (
     shown,
     symptom_lines,
     value_of,
+    verdict_of,
     word_of,
 )
 from .page_assets import SCRIPT, STYLE
@@ -55,7 +56,7 @@ def section(comparison: Comparison, settings: Settings, name: str = "") -> str:
         [
             f'<section class="case" id="{mark}">', title,
             _banner(report, outcome.status),
-            _list("Outcome", outcome.lines()) if outcome.status else "",
+            _list("Outcome", outcome.lines()) if outcome.status or outcome.doubts else "",
             _captures(comparison),
             _list("Summary", summary_lines(comparison)),
             f"<h3>{_text(METRICS[_plotted(settings)][0])} in execution order</h3>",
@@ -113,7 +114,8 @@ def _plotted(settings: Settings) -> str:
 def _banner(report: Mapping[str, Any], status: int) -> str:
     first = report["first_divergence"]
     if first is None:
-        said = "No divergence"
+        doubtful = report["counts"]["doubtful"]
+        said = f"No divergence, but {doubtful} doubtful" if doubtful else "No divergence"
         if status:
             said = "No divergence found, but not everything could be compared"
         return (
@@ -222,7 +224,9 @@ def _table(comparison: Comparison, rows: Sequence[Mapping[str, Any]], settings: 
     columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
     heads = ["row", "verdict", "origin", "module-slot", *(METRICS[name][0] for name in columns)]
     heads += ["reference", "candidate", "matched", "reason"]
-    chosen = [r for r in rows if r["verdict"] in FAILED] if settings.only_diverged else rows
+    chosen = rows
+    if settings.only_diverged:
+        chosen = [row for row in rows if row["verdict"] in FAILED or row["doubtful"]]
     parts = [
         f"<h3>{'Rows that do not agree' if settings.only_diverged else 'All rows'}</h3>",
         '<p class="tools"><label>Filter <input type="search" class="filter" '
@@ -248,7 +252,7 @@ def _row(comparison: Comparison, row: Mapping[str, Any], columns: Sequence[str])
         name = f"<details><summary>{name}</summary><pre>{text}</pre></details>"
     cells = [
         f'<td data-v="{row["index"]}">{row["index"]}</td>',
-        f'<td><span class="badge l-{level}">{_text(MARKS[level][0])} {word_of(level)}</span></td>',
+        f'<td><span class="badge l-{level}">{_text(MARKS[level][0])} {verdict_of(row)}</span></td>',
         f"<td>{_text(row['origin'] or '')}</td>",
         f"<td>{name}</td>",
         *(_number_cell(row, metric) for metric in columns),

@@ -63,8 +63,8 @@ def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom,
 
 def _ranked(said: list[Symptom]) -> tuple[Symptom, ...]:
     best: dict[str, Symptom] = {}
-    for symptom in said:
-        if symptom.name not in best or symptom.score > best[symptom.name].score:
+    for symptom in said:  # the simplest of a name stands first
+        if symptom.name not in best or symptom.score > best[symptom.name].score + _ALIKE:
             best[symptom.name] = symptom
     top = max(symptom.score for symptom in best.values())
     return tuple(sorted(best.values(), key=lambda s: _rank(s, top)))[:3]

@@ -141,6 +141,7 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
     # What a fit of pure noise would take away comes back.
     left = pair.left(x + factors[:, None] * x) * count / (count - 1)
     alike = left <= 0.5 * float(np.vdot(pair.y, pair.y))
+    alike = alike and _of_all_channels(x, d, factors[:, None] * x)
     if alike and _of_many(factors) and left <= OWN_BY_ROW * pair.squares:
         words = (
             f"every row by a factor of its own, x{1 + float(factors.min()):.4f} to "
@@ -155,6 +156,15 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
             f"{float(means.max()):+.4g}; {left_words(pair, left)}"
         )
         yield Symptom("offset", pair.score(left), words)
+
+
+def _of_all_channels(x: Array, d: Array, fitted: Array) -> bool:
+    """Whether a fit holds without the greatest value of every row too: alone it makes a factor."""
+    greatest = np.abs(x).argmax(1)[:, None]
+    rest = d - fitted
+    np.put_along_axis(rest, greatest, 0.0, 1)
+    whole = float(np.vdot(d, d)) - float((np.take_along_axis(d, greatest, 1) ** 2).sum())
+    return float(np.vdot(rest, rest)) <= OWN_BY_ROW * whole
 
 
 def _of_many(values: Array) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from judged_captures import run, runs
 from textual.pilot import Pilot
@@ -528,3 +529,38 @@ def _ratio(text: str) -> str:
     """The ratio with its interval, as the reason has it."""
     reason = next(line for line in text.splitlines() if line.startswith("  reason"))
     return reason.removeprefix("  reason").strip().partition(" the baseline's error")[0]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+async def test_doubtful_pairs_are_said_in_the_list_the_answer_and_the_pane(
+    tmp_path: Path, width: int
+) -> None:
+    """Two engines that mean different things by one name, all else being equal."""
+    rng = np.random.default_rng(0)
+    names = [
+        f"layers.{layer}.mlp{part}" for layer in range(3) for part in (".act_fn", ".down_proj", "")
+    ]
+    left = {f"model.{name}-output": normal(rng) for name in names}
+    right = {
+        f"{name}-output": normal(rng) if "act_fn" in name else left[f"model.{name}-output"]
+        for name in names
+    }
+    app = app_of(runs(tmp_path, ref=left, cand=right))
+    async with app.run_test(size=(width, 40)) as pilot:
+        await measured(pilot, app)
+        answer = app.list_screen.query_one("#answer", Lines).texts[0]
+        assert "no divergence in 9 pairs, but 3 of them are doubtful" in answer
+        assert "doubtful" in line_of(app, 0) and "doubtful" not in line_of(app, 1)
+        assert "3 doubtful" in counts(app) or "(3?)" in counts(app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        fields = {field.label: field.value for field in pane_fields(comparison, 0)}
+        assert fields["verdict"].startswith("doubtful  of the same name, the two differ by")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, PairScreen)
+        assert "doubtful" in app.screen.query_one("#title", Lines).texts[0]
+
+
+def normal(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((8, 16)).astype(np.float32)
