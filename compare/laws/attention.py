@@ -8,12 +8,16 @@ of rotary positions are the recorded ones, else made by what the config says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ...capture.arrays import Array
 from ..canonical import parent_of
 from .attention_causes import attention_hypotheses
-from .attention_fit import fits, head_counts
+from .attention_config import head_counts
+from .attention_fit import fits, fitting
 from .attention_form import Form, Material
 from .attention_inputs import read_material
 from .attention_math import predicted
@@ -23,6 +27,8 @@ from .quantities import Key, SideQuantities
 from .rounding import unit_of
 
 _PARTS = ("q", "k", "v")
+_INSIDE = ("self", "attn", "core_attention", "core_attn", "inner_attn", "attention")
+_BY_HEAD = "by_head"  # marks a site whose fused projection is parted head by head
 
 
 class AttentionLaw:
@@ -31,25 +37,17 @@ class AttentionLaw:
     name = "attention"
 
     def sites(self, scene: Scene) -> Iterator[Site]:
-        for key in list(scene.reference.known):
-            if not key.slot.startswith("input") or key not in scene.candidate.known:
-                continue
-            if scene.reference.role(key.module) != "attention_output":
-                continue
-            main = scene.reference.main_input(key.module, key.step, key.call)
-            if main is None or main.key != key:
-                continue
-            module = parent_of(key.module)
-            groups = head_counts(scene.config)[0] or 1
-            for inputs in _sources(scene, module, key):
-                yield Site(self.name, module, key, kind_name(key), inputs, groups)
+        for module, target in _targets(scene):
+            heads = head_counts(scene.config)[0] or _recorded_heads(scene, module, target.step)
+            for inputs in _sources(scene, _holder(target, module), target):
+                yield Site(self.name, module, target, kind_name(target), inputs, heads or 1)
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
         target = side.known.get(site.target)
         if target is None:
             return None
         output = scene.tables.read(target, rows)
-        widths = self._widths(scene, site, output.shape[1])
+        widths = _columns(scene, site, output.shape[1])
         if widths is None:
             return None
         found = read_material(scene, site, side, rows, widths)
@@ -60,26 +58,6 @@ class AttentionLaw:
         more: dict[str, Any] = {"material": found.material, "own_bias": found.own_bias}
         inputs = {"q": found.material.q}
         return Case(side.side, output, rows[found.kept], inputs, units, (), more)
-
-    def _widths(self, scene: Scene, site: Site, width: int) -> dict[str, slice] | None:
-        """The channels of a fused projection that are queries, keys and values."""
-        sources = [site.source(part)[0] for part in _PARTS]
-        if len(set(sources)) > 1:
-            return {}
-        known = scene.reference.known.get(sources[0])
-        if known is None:
-            return None
-        total = scene.tables.shape(known)[-1]
-        heads, kv_heads = head_counts(scene.config)
-        own = width
-        if heads and kv_heads:
-            own = total * heads // (heads + 2 * kv_heads)
-        rest = (total - own) // 2
-        if rest <= 0 or own + 2 * rest != total:
-            return None
-        return {
-            "q": slice(0, own), "k": slice(own, own + rest), "v": slice(own + rest, total)
-        }  # fmt: skip
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterable[Fit]:
         return fits(scene, site, reference)
@@ -104,29 +82,99 @@ def material_of(case: Case, values: Mapping[str, Any]) -> Material | None:
     """What the case gives to attention, with tables made where none were recorded; None where its
     widths are not those of the form.
     """
-    from .attention_fit import fitting
-
     return fitting(values["form"], case.more["material"], values.get("rotary"))
 
 
+def _targets(scene: Scene) -> Iterator[tuple[str, Key]]:
+    """What attention gave: the output of a module inside that does nothing else, else the input of
+    the output projection, which the code of its parent made.
+    """
+    for key in list(scene.reference.known):
+        if scene.reference.role(key.module) != "attention_output" or key.slot != "output":
+            continue
+        module = parent_of(key.module)
+        for inside in _INSIDE:
+            own = replace(key, module=f"{module}.{inside}")
+            if own in scene.reference.known and own in scene.candidate.known:
+                yield own.module, own
+                break
+        else:
+            main = scene.reference.main_input(key.module, key.step, key.call)
+            if main is not None and main.key in scene.candidate.known:
+                yield module, main.key
+
+
+def _holder(target: Key, module: str) -> str:
+    """The module that holds the projections."""
+    return parent_of(module) if target.module == module else module
+
+
+def _recorded_heads(scene: Scene, module: str, step: int) -> int:
+    found = scene.reference.find(module, "output_1", step)
+    if found is None or len(scene.tables.shape(found)) != 4:
+        return 0
+    return scene.tables.shape(found)[1]
+
+
 def _sources(
-    scene: Scene, module: str, target: Key
+    scene: Scene, holder: str, target: Key
 ) -> Iterator[tuple[tuple[str, tuple[Key, ...]], ...]]:
-    """The records that can be queries, keys and values: normalised ones first."""
+    """The records that can be queries, keys and values: normalised ones first; a fused projection
+    holds them one behind the other, or head by head.
+    """
 
     def both(name: str) -> Key | None:
-        key = Key(f"{module}.{name}", "output", target.step, target.call)
+        key = Key(f"{holder}.{name}", "output", target.step, target.call)
         known = key in scene.reference.known and key in scene.candidate.known
         return key if known else None
 
     projected = [both(f"{part}_proj") for part in _PARTS]
     normed = [both(f"{part}_norm") for part in _PARTS]
     best = [n or p for n, p in zip(normed, projected, strict=True)]
-    choices = [best, projected]
-    fused = both("qkv_proj")
-    choices.append([fused, fused, fused])
     said: list[list[Key | None]] = []
-    for choice in choices:
+    for choice in (best, projected):
         if all(choice) and choice not in said:
             said.append(choice)
             yield tuple((p, (k,)) for p, k in zip(_PARTS, choice, strict=True) if k is not None)
+    fused = both("qkv_proj")
+    if fused is not None and not said:
+        parts = tuple((part, (fused,)) for part in _PARTS)
+        yield parts
+        yield (*parts, (_BY_HEAD, (fused,)))
+
+
+def _columns(scene: Scene, site: Site, width: int) -> dict[str, slice | Array] | None:
+    """The channels of a fused projection that are queries, keys and values; {} where they are
+    records of their own. None where they cannot be parted.
+    """
+    sources = [site.source(part)[0] for part in _PARTS]
+    if len(set(sources)) > 1:
+        return {}
+    known = scene.reference.known.get(sources[0])
+    if known is None:
+        return None
+    total = scene.tables.shape(known)[-1]
+    rest = (total - width) // 2
+    if rest <= 0 or width + 2 * rest != total:
+        return None
+    if site.source(_BY_HEAD):
+        return _by_head(site.groups, width, rest)
+    return {
+        "q": slice(0, width), "k": slice(width, width + rest), "v": slice(width + rest, total)
+    }  # fmt: skip
+
+
+def _by_head(heads: int, width: int, rest: int) -> dict[str, slice | Array] | None:
+    """Of each key head first its queries, then its key, then its value (GPT-NeoX, BLOOM, Falcon):
+    `[key heads, queries + 2, channels]`.
+    """
+    size = width // heads
+    if heads < 2 or size * heads != width or rest % size or heads % (rest // size):
+        return None
+    kv_heads = rest // size
+    group = heads // kv_heads
+    places = np.arange(width + 2 * rest).reshape(kv_heads, group + 2, size)
+    return {
+        "q": places[:, :group].reshape(-1), "k": places[:, group].reshape(-1),
+        "v": places[:, group + 1].reshape(-1),
+    }  # fmt: skip

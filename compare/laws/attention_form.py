@@ -17,7 +17,7 @@ import numpy as np
 from ...capture.arrays import Array
 from .rotary import Style
 
-MaskKind = Literal["recorded", "causal", "none"]
+MaskKind = Literal["recorded", "causal", "both", "none"]  # both: causal, and what is recorded
 Repetition = Literal["interleaved", "tiled"]
 
 
@@ -73,6 +73,7 @@ class Material:
     `bias` is the recorded mask, added to the scores: `[rows, keys]` or `[rows, heads, keys]`, None
     where none was recorded. `angles` are None where no tables were. `recorded_scores`: the side
     recorded its probabilities, so that it computes them one after the other and rounds them.
+    `padding_only`: the recorded mask is the same for all queries of a sequence.
     """
 
     q: Array
@@ -86,6 +87,7 @@ class Material:
     angles: Angles | None = None
     recorded_angles: bool = False
     recorded_scores: bool = False
+    padding_only: bool = False
 
     @property
     def length(self) -> int:
@@ -99,12 +101,18 @@ class Material:
 def allowed(form: Form, material: Material) -> Array:
     """Which keys each sampled query may see: `[rows, keys]`, the recorded mask not counted."""
     own = material.sequence_q[:, None] == material.sequence_k[None, :]
-    if form.mask == "none" or (form.mask == "recorded" and form.window is None):
+    causal = form.mask in ("causal", "both")
+    if not causal and (form.mask == "none" or form.window is None):
         return own
     behind = material.place_q[:, None] - material.place_k[None, :]
-    if form.mask == "causal":
+    if causal:
         own = own & (behind >= -form.shift)
     return own if form.window is None else own & (behind < form.window)
+
+
+def uses_bias(form: Form, material: Material) -> bool:
+    """Whether the recorded mask counts."""
+    return form.mask in ("recorded", "both") and material.bias is not None
 
 
 def alibi_slopes(heads: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -34,7 +35,7 @@ class Recorded:
 
 
 def read_material(
-    scene: Scene, site: Site, side: SideQuantities, rows: Array, widths: dict[str, slice]
+    scene: Scene, site: Site, side: SideQuantities, rows: Array, widths: Mapping[str, slice | Array]
 ) -> Recorded | None:
     """What a side gave to its attention; None where something is missing or does not fit.
 
@@ -63,7 +64,9 @@ def read_material(
         q.key.slot.startswith("output") and len(scene.tables.shape(q)) == 4
         for q in side.calls.get((site.module, step, site.target.call), ())
     )
-    material = replace(material, bias=bias, recorded_scores=scores)
+    material = replace(
+        material, bias=bias, recorded_scores=scores, padding_only=_padding_only(material, bias)
+    )
     material = _with_tables(scene, site, side, material, counts, rows)
     kept = np.arange(len(rows))
     if bias is not None:
@@ -135,7 +138,7 @@ def _token_axes(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
 
 def _tokens(
     scene: Scene, side: SideQuantities, source: tuple[Key, ...], step: int, count: int,
-    columns: slice | None, rows: Array | None,
+    columns: slice | Array | None, rows: Array | None,
 ) -> tuple[Array, float] | None:  # fmt: skip
     """`[tokens, heads x width]` of a quantity and its unit; only `rows` where given."""
     if not source:
@@ -157,7 +160,7 @@ def _tokens(
 
 def _over_steps(
     scene: Scene, side: SideQuantities, site: Site, name: str, counts: list[int],
-    columns: slice | None,
+    columns: slice | Array | None,
 ) -> tuple[Array, float] | None:  # fmt: skip
     """Keys or values of this step and all before, one behind the other."""
     found: list[tuple[Array, float]] = []
@@ -191,43 +194,51 @@ def _mask_of(
     scene: Scene, site: Site, side: SideQuantities, queries: Rows, keys: Rows, rows: Array
 ) -> Array | None:
     """What a recorded mask adds to the scores of the sampled rows: `[rows, keys]`, by head
-    `[rows, heads, keys]`.
+    `[rows, heads, keys]`. It is looked for among the inputs of the module and of those around it.
     """
-    for quantity in side.calls.get((site.module, site.target.step, site.target.call), ()):
-        slot = quantity.key.slot
-        if slot.startswith("input") and "mask" in slot:
-            found = _added(scene, quantity, queries, keys, rows)
-            if found is not None:
-                return found
+    module, step = site.module, site.target.step
+    for owner in (module, parent_of(module), parent_of(parent_of(module)), "model"):
+        known = side.calls.get((owner, step, site.target.call), ())
+        named = [q for q in known if "mask" in q.key.slot]
+        plain = [q for q in known if q not in named and len(scene.tables.shape(q)) == 4]
+        for quantity in (*named, *plain):
+            if quantity.key.slot.startswith("input"):
+                found = _added(scene, quantity, queries, keys, rows)
+                if found is not None:
+                    return found
     return None
 
 
 def _added(
     scene: Scene, quantity: Quantity, queries: Rows, keys: Rows, rows: Array
 ) -> Array | None:
+    """A mask `[batch, heads, queries, keys]`, or with fewer axes, for the sampled rows."""
     shape = scene.tables.shape(quantity)
     batch = int(keys.sequence.max()) + 1
     if len(shape) not in (2, 3, 4) or shape[0] not in (1, batch) or prod(shape) == 0:
         return None
-    values = scene.tables.whole(quantity)
-    if len(shape) == 2:
-        values = values[:, None, None, :]
-    elif len(shape) == 3:
-        values = values[:, None]
-    first = queries.place.min()
+    shape = (shape[0], *(1,) * (4 - len(shape)), *shape[1:])
+    first = int(queries.place.min())
+    if shape[2] not in (1, int(queries.place.max()) - first + 1) or shape[3] <= keys.place.max():
+        return None
+    values = scene.tables.whole(quantity).reshape(shape)
     at = queries.place[rows] - first
-    if values.shape[2] not in (1, int(queries.place.max() - first) + 1):
-        return None
-    if values.shape[3] <= keys.place.max():
-        return None
-    inverted = quantity.dtype == "bool" or not quantity.is_float
-    batches = queries.sequence[rows] if values.shape[0] > 1 else np.zeros(len(rows), int)
-    lines = at if values.shape[2] > 1 else np.zeros(len(rows), int)
+    batches = queries.sequence[rows] if shape[0] > 1 else np.zeros(len(rows), int)
+    lines = at if shape[2] > 1 else np.zeros(len(rows), int)
     picked = values[batches, :, lines][..., keys.place]  # [rows, heads, keys]
-    if inverted:
+    if quantity.dtype == "bool" or not quantity.is_float:
         picked = _as_added(picked, queries.place[rows], keys.place)
+    elif not _is_mask(quantity, picked):
+        return None
     picked = np.where(picked <= BLOCKED, -np.inf, picked)
     return picked[:, 0] if picked.shape[1] == 1 else picked
+
+
+def _is_mask(quantity: Quantity, picked: Array) -> bool:
+    """A mask is known by its name, or by holding nothing but zeros and what blocks."""
+    if "mask" in quantity.key.slot or "bias" in quantity.key.slot:
+        return True
+    return bool(((picked == 0) | (picked <= BLOCKED)).all())
 
 
 def _as_added(picked: Array, places: Array, keys: Array) -> Array:
@@ -238,6 +249,19 @@ def _as_added(picked: Array, places: Array, keys: Array) -> Array:
     if own.size and np.count_nonzero(own) < own.size / 2:
         keep = ~keep
     return np.where(keep, 0.0, -np.inf)
+
+
+def _padding_only(material: Material, bias: Array | None) -> bool:
+    """Whether all queries of a sequence see the same of their keys, some of them later ones."""
+    if bias is None or bias.ndim == 3:
+        return False
+    for number in np.unique(material.sequence_q):
+        part = bias[material.sequence_q == number][:, material.sequence_k == number]
+        if not (part == part[:1]).all():
+            return False
+    later = material.place_k[None] > material.place_q[:, None]
+    own = material.sequence_k[None] == material.sequence_q[:, None]
+    return bool((np.isfinite(bias) & later & own).any() or not (later & own).any())
 
 
 # tables of rotary positions

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from .attention_fit import mask_words
-from .attention_form import Form, Material
+from .attention_form import Form, Material, uses_bias
 from .attention_scores import HeadPart, head_parts
 from .attention_trial import Trials
 from .law import Hypothesis
@@ -45,7 +45,7 @@ def _own_mask(trials: Trials) -> Iterator[Hypothesis]:
     if parts:
         text += f": of {own.size} elements {' and '.join(parts)}"
     yield trials.made(
-        "attention-mask", text, replace(trials.form, mask="recorded"), replace(material, bias=own),
+        "attention-mask", text, trials.form, replace(material, bias=own),
         "mask", "as recorded by the reference", "as recorded by the candidate",
     )  # fmt: skip
 
@@ -181,7 +181,7 @@ def _single(trials: Trials) -> Iterator[Hypothesis]:
     gains = _gains(trials)
     open_ = trials.open()
     bias = np.where(open_, 0.0, -np.inf)
-    if material.bias is not None and trials.form.mask == "recorded":
+    if material.bias is not None and uses_bias(trials.form, material):
         bias = np.where(open_, material.bias, -np.inf)
     yield from _columns(trials, gains, bias)
     yield from _elements(trials, gains, bias)

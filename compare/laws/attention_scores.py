@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...capture.arrays import Array
-from .attention_form import Angles, Form, Material, allowed
+from .attention_form import Angles, Form, Material, allowed, uses_bias
 from .rotary import partner, relaid
 from .rounding import ROUNDED, on_grid
 
@@ -181,7 +181,7 @@ class _Worker:
     ) -> tuple[Array, Array]:
         """Scores with the finite part of a recorded mask, and where a query may look."""
         bias = material.bias
-        if self.form.mask != "recorded" or bias is None:
+        if bias is None or not uses_bias(self.form, material):
             return scores, open_
         added = bias[None] if bias.ndim == 2 else np.moveaxis(bias[:, heads], 1, 0)
         seen = np.isfinite(added)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from ...capture.arrays import Array
 from .attention_fit import fitting
-from .attention_form import Form, Material, allowed
+from .attention_form import Form, Material, allowed, uses_bias
 from .attention_math import attend, predicted
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from .local_error import local_error
@@ -19,6 +20,7 @@ from .rotary import Rotary
 
 _AS_NEAR = 1.5  # times the reference's ratio
 _LEAST_USUAL = 0.5
+_BIAS = 0.1  # units of a fitted logarithm
 _LESS = 0.5  # of the weighted squares that a change may leave
 
 
@@ -122,14 +124,18 @@ class Trials:
         base = self.base
         if base is None:
             return None
-        return fitted_number(lambda at: self.value(form_of(at)), self.y, base.spread, grid)
+        found = fitted_number(lambda at: self.value(form_of(at)), self.y, base.spread, grid)
+        if found is None:
+            return None
+        # Rounding in between has a bias that rows share.
+        return replace(found, error=math.hypot(found.error, _BIAS * self.case.units["output"]))
 
     def open(self) -> Array:
         """Where queries may look: `[rows, keys]`, the recorded mask counted."""
         assert self.material is not None
         open_ = allowed(self.form, self.material)
         bias = self.material.bias
-        if self.form.mask == "recorded" and bias is not None:
+        if bias is not None and uses_bias(self.form, self.material):
             seen = np.isfinite(bias)
             open_ = open_ & (seen if seen.ndim == 2 else seen.any(1))
         return open_

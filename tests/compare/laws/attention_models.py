@@ -28,9 +28,16 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {"sliding_window": 6, "query_pre_attn_scalar": 24}),
     "olmo2": ("Olmo2", {}),
     "phi3": ("Phi3", {"pad_token_id": 0}),
+    "gemma3": ("Gemma3Text", {"sliding_window": 6, "query_pre_attn_scalar": 16}),
+    "neox": ("GPTNeoX", {"rotary_pct": 0.25}),
     "gpt2": ("GPT2", {"n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 128}),
-    "bert": ("Bert", {"num_key_value_heads": None, "head_dim": None}),
+    "bert": ("Bert", {}),
 }
+_PLAIN = {"num_key_value_heads": None, "head_dim": None}  # models without grouped heads
+
+
+_HEADS = {"Bert": "Model", "GPT2": "LMHeadModel"}
+_SHARPENED = ("q_proj", "k_proj", "qkv", "c_attn", "query", "key")
 
 
 def model_of(
@@ -38,14 +45,15 @@ def model_of(
 ) -> Any:
     """A model with weights large enough for attention to be sharp in places."""
     name, own = _KINDS[kind]
-    given = {k: v for k, v in {**_COMMON, **own, **more}.items() if v is not None}
+    plain = _PLAIN if name in ("GPT2", "GPTNeoX", "Bert") else {}
+    given = {k: v for k, v in {**_COMMON, **plain, **own, **more}.items() if v is not None}
     config = getattr(transformers, f"{name}Config")(**given)
     config._attn_implementation = attention
     torch.manual_seed(0)
-    head = {"Bert": "Model"}.get(name, "LMHeadModel" if name == "GPT2" else "ForCausalLM")
-    model = getattr(transformers, name + head)(config).eval()
+    head = _HEADS.get(name, "ForCausalLM")
+    model = getattr(transformers, name.removesuffix("Text") + head)(config).eval()
     for name_, parameter in model.named_parameters():
-        if parameter.ndim == 2 and ("q_" in name_ or "k_" in name_ or "qkv" in name_):
+        if parameter.ndim == 2 and any(part in name_ for part in _SHARPENED):
             parameter.data *= 6
     return model.to(dtype)
 
