@@ -2,7 +2,8 @@
 
 `FAMILIES` lists where changes come from. Of a joined projection (q, k and v, gate and up) of which
 one part is wrong, the changes are those of the part. What is like rounding without being any known
-one is said last, and only where nothing else explains the error.
+one is said last, and only where nothing else explains the error: the size of an error is no
+evidence, since whatever has no name is as large as some rounding is.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from math import inf
 
 import numpy as np
 
+from ..fused_weights import text_config
 from .generic import output_hypotheses
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench, heads_of
 from .linear_bias import biases
 from .linear_factors import column_factors
 from .linear_low_rank import low_rank
-from .linear_noise import rounding_noise
+from .linear_noise import GROWS, noise_of, rounding_noise
 from .linear_orders import (
     any_columns,
     column_groups,
@@ -43,6 +45,9 @@ FAMILIES: tuple[Family, ...] = (
 )  # fmt: skip
 _EXPLAINED = 0.15  # of the error: what leaves less is better than any talk of noise
 _USUAL = 1.5  # times the usual error: what leaves less explains it, too
+# Times the squared error of small outputs that large ones have at most in narrow sums (5.6 was
+# seen); where every output has an error in proportion to itself, it is 15 and more.
+_GROWS_MOST = 8.0
 _WRONG = 3.0  # times the error of the part that fits best, from which a part is wrong
 
 
@@ -54,8 +59,19 @@ def weight_hypotheses(bench: Bench) -> Iterator[Hypothesis]:
     yield from best.of(output_hypotheses(bench.base, bench.case, bench.heads))
     for part in parts:
         yield from best.of(_embedded(bench, part))
-    if not best.explains:
+    if not best.explains and _rounds(bench):
         yield from rounding_noise(bench)
+
+
+def _rounds(bench: Bench) -> bool:
+    """Whether there is evidence that noise is rounding: the candidate's weights are said to be
+    quantised, or errors grow with the outputs as those of narrow sums do.
+    """
+    config = bench.scene.candidate_config
+    if {**config, **text_config(config)}.get("quantization_config") is not None:
+        return True
+    noise = noise_of(bench.probe, bench.noise)
+    return noise is not None and noise.of == "sums" and GROWS <= noise.growth <= _GROWS_MOST
 
 
 class Best:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -242,11 +243,42 @@ def two_tokens_mixed(y: Tensor) -> Tensor:
     return y
 
 
-@pytest.mark.parametrize("change", [bent, two_tokens_mixed])
-def test_what_no_name_fits_has_no_cause(pairs: Pairs, change: Callable[[Tensor], Tensor]) -> None:
-    found = pairs.changed(DOWN, end(change))
-    assert found.out() == [label(DOWN)]
-    assert found.causes(label(DOWN)) == []
+def noise_of_weight(share: float) -> Callable[[Tensor], Tensor]:
+    return lambda w: w + share * w.square().mean().sqrt() * random(*w.shape, seed=4)
+
+
+def noise_of_elements(y: Tensor) -> Tensor:
+    return y * (1 + 0.05 * random(*y.shape, seed=6))
+
+
+NAMELESS = {
+    "bent": end(bent),
+    "two-tokens-mixed": end(two_tokens_mixed),
+    "noise-2-percent": end(noise(0.02)),
+    "noise-10-percent": end(noise(0.1)),
+    "noise-of-elements": end(noise_of_elements),
+    "weight-noise-1-percent": new_weight(noise_of_weight(0.01)),
+    "weight-noise-5-percent": new_weight(noise_of_weight(0.05)),
+    "weight-noise-20-percent": new_weight(noise_of_weight(0.2)),
+}
+
+
+@pytest.mark.parametrize("change", NAMELESS)
+@pytest.mark.parametrize("path", [DOWN, O])
+def test_what_no_name_fits_has_no_cause(pairs: Pairs, path: str, change: str) -> None:
+    """Errors that are of the size of some rounding are none for that."""
+    found = pairs.changed(path, NAMELESS[change])
+    assert found.out() == [label(path)]
+    assert found.causes(label(path)) == []
+
+
+def test_noise_on_weights_that_are_said_to_be_quantised_is_that(pairs: Pairs) -> None:
+    found = pairs.changed(DOWN, new_weight(noise_of_weight(0.05)))
+    config = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    scene = replace(found.scene, candidate_config=config)
+    causes = diagnose(scene, found.judged[label(DOWN)]).causes
+    assert [cause.name for cause in causes] == ["quantised"]
+    assert "about 5 bits" in causes[0].text
 
 
 # What is said of a number holds
