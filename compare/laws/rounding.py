@@ -82,7 +82,8 @@ class Jitter:
         moved = normal[start : start + values.size]
         if len(moved) < values.size:
             moved = np.resize(np.concatenate([moved, normal]), values.size)
-        return values * (1.0 + (ROUNDED * unit * self._scale) * moved.reshape(values.shape))
+        # One plus so little would be rounded itself, in the float32 of the random numbers.
+        return values + values * ((ROUNDED * unit * self._scale) * moved.reshape(values.shape))
 
 
 @cache
