@@ -18,7 +18,7 @@ from .attention_scores import head_parts
 from .attention_trial import Trials
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Scene, Site
-from .names import number_words
+from .names import measured_words, number_words
 from .number_fit import Number, narrowed
 
 _SURE = 3.0  # standard errors within which a fitted number is a plain one
@@ -26,6 +26,7 @@ _NEAR = 0.01  # and no further from it than this
 _LEAST_GAIN = 9.0  # squared units of rounding that a head's sink must explain
 _CAPS = (50.0, 30.0, 20.0, 100.0)
 _GRID = np.linspace(-3.0, 3.0, 25)  # of logarithms of a factor
+_TANGENT = 2.0**-23  # relative error of the tangent in float32
 _NARROW = (("bfloat16", 2.0**-8), ("float16", 2.0**-11))
 
 
@@ -56,8 +57,8 @@ def attention_hypotheses(
 def _scale(trials: Trials) -> Iterator[Hypothesis]:
     form, width = trials.form, trials.width
     found = trials.number(
-        lambda log: replace(form, scale=form.scale * math.exp(log)), _GRID
-    )  # fmt: skip
+        lambda log: (replace(form, scale=form.scale * math.exp(log)), None), _GRID
+    )
     if found is None or not math.isfinite(found.error):
         return
     scale = form.scale * math.exp(found.value)
@@ -67,7 +68,7 @@ def _scale(trials: Trials) -> Iterator[Hypothesis]:
         "sqrt(2) x it": form.scale * 2**0.5, "it / sqrt(2)": form.scale * 2**-0.5,
         "2 x it": form.scale * 2, "half of it": form.scale / 2, "0": 1e-9,
     }  # fmt: skip
-    words, fitted = number_words(scale), 1
+    words, fitted = measured_words(scale, found.error * scale), 1
     for name, value in plain.items():
         if _is_plain(Number(found.value, found.error, 0.0), math.log(value / form.scale)):
             scale, words, fitted = value, name, 0
@@ -77,7 +78,7 @@ def _scale(trials: Trials) -> Iterator[Hypothesis]:
     text += _equivalent(trials)
     yield trials.made(
         "attention-scale", text, replace(form, scale=scale), None, "scale", own,
-        f"{scale:.6g}", number_words(found.error * scale), fitted,
+        measured_words(scale, found.error * scale), number_words(found.error * scale), fitted,
     )  # fmt: skip
 
 
@@ -101,23 +102,9 @@ def _sinks(trials: Trials) -> Iterator[Hypothesis]:
             "sinks", "learnt", "none",
         )  # fmt: skip
         return
-    zeros = np.zeros(form.heads)
-    yield trials.made(
-        "sinks", "the softmax has one more score of 0 that has no value",
-        replace(form, sinks=zeros), None, "sinks", "none", "0",
-    )  # fmt: skip
+    yield from _common_sink(trials)
     if trials.explained:
         return
-    found = trials.number(
-        lambda at: replace(form, sinks=np.full(form.heads, at)), np.arange(-8.0, 12.0)
-    )
-    if found is not None and math.isfinite(found.error):
-        yield trials.made(
-            "sinks",
-            f"the softmax has one more score of {number_words(found.value)} that has no value",
-            replace(form, sinks=np.full(form.heads, found.value)), None, "sinks", "none",
-            number_words(found.value), number_words(found.error), 1,
-        )  # fmt: skip
     by_head = _sinks_by_head(trials)
     if by_head is not None:
         yield trials.made(
@@ -125,6 +112,26 @@ def _sinks(trials: Trials) -> Iterator[Hypothesis]:
             replace(form, sinks=by_head), None, "sinks", "none",
             ", ".join(number_words(float(s)) for s in by_head[:4]), "", form.heads,
         )  # fmt: skip
+
+
+def _common_sink(trials: Trials) -> Iterator[Hypothesis]:
+    """One sink for all heads; 0 is a plain number."""
+    form = trials.form
+    value, words, error, fitted = 0.0, "0", "", 0
+    if not trials.explained:
+        found = trials.number(
+            lambda at: (replace(form, sinks=np.full(form.heads, at)), None), np.arange(-8.0, 12.0)
+        )
+        if found is None or not math.isfinite(found.error):
+            return
+        error = number_words(found.error)
+        if not _is_plain(found, 0.0):
+            value, words, fitted = found.value, measured_words(found.value, found.error), 1
+    yield trials.made(
+        "sinks", f"the softmax has one more score of {words} that has no value",
+        replace(form, sinks=np.full(form.heads, value)), None, "sinks", "none", words, error,
+        fitted,
+    )  # fmt: skip
 
 
 def _sinks_by_head(trials: Trials) -> Array | None:
@@ -197,13 +204,17 @@ def _softcap(trials: Trials) -> Iterator[Hypothesis]:
     if trials.explained:
         return
     found = trials.number(
-        lambda log: replace(form, softcap=math.exp(log)), np.linspace(0.0, 6.0, 13)
+        lambda log: (replace(form, softcap=math.exp(log)), None), np.linspace(-1.0, 6.0, 15)
     )
+    if found is not None:  # roundings around the tangent are shared by all scores near the cap
+        shared = math.hypot(trials.case.units["output"] / 2, _TANGENT)
+        found = replace(found, error=math.hypot(found.error, shared))
     if found is not None and found.error < 0.2:
         cap = math.exp(found.value)
-        words = f"scores are softly capped at {number_words(cap)} where the reference has {own}"
+        words = measured_words(cap, found.error * cap)
         yield trials.made(
-            "softcap", words, replace(form, softcap=cap), None, "softcap", own, number_words(cap),
+            "softcap", f"scores are softly capped at {words} where the reference has {own}",
+            replace(form, softcap=cap), None, "softcap", own, words,
             number_words(found.error * cap), 1,
         )  # fmt: skip
 

@@ -58,6 +58,7 @@ def _differences(first: Array, second: Array) -> tuple[int, int]:
 
 def _kinds(trials: Trials) -> Iterator[Hypothesis]:
     form, own = trials.form, mask_words(trials.form)
+    yield from _first_sees_itself(trials)
     changes: list[tuple[str, dict[str, Any]]] = [
         ("queries see all tokens, later ones, too", {"mask": "none", "window": None}),
         ("queries see one token too many: the next one", {"mask": "causal", "shift": 1}),
@@ -81,6 +82,28 @@ def _kinds(trials: Trials) -> Iterator[Hypothesis]:
             "attention-mask", text, other, None, "mask", own, mask_words(other)
             + (f", {form.shift + change['shift']:+d}" if change.get("shift") else ""),
         )  # fmt: skip
+
+
+def _first_sees_itself(trials: Trials) -> Iterator[Hypothesis]:
+    """Queries that do not see their own token, but for those that have no other."""
+    material = trials.material
+    if material is None or (material.bias is not None and material.bias.ndim == 3):
+        return
+    bias = _as_bias(trials)
+    same = np.equal(material.sequence_q[:, None], material.sequence_k)
+    itself = np.logical_and(same, np.equal(material.place_q[:, None], material.place_k))
+    others = (np.isfinite(bias) & ~itself).any(1, keepdims=True)
+    changed = np.where(itself & others, -np.inf, bias)
+    yield _edited(trials, changed, "queries do not see their own token, but for the first")
+
+
+def _as_bias(trials: Trials) -> Array:
+    """What the mask of the form, and the recorded one, add to scores `[rows, keys]`."""
+    material, open_ = trials.material, trials.open()
+    assert material is not None
+    if material.bias is not None and uses_bias(trials.form, material):
+        return np.where(open_, material.bias, -np.inf)
+    return np.where(open_, 0.0, -np.inf)
 
 
 def _causal_words(before: Array, after: Array, material: Material | None) -> str:
@@ -178,11 +201,7 @@ def _single(trials: Trials) -> Iterator[Hypothesis]:
     material = trials.material
     if material is None or (material.bias is not None and material.bias.ndim == 3):
         return
-    gains = _gains(trials)
-    open_ = trials.open()
-    bias = np.where(open_, 0.0, -np.inf)
-    if material.bias is not None and uses_bias(trials.form, material):
-        bias = np.where(open_, material.bias, -np.inf)
+    gains, bias = _gains(trials), _as_bias(trials)
     yield from _columns(trials, gains, bias)
     yield from _elements(trials, gains, bias)
 

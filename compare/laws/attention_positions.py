@@ -14,10 +14,11 @@ from .attention_form import Angles, Material
 from .attention_trial import Trials
 from .law import Hypothesis
 from .local_error import row_ratios
-from .names import number_words
-from .number_fit import fitted_number
+from .names import measured_words, number_words
+from .number_fit import Number
 from .rotary import USUAL_BASES, Rotary, unscaled, with_base
 from .rotary_fit import rotary_from
+from .rounding import ROUNDED
 
 _PARTS = (0.25, 0.5, 0.75)
 _FACTORS = (0.5, 2.0, 0.25, 4.0, 8.0, 0.125, 16.0)
@@ -25,6 +26,9 @@ _OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4, 8, -8)
 _SURE = 3.0
 _NEAR = 0.01
 _BAD = 3.0  # ratio of a query that does not fit
+_BASES = np.log([10.0, 100.0, 500.0, *USUAL_BASES, 1e8, 2e4, 2e5])
+_ANY_BASE = np.log(10.0) + np.arange(0.0, 16.2, 0.2)  # up to 1e8
+_FINE = 2.0**-24  # unit roundoff of float32
 _MOST_STARTS = 16  # tokens from which on positions are tried to be off
 
 
@@ -135,17 +139,22 @@ def _rotary(trials: Trials) -> Rotary | None:
 
 
 def _bases(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
-    form, material, base = trials.form, trials.material, trials.base
-    assert material is not None and base is not None
     if rotary.fitted is not None:
         return
+    # The error as a function of the base has many valleys: the usual bases lie in theirs.
+    for grid in (_BASES, _ANY_BASE):
+        if not trials.explained:
+            yield from _base(trials, rotary, grid)
 
-    def at(log: float) -> Array | None:
-        angles = made_angles(with_base(rotary, math.exp(log)), material)
-        return trials.value(form, material.with_angles(angles))
 
-    grid = np.log([10.0, 100.0, 500.0, *USUAL_BASES, 1e8, 2e4, 2e5])
-    found = fitted_number(at, trials.y, base.spread, grid)
+def _base(trials: Trials, rotary: Rotary, grid: Array) -> Iterator[Hypothesis]:
+    form, material = trials.form, trials.material
+    assert material is not None
+
+    def turned(log: float) -> Material:
+        return material.with_angles(made_angles(with_base(rotary, math.exp(log)), material))
+
+    found = _with_tables_error(trials.number(lambda log: (form, turned(log)), grid), trials)
     if found is None or not found.error < 3:
         return
     value, fitted = math.exp(found.value), 1
@@ -154,17 +163,29 @@ def _bases(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
             value, fitted = usual, 0
     if abs(math.log(value / rotary.base)) < 1e-6:
         return
+    words = measured_words(value, found.error * value)
     yield trials.made(
-        "rope-base", f"base {number_words(value)} where the reference has "
-        f"{number_words(rotary.base)}", form,
-        material.with_angles(made_angles(with_base(rotary, value), material)), "base",
-        number_words(rotary.base), f"{value:.6g}", number_words(found.error * value), fitted,
+        "rope-base", f"base {words} where the reference has {number_words(rotary.base)}", form,
+        turned(math.log(value)), "base", number_words(rotary.base), words,
+        number_words(found.error * value), fitted,
     )  # fmt: skip
 
 
+def _with_tables_error(found: Number | None, trials: Trials) -> Number | None:
+    """A fitted logarithm of a base or factor, with the error that rounding of tables makes: all
+    rows and heads share it, so that it does not show in how they disagree. Frequencies are worked
+    out in float32: an error of one of the first counts half a head's width times in the base.
+    """
+    if found is None:
+        return None
+    frequencies = ROUNDED * _FINE * trials.width / 2
+    error = math.hypot(found.error, frequencies, trials.case.units["output"])
+    return replace(found, error=error)
+
+
 def _scalings(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
-    form, material, base = trials.form, trials.material, trials.base
-    assert material is not None and base is not None
+    form, material = trials.form, trials.material
+    assert material is not None
     if rotary.scheme != "default":
         made = material.with_angles(made_angles(unscaled(rotary), material))
         yield trials.made(
@@ -178,18 +199,18 @@ def _scalings(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
         return material.with_angles(made_angles(other, material))
 
     grid = np.log([1.0, *_FACTORS, 0.8, 1.25, 0.66, 1.5])
-    found = fitted_number(
-        lambda log: trials.value(form, scaled(math.exp(log))), trials.y, base.spread, grid
-    )
+    found = trials.number(lambda log: (form, scaled(math.exp(log))), grid)
+    found = _with_tables_error(found, trials)
     if found is None or not found.error < 0.3 or abs(found.value) <= _SURE * found.error:
         return
     factor, fitted = math.exp(found.value), 1
     for usual in _FACTORS:
         if abs(math.log(usual) - found.value) <= max(min(_SURE * found.error, _NEAR), 1e-6):
             factor, fitted = usual, 0
+    words = measured_words(factor, found.error * factor)
     yield trials.made(
-        "rope-scaling", f"all frequencies are {number_words(factor)} x those of the reference",
-        form, scaled(factor), "factor", "1", f"{factor:.6g}",
+        "rope-scaling", f"all frequencies are {words} x those of the reference",
+        form, scaled(factor), "factor", "1", words,
         number_words(found.error * factor), fitted,
     )  # fmt: skip
 

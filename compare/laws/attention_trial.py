@@ -12,7 +12,8 @@ import numpy as np
 from ...capture.arrays import Array
 from .attention_fit import fitting
 from .attention_form import Form, Material, allowed, uses_bias
-from .attention_math import attend, predicted
+from .attention_math import attend, predicted, roundings
+from .attention_scores import EXACT, Rounding
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from .local_error import local_error
 from .number_fit import Number, fitted_number
@@ -20,6 +21,8 @@ from .rotary import Rotary
 
 _AS_NEAR = 1.5  # times the reference's ratio
 _LEAST_USUAL = 0.5
+_REACH, _PLACES = 8.0, 33  # units roundoff around a fitted number where it is looked for again
+_ROUNDS = 3  # times that a number is fitted again, with the rounding that it makes taken out
 _BIAS = 0.1  # units of a fitted logarithm
 _LESS = 0.5  # of the weighted squares that a change may leave
 
@@ -119,16 +122,81 @@ class Trials:
         prediction = predicted(self.form, material, case.units, case.output)
         return 0.0 if prediction is None else local_error(case, prediction).total
 
-    def number(self, form_of: Callable[[float], Form], grid: Iterable[float]) -> Number | None:
-        """A number of the form, fitted to the candidate."""
+    def number(
+        self, of: Callable[[float], tuple[Form, Material | None]], grid: Iterable[float]
+    ) -> Number | None:
+        """A number of the form or the material, fitted to the candidate."""
         base = self.base
         if base is None:
             return None
-        found = fitted_number(lambda at: self.value(form_of(at)), self.y, base.spread, grid)
+        found = fitted_number(lambda at: self.value(*of(at)), self.y, base.spread, grid)
         if found is None:
             return None
+        found = self._as_rounded(of, found, base.spread)
         # Rounding in between has a bias that rows share.
         return replace(found, error=math.hypot(found.error, _BIAS * self.case.units["output"]))
+
+    def _as_rounded(
+        self, of: Callable[[float], tuple[Form, Material | None]], found: Number, spread: Array
+    ) -> Number:
+        """The number fitted again with what rounding in between does to the output taken out, which
+        depends on the number itself.
+        """
+        found = self._corrected(of, found, self._moved_least(of, found.value, 0.0), spread)
+        error = self.predicted(*of(found.value))
+        if error is None or local_error(self.case, error).total < 1.0:
+            return found
+        start = self._moved_least(of, found.value, _REACH)
+        start = None if start is None else self._moved_least(of, start, _REACH / _PLACES)
+        return self._corrected(of, found, start, spread)
+
+    def _corrected(
+        self, of: Callable[[float], tuple[Form, Material | None]], found: Number,
+        start: float | None, spread: Array,
+    ) -> Number:  # fmt: skip
+        """The number fitted again from `start` on, with the rounding that it makes taken out."""
+        for _ in range(_ROUNDS):
+            moved = None if start is None else self._rounding(*of(start))
+            if moved is None or start is None:
+                break
+            again = fitted_number(lambda at: self.value(*of(at)), self.y - moved, spread, [start])
+            if again is None or again.left >= found.left:
+                break
+            found, start = again, again.value
+        return found
+
+    def _moved_least(
+        self, of: Callable[[float], tuple[Form, Material | None]], middle: float, reach: float
+    ) -> float | None:
+        """The place, at most `reach` units away, where rounding step by step comes nearest to the
+        record; None where it does not come nearer than exact arithmetic.
+        """
+        ways = roundings(self.case.units)
+        if len(ways) == 1:
+            return None
+        near = np.linspace(-reach, reach, _PLACES) if reach else np.zeros(1)
+        places = middle + self.case.units["output"] * near
+        lefts = [self._left(*of(float(at)), replace(ways[-1], simulated=True)) for at in places]
+        best = int(np.argmin(lefts))
+        return float(places[best]) if lefts[best] < self._left(*of(middle), EXACT) else None
+
+    def _left(self, form: Form, material: Material | None, rounding: Rounding) -> float:
+        """The logarithms of what is left of all rows, summed: each counts alike."""
+        given = material if material is not None else self.material
+        if given is None:
+            return math.inf
+        value = attend(form, given, rounding).value
+        left = np.square(np.where(np.isfinite(self.y), self.y - value, 0.0)).sum(1)
+        return float(np.log(left + 1e-300).sum())
+
+    def _rounding(self, form: Form, material: Material | None) -> Array | None:
+        """What rounding step by step adds to the value."""
+        given = material if material is not None else self.material
+        exact = self.value(form, given)
+        if given is None or exact is None:
+            return None
+        way = replace(roundings(self.case.units)[-1], simulated=True)
+        return attend(form, given, way).value - exact
 
     def open(self) -> Array:
         """Where queries may look: `[rows, keys]`, the recorded mask counted."""

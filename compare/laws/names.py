@@ -24,9 +24,11 @@ def number_words(value: float) -> str:
 
 
 def measured_words(value: float, error: float) -> str:
-    """A number with the digits that its standard error leaves, and one more: 3 to 12."""
-    digits = 12
-    if value != 0 and error > 0 and math.isfinite(error):
-        digits = min(max(math.ceil(math.log10(abs(value) / error)) + 1, 3), 12)
-    text = f"{value:.{digits}g}"
+    """A number with as many digits as its standard error leaves, one of them uncertain; three at
+    least, twelve at most.
+    """
+    if not 0 < error < math.inf or not value:
+        return number_words(value)
+    known = math.ceil(math.log10(abs(value) / error)) + 1
+    text = f"{value:.{min(max(known, 3), 12)}g}"
     return re.sub(r"e([+-])0+(\d)", r"e\1\2", text).replace("e+", "e")
