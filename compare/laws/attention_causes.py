@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...capture.arrays import Array
+from .attention_cache import fitted_caches, plain_caches
 from .attention_fit import scale_words
 from .attention_form import alibi_slopes
 from .attention_masks import fitted_masks, plain_masks
@@ -40,11 +41,13 @@ def attention_hypotheses(
     yield from order_hypotheses(trials)
     yield from plain_positions(trials)
     yield from plain_masks(trials)
+    yield from plain_caches(trials)
     yield from _scale(trials)
     yield from _sinks(trials)
     yield from _slopes(trials)
     yield from _softcap(trials)
     yield from _precision(trials)
+    yield from fitted_caches(trials)
     yield from fitted_masks(trials)
     yield from fitted_positions(trials)
     by_head = False

@@ -73,7 +73,8 @@ class Material:
     `bias` is the recorded mask, added to the scores: `[rows, keys]` or `[rows, heads, keys]`, None
     where none was recorded. `angles` are None where no tables were. `recorded_scores`: the side
     recorded its probabilities, so that it computes them one after the other and rounds them.
-    `padding_only`: the recorded mask is the same for all queries of a sequence.
+    `padding_only`: the recorded mask is the same for all queries of a sequence. The first `past`
+    keys are those of earlier steps.
     """
 
     q: Array
@@ -88,6 +89,7 @@ class Material:
     recorded_angles: bool = False
     recorded_scores: bool = False
     padding_only: bool = False
+    past: int = 0
 
     @property
     def length(self) -> int:

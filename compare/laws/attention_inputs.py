@@ -56,8 +56,9 @@ def read_material(
     if len(k[0]) != len(keys.sequence) or len(v[0]) != len(keys.sequence):
         return None
     material = Material(
-        q[0], k[0], v[0], queries.sequence[rows], keys.sequence, queries.place[rows], keys.place
-    )
+        q[0], k[0], v[0], queries.sequence[rows], keys.sequence, queries.place[rows], keys.place,
+        past=len(keys.place) - counts[-1],
+    )  # fmt: skip
     units = {"q": q[1], "k": k[1], "v": v[1]}
     bias, own = _masks(scene, site, side, queries, keys, rows)
     scores = any(

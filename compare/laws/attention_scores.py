@@ -119,8 +119,8 @@ class _Worker:
     ) -> HeadPart:
         form = self.form
         kv = form.kv_head(int(heads[0]))
-        q, q_variance = self._rotated(material, by_head(material.q, form.heads)[:, heads], "q")
-        k, k_variance = self._rotated(material, by_head(material.k, form.kv_heads)[:, [kv]], "k")
+        q, q_variance = self.rotated(material, by_head(material.q, form.heads)[:, heads], "q")
+        k, k_variance = self.rotated(material, by_head(material.k, form.kv_heads)[:, [kv]], "k")
         q, q_variance = (np.moveaxis(a, 1, 0).astype(self.kind) for a in (q, q_variance))
         k, k_variance = k[:, 0].astype(self.kind), k_variance[:, 0].astype(self.kind)
         v = by_head(material.v, form.kv_heads)[:, kv].astype(self.kind)
@@ -136,7 +136,7 @@ class _Worker:
         scores, open_ = self._with_bias(material, scores, mask[None], heads)
         return HeadPart(heads, rows, keys, q, q_variance, k, k_variance, v, scores, open_)
 
-    def _rotated(self, material: Material, x: Array, which: str) -> tuple[Array, Array]:
+    def rotated(self, material: Material, x: Array, which: str) -> tuple[Array, Array]:
         """Rotated heads `[rows, heads, width]` and the variance that rounding gives them."""
         form, angles, size = self.form, material.angles, self.form.rotated
         if angles is None or form.style == "none" or not size:
@@ -189,6 +189,20 @@ class _Worker:
         if finite.any():
             scores = scores + finite.astype(scores.dtype)
         return scores, open_ & seen
+
+
+def rotated_keys(form: Form, material: Material, unit: float) -> Material:
+    """The same attention with keys that have been rotated, as a cache holds them, on the grid of
+    `unit` where that is coarse; their tables leave them as they are.
+    """
+    angles = material.angles
+    if angles is None or form.style == "none" or not form.rotated:
+        return material
+    rounding = Rounding(unit, unit, unit, simulated=unit >= _COARSE)
+    keys = by_head(material.k, form.kv_heads)
+    turned, _ = _Worker(form, rounding, np.float64).rotated(material, keys, "k")
+    still = replace(angles, cos_k=np.ones_like(angles.cos_k), sin_k=np.zeros_like(angles.sin_k))
+    return replace(material, k=turned.reshape(len(keys), -1), angles=still)
 
 
 def by_head(values: Array, heads: int) -> Array:
