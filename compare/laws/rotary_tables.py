@@ -93,6 +93,10 @@ class RotaryTablesLaw:
         yield from _simple(site, own, candidate)
         yield from _bases(site, own, candidate)
         yield from _scalings(site, own, candidate)
+        for turn, words in _uncast(own, candidate):
+            for changes in (_bases, _scalings):
+                for found in changes(site, turn, candidate):
+                    yield replace(found, text=f"{found.text}; {words}")
         yield from _positions_off(site, own, candidate)
         base = predicted(site, own, candidate)
         yield from output_hypotheses(base, candidate, site.groups)
@@ -174,7 +178,7 @@ def _bases(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
             changed = replace(own, rotary=replace(own.rotary, base=base))
             yield _hypothesis("rope-base", text, site, changed, case, "base", ours,
                               number_words(base))  # fmt: skip
-    found = _turning(case)
+    found = _turning(own, case)
     if found is None:
         return
     base, error, _ = base_of(found, own.rotary.width)
@@ -194,20 +198,22 @@ def _scalings(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
                           rotary.scheme, "none")  # fmt: skip
     frequency = rotary.frequencies(case.more["length"])
     factors = list(_FACTORS)
-    found = _turning(case)
+    found = _turning(own, case)
     fitted, error = None, 0.0
     if found is not None and found.frequency.shape == frequency.shape:
         weight = np.square(frequency / np.maximum(found.error, 1e-300))
         ratio = found.frequency / frequency
         fitted = float((weight * ratio).sum() / weight.sum())
         error = float(weight.sum()) ** -0.5
+        if fitted > 0:  # a number that was chosen, where rounding of frequencies blurs it
+            factors += [f for f in (round(1 / fitted, 1), round(1 / fitted, 2)) if f not in (0, 1)]
         for scheme, scaling in _SCHEMES:
             other = replace(rotary, scheme=scheme, scaling=scaling, fitted=None)
             if rotary.fitted is None and scheme != rotary.scheme:
                 text = f"{scheme} scaling by {scaling['factor']:g} where the reference has none"
                 yield _hypothesis("rope-scaling", text, site, replace(own, rotary=other), case,
                                   "scaling", rotary.scheme, scheme)  # fmt: skip
-    for factor in factors:
+    for factor in dict.fromkeys(factors):
         text = f"positions are divided by {factor:g} (linear scaling)"
         changed = replace(own, rotary=_divided(rotary, frequency, factor))
         yield _hypothesis("rope-scaling", text, site, changed, case, "factor", "1", f"{factor:g}")
@@ -232,9 +238,25 @@ _SCHEMES: tuple[tuple[str, dict[str, float]], ...] = tuple(
 )  # fmt: skip
 
 
-def _turning(case: Case) -> Turning | None:
+def _uncast(own: Turn, case: Case) -> Iterator[tuple[Turn, str]]:
+    """Of a model that was cast: its frequencies before that, and those that were cast, for changes
+    afterwards.
+    """
+    if own.grid:
+        kept = on_grid(own.rotary.frequencies(case.more["length"]), own.grid)
+        cast = _divided(own.rotary, kept, 1.0)
+        yield replace(own, grid=0.0), "frequencies are kept in float32"
+        yield replace(own, grid=0.0, rotary=cast), "after the cast, in float32"
+        yield replace(own, rotary=cast), "after the cast"
+
+
+def _turning(own: Turn, case: Case) -> Turning | None:
+    """What the candidate's tables show, with the error that the grid of frequencies makes."""
     inputs = case.inputs
-    return turning(inputs["cos"], inputs["sin"], inputs["positions"], case.units["output"])
+    found = turning(inputs["cos"], inputs["sin"], inputs["positions"], case.units["output"])
+    if found is None or not own.grid:
+        return found
+    return replace(found, error=np.hypot(found.error, ROUNDED * own.grid * found.frequency))
 
 
 def _divided(rotary: Rotary, frequency: Array, factor: float) -> Rotary:

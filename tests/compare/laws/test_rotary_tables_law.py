@@ -252,6 +252,44 @@ def test_of_few_positions_a_base_is_said_with_its_uncertainty(
         assert abs(float(bases[0].candidate) - 37000) <= 4 * float(bases[0].uncertainty)
 
 
+@pytest.mark.parametrize("set_after", [True, False])
+def test_another_base_where_frequencies_are_coarse(tmp_path: Path, set_after: bool) -> None:
+    """A model cast to bfloat16, its frequencies with it; the candidate's base is another."""
+    coarse = frequencies(lambda f: f.bfloat16().float())
+    plain = configured()
+    plain.save_pretrained(tmp_path / "model")
+    save_file({"lm_head.weight": torch.zeros(2, 2)}, tmp_path / "model" / "model.safetensors")
+    first = run(tmp_path / "one", plain, torch.bfloat16, positions(200), coarse)
+    other = configured(base=500000.0)
+    changed = None if set_after else coarse
+    second = run(tmp_path / "other", other, torch.bfloat16, positions(200), changed)
+    found = tried(first, second, tmp_path / "model")
+    assert found.out() == [COS, SIN]
+    for label in found.out():
+        cause, *_ = found.diagnosis(label).causes
+        assert (cause.name, cause.candidate) == ("rope-base", "5e5")
+        assert cause.text.endswith("float32") == set_after
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_coarse_frequencies_that_are_divided(tmp_path: Path, again: bool) -> None:
+    """In the dtype that they were cast to, or in float32."""
+    coarse = frequencies(lambda f: f.bfloat16().float())
+    dtype = torch.bfloat16 if again else torch.float32
+    divided = frequencies(lambda f: (f.bfloat16().to(dtype) / 1.1).float())
+    plain = configured()
+    first = run(tmp_path / "one", plain, torch.bfloat16, positions(200), coarse)
+    plain.save_pretrained(tmp_path / "model")
+    save_file({"lm_head.weight": torch.zeros(2, 2)}, tmp_path / "model" / "model.safetensors")
+    second = run(tmp_path / "other", plain, torch.bfloat16, positions(200), divided)
+    found = tried(first, second, tmp_path / "model")
+    assert found.out() == [COS, SIN]
+    for label in found.out():
+        cause, *_ = found.diagnosis(label).causes
+        assert (cause.name, cause.parameter) == ("rope-scaling", "factor")
+        assert abs(float(cause.candidate) - 1.1) <= 4 * float(cause.uncertainty or 0) + 1e-6
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     base=st.floats(500, 5e6),
