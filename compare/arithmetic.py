@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .facts import Facts
-from .limits import AGREE, ALIKE, COARSE_KINDS, NEAR, OWN, OWN_SHARE, CoarseKind
+from .limits import AGREE, ALIKE, COARSE_KINDS, MOST_ALIKE, NEAR, OWN, OWN_SHARE, CoarseKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def coarse_arithmetic(projections: Sequence[Facts]) -> Arithmetic | None:
     """What the products were computed in, when that is coarser than the records of it."""
     fine = [f for f in projections if f.sources and not f.exact and f.passed is None]
     equal = [f for f in fine if f.error > f.floor and f.inherited <= AGREE * f.error]
+    equal = _without_those_that_stick_out(equal)
     if not equal or not all(_noise_like(f) for f in equal):
         return None
     errors = [f.error for f in equal]
@@ -74,6 +75,13 @@ def coarse_arithmetic(projections: Sequence[Facts]) -> Arithmetic | None:
     if count < kind.fewest or made < OWN_SHARE * len(near):
         return None
     return Arithmetic(kind, usual, count)
+
+
+def _without_those_that_stick_out(equal: list[Facts]) -> list[Facts]:
+    """Most projections show what is usual; a few that differ by more are faults of their own."""
+    most = ALIKE * min((f.error for f in equal), default=0.0)
+    kept = [f for f in equal if f.error <= most]
+    return kept if len(kept) >= MOST_ALIKE * len(equal) else equal
 
 
 def _noise_like(facts: Facts) -> bool:

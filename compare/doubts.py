@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .facts import Facts
-from .limits import AGREES, UNLIKE, UNRELATED_COSINE
+from .limits import AGREES, LEAST, UNLIKE, UNRELATED_COSINE
 
 if TYPE_CHECKING:
     from .noise import Analysis
@@ -108,24 +108,27 @@ def agreeing_behind(analysis: Analysis, wrong: Iterable[int]) -> set[int]:
     left = set(wrong) - ends
     while True:
         excused = left | ends
-        out = {
-            index for index in left
-            if not any(each not in excused for each in consumers[index])
-            or not all(
-                each in excused or _agrees(analysis, index, each) for each in consumers[index]
-            )
-        }  # fmt: skip
+        out = {index for index in left if not _all_agree(analysis, index, consumers, excused)}
         if not out:
             return left
         left -= out
 
 
-def _agrees(analysis: Analysis, index: int, behind: int) -> bool:
-    """Whether a record agrees that is made of another: to rounding, where names say that the two
-    of that one belong together.
+def _all_agree(
+    analysis: Analysis, index: int, consumers: dict[int, list[int]], excused: set[int]
+) -> bool:
+    """Whether what is made of a record agrees or is excused, and something of it agrees."""
+    others = [each for each in consumers[index] if each not in excused]
+    return bool(others) and all(_agrees(analysis, index, each, excused) for each in others)
+
+
+def _agrees(analysis: Analysis, index: int, behind: int, excused: set[int]) -> bool:
+    """Whether a record agrees that is made of another: where names say that the two of that one
+    belong together, to what rounding and all else that it is made of explain.
     """
     facts = analysis.facts[behind]
-    by_place = analysis.rows[index].matched_by in _BY_PLACE
-    return not facts.result.nonfinite_mismatch and facts.greater <= (
-        facts.ok if by_place else min(facts.ok, AGREES * facts.floor)
-    )
+    most = facts.ok
+    if analysis.rows[index].matched_by not in _BY_PLACE:
+        others = [s.passed_on for s in facts.sources if s.index not in excused]
+        most = min(most, max(AGREES * facts.floor, LEAST * max(others, default=0.0)))
+    return not facts.result.nonfinite_mismatch and facts.greater <= most

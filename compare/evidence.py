@@ -325,7 +325,8 @@ def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
         return None
     coarse = _coarseness(facts) or 1.0
     typical = sisters.typical("coarseness", _coarseness, facts)
-    before = max((_coarseness(source.whole) or 1.0 for source in facts.sources), default=None)
+    known = [found for source in facts.sources if (found := _coarseness(source.whole)) is not None]
+    before = max(known, default=None)
     if typical is None and before is None:
         return None
     allowed = max(COARSER, COARSER * (typical or 1.0), 2 * (before or 1.0))

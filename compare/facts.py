@@ -18,14 +18,14 @@ class Facts:
 
     `error` is relative L2 with all values counting alike (see `even`), or the share of elements
     that differ where numbers are exact; `plain` relative L2 as it is, which tells of the largest
-    values; `dtype` what it is judged by: the coarser one of the sides,
-    by their values; `unit` half the spacing of 1.0 in it; `floor` the error that rounding alone
-    makes; `ok` what the dtype allows whatever the inputs are. `bits` are the mantissa bits of the
-    candidate's own dtype; `linear` says that it is a projection, `mixed` that the sides' dtypes
-    differ. `passed` is the error that what comes after gets, where that is more: tokens that a
-    router sent elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone`
-    is what the limits of the dtype say, where nothing is recorded that it can have been made from;
-    `stand_in`: the sources are not its inputs but what came before these (see `dataflow.Node`).
+    values; `dtype` what it is judged by: the coarser one of the sides, by their values; `unit` half
+    the spacing of 1.0 in it; `floor` the error that rounding alone makes; `ok` what the dtype
+    allows whatever the inputs are. `bits` are the mantissa bits of what the candidate's values are
+    judged by; `linear` says that it is a projection, `mixed` that the sides' dtypes differ.
+    `passed` is the error that what comes after gets, where that is more: tokens that a router sent
+    elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
+    limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
+    the sources are not its inputs but what came before these (see `dataflow.Node`).
     """
 
     index: int

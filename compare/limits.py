@@ -134,6 +134,7 @@ COARSE_KINDS = (
     CoarseKind("4-bit weights", 0.04, 0.25, 0.0, FLOAT8.ok, 4, True),
 )
 ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
+MOST_ALIKE = 0.6  # of these that must be so; others that have more are faults
 AGREE = 0.1  # of the error: inputs that count as equal
 NEAR = 1.5  # times the error: inputs behind which it is still seen
 OWN = 0.7  # times the error that a projection behind such inputs adds

@@ -141,7 +141,6 @@ class Analysis:
             kept = routing.rest.get(index)
             error, passed = 0.0 if kept is None else kept.even_error, error
             plain = 0.0 if kept is None else kept.error
-        own = DTYPES.get(row.candidate.dtype or "") if row.candidate is not None else None
         return Facts(
             index,
             error,
@@ -152,7 +151,7 @@ class Analysis:
             0.0 if limits is None else limits.ok,
             exact,
             result,
-            bits=0 if own is None else own.mantissa_bits,
+            bits=DTYPES[dtypes[1]].mantissa_bits,
             passed=passed,
             kept=kept,
             mixed=dtypes[0] != dtypes[1],
