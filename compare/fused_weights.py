@@ -11,6 +11,9 @@ from ..capture.dtypes import DTYPES
 from ..capture.weights import Parameter
 from .weight import Weight
 
+# What configs call the number of heads, of queries and of keys and values.
+HEAD_NAMES = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+KV_HEAD_NAMES = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
 EXPERT_PARTS = ("gate_proj", "up_proj", "down_proj")
 
 _QUERIES, _KEYS, _VALUES, _BOTH = "q_proj", "k_proj", "v_proj", "kv_proj"
@@ -33,14 +36,14 @@ def head_counts(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
     tell.
     """
     text = text_config(config)
-    heads = _number(text, "num_attention_heads", "n_head", "num_heads", "n_heads")
+    heads = _number(text, *HEAD_NAMES)
     hidden = _number(text, "hidden_size", "n_embd", "d_model")
     if heads is None:
         return None
     size = _number(text, "head_dim") or (hidden // heads if hidden else None)
     if size is None:
         return None
-    shared = _number(text, "num_key_value_heads", "num_kv_heads", "n_head_kv")
+    shared = _number(text, *KV_HEAD_NAMES)
     if text.get("multi_query") is True and not text.get("new_decoder_architecture"):
         shared = 1
     return heads, shared or heads, size

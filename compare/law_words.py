@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .model import Cause, FirstDivergence
+from .model import Cause, Counts, FirstDivergence
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -46,21 +46,53 @@ def headline(comparison: Comparison) -> str:
     if not any(row.kind == "pair" for row in comparison.rows):
         return "the two captures have nothing in common"
     first = comparison.first_divergence()
-    if first is not None:
-        return first_line(first)
-    pairs = sum(1 for row in comparison.rows if row.kind == "pair")
-    waiting = sum(1 for verdict in comparison.verdicts if verdict.level == "pending")
-    if waiting:
-        return f"no divergence so far; {waiting} of {pairs} pairs are not measured yet"
-    words = f"no divergence in {pairs} pair{'' if pairs == 1 else 's'}"
-    doubtful = sum(1 for verdict in comparison.verdicts if verdict.doubtful)
-    if doubtful:
-        words += f", but {doubtful} of them {'is' if doubtful == 1 else 'are'} doubtful"
+    return agreement(comparison).words[0] if first is None else first_line(first)
+
+
+LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" says little
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """That nothing diverges among what is known: `words` from the longest form to the shortest;
+    `doubts` says that not everything could be compared.
+    """
+
+    words: tuple[str, ...]
+    doubts: bool = False
+
+
+def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement:
+    """What there is to say where nothing diverges; what could not be compared is never left out.
+    `counts` are the comparison's, where they are known.
+    """
+    counts = counts or comparison.counts
+    levels = comparison.level_counts()
+    if levels.get("pending"):
+        total = comparison.to_measure
+        done = total - levels["pending"]
+        return Agreement((f"no divergence so far, in {done} of {total} pairs",))
+    said = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    doubts = []
+    if levels.get("unreadable"):
+        doubts.append(f", but {levels['unreadable']} cannot be read")
+    if counts.doubtful:
+        are = "is" if counts.doubtful == 1 else "are"
+        doubts.append(f", but {counts.doubtful} of them {are} doubtful")
+    if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
+        doubts.append(f", but only {counts.coverage:.0%} of the outputs are paired")
+    said += "".join(doubts)
     worst = worst_row(comparison)
     if worst is None:
-        return words
+        return Agreement((said,), bool(doubts))
     times, row = worst
-    return f"{words}; the worst is {times:.2g} x its usual rounding, {short_module(row.module)}"
+    size, name = f"{times:.2g} x", short_module(row.module)
+    forms = (
+        f"{said}; the worst is {size} its usual rounding, {name}",
+        f"{said}; worst {size} usual rounding, {name}",
+        f"{said}; worst {size} usual, {name}",
+    )
+    return Agreement(forms, bool(doubts))
 
 
 def first_line(first: FirstDivergence) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING
 
-from ..compare.law_words import percent, short_module, worst_row
+from ..compare.law_words import agreement, percent, short_module
 from .judging import first_known, likeness, sure_text
 from .lines import Piece, Pieces
 from .text import clean, cut, elide, width_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..compare.model import Cause, Counts, FirstDivergence
     from .theme import Look
 
-LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" says little
 _NAME_SHARE = 0.45  # of the line that a name may take
 _LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
 _UNCERTAINTY = re.compile(r" ± \S*\d")
@@ -131,39 +130,20 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
 def _no_divergence(
     comparison: Comparison, counts: Counts, look: Look, working: bool
 ) -> Answer:  # fmt: skip
-    """Nothing diverges among what is known; what could not be compared is never left out."""
-    levels = comparison.level_counts()
-    waiting, unreadable = levels.get("pending", 0), levels.get("unreadable", 0)
-    pairs = f"{counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    """Nothing diverges among what is known."""
+    found = agreement(comparison, counts)
+    waiting = comparison.level_counts().get("pending", 0)
     if waiting:
-        total = comparison.to_measure
-        return Answer((f"no divergence so far, in {total - waiting} of {total} pairs",))
-    said = f"no divergence in {pairs}"
-    if unreadable:
-        said += f", but {unreadable} cannot be read"
-    if counts.doubtful:
-        are = "is" if counts.doubtful == 1 else "are"
-        said += f", but {counts.doubtful} of them {are} doubtful"
-    if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
-        said += f", but only {counts.coverage:.0%} of the outputs are paired"
-    warn = look.palette.warn if said.count("but") else look.style("ok")
+        return Answer(found.words)
+    style = look.palette.warn if found.doubts else look.style("ok")
     if comparison.judges_by_laws and comparison.laws is None:
-        stopped = not working
-        more = "; stopped before all layers were checked against their laws"
-        short = "; not all layers were checked"
-        forms = (said + more, said + short) if stopped else (said + " so far",)
-        return Answer(forms, style=look.palette.warn if stopped else warn)
-    worst = worst_row(comparison)
-    if worst is None:
-        return Answer((said,), style=warn)
-    times, row = worst
-    name = short_module(row.module)
-    forms = (
-        f"{said}; the worst is {times:.2g} x its usual rounding, {name}",
-        f"{said}; worst {times:.2g} x usual rounding, {name}",
-        f"{said}; worst {times:.2g} x usual, {name}",
-    )
-    return Answer(forms, style=warn)
+        (said,) = found.words
+        if working:
+            return Answer((f"{said} so far",), style=style)
+        stopped = f"{said}; stopped before all layers were checked against their laws"
+        forms = (stopped, f"{said}; not all layers were checked")
+        return Answer(forms, style=look.palette.warn)
+    return Answer(found.words, style=style)
 
 
 def checking_laws(comparison: Comparison) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..fused_weights import text_config
+from ..fused_weights import HEAD_NAMES, KV_HEAD_NAMES, text_config
 
 EPS_NAMES = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon",
              "layernorm_epsilon", "eps")  # fmt: skip
@@ -14,8 +14,6 @@ FUNCTION_NAMES = ("hidden_act", "hidden_activation", "activation_function", "act
 EMBEDDING_FACTORS = ("embedding_multiplier", "scale_emb")
 RESIDUAL_FACTORS = ("residual_multiplier", "scale_depth")
 
-_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
-_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
 _BASES = ("rope_theta", "rotary_emb_base")
 _PARTIAL = ("partial_rotary_factor", "rotary_pct", "rotary_dim")
 _EXPERTS_USED = ("num_experts_per_tok", "moe_topk", "top_k", "num_experts_per_token")
@@ -25,14 +23,20 @@ _LOGIT_CAPS = ("final_logit_softcapping", "final_logits_soft_cap", "logits_soft_
 # Spellings of one number; it goes by the first of them.
 _SYNONYMS = {
     name: names[0]
-    for names in (EPS_NAMES, FUNCTION_NAMES, EMBEDDING_FACTORS, _HEADS, _KV_HEADS, _BASES,
+    for names in (EPS_NAMES, FUNCTION_NAMES, EMBEDDING_FACTORS, HEAD_NAMES, KV_HEAD_NAMES, _BASES,
                   _EXPERTS_USED, _LOGIT_CAPS)
     for name in names
 }  # fmt: skip
 _ROPE = "rope."  # in front of what describes a scaling of rotary positions
 _ROPE_SECTIONS = ("rope_scaling.", "rope_parameters.")
 
-_HEAD_COUNTS = (_HEADS[0], _KV_HEADS[0], "head_dim", "multi_query", "new_decoder_architecture")
+_HEAD_COUNTS = (
+    HEAD_NAMES[0],
+    KV_HEAD_NAMES[0],
+    "head_dim",
+    "multi_query",
+    "new_decoder_architecture",
+)
 _SCALES = ("query_pre_attn_scalar", "attention_multiplier", "scale_attn_weights", "head_dim")
 _MASKS = ("sliding_window", "use_sliding_window", "layer_types", "max_window_layers",
           "attention_chunk_size", "is_decoder", "position_embedding_type")  # fmt: skip

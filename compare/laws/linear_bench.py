@@ -15,7 +15,7 @@ import numpy as np
 
 from ...capture.arrays import Array
 from ..canonical import parent_of
-from ..fused_weights import text_config
+from ..fused_weights import head_counts
 from ..parameters import Weight
 from ..sample import UNREADABLE
 from .law import Case, Prediction, Scene, Source
@@ -227,11 +227,8 @@ def weight_of(scene: Scene, module: str) -> Weight | None:
 
 def heads_of(scene: Scene, module: str) -> int:
     """How many heads the output of a projection has, by the config; 1 where it is not parted."""
-    role = scene.reference.role(module)
-    config = text_config(scene.config)
-    heads = config.get("num_attention_heads") or config.get("n_head")
-    if role == "query" and isinstance(heads, int):
-        return heads
-    if role in ("key", "value") and isinstance(heads, int):
-        return int(config.get("num_key_value_heads") or heads)
-    return 1
+    counts = head_counts(scene.config)
+    if counts is None:
+        return 1
+    heads, shared, _ = counts
+    return {"query": heads, "key": shared, "value": shared}.get(scene.reference.role(module), 1)

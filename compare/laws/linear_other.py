@@ -5,7 +5,9 @@ layer's, none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -86,22 +88,29 @@ def _turned(bench: Bench) -> Prediction:
 
 def same_layer(bench: Bench) -> Iterator[Hypothesis]:
     """The weights of other projections of the layer."""
-    for module in of_same_layer(bench):
+    for module, product in _promising(bench, of_same_layer(bench)):
+        swapped = _in_turn(bench, module)
+        text = f"the weight of {module} is used{bench.where}"
+        if swapped:
+            text = f"swapped with {module}{bench.where}: each gives what the other should"
+        name = "swapped" if swapped else "other-weights"
+        yield Hypothesis(name, text, product, "weight", bench.module, module)
+
+
+def _promising(
+    bench: Bench, modules: Iterable[str]
+) -> Iterator[tuple[str, Callable[[], Prediction]]]:
+    """Of these modules those whose weight does well on the probe, and what it gives: with the first
+    of the biases that do.
+    """
+    for module in modules:
         weight = _weight_like(bench, module)
         if weight is None:
             continue
         for bias in _biases(bench, module):
-            if not bench.tried(lambda _, w=weight, b=bias: _probed(bench, w, b)):
-                continue
-            swapped = _in_turn(bench, module)
-            text = f"the weight of {module} is used{bench.where}"
-            if swapped:
-                text = f"swapped with {module}{bench.where}: each gives what the other should"
-            yield Hypothesis(
-                "swapped" if swapped else "other-weights", text,
-                lambda w=weight, b=bias: bench.product(w, b), "weight", bench.module, module,
-            )  # fmt: skip
-            break
+            if bench.tried(lambda _, w=weight, b=bias: _probed(bench, w, b)):
+                yield module, partial(bench.product, weight, bias)
+                break
 
 
 def of_same_layer(bench: Bench) -> Iterator[str]:
@@ -193,19 +202,6 @@ def _in_turn(bench: Bench, module: str) -> bool:
 
 def other_layers(bench: Bench) -> Iterator[Hypothesis]:
     """The weights of the same projection in another layer."""
-    found = 0
-    for module in of_other_layers(bench):
-        weight = _weight_like(bench, module)
-        if weight is None:
-            continue
-        for bias in _biases(bench, module):
-            if not bench.tried(lambda _, w=weight, b=bias: _probed(bench, w, b)):
-                continue
-            yield Hypothesis(
-                "other-layer", f"the weight of {module} is used{bench.where}",
-                lambda w=weight, b=bias: bench.product(w, b), "weight", bench.module, module,
-            )  # fmt: skip
-            found += 1
-            break
-        if found >= _MANY:
-            return
+    for module, product in islice(_promising(bench, of_other_layers(bench)), _MANY):
+        text = f"the weight of {module} is used{bench.where}"
+        yield Hypothesis("other-layer", text, product, "weight", bench.module, module)

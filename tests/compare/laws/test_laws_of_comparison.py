@@ -13,6 +13,7 @@ from torch import nn
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.law_cache import LawCache, decoded, encoded
+from layertui.compare.law_words import agreement, headline
 from layertui.compare.models import ModelPaths
 
 from .law_checks import capture
@@ -158,3 +159,19 @@ def test_a_row_that_breaks_its_law_without_a_cause_is_doubtful(real: Path) -> No
     assert verdict.level in ("noise", "identical")
     if verdict.level == "noise":
         assert "its law does not fit this side" in verdict.reason
+
+
+def test_the_answer_of_reports_leaves_out_no_doubt(real: Path) -> None:
+    left, right = (str(real / "llama-f32" / side) for side in ("torch_dump", "max_dump"))
+    comparison = open_comparison(left, right)
+    assert headline(comparison) == "no divergence so far, in 0 of 48 pairs"
+    assert comparison.measure(use_cache=False)
+    assert headline(comparison).startswith("no divergence in 48 pairs; the worst is ")
+    comparison.verdicts[0] = replace(comparison.verdicts[0], level="unreadable")
+    said = "no divergence in 48 pairs, but 1 cannot be read; the worst is "
+    assert headline(comparison).startswith(said)
+    few = agreement(comparison, replace(comparison.counts, coverage=0.49))
+    assert few.doubts and "but only 49% of the outputs are paired" in few.words[0]
+    assert "outputs are paired" not in agreement(
+        comparison, replace(comparison.counts, coverage=0.5)
+    ).words[0]  # fmt: skip
