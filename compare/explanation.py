@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .inspection.naming import rows_called
 from .law_checks import scene_of
 from .law_words import cause_line, local_lines, percent, short_module
 from .model import Cause, explained_share
@@ -89,16 +90,7 @@ def _rows(comparison: Comparison, name: str | None) -> list[int]:
     if name is None:
         broken = [row.row for row in laws.broken]
         return broken or sorted(laws.rows)
-    exact = [r.index for r in comparison.rows if name in (r.label, f"#{r.index}")]
-    if exact:
-        return exact
-    own = [r.index for r in comparison.rows if r.canonical == name or _named(r, name)]
-    return own or [r.index for r in comparison.rows if name in r.label]
-
-
-def _named(row: Any, name: str) -> bool:
-    records = (row.reference, row.candidate)
-    return any(r is not None and name in (r.name, r.module) for r in records)
+    return [row.index for row in rows_called(comparison, name)]
 
 
 def _judged(

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .comparison import Comparison
-from .escaping import clean
 from .law_checks import scene_of
 from .model import Failure, Measurement, Row
 from .models import Models
-from .report import component_lines, number, order_lines, section, side_line, spread_lines
+from .report import number
 from .rerun.judge import Judgement, worst
 from .rerun.layers import inside
-from .verification import ScenarioRow, Verification, scenario_lines
+from .verification import ScenarioRow, Verification, laid_out
 
 if TYPE_CHECKING:
     from ..capture.weights import Weights
@@ -137,25 +136,11 @@ def offline_report(
     comparison: Comparison, errors: Mapping[int, OwnError], found: Verification
 ) -> str:
     """The report of this scenario, the comparison of the two at its end."""
-    alone = by_laws(comparison, errors)
-    head = [
-        f"layer verification: {found.model} {found.encoding}, what every layer gets wrong by "
-        "itself, by its law", "",
-        f"NOTHING WAS RUN: {found.offline}", "",
-        f"reference  {side_line(comparison.reference)}",
-        f"candidate  {side_line(comparison.candidate)}", "",
-    ]  # fmt: skip
-    parts = [
-        "\n".join(clean(line) for line in head),
-        section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
-        section("SUMMARY", summary(comparison, errors, found)),
-        section("MSE STATISTICS", spread_lines(alone, "mse")),
-        section("PER-COMPONENT STATISTICS", component_lines(alone)),
-        section("DETAILED LAYER RESULTS", list(_detailed(comparison, errors))),
-        section("COMPARISON OF THE SCENARIOS", scenario_lines(found)),
-        section("REPRODUCE", [found.command]),
-    ]
-    return "\n".join(parts)
+    return laid_out(
+        comparison, by_laws(comparison, errors), found,
+        "what every layer gets wrong by itself, by its law", summary(comparison, errors, found),
+        list(_detailed(comparison, errors)), f"NOTHING WAS RUN: {found.offline}",
+    )  # fmt: skip
 
 
 def summary(

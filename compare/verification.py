@@ -246,18 +246,28 @@ def verification_json(verification: Verification) -> str:
 def scenario_report(comparison: Comparison, verification: Verification, *, injected: bool) -> str:
     """The report of one scenario, the comparison of the two at its end."""
     how = "every layer fed the reference's inputs" if injected else "as captured"
-    head = [
-        f"layer verification: {verification.model} {verification.encoding}, {how}", "",
-        f"reference  {side_line(comparison.reference)}",
-        f"candidate  {side_line(comparison.candidate)}", "",
-    ]  # fmt: skip
+    detailed = list(_detailed(comparison))
+    return laid_out(comparison, comparison, verification, how, summary_lines(comparison), detailed)
+
+
+def laid_out(
+    comparison: Comparison, measured: Comparison, verification: Verification, how: str,
+    summary: list[str], detailed: list[str], *more: str,
+) -> str:  # fmt: skip
+    """The parts of a scenario's report in their order: `measured` has the numbers of its tables,
+    `how` says what they are of, `more` are further lines of the heading.
+    """
+    head = [f"layer verification: {verification.model} {verification.encoding}, {how}", ""]
+    head += [part for line in more for part in (line, "")]
+    head += [f"reference  {side_line(comparison.reference)}",
+             f"candidate  {side_line(comparison.candidate)}", ""]  # fmt: skip
     parts = [
         "\n".join(clean(line) for line in head),
         section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
-        section("SUMMARY", summary_lines(comparison)),
-        section("MSE STATISTICS", spread_lines(comparison, "mse")),
-        section("PER-COMPONENT STATISTICS", component_lines(comparison)),
-        section("DETAILED LAYER RESULTS", list(_detailed(comparison))),
+        section("SUMMARY", summary),
+        section("MSE STATISTICS", spread_lines(measured, "mse")),
+        section("PER-COMPONENT STATISTICS", component_lines(measured)),
+        section("DETAILED LAYER RESULTS", detailed),
         section("COMPARISON OF THE SCENARIOS", scenario_lines(verification)),
         section("REPRODUCE", [verification.command]),
     ]

@@ -46,6 +46,22 @@ def row_named(comparison: Comparison, name: str, step: int | None) -> Row:
     )
 
 
+def rows_called(comparison: Comparison, name: str) -> list[Row]:
+    """All rows that a name means: one by its number as `#12` or by `module-slot`; those of a module
+    by its canonical name or as either side calls it, or of a record; else those whose `module-slot`
+    holds it.
+    """
+    rows = comparison.rows
+    for found in (
+        [row for row in rows if name in (row.label, f"#{row.index}")],
+        [row for row in rows if name in (*names(row), *module_names(row))],
+        [row for row in rows if name in row.label],
+    ):
+        if found:
+            return found
+    return []
+
+
 def record_named(capture: Capture, name: str, step: int | None) -> Record:
     """The record that is called so, or the only one whose name holds it. Raises
     `NoSuchNameError`.
@@ -68,6 +84,12 @@ def names(row: Row) -> tuple[str, ...]:
     """What a row is called: by its records, and by its place in the model."""
     records = [record.name for record in (row.reference, row.candidate) if record is not None]
     return (*records, row.label)
+
+
+def module_names(row: Row) -> tuple[str, ...]:
+    """What the module of a row is called: in the comparison, and by either side."""
+    records = (row.reference, row.candidate)
+    return (row.canonical, *(record.module for record in records if record is not None))
 
 
 def telling_name(comparison: Comparison, row: Row) -> str:

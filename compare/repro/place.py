@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...capture.errors import CaptureError
-from ..inspection.naming import NoSuchNameError, row_named
+from ..inspection.naming import NoSuchNameError, module_names, row_named
 from ..law_checks import LawCheck, scene_of
 from ..laws.evaluate import Evaluation, best_of, by_target, read_cases
 from ..laws.law import Case, Fit, Law, Prediction, Scene, Site
 from ..laws.registry import LAWS, law_named
 from ..laws.report import LawReport, LawRow
-from ..model import Row
 from ..pair_reader import CancelledError
 from ..sample import UNREADABLE
 
@@ -84,7 +83,7 @@ def law_row_named(comparison: Comparison, report: LawReport, name: str | None) -
     found = _of_module(comparison, report, name)
     if found is not None:
         return found
-    if any(name in (row.canonical, *_modules(row)) for row in comparison.rows):
+    if any(name in module_names(row) for row in comparison.rows):
         raise NothingToReproduceError(f"{name}: {_why_none(comparison)}")
     try:
         row = row_named(comparison, name, None)
@@ -123,18 +122,13 @@ def _of_module(comparison: Comparison, report: LawReport, name: str) -> LawRow |
     shown: list[LawRow] = []
     for law_row in report.rows.values():
         row = comparison.rows[law_row.row]
-        called = (row.canonical, *_modules(row))
+        called = module_names(row)
         if name == law_row.module or (law_row.module == row.canonical and name in called):
             made.append(law_row)
         elif name in called:
             shown.append(law_row)
     order = ("breaks", "keeps", "unknown")
     return min(made or shown, key=lambda r: (order.index(r.state), -r.excess, r.row), default=None)
-
-
-def _modules(row: Row) -> list[str]:
-    """What the sides call the module of a row."""
-    return [r.module for r in (row.reference, row.candidate) if r is not None]
 
 
 def _why_none(comparison: Comparison) -> str:

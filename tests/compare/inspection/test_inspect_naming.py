@@ -13,9 +13,11 @@ from layertui.compare.comparison import open_comparison
 from layertui.compare.inspection.naming import (
     NoSuchNameError,
     command_line,
+    module_names,
     names,
     record_named,
     row_named,
+    rows_called,
     telling_name,
 )
 
@@ -50,6 +52,25 @@ def test_a_fused_record_is_called_by_its_parts(real: Path) -> None:
         row_named(comparison, "nope", 7)
     with pytest.raises(NoSuchNameError, match=r"could be 84 records: .*, \.{3}$"):
         record_named(comparison.reference, "", None)
+
+
+def test_all_rows_that_a_name_means(real: Path) -> None:
+    sides = [str(real / "llama-f32" / side) for side in ("torch_dump", "max_dump")]
+    comparison = open_comparison(*sides)
+    norm = row_named(comparison, "layers.0.input_layernorm-output", None)
+    assert rows_called(comparison, norm.label) == [norm]
+    assert rows_called(comparison, f"#{norm.index}") == [norm]
+    assert norm.reference is not None
+    assert rows_called(comparison, norm.reference.name) == [norm]
+    whole = rows_called(comparison, norm.canonical)
+    assert whole == [row for row in comparison.rows if row.canonical == norm.canonical]
+    assert len(whole) > 1 and rows_called(comparison, norm.reference.module) == whole
+    assert norm.reference.module in module_names(norm) and norm.canonical in module_names(norm)
+    parts = rows_called(comparison, "input_layernorm-out")
+    assert norm in parts and len(parts) == 2
+    fused = rows_called(comparison, "model.layers.layers.0.self_attn.qkv_proj-output")
+    assert [row.canonical.rpartition(".")[2] for row in fused] == ["q_proj", "k_proj", "v_proj"]
+    assert rows_called(comparison, "nope") == []
 
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
