@@ -55,7 +55,7 @@ class Weight:
         """
         first = 0
         for piece in self.pieces:
-            raw = piece._raw()
+            raw = piece.raw()
             step = max(1, most // (raw[:1].size or 1))
             for start in range(0, len(raw), step):
                 yield first + start, piece._numbers(raw[start : start + step])
@@ -81,7 +81,7 @@ class Weight:
             count = piece._own_rows
             low, high = max(start - first, 0), min(stop - first, count)
             if low < high:
-                found.append(piece._numbers(piece._raw()[low:high]))
+                found.append(piece._numbers(piece.raw()[low:high]))
             first += count
         if len(found) == 1:
             return found[0]
@@ -105,7 +105,7 @@ class Weight:
             own = owner == index
             if own.any():
                 first = ends[index] - piece._own_rows
-                found[own] = piece._numbers(piece._raw()[wanted[own] - first])
+                found[own] = piece._numbers(piece.raw()[wanted[own] - first])
         return found
 
     @property
@@ -130,8 +130,11 @@ class Weight:
             return 1
         return stored[0] if self.rows is None else len(range(*self.rows.indices(stored[0])))
 
-    def _raw(self) -> Array:
-        """The stored elements of this parameter's rows, mapped."""
+    def raw(self) -> Array:
+        """The stored elements of this parameter's rows, mapped; those of `more` are not among them.
+
+        Raises `RecordError`.
+        """
         from ..capture.arrays import load
 
         raw = load(self.parameter.locator)

@@ -28,7 +28,7 @@ from layertui.compare.checks.weights import (
 )
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.models import ModelPaths
-from layertui.compare.parameters import SideParameters
+from layertui.compare.parameters import SideParameters, Weight
 
 Tensors = dict[str, torch.Tensor]
 DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -88,6 +88,15 @@ def test_joined_parameters_are_compared_with_their_parts(
     name = "qkv_proj" if joined_first else "k_proj"
     assert found.name == f"model.layers.1.self_attn.{name}.weight"
     assert found.differing == 32
+
+
+def test_copies_are_told_without_any_arithmetic(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = real / "weights" / "hf_sharded"
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    monkeypatch.setattr(Weight, "between", lambda *_: pytest.fail("converted"))
+    assert compared(shards, copy) == WeightsReport(21)
 
 
 def test_what_differs_is_named_with_figures(real: Path, tmp_path: Path, tensors: Tensors) -> None:
