@@ -99,7 +99,7 @@ class Comparison:
     laws: LawReport | None = field(init=False, default=None, repr=False)
     locals: dict[int, Local] = field(init=False, default_factory=dict, repr=False)
     laws_progress: tuple[int, int] = field(init=False, default=(0, 0))
-    random: ByStatistics | None = field(init=False, default=None, repr=False)
+    by_statistics: ByStatistics | None = field(init=False, default=None, repr=False)
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
@@ -121,7 +121,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self.layouts, self._symptoms = {}, {}, {}, {}
-        self.random = None
+        self.by_statistics = None
         self._forget_laws()
         self._effect = None
         self._analysis = None
@@ -142,9 +142,9 @@ class Comparison:
             verdicts = self.analysis().verdicts()
             for index, floor in self.floors.items():
                 verdicts[index] = with_floor(verdicts[index], floor)
-            if self.random is not None:
+            if self.by_statistics is not None:
                 laws = self.laws.rows if self.laws is not None else {}
-                verdicts = self.random.verdicts(
+                verdicts = self.by_statistics.verdicts(
                     self.rows, self.measurements, verdicts, laws, self.rules.thresholds
                 )
         else:
@@ -308,12 +308,12 @@ class Comparison:
 
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
-        from .dropout import by_statistics
+        from .dropout import judging_of
         from .layouts import explained_layouts
         from .routing import find_routings
 
         self.routings = find_routings(self)
-        self.random = by_statistics(self)
+        self.by_statistics = judging_of(self)
         if self._baselines is not None:
             self.floors = self._baselines.floors(self, cancelled)
             self.reference.notes.extend(
@@ -327,7 +327,7 @@ class Comparison:
                 self._analysis = None
                 self._judge_all()
         self._note_arithmetic()
-        for side, note in self.random.notes if self.random is not None else ():
+        for side, note in self.by_statistics.notes if self.by_statistics is not None else ():
             notes = (self.reference if side == "reference" else self.candidate).notes
             notes.extend([] if note in notes else [note])
         self.candidate.notes.extend(

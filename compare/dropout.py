@@ -181,7 +181,7 @@ def _moments(result: Measurement, side: str) -> tuple[float, float] | None:
     return math.hypot(known.mean, known.std), known.mean
 
 
-def by_statistics(comparison: Comparison) -> ByStatistics | None:
+def judging_of(comparison: Comparison) -> ByStatistics | None:
     """How a comparison is to be judged where dropout was at work on either side; None where it was
     on neither. Reads samples of dropout modules.
     """

@@ -92,7 +92,7 @@ def test_training_without_dropout_is_judged_as_ever(tmp_path: Path) -> None:
     with torch.no_grad():
         wrong.encoder.layer[1].output.dense.weight *= 1.1
     comparison = measured(run(tmp_path / "a", right, True), run(tmp_path / "b", wrong, True))
-    assert comparison.random is None and comparison.exit_status() == 1
+    assert comparison.by_statistics is None and comparison.exit_status() == 1
     assert not any(verdict.by_statistics for verdict in comparison.verdicts)
 
 
