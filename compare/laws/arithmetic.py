@@ -61,13 +61,15 @@ def arithmetic_of(ratios: Iterable[float], unit: float) -> Arithmetic:
 
 
 def arithmetic_said(said: Sequence[str | None], ratios: Iterable[float]) -> Arithmetic:
-    """The arithmetic that most of the layers that were asked say; `ratios` are those of all."""
+    """The arithmetic that most of the layers that were asked say, and no fewer than `FEWEST`: one
+    that alone was asked says nothing of the others. `ratios` are those of all.
+    """
     names = [name for name in said if name]
     known = sorted(ratios)
     if not names or len(known) < FEWEST or not _alike(known, 3.0):
         return OWN
     name = max(dict.fromkeys(names), key=names.count)
-    if names.count(name) < _AGREED * len(said):
+    if names.count(name) < max(FEWEST, _AGREED * len(said)):
         return OWN
     return Arithmetic(name, median(known), len(known))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,18 @@ from layertui.compare.laws.arithmetic import (
 )
 
 from .linear_faults import DOWN, GATE, int_groups, narrow_sums, nf4, rounded_rows
-from .linear_models import LAYERS, Pairs, Product, label, linear_out, products
+from .linear_models import (
+    HIDDEN,
+    LAYERS,
+    WIDTH,
+    Pairs,
+    Product,
+    Stack,
+    label,
+    linear_out,
+    products,
+)
+from .linear_models import made as product
 from .test_linear_law import bfloat16, tf32
 
 FINE, COARSE = 2.0**-24, 2.0**-8
@@ -83,11 +95,12 @@ def test_errors_of_no_known_size_are_no_arithmetic(ratios: list[float]) -> None:
 
 def test_what_most_layers_say_is_taken() -> None:
     ratios = [90.0, 100.0, 110.0, 100.0]
-    said = arithmetic_said(["int4 by row", "int4 by row", None, "nf4"], ratios)
+    said = arithmetic_said(["int4 by row", None, "int4 by row", "int4 by row", "nf4"], ratios)
     assert (said.name, said.factor, said.count) == ("int4 by row", 100.0, 4)
     assert arithmetic_said(["int4 by row", None, None, "nf4"], ratios) == OWN
     assert arithmetic_said([None, None], ratios) == OWN
     assert arithmetic_said(["int4 by row"] * 2, ratios[:2]) == OWN
+    assert arithmetic_said(["int4 by row"] * 2, ratios) == OWN  # too few to speak for the others
     assert arithmetic_said(["int4 by row"] * 4, [1.0, 5.0, 100.0, 900.0]) == OWN
 
 
@@ -175,3 +188,24 @@ def test_one_layer_in_a_finer_arithmetic_than_the_others_is_no_fault(
         if one is not other.part(DOWN):
             MADE[made][0](one)
     assert linear_out(pairs.tried(other)) == []
+
+
+class Headed(Stack):
+    """A stack with a last projection, which is alone of its kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lm_head = product(HIDDEN, WIDTH, False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        given = super().forward(x)
+        return [*given, self.lm_head(given[-1])]
+
+
+@pytest.mark.parametrize("made", ["int8", "int4", "tf32", "tokens"])
+def test_one_of_its_kind_excuses_nothing_by_itself(tmp_path: Path, made: str) -> None:
+    """Only peers that compute alike make an arithmetic of what would be a fault."""
+    pairs = Pairs(tmp_path, torch.float32, Headed())
+    other = pairs.other()
+    MADE[made][0](other.lm_head)
+    assert linear_out(pairs.tried(other)) == ["lm_head-output"]
