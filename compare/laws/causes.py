@@ -29,18 +29,23 @@ _ALIKE = 1.25  # local errors within this factor are alike
 _SIMPLER = 2.0  # times the least local error that a hypothesis with fewer fitted numbers may leave
 _MOST_SAID = 3  # causes of one layer that are said
 _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
+# Coarser arithmetic makes larger errors and says little of each: it is held to their size alone.
+_ROUNDING = ("precision", "cast")
+_TOO_WIDE = 0.02  # ratio below which errors are not those of the arithmetic that is supposed
 
 
 @dataclass(frozen=True)
 class Trial:
     """A hypothesis that was tried: the candidate's local error with it, how many times its limit
-    the worst test of it is, and whether nothing sticks out any more.
+    the worst test of it is, and whether nothing sticks out any more. `nearer`: it also improves in
+    units of the unchanged law, where a wider spread of its own does not help.
     """
 
     hypothesis: Hypothesis
     error: LocalError
     restored: bool
     strain: float = 0.0
+    nearer: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,26 @@ def _trial(
         error = corrected(error, free)
     found = strains(error, judged)
     restored = all(e.times <= limits.RESTORED or _as_predicted(error, e) for e in found)
-    return Trial(hypothesis, error, restored, max(e.times for e in found))
+    strain = max(e.times for e in found)
+    nearer = _nearer(judged, hypothesis, candidate, prediction, base, error)
+    return Trial(hypothesis, error, restored, strain, nearer)
+
+
+def _nearer(
+    judged: Judged, hypothesis: Hypothesis, candidate: Case, prediction: Prediction,
+    base: Prediction | None, error: LocalError,
+) -> bool:  # fmt: skip
+    """Whether the candidate is nearer to the prediction than to that of the unchanged law."""
+    if base is None or base.value.shape != prediction.value.shape:
+        return True
+    if hypothesis.name in _ROUNDING and max(error.ratio, error.total) >= _TOO_WIDE:
+        return True
+    same = local_error(
+        candidate, replace(prediction, spread=base.spread), judged.evaluation.site.groups
+    )
+    before = judged.evaluation.candidate
+    strain, left = (max(e.times for e in strains(each, judged)) for each in (before, same))
+    return same.total <= _IMPROVED * before.total or left <= _IMPROVED * strain
 
 
 def _as_predicted(error: LocalError, excess: Excess) -> bool:
@@ -140,7 +164,8 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
 
 def _improved(trial: Trial, before: LocalError, strain: float) -> bool:
     """Whether enough of the error has gone: of all of it, or of what stuck out (one channel)."""
-    return trial.error.total <= _IMPROVED * before.total or trial.strain <= _IMPROVED * strain
+    less = trial.error.total <= _IMPROVED * before.total or trial.strain <= _IMPROVED * strain
+    return less and trial.nearer
 
 
 def _cost(hypothesis: Hypothesis) -> int:
