@@ -77,7 +77,9 @@ def _kinds(trials: Trials) -> Iterator[Hypothesis]:
         if np.array_equal(changed.open(), before):
             continue
         if change == {"mask": "causal", "window": None}:
-            text = _causal_words(before, changed.open(), trials.material)
+            text = _causal_words(before, changed.open())
+        elif change == {"mask": "none", "window": None} and _is_padding(before, changed.open()):
+            text = "padding is not hidden"
         yield trials.made(
             "attention-mask", text, other, None, "mask", own, mask_words(other)
             + (f", {form.shift + change['shift']:+d}" if change.get("shift") else ""),
@@ -106,12 +108,17 @@ def _as_bias(trials: Trials) -> Array:
     return np.where(open_, 0.0, -np.inf)
 
 
-def _causal_words(before: Array, after: Array, material: Material | None) -> str:
+def _is_padding(before: Array, after: Array) -> bool:
+    """Whether keys that no query saw are seen, and nothing else changes."""
     opened = after & ~before
-    if material is not None and opened.any() and not (before & ~after).any():
-        columns = opened.any(0)
-        if not before[:, columns].any():
-            return "padding is not hidden"
+    columns = opened.any(0)
+    return bool(columns.any() and not (before & ~after).any() and not before[:, columns].any())
+
+
+def _causal_words(before: Array, after: Array) -> str:
+    if _is_padding(before, after):
+        return "padding is not hidden"
+    if (after & ~before).any() and not (before & ~after).any():
         return "no window is kept to: queries see all tokens before them"
     return "queries see the tokens before them and no others"
 

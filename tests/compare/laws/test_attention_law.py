@@ -26,6 +26,30 @@ def test_attention_of_transformers_keeps_to_the_law(
         assert judged.evaluation.fit.words["scale"] == "1/sqrt(16)"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "mask", "rotary"),
+    [
+        ("gpt2", "as recorded", "none"), ("bert", "none", "none"),
+        ("neox", "as recorded", "half, recorded tables"),
+        ("phi3", "as recorded", "half, recorded tables"),
+        ("mistral", "as recorded", "half, recorded tables"),
+        ("gemma3", "as recorded", "half, recorded tables"),
+    ],
+)  # fmt: skip
+def test_attention_of_other_families_keeps_to_the_law(
+    tmp_path: Path, kind: str, mask: str, rotary: str, dtype: torch.dtype
+) -> None:
+    one, other = (model_of(kind, a, dtype) for a in ("eager", "sdpa"))
+    found = attention_of(compared(tmp_path, one, other))
+    assert len(found) == 4
+    for judged in found:
+        assert judged.trusted
+        assert judged.excess is None
+        words = judged.evaluation.fit.words
+        assert (words["mask"], words["rotary"]) == (mask, rotary)
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
 def test_without_a_checkpoint_the_heads_are_told_from_the_records(
     tmp_path: Path, kind: str
