@@ -23,7 +23,7 @@ from .names import kind_name, number_words
 from .number_fit import fitted_number
 from .operands import Operand, multiplied
 from .quantities import Key, SideQuantities
-from .rounding import HIDDEN, ROUNDED, unit_of
+from .rounding import ROUNDED, unit_of
 
 _CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma 2's attention, Grok
 _MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")
@@ -193,8 +193,7 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
     below any cap.
 
     Elements of one size round alike: their errors add up, those of different sizes do not. Elements
-    that the cap changes by less than their rounding may all be rounded back. Quotient and product
-    with a cap next to a power of two round to those with that power.
+    that the cap changes by less than their rounding may all be rounded back.
     """
     x, y = last.scale * product.value, case.output
     fine = np.isfinite(x) & np.isfinite(y)
@@ -221,9 +220,23 @@ def fitted_cap(last: Last, product: Prediction, case: Case) -> tuple[float, floa
     lost = (weight * np.abs(slope) * bent)[bent < unit * np.abs(x)].sum()
     information = max(float((weight * np.square(slope)).sum()), 1e-300)
     shared = float(np.hypot(np.sqrt(np.square(sums).sum()), lost)) / information
-    near = abs(np.log2(cap) - round(np.log2(cap))) < 2 * unit
-    hidden = HIDDEN * unit if near else 0.0
+    lever = float((weight * np.abs(slope * value)).sum()) / information
+    hidden = _hidden(cap, unit, lever)
     return cap, cap * float(np.sqrt(found.error**2 + shared**2 + hidden**2))
+
+
+def _hidden(cap: float, unit: float, lever: float) -> float:
+    """What rounding hides of a cap next to a number of few bits, relative to it.
+
+    Next to a power of two, all quotients and products round to those with it. Next to k / p of one,
+    a p-th of the products lie in the middle between two numbers of the grid and may all be rounded
+    the same way, which moves the cap `lever` times as far.
+    """
+    mantissa = 2 * float(np.frexp(cap)[0])
+    for parts in (1, 2, 4, 8):
+        if abs(mantissa * parts - round(mantissa * parts)) < 2 * unit * parts * max(1.0, lever):
+            return 0.5 * unit / parts * (lever if parts > 1 else 1.0)
+    return 0.0
 
 
 def _products(scene: Scene, cases: Sequence[Case]) -> list[Prediction | None]:
