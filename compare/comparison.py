@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .pair_reader import PairTask
     from .routing import Routing
+    from .sameness import Sameness
 
 Result = Measurement | Failure | None
 
@@ -100,6 +101,7 @@ class Comparison:
     locals: dict[int, Local] = field(init=False, default_factory=dict, repr=False)
     laws_progress: tuple[int, int] = field(init=False, default=(0, 0))
     by_statistics: ByStatistics | None = field(init=False, default=None, repr=False)
+    same: Sameness | None = field(init=False, default=None)
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
@@ -122,6 +124,7 @@ class Comparison:
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self.layouts, self._symptoms = {}, {}, {}, {}
         self.by_statistics = None
+        self.same = None
         self._forget_laws()
         self._effect = None
         self._analysis = None
@@ -330,6 +333,7 @@ class Comparison:
         for side, note in self.by_statistics.notes if self.by_statistics is not None else ():
             notes = (self.reference if side == "reference" else self.candidate).notes
             notes.extend([] if note in notes else [note])
+        self._note_sameness()
         self.candidate.notes.extend(
             note for note in self.arithmetic_notes() if note not in self.candidate.notes
         )
@@ -350,6 +354,16 @@ class Comparison:
         ):  # fmt: skip
             if words is not None and words not in side.notes:
                 side.notes.append(words)
+
+    def _note_sameness(self) -> None:
+        """Say before all else that the candidate is the reference."""
+        from .sameness import equal_bits, same_files
+
+        self.same = same_files(self.reference, self.candidate)
+        if self.same is None and self.complete:
+            self.same = equal_bits(self)
+        if self.same is not None and self.same.words not in self.candidate.notes:
+            self.candidate.notes.insert(0, self.same.words)
 
     def analysis(self) -> Analysis:
         """Where errors come from, by what is measured so far; kept until a result comes."""

@@ -76,6 +76,8 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
     doubts = []
     if levels.get("unreadable"):
         doubts.append(f", but {levels['unreadable']} cannot be read")
+    if comparison.same is not None:
+        doubts.append(f", but {comparison.same.short}")
     if counts.doubtful:
         are = "is" if counts.doubtful == 1 else "are"
         doubts.append(f", but {counts.doubtful} of them {are} doubtful")

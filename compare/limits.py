@@ -148,6 +148,8 @@ STATISTICS_APART = 0.25  # of the RMS: clean runs with other seeds reach a tenth
 
 LAST_SHARE = 0.1  # of the reference's layers, or outputs, that are missing at its end: ends early
 
+FEWEST_EQUAL = 2  # pairs of what a model computed that must be equal to call one side a copy
+
 # Pairs that do not seem to belong together (see `doubts`)
 
 UNLIKE = 0.25  # relative L2: no rounding and no quantisation differs by more

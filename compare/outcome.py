@@ -63,7 +63,11 @@ def outcome_of(comparison: Comparison, min_coverage: float = 0.5) -> Outcome:
 
 
 def _doubts(comparison: Comparison) -> Iterator[str]:
-    """Pairs that are not judged since their records do not seem to belong together."""
+    """What makes agreement say less: a candidate that is the reference, and pairs that are not
+    judged since their records do not seem to belong together.
+    """
+    if comparison.same is not None:
+        yield comparison.same.words
     found = [
         row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
         if verdict.doubtful

@@ -87,6 +87,7 @@ def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5)
             "first_divergence": None if first is None else asdict(first),
             "findings": [asdict(found) for found in comparison.findings()],
             "answer": headline(comparison),
+            "same_as_reference": None if comparison.same is None else comparison.same.words,
             "effect": effect_json(comparison.effect()),
             "rows": [_row(comparison, row) for row in comparison.rows],
         }
@@ -348,6 +349,10 @@ def summary_line(comparison: Comparison) -> str:
     if first is not None:
         end = f"first divergence: {_where(comparison, first)}"
         end += f", {first.causes[0].text}" if first.causes else ""
+    else:
+        less = [] if comparison.same is None else [comparison.same.short]
+        less += [f"{counts.doubtful} doubtful"] if counts.doubtful else []
+        end += f", but {' and '.join(less)}" if less else ""
     waiting = comparison.level_counts().get("pending", 0)
     if waiting:
         end = f"{waiting} pairs not measured yet, " + end

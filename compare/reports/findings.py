@@ -30,6 +30,14 @@ def verdict_of(row: Mapping[str, Any]) -> str:
     return "doubtful" if row.get("doubtful") else word_of(row["verdict"])
 
 
+def agreement_of(report: Mapping[str, Any]) -> str:
+    """`no divergence`, and what makes that say less."""
+    doubtful = report["counts"]["doubtful"]
+    less = ["the candidate may be the reference itself"] if report["same_as_reference"] else []
+    less += [f"{doubtful} doubtful"] if doubtful else []
+    return f"no divergence, but {' and '.join(less)}" if less else "no divergence"
+
+
 def value_of(row: Mapping[str, Any], metric: str) -> float | None:
     """A metric of a row of the JSON report; None where it has none or a word (`NaN`)."""
     value = (row.get("metrics") or {}).get(metric)

@@ -19,6 +19,7 @@ from . import Part, Settings
 from .findings import (
     BADGES,
     FAILED,
+    agreement_of,
     cause_words,
     confidence_of,
     failing,
@@ -86,8 +87,7 @@ def _title(report: Mapping[str, Any], status: int) -> str:
     if first is not None:
         return f"first divergence: {code(first['module'])}"
     if status == 0:
-        doubtful = report["counts"]["doubtful"]
-        return f"no divergence, but {doubtful} doubtful" if doubtful else "no divergence"
+        return agreement_of(report)
     return "no divergence found, but not everything compared"
 
 

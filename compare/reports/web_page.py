@@ -22,6 +22,7 @@ from . import Part, Settings
 from .cases import said_of
 from .findings import (
     FAILED,
+    agreement_of,
     cause_words,
     confidence_of,
     name_of,
@@ -114,8 +115,7 @@ def _plotted(settings: Settings) -> str:
 def _banner(report: Mapping[str, Any], status: int) -> str:
     first = report["first_divergence"]
     if first is None:
-        doubtful = report["counts"]["doubtful"]
-        said = f"No divergence, but {doubtful} doubtful" if doubtful else "No divergence"
+        said = agreement_of(report).capitalize()
         if status:
             said = "No divergence found, but not everything could be compared"
         return (

@@ -13,7 +13,7 @@ import pytest
 from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.report import row_text, text_report
+from layertui.compare.report import row_text, summary_line, text_report
 from layertui.compare.reports import Settings, part_of, whole
 from layertui.compare.rules import HandPair, Rules
 
@@ -121,6 +121,7 @@ def test_every_report_says_it(doubted: Comparison) -> None:
 
 def test_a_row_of_a_report_says_it(doubted: Comparison) -> None:
     index = next(i for i, v in enumerate(doubted.verdicts) if v.doubtful)
+    assert summary_line(doubted).endswith("no divergence, but 3 doubtful")
     assert row_text(doubted, index).splitlines()[0].endswith(": doubtful")
     only = text_report(doubted, "command", only_diverged=True)
     rows = only.partition("ROWS IN EXECUTION ORDER")[2].partition("ONLY IN")[0]

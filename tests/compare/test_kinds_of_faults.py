@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def put(value: float, where: tuple[int, ...]) -> Spoil:
     return lambda name, values: change(values)
 
 
-def noisy(size: float, where: object = ..., least: float = np.inf, seed: int = 5) -> Spoil:
+def noisy(size: float, where: Any = ..., least: float = np.inf, seed: int = 5) -> Spoil:
     """Noise of that relative size at some places; values beyond `least` stay as they are."""
 
     def change(_: str, values: Array) -> Array:

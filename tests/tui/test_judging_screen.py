@@ -562,5 +562,15 @@ async def test_doubtful_pairs_are_said_in_the_list_the_answer_and_the_pane(
         assert "doubtful" in app.screen.query_one("#title", Lines).texts[0]
 
 
+async def test_a_candidate_that_is_the_reference_is_said_in_the_answer(
+    paths: dict[str, str],
+) -> None:
+    app = app_of(paths, "ref")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await measured(pilot, app)
+        answer = app.list_screen.query_one("#answer", Lines).texts[0]
+        assert "but the candidate is the reference itself" in answer
+
+
 def normal(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((8, 16)).astype(np.float32)
