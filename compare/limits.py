@@ -160,6 +160,6 @@ AGREES = 2.0  # times a record's rounding: what is made of an unrelated record o
 
 AGREEING_PART = 8.0  # times the error of what agrees: the least of what is wrong along an axis
 LEAST_HEAD = 8  # channels: no model has narrower heads
-MIXED_UP = 0.25  # of the squares by which two records differ in the reference: nearer is the other
+MIXED_UP = 0.05  # of the squares by which two records differ in the reference: nearer is the other
 OWN_BY_ROW = 0.5  # of the error that factors or offsets by row must leave, at most
 FEW_ROWS = 0.25  # of the rows: an error of so few is told by its place

@@ -313,3 +313,65 @@ def test_a_layout_that_is_undone_behind_is_no_fault_and_one_that_is_not_is(
     found = compare(tmp_path / "wrong", reference, wrong)
     assert blamed(found) == "layers.1.self_attn.q_proj" and not found.layouts
     assert evidence(found).startswith("permuted: ")
+
+
+# Stacks of all layers, and what belongs elsewhere
+
+
+@pytest.mark.parametrize(("layers", "batch"), [(4, 1), (4, 2), (8, 1)])
+@pytest.mark.parametrize("wrong", [None, 0, 1, -1])
+def test_the_index_of_a_stack_that_is_wrong_is_said(
+    tmp_path: Path, layers: int, batch: int, wrong: int | None
+) -> None:
+    layer = None if wrong is None else wrong % layers
+    spoil = at(f"model.layers.{layer}.mlp-output", lambda values: 1.3 * values)
+    stacks: list[dict[str, Array]] = []
+    for run in (
+        Decoder(layers=layers, batch=batch),
+        Decoder(layers=layers, batch=batch, split=4, spoil=spoil),
+    ):
+        made = run.run()
+        names = ["model.embed_tokens", *(f"model.layers.{n}" for n in range(layers))]
+        stacks.append({"all_hidden": np.stack([made[f"{name}-output"] for name in names])})
+    found = compare_records(tmp_path, *stacks, "float32")
+    if layer is None:
+        assert blamed(found) is None
+    elif layer == layers - 1:
+        assert f"in index {layers} of axis 0 of {layers + 1}" in evidence(found)
+    else:
+        assert f"from index {layer + 1} of axis 0 on" in evidence(found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("record", "other", "symptom"),
+    [
+        ("layers.2.self_attn.k_proj", "layers.2.self_attn.q_proj", "swapped"),
+        ("layers.1.mlp.up_proj", "layers.1.mlp.gate_proj", "swapped"),
+        ("layers.2.mlp", "layers.1.mlp", "stale"),
+        ("layers.3", "layers.2", "stale"),
+    ],
+)
+def test_what_belongs_elsewhere_is_said(
+    tmp_path: Path, dtype: str, record: str, other: str, symptom: str
+) -> None:
+    theirs = Decoder(dtype=dtype).run()[f"model.{other}-output"]
+    spoil = at(f"model.{record}-output", lambda _: theirs)
+    found = compare(tmp_path, Decoder(dtype=dtype), Decoder(dtype=dtype, split=4, spoil=spoil))
+    assert blamed(found) == record
+    assert evidence(found).startswith(f"{symptom}: equals the reference's {other}-output")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.5])
+def test_a_stream_that_is_like_the_layer_before_is_not_mixed_up(
+    tmp_path: Path, dtype: str, share: float
+) -> None:
+    """Neighbours in the residual stream are alike; another share of a term is no mix-up."""
+    before = Decoder(dtype=dtype).run()["model.layers.2-output"]
+    spoil = at("model.layers.3-output", lambda values: before + share * (values - before))
+    found = compare(tmp_path, Decoder(dtype=dtype), Decoder(dtype=dtype, split=4, spoil=spoil))
+    assert blamed(found) == "layers.3"
+    first = found.first_divergence()
+    assert first is not None
+    assert first.symptoms[0].name not in ("swapped", "stale")

@@ -481,7 +481,7 @@ def test_mixed_up() -> None:
         y = other + off * math.sqrt(share * apart / 2)
         return bool(list(mixed_up(pair(x, y), [Other("b-output", True, other, other)])))
 
-    below(named, 0.25)
+    below(named, 0.05)
 
 
 def test_factors_by_row() -> None:
