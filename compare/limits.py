@@ -96,6 +96,10 @@ MASSIVE = 6.0  # times its channel's usual size: a larger value counts as this o
 MASSIVE_ROW = 3.0  # times the rows' usual size: a larger row counts as this one
 SMALL_CHANNEL = 0.5  # of the channels' usual size: a smaller channel counts as this one
 
+# Records that repeat an earlier one
+
+COPIED = 1.5  # times the earlier one's error, from which the candidate has something else
+
 # Masks
 
 BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4

@@ -30,7 +30,7 @@ from .evidence import Evidence, evidence_for
 from .facts import Facts
 from .grids import Grids, grids_of
 from .layouts import Layout
-from .limits import DRIFT, ROUNDINGS, TAINTED, UNRELATED, Limits, limits_for
+from .limits import COPIED, DRIFT, ROUNDINGS, TAINTED, UNRELATED, Limits, limits_for
 from .model import Failure, Measurement, Row, Verdict
 from .pair_reader import coarser
 from .policy import by_dtype, nonfinite_words, printed_rounding, printed_share
@@ -234,15 +234,24 @@ class Analysis:
         return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None
 
     def law_of(self, index: int) -> LawRow | None:
-        """What the law says of a row, or of the earlier row that has the same numbers."""
+        """What the law says of a row, or of the earlier row that has the same numbers: the same on
+        both sides, as far as the size of their errors tells.
+        """
         seen: set[int] = set()
         while index not in self.laws and index not in seen:
             seen.add(index)
             same = self.flow.nodes[index].same if index in self.flow.nodes else None
             if same is None:
                 return self._around(index)
+            if not self._is_copy(index, same):
+                return None
             index = same
         return self.laws.get(index)
+
+    def _is_copy(self, index: int, earlier: int) -> bool:
+        """Whether the candidate repeats the earlier record where the reference does."""
+        own, other = self.facts[index], self.facts[earlier]
+        return own.greater <= COPIED * max(other.greater, own.floor)
 
     def _around(self, index: int) -> LawRow | None:
         """For what a module returns besides its result (attention's weights): the law of what was
