@@ -170,9 +170,15 @@ class Pairs:
             one.product = split
         return other
 
-    def tried(self, candidate: nn.Module, x: Tensor | None = None) -> Tried:
+    def tried(
+        self, candidate: nn.Module, x: Tensor | None = None, paths: tuple[str, ...] = ("",)
+    ) -> Tried:
+        """The law of projections on a candidate, of all or of some."""
         capture(candidate, self.folder / "candidate", self.x if x is None else x)
-        return tried(self.folder / "reference", self.folder / "candidate", self.folder / "model")
+        return tried(
+            self.folder / "reference", self.folder / "candidate", self.folder / "model",
+            lambda site: site.law == "linear" and site.target.module.endswith(paths),
+        )  # fmt: skip
 
     def changed(self, path: str, change: Change, layer: int = 3) -> Tried:
         """The law of projections on one of them and its peers, changed in one layer. Nothing else
