@@ -184,9 +184,35 @@ def _slopes(trials: Trials) -> Iterator[Hypothesis]:
                 replace(form, slopes=form.slopes * factor), None, "ALiBi", "1", f"{factor:g}",
             )  # fmt: skip
         return
+    for slopes in _all_slopes(form.heads):
+        if not trials.explained:
+            yield from _added_slopes(trials, slopes)
+
+
+def _all_slopes(heads: int) -> list[Array]:
+    """Those of ALiBi's authors and, for heads that are no power of two, one geometric series."""
+    plain = 2.0 ** (-8.0 * np.arange(1, heads + 1) / heads)
+    usual = alibi_slopes(heads)
+    return [usual] if np.allclose(plain, usual) else [usual, plain]
+
+
+def _added_slopes(trials: Trials, slopes: Array) -> Iterator[Hypothesis]:
+    """ALiBi where the reference has none, with a factor of its own."""
+    form = trials.form
+    found = trials.number(
+        lambda log: (replace(form, slopes=slopes * math.exp(log)), None), _GRID[::2]
+    )
+    if found is None or not math.isfinite(found.error):
+        return
+    factor, words, fitted = math.exp(found.value), "", 1
+    if _is_plain(found, 0.0):
+        factor, fitted = 1.0, 0
+    else:
+        words = f", {measured_words(factor, found.error * factor)} x its usual slopes"
     yield trials.made(
-        "alibi", "a penalty for distance (ALiBi) is added",
-        replace(form, slopes=alibi_slopes(form.heads)), None, "ALiBi", "none", "yes",
+        "alibi", f"a penalty for distance (ALiBi) is added{words}",
+        replace(form, slopes=slopes * factor), None, "ALiBi", "none",
+        measured_words(factor, found.error * factor), number_words(found.error * factor), fitted,
     )  # fmt: skip
 
 

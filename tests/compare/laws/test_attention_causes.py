@@ -181,9 +181,11 @@ def test_a_sink_is_found(
 
 
 @several
-@given(**of_a_model)
-def test_alibi_is_named(folders: Any, seed: int, dtype: torch.dtype, fused: bool) -> None:
-    slopes = 2.0 ** (-8.0 * torch.arange(1, 5) / 4)[:, None, None]
+@given(**of_a_model, factor=st.sampled_from([1.0, 0.25, 0.6, 2.0]))
+def test_alibi_is_found(
+    folders: Any, seed: int, dtype: torch.dtype, fused: bool, factor: float
+) -> None:
+    slopes = factor * 2.0 ** (-8.0 * torch.arange(1, 5) / 4)[:, None, None]
 
     def penalised(scores: Tensor) -> Tensor:
         places = torch.arange(scores.shape[-1])
@@ -191,3 +193,4 @@ def test_alibi_is_named(folders: Any, seed: int, dtype: torch.dtype, fused: bool
 
     (cause, *_) = causes(folders, seed, dtype, fused, scores=penalised)
     assert cause.name == "alibi"
+    assert near(cause, factor)
