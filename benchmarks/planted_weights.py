@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from planting import LLAMA, Plant, Site, TrainedFault, in_all, new_weight, noise, weight
+from planting import LLAMA, Change, Plant, Site, TrainedFault, in_all, new_weight, noise, weight
 from quantising import (
     fp8,
     int4_groups,
@@ -205,6 +205,18 @@ def _all_linear(change: Callable[[Tensor], Tensor]) -> Plant:
     return both(*(weight(path, change) for path in (Q, K, V, O, GATE, UP, DOWN)))
 
 
+def _among(change: Change, path: str, other: Change) -> Plant:
+    """Every projection of every layer is changed, but for one that has another change."""
+
+    def plant(site: Site) -> None:
+        source = site.part(path).weight
+        for number in range(len(site.layers)):
+            _all_linear(change)(Site(site.model, number))
+        new_weight(site.part(path), lambda _: other(source.float()))
+
+    return plant
+
+
 def quantised(name: str, path: str, change: Callable[[Tensor], Tensor], at: float) -> TrainedFault:
     return TrainedFault(name, ("quantised",), LLAMA + path, weight(path, change), at)
 
@@ -233,8 +245,14 @@ _QUANTISED = (
     quantised("mxfp4-k", K, mxfp4, 0.15),
     TrainedFault("int8-activations-down", ("quantised",), LLAMA + DOWN, int8_activations(DOWN),
                  0.5),
-    in_all(TrainedFault("int8-rows", ("quantised",), LLAMA + Q, _all_linear(int8_rows))),
-    in_all(TrainedFault("nf4", ("quantised",), LLAMA + Q, _all_linear(lambda w: nf4(w, 64)))),
+    # A model that is quantised as a whole is healthy (see the clean pairs): here one layer is not
+    # quantised as the others are, or has another fault besides.
+    TrainedFault("int4-among-int8", ("quantised",), LLAMA + DOWN,
+                 _among(int8_rows, DOWN, int4_rows), 0.4),
+    TrainedFault("scale-among-int8", ("scale",), LLAMA + Q,
+                 _among(int8_rows, Q, lambda w: 1.03 * int8_rows(w)), 0.7),
+    TrainedFault("transposed-among-nf4", ("transposed",), LLAMA + O,
+                 _among(lambda w: nf4(w, 64), O, lambda w: nf4(w.T.contiguous(), 64)), 0.5),
 )  # fmt: skip
 
 
