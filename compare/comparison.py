@@ -445,18 +445,21 @@ class Comparison:
                 if law.causes[0].layers > 1 and place in said:
                     continue
                 said.add(place)
-            found.append(self.finding(index))
+            finding = self.finding(index)
+            if not any(_is_repeated(finding, other) for other in found):
+                found.append(finding)
         return tuple(found)
 
     def finding(self, index: int) -> FirstDivergence:
         """A failing row as a finding: the module to look into, and why."""
         row, verdict = self.rows[index], self.verdicts[index]
-        analysis, law = self.analysis(), self.law_row(index)
+        analysis = self.analysis()
         module, reason = row.canonical, verdict.reason
         if analysis.origin(index) == "made":
             module = analysis.to_blame(index)
         if module != row.canonical:
             reason = f"made inside {module}, whose records before this input agree: {reason}"
+        law = self._law_of_finding(index, module)
         return FirstDivergence(
             index,
             module,
@@ -467,9 +470,22 @@ class Comparison:
             reason,
             analysis.confidence(index),
             self.known_symptoms(index),
-            self.causes(index),
+            None if law is None else law.causes,
             "" if law is None else law.model_difference,
         )
+
+    def _law_of_finding(self, index: int, module: str) -> LawRow | None:
+        """The law of a row; where it names no cause that of the module to look into, which may have
+        been held against another of its records (what it made of a wrong value).
+        """
+        own = self.law_row(index)
+        if (own is not None and own.causes) or self.laws is None:
+            return own
+        step = self.rows[index].step
+        for law in self.laws.broken:
+            if law.module == module and law.causes and self.rows[law.row].step == step:
+                return law
+        return own
 
     def law_row(self, index: int) -> LawRow | None:
         """A row against its law; None where none applies, or before the laws were tried."""
@@ -655,3 +671,8 @@ def _side(capture: Capture, side: str) -> Capture:
         return capture
     kept = [record for record in capture.records if record.side in (side, None)]
     return replace(capture, records=kept)
+
+
+def _is_repeated(one: FirstDivergence, other: FirstDivergence) -> bool:
+    """Whether two findings say the same of the same module, about two of its records."""
+    return one.module == other.module and bool(one.causes) and one.causes == other.causes

@@ -18,6 +18,7 @@ from .law import Hypothesis
 _WINDOW_ROWS = 16  # queries that a window is looked for on, those with most keys behind them
 _LEAST_GAIN = 9.0  # squared units of rounding that a changed element must explain
 _ALONE = 1e-6  # share of all other keys below which a key is a query's only one
+_FEW_ROWS, _MOST_KEYS = 4, 256  # up to which runs of keys are looked for
 _ALIKE = 9.0  # and by which windows may differ and count as alike
 
 
@@ -32,7 +33,11 @@ def fitted_masks(trials: Trials) -> Iterator[Hypothesis]:
     if not trials.explained:
         yield from _windows(trials)
     if not trials.explained:
+        yield from _chunks(trials)
+    if not trials.explained:
         yield from _single(trials)
+    if not trials.explained:
+        yield from _holes(trials)
 
 
 def _own_mask(trials: Trials) -> Iterator[Hypothesis]:
@@ -191,6 +196,87 @@ def _left_by_window(trials: Trials, part: HeadPart, at: int, head: int, most: in
     seen = np.searchsorted(behind[keys], np.arange(most + 1), side="left")
     nothing = weight * float(np.square(np.nan_to_num(y)).sum())
     return np.where(seen > 0, left[np.maximum(seen - 1, 0)] if len(left) else nothing, nothing)
+
+
+# chunks, and runs of keys
+
+
+def _chunks(trials: Trials) -> Iterator[Hypothesis]:
+    """Queries that see no further back than the start of their own chunk (as in Llama 4): the first
+    that does not fit is the first of the second chunk, as far as rows were sampled.
+    """
+    material = trials.material
+    assert material is not None
+    bad = material.place_q[trials.misfits]
+    if not len(bad) or (material.bias is not None and material.bias.ndim == 3):
+        return
+    first, bias = int(bad.min()), _as_bias(trials)
+    for size in dict.fromkeys((first, *(2**n for n in range(1, first.bit_length())))):
+        if size < 2:
+            continue
+        same = np.equal(material.place_q[:, None] // size, material.place_k[None, :] // size)
+        words = f"queries see no further back than the start of their own chunk of {size} tokens"
+        yield _edited(trials, np.where(same, bias, -np.inf), words)
+
+
+def _holes(trials: Trials) -> Iterator[Hypothesis]:
+    """A few queries that do not see a run of keys."""
+    material = trials.material
+    rows = np.flatnonzero(trials.misfits)
+    if material is None or not 0 < len(rows) <= _FEW_ROWS or len(material.k) > _MOST_KEYS:
+        return
+    if material.bias is not None and material.bias.ndim == 3:
+        return
+    changed, said = _as_bias(trials).copy(), []
+    for row in rows:
+        start, stop = _hole(trials, int(row))
+        changed[row, start:stop] = -np.inf
+        keys = f"{_token(material, start)} to {_token(material, stop - 1)}"
+        said.append(f"the query of token {int(material.place_q[row])} does not see tokens {keys}")
+    yield _edited(trials, changed, "; ".join(said), len(rows))
+
+
+def _hole(trials: Trials, row: int) -> tuple[int, int]:
+    """The run of keys without which a query's output fits best, the shortest of those that fit
+    alike: more keys may be hidden that hardly count.
+    """
+    material, base = trials.material, trials.base
+    assert material is not None and base is not None
+    count = len(material.k)
+    left = np.zeros((count, count + 1))  # by first key and the one behind the last
+    spread = np.broadcast_to(base.spread, trials.y.shape)[row]
+    for part in head_parts(trials.form, material):
+        width = part.v.shape[1]
+        for at in np.flatnonzero(part.rows == row):
+            scores = part.masked()[:, at]
+            for head, own in zip(part.heads, scores, strict=True):
+                columns = slice(int(head) * width, (int(head) + 1) * width)
+                e, v = np.zeros(count), np.zeros((count, width))
+                e[part.keys], v[part.keys] = np.exp(own - own.max()), part.v
+                y, size = np.nan_to_num(trials.y[row, columns]), spread[columns]
+                left += _left_by_run(e, v, y) / max(float(np.square(size).mean()), 1e-300)
+    least = float(left.min())
+    alike = left <= least + _ALIKE * max(1.0, least / trials.y.shape[1])
+    length = np.arange(count + 1)[None, :] - np.arange(count)[:, None]
+    start, stop = np.unravel_index(int(np.where(alike, length, 2 * count).argmin()), left.shape)
+    return int(start), int(stop)
+
+
+def _left_by_run(e: Array, v: Array, y: Array) -> Array:
+    """The squares that are left of one row of one head without keys `[first, behind the last]`;
+    infinite where nothing, or everything, is left out.
+    """
+    count = len(e)
+    total = np.concatenate([[0.0], np.cumsum(e)])
+    values = np.concatenate([np.zeros((1, v.shape[1])), np.cumsum(e[:, None] * v, axis=0)])
+    left = np.full((count, count + 1), np.inf)
+    for first in range(count):
+        stops = np.arange(first + 1, count + 1)
+        kept = total[-1] - (total[stops] - total[first])
+        value = (values[-1] - (values[stops] - values[first])) / np.maximum(kept, 1e-300)[:, None]
+        fine = kept > _ALONE * total[-1]
+        left[first, stops] = np.where(fine, np.square(value - y).sum(1), np.inf)
+    return left
 
 
 # one key, or one element

@@ -13,7 +13,6 @@ from .attention_fit import made_angles
 from .attention_form import Angles, Material
 from .attention_trial import Trials
 from .law import Hypothesis
-from .local_error import row_ratios
 from .names import measured_words, number_words
 from .number_fit import Number
 from .rotary import USUAL_BASES, Rotary, unscaled, with_base
@@ -25,7 +24,6 @@ _FACTORS = (0.5, 2.0, 0.25, 4.0, 8.0, 0.125, 16.0)
 _OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4, 8, -8)
 _SURE = 3.0
 _NEAR = 0.01
-_BAD = 3.0  # ratio of a query that does not fit
 _BASES = np.log([10.0, 100.0, 500.0, *USUAL_BASES, 1e8, 2e4, 2e5])
 _ANY_BASE = np.log(10.0) + np.arange(0.0, 16.2, 0.2)  # up to 1e8
 _FINE = 2.0**-24  # unit roundoff of float32
@@ -99,14 +97,41 @@ def _styles(trials: Trials) -> Iterator[Hypothesis]:
             made = material.with_angles(made_angles(replace(rotary, width=size), material))
             yield trials.made("rope-style", text, replace(form, rotated=size), made, "rotated",
                               str(form.rotated), str(size))  # fmt: skip
-    for which, text in (("q", "only the keys are rotated"), ("k", "only the queries are rotated")):
-        assert material.angles is not None
-        angles = material.angles
-        still = {f"cos_{which}": np.ones_like(getattr(angles, f"cos_{which}")),
-                 f"sin_{which}": np.zeros_like(getattr(angles, f"sin_{which}"))}  # fmt: skip
+        if form.style == "half" and size < form.rotated:
+            made = material.with_angles(_fastest(material, size))
+            text += ", by the highest of its frequencies"
+            yield trials.made("rope-style", text, replace(form, rotated=size), made, "rotated",
+                              str(form.rotated), str(size))  # fmt: skip
+    yield from _of_one_operand(trials, material)
+
+
+def _fastest(material: Material, size: int) -> Angles:
+    """The tables' highest frequencies, as many as `size` channels in halves have."""
+    angles = material.angles
+    assert angles is not None
+    half = angles.cos_k.shape[1] // 2
+    columns = np.concatenate([np.arange(size // 2), half + np.arange(size // 2)])
+    return Angles(*(
+        table[:, columns] for table in (angles.cos_q, angles.sin_q, angles.cos_k, angles.sin_k)
+    ))  # fmt: skip
+
+
+def _of_one_operand(trials: Trials, material: Material) -> Iterator[Hypothesis]:
+    """Queries or keys alone that are not rotated, or the other way."""
+    angles = material.angles
+    assert angles is not None
+    for which, name, other in (("q", "queries", "keys"), ("k", "keys", "queries")):
+        cos, sin = getattr(angles, f"cos_{which}"), getattr(angles, f"sin_{which}")
+        still = {f"cos_{which}": np.ones_like(cos), f"sin_{which}": np.zeros_like(sin)}
         yield trials.made(
-            "rope-style", text, form, replace(material, angles=replace(angles, **still)), "rotated",
-            "q and k", "k" if which == "q" else "q",
+            "rope-style", f"only the {other} are rotated", trials.form,
+            replace(material, angles=replace(angles, **still)), "rotated", "q and k",
+            "k" if which == "q" else "q",
+        )  # fmt: skip
+        back = replace(angles, **{f"sin_{which}": -sin})
+        yield trials.made(
+            "rope-direction", f"the rotation of the {name} goes the other way (sign of sin)",
+            trials.form, replace(material, angles=back), "direction", "1", f"-1 for the {name}",
         )  # fmt: skip
 
 
@@ -245,6 +270,13 @@ def _moved(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
             material.with_angles(_queries_moved(rotary, material, offset)), "positions", "0",
             f"{offset:+d}",
         )  # fmt: skip
+    for offset in (o for o in _OFFSETS if o < 0):
+        for which, name in (("q", "queries"), ("k", "keys")):
+            yield trials.made(
+                "positions", f"positions of the {name} alone are off by {offset:+d}, but not below "
+                "0", form, material.with_angles(_late(rotary, material, offset, which)),
+                "positions", "0", f"{offset:+d} of the {name}",
+            )  # fmt: skip
 
 
 def _queries_moved(rotary: Rotary, material: Material, offset: int) -> Angles:
@@ -253,19 +285,26 @@ def _queries_moved(rotary: Rotary, material: Material, offset: int) -> Angles:
     return replace(plain, cos_q=moved.cos_q, sin_q=moved.sin_q)
 
 
+def _late(rotary: Rotary, material: Material, offset: int, which: str) -> Angles:
+    """Tables whose queries (`q`) or keys (`k`) have earlier positions, the first ones 0."""
+    places = np.arange(material.length)
+    moved = made_angles(rotary, material, np.maximum(places + offset, 0) - places)
+    cos, sin = f"cos_{which}", f"sin_{which}"
+    own = {cos: getattr(moved, cos), sin: getattr(moved, sin)}
+    return replace(made_angles(rotary, material), **own)
+
+
 def _starts(trials: Trials) -> list[int]:
     """Tokens from which on positions may be off: behind the last query that fits, up to the first
     that does not.
     """
-    material, base = trials.material, trials.base
-    assert material is not None and base is not None
-    ratios = row_ratios(trials.case, base)
-    limit = _BAD * max(1.0, float(np.median(np.sort(ratios)[: max(1, len(ratios) // 4)])))
-    bad = material.place_q[ratios > limit]
+    material = trials.material
+    assert material is not None
+    bad = material.place_q[trials.misfits]
     if not len(bad):
         return []
     first = int(bad.min())
-    good = material.place_q[(ratios <= limit) & (material.place_q < first)]
+    good = material.place_q[~trials.misfits & (material.place_q < first)]
     starts = np.arange(int(good.max()) + 1 if len(good) else 1, max(first, 1) + 1)
     step = max(1, len(starts) // _MOST_STARTS)
     return [int(at) for at in starts[::-step]]

@@ -15,7 +15,7 @@ from .attention_form import Form, Material, allowed, uses_bias
 from .attention_math import attend, predicted, roundings
 from .attention_scores import EXACT, Rounding
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
-from .local_error import local_error
+from .local_error import local_error, row_ratios
 from .number_fit import Number, fitted_number
 from .rotary import Rotary
 
@@ -24,6 +24,7 @@ _LEAST_USUAL = 0.5
 _REACH, _PLACES = 8.0, 33  # units roundoff around a fitted number where it is looked for again
 _ROUNDS = 3  # times that a number is fitted again, with the rounding that it makes taken out
 _BIAS = 0.1  # units of a fitted logarithm
+_BAD = 3.0  # times the better rows' ratio from which a row does not fit
 _LESS = 0.5  # of the weighted squares that a change may leave
 
 
@@ -58,6 +59,14 @@ class Trials:
     @property
     def y(self) -> Array:
         return self.case.output
+
+    @cached_property
+    def misfits(self) -> Array:
+        """Which rows of the sample do not fit the unchanged law, `[rows]`."""
+        assert self.base is not None
+        ratios = row_ratios(self.case, self.base)
+        usual = float(np.median(np.sort(ratios)[: max(1, len(ratios) // 4)]))
+        return ratios > _BAD * max(1.0, usual)
 
     @property
     def width(self) -> int:

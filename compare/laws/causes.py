@@ -113,7 +113,8 @@ def _nearer(
     """Whether the candidate is nearer to the prediction than to that of the unchanged law."""
     if base is None or base.value.shape != prediction.value.shape:
         return True
-    if hypothesis.name in _ROUNDING and max(error.ratio, error.total) >= _TOO_WIDE:
+    by_size = hypothesis.by_size or hypothesis.name in _ROUNDING
+    if by_size and max(error.ratio, error.total) >= _TOO_WIDE:
         return True
     same = local_error(
         candidate, replace(prediction, spread=base.spread), judged.evaluation.site.groups

@@ -20,7 +20,7 @@ _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
 _LIKE = 0.98  # correlation from which two channels are the same one
 _TAKEN = 4.0  # squared units of rounding an element that a factor must take away
-_MOST_CHANNELS = 8192  # channels whose order is looked for
+MOST_CHANNELS = 8192  # channels whose order is looked for
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
 # A value within so many errors of the middle goes the other way with this chance, besides that of
@@ -306,7 +306,7 @@ def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothe
                 "head-order", "head", prediction, _channels(order, value.shape[1]), order
             )
     by_heads = order
-    if len(value) >= 8 and value.shape[1] <= _MOST_CHANNELS:
+    if len(value) >= 8 and value.shape[1] <= MOST_CHANNELS:
         order = order_of(value, y)
         if order is not None and not _same(order, by_heads):
             yield _reordered("row-order", "output channel", prediction, order, order)

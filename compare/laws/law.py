@@ -142,6 +142,7 @@ class Hypothesis:
     """One change of a law. `name` is one of `vocabulary.CAUSES`; `value` what the candidate would
     have given; `text` a sentence for a person, `{layers}` in it is replaced. `fitted` counts the
     numbers that were fitted to the candidate: of two that explain alike, the one with fewer wins.
+    `by_size`: it says no more than how large the errors are, on evidence from elsewhere.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Hypothesis:
     candidate: str = ""
     uncertainty: str = ""
     fitted: int = 0
+    by_size: bool = False
 
 
 class Law(Protocol):

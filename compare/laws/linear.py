@@ -26,6 +26,7 @@ from .linear_inputs import (
     with_other_activations,
 )  # fmt: skip
 from .linear_products import products
+from .logits import HEAD, caps_of_product
 from .names import kind_name
 from .quantities import SideQuantities
 from .rounding import unit_of
@@ -87,7 +88,10 @@ class LinearLaw:
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
         yield from self._activations(scene, site, fit, candidate)
-        yield from weight_hypotheses(self._bench(scene, site, fit, candidate))
+        bench = self._bench(scene, site, fit, candidate)
+        if site.target.module == HEAD:
+            yield from caps_of_product(bench.base, candidate)
+        yield from weight_hypotheses(bench)
 
     def _activations(self, scene: Scene, site: Site, fit: Fit, case: Case) -> Iterator[Hypothesis]:
         """Another activation, where the input was worked out with one."""

@@ -26,6 +26,7 @@ from .linear_low_rank import low_rank
 from .linear_noise import GROWS, noise_of, rounding_noise
 from .linear_orders import (
     any_columns,
+    any_rows_but_bias,
     column_groups,
     known_columns,
     known_rows,
@@ -41,7 +42,7 @@ Family = Callable[[Bench], Iterator[Hypothesis]]
 # Every change of weights that is tried.
 FAMILIES: tuple[Family, ...] = (
     biases, no_weight, known_rows, row_parts, known_columns, same_layer, other_layers, transposed,
-    column_groups, precision, quantised, column_factors, any_columns, low_rank,
+    any_rows_but_bias, column_groups, precision, quantised, column_factors, any_columns, low_rank,
 )  # fmt: skip
 _EXPLAINED = 0.15  # of the error: what leaves less is better than any talk of noise
 _USUAL = 1.5  # times the usual error: what leaves less explains it, too

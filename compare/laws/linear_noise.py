@@ -177,7 +177,9 @@ def _of_weights(bench: Bench, size: str) -> Iterator[Hypothesis]:
 
 
 def _noise(bench: Bench, name: str, text: str, parameter: str, words: str) -> Hypothesis:
-    return Hypothesis(name, text, lambda: noisier(bench), parameter, "as recorded", words, words, 1)
+    return Hypothesis(
+        name, text, lambda: noisier(bench), parameter, "as recorded", words, words, 1, by_size=True
+    )
 
 
 def noisier(bench: Bench) -> Prediction:

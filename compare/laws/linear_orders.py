@@ -11,6 +11,7 @@ from ...capture.arrays import Array
 from ..canonical import parent_of
 from ..fused_weights import head_counts, text_config
 from . import permutations
+from .generic import MOST_CHANNELS, order_of
 from .law import Hypothesis, Prediction
 from .linear_bench import Bench, Probe
 from .matching_columns import column_order
@@ -40,6 +41,24 @@ def known_rows(bench: Bench) -> Iterator[Hypothesis]:
                 continue
             words = " (the bias is in its own order)" if moved else ""
             yield _rows(bench, order, words, bias if moved else None)
+
+
+def any_rows_but_bias(bench: Bench) -> Iterator[Hypothesis]:
+    """Output channels of the weight in any order while the bias stays as it is: each is found by
+    what it correlates with. (Where the bias moves, too, so does the output.)
+    """
+    bias, value = bench.bias, bench.base.value
+    if bias is None or not bias.any() or len(value) < 8 or value.shape[1] > MOST_CHANNELS:
+        return
+    order = order_of(value, bench.recorded)
+    if order is None:
+        return
+    moved = value[:, order] + (bias - bias[order])
+    channels = bench.probe.channels
+    if bench.probe.promising(moved[:, channels]):
+        count = np.count_nonzero(order != np.arange(len(order)))
+        words = f"{count} of {len(order)} output channels of the weight are in another order"
+        yield _rows(bench, Order("row-order", words, order), ", the bias is not", bias)
 
 
 def _rows(bench: Bench, order: Order, words: str, bias: Array | None) -> Hypothesis:

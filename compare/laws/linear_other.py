@@ -100,17 +100,17 @@ def same_layer(bench: Bench) -> Iterator[Hypothesis]:
 def _promising(
     bench: Bench, modules: Iterable[str]
 ) -> Iterator[tuple[str, Callable[[], Prediction]]]:
-    """Of these modules those whose weight does well on the probe, and what it gives: with the first
-    of the biases that do.
+    """Of these modules those whose weight does well on the probe, and what it gives: with the bias
+    that does best.
     """
     for module in modules:
         weight = _weight_like(bench, module)
         if weight is None:
             continue
-        for bias in _biases(bench, module):
-            if bench.tried(lambda _, w=weight, b=bias: _probed(bench, w, b)):
-                yield module, partial(bench.product, weight, bias)
-                break
+        values = [(_probed(bench, weight, bias), bias) for bias in _biases(bench, module)]
+        value, bias = min(values, key=lambda pair: bench.probe.left(pair[0]))
+        if bench.probe.promising(value):
+            yield module, partial(bench.product, weight, bias)
 
 
 def of_same_layer(bench: Bench) -> Iterator[str]:
@@ -158,7 +158,7 @@ def _weight_like(bench: Bench, module: str) -> Weight | None:
 
 
 def _biases(bench: Bench, module: str) -> Iterator[Array | None]:
-    """The biases that may go with another module's weight: its own first."""
+    """The biases that may go with another module's weight: its own first, for ties."""
     own = other_bias(bench, module)
     if own is not None:
         yield own

@@ -29,7 +29,7 @@ _CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma
 _MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")
 _DIVIDED = ("logits_scaling",)
 _CAP_NAMES = ("final_logit_softcapping", "final_logits_soft_cap", "logits_soft_cap")
-_HEAD = "lm_head"
+HEAD = "lm_head"
 _SLOTS = ("output_logits", "output_0", "output")
 _MOST_ERROR = 16.0  # units of rounding that the reference's own logits may be off by
 _SURE = 4.0  # standard errors
@@ -57,7 +57,7 @@ class LogitsLaw:
     def sites(self, scene: Scene) -> Iterator[Site]:
         side = scene.reference
         for key in list(side.known):
-            if key.slot not in _SLOTS or key.module not in ("model", _HEAD):
+            if key.slot not in _SLOTS or key.module not in ("model", HEAD):
                 continue
             if not all(key in s.known and s.known[key].is_float for s in scene.sides):
                 continue
@@ -65,16 +65,16 @@ class LogitsLaw:
                 yield Site(self.name, key.module, key, kind_name(key), ((name, (source,)),))
 
     def _inputs(self, scene: Scene, key: Key) -> Iterator[tuple[str, Key]]:
-        product = Key(_HEAD, "output", key.step, key.call)
+        product = Key(HEAD, "output", key.step, key.call)
         both = all(product in side.known for side in scene.sides)
-        if key.module != _HEAD and both:
+        if key.module != HEAD and both:
             yield "product", product
             return
-        if key.module == _HEAD and configured(scene.config) == Last():
+        if key.module == HEAD and configured(scene.config) == Last():
             return  # a plain product: another law
-        if scene.parameters is None or scene.parameters.weight(_HEAD) is None:
+        if scene.parameters is None or scene.parameters.weight(HEAD) is None:
             return
-        places = scene.reference.main_input(_HEAD, key.step, key.call)
+        places = scene.reference.main_input(HEAD, key.step, key.call)
         names = [places.key] if places is not None else []
         for source in (*names, Key("norm", "output", key.step)):
             if all(source in side.known for side in scene.sides):
@@ -140,6 +140,11 @@ class LogitsLaw:
         yield from _caps(last, product, candidate)
         yield from _scales(last, product, candidate)
         yield from output_hypotheses(base, candidate, site.groups)
+
+
+def caps_of_product(product: Prediction, case: Case) -> Iterator[Hypothesis]:
+    """Soft caps of a head's output that is a plain product in the reference."""
+    yield from _caps(Last(), product, case)
 
 
 def finished(last: Last, product: Prediction, case: Case) -> Prediction:
@@ -244,11 +249,11 @@ def _products(scene: Scene, cases: Sequence[Case]) -> list[Prediction | None]:
     if "product" in cases[0].inputs:
         spreads = [ROUNDED * c.units["product"] * np.abs(c.inputs["product"]) for c in cases]
         return [Prediction(c.inputs["product"], s) for c, s in zip(cases, spreads, strict=True)]
-    weight = scene.parameters.weight(_HEAD) if scene.parameters is not None else None
+    weight = scene.parameters.weight(HEAD) if scene.parameters is not None else None
     shapes = {(c.output.shape[1], c.inputs["x"].shape[1]) for c in cases}
     if weight is None or shapes != {weight.shape}:
         return [None] * len(cases)
-    bias = scene.parameters.weight(_HEAD, "bias") if scene.parameters is not None else None
+    bias = scene.parameters.weight(HEAD, "bias") if scene.parameters is not None else None
     added = None if bias is None else bias.read().astype(np.float64)
     operands = [Operand(case.inputs["x"], case.units["output"]) for case in cases]
     return list(multiplied(weight, added, operands, scene))

@@ -138,11 +138,11 @@ def layer_words(showing: int, layers: int) -> str:
 
 def preferred(first: LawRow | None, second: LawRow) -> LawRow:
     """Of two laws of one row: one that is kept to says that the row's own module is fine; one that
-    the reference does not keep to says nothing.
+    the reference does not keep to says nothing; of two that are broken one with a cause says more.
     """
     if first is None:
         return second
-    return min(first, second, key=lambda row: LAW_STATES.index(row.state))
+    return min(first, second, key=lambda row: (LAW_STATES.index(row.state), not row.causes))
 
 
 def arithmetic_notes(judged: Iterable[Judged]) -> tuple[str, ...]:

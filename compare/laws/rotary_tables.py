@@ -22,7 +22,8 @@ from .rotary_fit import Turning, base_of, rotary_from, turning
 from .rounding import ROUNDED, on_grid
 
 _ANGLES = 2.0**-24  # unit roundoff that angles are computed in
-_MOST_SHIFT = 16  # positions that a row may be off by
+_MOST_SHIFT = 16  # positions beyond either end that a row may have
+_MOST_PLACES = 1 << 13  # positions that a row is looked for at
 # Grids that frequencies are kept on; 0: as computed. `model.to(bfloat16)` casts them, too.
 _GRIDS = {0.0: "float32", 2.0**-8: "bfloat16", 2.0**-11: "float16"}
 _FACTORS = (2.0, 4.0, 8.0, 0.5, 0.25)
@@ -222,10 +223,33 @@ def _scalings(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
         changed = replace(own, rotary=_divided(rotary, frequency, 1 / fitted))
         yield _hypothesis("rope-scaling", text, site, changed, case, "factor", "1",
                           f"{1 / fitted:.6g}", number_words(error), 1)  # fmt: skip
-        changed = replace(own, rotary=replace(rotary, fitted=found.frequency if found else None))
-        yield _hypothesis("rope-scaling", "other frequencies, by no scheme that is known", site,
-                          changed, case, "frequencies", rotary.words(), "fitted", "",
+        assert found is not None
+        ratio, factor = found.frequency / frequency, found.factor
+        if 0 < ratio[-1] < 1:  # YaRN's own factor, where the tables' rounding blurs it
+            usual = rotary.factor() * (0.1 * np.log(1 / ratio[-1]) + 1)
+            factor = usual if abs(factor / usual - 1) < case.units["output"] else factor
+        changed = replace(rotary, fitted=found.frequency, factor_fitted=factor)
+        words = _by_frequency(ratio, factor / rotary.factor())
+        yield _hypothesis("rope-scaling", words, site, replace(own, rotary=changed), case,
+                          "frequencies", rotary.words(), "fitted", "",
                           len(frequency))  # fmt: skip
+
+
+def _by_frequency(ratio: Array, factor: float) -> str:
+    """Frequencies that no tried scheme gives, in words; YaRN and Llama 3 leave the highest ones as
+    they are and divide the lowest ones.
+    """
+    text = "other frequencies, by no scheme that is known"
+    falling = bool((np.diff(ratio) <= 0.01).all())
+    if falling and abs(ratio[0] - 1) < 0.01 and 0 < ratio[-1] < 0.9:
+        by = f"{1 / ratio[-1]:.3g}"
+        text = (
+            f"the lowest frequencies are divided by {by}, the highest are not (as in YaRN's and "
+            "Llama 3's scaling)"
+        )
+    if abs(factor - 1) > 1e-3:
+        text += f", cos and sin are multiplied by {factor:.4g}"
+    return text
 
 
 _SCHEMES: tuple[tuple[str, dict[str, float]], ...] = tuple(
@@ -264,29 +288,21 @@ def _divided(rotary: Rotary, frequency: Array, factor: float) -> Rotary:
 
 
 def _positions_off(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
-    """Every row at the position next to its own that it fits best; all by the same is one
-    number. A single row may as well have its frequencies divided.
+    """Every row at the position that it fits best, the next one to its own where several do. A
+    single row may as well have its frequencies divided.
     """
     at = case.inputs["positions"]
-    shifts = np.array(sorted(range(-_MOST_SHIFT, _MOST_SHIFT + 1), key=abs))
-    errors = np.stack([_row_errors(site, own, case, at + shift) for shift in shifts])
-    best = shifts[errors.argmin(0)]
-    if not best.any():
+    moved = _fitting_positions(own, case, at)
+    off = np.rint(moved - at).astype(np.int64)
+    if not off.any():
         ids = np.arange(len(at))
         if (at != ids).any():  # recorded positions that were not used
             yield Hypothesis("positions", "the recorded positions are not used: 0, 1, 2, ... are",
                              lambda: predicted(site, own, case, ids), "positions", "as recorded",
                              "0, 1, 2, ...")  # fmt: skip
         return
-    moved = at + best
-    values, counts = np.unique(best, return_counts=True)
-    usual = int(values[counts.argmax()])
-    if len(values) == 1:
-        text = f"all positions are off by {usual:+d}"
-    else:
-        first = int(np.flatnonzero(best != best[0])[0])
-        text = f"positions are off by {int(best[first]):+d} from row {int(case.rows[first])} on"
-    said = text.removeprefix("all ").removeprefix("positions are ")
+    text = _off_words(off, moved, case.rows)
+    said = text.removeprefix("all ").removeprefix("positions ").removeprefix("are ")
     yield Hypothesis("positions", text, lambda: predicted(site, own, case, moved), "positions",
                      "as recorded", said)  # fmt: skip
     order = at[::-1]
@@ -295,11 +311,45 @@ def _positions_off(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
                      "backwards")  # fmt: skip
 
 
-def _row_errors(site: Site, own: Turn, case: Case, positions: Array) -> Array:
-    """Squared errors of both tables by row, so that neither's symmetry hides the sign."""
-    total = np.zeros(len(positions))
-    for slot, name in (("output", "cos"), ("output_1", "sin")):
-        side = replace(site, target=replace(site.target, slot=slot))
-        value = predicted(side, own, case, positions).value
-        total += np.square(case.inputs[name] - value).sum(1)
-    return total
+def _off_words(off: Array, moved: Array, rows: Array) -> str:
+    """In words how positions are off, `off` by row of the sample."""
+    if len(np.unique(off)) == 1:
+        return f"all positions are off by {off[0]:+d}"
+    changes = np.flatnonzero(np.diff(off))
+    if len(changes) == 1:
+        first = int(changes[0]) + 1
+        if not off[0]:
+            return f"positions are off by {off[first]:+d} from row {int(rows[first])} on"
+        if not off[-1]:
+            return f"positions are off by {off[0]:+d} before row {int(rows[first])}"
+    again = np.flatnonzero(moved[1:] < moved[:-1]) + 1
+    if len(again) and not off[: again[0]].any():
+        return f"positions start again at {int(moved[again[0]])} in row {int(rows[again[0]])}"
+    first = int(np.flatnonzero(off)[0])
+    return (
+        f"positions are off by {off.min():+d} to {off.max():+d}, by {off[first]:+d} first in row "
+        f"{int(rows[first])}"
+    )
+
+
+def _fitting_positions(own: Turn, case: Case, at: Array) -> Array:
+    """For every row the whole position whose angles are nearest to the recorded ones: of all from 0
+    up to twice the greatest, and some beyond either end.
+    """
+    frequency = own.rotary.frequencies(case.more["length"])
+    if own.grid:
+        frequency = on_grid(frequency, own.grid)
+    half, factor = len(frequency), own.rotary.factor()
+    cos, sin = case.inputs["cos"][:, :half], own.sign * case.inputs["sin"][:, :half]
+    if own.exchanged:
+        cos, sin = own.sign * sin, own.sign * cos
+    last = min(int(at.max(initial=0)) * 2, _MOST_PLACES) + _MOST_SHIFT
+    places = np.arange(min(0, int(at.min(initial=0))) - _MOST_SHIFT, last + 1)
+    angles = places[:, None] * frequency[None, :]
+    like = factor * (cos @ np.cos(angles).T + sin @ np.sin(angles).T)  # [rows, places]
+    size = float(np.square(cos).sum(1).mean() + np.square(sin).sum(1).mean())
+    unit = case.units["output"]
+    alike = 4 * half * np.square(unit * factor) + 2 * _ANGLES * size
+    near = like >= like.max(1, keepdims=True) - alike
+    apart = np.where(near, np.abs(places[None, :] - at[:, None]), np.inf)
+    return places[apart.argmin(1)].astype(np.float64)

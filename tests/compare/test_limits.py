@@ -20,6 +20,7 @@ from layertui.compare import limits
 from layertui.compare.arithmetic import coarse_arithmetic
 from layertui.compare.comparison import Comparison
 from layertui.compare.doubts import _agrees, _may_be_doubted
+from layertui.compare.dropout import ByStatistics
 from layertui.compare.even import weights
 from layertui.compare.evidence import (
     Evidence,
@@ -36,8 +37,8 @@ from layertui.compare.evidence import (
 from layertui.compare.facts import Facts
 from layertui.compare.grids import _grid, grids_of
 from layertui.compare.masks import looks_like_mask
-from layertui.compare.model import Measurement, Row, SideStatistics
-from layertui.compare.noise import _State
+from layertui.compare.model import Measurement, Row, SideStatistics, Verdict
+from layertui.compare.noise import Analysis, _State
 from layertui.compare.outcome import _unpaired_end
 from layertui.compare.policy import DtypePolicy
 from layertui.compare.sisters import Sisters, Usual, _change, limit_of, usual
@@ -504,6 +505,32 @@ def test_factors_by_row() -> None:
     assert _of_many(values)
 
 
+def test_copies_of_earlier_records() -> None:
+    def is_other(error: float) -> bool:
+        facts = [SimpleNamespace(greater=0.01, floor=0.0), SimpleNamespace(greater=error, floor=0)]
+        return not Analysis._is_copy(cast(Analysis, SimpleNamespace(facts=facts)), 1, 0)
+
+    above(is_other, 0.015)
+
+
+def test_statistics_of_runs_with_dropout() -> None:
+    row = Row(0, "pair", record("a-output"), record("a-output"), "a", "output")
+    judging = ByStatistics(0, None, None)
+    failing = Verdict("diverged", "", "made")
+
+    def level_of(mean: float, size: float) -> str:
+        left, right = (
+            replace(side(1.0), mean=0.0, std=1.0),
+            replace(side(1.0), mean=mean, std=size),
+        )
+        many = 1 << 40  # so that the sample's own error is nothing
+        result = Measurement((many,), many, many, False, reference=left, candidate=right)
+        return judging.verdicts([row], [result], [failing], {})[0].level
+
+    above(lambda more: level_of(0.0, 1.0 + more) == "diverged", 0.25)
+    above(lambda more: level_of(more, math.sqrt(1 - more**2)) == "diverged", 0.25)
+
+
 def test_every_limit_is_known_here() -> None:
     """A new limit needs a test."""
     known = {name for name in vars(limits) if name.isupper()}
@@ -517,6 +544,7 @@ def test_every_limit_is_known_here() -> None:
         "FEW_MAGNITUDES", "FEW_WEIGHTS", "MASSIVE", "MASSIVE_ROW", "SMALL_CHANNEL", "BLOCKED",
         "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE", "MOST_ALIKE", "AGREE", "NEAR",
         "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE", "UNRELATED_COSINE", "AGREES",
-        "AGREEING_PART", "LEAST_HEAD", "MIXED_UP", "OWN_BY_ROW", "FEW_ROWS",
+        "AGREEING_PART", "LEAST_HEAD", "MIXED_UP", "OWN_BY_ROW", "FEW_ROWS", "COPIED",
+        "STATISTICS_APART",
     }  # fmt: skip
     assert known == tested

@@ -24,6 +24,7 @@ CULPRIT = 2  # the layer that is changed
 TARGET = f"layers.{CULPRIT}.self_attn.o_proj-input_0"
 
 Change = Callable[[Tensor], Tensor]
+Turn = Callable[[Tensor, Tensor, Tensor], Tensor]  # values, cos, sin
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -56,6 +57,23 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
+def rotated_in_part(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Half of the channels, by the highest of the frequencies."""
+    columns = [*range(WIDTH // 4), *range(WIDTH // 2, WIDTH // 2 + WIDTH // 4)]
+    turned, rest = x.chunk(2, -1)
+    return torch.cat([rotated(turned, cos[..., columns], sin[..., columns]), rest], -1)
+
+
+def rotated_back(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return rotated(x, cos, -sin)
+
+
+def rotated_late(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Every token but the first has the position before its own."""
+    cos, sin = (torch.cat([table[:, :1], table[:, :-1]], 1) for table in (cos, sin))
+    return rotated(x, cos, sin)
+
+
 def tables(positions: Tensor, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """cos and sin `[1, tokens, width]`."""
     frequencies = base ** -(torch.arange(0, WIDTH, 2) / WIDTH)
@@ -72,6 +90,8 @@ class Code:
 
     scale: float = WIDTH**-0.5
     base: float | None = None  # of tables that are not those given
+    turn_queries: Turn = rotated
+    turn_keys: Turn = rotated
     mask: Change = causal
     scores: Change = unchanged
     softmax: Change = softmax
@@ -101,7 +121,7 @@ class Attention(nn.Module):
         cos, sin = position_embeddings or tables(places, BASE, x.dtype)
         if code.base is not None:
             cos, sin = tables(places, code.base, x.dtype)
-        q, k = rotated(q, cos, sin), rotated(k, cos, sin)
+        q, k = code.turn_queries(q, cos, sin), code.turn_keys(k, cos, sin)
         if self.past is not None:
             k, v = (torch.cat([old, new], 2) for old, new in zip(self.past, (k, v), strict=True))
         self.past = k, v

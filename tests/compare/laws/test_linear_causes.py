@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from layertui.compare.laws import report
 from layertui.compare.laws.causes import diagnose
@@ -118,9 +118,28 @@ def foreign_bias(stack: Stack) -> None:
     stack.part(K).bias = stack.part(V).bias
 
 
+def only_weight(path: str, source: str, layer: int = 3) -> Changed:
+    """Layer 3's weight is that of another projection, its bias is its own."""
+
+    def change(stack: Stack) -> None:
+        stack.part(path).weight = stack.part(source, layer).weight
+
+    return change
+
+
+def shuffled_rows(stack: Stack) -> None:
+    """The rows of the weight are in another order, the bias is not."""
+    one = stack.part(Q)
+    order = torch.randperm(len(one.weight), generator=torch.Generator().manual_seed(2))
+    one.weight = nn.Parameter(one.weight.detach()[order])
+
+
 @pytest.mark.parametrize(
     ("path", "change", "name", "words"),
     [
+        (K, only_weight(K, V), "other-weights", "layers.3.self_attn.v_proj"),
+        (V, only_weight(V, V, 4), "other-layer", "layers.4.self_attn.v_proj"),
+        (Q, shuffled_rows, "row-order", "the bias is not"),
         (UP, other_weight(UP, GATE), "other-weights", "layers.3.mlp.gate_proj"),
         (O, other_weight(O, O, 4), "other-layer", "layers.4.self_attn.o_proj"),
         (DOWN, other_weight(DOWN, DOWN, 0), "other-layer", "layers.0.mlp.down_proj"),

@@ -121,6 +121,12 @@ def frequencies(of: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any], N
     return changed
 
 
+def ramped(f: torch.Tensor, factor: float) -> torch.Tensor:
+    """YaRN's ramp from the highest frequencies, which stay, to the lowest, which are divided."""
+    ramp = torch.linspace(-0.5, 1.5, len(f)).clamp(0, 1)
+    return f * (1 - ramp) + f / factor * ramp
+
+
 def turned(run: Any, ids: torch.Tensor) -> Any:
     cos, sin = run(ids)
     return cos, -sin
@@ -145,6 +151,8 @@ def moved_from(row: int) -> Callable[[Any, torch.Tensor], Any]:
     (inside(lambda run, ids: run(ids + 1)), "positions", "off by +1"),
     (inside(lambda run, ids: run(ids - 3)), "positions", "off by -3"),
     (inside(moved_from(100)), "positions", "off by -1 from row 100 on"),
+    (inside(lambda run, ids: run(ids % 40)), "positions", "start again at "),
+    (frequencies(lambda f: ramped(f, 4)), "rope-scaling", "fitted"),
     (frequencies(lambda f: f / 4), "rope-scaling", "4"),
     (frequencies(lambda f: f.bfloat16().float()), "precision", "bfloat16"),
 ])  # fmt: skip
@@ -161,6 +169,8 @@ def test_what_is_wrong_with_tables_is_named(
             assert first.candidate.startswith("off by -1 from row")
             assert 100 <= int(first.candidate.split()[-2]) <= 104
             assert first.name == cause
+        elif candidate.endswith(" "):
+            assert first.name == cause and first.candidate.startswith(candidate)
         else:
             assert (first.name, first.candidate) == (cause, candidate)
 
