@@ -309,6 +309,9 @@ def clamped(share: float) -> Callable[[Tensor], Tensor]:
     return change
 
 
+_MASSIVE = 2  # the layer of SmolLM2 that makes the massive activation
+
+
 def _massive_clamped(x: Tensor) -> Tensor:
     """Only the massive activation is above the limit."""
     limit = 30 * float(deviation(x))
@@ -356,7 +359,8 @@ _VALUES = (
     TrainedFault("overflow", ("cast", "clamp"), LLAMA + DOWN, output(DOWN, _overflow), 0.45,
                  f32="seen", bf16="seen", why="infinite values say enough"),
     TrainedFault("clamped", ("clamp",), LLAMA + UP, output(UP, clamped(0.99)), 0.4),
-    TrainedFault("massive-clamped", ("clamp",), LLAMA + DOWN, output(DOWN, _massive_clamped), 0.07),
+    TrainedFault("massive-clamped", ("clamp",), LLAMA + DOWN, output(DOWN, _massive_clamped),
+                 layer=_MASSIVE),
     TrainedFault("down-stale", ("stale",), LLAMA + DOWN, _stale(DOWN), 0.55),
     TrainedFault("embedding-shifted", ("token-shift",), _EMBED, _embedded(lambda x: x.roll(1, 1)),
                  0.0),

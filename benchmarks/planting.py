@@ -58,7 +58,7 @@ class TrainedFault:
     """A fault. `module` is the culprit as the reference's own module path, with `{}` for the number
     of the first layer that has the fault; `causes` are the names that are right, alike where
     several say the same. `at` is the place of the layer in the depth, 0 the first and 1 the last.
-    `plant` is called for that layer, or from it on for all (`every`). `why` says what an answer
+    `layer` is its number where only that one will do. `plant` is called for that layer, or from it on for all (`every`). `why` says what an answer
     other than `named` is due to. `also` are other faults of the same candidate: each is wanted as a
     finding of its own.
     """
@@ -75,12 +75,15 @@ class TrainedFault:
     bf16: Answer = "named"
     why: str = ""
     also: tuple[TrainedFault, ...] = ()
+    layer: int | None = None
 
     def answer(self, dtype: str) -> Answer:
         return self.f32 if dtype == "f32" else self.bf16
 
     def number(self, layers: int) -> int:
         """The first layer that has the fault, of a model of `layers` (as many as it has)."""
+        if self.layer is not None:
+            return self.layer
         return round(self.at * (layer_count(self.base, layers) - 1))
 
     def culprit(self, layers: int) -> str:

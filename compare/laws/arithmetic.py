@@ -75,6 +75,7 @@ def arithmetic_said(said: Sequence[str | None], ratios: Iterable[float]) -> Arit
 
 
 def _alike(known: Sequence[float], factor: float) -> bool:
-    """Whether a quarter and three quarters of sorted ratios are near the middle."""
-    low, middle, high = known[len(known) // 4], median(known), known[(3 * len(known)) // 4]
+    """Whether sorted ratios are near the middle, but for a quarter at either end."""
+    end = len(known) // 4
+    low, middle, high = known[end], median(known), known[len(known) - 1 - end]
     return low >= middle / factor and high <= middle * factor

@@ -29,6 +29,7 @@ _ALIKE = 1.25  # local errors within this factor are alike
 _SIMPLER = 2.0  # times the least local error that a hypothesis with fewer fitted numbers may leave
 _MOST_SAID = 3  # causes of one layer that are said
 _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
+_MOSTLY = 1.0  # times the usual squares: what is beyond them counts by itself from there on
 # Coarser arithmetic makes larger errors and says little of each: it is held to their size alone.
 _ROUNDING = ("precision", "cast")
 _TOO_WIDE = 0.02  # ratio below which errors are not those of the arithmetic that is supposed
@@ -121,7 +122,7 @@ def _nearer(
     )
     before = judged.evaluation.candidate
     strain, left = (max(e.times for e in strains(each, judged)) for each in (before, same))
-    return same.total <= _IMPROVED * before.total or left <= _IMPROVED * strain
+    return _less(same, before, judged) or left <= _IMPROVED * strain
 
 
 def _as_predicted(error: LocalError, excess: Excess) -> bool:
@@ -139,7 +140,7 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     """The hypotheses that restore, best first; alike ones of the same name only once."""
     before = judged.evaluation.candidate
     strain = max(e.times for e in strains(before, judged))
-    good = [t for t in trials if t.restored and _improved(t, before, strain)]
+    good = [t for t in trials if t.restored and _improved(t, judged, strain)]
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:
@@ -163,10 +164,21 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
         yield _cause(judged, trial)
 
 
-def _improved(trial: Trial, before: LocalError, strain: float) -> bool:
+def _improved(trial: Trial, judged: Judged, strain: float) -> bool:
     """Whether enough of the error has gone: of all of it, or of what stuck out (one channel)."""
-    less = trial.error.total <= _IMPROVED * before.total or trial.strain <= _IMPROVED * strain
-    return less and trial.nearer
+    less = _less(trial.error, judged.evaluation.candidate, judged)
+    return trial.nearer and (less or trial.strain <= _IMPROVED * strain)
+
+
+def _less(error: LocalError, before: LocalError, judged: Judged) -> bool:
+    """Whether an error is at most half of what it was, or half of what it was beyond the usual
+    (squares of independent errors add up), where that is most of it.
+    """
+    if error.total <= _IMPROVED * before.total:
+        return True
+    usual = judged.usual_candidate.ratio
+    beyond = before.total**2 - usual**2
+    return beyond > _MOSTLY * usual**2 and error.total**2 - usual**2 <= _IMPROVED**2 * beyond
 
 
 def _cost(hypothesis: Hypothesis) -> int:

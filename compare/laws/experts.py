@@ -45,6 +45,7 @@ class Mixture:
     rule: Rule | None = None
     count_as: str = COUNTED[0]
     swapped: bool = False
+    shift: int = 0  # the expert so many further on stands in each one's place
 
 
 class ExpertsLaw:
@@ -166,6 +167,7 @@ def _counts(mixture: Mixture, case: Case) -> Array:
         dense = mixture.rule.weighed(logits, chosen)
     else:
         dense = case.more["dense"]
+    dense = np.roll(dense, mixture.shift, 1)
     _, one, normalised, best = COUNTED
     if mixture.count_as == one:
         return (dense != 0).astype(np.float64)

@@ -36,6 +36,10 @@ def experts_hypotheses(mixture: Mixture, case: Case) -> Iterator[Change]:
         text = f"experts count by {counted} where the reference has {mixture.count_as}"
         changed = replace(mixture, count_as=counted)
         yield "routing", text, "scores", mixture.count_as, counted, changed
+    for shift in (1, -1):
+        text = f"in each expert's place stands the one {'after' if shift > 0 else 'before'} it"
+        changed = replace(mixture, shift=shift)
+        yield "routing", text, "experts", "in order", f"shifted by {shift:+d}", changed
     if mixture.rule is not None:
         for text, parameter, own, theirs, rule in changes(mixture.rule, case):
             yield "routing", text, parameter, own, theirs, replace(mixture, rule=rule)

@@ -18,6 +18,7 @@ from .rounding import on_grid, unit_of
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
+_STEPS = 2.5  # units: a whole number times a step that is rounded, from a maximum that is, too
 _LIKE = 0.98  # correlation from which two channels are the same one
 _TAKEN = 4.0  # squared units of rounding an element that a factor must take away
 MOST_CHANNELS = 8192  # channels whose order is looked for
@@ -226,7 +227,7 @@ def _coarse(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesi
         )  # fmt: skip
     for words, axis in (("", None), (" row by row", 1)):
         step = np.abs(y).max(axis, keepdims=True) / 127.0
-        if not (step > 0).all() or not _lies_on(y, np.rint(y / step) * step, unit):
+        if not (step > 0).all() or not _lies_on(y, np.rint(y / step) * step, _STEPS * unit):
             continue
         yield Hypothesis(
             "cast", f"the output is rounded to int8{words}",

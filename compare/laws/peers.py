@@ -78,9 +78,12 @@ class Judged:
 
 @dataclass
 class Peers:
-    """The evaluations of a pair of captures, compared with each other."""
+    """The evaluations of a pair of captures, compared with each other. Of the laws in `exact` the
+    candidate's errors are not taken for those of a coarser arithmetic.
+    """
 
     evaluations: Sequence[Evaluation]
+    exact: frozenset[str] = frozenset()
     _by_kind: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
     _by_law: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
     _arithmetic: dict[tuple[str, str], Arithmetic] = field(init=False, default_factory=dict)
@@ -92,16 +95,28 @@ class Peers:
             self._by_law.setdefault(evaluation.site.law, []).append(evaluation)
         for side in ("reference", "candidate"):
             for law, members in self._by_law.items():
-                self._arithmetic[law, side] = _arithmetic(law, members, side)
+                if side == "reference" or law not in self.exact:
+                    self._arithmetic[law, side] = _arithmetic(law, members, side)
             for kind, members in self._by_kind.items():
                 law = members[0].site.law
                 if len(members) >= FEWEST and _has(law, "arithmetic"):
                     self._arithmetic[f"{law} {kind}", side] = _arithmetic(law, members, side)
 
-    def judged(self) -> list[Judged]:
-        return [self._judged(evaluation) for evaluation in self.evaluations]
+    def coarse_by_size(self) -> Iterator[tuple[str, Evaluation]]:
+        """Laws whose candidate counts as coarser for the size of its errors alone, where the
+        reference does not, each with the layer that is in the middle.
+        """
+        for law, members in self._by_law.items():
+            if _has(law, "arithmetic") or self._arithmetic[law, "reference"].name:
+                continue
+            if self._arithmetic.get((law, "candidate"), OWN).name:
+                ordered = sorted(members, key=lambda m: m.candidate.ratio)
+                yield law, ordered[len(ordered) // 2]
 
-    def _judged(self, evaluation: Evaluation) -> Judged:
+    def judged(self) -> list[Judged]:
+        return [self.judgement(evaluation) for evaluation in self.evaluations]
+
+    def judgement(self, evaluation: Evaluation) -> Judged:
         left, right = (self.arithmetic(evaluation, s) for s in ("reference", "candidate"))
         usual = [self.usual(evaluation, side) for side in ("reference", "candidate")]
         reference = evaluation.reference

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..model import Cause, Local
@@ -12,6 +12,8 @@ from .evaluate import Evaluation, evaluations
 from .law import Scene
 from .model_difference import ModelDifference
 from .peers import Judged, Limits, Peers, limits_of
+
+_ROUNDING = ("precision", "cast", "quantised")  # causes that are a coarser arithmetic themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def examine(
     found = evaluations(scene, told=told)
     if cancelled is not None and cancelled():
         return None
-    judged = Peers(found).judged()
+    judged = peers_of(scene, found, cancelled).judged()
     broken = [j for j in judged if j.state == "breaks"]
     diagnoses = []
     for place in broken:
@@ -103,6 +105,23 @@ def examine(
     if cancelled is not None and cancelled():
         return None
     return LawReport(rows, arithmetic_notes(judged))
+
+
+def peers_of(
+    scene: Scene, found: Sequence[Evaluation], cancelled: Callable[[], bool] | None = None
+) -> Peers:
+    """The evaluations as peers. Errors of all layers that are of the size of coarse arithmetic may
+    as well be those of one mistake: where one explains the middle layer, there is no such
+    arithmetic.
+    """
+    peers = Peers(found)
+    wrong: set[str] = set()
+    for law, evaluation in peers.coarse_by_size():
+        place = Peers(found, frozenset({law})).judgement(evaluation)
+        causes = diagnose(scene, place, cancelled).causes
+        if causes and causes[0].name not in _ROUNDING:
+            wrong.add(law)
+    return Peers(found, frozenset(wrong)) if wrong else peers
 
 
 def law_row(

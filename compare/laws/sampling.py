@@ -11,6 +11,7 @@ from ...capture.arrays import Array
 MOST_ROWS = 64  # 64 rows tell a factor of 1 % in bfloat16 from rounding; more cost more products
 LEAST_ROWS = 16  # of the widest records, too: the tests by channel need some
 _ELEMENTS = 1 << 17  # of a sample: wide rows tell as much with fewer of them
+_FEW = 4096  # rows among which no place is taken twice
 _ENDS = 8  # rows at the start and the end: first tokens are special, last ones are what is used
 
 
@@ -31,5 +32,7 @@ def sample_rows(count: int, wanted: Iterable[int] = (), most: int = MOST_ROWS) -
     chosen.update(range(count - ends, count))
     rest = most - len(chosen)
     if rest > 0:
-        chosen.update(int(row) for row in np.linspace(0, count - 1, rest))
+        between = [row for row in range(count) if row not in chosen] if count <= _FEW else None
+        places = np.linspace(0, (count if between is None else len(between)) - 1, rest)
+        chosen.update(int(p) if between is None else between[int(p)] for p in places)
     return np.array(sorted(chosen))
