@@ -57,9 +57,10 @@ Plant = Callable[[Site], None]
 class TrainedFault:
     """A fault. `module` is the culprit as the reference's own module path, with `{}` for the number
     of the first layer that has the fault; `causes` are the names that are right, alike where
-    several say the same. `at` is the place of the layer in the depth, 0 the first and 1 the last.
-    `layer` is its number where only that one will do. `plant` is called for that layer, or from it on for all (`every`). `why` says what an answer
-    other than `named` is due to. `also` are other faults of the same candidate: each is wanted as a
+    several say the same. `at` is the place of the layer in the depth, 0 the first and 1 the last,
+    `layer` its number where only that one will do. `plant` is called for that layer, or from it on
+    for all (`every`). `why` says what an answer other than `named` is due to. `also` are other
+    faults of the same candidate: each is wanted as a
     finding of its own.
     """
 
