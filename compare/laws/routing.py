@@ -49,6 +49,8 @@ class Rule:
     groups: tuple[int, int] = (1, 1)
     bias: tuple[float, ...] = ()
     exact: bool = True  # the logits are what was scored, not rounded from it
+    least: bool = False  # the least likely experts are chosen
+    equal: bool = False  # all chosen ones count the same
 
     def scored(self, logits: Array) -> Array:
         """The score of every expert."""
@@ -63,6 +65,7 @@ class Rule:
         Softmax does not change the order of logits, which are rounded less.
         """
         by = sigmoid(logits) if self.scores == "sigmoid" else logits
+        by = -by if self.least else by
         if len(self.bias) == by.shape[1]:
             by = by + np.asarray(self.bias)
         groups, kept = self.groups
@@ -75,7 +78,7 @@ class Rule:
 
     def weighed(self, logits: Array, chosen: Array) -> Array:
         """`[rows, experts]`: what each expert counts, 0 where it is not chosen."""
-        scores = self.scored(logits) * chosen
+        scores = (np.ones(logits.shape) if self.equal else self.scored(logits)) * chosen
         if self.normalised:
             scores = scores / np.maximum(scores.sum(-1, keepdims=True), 1e-20)
         return self.factor * scores
@@ -296,6 +299,14 @@ def changes(rule: Rule, case: Case) -> Iterator[tuple[str, str, str, str, Rule]]
                 f"{value} experts a token where the reference has {rule.count}", "experts a token",
                 str(rule.count), str(value), replace(rule, count=value),
             )  # fmt: skip
+    yield (
+        "the least likely experts are chosen", "experts chosen", "the best", "the worst",
+        replace(rule, least=True),
+    )  # fmt: skip
+    yield (
+        "all chosen experts count the same", "scores", rule.scores, "equal",
+        replace(rule, equal=True),
+    )  # fmt: skip
     if rule.factor != 1.0:
         yield (
             f"scores are not multiplied with {number_words(rule.factor)}", "factor",

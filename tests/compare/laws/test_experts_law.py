@@ -165,16 +165,25 @@ def test_fewer_experts_a_token_are_named(tmp_path: Path) -> None:
     assert (cause.name, cause.reference, cause.candidate) == ("routing", "3", "2")
 
 
-def test_the_worst_experts_instead_of_the_best_are_seen(tmp_path: Path) -> None:
-    one, other = build("mixtral", torch.bfloat16), build("mixtral", torch.bfloat16)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("largest", [True, False])
+def test_the_worst_experts_and_equal_scores_are_named(
+    tmp_path: Path, largest: bool, dtype: torch.dtype
+) -> None:
+    one, other = build("mixtral", dtype), build("mixtral", dtype)
 
-    def worst(inner: Any, inputs: tuple[Any, ...]) -> Any:
+    def chosen_otherwise(inner: Any, inputs: tuple[Any, ...]) -> Any:
         logits, scores, _ = inner(*inputs)
-        chosen = (-logits).topk(2, -1).indices
+        chosen = logits.topk(2, -1, largest=largest).indices
+        if largest:
+            return logits, torch.full_like(scores, 0.5), chosen
         return logits, _normalised(_softmax(logits.float(), chosen)).to(scores.dtype), chosen
 
-    patch(other.layers[1].mlp.gate, worst)  # type: ignore[index,union-attr]
-    assert SCORES in check(tmp_path, one, other).out()
+    patch(other.layers[1].mlp.gate, chosen_otherwise)  # type: ignore[index,union-attr]
+    found = check(tmp_path, one, other)
+    assert SCORES in found.out()
+    (cause, *_) = found.diagnosis(SCORES).causes
+    assert (cause.name, cause.candidate) == ("routing", "equal" if largest else "the worst")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
