@@ -19,6 +19,7 @@ USUAL_LEAST = 0.15  # below this, ratios are of values that hardly needed roundi
 NO_PEERS = 2.5  # times the cap where nothing can be compared with
 ROW_FACTOR = 4.0  # times the usual greatest row, channel or group
 ROW_LEAST = 5.0  # and times the layer's own usual ratio
+FEW_ROWS = 4  # rows of a sample (a decode step has one) whose median scatters as single rows do
 GAIN_ERRORS = 10.0  # standard errors of a common factor
 GAIN_PEERS = 6.0  # times the usual |gain - 1|
 GAIN_LEAST = 2.0**-22  # a factor that is stored in float32 is off by a quarter of this

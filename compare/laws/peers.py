@@ -220,9 +220,11 @@ def limits_of(error: LocalError, judged: Judged) -> Limits:
         limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
         3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
     )  # fmt: skip
+    row = _peak_limit(usual.row, own, control.row.ratio)
+    ratio = max(factor * own, limits.OWN_FACTOR * control.ratio)
     return Limits(
-        max(factor * own, limits.OWN_FACTOR * control.ratio),
-        _peak_limit(usual.row, own, control.row.ratio),
+        max(ratio, row) if error.rows < limits.FEW_ROWS else ratio,
+        row,
         _peak_limit(usual.channel, own, control.channel.ratio),
         max(factor * max(usual.group, own), 2 * control.group.ratio),
         gain,

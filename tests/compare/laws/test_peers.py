@@ -237,3 +237,17 @@ def test_the_order_of_layers_does_not_matter(order: list[int]) -> None:
         }
 
     assert said(Peers([layers[i] for i in order]).judged()) == said(Peers(layers).judged())
+
+
+@pytest.mark.parametrize(("rows", "times", "sticks_out"), [
+    (40, 4.5, True), (4, 4.5, True), (3, 4.5, False), (1, 4.5, False), (1, 7.0, True),
+])  # fmt: skip
+def test_the_median_of_few_rows_scatters_as_rows_do(
+    rows: int, times: float, sticks_out: bool
+) -> None:
+    layers = [replace(e, candidate=replace(e.candidate, rows=rows)) for e in clean(20)]
+
+    def change(found: LocalError) -> LocalError:
+        return replace(found, ratio=times, total=times, row=Peak(times, 0))
+
+    assert out(with_change(layers, change, 7)) == ([7] if sticks_out else [])
