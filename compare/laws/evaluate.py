@@ -131,11 +131,12 @@ def asked(scene: Scene, laws: Sequence[Law], found: list[Evaluation]) -> list[Ev
     """The same; of every kind whose errors are far above the rounding of its records a few layers
     are asked which arithmetic they show, and those that are unlike the others.
     """
-    by_kind: dict[str, list[int]] = {}
+    by_kind: dict[tuple[str, str], list[int]] = {}
     for index, evaluation in enumerate(found):
-        by_kind.setdefault(evaluation.site.kind, []).append(index)
-    for places in by_kind.values():
-        law = next(law for law in laws if law.name == found[places[0]].site.law)
+        site = evaluation.site  # two laws may have places of one kind
+        by_kind.setdefault((site.law, site.kind), []).append(index)
+    for (name, _), places in by_kind.items():
+        law = next(law for law in laws if law.name == name)
         if hasattr(law, "arithmetic"):
             for at in _to_ask([found[i] for i in places]):
                 found[places[at]] = _asked(scene, law, found[places[at]])

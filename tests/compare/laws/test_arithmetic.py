@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from layertui.compare.laws.arithmetic import (
     OWN,
@@ -19,7 +21,10 @@ from layertui.compare.laws.arithmetic import (
     arithmetic_said,
     own_limit,
 )
+from layertui.compare.laws.evaluate import asked
+from layertui.compare.laws.registry import LAWS
 
+from .law_checks import capture, tried
 from .linear_faults import DOWN, GATE, int_groups, narrow_sums, nf4, rounded_rows
 from .linear_models import (
     HIDDEN,
@@ -209,3 +214,34 @@ def test_one_of_its_kind_excuses_nothing_by_itself(tmp_path: Path, made: str) ->
     other = pairs.other()
     MADE[made][0](other.lm_head)
     assert linear_out(pairs.tried(other)) == ["lm_head-output"]
+
+
+class Pair(nn.Module):
+    """A norm and a projection of what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(32)
+        self.q_proj = nn.Linear(32, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.q_proj(self.norm(x))
+
+
+def test_layers_of_one_kind_under_two_laws_are_asked_by_their_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"layers": nn.ModuleList(Pair() for _ in range(3))})
+    model.forward = lambda x: [layer(x) for layer in model["layers"]]  # type: ignore[method-assign]
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    left, right = (capture(model, tmp_path / n, torch.randn(20, 32)) for n in ("left", "right"))
+    found = tried(left, right, tmp_path / "model.safetensors")
+    evaluations = [judged.evaluation for judged in found.judged.values()]
+    assert {evaluation.site.law for evaluation in evaluations} == {"norm", "linear"}
+    coarse = [
+        replace(
+            e, site=replace(e.site, kind="one kind"), candidate=replace(e.candidate, ratio=1e4),
+        )
+        for e in evaluations
+    ]  # fmt: skip
+    for evaluation in asked(found.scene, LAWS, coarse):
+        assert (evaluation.asked is not None) == (evaluation.site.law == "linear")
