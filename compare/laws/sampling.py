@@ -10,14 +10,14 @@ from ...capture.arrays import Array
 
 MOST_ROWS = 64  # 64 rows tell a factor of 1 % in bfloat16 from rounding; more cost more products
 LEAST_ROWS = 16  # of the widest records, too: the tests by channel need some
-_ELEMENTS = 1 << 17  # of a sample: wide rows tell as much with fewer of them
+_PRODUCTS = 1 << 28  # rows times width squared: wide rows cost more, and tell as much with fewer
 _FEW = 4096  # rows among which no place is taken twice
 _ENDS = 8  # rows at the start and the end: first tokens are special, last ones are what is used
 
 
 def most_rows(width: int) -> int:
     """How many rows of this many channels are taken."""
-    return max(LEAST_ROWS, min(MOST_ROWS, _ELEMENTS // max(1, width)))
+    return max(LEAST_ROWS, min(MOST_ROWS, _PRODUCTS // max(1, width * width)))
 
 
 def sample_rows(count: int, wanted: Iterable[int] = (), most: int = MOST_ROWS) -> Array:
