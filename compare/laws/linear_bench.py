@@ -123,7 +123,7 @@ class Bench:
     @cached_property
     def unit(self) -> float:
         """The grid that the side's loader rounds stored weights to; 0 for none."""
-        return loaded_unit(self.weight, self.case)
+        return loaded_unit(self.weight, self.case.units["output"])
 
     @cached_property
     def input_span(self) -> Array | None:

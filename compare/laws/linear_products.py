@@ -22,7 +22,7 @@ from ..parameters import Weight
 from .law import Case, Prediction, Scene
 from .rounding import ROUNDED, on_grid
 
-_FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
+FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
 BlockChange = Callable[[int, Array], Array]
@@ -61,13 +61,12 @@ def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Arra
         yield first, block
 
 
-def loaded_unit(weight: Weight, case: Case) -> float:
-    """The unit roundoff of the grid that a loader rounds the weights to: that of the side's records
-    where the checkpoint's is finer; 0 where nothing is rounded.
+def loaded_unit(weight: Weight, unit: float) -> float:
+    """The unit roundoff of the grid that a loader rounds the weights to: that of the side's
+    records, `unit`, where the checkpoint's is finer; 0 where nothing is rounded.
     """
     known = DTYPES.get(weight.dtype)
     stored = known.epsilon / 2 if known is not None and known.epsilon > 0 else 2.0**-24
-    unit = case.units["output"]
     return unit if unit > stored and unit <= 2.0**-8 else 0.0
 
 
@@ -83,9 +82,9 @@ class Stack:
 
     def __post_init__(self) -> None:
         first = self.cases[0]
-        self.unit = loaded_unit(self.weight, first)
+        self.unit = loaded_unit(self.weight, first.units["output"])
         # Float64 is needed where float32 products are no finer than what is judged.
-        self.exact = first.units["output"] < _FINE
+        self.exact = first.units["output"] < FINE
 
     @cached_property
     def x(self) -> Array:

@@ -19,14 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...capture.arrays import Array
-from ...capture.dtypes import DTYPES
 from ..parameters import Weight
 from .law import Prediction, Scene
+from .linear_products import FINE, loaded_unit, read_blocks
 from .rounding import ROUNDED, on_grid
 
-_FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 _LATER = 16.0  # additions that follow it in a block of a sum, less what is usual
-_COARSE = 2.0**-8  # units up to which a loader is taken to round weights to a side's grid
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,7 @@ def multiplied(
     be read.
     """
     growing = [_Growing(operand, weight) for operand in operands]
-    for first, block in weight.blocks():
-        if scene.cancelled is not None and scene.cancelled():
-            from ..pair_reader import CancelledError
-
-            raise CancelledError
+    for first, block in read_blocks(weight, scene):
         for one in growing:
             one.add(first, block)
     return [one.prediction(bias) for one in growing]
@@ -62,7 +56,7 @@ class _Growing:
 
     def __init__(self, operand: Operand, weight: Weight) -> None:
         self._unit = operand.unit
-        self._exact = operand.unit < _FINE
+        self._exact = operand.unit < FINE
         self._wide = np.float64 if self._exact else np.float32
         self._x = np.ascontiguousarray(operand.x.T, self._wide)
         noise = (ROUNDED * operand.unit) ** 2
@@ -71,9 +65,7 @@ class _Growing:
         out, inside = weight.shape
         self._value = np.empty((len(operand.x), out))
         self._by_channel, self._by_input = np.empty(out), np.zeros(inside)
-        known = DTYPES.get(weight.dtype)
-        stored = known.epsilon / 2 if known is not None and known.epsilon > 0 else 2.0**-24
-        self._grid = operand.unit if stored < operand.unit <= _COARSE else 0.0
+        self._grid = loaded_unit(weight, operand.unit)
 
     def add(self, first: int, block: Array) -> None:
         if self._grid:

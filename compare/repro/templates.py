@@ -258,7 +258,7 @@ def _units(subject: Subject, weight: Weight) -> tuple[str, Callable[[str], str]]
     """
 
     def unit(case: Case) -> float:
-        return loaded_unit(weight, case)
+        return loaded_unit(weight, case.units["output"])
 
     left, right = map(unit, subject.cases)
     if not left and not right:

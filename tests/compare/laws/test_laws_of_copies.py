@@ -18,8 +18,6 @@ from .law_checks import capture
 
 IDS = (torch.arange(24)[None] * 7 + 3) % 60
 
-torch.set_num_threads(1)
-
 
 def shortened(model: Any) -> None:
     model.model.layers = model.model.layers[:1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ from .linear_models import (
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 TF32_BITS = 13  # of float32's 23 that TF32 does not have
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def linear(found: Tried) -> dict[str, Any]:
