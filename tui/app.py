@@ -420,6 +420,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._job.stop()
 
     def on_job_news(self, message: JobNews) -> None:
+        if not self.is_running:  # the screens are being closed: their parts may be gone
+            return
         if message.job is self._recall_job:
             self._recalled(message.news)
             return

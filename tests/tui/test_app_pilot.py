@@ -15,11 +15,11 @@ from tui_captures import make_app, measured, settled, until, write_pair, write_s
 from layertui.capture import open_capture
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
-from layertui.tui.app import LayertuiApp
+from layertui.tui.app import JobNews, LayertuiApp
 from layertui.tui.commands import COMMANDS
 from layertui.tui.depth_strip import DepthStrip
 from layertui.tui.details import page_fields, pane_fields
-from layertui.tui.jobs import Job, Request
+from layertui.tui.jobs import Ended, Job, Request
 from layertui.tui.keys import keys_of
 from layertui.tui.lines import Lines, ScrolledLines
 from layertui.tui.list_screen import ListScreen
@@ -679,3 +679,17 @@ async def test_nothing_that_is_there_to_read_is_cut(
             assert [each for each in words if " ".join(each.split()) not in whole] == []
             await pilot.press("escape")
             await pilot.resize_terminal(200, 50)
+
+
+async def test_news_of_a_job_after_the_screens_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, held = make_app(*write_pair(tmp_path, 20)), list[JobNews]()
+    original = LayertuiApp.on_job_news
+    async with app.run_test() as pilot:
+        await measured(pilot, app)
+        monkeypatch.setattr(LayertuiApp, "on_job_news", lambda _, message: held.append(message))
+        await type_line(pilot, ":", "reload")
+        await until(pilot, lambda: held and isinstance(held[-1].news, Ended))
+    for message in held:
+        original(app, message)
