@@ -51,15 +51,19 @@ def test_every_package_is_typed(package: str) -> None:
 
 
 def test_every_folder_with_code_is_packaged() -> None:
-    """A sub-package that pyproject.toml does not name would be missing from the wheel."""
-    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    """A folder without `__init__.py` is not found, and would be missing from the wheel."""
+    from setuptools import find_packages
+
+    listed = {
+        f"layertui.{name}"
+        for name in find_packages(str(ROOT), include=[f"{package}*" for package in PACKAGES])
+    }
     found = {
         "layertui." + ".".join(path.parent.relative_to(ROOT).parts)
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
     }
     assert found == listed
-    assert set(PROJECT["tool"]["setuptools"]["package-dir"]) == listed
 
 
 def test_the_console_script() -> None:
