@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "compare"))
 
 from test_scale import CASES, Maker
 
-from layertui.compare.align import align
-from layertui.compare.items import side_of
-from layertui.compare.rules import Rules
+from layertui.compare.matching.align import align
+from layertui.compare.matching.named_records import side_of
+from layertui.compare.rules.rules.rules import Rules
 
 
 def best(left: Maker, right: Maker, records: int, repeat: int) -> tuple[float, float]:

@@ -28,10 +28,10 @@ import numpy as np
 import torch
 
 from layertui.capture.records import Locator
-from layertui.compare.measure import measure
+from layertui.compare.measuring.measure import measure
+from layertui.compare.measuring.pair_reader import PairTask, SideTask
 from layertui.compare.model import Measurement
-from layertui.compare.pair_reader import PairTask, SideTask
-from layertui.compare.processes import process_pool
+from layertui.compare.running.processes import process_pool
 
 DTYPES = {"float32": (4, torch.float32), "bfloat16": (2, torch.bfloat16)}
 

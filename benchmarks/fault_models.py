@@ -22,8 +22,8 @@ import transformers
 from torch import Tensor, nn
 
 from layertui.capture import open_capture, record
-from layertui.capture.arrays import load
-from layertui.capture.demo_model import Linear
+from layertui.capture.demo.demo.model import Linear
+from layertui.capture.values import load
 
 VOCABULARY, TOKENS, HEAD = 320, 48, 16
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2", "mixtral")

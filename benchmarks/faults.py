@@ -43,7 +43,7 @@ from fault_models import (
 from opening import cause_names, compared
 
 from layertui.compare.comparison import Comparison
-from layertui.compare.policy import NoisePolicy
+from layertui.compare.judging.policy import NoisePolicy
 
 FORMS = ("torch", "max")
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}

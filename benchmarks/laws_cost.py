@@ -31,7 +31,7 @@ from torch import Tensor
 from trained_builds import candidate
 
 from layertui.capture import record
-from layertui.compare.policy import DtypePolicy, Policy
+from layertui.compare.judging.policy import DtypePolicy, Policy
 
 _BLOCK = 1 << 24  # weights that are made float32 at once
 

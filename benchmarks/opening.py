@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.policy import Policy
+from layertui.compare.judging.policy import Policy
 
 
 def compared(
@@ -24,7 +24,7 @@ def _models(model: Path) -> dict[str, Any]:
     """The option with the checkpoint; none where layertui cannot use one."""
     if "models" not in inspect.signature(open_comparison).parameters:
         return {}
-    from layertui.compare.models import ModelPaths
+    from layertui.compare.weights.models import ModelPaths
 
     return {"models": ModelPaths(str(model))}
 

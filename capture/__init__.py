@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import CaptureError, RecordError
-    from .opening import open_capture, read_headers
+    from .open import open_capture, read_headers
     from .recorder.api import record
     from .recorder.tap import tap
     from .records import Capture, Locator, Record
@@ -34,8 +34,8 @@ _HOMES = {
     "Locator": "records",
     "Record": "records",
     "RecordError": "errors",
-    "open_capture": "opening",
-    "read_headers": "opening",
+    "open_capture": "open",
+    "read_headers": "open",
     "record": "recorder.api",
     "tap": "recorder.tap",
 }

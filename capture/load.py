@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .arrays import Array, PartialValues
 from .formats import console_log, numpy_file, text_dump, torch_file
 from .records import Locator
+from .values import Array, PartialValues
 
 LOADERS: dict[str, Callable[[Locator], Array | PartialValues]] = {
     "npz": numpy_file.load_member,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..capture.run_plan import Plan, Watcher
+from ..capture.models.run_plan import Plan, Watcher
 from .capture_options import both_options, make_plan, max_options, torch_options
 from .capture_progress import CaptureProgress
 from .errors import UserError
@@ -53,8 +53,8 @@ def capture_with_both(
     model_dir: str, candidate_model: str | None, output: str, **options: Any
 ) -> int:
     """Run MODEL_DIR in PyTorch, then in MAX, on the same input: DIR/torch_dump, DIR/max_dump."""
-    from ..capture.max_capture import require_max
-    from ..capture.same_input import fix_input
+    from ..capture.engines.max_capture import require_max
+    from ..capture.models.same_input import fix_input
 
     plan = make_plan(model_dir, **options)
     if plan.image is not None:
@@ -76,13 +76,13 @@ def _run(run: Callable[[Plan, str, Watcher], list[str]], plan: Plan, output: str
 
 
 def _torch(plan: Plan, path: str, watcher: Watcher) -> list[str]:
-    from ..capture.torch_capture import capture_torch
+    from ..capture.engines.torch_capture import capture_torch
 
     return capture_torch(plan, path, watcher)
 
 
 def _max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
-    from ..capture.max_capture import capture_max
+    from ..capture.engines.max_capture import capture_max
 
     return capture_max(plan, path, watcher)
 

@@ -9,7 +9,7 @@ import click
 
 from ..capture.cases import Rows, expand_cases, parse_ids
 from ..capture.errors import CaptureError
-from ..capture.run_plan import Plan
+from ..capture.models.run_plan import Plan
 from ..capture.weights.recorded import KINDS
 from .errors import UserError
 

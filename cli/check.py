@@ -65,7 +65,7 @@ def _findings(reference: str, candidate: str | None, judging: Judging) -> list[F
         return sorted_findings([*check_pair(comparison), *check_weights(comparison)])
     if judging.reference_model or judging.candidate_model:
         raise UserError("--reference-model and --candidate-model go with two captures")
-    from ..capture.opening import open_capture
+    from ..capture.open import open_capture
     from ..compare.checks.one_side import check_capture
 
     rules = judging.make_rules()
@@ -82,7 +82,7 @@ def _json(captures: list[str], found: list[Finding]) -> str:
 
 def _text(captures: list[str], found: list[Finding]) -> str:
     from ..compare.checks.finding import SEVERITIES, some
-    from ..compare.escaping import clean
+    from ..compare.reports.escaping import clean
 
     lines = [f"layertui check of {' and '.join(captures)}", ""]
     for finding in found:

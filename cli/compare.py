@@ -87,7 +87,7 @@ def compare(
     measure_all(comparison, threads, not no_cache, processes)
     note_checks(comparison)
     if plot is not None:
-        from ..compare.plot import draw_plot
+        from ..compare.reports.plot import draw_plot
 
         write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
     text = report(comparison, form, settings)
@@ -152,7 +152,7 @@ def plot_format(path: str) -> str:
 
 
 def _check_plot(plot: str, output: str, overwrite: bool) -> None:
-    from ..compare.plot import PlotError, require_matplotlib
+    from ..compare.reports.plot import PlotError, require_matplotlib
     from .output import check_target
 
     plot_format(plot)

@@ -15,7 +15,7 @@ from typing import IO
 
 import click
 
-from ..capture.demo_faults import FAULTS, NAMES
+from ..capture.demo.faults import FAULTS, NAMES
 from .errors import UserError
 from .output import stderr_is_terminal
 from .session import Judging
@@ -24,7 +24,7 @@ _DTYPES = ("float32", "bfloat16")
 # The child must not find a user's torch.py: `-c` puts the working directory on the path.
 _CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
-    "from layertui.capture.demo import main; sys.exit(main())"
+    "from layertui.capture.demo.demo import main; sys.exit(main())"
 )
 
 

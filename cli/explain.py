@@ -46,9 +46,9 @@ def explain(
 
     Exit status 0: it could be said. 2: usage, a capture that cannot be opened, or no such layer.
     """
-    from ..compare.explanation import explain as explained
-    from ..compare.explanation import json_of, text_of
-    from ..compare.report import plain_json
+    from ..compare.reports.explanation import explain as explained
+    from ..compare.reports.explanation import json_of, text_of
+    from ..compare.reports.text_form import plain_json
     from .output import check_target, write_output
     from .session import measure_all, open_pair
 

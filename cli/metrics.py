@@ -17,7 +17,7 @@ from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
-    from ..compare.metrics_files import Written
+    from ..compare.reports.metric_csv import Written
 
 
 @click.command()
@@ -54,7 +54,7 @@ def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judg
 
 def _write(reference: str, candidate: str, output: str, overwrite: bool, options: Judging) -> int:
     """Write the files of one pair aside, then move them to their place."""
-    from ..compare.metrics_files import write_metrics
+    from ..compare.reports.metric_csv import write_metrics
     from .session import measure_all, open_pair
 
     if os.path.isdir(output) and os.listdir(output) and not overwrite:
@@ -78,7 +78,7 @@ def _write(reference: str, candidate: str, output: str, overwrite: bool, options
 
 def _check_room(comparison: Comparison, parent: str) -> None:
     from ..capture.sizes import byte_text
-    from ..compare.metrics_files import bytes_needed
+    from ..compare.reports.metric_csv import bytes_needed
 
     needed, free = bytes_needed(comparison), shutil.disk_usage(parent).free
     if needed > free:
@@ -88,7 +88,7 @@ def _check_room(comparison: Comparison, parent: str) -> None:
 
 
 def _tell(output: str, written: Written) -> None:
-    from ..compare.escaping import clean
+    from ..compare.reports.escaping import clean
 
     print(f"layertui: {len(written.files)} files in {clean(output)}", file=sys.stderr)
     if written.failed:

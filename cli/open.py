@@ -11,7 +11,7 @@ from .options import judging_options, model_options
 from .session import Judging
 
 if TYPE_CHECKING:
-    from ..compare.rules import Rules
+    from ..compare.rules.rules import Rules
 
 
 @click.command("layertui", add_help_option=False)
@@ -47,8 +47,8 @@ def open_captures(
 
 def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, mouse: bool) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
-    from ..compare.escaping import clean
-    from ..compare.verification import is_export, open_export, scenario_lines
+    from ..compare.reports.escaping import clean
+    from ..compare.rerun.verification import is_export, open_export, scenario_lines
     from ..tui import is_interactive
     from .output import write_output
 
@@ -113,7 +113,7 @@ def _check_models(reference: str, candidate: str, options: Judging, rules: Rules
     """Refuse checkpoints that are not there before the screen opens; remember the others. What is
     in them is looked at behind the screen.
     """
-    from ..compare.models import ModelPaths, check_models, remember_models
+    from ..compare.weights.models import ModelPaths, check_models, remember_models
 
     given = options.models.over(rules.models if rules is not None else ModelPaths())
     check_models(given)

@@ -50,7 +50,7 @@ class RawType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from ..capture.dtypes import dtype_named
         from ..capture.errors import RecordError
-        from ..capture.order import split_type
+        from ..capture.execution_order import split_type
 
         try:
             dtype_named(split_type(str(value))[0])

@@ -149,7 +149,7 @@ def _use_model(comparison: Comparison, options: Judging) -> None:
     none, and be told of a model in words of its own.
     """
     from ..capture.errors import CaptureError
-    from ..compare.models import remember_models
+    from ..compare.weights.models import remember_models
 
     if options.candidate_model is not None:
         with suppress(CaptureError):
@@ -204,7 +204,7 @@ def settle_runner(session: RerunSession, given: dict[str, Any]) -> None:
 
 def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -> RunnerSpec | None:
     """The runner by the options given, on top of what is known; None where nothing is given."""
-    from ..compare.rerun.memory import proposed
+    from ..compare.rerun.remembered import proposed
 
     said = {name: value for name, value in given.items() if value is not None}
     if not said:
@@ -223,7 +223,7 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
                 f"--candidate-model: not known which framework made {capture.path}; give "
                 "--runner or --factory"
             )
-        from ..compare.models import directory_of
+        from ..compare.weights.models import directory_of
 
         said["model"] = directory_of(said["model"]) or said["model"]
         kind = "max" if capture.framework == "max" else "torch"

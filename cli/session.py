@@ -14,9 +14,9 @@ from .output import stderr_is_terminal
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
-    from ..compare.models import ModelPaths
-    from ..compare.policy import Policy
-    from ..compare.rules import Rules
+    from ..compare.judging.policy import Policy
+    from ..compare.rules.rules import Rules
+    from ..compare.weights.models import ModelPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Judging:
     @property
     def models(self) -> ModelPaths:
         """The checkpoints that were given."""
-        from ..compare.models import ModelPaths
+        from ..compare.weights.models import ModelPaths
 
         return ModelPaths(self.reference_model, self.candidate_model)
 
@@ -54,7 +54,7 @@ class Judging:
 
     def make_policy(self) -> Policy:
         """The policy that the options describe. Raises `UserError` where they contradict."""
-        from ..compare.policy import PolicyError, policy_named
+        from ..compare.judging.policy import PolicyError, policy_named
 
         if (self.rtol is None) != (self.atol is None):
             raise UserError("--rtol and --atol: give both or neither")
@@ -69,7 +69,7 @@ class Judging:
             raise UserError(str(error)) from error
 
     def _with_baselines(self) -> Policy:
-        from ..compare.policy import NoisePolicy
+        from ..compare.judging.policy import NoisePolicy
 
         if (
             self.policy not in (None, "noise", "default")
@@ -81,12 +81,12 @@ class Judging:
 
     def make_rules(self) -> Rules | None:
         """The rules file and, behind its limits, the thresholds file. Raises `RulesError`."""
-        from ..compare.rules import Rules, load_rules
+        from ..compare.rules.rules import Rules, load_rules
 
         rules = None if self.rules is None else load_rules(self.rules)
         if self.thresholds_file is None:
             return rules
-        from ..compare.thresholds import load_thresholds
+        from ..compare.rules.learned_limits import load_thresholds
 
         limits = load_thresholds(self.thresholds_file)
         rules = rules or Rules()
@@ -117,7 +117,7 @@ def open_pair(reference: str, candidate: str, judging: Judging) -> Comparison:
     Raises `CaptureError`, also for a checkpoint that cannot be opened, `RulesError`, `UserError`.
     """
     from ..compare.comparison import open_comparison
-    from ..compare.models import ModelPaths, remember_models
+    from ..compare.weights.models import ModelPaths, remember_models
 
     wants_ulp = judging.metric == "ulp" or any(name == "ulp" for name, _ in judging.thresholds)
     comparison = open_comparison(
@@ -141,7 +141,7 @@ def measure_all(
     The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
     `KeyboardInterrupt` here after the work was told to stop.
     """
-    from ..compare.processes import process_pool
+    from ..compare.running.processes import process_pool
 
     stop = threading.Event()
     failed: list[BaseException] = []

@@ -149,7 +149,7 @@ def _pair(
     from ..compare.inspection.naming import row_named
     from ..compare.inspection.report import row_report, with_recipes
     from ..compare.inspection.subject import subject_of_row
-    from ..compare.measure import measure
+    from ..compare.measuring.measure import measure
     from ..compare.model import Failure, Measurement
     from .session import open_pair
 
@@ -196,7 +196,7 @@ def _judge_among_others(comparison: Comparison) -> None:
 
 def _task(comparison: Comparison, row: Row) -> Any:
     from ..compare.inspection.subject import subject_of_row
-    from ..compare.pair_reader import PairTask
+    from ..compare.measuring.pair_reader import PairTask
 
     subject = subject_of_row(comparison, row)
     assert subject.reference is not None and subject.candidate is not None
@@ -206,7 +206,7 @@ def _task(comparison: Comparison, row: Row) -> Any:
 
 
 def _check_recipes(*recipes: str | None) -> None:
-    from ..compare.recipes import RecipeError, parse_recipe
+    from ..compare.recipes.recipe import RecipeError, parse_recipe
 
     for recipe in recipes:
         try:
@@ -222,7 +222,7 @@ def _with_partner(comparison: Comparison, row: Row, name: str) -> Row:
     from dataclasses import replace
 
     from ..compare.inspection.naming import record_named
-    from ..compare.shapes import common_view
+    from ..compare.recipes.common_view import common_view
 
     reference, candidate = row.reference, row.candidate
     if reference is None:
@@ -246,7 +246,7 @@ def _capture(
     settings: dict[str, Any],
 ) -> tuple[str, int]:  # fmt: skip
     """The text of a capture or of a record, and 1 where something in it cannot be read."""
-    from ..capture.opening import open_capture
+    from ..capture.open import open_capture
     from ..compare.inspection.naming import record_named
     from ..compare.inspection.report import capture_report, record_report
     from ..compare.inspection.subject import subject_of_record
@@ -269,7 +269,7 @@ def _check_region(
     """Raises `UserError` for a `--slice` that does not fit what is shown."""
     from ..compare.inspection.report import check_region
     from ..compare.inspection.subject import NothingToInspectError
-    from ..compare.recipes import RecipeError
+    from ..compare.recipes.recipe import RecipeError
 
     if not settings["region"]:
         return

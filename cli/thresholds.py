@@ -41,8 +41,8 @@ def thresholds(
     candidate's dtype, with other kernels or on other hardware. Several of them, or directories with
     an index.json that hold many cases, cover many prompts and shapes.
     """
-    from ..compare.escaping import clean
-    from ..compare.thresholds import BaselineError, Baselines
+    from ..compare.reports.escaping import clean
+    from ..compare.rules.learned_limits import BaselineError, Baselines
     from .output import check_target, write_output
     from .session import measure_all, open_pair
 
@@ -63,7 +63,7 @@ def thresholds(
             kept.append(comparison)
     try:
         if form == "aiu":
-            from ..compare.aiu import aiu_report
+            from ..compare.reports.aiu_fms import aiu_report
 
             baselines.limits(100, 1)
             content, notes = aiu_report(kept), []

@@ -18,12 +18,12 @@ from .errors import UserError
 from .options import candidate_model_option
 
 if TYPE_CHECKING:
-    from ..capture.run_plan import Plan
+    from ..capture.models.run_plan import Plan
     from ..capture.runners.spec import RunnerSpec
     from ..capture.weights import Weights
     from ..compare.comparison import Comparison
     from ..compare.rerun.session import RerunSession
-    from ..compare.verification import Verification
+    from ..compare.rerun.verification import Verification
 
 
 @click.command()
@@ -86,7 +86,7 @@ def verify(
     Exit status as of compare, over both scenarios.
     """
     from ..capture.runners.guard import Guard
-    from ..compare.plot import PlotError, require_matplotlib
+    from ..compare.reports.plot import PlotError, require_matplotlib
 
     try:
         require_matplotlib()
@@ -135,8 +135,8 @@ class _Job:
 
     def run(self, reference_capture: str | None, candidate_capture: str | None) -> int:
         from ..compare.comparison import open_comparison
-        from ..compare.models import ModelPaths
         from ..compare.rerun.session import RerunSession
+        from ..compare.weights.models import ModelPaths
         from .session import measure_all
 
         reference = self._captured(reference_capture, "torch", self.plan)
@@ -182,7 +182,7 @@ class _Job:
         self, comparison: Comparison, reference: Path, candidate: Path, reason: str
     ) -> int:  # fmt: skip
         """The scenario with injection without running anything."""
-        from ..compare.offline import by_laws, errors_by_law, offline_report, offline_rows
+        from ..compare.rerun.offline import by_laws, errors_by_law, offline_report, offline_rows
 
         errors = errors_by_law(comparison, *self._weights(comparison))
         rows, blamed = offline_rows(comparison, errors)
@@ -223,8 +223,8 @@ class _Job:
                 return Path(given)
             _copy(Path(given), target)
             return target
-        from ..capture.max_capture import capture_max
-        from ..capture.torch_capture import capture_torch
+        from ..capture.engines.max_capture import capture_max
+        from ..capture.engines.torch_capture import capture_torch
 
         target.parent.mkdir(parents=True, exist_ok=True)
         run = capture_max if side == "max" else capture_torch
@@ -237,7 +237,7 @@ class _Job:
     def _spec(self, comparison: Comparison) -> RunnerSpec:
         """The runner of the candidate, with the settings of the run."""
         from ..capture.runners.spec import RunnerSpec
-        from ..compare.rerun.memory import proposed
+        from ..compare.rerun.remembered import proposed
 
         plan = self.candidate_plan
         if self.side == "cpp":
@@ -280,7 +280,7 @@ class _Job:
     def _verification(
         self, session: RerunSession, reference: Path, candidate: Path, injected: Path
     ) -> Verification:
-        from ..compare.verification import scenario_rows
+        from ..compare.rerun.verification import scenario_rows
 
         rows = session.comparison.rows
         blamed = tuple(dict.fromkeys(rows[index].canonical for index in session.blamed()))
@@ -291,7 +291,7 @@ class _Job:
 
     def _about(self, comparison: Comparison, reference: Path, candidate: Path) -> Verification:
         """A verification without results."""
-        from ..compare.verification import Verification
+        from ..compare.rerun.verification import Verification
 
         encoding = self.plan.dtype or comparison.candidate.main_dtype() or "unknown"
         return Verification(
@@ -304,7 +304,7 @@ class _Job:
         return os.path.relpath(place, self.export) if self.save else None
 
     def _write(self, scenario: str, comparison: Comparison, found: Verification) -> None:
-        from ..compare.verification import WITH, scenario_report
+        from ..compare.rerun.verification import WITH, scenario_report
 
         report = scenario_report(comparison, found, injected=scenario == WITH)
         self._write_scenario(scenario, comparison, found, report)
@@ -312,8 +312,8 @@ class _Job:
     def _write_scenario(
         self, scenario: str, comparison: Comparison, found: Verification, report: str
     ) -> None:  # fmt: skip
-        from ..compare.plot import draw_plot
-        from ..compare.verification import module_names, report_name
+        from ..compare.reports.plot import draw_plot
+        from ..compare.rerun.verification import module_names, report_name
         from .output import write_output
 
         folder = self.export / scenario
@@ -327,7 +327,7 @@ class _Job:
             write_output(str(target), module_names(capture), overwrite=True)
 
     def _finish(self, found: Verification) -> None:
-        from ..compare.verification import FILE, scenario_lines, verification_json
+        from ..compare.rerun.verification import FILE, scenario_lines, verification_json
         from .output import write_output
 
         write_output(str(self.export / FILE), verification_json(found), overwrite=True)
@@ -348,13 +348,13 @@ def _on_known_ids(
     """The ids of a capture that is given, where nothing else says what is run; the same ids for
     both sides otherwise.
     """
-    from ..capture.same_input import fix_input
+    from ..capture.models.same_input import fix_input
 
     if reference is not None and candidate is not None:
         return plan
     given = reference or candidate
     if given is not None and prompt is None and ids is None:
-        from ..capture.opening import open_capture
+        from ..capture.open import open_capture
 
         known = open_capture(given, headers=False).input_ids
         if not known:
@@ -367,7 +367,7 @@ def _on_known_ids(
 
 def _prepare(export: str, overwrite: bool) -> None:
     """Make room for an export. Only what a verification wrote is removed."""
-    from ..compare.verification import FILE, WITH, WITHOUT, is_export
+    from ..compare.rerun.verification import FILE, WITH, WITHOUT, is_export
 
     if os.path.lexists(export) and not os.path.isdir(export):
         raise UserError(f"{export}: a file, not a directory")

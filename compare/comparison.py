@@ -15,9 +15,17 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from ..capture.errors import CaptureError
-from ..capture.opening import open_capture
+from ..capture.open import open_capture
 from ..capture.records import Capture, Record
-from .align import align
+from .judging.policy import (
+    DtypePolicy,
+    NoisePolicy,
+    Policy,
+    metrics_needed,
+    policy_named,
+    with_overrides,
+)
+from .matching.align import align
 from .model import (
     Cause,
     Counts,
@@ -31,29 +39,21 @@ from .model import (
     Symptom,
     Verdict,
 )
-from .models import ModelPaths
-from .policy import (
-    DtypePolicy,
-    NoisePolicy,
-    Policy,
-    metrics_needed,
-    policy_named,
-    with_overrides,
-)
-from .rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
+from .rules.rules import HandPair, RecipeRule, Rules, glob_of, globs_of_kind
 from .vocabulary import Level, Origin
+from .weights.models import ModelPaths
 
 if TYPE_CHECKING:
-    from .baselines import Baselines, Floor
-    from .dropout import ByStatistics
+    from .judging.dropout import ByStatistics
+    from .judging.expert_routing import Routing
+    from .judging.layouts import Layout
+    from .judging.noise_floor import Baselines, Floor
+    from .judging.noise_policy import Analysis
+    from .judging.outcome import Outcome
+    from .judging.sameness import Sameness
     from .laws.report import LawReport, LawRow
-    from .layouts import Layout
-    from .models import Models
-    from .noise import Analysis
-    from .outcome import Outcome
-    from .pair_reader import PairTask
-    from .routing import Routing
-    from .sameness import Sameness
+    from .measuring.pair_reader import PairTask
+    from .weights.models import Models
 
 Result = Measurement | Failure | None
 
@@ -132,14 +132,14 @@ class Comparison:
 
     def _note_limits(self) -> None:
         """Say which layers a thresholds file does not know."""
-        from .thresholds import coverage_notes
+        from .rules.learned_limits import coverage_notes
 
         if self.rules.thresholds:
             notes = coverage_notes(self.rules.thresholds, self.rows)
             self.reference.notes.extend(n for n in notes if n not in self.reference.notes)
 
     def _judge_all(self) -> None:
-        from .baselines import with_floor
+        from .judging.noise_floor import with_floor
 
         if isinstance(self.policy, NoisePolicy) and self.complete:
             verdicts = self.analysis().verdicts()
@@ -173,7 +173,7 @@ class Comparison:
 
     def _open_baselines(self) -> None:
         """Further captures that the policy names. Raises `CaptureError`."""
-        from .baselines import open_baselines
+        from .judging.noise_floor import open_baselines
 
         policy = self.policy
         if isinstance(policy, NoisePolicy) and (policy.baselines or policy.exact):
@@ -188,7 +188,7 @@ class Comparison:
         """The checkpoints of both captures, opened when they are first asked for. One that cannot
         be opened is said in its notes.
         """
-        from .models import find_models
+        from .weights.models import find_models
 
         if self._models is None:
             given = self.model_paths.over(self.rules.models)
@@ -199,7 +199,7 @@ class Comparison:
         """Take these checkpoints from now on, and for sides that they leave open those of the
         rules and what is known. Raises `CaptureError`, and then nothing has changed.
         """
-        from .models import find_models
+        from .weights.models import find_models
 
         given = paths.over(self.rules.models)
         self._models = find_models(self.reference, self.candidate, given)
@@ -243,7 +243,7 @@ class Comparison:
         Blocks; `on_results` is called from this thread, at most ten times a second, with the rows
         that got results. False when `cancelled` said stop; what is done by then is kept.
         """
-        from .scheduling import Scheduler
+        from .running.scheduler import Scheduler
 
         own = executor is None
         stop = Event()
@@ -267,7 +267,7 @@ class Comparison:
         """Hold every layer against its law, and judge anew by what that says. Rows get their local
         errors as they come. False when `cancelled` said stop; the verdicts are then those without.
         """
-        from .law_checks import LawCheck
+        from .running.law_checks import LawCheck
 
         if not self.judges_by_laws or self.laws is not None:
             return True
@@ -296,8 +296,8 @@ class Comparison:
 
     def recall(self) -> None:
         """Take what earlier runs measured and what the laws said of it; nothing is read."""
-        from .law_checks import LawCheck
-        from .scheduling import Scheduler
+        from .running.law_checks import LawCheck
+        from .running.scheduler import Scheduler
 
         with ThreadPoolExecutor(1) as pool:
             Scheduler(self, pool, None, None, None, True, Event(), True).recall()
@@ -311,9 +311,9 @@ class Comparison:
 
     def settle(self, cancelled: Callable[[], bool] | None = None) -> list[int]:
         """Judge by what needs all measurements; the rows whose verdict is another one now."""
-        from .dropout import judging_of
-        from .layouts import explained_layouts
-        from .routing import find_routings
+        from .judging.dropout import judging_of
+        from .judging.expert_routing import find_routings
+        from .judging.layouts import explained_layouts
 
         self.routings = find_routings(self)
         self.by_statistics = judging_of(self)
@@ -357,7 +357,7 @@ class Comparison:
 
     def _note_sameness(self) -> None:
         """Say before all else that the candidate is the reference."""
-        from .sameness import equal_bits, same_files
+        from .judging.sameness import equal_bits, same_files
 
         self.same = same_files(self.reference, self.candidate)
         if self.same is None and self.complete:
@@ -367,8 +367,8 @@ class Comparison:
 
     def analysis(self) -> Analysis:
         """Where errors come from, by what is measured so far; kept until a result comes."""
-        from .noise import Analysis
-        from .policy import before_policy
+        from .judging.noise_policy import Analysis
+        from .judging.policy import before_policy
 
         if self._analysis is None:
             overrides = self.rules.thresholds
@@ -389,7 +389,7 @@ class Comparison:
 
     def task(self, index: int) -> PairTask:
         """What an executor needs to measure the pair on row `index`."""
-        from .scheduling import pair_task
+        from .running.scheduler import pair_task
 
         return pair_task(self, index)
 
@@ -518,7 +518,7 @@ class Comparison:
 
         Reads a bounded part of the records the first time; empty where that is not possible.
         """
-        from .sample import UNREADABLE
+        from .measuring.bounded_sample import UNREADABLE
         from .symptoms.diagnosis import symptoms_of
 
         if index not in self._symptoms:
@@ -537,7 +537,7 @@ class Comparison:
         """What the differences come to in the logits; None where none are recorded, or as long as
         pairs are not measured. Reads the logits the first time; raises `CancelledError`.
         """
-        from .effect import effect_of
+        from .judging.logits_effect import effect_of
 
         if self._effect is None:
             if not self.complete:
@@ -567,13 +567,13 @@ class Comparison:
     @property
     def counts(self) -> Counts:
         """Rows and records as they stand; a record that failed to load counts as unreadable."""
-        from .counting import count
+        from .coverage import count
 
         return count(self)
 
     def outcome(self, min_coverage: float = 0.5) -> Outcome:
         """What the comparison comes to: the exit status and its reasons."""
-        from .outcome import outcome_of
+        from .judging.outcome import outcome_of
 
         return outcome_of(self, min_coverage)
 

@@ -9,7 +9,7 @@ from ..capture.records import Record
 from .vocabulary import FAILING, MARKS, Level, MatchedBy, Origin, RowKind
 
 if TYPE_CHECKING:
-    from .structure import Structure
+    from .measuring.error_structure import Structure
 
 
 @dataclass(frozen=True, slots=True)

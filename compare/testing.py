@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .checks.finding import Finding
     from .comparison import Comparison
-    from .policy import Policy
-    from .rules import Rules
+    from .judging.policy import Policy
+    from .rules.rules import Rules
 
 PathLike = str | os.PathLike[str]
 _MOST = 10  # rows that a message names
@@ -39,8 +39,8 @@ def assert_captures_match(
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     from .comparison import open_comparison
-    from .models import ModelPaths
-    from .policy import policy_named
+    from .judging.policy import policy_named
+    from .weights.models import ModelPaths
 
     if isinstance(policy, str):
         policy = policy_named(policy, threshold, rtol, atol)
@@ -63,13 +63,13 @@ def assert_captures_match(
 
 
 def _rules(rules: PathLike | Rules | None, thresholds: PathLike | None) -> Rules | None:
-    from .rules import Rules, load_rules
+    from .rules.rules import Rules, load_rules
 
     if rules is not None and not isinstance(rules, Rules):
         rules = load_rules(os.fspath(rules))
     if thresholds is None:
         return rules
-    from .thresholds import load_thresholds
+    from .rules.learned_limits import load_thresholds
 
     rules = rules or Rules()
     return replace(rules, thresholds=(load_thresholds(os.fspath(thresholds)), *rules.thresholds))
@@ -83,8 +83,8 @@ def _message(
     failed = comparison.exit_status(min_coverage) != 0
     if not (failed or errors or (gaps and not allow_gaps)):
         return ""
-    from .escaping import clean
-    from .report import summary_line
+    from .reports.escaping import clean
+    from .reports.text_form import summary_line
 
     lines = [f"captures differ: {summary_line(comparison)}"]
     lines += [f"  {clean(finding.line)}" for finding in errors]
@@ -102,10 +102,10 @@ def _message(
 
 def _divergence(comparison: Comparison) -> list[str]:
     """The first divergence with its reason, and the rows after it."""
-    from .escaping import clean
-    from .law_words import labelled_causes
-    from .report import number
+    from .reports.escaping import clean
     from .reports.findings import confidence_of, symptom_lines, word_of
+    from .reports.law_words import labelled_causes
+    from .reports.text_form import number
 
     lines: list[str] = []
     first = comparison.first_divergence()

@@ -22,11 +22,11 @@ from layertui.cli.options import judging_options, model_options
 from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
-from layertui.compare.policy import FIXED, LIMITS
-from layertui.compare.recipes import parse_recipe
+from layertui.compare.judging.policy import FIXED, LIMITS
+from layertui.compare.recipes.recipe.recipe import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
-from layertui.compare.rules import load_rules
-from layertui.compare.thresholds import METRICS as LIMITED
+from layertui.compare.rules.rules.learned_limits import METRICS as LIMITED
+from layertui.compare.rules.rules.rules import load_rules
 from layertui.compare.vocabulary import LEVELS, METRICS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS

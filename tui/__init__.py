@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from .terminal import is_interactive
 
 if TYPE_CHECKING:
-    from ..compare.models import ModelPaths
-    from ..compare.policy import Policy
-    from ..compare.rules import Rules
+    from ..compare.judging.policy import Policy
+    from ..compare.rules.rules import Rules
+    from ..compare.weights.models import ModelPaths
 
 __all__ = ["is_interactive", "keys_markdown", "run_app"]
 

@@ -14,11 +14,9 @@ from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
 
-from ..compare.models import SIDES
-from .answer import checking_laws
-from .checkpoints import find_models, models_text, use_models
-from .export import Exported, ExportError
-from .jobs import (
+from ..compare.weights.models import SIDES
+from .jobs.export import Exported, ExportError
+from .jobs.jobs import (
     Aligned,
     Checked,
     Checking,
@@ -39,9 +37,11 @@ from .jobs import (
     judge_again,
     measure_rest,
 )
+from .jobs.reruns import Reran, Reruns, recall_job, rerun_job
 from .keys import keys_of
-from .list_screen import ListScreen
-from .reruns import Reran, Reruns, recall_job, rerun_job
+from .list.checkpoints import find_models, models_text, use_models
+from .list.screen import ListScreen
+from .present.answer import checking_laws
 from .state import History, save_crash
 from .terminal import Terminal
 from .theme import THEME, Look
@@ -56,11 +56,11 @@ if TYPE_CHECKING:
 
     from ..capture.records import Capture
     from ..compare.comparison import Comparison
-    from ..compare.models import ModelPaths
-    from ..compare.policy import Policy
-    from ..compare.rules import Rules
-    from .export import ExportChoice
-    from .limits import Limits
+    from ..compare.judging.policy import Policy
+    from ..compare.rules.rules import Rules
+    from ..compare.weights.models import ModelPaths
+    from .jobs.export import ExportChoice
+    from .list.limits import Limits
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
@@ -185,7 +185,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self._diagnosis = Job(diagnose(comparison, rows), self._post_news).start()
 
     def _diagnosis_news(self, news: News) -> None:
-        from .pair_screen import PairScreen
+        from .pair.screen import PairScreen
 
         comparison, screen = self.list_screen.comparison, self.work_screen()
         if isinstance(news, Ended):
@@ -338,7 +338,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
             screen.say(words, warn=bool(names))
 
     def _reruns_changed(self) -> None:
-        from .pair_screen import PairScreen
+        from .pair.screen import PairScreen
 
         self.list_screen.show_singles()
         if isinstance(self.screen, PairScreen):
@@ -351,7 +351,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if self._export_job is not None:
             self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
             return
-        from .export import export_job
+        from .jobs.export import export_job
 
         def done(text: str) -> None:
             if path is None:
@@ -369,7 +369,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if self._export_job is not None:
             self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
             return
-        from .export import reproduction_job
+        from .jobs.export import reproduction_job
 
         def done(text: str) -> None:
             self.call_from_thread(self.work_screen().say, text)
@@ -463,7 +463,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self._ended(news)
 
     def _show_pair(self, rows: tuple[int, ...]) -> None:
-        from .pair_screen import PairScreen
+        from .pair.screen import PairScreen
 
         if isinstance(self.screen, PairScreen) and self.list_screen.row in rows:
             self.screen.show_pair()
@@ -502,7 +502,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     # Screens and keys
 
     def open_pair(self) -> None:
-        from .pair_screen import PairScreen
+        from .pair.screen import PairScreen
 
         if not isinstance(self.screen, PairScreen):  # Enter twice before it is there
             self.push_screen(PairScreen())
@@ -570,7 +570,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
 def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     """What the last row looks like, and how many there were."""
-    from ..compare.report import symptom_lines
+    from ..compare.reports.text_form import symptom_lines
 
     row = news.rows[-1]
     found = symptom_lines(comparison.known_symptoms(row))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..capture.first_names import first_names
 from ..capture.names import parse_name
-from ..capture.peek import first_names
 from ..capture.records import Capture, Record
 from .app import LayertuiApp, exit_status
-from .jobs import Request
-from .limits import limits_of
+from .jobs.jobs import Request
+from .list.limits import limits_of
 
 if TYPE_CHECKING:
-    from ..compare.models import ModelPaths
-    from ..compare.policy import Policy
-    from ..compare.rules import Rules
+    from ..compare.judging.policy import Policy
+    from ..compare.rules.rules import Rules
+    from ..compare.weights.models import ModelPaths
     from .terminal import Terminal
 
 

@@ -8,14 +8,14 @@ from textual.screen import Screen
 
 from .commands import CommandError, parse
 from .keys import Scope, bindings_of, footer_of
-from .prompt import PromptBar, Question
-from .status_line import Footer
+from .list.status_line import Footer
+from .widgets.prompt import PromptBar, Question
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from .app import LayertuiApp
-    from .export import ExportChoice
+    from .jobs.export import ExportChoice
 
 
 class Body(Protocol):
@@ -140,7 +140,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         self.layertui.list_screen.yank_on(self)
 
     def action_help(self) -> None:
-        from .text_screen import help_screen
+        from .widgets.text_screen import help_screen
 
         self.app.push_screen(help_screen(self.SCOPE, self.layertui.look))
 

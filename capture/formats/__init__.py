@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..records import Record
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
 from . import Context
@@ -31,7 +31,7 @@ from .tensor_print import (
 )
 
 if TYPE_CHECKING:
-    from ..arrays import Array, PartialValues
+    from ..values import Array, PartialValues
 
 NAME = "console log"
 
@@ -103,7 +103,7 @@ def load_values(locator: Locator) -> Array | PartialValues:
     """
     import numpy as np
 
-    from ..arrays import PartialValues
+    from ..values import PartialValues
 
     length = int(locator.key)
     with open(locator.path, "rb") as file:

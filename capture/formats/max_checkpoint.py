@@ -15,7 +15,7 @@ from math import prod
 
 from ..dtypes import BY_MAX_CODE
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
 from . import Context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..names import slot_role
 from ..records import Locator, Record
 from . import Context, safetensors_file

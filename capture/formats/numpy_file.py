@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
@@ -22,7 +22,7 @@ from .members import named_member, named_record, unique_keys
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
-    from ..arrays import Array
+    from ..values import Array
 
 NAME = "numpy file"
 

@@ -12,8 +12,8 @@ from math import prod
 
 from ..dtypes import DTYPES, dtype_named
 from ..errors import CaptureError, RecordError
-from ..listing import FoundFile
-from ..order import split_type
+from ..execution_order import split_type
+from ..files import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .members import named_record

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..dtypes import BY_SAFETENSORS
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .extents import checked_shape

@@ -18,7 +18,7 @@ from math import prod
 
 from ..dtypes import DTYPES, dtype_named
 from ..errors import RecordError
-from ..order import split_type
+from ..execution_order import split_type
 
 _MOST_AXES = 64
 _MOST_ELEMENTS = 1 << 60

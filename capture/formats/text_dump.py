@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..records import Locator, Record
 from . import Context
 from .members import named_record
 from .tensor_print import number, rounding
 
 if TYPE_CHECKING:
-    from ..arrays import Array, PartialValues
+    from ..values import Array, PartialValues
 
 NAME = "text dump"
 
@@ -102,7 +102,7 @@ def load_values(locator: Locator) -> Array | PartialValues:
     """
     import numpy as np
 
-    from ..arrays import PartialValues
+    from ..values import PartialValues
 
     dump = _read(locator.path)
     shown = dump.check_counts()
@@ -330,7 +330,7 @@ def _from_hex(texts: list[str], dtype: str) -> Array:
     """The bits as stored; the number in brackets must agree, or the dtype is not what we think."""
     import numpy as np
 
-    from ..arrays import upcast
+    from ..values import upcast
 
     known = DTYPES[dtype]
     matches = [_HEX.match(text) for text in texts]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..listing import FoundFile
+from ..files import FoundFile
 from ..records import Locator, Record
 from . import Context, tensor_pickle
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
@@ -24,7 +24,7 @@ from .tensor_pickle import NeedsTorchError, Tensor
 from .zip_directory import STORED, Archive, Entry
 
 if TYPE_CHECKING:
-    from ..arrays import Array
+    from ..values import Array
 
 NAME = "torch file"
 
@@ -80,7 +80,7 @@ def read_header(record: Record) -> list[Record]:
 
 def load_member(locator: Locator) -> Array:
     """Raw elements of a tensor that only torch can read; `locator.key` is its number."""
-    from ..torch_client import load_tensor
+    from ..engines.torch_client import load_tensor
 
     return load_tensor(locator)
 
@@ -158,7 +158,7 @@ def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor) -> Locato
 
 
 def _read_by_torch(path: str) -> list[Member]:
-    from ..torch_client import list_tensors
+    from ..engines.torch_client import list_tensors
 
     return [
         Member(

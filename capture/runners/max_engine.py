@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import load_config, own_dtype_name, stage_for_max
-from ..max_capture import require_max
-from ..run_plan import Plan
+from ..engines.max_capture import require_max
+from ..models.checkpoint import load_config, own_dtype_name, stage_for_max
+from ..models.run_plan import Plan
 from .layers import LayerInfo, RerunError, RerunOutputs
 from .watching import LoadingWatcher
 

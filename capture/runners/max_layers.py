@@ -19,10 +19,10 @@ import torch
 from max.driver import CPU, Accelerator
 from max.engine import InferenceSession
 
-from ..checkpoint import load_config, own_dtype_name, stage_for_max
+from ..engines.max_capture import explained, max_version
 from ..errors import CaptureError
-from ..max_capture import explained, max_version
-from ..run_plan import Plan
+from ..models.checkpoint import load_config, own_dtype_name, stage_for_max
+from ..models.run_plan import Plan
 from .layers import LayerInfo, RerunError, RerunOutputs
 from .max_buffers import tensor_of
 from .max_cache import cache_problem
@@ -66,7 +66,7 @@ class MaxLayers:
         if device not in _DEVICES:
             raise RerunError(f"device {device}: MAX runs layers on {', '.join(_DEVICES)}")
         if allow_unsupported:
-            from ..max_patches import allow_unsupported as patch
+            from ..engines.max_patches import allow_unsupported as patch
 
             for line in patch(device == "cpu"):
                 progress(line)

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import load_config, load_factory, load_model
 from ..errors import CaptureError
+from ..models.checkpoint import load_config, load_factory, load_model
+from ..models.run_plan import Plan
 from ..recorder.caches import only_layer
 from ..recorder.tree import Encoder, rebuild
-from ..run_plan import Plan
 from .layers import LayerInfo, RerunError, RerunOutputs
 from .watching import LoadingWatcher
 

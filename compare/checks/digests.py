@@ -13,8 +13,8 @@ from ...capture.weights.recorded import (
     recorded_digests,
     sources_of_weights,
 )
-from ..canonical import NameRules, canonical_name
 from ..comparison import Comparison
+from ..matching.canonical import NameRules, canonical_name
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName
 from .one_side import Cancelled
 

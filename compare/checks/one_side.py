@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...capture.records import Capture
-from ..canonical import ROOT, NameRules, parent_of
-from ..dropout import dropout_of
-from ..items import Item, side_of
-from ..rules import Rules
+from ..judging.dropout import dropout_of
+from ..matching.canonical import ROOT, NameRules, parent_of
+from ..matching.named_records import Item, side_of
+from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision
 from .samples import Budget, Looks

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...capture.dtypes import DTYPES
-from ..items import Item
 from ..limits import MOST_COARSE
+from ..matching.named_records import Item
 from .finding import Finding
 from .samples import Looks
 

@@ -14,12 +14,12 @@ from math import prod
 
 import numpy as np
 
-from ...capture.arrays import Array, upcast
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.records import Locator, Record
-from ..blocks import Source, flat_where_possible, pieces
-from ..structure import mantissa_bits
+from ...capture.values import Array, upcast
+from ..measuring.blocks import Source, flat_where_possible, pieces
+from ..measuring.error_structure import mantissa_bits
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16

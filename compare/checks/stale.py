@@ -8,7 +8,7 @@ from typing import Literal
 
 from ...capture.records import Record
 from ..comparison import Comparison
-from ..items import Item, kind_of
+from ..matching.named_records import Item, kind_of
 from .finding import Finding, Severity, SideName
 from .samples import Looks
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ...capture.errors import RecordError
+from ...capture.models.run_details import run_details
 from ...capture.records import Capture, Record
-from ...capture.run_details import run_details
 from ..comparison import Comparison
-from ..measure import measure
+from ..measuring.measure import measure
+from ..measuring.pair_reader import CancelledError, PairReader, SideTask
+from ..measuring.per_token import TokenRows, token_rows
 from ..model import Measurement, Row
-from ..pair_reader import CancelledError, PairReader, SideTask
-from ..token_rows import TokenRows, token_rows
 from .digests import check_digests
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers

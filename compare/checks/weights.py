@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from ...capture.errors import RecordError
 from ...capture.weights import Parameter, Weights
-from ..canonical import NameRules
 from ..comparison import Comparison
-from ..parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
-from ..weight_difference import StoppedError, WeightDifference, difference_of
+from ..matching.canonical import NameRules
+from ..weights.parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
+from ..weights.weight_difference import StoppedError, WeightDifference, difference_of
 from .digests import check_own_weights
 from .finding import ADVICE_ON_WEIGHTS, Finding, some
 from .one_side import Cancelled

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..pair_reader import Block
-from ..recipes import Shape
+from ...capture.values import Array
+from ..measuring.pair_reader import Block
+from ..recipes.recipe import Shape
 from .elements import difference
 
 _MOST = 1 << 16  # places kept along an axis; a longer axis is cut into ranges of equal length

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..metrics import split_exactly
-from ..pair_reader import Block
+from ...capture.values import Array
+from ..measuring.pair_reader import Block
+from ..measuring.sums import split_exactly
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..pair_reader import Block
-from ..recipes import Shape
+from ...capture.values import Array
+from ..measuring.pair_reader import Block
+from ..recipes.recipe import Shape
 from .elements import difference, magnitude
 
 Quantity = Literal["difference", "signed", "ratio", "reference", "candidate"]

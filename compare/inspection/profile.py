@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...capture.arrays import Array
 from ...capture.dtypes import DTYPES
-from ..metrics import SideSums, dot
-from ..pair_reader import Block
-from ..recipes import Shape
-from ..ulps import distances
+from ...capture.values import Array
+from ..measuring.pair_reader import Block
+from ..measuring.sums import SideSums, dot
+from ..measuring.ulp import distances
+from ..recipes.recipe import Shape
 from .elements import Elements, elements, magnitude, side_values, sizes
 from .sketch import Sketch
 from .subject import Subject

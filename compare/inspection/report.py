@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
-from ..escaping import clean
+from ..measuring.pair_reader import PairReader
 from ..model import Row, SideStatistics
-from ..pair_reader import PairReader
-from ..recipes import RecipeError, Shape
-from ..report import row_text, shape_text, side_line
-from ..statistics import recorded_statistics
+from ..recipes.recipe import RecipeError, Shape
+from ..reports.escaping import clean
+from ..reports.summary import recorded_statistics
+from ..reports.text_form import row_text, shape_text, side_line
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, Region, default_axes
 from .naming import command_line, telling_name

@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ..blocks import Key
-from ..pair_reader import Block, PairReader
-from ..recipes import Shape
+from ..measuring.blocks import Key
+from ..measuring.pair_reader import Block, PairReader
+from ..recipes.recipe import Shape
 from .subject import Subject
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 
 _BINS = 1 << 16
 _HALF = 1 << 15

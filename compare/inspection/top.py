@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from ...capture.arrays import Array
 from ...capture.dtypes import DTYPES
-from ..metrics import RELATIVE_FLOOR
-from ..origins import origin, unravel
-from ..pair_reader import Block
-from ..recipes import Recipe, RecipeError, Shape, parse_recipe
-from ..ulps import distances
+from ...capture.values import Array
+from ..measuring.pair_reader import Block
+from ..measuring.sums import RELATIVE_FLOOR
+from ..measuring.ulp import distances
+from ..recipes.element_source import origin, unravel
+from ..recipes.recipe import Recipe, RecipeError, Shape, parse_recipe
 from .elements import elements, sizes
 from .subject import Subject
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from ...capture.arrays import Array
 from ...capture.dtypes import DTYPES
-from ..blocks import Key
-from ..pair_reader import PairReader, SideReader
-from ..recipes import RecipeError, Shape, Slice, parse_recipe
+from ...capture.values import Array
+from ..measuring.blocks import Key
+from ..measuring.pair_reader import PairReader, SideReader
+from ..recipes.recipe import RecipeError, Shape, Slice, parse_recipe
 from .elements import difference
 from .heat import Region
 

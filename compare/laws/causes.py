@@ -13,15 +13,15 @@ from itertools import chain
 
 import numpy as np
 
+from ..measuring.bounded_sample import UNREADABLE
+from ..measuring.pair_reader import CancelledError
 from ..model import Cause
-from ..pair_reader import CancelledError
-from ..sample import UNREADABLE
 from ..vocabulary import CAUSES
 from . import limits
 from .elsewhere import recorded_hypotheses
 from .evaluate import corrected, read_cases
 from .law import Case, Hypothesis, Prediction, Scene
-from .local_error import LocalError, local_error
+from .numerics.local_error import LocalError, local_error
 from .peers import Excess, Judged, strains
 from .registry import law_named
 

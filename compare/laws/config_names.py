@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..fused_weights import HEAD_NAMES, KV_HEAD_NAMES, text_config
+from ..weights.fused_weights import HEAD_NAMES, KV_HEAD_NAMES, text_config
 
 EPS_NAMES = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon",
              "layernorm_epsilon", "eps")  # fmt: skip

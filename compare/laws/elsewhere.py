@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..canonical import layer_number, parent_of
-from ..sample import UNREADABLE
+from ..matching.canonical import layer_number, parent_of
+from ..measuring.bounded_sample import UNREADABLE
 from .law import Case, Hypothesis, Prediction, Scene, Site
 from .names import kind_name
-from .quantities import Key, Quantity
+from .numerics.quantities import Key, Quantity
 
 _LOOK = 4  # rows that are compared before all are
 

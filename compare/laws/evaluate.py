@@ -14,16 +14,16 @@ from statistics import median
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..pair_reader import CancelledError
-from ..sample import UNREADABLE
+from ...capture.values import Array
+from ..measuring.bounded_sample import UNREADABLE
+from ..measuring.pair_reader import CancelledError
 from . import limits
 from .arithmetic import own_limit
 from .law import Case, Fit, Law, Scene, Site
-from .local_error import LocalError, local_error
-from .quantities import Key
+from .numerics.local_error import LocalError, local_error
+from .numerics.quantities import Key
+from .numerics.sampling import most_rows, sample_rows
 from .registry import LAWS
-from .sampling import most_rows, sample_rows
 
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.

@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from . import limits
 from .law import Case, Hypothesis, Prediction
+from .linear.quantisers import float8
 from .names import measured_words, number_words
-from .quantisers import float8
-from .rounding import on_grid, unit_of
+from .numerics.rounding import on_grid, unit_of
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)

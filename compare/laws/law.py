@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ...capture.weights import Parameter, Weights
-from ..parameters import Weight
-from .quantities import Key, SideQuantities, Tables
-from .rounding import on_grid, unit_of
+from ..weights.parameters import Weight
+from .numerics.quantities import Key, SideQuantities, Tables
+from .numerics.rounding import on_grid, unit_of
 
 # Elements, and rows at least, that a law's form is chosen by (which function, which sum): forms
 # differ by far more than rounding.

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..fused_weights import text_config
+from ...capture.values import Array
+from ..weights.fused_weights import text_config
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
-from .local_error import local_error
+from .linear.operands import Operand, multiplied
 from .names import kind_name, number_words
-from .number_fit import fitted_number
-from .operands import Operand, multiplied
-from .quantities import Key, SideQuantities
-from .rounding import ROUNDED, unit_of
+from .numerics.local_error import local_error
+from .numerics.number_fit import fitted_number
+from .numerics.quantities import Key, SideQuantities
+from .numerics.rounding import ROUNDED, unit_of
 
 _CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma 2's attention, Grok
 _MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ...capture.errors import RecordError
-from ..parameters import Weight
-from ..weight_difference import StoppedError, WeightDifference, difference_of
+from ..weights.parameters import Weight
+from ..weights.weight_difference import StoppedError, WeightDifference, difference_of
 from .config_names import config_differences, names_of
 from .law import Parameters, Scene, Site
 from .names import number_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from .quantities import Key
+from .numerics.quantities import Key
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 

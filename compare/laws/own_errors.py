@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..measure import finish, tolerance_of
-from ..metrics import Sums, Tolerance
+from ...capture.values import Array
+from ..measuring.bounded_sample import UNREADABLE
+from ..measuring.measure import finish, tolerance_of
+from ..measuring.pair_reader import PairTask
+from ..measuring.sums import Sums, Tolerance
 from ..model import Cause, Measurement
-from ..pair_reader import PairTask
-from ..sample import UNREADABLE
 from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose
 from .evaluate import evaluations, read_cases

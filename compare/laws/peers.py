@@ -11,7 +11,7 @@ from ..vocabulary import LawState
 from . import limits
 from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said, own_limit
 from .evaluate import Evaluation
-from .local_error import LocalError
+from .numerics.local_error import LocalError
 from .registry import law_named
 
 

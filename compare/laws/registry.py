@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from .activation import ActivationLaw
-from .attention import AttentionLaw
-from .convolution import ConvolutionLaw
-from .embedding import EmbeddingLaw
-from .embedding_sum import EmbeddingSumLaw
-from .experts import ExpertsLaw
-from .gated import GatedLaw
-from .gated_mlp import GatedMlpLaw
+from .attention.law import AttentionLaw
+from .embedding.law import EmbeddingLaw
+from .embedding.sum import EmbeddingSumLaw
+from .feed_forward.activation import ActivationLaw
+from .feed_forward.gated import GatedLaw
+from .feed_forward.gated_mlp import GatedMlpLaw
 from .law import Law
-from .layer_scale import LayerScaleLaw
-from .linear import LinearLaw
+from .linear.law import LinearLaw
 from .logits import LogitsLaw
+from .mixture.experts import ExpertsLaw
+from .mixture.routing import RoutingLaw
+from .mixture.shared_experts import SharedExpertsLaw
 from .norm import NormLaw
-from .pooling import PoolingLaw
-from .residual import ResidualLaw
-from .rotary_tables import RotaryTablesLaw
-from .routing import RoutingLaw
-from .shared_experts import SharedExpertsLaw
+from .residual.law import ResidualLaw
+from .rotary.tables import RotaryTablesLaw
+from .vision.convolution import ConvolutionLaw
+from .vision.layer_scale import LayerScaleLaw
+from .vision.pooling import PoolingLaw
 
 LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(),

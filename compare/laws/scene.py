@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...capture.records import Capture
 from ...capture.weights import Weights
-from ..canonical import NameRules
+from ..matching.canonical import NameRules
 from ..model import Failure, Measurement, Row
-from ..parameters import SideParameters, facts_of_rows
-from ..rules import Rules
+from ..rules.rules import Rules
+from ..weights.parameters import SideParameters, facts_of_rows
 from .law import Scene
-from .quantities import Tables, side_quantities
+from .numerics.quantities import Tables, side_quantities
 
 
 def make_scene(

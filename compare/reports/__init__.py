@@ -60,7 +60,7 @@ def _part(comparison: Comparison, form: str, settings: Settings, name: str) -> s
 
         return suite(comparison, settings, name)
     if form == "html":
-        from .web_page import section
+        from .html.page import section
 
         return section(comparison, settings, name)
     if form == "markdown":
@@ -68,11 +68,11 @@ def _part(comparison: Comparison, form: str, settings: Settings, name: str) -> s
 
         return markdown_section(comparison, settings, name)
     if form == "csv":
-        from ..report import csv_report
+        from .text_form import csv_report
 
         return csv_report(comparison)
     if form == "text":
-        from ..report import text_report
+        from .text_form import text_report
 
         return text_report(
             comparison, settings.command, only_diverged=settings.only_diverged,
@@ -83,14 +83,14 @@ def _part(comparison: Comparison, form: str, settings: Settings, name: str) -> s
 
 def _object(comparison: Comparison, form: str, settings: Settings) -> dict[str, Any]:
     if form == "qwen3-json":
-        from .qwen3 import qwen3_report
+        from .verdict_json import qwen3_report
 
         return qwen3_report(comparison, settings.min_coverage)
     if form == "aiu":
-        from ..aiu import aiu_report
+        from .aiu_fms import aiu_report
 
         return aiu_report([comparison])
-    from ..report import json_report
+    from .text_form import json_report
 
     return json_report(comparison, settings.command, settings.min_coverage)
 
@@ -102,7 +102,7 @@ def whole(parts: Sequence[Part], form: str, settings: Settings) -> str:
 
         return document(parts)
     if form == "html":
-        from .web_page import page
+        from .html.page import page
 
         return page(parts)
     if form == "markdown":

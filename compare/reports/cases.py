@@ -7,8 +7,8 @@ import io
 import json
 from collections.abc import Sequence
 
-from ..escaping import clean
 from . import CASES_SCHEMA, Part
+from .escaping import clean
 
 
 def said_of(part: Part) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..escaping import clean
-from ..law_words import labelled_causes
 from ..model import Cause
-from ..report import number, symptom_line
 from ..vocabulary import MARKS, Level
+from .escaping import clean
+from .law_words import labelled_causes
+from .text_form import number, symptom_line
 
 FAILED = ("diverged", "nan", "shape", "unreadable", "pending")
 BADGES: dict[str, str] = {

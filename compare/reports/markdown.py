@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..comparison import Comparison
-from ..effect_words import effect_line
-from ..escaping import clean
-from ..report import json_report, side_line
 from ..vocabulary import METRICS
 from . import Part, Settings
+from .effect_words import effect_line
+from .escaping import clean
 from .findings import (
     BADGES,
     FAILED,
@@ -30,6 +29,7 @@ from .findings import (
     verdict_of,
     word_of,
 )
+from .text_form import json_report, side_line
 
 MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..laws.attention import material_of
-from ..laws.attention_form import Form
-from ..laws.attention_form import Material as Given
-from ..laws.rotary import relaid
+from ...capture.values import Array
+from ..laws.attention.form import Form
+from ..laws.attention.form import Material as Given
+from ..laws.attention.law import material_of
+from ..laws.rotary.frequencies import relaid
 from .material import Material, Subject
 from .place import NothingToReproduceError
 

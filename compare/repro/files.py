@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..escaping import clean
+from ...capture.values import Array
 from ..laws.law import Case, Prediction
-from ..laws.local_error import local_error
-from ..sample import UNREADABLE
+from ..laws.numerics.local_error import local_error
+from ..measuring.bounded_sample import UNREADABLE
+from ..reports.escaping import clean
 from .material import Material, Subject, check_size, packed
 from .place import Cancelled, NothingToReproduceError, Place, place_of
 from .templates import TEMPLATES

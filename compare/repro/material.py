@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ..laws.law import Case
 from .place import NothingToReproduceError, Place
 

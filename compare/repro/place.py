@@ -10,13 +10,13 @@ import numpy as np
 
 from ...capture.errors import CaptureError
 from ..inspection.naming import NoSuchNameError, module_names, row_named
-from ..law_checks import LawCheck, scene_of
 from ..laws.evaluate import Evaluation, best_of, by_target, read_cases
 from ..laws.law import Case, Fit, Law, Prediction, Scene, Site
 from ..laws.registry import LAWS, law_named
 from ..laws.report import LawReport, LawRow
-from ..pair_reader import CancelledError
-from ..sample import UNREADABLE
+from ..measuring.bounded_sample import UNREADABLE
+from ..measuring.pair_reader import CancelledError
+from ..running.law_checks import LawCheck, scene_of
 
 if TYPE_CHECKING:
     from ..comparison import Comparison

@@ -11,19 +11,19 @@ from math import prod
 
 import numpy as np
 
-from ...capture.arrays import Array
-from ..laws.embedding_sum import Entry
-from ..laws.embedding_tables import Table
-from ..laws.gated import Form, operands
-from ..laws.gated_mlp import Layer
+from ...capture.values import Array
+from ..laws.embedding.sum import Entry
+from ..laws.embedding.tables import Table
+from ..laws.feed_forward.gated import Form, operands
+from ..laws.feed_forward.gated_mlp import Layer
 from ..laws.law import Case
-from ..laws.linear_products import loaded_unit
+from ..laws.linear.products import loaded_unit
 from ..laws.logits import Last
 from ..laws.norm import Norm
-from ..laws.residual import Sum
-from ..laws.rotary_tables import Turn
-from ..laws.rounding import on_grid
-from ..parameters import Weight
+from ..laws.numerics.rounding import on_grid
+from ..laws.residual.law import Sum
+from ..laws.rotary.tables import Turn
+from ..weights.parameters import Weight
 from .attention import attention
 from .material import MOST_BYTES, Material, Subject
 from .place import NothingToReproduceError

@@ -18,13 +18,13 @@ from ...capture.errors import RecordError
 from ...capture.records import Record
 from ...capture.runners.layers import LayerInfo, RerunError
 from ...capture.runners.protocol import Hello
+from ..measuring.pair_reader import SideTask
 from ..model import Row
-from ..pair_reader import SideTask
-from ..recipes import RecipeError, parse_recipe
+from ..recipes.recipe import RecipeError, parse_recipe
 from .layers import Layer
 
 if TYPE_CHECKING:
-    from ...capture.arrays import Array
+    from ...capture.values import Array
     from ..comparison import Comparison
 
 # Inputs that say where, not what: a candidate's own will do where the reference has none.
@@ -316,7 +316,7 @@ class Injector:
         """A pair's reference record on its way to the candidate's form."""
         if row.problem_level is not None:
             raise RerunError(f"`{slot}`: {row.problem or row.problem_level}")
-        from ..scheduling import pair_task
+        from ..running.scheduler import pair_task
 
         assert row.candidate is not None
         task = pair_task(self.comparison, row.index)
@@ -405,7 +405,7 @@ def tensor_of(fed: Fed) -> tuple[str, tuple[int, ...], bytes]:
 
 def _in_candidate_form(fed: Fed) -> tuple[Array, str]:
     """Raw elements in the candidate's layout, and their dtype."""
-    from ..pair_reader import PairReader
+    from ..measuring.pair_reader import PairReader
 
     if fed.task.partial:
         raise RecordError("holds only some of the elements")
@@ -430,7 +430,7 @@ def _in_candidate_form(fed: Fed) -> tuple[Array, str]:
 
 def _as_dtype(raw: Array, dtype: str, wanted: str) -> tuple[Array, str]:
     """The same numbers in the candidate's dtype; kinds (float, whole number) are not mixed."""
-    from ...capture.arrays import upcast
+    from ...capture.values import upcast
 
     if dtype == wanted or dtype not in DTYPES or wanted not in DTYPES:
         return raw, dtype
@@ -446,7 +446,7 @@ def _rounded(values: Array, dtype: str) -> tuple[Array, str]:
     """Numbers as raw elements of a floating-point dtype."""
     import numpy as np
 
-    from ..casting import cast
+    from ..recipes.cast import cast
 
     if dtype in ("float32", "float64", "float16"):
         with np.errstate(all="ignore"):

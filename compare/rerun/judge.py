@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..judging.policy import coarser_dtype, nonfinite_words
 from ..model import Failure, Measurement, Row
-from ..policy import coarser_dtype, nonfinite_words
 
 if TYPE_CHECKING:
-    from ..policy import Policy
+    from ..judging.policy import Policy
 
 Blame = Literal["fine", "inherited", "wrong", "inside", "unlike", "unknown"]
 """`fine`: right alone and as captured; `inherited`: right alone, wrong as captured; `wrong`: wrong

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..escaping import clean
 from ..model import Failure, Measurement
-from ..report import number, plain_json, side_line
+from ..reports.escaping import clean
+from ..reports.text_form import number, plain_json, side_line
 from ..vocabulary import METRICS
 from .session import RerunResult, RerunSession
 

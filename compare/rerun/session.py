@@ -28,13 +28,13 @@ from ...capture.runners.process import (
 )
 from ...capture.runners.protocol import Answer, Hello
 from ...capture.runners.spec import RunnerSpec, identity
-from ..cache import ENGINE, FileIdentities, MeasurementCache
-from ..measure import measure
+from ..measuring.measure import measure
+from ..measuring.pair_reader import CancelledError, PairTask, SideTask
 from ..model import Failure, Measurement, Row
-from ..pair_reader import CancelledError, PairTask, SideTask
-from ..recipes import RecipeError
-from ..scheduling import pair_task
-from . import memory
+from ..recipes.recipe import RecipeError
+from ..running.cache import ENGINE, FileIdentities, MeasurementCache
+from ..running.scheduler import pair_task
+from . import remembered as memory
 from .inputs import Injection, Injector, tensor_of
 from .judge import Judgement, judge, within, worst
 from .layers import Layer, Layers, inside

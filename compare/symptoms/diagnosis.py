@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..canonical import parent_of
-from ..dataflow import kind_of
+from ..judging.dataflow import kind_of
+from ..matching.canonical import parent_of
+from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
-from ..sample import UNREADABLE, Sample, read_sample
 from ..vocabulary import SYMPTOMS
 from . import casts, fit, moves, others, parts, regions
 

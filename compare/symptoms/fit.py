@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ..limits import FEW_ROWS, OWN_BY_ROW
 from ..model import Symptom
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ..limits import MIXED_UP
 from ..model import Symptom
 from .fit import Pair, left_words

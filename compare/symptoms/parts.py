@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ..limits import AGREEING_PART, LEAST_HEAD
 from ..model import Symptom
 from .fit import Pair

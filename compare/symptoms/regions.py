@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...capture.arrays import Array
+from ...capture.values import Array
 from ..model import Symptom
 from .fit import Pair
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layertui.capture import Locator, RecordError
-from layertui.capture.arrays import (
+from layertui.capture.dtypes import DTYPES
+from layertui.capture.values import (
     PartialValues,
     element_reach,
     load,
@@ -19,7 +20,6 @@ from layertui.capture.arrays import (
     small_float_table,
     upcast,
 )
-from layertui.capture.dtypes import DTYPES
 
 FP8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 

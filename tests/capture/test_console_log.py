@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from layertui.capture import Capture, CaptureError, Record, open_capture
-from layertui.capture.arrays import Array, PartialValues, load, load_any
+from layertui.capture.values import Array, PartialValues, load, load_any
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from max_bytes import MAGIC, max_file, zeros
 
 from layertui.capture import Capture, CaptureError, RecordError, open_capture
-from layertui.capture.arrays import PartialValues, load_any
 from layertui.capture.formats.tensor_print import parse_print
+from layertui.capture.values import PartialValues, load_any
 
 DATA = Path(__file__).parents[1] / "data"
 few = settings(max_examples=150, deadline=None)

@@ -10,9 +10,9 @@ import pytest
 from max_bytes import MAGIC, max_file, zeros
 
 from layertui.capture import Record, RecordError
-from layertui.capture.arrays import load
 from layertui.capture.dtypes import BY_MAX_CODE, DType
 from layertui.capture.formats.max_checkpoint import read_header
+from layertui.capture.values import load
 
 CODES = sorted(BY_MAX_CODE.items())
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from layertui.capture import open_capture
-from layertui.capture.arrays import load, upcast
+from layertui.capture.values import load, upcast
 
 pytestmark = pytest.mark.max
 

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save_file
 
 from layertui.capture import open_capture
-from layertui.capture.arrays import load
 from layertui.capture.errors import CaptureError
 from layertui.capture.names import parse_name
+from layertui.capture.values import load
 
 HEADER = {
     "layertui": 1, "framework": "torch", "framework_version": "2.13.0", "model": "llama",
@@ -204,8 +204,8 @@ def test_no_path_out_of_the_capture(tmp_path: Path, file: Any) -> None:
 
 
 def manifest_records(folder: Path) -> list[Any]:
+    from layertui.capture.files import FoundFile
     from layertui.capture.formats import Context, native
-    from layertui.capture.listing import FoundFile
 
     found = FoundFile(str(folder / "manifest.jsonl"), str(folder), "manifest.jsonl", 0)
     return native.list_records(found, Context())

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from layertui.capture import open_capture
-from layertui.capture.peek import first_names
+from layertui.capture.first_names import first_names
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_damage_gives_no_names_and_no_error(tmp_path: Path, content: bytes) -> N
 
 def test_a_peek_imports_no_format() -> None:
     program = (
-        "import sys, layertui.capture.peek\n"
+        "import sys, layertui.capture.first_names\n"
         "loaded = [m for m in sys.modules if m.startswith('layertui.capture')]\n"
         "assert not [m for m in loaded if 'formats' in m], loaded\n"
         "assert not {'numpy', 'torch'} & set(sys.modules)\n"

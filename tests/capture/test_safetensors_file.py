@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from layertui.capture import Record, open_capture
-from layertui.capture.arrays import load
 from layertui.capture.errors import CaptureError, RecordError
+from layertui.capture.files import FoundFile
 from layertui.capture.formats import Context, safetensors_file
-from layertui.capture.listing import FoundFile
+from layertui.capture.values import load
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16,

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from layertui.capture import open_capture, torch_client
-from layertui.capture.arrays import load
+from layertui.capture import open_capture
+from layertui.capture.engines import torch_client
 from layertui.capture.errors import CaptureError, RecordError
+from layertui.capture.files import FoundFile
 from layertui.capture.formats import Context, tensor_pickle, torch_file
-from layertui.capture.listing import FoundFile
 from layertui.capture.records import Record
+from layertui.capture.values import load
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16,

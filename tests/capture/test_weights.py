@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from layertui.capture.arrays import load
 from layertui.capture.errors import CaptureError
+from layertui.capture.values import load
 from layertui.capture.weights import Weights, open_weights
 
 INDEX = "model.safetensors.index.json"

@@ -9,8 +9,8 @@ from tiny_checkpoints import IDS_TEXT, with_wrong_weight
 
 from layertui.capture import open_capture
 from layertui.capture.cases import Case
-from layertui.capture.max_capture import _Job, _keep_parameters
-from layertui.capture.run_plan import Plan
+from layertui.capture.engines.max_capture import _Job, _keep_parameters
+from layertui.capture.models.run_plan import Plan
 from layertui.capture.weights import open_weights
 from layertui.capture.weights.recorded import INDEX, recorded_digests, recorded_parameters
 from layertui.cli.main import status_of

@@ -29,7 +29,7 @@ from tiny_checkpoints import (
 )
 
 from layertui.capture import Capture, open_capture
-from layertui.capture.arrays import load
+from layertui.capture.values import load
 from layertui.cli.main import status_of
 
 
@@ -435,8 +435,8 @@ def test_a_full_disk_is_foreseen(
 
 
 def test_the_estimate_is_near_what_is_written(llama: Path, tmp_path: Path) -> None:
+    from layertui.capture.engines.torch_capture import _INPUTS, _bytes_of
     from layertui.capture.sizes import size_of
-    from layertui.capture.torch_capture import _INPUTS, _bytes_of
 
     model = transformers.LlamaForCausalLM.from_pretrained(llama).eval()
     with torch.no_grad():

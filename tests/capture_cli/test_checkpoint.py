@@ -11,9 +11,9 @@ import transformers
 from tiny_checkpoints import llama_config, write_config
 
 from layertui.capture.cases import Case
-from layertui.capture.checkpoint import load_config, load_model, model_class, stage_for_max
 from layertui.capture.errors import CaptureError
-from layertui.capture.run_plan import Plan
+from layertui.capture.models.checkpoint import load_config, load_model, model_class, stage_for_max
+from layertui.capture.models.run_plan import Plan
 
 
 class Quiet:

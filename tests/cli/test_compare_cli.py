@@ -223,7 +223,7 @@ def test_plot(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
     from layertui.cli.session import Judging, measure_all, open_pair
-    from layertui.compare.plot import draw_plot, plot_points
+    from layertui.compare.reports.plot import draw_plot, plot_points
 
     ref, cand = spoiled(real, tmp_path, "nan")
     comparison = open_pair(str(ref), str(cand), Judging())

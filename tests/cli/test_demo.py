@@ -20,7 +20,7 @@ import pyte
 import pytest
 
 from layertui.capture import open_capture
-from layertui.capture.demo_faults import FAULTS, NAMES, Fault, fault_named
+from layertui.capture.demo.demo.faults import FAULTS, NAMES, Fault, fault_named
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison
 
@@ -33,8 +33,8 @@ class Models:
         self.made: dict[str, Any] = {}
 
     def captures(self, fault: Fault, dtype: str) -> tuple[Path, Path]:
-        from layertui.capture.demo import record_call, write_candidate
-        from layertui.capture.demo_model import build_reference, reference_arguments
+        from layertui.capture.demo.demo.demo import record_call, write_candidate
+        from layertui.capture.demo.demo.model import build_reference, reference_arguments
 
         reference = self.place / dtype / "reference"
         if dtype not in self.made:
@@ -92,9 +92,9 @@ def test_a_capture_is_what_the_modules_saw(tmp_path: Path) -> None:
     """Against torch itself: every written output is the module's, inputs before outputs."""
     import torch
 
-    from layertui.capture.arrays import load, upcast
-    from layertui.capture.demo import record_call
+    from layertui.capture.demo.demo.demo import record_call
     from layertui.capture.load import LOADERS  # noqa: F401  (numpy is there from here on)
+    from layertui.capture.values import load, upcast
 
     class Block(torch.nn.Module):
         def __init__(self) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layertui.capture.arrays import load
+from layertui.capture.values import load
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
-from layertui.compare.metrics_files import COLUMNS, write_metrics
+from layertui.compare.reports.metric_csv import COLUMNS, write_metrics
 
 PREFIX = "unknown_max-new-tokens-1_batch-size-1_seq-length-10_dtype-float32--"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from layertui.compare.measure import finish
-from layertui.compare.metrics import Sums, Tolerance
+from layertui.compare.measuring.measure import finish
+from layertui.compare.measuring.sums import Sums, Tolerance
 from layertui.compare.model import Measurement
 
 Numbers = dict[str, Any]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison
 
 Array = np.ndarray

@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 from synthetic import aligned, capture, check_rows, gaps, pairs, record, row_of
 
 from layertui.capture.records import Record
-from layertui.compare.align import align
+from layertui.compare.matching.align import align
 from layertui.compare.model import Row
-from layertui.compare.rules import BUILT_IN_FUSED, FusedRule, HandPair, RecipeRule, Rules
+from layertui.compare.rules.rules.rules import (
+    BUILT_IN_FUSED,
+    FusedRule,
+    HandPair,
+    RecipeRule,
+    Rules,
+)
 
 ATTENTION = "layers.0.self_attn."
 QKV = {

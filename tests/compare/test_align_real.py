@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from synthetic import gaps, row_of
 
-from layertui.capture.opening import open_capture
-from layertui.compare.align import Alignment, align
+from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.matching.align import Alignment, align
 
 HEALTHY = ["llama-f32", "llama-bf16", "llama_v3-f32", "llama_steps-f32"]
 ALL = [*HEALTHY, "olmo2-f32", "llama_v3_badweights-f32"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.policy import policy_named
+from layertui.compare.judging.policy import policy_named
 
 
 def compared(reference: Path, candidate: Path) -> Comparison:

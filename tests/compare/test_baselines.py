@@ -11,9 +11,9 @@ from synthetic import saved
 
 from layertui.capture.errors import CaptureError
 from layertui.cli.main import status_of
-from layertui.compare.baselines import ratio_of
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.policy import NoisePolicy
+from layertui.compare.judging.noise_floor import ratio_of
+from layertui.compare.judging.policy import NoisePolicy
 
 LAYERS = 4
 

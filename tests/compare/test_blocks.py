@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from layertui.capture.errors import RecordError
 from layertui.capture.records import Locator
-from layertui.compare.blocks import BLOCK, PANEL, Source, flat_where_possible, pieces
+from layertui.compare.measuring.blocks import BLOCK, PANEL, Source, flat_where_possible, pieces
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -201,7 +201,7 @@ import os, sys
 import numpy as np
 from layertui.capture.errors import RecordError
 from layertui.capture.records import Locator
-from layertui.compare.blocks import Source, pieces
+from layertui.compare.measuring.blocks import Source, pieces
 path, how = sys.argv[1:]
 with Source(Locator(path, "float32", (1000, 3000))) as source:
     array = source.opened().array

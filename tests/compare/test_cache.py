@@ -18,11 +18,11 @@ from plain_numbers import measured
 from small_captures import layer_file, opened, two_sides
 
 from layertui.capture.records import Locator
-from layertui.compare.cache import FileIdentities, MeasurementCache
-from layertui.compare.measure import measure
+from layertui.compare.measuring.measure import measure
+from layertui.compare.measuring.pair_reader import PairTask, SideTask
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.pair_reader import PairTask, SideTask
 from layertui.compare.paths import cache_dir
+from layertui.compare.running.cache import FileIdentities, MeasurementCache
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -260,7 +260,7 @@ def test_a_directory_that_is_read_only_is_no_error(name: str) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from layertui.compare.cache import MeasurementCache
+from layertui.compare.running.cache import MeasurementCache
 from layertui.compare.model import Measurement
 name, path = sys.argv[1:]
 result = Measurement((1,), 1, 1, True)

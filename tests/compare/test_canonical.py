@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import aligned, capture, gaps, pairs
 
-from layertui.compare.canonical import (
+from layertui.compare.matching.canonical import (
     NameRules,
     canonical_name,
     layer_number,
     parent_of,
     usual_order,
 )
-from layertui.compare.items import side_of
-from layertui.compare.rules import Rules
+from layertui.compare.matching.named_records import side_of
+from layertui.compare.rules.rules.rules import Rules
 
 NAMES = [
     # as dumped, its root, canonical

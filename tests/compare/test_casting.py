@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.capture.arrays import small_float_table
-from layertui.compare.casting import cast
-from layertui.compare.recipes import RecipeError
+from layertui.capture.values import small_float_table
+from layertui.compare.recipes.recipe.cast import cast
+from layertui.compare.recipes.recipe.recipe import RecipeError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -13,7 +13,7 @@ from synthetic import capture as in_memory
 from synthetic import record, saved
 
 from layertui.capture import record as record_capture
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.capture.records import Capture
 from layertui.compare.checks.finding import CODES, Finding
 from layertui.compare.checks.one_side import check_capture

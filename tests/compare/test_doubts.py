@@ -13,9 +13,9 @@ import pytest
 from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.report import row_text, summary_line, text_report
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.rules import HandPair, Rules
+from layertui.compare.reports.text_form import row_text, summary_line, text_report
+from layertui.compare.rules.rules.rules import HandPair, Rules
 
 SETTINGS = Settings("layertui compare ref cand")
 

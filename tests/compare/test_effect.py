@@ -13,14 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare import effect as effect_module
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.effect import logits_rows
-from layertui.compare.effect_words import effect_json, effect_line, short_effect_line
+from layertui.compare.judging import logits_effect as effect_module
+from layertui.compare.judging.logits_effect import logits_rows
+from layertui.compare.measuring.pair_reader import CancelledError
 from layertui.compare.model import Effect
-from layertui.compare.pair_reader import CancelledError
-from layertui.compare.report import json_report, text_report
 from layertui.compare.reports import Settings, part_of
+from layertui.compare.reports.effect_words import effect_json, effect_line, short_effect_line
+from layertui.compare.reports.text_form import json_report, text_report
 
 VOCABULARY = 300
 Arrays = Mapping[str, np.ndarray]

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import saved
 
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.capture.records import Locator
 from layertui.compare.comparison import Comparison
-from layertui.compare.likely import Hints, Proposal, Tried, prepare, propose, rank
-from layertui.compare.measure import measure
+from layertui.compare.layout_search.ranking import Hints, Proposal, Tried, prepare, propose, rank
+from layertui.compare.layout_search.sampled_pair import SAMPLE
+from layertui.compare.measuring.measure import measure
+from layertui.compare.measuring.pair_reader import CancelledError, PairTask, SideError, SideTask
 from layertui.compare.model import Measurement
-from layertui.compare.pair_reader import CancelledError, PairTask, SideError, SideTask
-from layertui.compare.rules import HandPair
-from layertui.compare.sampled import SAMPLE
+from layertui.compare.rules.rules.rules import HandPair
 
 RNG = np.random.default_rng(0)
 Q = RNG.standard_normal((1, 10, 64)).astype(np.float32)

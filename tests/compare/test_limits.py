@@ -17,12 +17,10 @@ import pytest
 from synthetic import record, saved
 
 from layertui.compare import limits
-from layertui.compare.arithmetic import coarse_arithmetic
 from layertui.compare.comparison import Comparison
-from layertui.compare.doubts import _agrees, _may_be_doubted
-from layertui.compare.dropout import ByStatistics
-from layertui.compare.even import weights
-from layertui.compare.evidence import (
+from layertui.compare.judging.doubts import _agrees, _may_be_doubted
+from layertui.compare.judging.dropout import ByStatistics
+from layertui.compare.judging.evidence import (
     Evidence,
     _row_weights,
     amplified,
@@ -34,15 +32,17 @@ from layertui.compare.evidence import (
     scaled,
     scaled_by_row,
 )
-from layertui.compare.facts import Facts
-from layertui.compare.grids import _grid, grids_of
-from layertui.compare.masks import looks_like_mask
+from layertui.compare.judging.noise_policy import Analysis, _State
+from layertui.compare.judging.outcome import _unpaired_end
+from layertui.compare.judging.peers import Sisters, Usual, _change, limit_of, usual
+from layertui.compare.judging.policy import DtypePolicy
+from layertui.compare.judging.reduced_precision import coarse_arithmetic
+from layertui.compare.judging.row_facts import Facts
+from layertui.compare.measuring.error_structure import Part, Structure
+from layertui.compare.measuring.even_sample import weights
+from layertui.compare.measuring.grids import _grid, grids_of
+from layertui.compare.measuring.masks import looks_like_mask
 from layertui.compare.model import Measurement, Row, SideStatistics, Verdict
-from layertui.compare.noise import Analysis, _State
-from layertui.compare.outcome import _unpaired_end
-from layertui.compare.policy import DtypePolicy
-from layertui.compare.sisters import Sisters, Usual, _change, limit_of, usual
-from layertui.compare.structure import Part, Structure
 from layertui.compare.symptoms.fit import Pair, _of_many, by_row
 from layertui.compare.symptoms.others import Other, mixed_up
 from layertui.compare.symptoms.parts import Axis, _heads, part_of_axis

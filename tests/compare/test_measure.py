@@ -19,17 +19,17 @@ from plain_numbers import plain
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
-from layertui.compare import measure as measuring
-from layertui.compare.measure import measure, tolerance_of
-from layertui.compare.model import Failure, Measurement
-from layertui.compare.pair_reader import (
+from layertui.compare.measuring import measure as measuring
+from layertui.compare.measuring.measure import measure, tolerance_of
+from layertui.compare.measuring.pair_reader import (
     CancelledError,
     PairTask,
     SideTask,
     coarser,
     concat_names,
 )
-from layertui.compare.recipes import parse_recipe
+from layertui.compare.model import Failure, Measurement
+from layertui.compare.recipes.recipe.recipe import parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -440,8 +440,8 @@ def test_a_measurement_can_be_cancelled_between_blocks(stored: Maker) -> None:
 SHRINKING = """
 import os, sys
 from layertui.capture.records import Locator
-from layertui.compare.measure import measure
-from layertui.compare.pair_reader import PairTask, SideTask
+from layertui.compare.measuring.measure import measure
+from layertui.compare.measuring.pair_reader import PairTask, SideTask
 left, right, recipe = sys.argv[1:]
 shape = (1000, 2000)
 calls = 0
@@ -475,8 +475,8 @@ HUGE = """
 import sys, threading, time
 import psutil
 from layertui.capture.records import Locator
-from layertui.compare.measure import measure
-from layertui.compare.pair_reader import PairTask, SideTask
+from layertui.compare.measuring.measure import measure
+from layertui.compare.measuring.pair_reader import PairTask, SideTask
 path, peak, over = sys.argv[1], 0, threading.Event()
 def watch():
     global peak

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from plain_numbers import measured, plain, side
 
-from layertui.compare.metrics import Sums, Tolerance
+from layertui.compare.measuring.sums import Sums, Tolerance
 from layertui.compare.model import Measurement
 
 pytestmark = pytest.mark.filterwarnings("error")

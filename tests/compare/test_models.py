@@ -16,16 +16,16 @@ from layertui.capture import open_capture, record
 from layertui.capture.errors import CaptureError
 from layertui.capture.runners.spec import RunnerSpec
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.models import (
+from layertui.compare.rerun import remembered as memory
+from layertui.compare.rules.rules.rules import RulesError, load_rules
+from layertui.compare.weights.models import (
     ModelPaths,
     check_models,
     find_models,
     remember_models,
     remembered_model,
 )
-from layertui.compare.parameters import SideParameters, facts_of_rows
-from layertui.compare.rerun import memory
-from layertui.compare.rules import RulesError, load_rules
+from layertui.compare.weights.parameters import SideParameters, facts_of_rows
 
 IDS = torch.tensor([[3, 17, 42, 5]])
 

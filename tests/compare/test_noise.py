@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.policy import NoisePolicy, PolicyError, policy_named
-from layertui.compare.report import json_report, row_text, text_report
-from layertui.compare.structure import mantissa_bits
+from layertui.compare.judging.policy import NoisePolicy, PolicyError, policy_named
+from layertui.compare.measuring.error_structure import mantissa_bits
+from layertui.compare.reports.text_form import json_report, row_text, text_report
 
 planted = pytest.importorskip("planted")
 FAULTS = {fault.name: fault for fault in planted.fault_list.FAULTS}

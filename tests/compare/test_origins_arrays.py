@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from test_recipes import SHAPES, STEPS, numbered
 
 from layertui.capture.records import Locator
-from layertui.compare.blocks import Source
-from layertui.compare.origins import origin, ravel, unravel
-from layertui.compare.recipes import Recipe, RecipeError, Step, parse_recipe, views
+from layertui.compare.measuring.blocks import Source
+from layertui.compare.recipes.recipe.element_source import origin, ravel, unravel
+from layertui.compare.recipes.recipe.recipe import Recipe, RecipeError, Step, parse_recipe, views
 
 
 @given(st.lists(STEPS, max_size=4), st.lists(STEPS, max_size=2), SHAPES)

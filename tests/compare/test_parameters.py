@@ -16,11 +16,11 @@ from transformers import AutoModel, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from layertui.capture import Capture, open_capture, record
-from layertui.capture.arrays import load, upcast
+from layertui.capture.values import load, upcast
 from layertui.capture.weights import Weights, open_weights
-from layertui.compare.canonical import NameRules, canonical_name
 from layertui.compare.comparison import open_comparison
-from layertui.compare.parameters import (
+from layertui.compare.matching.canonical import NameRules, canonical_name
+from layertui.compare.weights.parameters import (
     ModuleFacts,
     SideParameters,
     Weight,

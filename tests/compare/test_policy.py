@@ -11,11 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import record
 
-from layertui.compare.casting import cast
-from layertui.compare.measure import finish
-from layertui.compare.metrics import Sums, Tolerance
-from layertui.compare.model import Failure, Measurement, Row, SideStatistics
-from layertui.compare.policy import (
+from layertui.compare.judging.policy import (
     LIMITS,
     DtypePolicy,
     FixedPolicy,
@@ -27,7 +23,11 @@ from layertui.compare.policy import (
     policy_named,
     with_overrides,
 )
-from layertui.compare.rules import ThresholdRule
+from layertui.compare.measuring.measure import finish
+from layertui.compare.measuring.sums import Sums, Tolerance
+from layertui.compare.model import Failure, Measurement, Row, SideStatistics
+from layertui.compare.recipes.recipe.cast import cast
+from layertui.compare.rules.rules.rules import ThresholdRule
 from layertui.compare.vocabulary import FAILING, LEVELS
 
 SIDE = SideStatistics(-2.0, 2.0, 0.0, 1.0, 10.0, 0, 0, 0)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from small_captures import opened, two_sides
 
-from layertui.compare.processes import process_pool
+from layertui.compare.running.processes import process_pool
 
 PARENT = """
 import os, sys, time
-from layertui.compare.processes import process_pool
+from layertui.compare.running.processes import process_pool
 
 if __name__ == "__main__":
     with process_pool(1) as pool:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.recipes import (
+from layertui.compare.recipes.recipe.recipe import (
     Cast,
     Concat,
     Flip,
@@ -255,7 +255,7 @@ def test_what_is_no_recipe_is_refused(text: str) -> None:
 
 def test_no_warning_of_the_parser_reaches_the_terminal() -> None:
     code = (
-        "from layertui.compare.recipes import parse_recipe, RecipeError\n"
+        "from layertui.compare.recipes.recipe import parse_recipe, RecipeError\n"
         "for text in ('concat(0, \"\\\\d\")', 'squeeze(1or 2)', '[0x1for x in 2]'):\n"
         "    try: parse_recipe(text)\n"
         "    except RecipeError: pass\n"

@@ -16,10 +16,10 @@ from synthetic import capture, record, saved
 from test_align_real import measured as measured_pair
 
 from layertui.capture import record as record_capture
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.escaping import clean
-from layertui.compare.report import (
+from layertui.compare.reports.escaping import clean
+from layertui.compare.reports.text_form import (
     SCHEMA,
     csv_report,
     json_report,
@@ -27,7 +27,7 @@ from layertui.compare.report import (
     summary_line,
     text_report,
 )
-from layertui.compare.rules import Rules
+from layertui.compare.rules.rules.rules import Rules
 from layertui.compare.vocabulary import MARKS, METRICS
 
 COMMAND = "layertui compare ref cand --policy fixed"
@@ -202,7 +202,7 @@ def test_json_of_nasty_names(nasty: Comparison) -> None:
 
 
 def test_floats_that_json_has_not() -> None:
-    from layertui.compare.report import plain_json
+    from layertui.compare.reports.text_form import plain_json
 
     found = plain_json({"a": [math.nan, math.inf], "b": (-math.inf, 1.5)})
     assert found == {"a": ["NaN", "Infinity"], "b": ["-Infinity", 1.5]}

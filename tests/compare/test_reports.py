@@ -20,11 +20,11 @@ from test_align_real import measured as measured_pair
 from test_report import nasty, odd  # noqa: F401  (fixtures)
 
 from layertui.compare.comparison import Comparison
-from layertui.compare.policy import policy_named
+from layertui.compare.judging.policy import policy_named
 from layertui.compare.reports import FORMATS, SEVERAL, Part, Settings, part_of, whole
-from layertui.compare.reports.heat_map import HeatMap, heat_map, png
+from layertui.compare.reports.html.heat_map import HeatMap, heat_map, png
 from layertui.compare.reports.markdown import MOST, code
-from layertui.compare.reports.qwen3 import qwen3_report
+from layertui.compare.reports.verdict_json import qwen3_report
 
 SETTINGS = Settings("layertui compare ref cand")
 EVIL = "</script><script>alert(1)</script>\"&'|`@x [a](http://x) \x00\x1b\ud7ff"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from small_decoder import Decoder, write
 
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison
-from layertui.compare.report import json_report, summary_line
+from layertui.compare.judging.sameness import same_files
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.sameness import same_files
+from layertui.compare.reports.text_form import json_report, summary_line
 
 SETTINGS = Settings("layertui compare ref cand")
 

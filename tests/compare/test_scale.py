@@ -14,7 +14,7 @@ import pytest
 from synthetic import capture, record
 
 from layertui.capture.records import Capture
-from layertui.compare.align import Alignment, align
+from layertui.compare.matching.align import Alignment, align
 
 FEW, MANY = 1000, 4000
 

@@ -22,9 +22,9 @@ import pytest
 from small_captures import huge_sides, layer_file, opened, two_sides
 
 from layertui.compare.comparison import Comparison
+from layertui.compare.judging.policy import policy_named
+from layertui.compare.measuring.pair_reader import PairTask
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.pair_reader import PairTask
-from layertui.compare.policy import policy_named
 
 pytestmark = pytest.mark.filterwarnings("error")
 

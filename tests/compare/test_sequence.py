@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.sequence import Token, align_sequences, likeness
+from layertui.compare.matching.sequence import Token, align_sequences, likeness
 
 
 def tokens(names: str, shape: tuple[int, ...] = (10, 64), kind: str | None = None) -> list[Token]:

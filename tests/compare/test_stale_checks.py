@@ -15,7 +15,7 @@ from synthetic import saved
 from transformers import DebertaV2Config, DebertaV2Model
 
 from layertui.capture import record
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.compare.checks.finding import Finding
 from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.stale import innermost

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from layertui.compare.even import weights
-from layertui.compare.sample import Sample
-from layertui.compare.structure import structure_of
+from layertui.compare.measuring.bounded_sample import Sample
+from layertui.compare.measuring.error_structure import structure_of
+from layertui.compare.measuring.even_sample import weights
 
 Array = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from synthetic import saved
 
-from layertui.compare.aiu import aiu_report
 from layertui.compare.comparison import Comparison
+from layertui.compare.measuring.per_token import TokenRows, token_rows
 from layertui.compare.model import Failure
-from layertui.compare.token_rows import TokenRows, token_rows
+from layertui.compare.reports.aiu_fms import aiu_report
 
 
 def rows_of(tmp_path: Path, x: np.ndarray, y: np.ndarray) -> tuple[TokenRows, np.ndarray]:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertui.capture.arrays import upcast
 from layertui.capture.dtypes import DTYPES
-from layertui.compare.ulps import greatest_distance
+from layertui.capture.values import upcast
+from layertui.compare.measuring.ulp import greatest_distance
 
 NARROW = [name for name, kind in DTYPES.items() if kind.kind == "float" and kind.itemsize <= 2]
 

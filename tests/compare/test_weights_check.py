@@ -18,7 +18,6 @@ from layertui.capture import open_capture, record
 from layertui.capture.weights import Weights, open_weights
 from layertui.capture.weights.recorded import INDEX
 from layertui.cli.main import status_of
-from layertui.compare import weight_difference
 from layertui.compare.checks import weights as checks
 from layertui.compare.checks.two_sides import check_pair
 from layertui.compare.checks.weights import (
@@ -27,8 +26,9 @@ from layertui.compare.checks.weights import (
     compare_weights,
 )
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.models import ModelPaths
-from layertui.compare.parameters import SideParameters, Weight
+from layertui.compare.weights import weight_difference
+from layertui.compare.weights.models import ModelPaths
+from layertui.compare.weights.parameters import SideParameters, Weight
 
 Tensors = dict[str, torch.Tensor]
 DOWN = "model.layers.1.mlp.down_proj.weight"

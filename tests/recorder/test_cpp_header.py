@@ -11,8 +11,8 @@ import pytest
 from safetensors.torch import load_file
 
 from layertui.capture import Record, open_capture
-from layertui.capture.arrays import load
 from layertui.capture.cpp import include_directory
+from layertui.capture.values import load
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from layertui.cli.main import status_of
-from layertui.compare.verification import open_export
+from layertui.compare.rerun.verification import open_export
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "capture_cli"))
 from tiny_checkpoints import IDS_TEXT, with_wrong_weight, write_llama

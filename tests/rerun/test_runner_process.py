@@ -24,7 +24,7 @@ from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.rerun.session import RerunSession, rows_of
-from layertui.compare.rules import load_rules
+from layertui.compare.rules.rules.rules import load_rules
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]
 
@@ -125,7 +125,7 @@ def test_the_wrong_layer_is_convicted_and_the_other_is_not(
 
 
 def test_the_output_can_be_looked_at(session: RerunSession, made: Path) -> None:
-    from layertui.compare.pair_reader import PairReader
+    from layertui.compare.measuring.pair_reader import PairReader
 
     session.choose(engine(made))
     index = row_named(session, "down-output")
@@ -405,7 +405,7 @@ def test_usage(more: list[str], words: str, made: Path, capsys: pytest.CaptureFi
 
 
 def test_a_capture_names_no_code_that_is_run(comparison: Comparison, tmp_path: Path) -> None:
-    from layertui.compare.rerun.memory import proposed
+    from layertui.compare.rerun.remembered import proposed
 
     capture = comparison.candidate
     capture.run = {"model": str(tmp_path), "factory": "os:getcwd"}

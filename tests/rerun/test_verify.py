@@ -14,7 +14,7 @@ from layertui.capture import CaptureError, open_capture
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.rerun.session import RerunSession
-from layertui.compare.verification import Verification, open_export
+from layertui.compare.rerun.verification import Verification, open_export
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "capture_cli"))
 from tiny_checkpoints import IDS_TEXT, with_wrong_weight, write_llama
@@ -98,7 +98,7 @@ def test_the_export_opens_again(export: Path, capsys: pytest.CaptureFixture[str]
         assert comparison.rows[index].canonical == WRONG
         task = session.pair_task(index)
         assert task is not None
-        from layertui.compare.measure import measure
+        from layertui.compare.measuring.measure import measure
 
         assert measure(task) == session.results[index].single
     assert status_of([str(export), "--no-tui"]) == 1

@@ -15,11 +15,11 @@ from layertui.capture.runners.process import RunnerProcess
 from layertui.capture.weights import open_weights
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.offline import errors_by_law, offline_rows
-from layertui.compare.pair_reader import PairReader
+from layertui.compare.measuring.pair_reader import PairReader
+from layertui.compare.rerun.offline import errors_by_law, offline_rows
 from layertui.compare.rerun.session import RerunSession
-from layertui.compare.verification import open_export
-from layertui.compare.weight import Weight
+from layertui.compare.rerun.verification import open_export
+from layertui.compare.weights.weight import Weight
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "capture_cli"))
 from tiny_checkpoints import IDS_TEXT, with_wrong_weight, write_llama

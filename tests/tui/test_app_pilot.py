@@ -17,17 +17,17 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import JobNews, LayertuiApp
 from layertui.tui.commands import COMMANDS
-from layertui.tui.depth_strip import DepthStrip
-from layertui.tui.details import page_fields, pane_fields
-from layertui.tui.jobs import Ended, Job, Request
+from layertui.tui.jobs.jobs.jobs import Ended, Job, Request
 from layertui.tui.keys import keys_of
-from layertui.tui.lines import Lines, ScrolledLines
-from layertui.tui.list_screen import ListScreen
-from layertui.tui.pair_screen import PairScreen
-from layertui.tui.prompt import Entry
-from layertui.tui.rows import NameRows, record_key
-from layertui.tui.scene import Scene
-from layertui.tui.text_screen import TextScreen
+from layertui.tui.list.row_model import NameRows, record_key
+from layertui.tui.list.screen import ListScreen
+from layertui.tui.pair.scene import Scene
+from layertui.tui.pair.screen import PairScreen
+from layertui.tui.present.row_fields import page_fields, pane_fields
+from layertui.tui.widgets.depth_strip import DepthStrip
+from layertui.tui.widgets.lines import Lines, ScrolledLines
+from layertui.tui.widgets.prompt import Entry
+from layertui.tui.widgets.text_screen import TextScreen
 
 
 def olmo(real: Path) -> LayertuiApp:

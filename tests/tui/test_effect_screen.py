@@ -9,8 +9,8 @@ from judged_captures import Arrays, run, runs
 from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import Request
-from layertui.tui.judging import judged_fields
+from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.present.origin import judged_fields
 
 
 def with_logits(arrays: Arrays, token: int | None = None) -> Arrays:

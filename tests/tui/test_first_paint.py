@@ -12,7 +12,7 @@ _HEAVY = ("numpy", "torch", "transformers", "einops", "pydantic", "click", "matp
 _PROBE = """
 import asyncio, sys
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import Request
+from layertui.tui.jobs.jobs import Request
 class Probe(LayertuiApp):
     def read_again(self):
         painted = [w.region.area for w in self.screen.query("Lines")]
@@ -49,7 +49,7 @@ def test_the_package_itself_does_not_load_textual() -> None:
 def test_listing_and_aligning_need_no_numpy(small_pair: tuple[Path, Path]) -> None:
     code = (
         "import sys\n"
-        "from layertui.tui.rows import ComparedRows\n"
+        "from layertui.tui.list.row_model import ComparedRows\n"
         "from layertui.compare.comparison import open_comparison\n"
         "rows = ComparedRows(open_comparison(sys.argv[1], sys.argv[2]))\n"
         "print(len(rows), rows.line(3).left.name, 'numpy' in sys.modules)\n"

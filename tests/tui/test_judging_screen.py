@@ -15,14 +15,16 @@ from tui_captures import measured, settled
 
 from layertui.compare.checks import two_sides
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
-from layertui.compare.policy import NoisePolicy, Policy
-from layertui.compare.thresholds import load_thresholds
-from layertui.tui import jobs
+from layertui.compare.rules.rules.learned_limits import load_thresholds
 from layertui.tui.app import LayertuiApp
-from layertui.tui.details import pane_fields
-from layertui.tui.jobs import Request
-from layertui.tui.judging import (
+from layertui.tui.jobs.jobs import jobs
+from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.list.limits import limits_of
+from layertui.tui.list.row_model import ComparedRows
+from layertui.tui.pair.screen import PairScreen
+from layertui.tui.present.origin import (
     first_known,
     first_place,
     first_sentence,
@@ -30,12 +32,10 @@ from layertui.tui.judging import (
     ratio_text,
     sure_text,
 )
-from layertui.tui.limits import limits_of
-from layertui.tui.lines import Lines, ScrolledLines
-from layertui.tui.pair_screen import PairScreen
-from layertui.tui.prompt import Entry
-from layertui.tui.rows import ComparedRows
+from layertui.tui.present.row_fields import pane_fields
 from layertui.tui.terminal import Terminal
+from layertui.tui.widgets.lines import Lines, ScrolledLines
+from layertui.tui.widgets.prompt import Entry
 
 BLAMED = 32  # layers.2.self_attn.o_proj-input_0
 NOISE = 3e-7
@@ -122,7 +122,7 @@ def test_while_measuring_nothing_is_analysed(paths: dict[str, str]) -> None:
 def test_another_policy_keeps_the_analysis(paths: dict[str, str]) -> None:
     comparison = compared(paths)
     known = comparison.analysis()
-    from layertui.compare.policy import FixedPolicy
+    from layertui.compare.judging.policy import FixedPolicy
 
     comparison.set_policy(FixedPolicy())
     assert comparison.analysed
@@ -390,7 +390,7 @@ async def test_a_baseline_that_went_away_leaves_the_policy_as_it_was(
 async def test_limits_of_a_file_are_named_and_unknown_layers_said(
     paths: dict[str, str], tmp_path: Path
 ) -> None:
-    from layertui.compare.rules import Rules
+    from layertui.compare.rules.rules.rules import Rules
 
     text = (
         '{"schema": "layertui.thresholds/1", "made_from": [], "percentile": 99, "margin": 1.5,'

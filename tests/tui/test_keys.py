@@ -7,8 +7,8 @@ import pytest
 from layertui.tui import keys_markdown
 from layertui.tui.app import LayertuiApp
 from layertui.tui.keys import KEYS, Scope, bindings_of, footer_of, keys_of, show_key
-from layertui.tui.list_screen import ListScreen
-from layertui.tui.pair_screen import PairScreen
+from layertui.tui.list.screen import ListScreen
+from layertui.tui.pair.screen import PairScreen
 
 _SCREENS = {"list": ListScreen, "pair": PairScreen}
 

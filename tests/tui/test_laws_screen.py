@@ -13,22 +13,22 @@ from judged_captures import run, runs
 from test_app_pilot import type_line
 from tui_captures import make_app, measured, settled, until, write_safetensors
 
-from layertui.compare import explanation
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
 from layertui.compare.laws import report as law_report
 from layertui.compare.model import Cause
-from layertui.compare.models import ModelPaths
-from layertui.compare.policy import DtypePolicy, FixedPolicy
-from layertui.tui.answer import answer_line, answer_of, cause_words, laws_progress
+from layertui.compare.reports import explanation
+from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
-from layertui.tui.details import pane_fields
-from layertui.tui.jobs import Request
-from layertui.tui.laws import breaks_law, change_words, law_fields, local_text, times_text
-from layertui.tui.lines import Lines, ScrolledLines
-from layertui.tui.pair_list import Extras, columns_for
+from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.list.pair_list import Extras, columns_for
+from layertui.tui.present.answer import answer_line, answer_of, cause_words, laws_progress
+from layertui.tui.present.laws import breaks_law, change_words, law_fields, local_text, times_text
+from layertui.tui.present.row_fields import pane_fields
+from layertui.tui.present.text import width_of
 from layertui.tui.terminal import Terminal
-from layertui.tui.text import width_of
 from layertui.tui.theme import Look
+from layertui.tui.widgets.lines import Lines, ScrolledLines
 
 Q_NORM, GAP = 9, 4  # rows of the real pair: the first divergence, a record of one side alone
 CAUSE = Cause(

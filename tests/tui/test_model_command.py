@@ -8,9 +8,9 @@ from test_app_pilot import olmo, type_line
 from textual.pilot import Pilot
 from tui_captures import measured, settled, until
 
-from layertui.compare.models import ModelPaths, remembered_model
+from layertui.compare.weights.models import ModelPaths, remembered_model
 from layertui.tui.app import LayertuiApp
-from layertui.tui.text_screen import TextScreen
+from layertui.tui.widgets.text_screen import TextScreen
 
 
 async def model(pilot: Pilot[None], app: LayertuiApp, text: str, words: str) -> None:

@@ -12,11 +12,18 @@ from tui_captures import PARTS, make_app, measured, settled, write_pair, write_s
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.tui.names import ShortNames, block_of
-from layertui.tui.pair_list import PairList, columns_for, heading
-from layertui.tui.rows import ComparedRows, View, find_row, position, row_key, rows_in_view
+from layertui.tui.list.pair_list import PairList, columns_for, heading
+from layertui.tui.list.row_model import (
+    ComparedRows,
+    View,
+    find_row,
+    position,
+    row_key,
+    rows_in_view,
+)
+from layertui.tui.present.short_names import ShortNames, block_of
+from layertui.tui.present.text import clean, cut, elide, fit, metric_number, number, width_of, wrap
 from layertui.tui.terminal import Terminal
-from layertui.tui.text import clean, cut, elide, fit, metric_number, number, width_of, wrap
 from layertui.tui.theme import LOOKS
 
 

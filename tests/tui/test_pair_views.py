@@ -14,12 +14,12 @@ from tui_captures import make_app, measured, settled, until
 
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
-from layertui.tui.list_screen import ListScreen
-from layertui.tui.pair_screen import PairScreen
-from layertui.tui.views.heat import HeatView
-from layertui.tui.views.layout import LayoutView
-from layertui.tui.views.top import TopView
-from layertui.tui.views.values import ValuesView
+from layertui.tui.list.screen import ListScreen
+from layertui.tui.pair.screen import PairScreen
+from layertui.tui.pair.views.heat import HeatView
+from layertui.tui.pair.views.layout import LayoutView
+from layertui.tui.pair.views.top import TopView
+from layertui.tui.pair.views.values import ValuesView
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 from textual.pilot import Pilot
 from tui_captures import measured, settled
 
-from layertui.compare.policy import NoisePolicy
+from layertui.compare.judging.policy import NoisePolicy
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import Request
-from layertui.tui.limits import limits_of
+from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.list.limits import limits_of
 
 
 async def command(pilot: Pilot[None], line: str) -> None:

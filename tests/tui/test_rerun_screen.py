@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from tui_captures import make_app, measured, settled, until
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.pair_screen import PairScreen
+from layertui.tui.pair.screen import PairScreen
 
 sys.path.append(str(Path(__file__).parents[1] / "rerun"))
 import small_model

@@ -11,9 +11,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import Request
-from layertui.tui.list_display import REST
-from layertui.tui.list_screen import ListScreen
+from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.list.display import REST
+from layertui.tui.list.screen import ListScreen
 from layertui.tui.terminal import Terminal
 
 PARTS = (

@@ -11,13 +11,13 @@ from unittest.mock import patch
 
 import numpy as np
 
-from layertui.capture.arrays import upcast
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
+from layertui.capture.values import upcast
 from layertui.compare.inspection import running
 from layertui.compare.inspection.running import Pass
 from layertui.compare.inspection.subject import Subject
-from layertui.compare.pair_reader import SideTask
+from layertui.compare.measuring.pair_reader import SideTask
 
 FLOATS = [name for name, dtype in DTYPES.items() if dtype.kind == "float"]
 WHOLE = [name for name, dtype in DTYPES.items() if dtype.kind == "int"]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import looked, raw_elements
 
-from layertui.capture.arrays import upcast
 from layertui.capture.dtypes import DTYPES
+from layertui.capture.values import upcast
 from layertui.compare.inspection.heat import (
     QUANTITIES,
     HeatAnalysis,
@@ -21,7 +21,7 @@ from layertui.compare.inspection.heat import (
     default_axes,
 )
 from layertui.compare.inspection.text import heat_legend, heat_levels, heat_text
-from layertui.compare.pair_reader import Block
+from layertui.compare.measuring.pair_reader import Block
 
 
 def drawn(

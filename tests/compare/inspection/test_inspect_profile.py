@@ -22,7 +22,7 @@ from layertui.compare.inspection.text import (
     magnitude_bands,
     stats_text,
 )
-from layertui.compare.ulps import distances
+from layertui.compare.measuring.ulp import distances
 
 SEEDS = st.integers(0, 2**32)
 BLOCKS = st.sampled_from([1, 3, 7, 64, 1 << 17])

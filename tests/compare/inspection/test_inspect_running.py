@@ -13,10 +13,10 @@ import pytest
 from looking import run, subject
 from small_captures import huge_sides, layer_file, two_sides
 
-from layertui.capture.arrays import PartialValues, load_any
 from layertui.capture.errors import RecordError
-from layertui.capture.opening import open_capture
+from layertui.capture.open import open_capture
 from layertui.capture.records import Record
+from layertui.capture.values import PartialValues, load_any
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.inspection import running
 from layertui.compare.inspection.axes import AxesAnalysis
@@ -31,8 +31,8 @@ from layertui.compare.inspection.subject import (
     subject_of_record,
 )
 from layertui.compare.inspection.top import Top, TopAnalysis
-from layertui.compare.pair_reader import CancelledError, PairReader, SideError
-from layertui.compare.recipes import RecipeError
+from layertui.compare.measuring.pair_reader import CancelledError, PairReader, SideError
+from layertui.compare.recipes.recipe.recipe import RecipeError
 
 
 def profile_of(about: Subject, block: int = 1 << 17, **more: object) -> Profile:
@@ -287,7 +287,7 @@ from layertui.compare.inspection.running import Pass
 from layertui.compare.inspection.subject import subject_of
 from layertui.compare.inspection.top import TopAnalysis
 from layertui.compare.inspection.window import parse_region, read_window
-from layertui.compare.pair_reader import CancelledError, PairReader
+from layertui.compare.measuring.pair_reader import CancelledError, PairReader
 
 running._EVERY = 0.0
 about = subject_of(open_comparison(*sys.argv[1:3]), 0)

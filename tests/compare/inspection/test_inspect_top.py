@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import FLOATS, looked, raw_elements, run, side, subject
 
-from layertui.capture.arrays import upcast
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
+from layertui.capture.values import upcast
 from layertui.compare.inspection.subject import Subject
 from layertui.compare.inspection.text import top_text
 from layertui.compare.inspection.top import ORDERS, Order, Top, TopAnalysis
-from layertui.compare.pair_reader import SideTask
-from layertui.compare.recipes import parse_recipe, views
-from layertui.compare.ulps import distances
+from layertui.compare.measuring.pair_reader import SideTask
+from layertui.compare.measuring.ulp import distances
+from layertui.compare.recipes.recipe.recipe import parse_recipe, views
 
 
 def top_of(order: Order, count: int) -> object:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import as_numbers, raw_elements, subject
 
-from layertui.capture.arrays import upcast
 from layertui.capture.dtypes import DTYPES
+from layertui.capture.values import upcast
 from layertui.compare.inspection.text import values_text
 from layertui.compare.inspection.window import (
     FORMS,
@@ -23,8 +23,8 @@ from layertui.compare.inspection.window import (
     read_window,
     region_text,
 )
-from layertui.compare.pair_reader import PairReader
-from layertui.compare.recipes import RecipeError
+from layertui.compare.measuring.pair_reader import PairReader
+from layertui.compare.recipes.recipe.recipe import RecipeError
 
 
 def window_of(

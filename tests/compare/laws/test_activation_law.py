@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.activations import ACT2FN
 
-from layertui.compare.laws.functions import FUNCTIONS, erf, function_named
+from layertui.compare.laws.feed_forward.functions import FUNCTIONS, erf, function_named
 
 from .law_checks import Tried, capture, tried
 
@@ -155,9 +155,9 @@ def test_the_function_is_among_those_that_are_named(
 ) -> None:
     from functools import partial
 
-    from layertui.compare.laws.activation import Tries, _drawn
+    from layertui.compare.laws.feed_forward.activation import Tries, _drawn
     from layertui.compare.laws.law import Case
-    from layertui.compare.laws.rounding import on_grid
+    from layertui.compare.laws.numerics.rounding import on_grid
 
     unit = 2.0**-8 if half else 2.0**-24
     function = FUNCTIONS[index]

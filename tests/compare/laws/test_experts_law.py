@@ -243,8 +243,8 @@ def test_a_factor_is_found_within_its_uncertainty(
     factor: float, normalised: bool, sigmoid: bool, seed: int, half: bool
 ) -> None:
     from layertui.compare.laws.law import Case
-    from layertui.compare.laws.rounding import on_grid
-    from layertui.compare.laws.routing import Rule, chosen_of, fitted_factor
+    from layertui.compare.laws.mixture.routing import Rule, chosen_of, fitted_factor
+    from layertui.compare.laws.numerics.rounding import on_grid
 
     unit = 2.0**-8 if half else 2.0**-24
     rule = Rule("sigmoid" if sigmoid else "softmax", normalised, 3, factor)

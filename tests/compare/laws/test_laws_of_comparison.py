@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.law_cache import LawCache, decoded, encoded
-from layertui.compare.law_words import agreement, headline
-from layertui.compare.models import ModelPaths
+from layertui.compare.reports.law_words import agreement, headline
+from layertui.compare.running.law_cache import LawCache, decoded, encoded
+from layertui.compare.weights.models import ModelPaths
 
 from .law_checks import capture
 
@@ -139,7 +139,7 @@ def test_what_a_module_passes_on_is_no_second_finding(tmp_path: Path) -> None:
 
 
 def test_other_policies_ask_no_law(real: Path) -> None:
-    from layertui.compare.policy import FixedPolicy
+    from layertui.compare.judging.policy import FixedPolicy
 
     left, right = (str(real / "olmo2-f32" / side) for side in ("torch_dump", "max_dump"))
     comparison = open_comparison(left, right, policy=FixedPolicy())

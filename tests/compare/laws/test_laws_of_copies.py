@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.models import ModelPaths
+from layertui.compare.weights.models import ModelPaths
 
 from .law_checks import capture
 

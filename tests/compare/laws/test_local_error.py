@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.capture.arrays import Array
+from layertui.capture.values import Array
 from layertui.compare.laws.law import Case, Prediction
-from layertui.compare.laws.local_error import LocalError, local_error, row_ratios
-from layertui.compare.laws.rounding import ROUNDED, on_grid
+from layertui.compare.laws.numerics.local_error import LocalError, local_error, row_ratios
+from layertui.compare.laws.numerics.rounding import ROUNDED, on_grid
 
 ROWS, WIDTH, HEADS = 40, 96, 6
 UNIT = 2.0**-8

@@ -121,7 +121,7 @@ def test_a_soft_cap_is_found_within_its_uncertainty(
 ) -> None:
     from layertui.compare.laws.law import Case, Prediction
     from layertui.compare.laws.logits import Last, fitted_cap
-    from layertui.compare.laws.rounding import on_grid
+    from layertui.compare.laws.numerics.rounding import on_grid
 
     unit = 2.0**-8 if half else 2.0**-24
     x = on_grid(np.random.default_rng(seed).standard_normal((24, 64)) * size, unit)

@@ -18,16 +18,16 @@ from transformers import AutoModelForCausalLM
 from layertui.capture import record
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.law_checks import scene_of
 from layertui.compare.laws import config_names
 from layertui.compare.laws.config_names import config_differences, names_of
-from layertui.compare.laws.linear import LinearLaw
+from layertui.compare.laws.linear.law.law import LinearLaw
 from layertui.compare.laws.model_difference import ModelDifference
 from layertui.compare.laws.registry import LAWS
 from layertui.compare.model import FirstDivergence
-from layertui.compare.models import ModelPaths
+from layertui.compare.running.law_checks import scene_of
 from layertui.compare.vocabulary import CAUSES
-from layertui.tui.laws import law_fields
+from layertui.compare.weights.models import ModelPaths
+from layertui.tui.present.laws import law_fields
 
 IDS = (torch.arange(24)[None] * 7 + 3) % 60
 DOWN = "model.layers.1.mlp.down_proj"

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.capture.arrays import Array
-from layertui.compare.laws.number_fit import fitted_number, narrowed
+from layertui.capture.values import Array
+from layertui.compare.laws.numerics.number_fit import fitted_number, narrowed
 
 ROWS, WIDTH = 40, 64
 GRID = np.linspace(-3, 3, 13)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from layertui.compare.laws.evaluate import Evaluation
 from layertui.compare.laws.law import Fit, Site
-from layertui.compare.laws.local_error import LocalError, Peak, Term
+from layertui.compare.laws.numerics.local_error import LocalError, Peak, Term
+from layertui.compare.laws.numerics.quantities import Key
 from layertui.compare.laws.peers import Judged, Peers
-from layertui.compare.laws.quantities import Key
 
 FINE, COARSE = 2.0**-24, 2.0**-8
 Change = Callable[[LocalError], LocalError]

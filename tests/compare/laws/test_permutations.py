@@ -10,8 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.laws import permutations
-from layertui.compare.laws.permutations import Order, of_heads, of_inputs, of_outputs, of_parts
+from layertui.compare.laws.numerics import permutations
+from layertui.compare.laws.numerics.permutations import (
+    Order,
+    of_heads,
+    of_inputs,
+    of_outputs,
+    of_parts,
+)
 
 HEADS, SHARED, SIZE = 8, 2, 16
 WIDTH = HEADS * SIZE

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from layertui.compare.comparison import open_comparison
-from layertui.compare.laws import quantities
+from layertui.compare.laws.numerics import quantities
 from layertui.compare.laws.scene import make_scene
 
 from .law_checks import capture

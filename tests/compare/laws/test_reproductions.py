@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from layertui.capture import record
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.laws.functions import FUNCTIONS, function_named, plain
-from layertui.compare.models import ModelPaths
+from layertui.compare.laws.feed_forward.functions import FUNCTIONS, function_named, plain
 from layertui.compare.repro import material as material_module
 from layertui.compare.repro.files import reproduction, write
 from layertui.compare.repro.place import NothingToReproduceError, law_row_named
 from layertui.compare.repro.templates import FUNCTIONS as TORCH
 from layertui.compare.repro.templates import TEMPLATES
+from layertui.compare.weights.models import ModelPaths
 
 from .attention_models import ids, layer, model_of
 

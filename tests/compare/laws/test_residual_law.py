@@ -181,9 +181,9 @@ def test_a_factor_is_found_within_its_uncertainty(
     factor: float, size: float, seed: int, half: bool
 ) -> None:
     from layertui.compare.laws.law import Case
-    from layertui.compare.laws.residual import Sum, predicted
-    from layertui.compare.laws.residual_causes import fitted_factor
-    from layertui.compare.laws.rounding import on_grid
+    from layertui.compare.laws.numerics.rounding import on_grid
+    from layertui.compare.laws.residual.law.causes import fitted_factor
+    from layertui.compare.laws.residual.law.law import Sum, predicted
 
     unit = 2.0**-8 if half else 2.0**-24
     random = np.random.default_rng(seed)

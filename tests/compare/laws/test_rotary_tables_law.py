@@ -310,9 +310,9 @@ def test_coarse_frequencies_that_are_divided(tmp_path: Path, again: bool) -> Non
 def test_a_base_is_found_within_its_uncertainty(
     base: float, count: int, first: int, half: bool
 ) -> None:
-    from layertui.compare.laws.rotary import Rotary, tables
-    from layertui.compare.laws.rotary_fit import base_of, turning
-    from layertui.compare.laws.rounding import on_grid
+    from layertui.compare.laws.numerics.rounding import on_grid
+    from layertui.compare.laws.rotary.frequencies.fit import base_of, turning
+    from layertui.compare.laws.rotary.frequencies.frequencies import Rotary, tables
 
     at = np.arange(first, first + count)
     unit = 2.0**-8 if half else 2.0**-24

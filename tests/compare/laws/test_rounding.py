@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from layertui.compare.laws.rounding import (
+from layertui.compare.laws.numerics.rounding import (
     ROUNDED,
     STILL,
     Jitter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from layertui.compare.laws.sampling import most_rows, sample_rows
+from layertui.compare.laws.numerics.sampling import most_rows, sample_rows
 
 
 @pytest.mark.parametrize(

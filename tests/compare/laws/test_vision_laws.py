@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from layertui.compare.laws.law import Case
-from layertui.compare.laws.pooling import Pool
-from layertui.compare.laws.windows import Adaptive, Window, fitting, gathered
+from layertui.compare.laws.vision.pooling import Pool
+from layertui.compare.laws.vision.windows import Adaptive, Window, fitting, gathered
 
 from .law_checks import Tried, capture, tried
 

@@ -1,0 +1,1 @@
+"""The demo: a small model written twice, and mistakes to put into it."""

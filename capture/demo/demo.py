@@ -1,0 +1,135 @@
+"""Two captures to try the program on: a small model run twice, the second time with a fault.
+
+Written with plain forward hooks in the layout of MAX's TorchPrintHook: `0/<name>.pt`, one tensor
+each, and `0/tensor_names.txt`, the names in execution order. Run as a program in a process of its
+own (`main`), because it needs torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .faults import FAULTS, Fault, fault_named
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import LlamaForCausalLM
+
+DTYPES = ("float32", "bfloat16")
+__all__ = ["DTYPES", "FAULTS", "capture_pair", "main", "record_call", "write_candidate"]
+
+
+def capture_pair(
+    folder: str,
+    fault: Fault,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[str, str]:
+    """Write both captures below `folder`; returns the paths of reference and candidate.
+
+    `report` gets a line before each part of the work, which takes seconds.
+    """
+    report("loading torch and transformers")
+    from .model import build_reference, reference_arguments
+
+    report("building the model")
+    model = build_reference(seed, dtype)
+    reference, candidate = os.path.join(folder, "reference"), os.path.join(folder, "candidate")
+    report("running the reference")
+    record_call(model, reference, **reference_arguments())
+    report(f"running the candidate ({fault.description})")
+    write_candidate(model, fault, candidate)
+    return reference, candidate
+
+
+def write_candidate(reference: LlamaForCausalLM, fault: Fault, path: str) -> None:
+    """Run the other implementation with the weights of `reference` and one fault."""
+    import torch
+
+    from .model import RaggedLlama, candidate_arguments
+
+    with torch.no_grad():
+        model = RaggedLlama(reference)
+        fault.plant(model)
+    record_call(model, path, *candidate_arguments())
+
+
+def record_call(model: nn.Module, path: str, *args: Any, **kwargs: Any) -> list[str]:
+    """Call `model` once and write what goes into and comes out of every module below `path`.
+
+    Returns the names in execution order: a module's inputs, then its outputs, when it returns.
+    Raises `OSError` where it cannot write.
+    """
+    import torch
+
+    folder = Path(path) / "0"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {module: f"model.{name}" if name else "model" for name, module in model.named_modules()}
+    calls: dict[str, int] = {}
+    names: list[str] = []
+
+    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        name = paths[module]
+        calls[name] = calls.get(name, 0) + 1
+        if calls[name] > 1:
+            name = f"{name}({calls[name]})"
+        for slot, tensor in _slots(args, kwargs, output):
+            # Cloned: a view would be written with all of its storage.
+            torch.save(tensor.detach().clone(), folder / f"{name}-{slot}.pt")
+            names.append(f"{name}-{slot}")
+
+    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in paths]
+    try:
+        with torch.no_grad():
+            model(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    listing = "".join(f"{name}\n" for name in names)
+    (folder / "tensor_names.txt").write_text(listing, encoding="utf-8")
+    return names
+
+
+def _slots(args: Any, kwargs: Any, output: Any) -> Iterator[tuple[str, Any]]:
+    for index, value in enumerate(args):
+        yield from _tensors(f"input_{index}", value)
+    for key, value in kwargs.items():
+        yield from _tensors(f"input_{key}", value)
+    yield from _tensors("output", output)
+
+
+def _tensors(slot: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The tensors in `value`, tuples and mappings taken apart; what is no tensor is passed over."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield slot, value
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _tensors(f"{slot}_{index}", inner)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _tensors(f"{slot}_{key}", inner)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`FOLDER FAULT SEED DTYPE`: write the pair, a line of progress at a time on stdout."""
+    folder, fault, seed, dtype = sys.argv[1:] if arguments is None else arguments
+    import torch
+
+    torch.set_num_threads(1)
+    capture_pair(
+        folder, fault_named(fault), seed=int(seed), dtype=dtype,
+        report=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""PyTorch and MAX, each run in a process of its own."""

@@ -1,0 +1,73 @@
+"""What `layertui capture` was asked for, and how a run tells how far it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One model and the cases to run it on.
+
+    `model` is a Hugging Face directory or hub id. `layers` cuts the model after so many hidden
+    layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
+    forward passes of `mode="generate"`. `factory` is `package.module:function`. `parameters`
+    (`none`, `small` or `all`) are kept with the capture.
+    """
+
+    model: str
+    cases: tuple[Case, ...]
+    dtype: str | None = None
+    device: str = "auto"
+    layers: int | None = None
+    mode: str = "forward"
+    new_tokens: int = 1
+    seed: int = 0
+    factory: str | None = None
+    image: str | None = None
+    attention: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    inputs: bool = True
+    level: str = "module"
+    stats_only: bool = False
+    format: str = "native"
+    parameters: str = "small"
+    overwrite: bool = False
+    module_api: str = "v2"
+    allow_unsupported: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What a capture says of how its model was made, so that its layers can be run again."""
+        place = str(Path(self.model).resolve()) if os.path.isdir(self.model) else self.model
+        return {
+            "model": place, "dtype": self.dtype, "layers": self.layers, "seed": self.seed,
+            "factory": self.factory, "attention": self.attention,
+            "module_api": self.module_api, "allow_unsupported": self.allow_unsupported,
+        }  # fmt: skip
+
+    @property
+    def steps(self) -> int:
+        """Forward passes a case."""
+        return self.new_tokens if self.mode == "generate" else 1
+
+
+class Watcher(Protocol):
+    """Is told how a run goes; every method returns at once."""
+
+    def say(self, line: str) -> None:
+        """A sentence to keep: which model, what was captured, what to know of it."""
+        ...
+
+    def stage(self, text: str, folder: str = "") -> None:
+        """What is done now; the capture grows in `folder`."""
+        ...
+
+    def layers(self, done: int, total: int) -> None:
+        """Layers finished in the current stage."""
+        ...

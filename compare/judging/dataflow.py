@@ -1,0 +1,228 @@
+"""Where the error of a record can come from, told from names, order and equal numbers alone.
+
+No graph of the model is known. A record whose reference has the same numbers as an earlier one
+*is* that record (what a norm returns is what q_proj takes in). What a module returns was made from
+its inputs and from what the modules inside it returned. An input that no record shows being made
+was made by the code of the parent: from the parent's inputs and from what its other children
+returned before. Numbers of the pair's view are compared, so that this holds through the slices of
+fused modules, ragged shapes and last tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..matching.canonical import ROOT, parent_of
+from ..model import Failure, Measurement, Row
+
+_NUMBER = re.compile(r"\.\d+(?=\.|$)")
+_Fingerprint = tuple[object, ...]
+DECODER = f"{ROOT}.{ROOT}"  # inside the root, with the root's children (see `canonical`)
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "q_norm", "k_norm")
+_BESIDE = {  # modules that are given the same, not what these return
+    **dict.fromkeys(_ATTENTION[:3], _ATTENTION),
+    "q_norm": ("k_proj", "v_proj", "k_norm"),
+    "k_norm": ("q_proj", "v_proj", "q_norm"),
+    "up_proj": ("gate_proj", "act_fn"),
+}
+_STREAM = 3  # records before it that a top-level input is taken to be made of
+
+
+@dataclass(slots=True)
+class Node:
+    """A pair and the pairs that its values were made from.
+
+    `same` is the earlier pair whose reference has the same numbers. `parent` is the module whose
+    code made this input, None for what a module returned. `kind` is common to all sisters: the same
+    slot of the same module in every layer. `stand_in`: the module's inputs are not recorded, the
+    sources are what was returned before it.
+    """
+
+    index: int
+    module: str
+    role: str
+    kind: tuple[str, str, bool]
+    sources: tuple[int, ...] = ()
+    same: int | None = None
+    parent: str | None = None
+    stand_in: bool = False
+
+
+@dataclass(slots=True)
+class Flow:
+    """The nodes of all pairs by row, in execution order."""
+
+    nodes: dict[int, Node] = field(default_factory=dict)
+
+    def __getitem__(self, index: int) -> Node:
+        return self.nodes[index]
+
+
+def kind_of(row: Row) -> tuple[str, str, bool]:
+    """What sisters share: the module without its numbers, the slot, prompt or later step."""
+    module = _NUMBER.sub(".N", "." + row.canonical)[1:]
+    return module, f"{row.slot}({row.call})" if row.call > 1 else row.slot, row.step > 0
+
+
+def flow_of(rows: Sequence[Row], results: Sequence[Measurement | Failure | None]) -> Flow:
+    """The dataflow among the pairs; what could not be measured is no source of anything."""
+    flow = Flow()
+    steps: dict[int, list[Row]] = {}
+    for row in rows:
+        result = results[row.index]
+        if row.kind != "pair" or not isinstance(result, Measurement):
+            continue
+        if result.compared or result.nonfinite_mismatch:
+            steps.setdefault(row.step, []).append(row)
+    before: _Step | None = None
+    for number in sorted(steps):
+        before = _Step(flow, steps[number], results, before)
+        before.link()
+    return flow
+
+
+@dataclass(slots=True)
+class _Step:
+    """The pairs of one step, and what is needed to link them."""
+
+    flow: Flow
+    rows: list[Row]
+    results: Sequence[Measurement | Failure | None]
+    before: _Step | None
+    labels: dict[str, int] = field(default_factory=dict)
+    by_index: dict[int, Row] = field(default_factory=dict)
+    inputs: dict[str, list[int]] = field(default_factory=dict)
+    outputs: dict[str, list[int]] = field(default_factory=dict)
+    children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
+    inside: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    seen: dict[_Fingerprint, int] = field(default_factory=dict)
+
+    def link(self) -> None:
+        for row in self.rows:
+            self.labels[row.label], self.by_index[row.index] = row.index, row
+            place = self.inputs if row.role == "input" else self.outputs
+            place.setdefault(row.canonical, []).append(row.index)
+        for module in self.outputs:
+            self.children.setdefault(self.recorded_parent(module), []).append(module)
+        for row in self.rows:
+            self.flow.nodes[row.index] = self.node(row)
+
+    def recorded_parent(self, module: str) -> str:
+        """The nearest module around `module` that has records."""
+        while module != ROOT:
+            module = parent_of(module)
+            if module in self.outputs or module in self.inputs:
+                return module
+        return ROOT
+
+    def node(self, row: Row) -> Node:
+        node = Node(row.index, row.canonical, row.role, kind_of(row))
+        fingerprint = self.fingerprint(row)
+        if row.role == "input":
+            node.parent = self.recorded_parent(row.canonical)
+        known = None if fingerprint is None else self.seen.get(fingerprint)
+        if known is not None:
+            node.same, node.sources = known, (known,)
+        elif row.role == "input":
+            node.sources = self.made_by_parent(row, node.parent or ROOT)
+        else:
+            node.sources = self.returned(row)
+            node.stand_in = not self.inputs.get(row.canonical)
+        if fingerprint is not None:
+            self.seen.setdefault(fingerprint, row.index)
+        return node
+
+    def fingerprint(self, row: Row) -> _Fingerprint | None:
+        """What tells the reference's numbers from other ones: exact sums over the same elements."""
+        result = self.results[row.index]
+        assert isinstance(result, Measurement)
+        side = result.reference
+        if side is None or not side.l2 or result.partial or result.count < 8:
+            return None
+        if side.min == side.max:
+            return None
+        return result.count, side.min, side.max, side.mean, side.std, side.nan, side.inf
+
+    def returned(self, row: Row) -> tuple[int, ...]:
+        """Inputs of the module, and what the modules inside it returned. Where no inputs are
+        recorded, what was returned before stands in for them.
+        """
+        module = ROOT if row.canonical == DECODER else row.canonical
+        found = list(self.inputs.get(row.canonical, ()))
+        if not found and module != ROOT:
+            found = self.given(module, row.index)
+        for child in self.children.get(module, ()):
+            if child not in (module, row.canonical):
+                found += [i for i in self.outputs[child] if i < row.index]
+        return tuple(found)
+
+    def given(self, module: str, index: int) -> list[int]:
+        """What a module without recorded inputs can have been given: what the modules beside it
+        returned before row `index`, and what its parent was given.
+        """
+        parent = self.recorded_parent(module)
+        beside = _BESIDE.get(module.rpartition(".")[2], ())
+        earlier = self.returned_before(index, parent, module, beside)
+        if parent == ROOT:
+            return earlier
+        return earlier + (self.inputs.get(parent) or self.given(parent, index))
+
+    def returned_before(
+        self, index: int, parent: str, module: str, beside: Sequence[str] = ()
+    ) -> list[int]:
+        """What the other modules inside `parent` returned before row `index`, without those called
+        `beside`. Of the root, whose modules are a stream, only the last: these are made of all
+        before them.
+        """
+        outputs = self._outputs_of(parent)
+        most = _STREAM if parent == ROOT else len(outputs)
+        found: list[int] = []
+        for at in range(bisect_left(outputs, (index, "")) - 1, -1, -1):
+            row, child = outputs[at]
+            if child not in (module, parent) and child.rpartition(".")[2] not in beside:
+                found.append(row)
+            if len(found) == most:
+                break
+        return found[::-1]
+
+    def _outputs_of(self, parent: str) -> list[tuple[int, str]]:
+        """Rows of what the modules inside `parent` return, in order, and whose they are."""
+        if parent not in self.inside:
+            children = self.children.get(parent, ())
+            self.inside[parent] = sorted((i, child) for child in children
+                                         for i in self.outputs[child])  # fmt: skip
+        return self.inside[parent]
+
+    def made_by_parent(self, row: Row, parent: str) -> tuple[int, ...]:
+        """What the parent's code can have made an input of: its own inputs, and what the modules
+        in it returned before. What is the parent's input itself was made by whoever made that.
+        """
+        module, handed_on = row.canonical, self.is_input_of(row, parent)
+        while handed_on and parent != ROOT:
+            module, parent = parent, self.recorded_parent(parent)
+            handed_on = self.is_input_of(row, parent)
+        found: list[int] = []
+        if not handed_on:
+            found += [i for i in self.inputs.get(parent, ()) if parent != module]
+            found += self.returned_before(row.index, parent, module)
+        if self.before is not None:  # caches, and tokens that were generated
+            found += self.from_before(row, bool(found))
+        return tuple(dict.fromkeys(found))
+
+    def is_input_of(self, row: Row, module: str) -> bool:
+        """Whether the numbers are one of the module's inputs, which may be recorded later."""
+        fingerprint = self.fingerprint(row)
+        return fingerprint is not None and module != row.canonical and any(
+            self.fingerprint(self.by_index[i]) == fingerprint for i in self.inputs.get(module, ())
+        )  # fmt: skip
+
+    def from_before(self, row: Row, has_sources: bool) -> list[int]:
+        before = self.before
+        assert before is not None
+        if row.label in before.labels and has_sources:
+            return [before.labels[row.label]]
+        ends = before.outputs.get(ROOT) or [before.rows[-1].index]
+        return ends if not has_sources else []

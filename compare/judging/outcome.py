@@ -1,0 +1,217 @@
+"""What a comparison comes to: exit status 0 or 1, and every reason for a 1 in words.
+
+The text, JSON and other reports and the exit status all take it from here, so that none of them
+says less than another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...capture.models.run_details import run_details
+from ..coverage import OUTPUT_ROLES
+from ..limits import LAST_SHARE
+from ..model import Measurement, Row, SideStatistics
+from ..vocabulary import Level
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+_LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers|h|blocks?))\.(?P<number>\d{1,6})(?=\.|$)")
+_MADE_OF = re.compile(r"(?:^|\.)(?:num_hidden_layers|layers)$")
+_MAIN = frozenset({"output", "output_0", "value"})
+_WORDS: tuple[tuple[Level, str, str], ...] = (
+    ("diverged", "pair diverged", "pairs diverged"),
+    ("nan", "pair has NaN or Inf on one side only", "pairs have NaN or Inf on one side only"),
+    ("shape", "pair has shapes that do not fit", "pairs have shapes that do not fit"),
+    ("unreadable", "row cannot be read", "rows cannot be read"),
+    ("pending", "pair is not measured yet", "pairs are not measured yet"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is the exit status; `reasons` are the words for a 1, empty for a 0. `of_the_whole`
+    are those of them that no single row shows. `doubts` are no reason for a 1, but what agrees
+    without these says less.
+    """
+
+    status: int
+    reasons: tuple[str, ...] = ()
+    of_the_whole: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For reports to read: the status, then a line a reason and a doubt."""
+        doubts = [f"- {doubt}" for doubt in self.doubts]
+        if self.status:
+            return ["exit status 1:", *(f"- {reason}" for reason in self.reasons), *doubts]
+        but = ", but for:" if doubts else ""
+        return [f"exit status 0: everything comparable agrees up to rounding{but}", *doubts]
+
+
+def outcome_of(comparison: Comparison, min_coverage: float = 0.5) -> Outcome:
+    """The outcome as it stands; pairs that are not measured yet count as failing."""
+    of_the_whole = (
+        *_coverage(comparison, min_coverage), *_early_end(comparison), *_nothing_in_it(comparison),
+    )  # fmt: skip
+    reasons = (*_levels(comparison), *of_the_whole)
+    return Outcome(1 if reasons else 0, reasons, of_the_whole, tuple(_doubts(comparison)))
+
+
+def _doubts(comparison: Comparison) -> Iterator[str]:
+    """What makes agreement say less: a candidate that is the reference, and pairs that are not
+    judged since their records do not seem to belong together.
+    """
+    if comparison.same is not None:
+        yield comparison.same.words
+    found = [
+        row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+        if verdict.doubtful
+    ]  # fmt: skip
+    if found:
+        pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
+        yield (
+            f"{pairs} doubtful, the first {found[0].label}: the two records do not seem to be the "
+            "same quantity; a rules file can pair them otherwise"
+        )
+
+
+def _levels(comparison: Comparison) -> Iterator[str]:
+    """Verdicts that fail, and what could not be read or was not looked at."""
+    for level, one, many in _WORDS:
+        found = [
+            row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+            if verdict.level == level
+        ]  # fmt: skip
+        if len(found) == 1:
+            yield f"1 {one}: {found[0].label}"
+        elif found:
+            yield f"{len(found)} {many}, the first {found[0].label}"
+
+
+def _coverage(comparison: Comparison, least: float) -> Iterator[str]:
+    if not any(row.kind == "pair" for row in comparison.rows):
+        yield "the two have nothing in common: no record has a partner"
+        return
+    coverage = comparison.counts.coverage
+    if coverage is not None and coverage < least:
+        yield f"{coverage:.1%} of the outputs are paired, {least:.1%} wanted"
+
+
+# The candidate ends early
+
+
+def _early_end(comparison: Comparison) -> Iterator[str]:
+    """The end of the reference has no partner though its beginning has."""
+    if comparison.allow_early_end:
+        return
+    words = _by_layers(comparison)
+    if words is None and comparison.reference.order_known:
+        words = _by_outputs(comparison)
+    if words:
+        yield f"the candidate ends early: {words} (--allow-early-end if that is meant)"
+
+
+def _by_layers(comparison: Comparison) -> str | None:
+    """By layer numbers: what is missing, nothing, or None where no layer is paired."""
+    stacks: dict[str, dict[int, bool]] = {}
+    for row in _reference_outputs(comparison):
+        match = _LAYER.match(row.canonical)
+        if match:
+            layers = stacks.setdefault(match["stack"], {})
+            number = int(match["number"])
+            layers[number] = layers.get(number, False) or row.kind == "pair"
+    known = False
+    for stack, layers in stacks.items():
+        numbers = sorted(layers)
+        if not layers[numbers[0]]:
+            continue
+        known = True
+        end = _unpaired_end([layers[number] for number in numbers])
+        if end and not _made_of(comparison, numbers[-end]):
+            span = f"{stack}.{numbers[-end]}" + (f" to {numbers[-1]}" if end > 1 else "")
+            return f"{span} of the reference, the last {end} of {len(numbers)} layers, are missing"
+    return "" if known else None
+
+
+def _by_outputs(comparison: Comparison) -> str:
+    """By the order of the reference's outputs."""
+    rows = _reference_outputs(comparison)
+    end = _unpaired_end([row.kind == "pair" for row in rows])
+    if not end or rows[0].kind != "pair":
+        return ""
+    return (
+        f"the last {end} of the reference's {len(rows)} outputs have no partner, from "
+        f"{rows[-end].label} on"
+    )
+
+
+def _reference_outputs(comparison: Comparison) -> list[Row]:
+    """Outputs of the first step that the reference has, in order."""
+    found = [
+        row for row in comparison.rows
+        if row.reference is not None and row.role in OUTPUT_ROLES
+    ]  # fmt: skip
+    first = min((row.step for row in found), default=0)
+    return [row for row in found if row.step == first]
+
+
+def _unpaired_end(paired: list[bool]) -> int:
+    """How many at the end have no partner; 0 where that is less than a tenth of all, or nothing
+    has one.
+    """
+    if True not in paired:
+        return 0
+    end = len(paired) - 1 - max(at for at, each in enumerate(paired) if each)
+    return end if end and end >= LAST_SHARE * len(paired) else 0
+
+
+def _made_of(comparison: Comparison, first_missing: int) -> bool:
+    """Whether the candidate says that it was made of so few layers."""
+    details = run_details(comparison.candidate.path)
+    counts = [int(text) for key, text in details.items()
+              if _MADE_OF.search(key) and text.isdecimal()]  # fmt: skip
+    return any(0 < count <= first_missing for count in counts)
+
+
+# Both sides hold nothing
+
+
+def _nothing_in_it(comparison: Comparison) -> Iterator[str]:
+    """Both sides all NaN, or all zeros, from some layer to the end: they agree on nothing."""
+    tail: dict[str, list[Row]] = {"NaN": [], "zeros": []}
+    for row in reversed(comparison.rows):
+        result = comparison.measurements[row.index]
+        if row.slot not in _MAIN or not isinstance(result, Measurement) or not result.count:
+            continue
+        if not _is_float(row):
+            continue
+        empty = next((word for word in tail if _all(result, word)), None)
+        if empty is None:
+            break
+        tail[empty].append(row)
+    for word, rows in tail.items():
+        if rows:
+            what = "NaN" if word == "NaN" else "zeros"
+            yield (
+                f"both sides hold nothing but {what} from {rows[-1].label} on: that they are equal "
+                "says nothing"
+            )
+
+
+def _is_float(row: Row) -> bool:
+    dtype = row.reference.dtype if row.reference is not None else None
+    return bool(dtype) and not str(dtype).startswith(("int", "uint", "bool"))
+
+
+def _all(result: Measurement, word: str) -> bool:
+    def side(found: SideStatistics | None) -> bool:
+        if found is None:
+            return False
+        return (found.nan if word == "NaN" else found.zeros) == result.count
+
+    return side(result.reference) and side(result.candidate)

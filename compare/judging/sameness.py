@@ -1,0 +1,90 @@
+"""A candidate that is the reference: a comparison of something with itself says nothing.
+
+Two runs of one program may well agree bit by bit. Two frameworks, or two dtypes, do not: one of the
+captures is then a copy of the other, or both are of one run.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...capture.records import Capture
+from ..limits import FEWEST_EQUAL
+from ..model import Measurement, Row
+from .policy import side_dtypes
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Sameness:
+    """Why the candidate seems to be the reference, in a sentence and in a few words."""
+
+    words: str
+    short: str
+
+
+def same_files(reference: Capture, candidate: Capture) -> Sameness | None:
+    """Where every record of the one capture is of the same file as the other's, links included."""
+    files = _files(reference)
+    if not files or files != _files(candidate):
+        return None
+    return Sameness(
+        "the candidate is the reference: both are read from the same files, so that their agreeing "
+        "says nothing",
+        "the candidate is the reference itself",
+    )
+
+
+def equal_bits(comparison: Comparison) -> Sameness | None:
+    """Where every value is equal though framework or dtype differ. All is measured by then."""
+    floats = 0
+    dtypes: tuple[str, str] | None = None
+    for row, result in zip(comparison.rows, comparison.measurements, strict=True):
+        if row.kind != "pair":
+            continue
+        if not isinstance(result, Measurement) or not result.identical:
+            return None
+        found = side_dtypes(row)
+        if found is None or not _tells(row, found, result):
+            continue
+        floats += 1
+        if found[0] != found[1]:
+            dtypes = dtypes or found
+    left, right = comparison.reference.framework, comparison.candidate.framework
+    differ = [f"one is of {left}, the other of {right}"] if left and right and left != right else []
+    differ += [f"one is {dtypes[0]}, the other {dtypes[1]}"] if dtypes else []
+    if floats < FEWEST_EQUAL or not differ:
+        return None
+    return Sameness(
+        f"the candidate equals the reference bit by bit though {' and '.join(differ)}: one may be "
+        "a copy of the other, or both may be of one run",
+        "it equals the reference bit by bit, as a copy does",
+    )
+
+
+def _tells(row: Row, dtypes: tuple[str, str], result: Measurement) -> bool:
+    """Whether a pair holds what a model computed: floating-point numbers that are not all one."""
+    if row.role == "input" or not all(name.startswith(("float", "bfloat")) for name in dtypes):
+        return False
+    side = result.reference
+    return side is not None and side.min is not None and side.min != side.max
+
+
+def _files(capture: Capture) -> list[tuple[str, int, int]]:
+    """Each record's name, and the device and inode of its file; nothing where one is gone."""
+    known: dict[str, os.stat_result] = {}
+    found: list[tuple[str, int, int]] = []
+    for record in capture.records:
+        if record.locator is None:
+            continue
+        path = record.locator.path
+        try:
+            state = known[path] = known.get(path) or os.stat(path)
+        except OSError:
+            return []
+        found.append((record.name, state.st_dev, state.st_ino))
+    return sorted(found)

@@ -1,0 +1,1 @@
+"""The law of attention, and what can be wrong with it."""

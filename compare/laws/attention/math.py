@@ -1,0 +1,150 @@
+"""Attention worked out for sampled queries, and how far rounding moves it.
+
+The error that rounding makes is followed to first order, for every row and head by itself: clean
+sharp rows have a hundred times the relative error of others. With probabilities p_j, values v_j and
+the output o = sum_j p_j v_j, an error e_j of a score moves the output by
+
+    sum_j p_j e_j (v_j - o).
+
+Errors that are independent from key to key (rounding of keys and of scores) add up in closed form;
+those of the query move all scores together and are drawn a few times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ....capture.values import Array
+from ..law import Prediction
+from ..numerics.rounding import ROUNDED, on_grid
+from .form import Form, Material
+from .scores import EXACT, HeadPart, Rounding, head_parts
+
+_FINE = 2.0**-24  # what kernels accumulate in
+_QUERY_DRAWS = 8
+_SUMS = 3  # roundings of a score in float32: partial sums, the sum, the factor
+_FLIPS = 0.4  # share of a fine error by which a value falls on the other side of a coarse grid
+
+
+@dataclass(frozen=True)
+class Attended:
+    """The output `[rows, heads x width]` and the variance of its error, before the output's own
+    rounding.
+    """
+
+    value: Array
+    variance: Array | None
+
+
+def roundings(units: Mapping[str, float]) -> tuple[Rounding, ...]:
+    """How a side may round in between. In a narrow dtype, plain code rounds the scores to it, a
+    fused kernel keeps them in float32.
+    """
+    work = units["output"]
+    if work <= _FINE:
+        return (Rounding(work, work, work),)
+    return (Rounding(work, _FINE, work), Rounding(work, work, work))
+
+
+def predicted(
+    form: Form, material: Material, units: Mapping[str, float], y: Array
+) -> Prediction | None:
+    """What attention gives, and the spread of its error. Which way a side rounds is told from its
+    record `y`: what really rounds the scores is reproduced better by rounding them. None where the
+    form gives another width than `y` has.
+    """
+    if form.heads * (material.v.shape[1] // form.kv_heads) != y.shape[1]:
+        return None
+    ways = roundings(units)
+    if material.recorded_scores:
+        ways = ways[-1:]
+    chosen = ways[0] if len(ways) == 1 else _likelier(form, material, ways, y)
+    found = attend(form, material, chosen, with_variance=True)
+    assert found.variance is not None
+    own = np.square(ROUNDED * units["output"] * found.value)
+    return Prediction(found.value, np.sqrt(found.variance + own))
+
+
+def _likelier(form: Form, material: Material, ways: tuple[Rounding, ...], y: Array) -> Rounding:
+    lefts: list[Array] = []
+    for way in ways:
+        value = attend(form, material, replace(way, simulated=True)).value
+        lefts.append(np.square(np.where(np.isfinite(y), y - value, 0.0)).sum(1))
+    # A row counts as much as any other, whatever its size.
+    total = [float(np.log(left + 1e-300).sum()) for left in lefts]
+    return ways[int(np.argmin(total))]
+
+
+def attend(
+    form: Form, material: Material, rounding: Rounding = EXACT, with_variance: bool = False
+) -> Attended:
+    """The output of the sampled rows."""
+    rows, width = len(material.q), material.v.shape[1] // form.kv_heads
+    value = np.zeros((rows, form.heads, width))
+    variance = np.zeros_like(value) if with_variance else None
+    for part in head_parts(form, material, rounding):
+        p = probabilities(form, part)
+        if rounding.simulated:
+            p = on_grid(p, rounding.probabilities)
+        output = p @ part.v
+        place = np.ix_(part.rows, part.heads)
+        value[place] = np.moveaxis(output, 0, 1)
+        if variance is not None:
+            variance[place] = np.moveaxis(_variance(form, rounding, part, p, output), 0, 1)
+    flat = None if variance is None else variance.reshape(rows, -1)
+    return Attended(value.reshape(rows, -1), flat)
+
+
+def probabilities(form: Form, part: HeadPart) -> Array:
+    """The softmax of the scores `[heads, rows, keys]`; a sink takes its share and gives nothing."""
+    scores = part.masked()
+    top = scores.max(-1, keepdims=True)
+    own = None if form.sinks is None else form.sinks[part.heads][:, None, None]
+    if own is not None:
+        top = np.maximum(top, own)
+    e = np.exp(scores - top)
+    total = e.sum(-1, keepdims=True)
+    if own is not None:
+        total = total + np.exp(own - top)
+    p = e / total
+    return on_grid(p, form.softmax_unit) if form.softmax_unit else p
+
+
+def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: Array) -> Array:
+    """Of the error `[heads, rows, width]`."""
+    slope: Array | float = 1.0
+    scores = np.where(part.open, part.scores, 0.0)
+    if form.softcap:
+        slope = 1.0 - np.square(np.clip(scores / form.softcap, -1, 1))
+    squares, unit = np.square(part.q), (ROUNDED * rounding.scores) ** 2
+    by_key = squares @ (part.k_variance + unit * np.square(part.k)).T * form.scale**2
+    by_key = by_key * np.square(slope) + _SUMS * unit * np.square(scores)
+    if form.softcap:  # three more roundings, one of them before the tangent
+        by_key += unit * np.square(scores) * (1 + np.square(slope))
+    weight, vv = np.square(p) * by_key, np.square(part.v)
+    total = weight @ vv - 2 * output * (weight @ part.v)
+    total += np.square(output) * weight.sum(-1, keepdims=True)
+    total = np.maximum(total, 0.0)  # a difference of large numbers
+    total += (ROUNDED * rounding.probabilities) ** 2 * (np.square(p) @ vv)
+    if form.softmax_unit:
+        moved = _FLIPS * rounding.scores * 2 * form.softmax_unit
+        total += (np.square(p) * moved * (1 + np.square(scores))) @ vv
+    return total + _of_queries(form, part, p * slope)
+
+
+def _of_queries(form: Form, part: HeadPart, p: Array) -> Array:
+    """The part of the queries' own rounding: it moves the scores of all keys together."""
+    total = np.zeros((*p.shape[:2], part.v.shape[1]))
+    if not part.q_variance.any():
+        return total
+    random = np.random.default_rng(0)
+    spread = np.sqrt(part.q_variance) * form.scale
+    for _ in range(_QUERY_DRAWS):
+        drawn = spread * random.choice((-1.0, 1.0), spread.shape).astype(spread.dtype)
+        moved = drawn @ part.k.T
+        moved = p * (moved - (p * moved).sum(-1, keepdims=True))
+        total += np.square(moved @ part.v)
+    return total / _QUERY_DRAWS

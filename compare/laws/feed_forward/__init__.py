@@ -1,0 +1,1 @@
+"""The laws of activation functions, gated units and feed-forward networks."""

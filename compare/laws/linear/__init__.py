@@ -1,0 +1,1 @@
+"""The law of projections: products with a weight matrix."""

@@ -1,0 +1,1 @@
+"""The laws of mixtures of experts: routers, experts, shared experts."""

@@ -1,0 +1,1 @@
+"""What all laws work with: recorded quantities, rounding, local errors."""

@@ -1,0 +1,1 @@
+"""The law of rotary positions: frequencies and tables."""

@@ -1,0 +1,1 @@
+"""The laws of convolution, pooling and layer scale."""

@@ -1,0 +1,1 @@
+"""The search for the layout that makes two records agree."""

@@ -1,0 +1,1 @@
+"""Which records of two captures belong together, and in which order."""

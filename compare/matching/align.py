@@ -1,0 +1,306 @@
+"""Aligning two captures: every record of both on a row, in a pair or in a gap.
+
+Order of trust: pairs given by hand, equal canonical names, fused modules against their parts,
+calls that one side repeats for all tokens, and last the order in which what is left stands
+between the modules that matched. Shapes and dtypes are known by then; values are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from ...capture.names import natural_key
+from ...capture.records import Capture, Record
+from ..model import ExecutionOrder, Row
+from ..recipes.common_view import SAME, CommonView
+from ..recipes.recipe import Concat, RecipeError, parse_recipe, view_shapes
+from ..rules.rules import HandPair, RecipeRule, Rules
+from .call_match import (
+    Match,
+    join,
+    match_calls,
+    named,
+    same_width,
+    shapes_view,
+    view_of,
+    why_apart,
+    why_unreadable,
+)
+from .canonical import usual_order
+from .fused import match_fused
+from .named_records import Item, Key, Side, kind_of, primary, same_base, side_of
+from .row_order import check_order, lay_out
+from .sequence import Token, align_sequences
+from .token_steps import fit_steps, mark_last_rows
+
+_FEW_NAMED = 0.1  # below this share of named calls, shapes and order alone may align
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """The rows in execution order, what the rules ignore, and how the two orders compare."""
+
+    rows: list[Row]
+    ignored_reference: list[Record]
+    ignored_candidate: list[Record]
+    order: ExecutionOrder
+
+
+def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Alignment:
+    """Align two captures whose headers have been read."""
+    rules = rules or Rules()
+    ref = side_of(reference, rules.reference, rules)
+    cand = side_of(candidate, rules.candidate, rules)
+    same_base(ref, cand)
+    fit_steps(ref, cand)
+    mark_last_rows(ref, cand)
+    apart = set(rules.unpaired)
+    matches = list(_by_hand(ref, cand, rules.pairs))
+    matches += _by_name(ref, cand)
+    matches += match_fused(ref, cand, rules.fused)
+    matches += _repeated_calls(ref, cand, matches)
+    matches += _by_order(ref, cand)
+    matches += _only_ones(ref, cand)
+    matches = [match for match in matches if not _taken_apart(match, apart)]
+    matches = [_with_rule(match, rules) for match in matches]
+    rows = lay_out(ref, cand, matches)
+    return Alignment(rows, ref.ignored, cand.ignored, check_order(ref, cand, matches))
+
+
+def _only_ones(ref: Side, cand: Side) -> Iterator[Match]:
+    """Two captures of one tensor each (`layertui a.pt b.max`): whatever they are called, the user
+    asks to compare these two.
+    """
+    if len(ref.items) != 1 or len(cand.items) != 1 or ref.items[0].matches:
+        return
+    ours, theirs = ref.items[0], cand.items[0]
+    how = "the only record on either side"
+    if ours.unreadable or theirs.unreadable:
+        why = why_unreadable(ours, theirs)
+        yield join(ours, theirs, SAME, "order", how, why, "unreadable")
+        return
+    view = view_of(ours, theirs, True)
+    if view is not None:
+        yield join(ours, theirs, view, "order", how)
+    else:
+        yield join(ours, theirs, SAME, "order", how, why_apart(ours, theirs), "shape")
+
+
+def _taken_apart(match: Match, apart: set[HandPair]) -> bool:
+    if HandPair(match.reference.record.name, match.candidate.record.name) not in apart:
+        return False
+    match.reference.matches -= 1
+    match.candidate.matches -= 1
+    return True
+
+
+def _by_hand(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> Iterator[Match]:
+    if not pairs:
+        return
+    ours, theirs = _by_record_name(ref), _by_record_name(cand)
+    for pair in dict.fromkeys(pairs):
+        if pair.reference not in ours or pair.candidate not in theirs:
+            note = f"[[pair]] {pair.reference}, {pair.candidate}: no two such records"
+            if note not in ref.capture.notes:
+                ref.capture.notes.append(note)
+        for step, item in ours.get(pair.reference, {}).items():
+            other = theirs.get(pair.candidate, {}).get(step)
+            if other is None:
+                continue
+            if item.unreadable or other.unreadable:
+                why = why_unreadable(item, other)
+                yield join(item, other, SAME, "hand", "paired by hand", why, "unreadable")
+                continue
+            view = view_of(item, other, True)
+            if view is not None:
+                yield join(item, other, view, "hand", "paired by hand")
+            else:
+                words = f"{why_apart(item, other)}: a recipe is needed"
+                yield join(item, other, SAME, "hand", "paired by hand", words, "shape")
+
+
+def _by_record_name(side: Side) -> dict[str, dict[int, Item]]:
+    names: dict[str, dict[int, Item]] = defaultdict(dict)
+    for item in side.items:
+        names[item.record.name].setdefault(item.step, item)
+    return names
+
+
+def _by_name(ref: Side, cand: Side) -> list[Match]:
+    matches: list[Match] = []
+    for key, items in ref.groups.items():
+        others = cand.groups.get(key)
+        if others:
+            matches.extend(match_calls(items, others))
+    return matches
+
+
+def _repeated_calls(ref: Side, cand: Side, matches: list[Match]) -> list[Match]:
+    """A module that one side ran twice, for the last tokens and for all: the other side's single
+    record, which has all, is the partner of both.
+    """
+    found: list[Match] = []
+    for match in matches:
+        first = match.reference
+        if match.problem is not None or match.part or not first.last_rows:
+            continue
+        for whole, side in ((match.reference, cand), (match.candidate, ref)):
+            item = _again(match, whole, side)
+            if item is not None:
+                pair = (whole, item) if side is cand else (item, whole)
+                view = view_of(*pair, True)
+                assert view is not None
+                _, how = named(*pair)
+                found.append(join(*pair, view, "rule", f"{how}, run again"))
+                break
+    return found
+
+
+def _again(match: Match, whole: Item, side: Side) -> Item | None:
+    """The record of `side` that repeats what `match` has of `whole`: one of the two views must be
+    of the last tokens only, else the calls are two different ones.
+    """
+    for item in _later(side, whole, match):
+        pair = (whole, item) if whole is match.reference else (item, whole)
+        view = view_of(*pair, True)
+        if view is None or max(prod(match.reference.shape), prod(match.candidate.shape)) != prod(
+            whole.shape
+        ):
+            continue
+        if not same_width(whole, item):
+            continue
+        partial = ("the last" in match.view.how) != ("the last" in view.how)
+        if partial or _one_token(whole, item, match):
+            return item
+    return None
+
+
+def _one_token(whole: Item, item: Item, match: Match) -> bool:
+    """With one token a sequence, its last token is all of it, and both calls have one shape."""
+    known = match.candidate if whole is match.reference else match.reference
+    one = whole.kind == "float" and whole.shape[-2:-1] == (1,)
+    return one and item.shape == known.shape
+
+
+def _later(side: Side, item: Item, match: Match) -> Iterator[Item]:
+    """Unmatched records of the same module and role on the other side, this call and later."""
+    known = match.candidate if match.reference is item else match.reference
+    call = known.record.call
+    while (items := side.groups.get((item.step, item.module, call))) is not None:
+        for other in items:
+            alike = other.slot == known.slot or call == known.record.call
+            if other.matches == 0 and other.role == item.role and alike and not other.unreadable:
+                yield other
+        call += 1
+
+
+def _by_order(ref: Side, cand: Side) -> list[Match]:
+    """Sequence alignment of the calls that have no partner by name, region by region."""
+    left, right = _unmatched(ref), _unmatched(cand)
+    if not left or not right:
+        return []
+    fewer = min(len(ref.groups), len(cand.groups))
+    anchored = fewer - min(len(left), len(right))
+    alien = anchored < _FEW_NAMED * fewer
+    by_shape = alien and ref.capture.order_known and cand.capture.order_known
+    ours, theirs = _regions(ref, left, not alien), _regions(cand, right, not alien)
+    matches: list[Match] = []
+    for region, keys in ours.items():
+        others = theirs.get(region)
+        if others:
+            matches.extend(_align_region(ref, cand, keys, others, by_shape))
+    return matches
+
+
+def _unmatched(side: Side) -> list[Key]:
+    """Calls none of whose records has a partner, in the side's order."""
+    keys = [key for key, items in side.groups.items() if not any(item.matches for item in items)]
+    if not side.capture.order_known:
+        keys.sort(key=lambda key: (key[0], usual_order(key[1]), natural_key(key[1]), key[2]))
+    return keys
+
+
+def _regions(
+    side: Side, keys: list[Key], by_layer: bool
+) -> dict[tuple[int, int | None], list[Key]]:
+    """Calls by step and, where names tell it, by layer: what may be aligned with one another."""
+    regions: dict[tuple[int, int | None], list[Key]] = defaultdict(list)
+    for key in keys:
+        regions[key[0], side.region_of(key[1]) if by_layer else None].append(key)
+    return regions
+
+
+def _align_region(
+    ref: Side, cand: Side, left: list[Key], right: list[Key], by_shape_alone: bool
+) -> list[Match]:
+    lefts, rights = _tokens(ref, left), _tokens(cand, right)
+    pairs = align_sequences(
+        [token for token, _ in lefts], [token for token, _ in rights], _fits, by_shape_alone
+    )
+    matches: list[Match] = []
+    for i, j in pairs:
+        key, other = lefts[i][1], rights[j][1]
+        words = f"by order: {key[1]} and {other[1]} stand at the same place and fit"
+        matches.extend(
+            match_calls(ref.groups[key], cand.groups[other], lambda a, b, w=words: ("order", w))
+        )
+    return matches
+
+
+def _fits(a: Token, b: Token) -> bool:
+    return a.kind == b.kind and shapes_view(a.shape or (), b.shape or (), False) is not None
+
+
+def _tokens(side: Side, keys: list[Key]) -> list[tuple[Token, Key]]:
+    tokens: list[tuple[Token, Key]] = []
+    for key in keys:
+        main = primary(side.groups[key])
+        if main is not None and not main.unreadable and main.kind:
+            token = Token(key[1], main.shape, main.record.module_class, main.kind)
+            tokens.append((token, key))
+    return tokens
+
+
+def _with_rule(match: Match, rules: Rules) -> Match:
+    """The recipes of the rules file, where one names this pair, instead of the built-in ones."""
+    rule: RecipeRule | None = rules.recipe_for(match.named.label)
+    if rule is None or match.problem_level == "unreadable":
+        return match
+    view, problem = match.view, None
+    try:
+        left = view.reference if rule.reference is None else parse_recipe(rule.reference)
+        right = view.candidate if rule.candidate is None else parse_recipe(rule.candidate)
+        view = CommonView(left, right, "recipe of the rules file")
+        problem = _misfit(match, view)
+    except RecipeError as error:
+        problem = str(error)
+    match.view = view
+    match.how = f"{match.how}; recipe of the rules file"
+    match.problem, match.problem_level = problem, "shape" if problem else None
+    return match
+
+
+def _misfit(match: Match, view: CommonView) -> str | None:
+    """Why recipes do not bring two records together. Raises `RecipeError` where one fits no
+    record.
+    """
+    dtypes = [
+        (item.record.dtype or "", *recipe.casts)[-1]
+        for item, recipe in (
+            (match.reference, view.reference),
+            (match.candidate, view.candidate),
+        )
+    ]
+    if kind_of(dtypes[0]) != kind_of(dtypes[1]):
+        return f"dtypes {dtypes[0]} and {dtypes[1]} cannot be compared: a cast is needed"
+    if any(isinstance(s, Concat) for s in (*view.reference.steps, *view.candidate.steps)):
+        return None  # its shape is known once the other records are open
+    shapes = view_shapes(
+        view.reference, view.candidate, match.reference.shape, match.candidate.shape
+    )
+    if shapes[0] != shapes[1]:
+        return f"recipe gives {list(shapes[0])} against {list(shapes[1])}"
+    return None

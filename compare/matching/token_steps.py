@@ -1,0 +1,69 @@
+"""What the numbers of tokens on both sides say about steps and about last tokens.
+
+The embedding's output has one row a token in every framework, padded or ragged.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from .named_records import Item, Side, behind_layers
+
+_EMBEDDING = "embed_tokens"
+
+
+def fit_steps(ref: Side, cand: Side) -> None:
+    """Where one side has a single step and the other several, find the one that it is.
+
+    MAX overwrites its files at every step unless told otherwise: what is left is the last step.
+    Prefill is kept where it fits. Says so in the capture's notes.
+    """
+    for single, several in ((ref, cand), (cand, ref)):
+        steps = {item.step for item in single.items}
+        others = sorted({item.step for item in several.items})
+        if len(steps) != 1 or len(others) < 2:
+            continue
+        (step,) = steps
+        tokens = _tokens(single, step)
+        fitting = [other for other in others if _tokens(several, other) == tokens]
+        if tokens is None or not fitting or step in fitting:
+            continue
+        _move(single, fitting[-1])
+        note = f"holds one step, which fits step {fitting[-1]} of the other side: compared with it"
+        if note not in single.capture.notes:
+            single.capture.notes.append(note)
+
+
+def _move(side: Side, step: int) -> None:
+    for item in side.items:
+        item.step = step
+    side.groups.clear()
+    for item in side.items:
+        side.groups.setdefault(item.key, []).append(item)
+
+
+def mark_last_rows(ref: Side, cand: Side) -> None:
+    """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
+    there the last row of a padded sequence is not the last token of a ragged one.
+    """
+    steps = {item.step for item in ref.items}
+    differing = {
+        step
+        for step in steps
+        if None not in (counts := (_tokens(ref, step), _tokens(cand, step)))
+        and counts[0] != counts[1]
+    }
+    for item in (*ref.items, *cand.items):
+        item.last_rows = item.step not in differing and behind_layers(item.module)
+
+
+def _tokens(side: Side, step: int) -> int | None:
+    """Rows of the embedding's output; None where it is not captured or not readable."""
+    for item in side.groups.get((step, _EMBEDDING, 1), ()):
+        if _is_activation(item):
+            return prod(item.shape[:-1])
+    return None
+
+
+def _is_activation(item: Item) -> bool:
+    return item.role == "output" and item.kind == "float" and len(item.shape) > 1

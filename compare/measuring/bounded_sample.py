@@ -1,0 +1,131 @@
+"""A bounded part of a pair, as two tables: for what looks closer than sums over all elements can.
+
+Small pairs are taken whole. Of larger ones some runs of rows spread evenly over the tensor are
+read, and the row with the greatest difference, so that a lone fault is among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ...capture.errors import RecordError
+from ...capture.values import Array
+from ..recipes.recipe import RecipeError, Shape
+from .pair_reader import PairReader, PairTask
+
+MOST = 1 << 16  # elements of a sample
+_RUNS = 16  # runs of rows that a sample of a large tensor consists of
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Reference `x` and candidate `y`, float64 `[rows, channels]`: the last axis of the pair's view
+    are the channels, all others the rows. `rows` and `channels` say which of the view's they are
+    (flat positions). `shape` is that of the whole view.
+    """
+
+    x: Array
+    y: Array
+    rows: Array
+    channels: Array
+    shape: Shape
+
+    @property
+    def whole(self) -> bool:
+        return self.x.size == prod(self.shape)
+
+
+# What reading a sample raises of records that were fine when they were measured.
+UNREADABLE = (RecordError, RecipeError, OSError, MemoryError)
+
+
+def read_sample(task: PairTask, peak: tuple[int, ...] | None = None, most: int = MOST) -> Sample:
+    """The sample (see `take_sample`) of a pair that is not open. Raises what `UNREADABLE` has."""
+    with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
+        return take_sample(reader, peak, most)
+
+
+def take_sample(
+    reader: PairReader, peak: tuple[int, ...] | None = None, most: int = MOST
+) -> Sample:
+    """Read a sample of at most about `most` elements; `peak` is a place that must be in it.
+
+    Raises `SideError`, and `RecipeError` where shapes differ.
+    """
+    shape = reader.shape
+    count, width = prod(shape), shape[-1] if shape else 1
+    if count <= most:
+        x, y, _ = reader.window((Ellipsis,))
+        rows = np.arange(count // max(width, 1))
+        return Sample(_table(x, width), _table(y, width), rows, np.arange(width), shape)
+    channels = _channels(width, most, peak[-1] if peak else 0)
+    cuts = _runs_of(channels)
+    tables: tuple[list[Array], list[Array]] = ([], [])
+    rows_taken: list[Array] = []
+    for first, size in _row_runs(shape, max(1, most // len(channels)), peak):
+        outer = _key(shape, first, size)
+        parts = [reader.window((*outer, slice(low, high))) for low, high in cuts]
+        for side, table in enumerate(tables):
+            columns = [
+                _table(part[side], hi - lo) for part, (lo, hi) in zip(parts, cuts, strict=True)
+            ]
+            table.append(np.concatenate(columns, axis=1))
+        rows_taken.append(np.arange(first, first + size))
+    x, y = (np.concatenate(table) for table in tables)
+    return Sample(x, y, np.concatenate(rows_taken), channels, shape)
+
+
+def _table(values: Array | None, width: int) -> Array:
+    assert values is not None
+    real = np.abs(values) if values.dtype.kind == "c" else values
+    return real.reshape(-1, max(width, 1)).astype(np.float64)
+
+
+def _channels(width: int, most: int, peak: int) -> Array:
+    """All channels, or runs of them where one row is larger than a sample may be."""
+    if width <= most:
+        return np.arange(width)
+    run = most // _RUNS
+    starts = np.linspace(0, width - run, _RUNS - 1).astype(np.int64).tolist()
+    starts.append(max(0, min(peak - run // 2, width - run)))
+    return np.unique(np.concatenate([np.arange(s, s + run) for s in starts]))
+
+
+def _runs_of(channels: Array) -> list[tuple[int, int]]:
+    """Ranges without a hole that make up sorted `channels`."""
+    breaks = np.flatnonzero(np.diff(channels) != 1) + 1
+    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(channels, breaks)]
+
+
+def _row_runs(shape: Shape, lines: int, peak: tuple[int, ...] | None) -> list[tuple[int, int]]:
+    """First row and length of runs, none over another, each within one index of the outer axes."""
+    inner = shape[-2] if len(shape) > 1 else 1
+    total = prod(shape[:-1])
+    run = max(1, min(inner, lines // _RUNS))
+    wanted = min(_RUNS, lines)
+    starts = set(np.linspace(0, total - run, wanted).astype(np.int64).tolist())
+    if peak is not None and len(shape) > 1:
+        row = 0
+        for size, at in zip(shape[:-1], peak[:-1], strict=True):
+            row = row * size + at
+        starts.add(row)
+    found: list[tuple[int, int]] = []
+    end = 0
+    for start in sorted(starts):
+        start = start - start % inner + min(start % inner, inner - run)
+        if start >= end:
+            found.append((start, run))
+            end = start + run
+    return found
+
+
+def _key(shape: Shape, first: int, size: int) -> tuple[slice, ...]:
+    """The key of rows `first` to `first + size` over all axes but the last."""
+    if len(shape) < 2:
+        return ()
+    outer, at = divmod(first, shape[-2])
+    index = np.unravel_index(outer, shape[:-2]) if len(shape) > 2 else ()
+    return (*(slice(int(i), int(i) + 1) for i in index), slice(at, at + size))

@@ -1,0 +1,286 @@
+"""How the difference of a pair is built: what rounding noise cannot look like.
+
+Rounding noise does not know the numbers that it falls on: it is no multiple of a row or a channel,
+has no mean along one, and spreads over all of them. With x the reference, y the candidate, both
+`[rows, channels]`, and r what is left of y - x after the best scale for all of x:
+
+    row_scale       r = b x along every row, one b a row (a norm's epsilon does that)
+    channel_scale   r = b x + a along every channel, one b a channel (a norm's weight does)
+    channel_offset  r = a along every channel (a bias does)
+
+All of this is seen as `even` has it: no token and no channel rules by its size. Every group's fit
+has a likelihood ratio L = m log(1 + t^2 / m) with t its Student statistic and m its degrees of
+freedom (Wilks, 1938: about chi-squared with one degree, mean 1, under noise). No number here knows
+of a limit; `judging` and `symptoms` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...capture.values import Array
+from .bounded_sample import Sample
+from .even_sample import common_fit, weights
+from .masks import blocked_places, looks_like_mask
+
+_FEWEST = 16  # elements below which there is no structure to speak of
+_LEAST_ROWS, _LEAST_CHANNELS = 5, 4
+FEW_VALUES = 512  # elements below which distinct values are not counted
+_UNIQUE = 8192  # elements whose distinct values are counted
+_BITS = (1, 2, 3, 4, 7, 10, 12)  # mantissa bits of fp4, e5m2, e4m3, ..., bfloat16, float16
+_COARSE = 7  # of them that records are usually kept in: fewer are a finding
+_ON_GRID = 0.995
+_LONG = 8  # elements of a row or channel from which on one of them may be left out
+_MOST_L = 1e6
+_BEYOND = 1.02  # times the greatest value: further than bfloat16 rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of fit over all groups (rows or channels): `mean` of L; `size`, the relative L2 of
+    what it explains beyond chance; the most significant group, its L and its coefficient (a scale,
+    or an offset in units of the channel's RMS).
+    """
+
+    mean: float
+    size: float
+    top: float
+    top_size: float
+    top_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Numbers of the sample of a pair; places are flat rows and channels of the pair's view.
+
+    `error`, `scale` and `scale_se`: relative L2, and least squares of y = scale x, of the sample as
+    it is. All else is of values that count alike (see `even`): `even_error` is the relative L2 of
+    these; `factor` and `offset` are what the difference has in common, `y = factor x + offset`,
+    with standard errors, the offset in units of the usual size. `row_error`, `channel_error`:
+    relative errors of rows and of channels without their greatest element, `(median, greatest,
+    where)`.
+    `saturated`: elements at the candidate's greatest or least value whose reference is beyond
+    it (minus such elements of the reference). `bits`: mantissa bits that the values need;
+    `distinct`: different magnitudes among `distinct_of` elements (none of few), of the reference
+    when rounded to the candidate's bits (to no fewer than bfloat16 has), and of the candidate.
+    `blocked`: elements of a mask that either side blocks, and where the two do not agree.
+    """
+
+    rows: int
+    channels: int
+    error: float
+    scale: float
+    scale_se: float
+    even_error: float
+    factor: tuple[float, float]
+    offset: tuple[float, float]
+    row_scale: Part | None
+    channel_scale: Part | None
+    channel_offset: Part | None
+    row_error: tuple[float, float, int]
+    channel_error: tuple[float, float, int]
+    saturated: int
+    distinct: tuple[int, int]
+    distinct_of: int
+    bits: tuple[int, int]
+    blocked: tuple[int, int]
+
+
+def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
+    """The structure of a sample; None where there are too few finite numbers for one. `mask` says
+    that the record is a mask by its name.
+    """
+    x, y, blocked, fine = _usable(sample, mask)
+    squares = float(np.vdot(x, x))
+    d = y - x
+    dd = float(np.vdot(d, d))
+    if blocked[0] and squares == 0:
+        return _zero_mask(sample, dd, blocked)
+    if fine < _FEWEST or not 0 < squares < np.inf or not dd < np.inf:
+        return None
+    slope = float(np.vdot(x, d)) / squares
+    rest = max(dd - slope * slope * squares, 1e-300)
+    some = slice(None, None, -(-x.size // _UNIQUE))
+    taken = slice(0, 0) if x.size < FEW_VALUES else some
+    bits = mantissa_bits(x.reshape(-1)[some]), mantissa_bits(y.reshape(-1)[some])
+    left, right = (np.abs(side.reshape(-1)[taken]) for side in (x, y))
+    return Structure(
+        rows=x.shape[0],
+        channels=x.shape[1],
+        error=(dd / squares) ** 0.5,
+        scale=1.0 + slope,
+        scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
+        **_even(sample, x, d),
+        saturated=_saturated(x, y) - _saturated(y, x),
+        distinct=(_distinct(_with_bits(left, max(min(bits), _COARSE))), _distinct(right)),
+        distinct_of=left.size,
+        bits=bits,
+        blocked=blocked,
+    )
+
+
+def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
+    """What is seen of the difference when all values count alike."""
+    weight = weights(x)
+    x, d = x * weight, d * weight
+    squares, dd = x * x, d * d
+    row_xx, channel_xx = squares.sum(1), squares.sum(0)
+    xx = float(row_xx.sum())
+    slope = float(np.vdot(x, d)) / xx
+    r = d - slope * x
+    row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
+    channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
+    (factor, factor_se), offset = common_fit(x, d)
+    return {
+        "even_error": (float(dd.sum()) / xx) ** 0.5,
+        "factor": (1.0 + factor, factor_se),
+        "offset": offset,
+        "row_scale": _slopes(
+            row_xx, row_xr, row_rr, x.shape[1] - 1, sample.rows, _LEAST_CHANNELS, xx
+        ),
+        "channel_scale": channel_scale,
+        "channel_offset": channel_offset,
+        "row_error": _errors(_without_greatest(dd, 1), row_xx, sample.rows),
+        "channel_error": _errors(_without_greatest(dd, 0), channel_xx, sample.channels),
+    }
+
+
+def _usable(sample: Sample, mask: bool) -> tuple[Array, Array, tuple[int, int], int]:
+    """Both sides with zeros where either is not finite or a mask blocks; what is blocked (see
+    `Structure`), and how many elements are left.
+    """
+    x, y = sample.x, sample.y
+    left_out = ~(np.isfinite(x) & np.isfinite(y))
+    blocked = 0, 0
+    if mask or looks_like_mask(x):
+        places, apart = blocked_places(x, y)
+        blocked = int(np.count_nonzero(places)), int(np.count_nonzero(apart))
+        left_out |= places
+    if not left_out.any():
+        return x, y, blocked, x.size
+    fine = ~left_out
+    return (
+        np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(np.count_nonzero(fine)),
+    )  # fmt: skip
+
+
+def _with_bits(values: Array, bits: int) -> Array:
+    """Rounded to so many bits of mantissa (to nearest); as they are where that is float32's."""
+    if bits >= _BITS[-1]:
+        return values
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
+
+
+def _distinct(values: Array) -> int:
+    """How many different numbers there are."""
+    ordered = np.sort(values)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1 if values.size else 0
+
+
+def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure:
+    """A mask that is zero where it does not block: equal there, or not."""
+    nothing = (0.0, 0.0, 0)
+    return Structure(
+        *sample.x.shape, error=float(dd > 0), scale=1.0, scale_se=0.0, even_error=float(dd > 0),
+        factor=(1.0, 0.0), offset=(0.0, 0.0), row_scale=None, channel_scale=None,
+        channel_offset=None, row_error=nothing, channel_error=nothing, saturated=0,
+        distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
+    )  # fmt: skip
+
+
+def _slopes(
+    xx: Array, xr: Array, rr: Array, free: int, places: Array, least: int, total: float
+) -> Part | None:  # fmt: skip
+    """One slope a group, from sums over each group; `free` degrees of freedom."""
+    if free < least - 1:
+        return None
+    usable = xx > 0
+    b = np.divide(xr, xx, out=np.zeros_like(xr), where=usable)
+    explained = b * xr
+    return _part(explained, np.maximum(rr - explained, 0.0), free, b, total, places)
+
+
+def _part(
+    explained: Array, rest: Array, free: int, size: Array, total: float, places: Array
+) -> Part:  # fmt: skip
+    """`explained` and `rest` are squares by group, `total` the reference's squares."""
+    floor = np.maximum(rest, 1e-12 * explained + 1e-300)
+    ratio = np.minimum(free * np.log1p(np.maximum(explained, 0.0) / floor), _MOST_L)
+    beyond = float((explained - rest / free).sum())
+    at = int(ratio.argmax())
+    return Part(
+        float(ratio.mean()), (max(0.0, beyond) / total) ** 0.5 if total > 0 else 0.0,
+        float(ratio[at]), abs(float(size[at])), int(places[at]),
+    )  # fmt: skip
+
+
+def _along_channels(
+    sample: Sample, x: Array, r: Array, total: Array
+) -> tuple[Part | None, Part | None]:
+    """Scale and offset by channel; `total` are the reference's squares by channel."""
+    count = x.shape[0]
+    if count < _LEAST_ROWS:
+        return None, None
+    mean_x, mean_r = x.sum(0) / count, r.sum(0) / count
+    xx = np.maximum(total - count * mean_x * mean_x, 0.0)
+    rr = np.maximum(np.einsum("ij,ij->j", r, r) - count * mean_r * mean_r, 0.0)
+    xr = np.einsum("ij,ij->j", x, r) - count * mean_x * mean_r
+    xx[xx < 1e-12 * total] = 0.0  # constant along the rows: no slope to be seen
+    overall = float(total.sum())
+    scale = _slopes(xx, xr, rr, count - 2, sample.channels, 2, overall)
+    usual = np.sqrt(np.maximum(total, 0.01 * overall / len(total)) / count)
+    offset = _part(
+        count * mean_r * mean_r, rr, count - 1, mean_r / usual, overall, sample.channels
+    )  # fmt: skip
+    return scale, offset
+
+
+def _without_greatest(dd: Array, axis: int) -> Array:
+    """Sums along an axis; where that is long, without the greatest: one element makes no row."""
+    total = dd.sum(axis)
+    return total - dd.max(axis) if dd.shape[axis] >= _LONG else total
+
+
+def _errors(dd: Array, xx: Array, places: Array) -> tuple[float, float, int]:
+    usual = np.maximum(xx, 0.25 * float(xx.sum()) / xx.size)
+    error = np.sqrt(dd / usual)
+    at = int(error.argmax())
+    half = error.size // 2
+    return float(np.partition(error, half)[half]), float(error[at]), int(places[at])
+
+
+def _saturated(x: Array, y: Array) -> int:
+    """Elements at the greatest or least value of `y` where `x` is well beyond it; none where most
+    of what is beyond it in `x` is elsewhere in `y`, as noise has it.
+    """
+    found = 0
+    for sign, end in ((1.0, float(y.max())), (-1.0, float(y.min()))):
+        at = y == end
+        if sign * end <= 0 or np.count_nonzero(at) < 2:
+            continue
+        limit = sign * end * _BEYOND
+        beyond = np.count_nonzero(sign * x > limit)
+        standing = np.count_nonzero(sign * x[at] > limit)
+        found += int(standing) if 2 * standing > beyond else 0
+    return found
+
+
+def mantissa_bits(values: Array) -> int:
+    """Mantissa bits that (nearly) all of `values` can do with: 7 for numbers rounded to bfloat16,
+    23 where float32 is needed, 52 where that is too little.
+    """
+    used = values[(values != 0) & np.isfinite(values)]
+    if used.size == 0:
+        return 23
+    narrow = used.astype(np.float32)
+    if np.count_nonzero(narrow == used) < _ON_GRID * used.size:
+        return 52
+    raw = narrow.view(np.uint32) | np.uint32(1 << 23)
+    last = raw & (~raw + np.uint32(1))  # each value's last bit that is set
+    rank = int((1 - _ON_GRID) * last.size)
+    needed = 24 - int(np.partition(last, rank)[rank]).bit_length()
+    return next((bits for bits in _BITS if needed <= bits), 23)

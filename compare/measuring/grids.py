@@ -1,0 +1,97 @@
+"""The precision that values really have, whatever type they are kept in.
+
+numpy has no bfloat16, so that runs in it are saved as float32 by `t.float().numpy()`: every value
+still has eight significant bits. Judged as float32, their rounding would be a fault. A side's
+precision is what most of its records show; a single coarse record among fine ones is no reason to
+expect less of it, and a single fine one among coarse ones is judged as what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...capture.dtypes import DTYPES
+from ..judging.policy import side_dtypes
+from ..limits import MOST_COARSE, ONE_SIDE_COARSE
+from ..model import Failure, Measurement, Row
+
+_NAMES = {7: "bfloat16", 10: "float16"}  # stored bits of mantissa
+_Result = Measurement | Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """The dtypes that the values of each side show, where these are coarser than what most of its
+    records are kept in (None where they are not): `reference` and `candidate`. `said`: whether
+    most records of a side are kept in a wider type.
+    """
+
+    reference: str | None = None
+    candidate: str | None = None
+    said: tuple[bool, bool] = (False, False)
+
+    def dtypes(self, row: Row, result: _Result) -> tuple[str, str] | None:
+        """The dtypes that a pair is judged by, casts of recipes included; None without them."""
+        kept = side_dtypes(row)
+        if kept is None:
+            return None
+        bits = _bits(result) or (0, 0)
+        found = [
+            _shown(dtype, grid, own)
+            for dtype, grid, own in zip(kept, (self.reference, self.candidate), bits, strict=True)
+        ]
+        return found[0], found[1]
+
+    def words(self, side: str) -> str | None:
+        """The note for a side, `reference` or `candidate`; None where there is nothing to say."""
+        grid, said = {
+            "reference": (self.reference, self.said[0]),
+            "candidate": (self.candidate, self.said[1]),
+        }[side]
+        if grid is None or not said:
+            return None
+        return f"the values are {grid}, whatever type they are kept in: judged by that precision"
+
+
+def grids_of(rows: Sequence[Row], results: Sequence[_Result]) -> Grids:
+    """What the values of both sides show. Needs the structures of the pairs that differ."""
+    shown: list[tuple[int, int]] = []
+    wider: list[tuple[bool, bool]] = []
+    for row, result in zip(rows, results, strict=True):
+        bits, dtypes = _bits(result), side_dtypes(row)
+        if bits is not None and dtypes is not None:
+            shown.append(bits)
+            wider.append((_is_wider(dtypes[0], bits[0]), _is_wider(dtypes[1], bits[1])))
+    left, right = (_grid([bits[side] for bits in shown]) for side in (0, 1))
+    if (left is None) != (right is None) and len(shown) < ONE_SIDE_COARSE:
+        return Grids()
+    said = [2 * sum(each[side] for each in wider) > len(wider) for side in (0, 1)]
+    return Grids(left, right, (said[0], said[1]))
+
+
+def _grid(bits: list[int]) -> str | None:
+    """The dtype whose grid most records of a side lie on."""
+    for limit, name in _NAMES.items():
+        if bits and sum(each <= limit for each in bits) >= MOST_COARSE * len(bits):
+            return name
+    return None
+
+
+def _is_wider(dtype: str, bits: int) -> bool:
+    kind = DTYPES[dtype]
+    return kind.kind == "float" and kind.mantissa_bits > max(_NAMES) >= bits
+
+
+def _shown(dtype: str, grid: str | None, bits: int) -> str:
+    if grid is None or DTYPES[dtype].kind != "float":
+        return dtype
+    coarse = DTYPES[grid]
+    fits = DTYPES[dtype].mantissa_bits > coarse.mantissa_bits >= bits
+    return grid if fits else dtype
+
+
+def _bits(result: _Result) -> tuple[int, int] | None:
+    if not isinstance(result, Measurement) or result.structure is None:
+        return None
+    return result.structure.bits

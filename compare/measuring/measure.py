@@ -1,0 +1,356 @@
+"""Measuring one pair: from two locators and their recipes to a `Measurement`.
+
+A `PairTask` is small and picklable and a measurement holds numbers only, so that any
+`concurrent.futures.Executor` can do the work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from ...capture.dtypes import DTYPES
+from ...capture.errors import RecordError
+from ...capture.values import Array
+from ..model import Failure, Measurement, SideStatistics
+from ..recipes.recipe import RecipeError
+from .blocks import BLOCK, PANEL, flat_where_possible, pieces
+from .bounded_sample import take_sample
+from .error_structure import structure_of
+from .masks import blocked_places
+from .pair_reader import (
+    CancelledError,
+    PairReader,
+    PairTask,
+    SideError,
+    coarser,
+    numbers,
+    shapes_differ,
+)
+from .sums import Extreme, Moments, SideSums, Sums, Tolerance
+
+# rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
+TOLERANCES: dict[str, tuple[float, float]] = {
+    "float64": (1e-7, 1e-7),
+    "complex128": (1e-7, 1e-7),
+    "float32": (1.3e-6, 1e-5),
+    "complex64": (1.3e-6, 1e-5),
+    "float16": (1e-3, 1e-5),
+    "bfloat16": (1.6e-2, 1e-5),
+}
+
+
+def tolerance_of(task: PairTask) -> Tolerance:
+    """The tolerance that a task asks for or that its coarser dtype implies."""
+    dtype = coarser(task.reference.effective_dtype, task.candidate.effective_dtype)
+    kind = DTYPES[dtype]
+    rtol, atol = TOLERANCES.get(dtype, (kind.epsilon, 1e-5 if kind.epsilon else 0.0))
+    floating = kind.kind == "float" and task.ulp
+    return Tolerance(
+        rtol if task.rtol is None else task.rtol,
+        atol if task.atol is None else task.atol,
+        dtype if floating else "",
+    )
+
+
+def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Measurement | Failure:
+    """Measure a pair; what cannot be measured comes back as a `Failure` in words.
+
+    Raises `CancelledError` when `cancelled` said stop.
+    """
+    try:
+        with (
+            np.errstate(all="ignore"),  # whatever bits a file holds, nothing is printed of them
+            PairReader(task.reference, task.candidate) as reader,
+        ):
+            if len(set(reader.shapes)) > 1:
+                return Failure(shapes_differ(*reader.shapes), level="shape")
+            if reader.shown is not None:
+                return _measure_partial(task, reader)
+            found = _measure_whole(task, reader, cancelled)
+            return _with_structure(task, reader, found)
+    except SideError as error:
+        return Failure(str(error), error.side)
+    except RecipeError as error:
+        return Failure(str(error), level="shape")
+    except (RecordError, OSError) as error:
+        return Failure(str(error))
+    except MemoryError:
+        return Failure("not enough memory to load this record")
+
+
+def _measure_whole(
+    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None
+) -> Measurement:
+    left, right = reader.sides["reference"], reader.sides["candidate"]
+    x, y = left.view, right.view
+    if x.flags.c_contiguous and y.flags.c_contiguous:
+        x, y = flat_where_possible(x), flat_where_possible(y)
+    tolerance = tolerance_of(task)
+    reals = _Reals.of(task)
+    sums = Sums(tolerance, reals.count)
+    for start, key in pieces(x.shape, PANEL):
+        x_panel, y_panel = left.panel(x[key]), right.panel(y[key])
+        for at, inner in pieces(x_panel.shape):
+            if cancelled is not None and cancelled():
+                raise CancelledError
+            x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
+            reals.add(sums, x_block, y_block, start + at)
+    return finish(sums, reader.shape, tolerance, task.ulp)
+
+
+def _with_structure(task: PairTask, reader: PairReader, found: Measurement) -> Measurement:
+    """The measurement with the structure of its difference, where there is one to see."""
+    kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
+    if kinds != {"float"} or found.identical or found.compared == 0:
+        return found
+    sample = take_sample(reader, found.max_abs_index)
+    structure = structure_of(sample, task.mask)
+    if structure is not None and structure.blocked[0] and not sample.whole:
+        structure = replace(structure, blocked=_blocked(reader))
+    return replace(found, structure=structure)
+
+
+def _blocked(reader: PairReader) -> tuple[int, int]:
+    """Elements of a mask that either side blocks, and where the two do not agree, of all of it."""
+    counts = [0, 0]
+    for block in reader.blocks():
+        assert block.x is not None and block.y is not None
+        for at, places in enumerate(blocked_places(block.x, block.y)):
+            counts[at] += int(np.count_nonzero(places))
+    return counts[0], counts[1]
+
+
+@dataclass(slots=True)
+class _Reals:
+    """Turns raw blocks into flat real numbers: upcast, casts, complex as pairs of reals."""
+
+    task: PairTask
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    count: int = field(init=False)  # real numbers that an element counts as
+
+    @classmethod
+    def of(cls, task: PairTask) -> _Reals:
+        return cls(task, task.reference.casts, task.candidate.casts)
+
+    def __post_init__(self) -> None:
+        sides = (self.task.reference, self.left), (self.task.candidate, self.right)
+        kinds = {DTYPES[name].kind for side, casts in sides
+                 for name in (side.locator.dtype, *casts)}  # fmt: skip
+        self.count = 2 if "complex" in kinds else 1
+
+    def add(self, sums: Sums, x: Array, y: Array, start: int) -> None:
+        x = self._reals(x, self.task.reference.locator.dtype, self.left)
+        y = self._reals(y, self.task.candidate.locator.dtype, self.right)
+        sums.add(x, y, start * self.count)
+
+    def _reals(self, raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
+        values = numbers(raw.reshape(-1), dtype, casts)
+        if self.count == 2:
+            narrow = values.dtype in (np.complex64, np.float32, np.float16)
+            whole = np.complex64 if narrow or values.dtype.itemsize < 4 else np.complex128
+            values = np.ascontiguousarray(values.astype(whole, copy=False))
+            values = values.view(values.real.dtype)
+        return values
+
+
+def _measure_partial(task: PairTask, reader: PairReader) -> Measurement | Failure:
+    """Compare on the elements that both sides have. Dumps of this kind are small."""
+    left, right = reader.sides["reference"], reader.sides["candidate"]
+    shown = reader.shown
+    assert shown is not None
+    both = np.flatnonzero(shown)
+    total = prod(reader.shape)
+    if both.size == 0 and total:
+        return Failure("no element that both dumps show", level="missing")
+    tolerance = tolerance_of(task)
+    reals = _Reals.of(task)
+    sums = Sums(tolerance, reals.count)
+    x, y = left.view.reshape(-1), right.view.reshape(-1)
+    for start in range(0, both.size, BLOCK):
+        part = both[start : start + BLOCK]
+        reals.add(sums, x[part], y[part], start)
+    for extreme in (sums.max_abs, sums.max_rel):
+        if extreme.position >= 0:
+            extreme.position = int(both[extreme.position // sums.reals]) * sums.reals
+    partial = None if both.size == total else (int(both.size), total)
+    return finish(sums, reader.shape, tolerance, task.ulp, partial)
+
+
+def finish(
+    sums: Sums, shape: tuple[int, ...], tolerance: Tolerance, ulp: bool = False,
+    partial: tuple[int, int] | None = None,
+) -> Measurement:  # fmt: skip
+    """The numbers that the sums of all blocks give; what cannot be computed has a reason.
+
+    `ulp` says that this number was asked for.
+    """
+    numbers, reasons = _derived(sums, tolerance)
+    if not ulp:
+        reasons["ulp"] = "not asked for (--metric ulp)"
+    at_abs, at_rel = (_place(e, sums.reals, shape) for e in (sums.max_abs, sums.max_rel))
+    sides = {"reference": sums.reference, "candidate": sums.candidate}
+    for side, found in sides.items():
+        reasons.update(_absent_statistics(side, found))
+    return Measurement(
+        shape=shape,
+        count=sums.count,
+        compared=sums.compared,
+        identical=sums.equal,
+        max_abs_index=at_abs,
+        max_abs_values=sums.max_abs.values if at_abs is not None else None,
+        max_rel_index=at_rel,
+        max_rel_values=sums.max_rel.values if at_rel is not None else None,
+        mismatched=sums.mismatched,
+        nonfinite_mismatch=sums.nonfinite_mismatch,
+        rtol=tolerance.rtol,
+        atol=tolerance.atol,
+        partial=partial,
+        reference=_side(sums.reference),
+        candidate=_side(sums.candidate),
+        structure=None,
+        reasons=reasons,
+        **numbers,
+    )
+
+
+_FROM_PLACES = ("max_abs_index", "max_abs_values", "max_rel_index", "max_rel_values")
+
+
+def _derived(sums: Sums, tolerance: Tolerance) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Every number that may be absent, and why those that are absent are."""
+    n = sums.moments.n
+    numbers: dict[str, float | None] = dict.fromkeys(_NUMBERS)
+    if n:
+        numbers.update(_computed(sums, tolerance))
+    numbers["mismatched_fraction"] = sums.mismatched / sums.count if sums.count else None
+    reasons: dict[str, str] = {}
+    for name, value in numbers.items():
+        if value is None or not math.isfinite(value):
+            numbers[name] = None
+            reasons[name] = _why_absent(name, sums)
+    if n == 0:
+        reasons.update(dict.fromkeys(_FROM_PLACES, _why_absent("", sums)))
+    return numbers, reasons
+
+
+_NUMBERS = (
+    "mse", "rmse", "nmse", "relative_l2", "cosine", "pearson", "sqnr_db", "mean_abs", "max_abs",
+    "max_rel", "ulp", "scale", "scale_se", "offset", "fit_residual",
+)  # fmt: skip
+
+
+def _computed(sums: Sums, tolerance: Tolerance) -> dict[str, float | None]:
+    m, n = sums.moments, sums.moments.n
+    xx, yy = m.xx + n * m.mean_x * m.mean_x, m.yy + n * m.mean_y * m.mean_y
+    dd = m.dd + n * m.mean_d * m.mean_d
+    xy, xd = m.xy + n * m.mean_x * m.mean_y, m.xd + n * m.mean_x * m.mean_d
+    if dd == 0 and sums.max_abs.value > 0:
+        dd = math.nan  # the squares are below the smallest number: not zero, and not known
+    nmse = dd / xx if xx > 0 else None
+    return {
+        "mse": dd / n,
+        "rmse": math.sqrt(dd / n),
+        "nmse": nmse,
+        "relative_l2": None if nmse is None else math.sqrt(nmse),
+        "cosine": _cosine(xx, yy, dd, xy, xd),
+        "pearson": _cosine(m.xx, m.yy, m.dd, m.xy, m.xd),
+        "sqnr_db": 10 * math.log10(xx / dd) if 0 < xx < math.inf and 0 < dd < math.inf else None,
+        "mean_abs": sums.sum_abs / n,
+        "max_abs": sums.max_abs.value,
+        "max_rel": sums.max_rel.value,
+        "ulp": sums.max_ulp if tolerance.ulp_dtype else None,
+        **_fit(m, xx),
+    }
+
+
+def _why_absent(name: str, sums: Sums) -> str:
+    m, ref, cand = sums.moments, sums.reference, sums.candidate
+    if sums.count == 0:
+        return "no elements"
+    if m.n == 0:
+        return "no element is finite on both sides"
+    if name == "ulp":
+        return "only real floating-point numbers have units in the last place"
+    if name == "sqnr_db" and sums.max_abs.value == 0:
+        return "no difference: infinite"
+    if name in _OF_REFERENCE and ref.low == ref.high == 0:
+        return "the reference is all zeros"
+    if name == "cosine" and cand.low == cand.high == 0:
+        return "the candidate is all zeros"
+    if name in _OF_VARIATION and m.xx == 0:
+        return "the reference is constant"
+    if name == "pearson" and m.yy == 0:
+        return "the candidate is constant"
+    if name == "scale_se" and m.n <= 2:
+        return "too few elements"
+    return "the squares leave the range of float64"
+
+
+_OF_VARIATION = frozenset({"pearson", "scale", "scale_se", "offset", "fit_residual"})
+_OF_REFERENCE = _OF_VARIATION | {"nmse", "relative_l2", "sqnr_db", "cosine"}
+
+
+def _cosine(xx: float, yy: float, dd: float, xy: float, xd: float) -> float | None:
+    """Cosine of x and y = x + d. Near 1 from sin^2, so that what is missing to 1 keeps its
+    digits; the determinant |x|^2 |y|^2 - <x, y>^2 is the same with d for y.
+    """
+    if not (0 < xx < math.inf and 0 < yy < math.inf):
+        return None
+    along = xy / math.sqrt(xx) / math.sqrt(yy)
+    if along * along < 0.5:
+        return along
+    if dd < yy:
+        sine2 = (dd / xx - (xd / xx) ** 2) * (xx / yy)
+    else:
+        sine2 = 1.0 - along * along
+    return math.copysign(math.sqrt(1.0 - min(1.0, max(0.0, sine2))), along)
+
+
+def _fit(m: Moments, xx: float) -> dict[str, float | None]:
+    """Least squares of y = scale x + offset, from centred sums; `xx` is |x|^2."""
+    if not 0 < m.xx < math.inf:
+        return dict.fromkeys(("scale", "scale_se", "offset", "fit_residual"))
+    scale, slope = m.xy / m.xx, m.xd / m.xx
+    rest = max(0.0, m.dd - m.xd * slope if m.dd < m.yy else m.yy - m.xy * scale)
+    return {
+        "scale": scale,
+        "scale_se": math.sqrt(rest / (m.n - 2) / m.xx) if m.n > 2 else None,
+        "offset": m.mean_y - scale * m.mean_x,
+        "fit_residual": math.sqrt(rest / xx),
+    }
+
+
+def _place(extreme: Extreme, reals: int, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The index of an extreme; None when no element was compared."""
+    if extreme.position < 0:
+        return None
+    position, index = extreme.position // reals, []
+    for size in reversed(shape):
+        position, rest = divmod(position, size)
+        index.append(rest)
+    return tuple(reversed(index))
+
+
+def _side(side: SideSums) -> SideStatistics:
+    if side.n == 0:
+        return SideStatistics(None, None, None, None, None, side.nan, side.inf, side.zeros)
+    mean, (std, l2) = _finite(side.mean), side.spread()
+    return SideStatistics(side.low, side.high, mean, std, l2, side.nan, side.inf, side.zeros)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _absent_statistics(name: str, side: SideSums) -> dict[str, str]:
+    """Why statistics of a side are absent, under `reference.std` and the like."""
+    why = "no finite element" if side.n == 0 else "the squares leave the range of float64"
+    found = _side(side)
+    names = ("min", "max", "mean", "std", "l2")
+    return {f"{name}.{part}": why for part in names if getattr(found, part) is None}

@@ -1,0 +1,194 @@
+"""What the laws say of a comparison, in words and in the forms of the reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..model import Cause, Counts, FirstDivergence
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+    from ..laws.report import LawRow
+
+_LAYER = re.compile(r"^(?:layers?|h|blocks?)\.(\d+)(?:\.|$)")
+
+
+def short_module(module: str) -> str:
+    """`L3 self_attn.q_norm` for `layers.3.self_attn.q_norm`."""
+    layer = _LAYER.match(module)
+    if layer is None:
+        return module
+    return f"L{layer[1]} {module[layer.end() :]}".strip()
+
+
+def percent(share: float) -> str:
+    """A share with as many nines as it has: 96.8 %, 99.99 %; never 100 % where something is
+    left.
+    """
+    if share >= 1.0:
+        return "100 %"
+    if share < 0.99:
+        return f"{100 * share:.3g} %"
+    for digits in range(1, 7):
+        text = f"{100 * share:.{digits}f}"
+        if not text.startswith("100"):
+            return f"{text} %"
+    return "over 99.9999 %"
+
+
+def headline(comparison: Comparison) -> str:
+    """The answer in one line: the first divergence and its cause; where there is none, how far off
+    the worst layer is; where nothing could be compared, that.
+    """
+    if not any(row.kind == "pair" for row in comparison.rows):
+        return "the two captures have nothing in common"
+    first = comparison.first_divergence()
+    return agreement(comparison).words[0] if first is None else first_line(first)
+
+
+LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" says little
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """That nothing diverges among what is known: `words` from the longest form to the shortest;
+    `doubts` says that not everything could be compared.
+    """
+
+    words: tuple[str, ...]
+    doubts: bool = False
+
+
+def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement:
+    """What there is to say where nothing diverges; what could not be compared is never left out.
+    `counts` are the comparison's, where they are known.
+    """
+    counts = counts or comparison.counts
+    levels = comparison.level_counts()
+    if levels.get("pending"):
+        total = comparison.to_measure
+        done = total - levels["pending"]
+        return Agreement((f"no divergence so far, in {done} of {total} pairs",))
+    said = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    doubts = []
+    if levels.get("unreadable"):
+        doubts.append(f", but {levels['unreadable']} cannot be read")
+    if comparison.same is not None:
+        doubts.append(f", but {comparison.same.short}")
+    if counts.doubtful:
+        are = "is" if counts.doubtful == 1 else "are"
+        doubts.append(f", but {counts.doubtful} of them {are} doubtful")
+    if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
+        doubts.append(f", but only {counts.coverage:.0%} of the outputs are paired")
+    said += "".join(doubts)
+    worst = worst_row(comparison)
+    if worst is None:
+        return Agreement((said,), bool(doubts))
+    times, row = worst
+    size, name = f"{times:.2g} x", short_module(row.module)
+    forms = (
+        f"{said}; the worst is {size} its usual rounding, {name}",
+        f"{said}; worst {size} usual rounding, {name}",
+        f"{said}; worst {size} usual, {name}",
+    )
+    return Agreement(forms, bool(doubts))
+
+
+def first_line(first: FirstDivergence) -> str:
+    """`L0 self_attn.q_norm  eps 0 where the reference has 1e-2, explains 99.99 %`."""
+    name = short_module(first.module)
+    if first.causes:
+        cause = first.causes[0]
+        return f"{name}  {cause.text}, explains {percent(cause.explained)}"
+    return f"{name}  {first.reason}"
+
+
+def worst_row(comparison: Comparison) -> tuple[float, LawRow] | None:
+    """The layer that keeps to its law with the greatest local error over its usual one."""
+    if comparison.laws is None:
+        return None
+    kept = [
+        (row.local.candidate / row.local.usual_candidate, row)
+        for row in comparison.laws.rows.values()
+        if row.state == "keeps" and row.local.usual_candidate > 0
+    ]
+    return max(kept, key=lambda pair: pair[0], default=None)
+
+
+def cause_line(cause: Cause) -> str:
+    """A cause with its numbers."""
+    sure = f" (± {cause.uncertainty})" if cause.uncertainty and "±" not in cause.text else ""
+    return (
+        f"{cause.name}: {cause.text}{sure}; explains {percent(cause.explained)} of the local error "
+        f"({cause.before:.3g} -> {cause.after:.3g} x its rounding, {cause.usual:.3g} x is usual)"
+    )
+
+
+def cause_lines(causes: Sequence[Cause] | None) -> list[str]:
+    """The causes of a finding, best first; what is said where none was found."""
+    if causes is None:
+        return []
+    return [cause_line(cause) for cause in causes] or ["no known mistake explains it"]
+
+
+def labelled_causes(
+    causes: Sequence[Cause] | None, model_difference: str = ""
+) -> list[tuple[str, str]]:  # fmt: skip
+    """The same with a label, and what the candidate's own model has otherwise, which may be why."""
+    lines = [("cause", line) for line in cause_lines(causes)]
+    return lines + ([("model", model_difference)] if model_difference else [])
+
+
+def local_lines(row: LawRow) -> list[str]:
+    """A row against its law: errors of both sides, what they are held against, the parameters."""
+    local = row.local
+    sampled, total = row.sampled
+    rows = f"{sampled} of {total} rows" if sampled < total else f"all {total} rows"
+    lines = [
+        f"law        {local.law}, on {rows}",
+        f"reference  {local.reference:.3g} x its rounding, {local.usual_reference:.3g} x is usual; "
+        f"relative error {row.relative[0]:.2g}",
+        f"candidate  {local.candidate:.3g} x its rounding, {local.usual_candidate:.3g} x is usual; "
+        f"relative error {row.relative[1]:.2g}",
+    ]
+    if row.parameters:
+        words = ", ".join(f"{name} {value}" for name, value in row.parameters)
+        lines.append(f"parameters {words}")
+    if row.derived:
+        lines.append(f"derived    {', '.join(row.derived)}")
+    said = {
+        "keeps": "the candidate keeps to it",
+        "breaks": f"the candidate does not keep to it: {row.where}, {row.excess:.3g} x the limit",
+        "unknown": "the reference does not keep to it: nothing is said of the candidate",
+    }[row.state]
+    return [*lines, f"verdict    {said}"]
+
+
+def finding_lines(comparison: Comparison) -> list[str]:
+    """Every divergence that was made where it shows, where there is more than one."""
+    found = comparison.findings()
+    if len(found) < 2:
+        return []
+    lines = [f"{number}. {_whole_line(first)}" for number, first in enumerate(found[:20], 1)]
+    return lines + ([f"and {len(found) - 20} more"] if len(found) > 20 else [])
+
+
+def _whole_line(first: FirstDivergence) -> str:
+    model = f"; {first.model_difference}" if first.model_difference else ""
+    return first_line(first) + model
+
+
+def row_json(comparison: Comparison, index: int) -> dict[str, Any]:
+    """What JSON has of a row besides its verdict."""
+    law = comparison.law_row(index)
+    causes = comparison.causes(index)
+    return {
+        "local": None if law is None else asdict(law.local),
+        "causes": None if causes is None else [asdict(cause) for cause in causes],
+        "model_difference": "" if law is None else law.model_difference,
+        "by_statistics": comparison.verdicts[index].by_statistics,
+        "derived_inputs": list(comparison.derived(index)),
+    }

@@ -1,0 +1,1 @@
+"""Rules of the user: names, pairs, layouts, models, and limits by layer."""

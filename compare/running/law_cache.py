@@ -1,0 +1,105 @@
+"""What the laws found of a pair of captures, remembered on disk like measurements.
+
+The key is made of both captures' records, the recipes, the checkpoints' files and the version of
+the laws: whatever of these changes, everything is worked out again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from ..laws.peers import Limits
+from ..laws.report import LawReport, LawRow
+from ..model import Cause, Local
+from ..recipes.recipe import RecipeError
+from .cache import FileIdentities, TextCache
+from .scheduler import side_task
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+LAWS_VERSION = 3  # raise when a law, a limit or a cause changes
+
+
+@dataclass(frozen=True, slots=True)
+class LawCache:
+    """One report under one key."""
+
+    key: str
+
+    @staticmethod
+    def of(comparison: Comparison) -> LawCache | None:
+        """None where a file, or a recipe, cannot be read: then nothing is remembered."""
+        digest = blake2b(digest_size=24)
+        digest.update(repr(("laws", LAWS_VERSION)).encode())
+        identities = FileIdentities()
+        try:
+            for row in comparison.rows:
+                digest.update(repr((row.kind, row.label, row.step, row.problem)).encode())
+                for record, recipe, capture in (
+                    (row.reference, row.recipe_reference, comparison.reference),
+                    (row.candidate, row.recipe_candidate, comparison.candidate),
+                ):
+                    if record is not None and record.locator is not None:
+                        task = side_task(record, recipe, capture.records)
+                        identities.feed(digest, task)
+            for weights in (comparison.models.reference, comparison.models.candidate):
+                if weights is not None:
+                    _feed_weights(digest, weights.parameters, weights.config)
+        except (OSError, RecipeError):
+            return None
+        return LawCache(digest.hexdigest())
+
+    def get(self) -> LawReport | None:
+        """What is remembered; None where there is nothing, or it is of another make."""
+        with TextCache("laws") as cache:
+            text = cache.get(self.key)
+        return None if text is None else decoded(text)
+
+    def put(self, report: LawReport) -> None:
+        with TextCache("laws") as cache:
+            cache.put(self.key, encoded(report))
+
+
+def _feed_weights(digest: blake2b, parameters: Any, config: Any) -> None:
+    files: dict[str, tuple[int, int, int]] = {}
+    for name in sorted(parameters):
+        locator = parameters[name].locator
+        if locator.path not in files:
+            status = os.stat(locator.path)
+            files[locator.path] = status.st_ino, status.st_size, status.st_mtime_ns
+        digest.update(repr((name, locator, files[locator.path])).encode())
+    digest.update(repr(sorted(config.items(), key=lambda item: str(item[0]))).encode())
+
+
+def encoded(report: LawReport) -> str:
+    """A report as JSON text (with Python's words for NaN and infinity)."""
+    rows = [asdict(row) for row in report.rows.values()]
+    return json.dumps({"rows": rows, "notes": report.notes})
+
+
+def decoded(text: str) -> LawReport | None:
+    """A report from its stored form; None when it is of another make."""
+    try:
+        data = json.loads(text)
+        rows = [_row(entry) for entry in data["rows"]]
+        return LawReport({row.row: row for row in rows}, tuple(data["notes"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _row(data: dict[str, Any]) -> LawRow:
+    if set(data) != {f.name for f in fields(LawRow)}:
+        raise ValueError("another version")
+    causes = data["causes"]
+    data["local"] = Local(**data["local"])
+    data["causes"] = None if causes is None else tuple(Cause(**cause) for cause in causes)
+    data["limits"] = None if data["limits"] is None else Limits(**data["limits"])
+    for name in ("relative", "derived", "sampled"):
+        data[name] = tuple(data[name])
+    data["parameters"] = tuple((str(a), str(b)) for a, b in data["parameters"])
+    return LawRow(**data)

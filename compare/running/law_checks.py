@@ -1,0 +1,90 @@
+"""Holding every layer of a comparison against its law: progress, results as they come, and what
+earlier runs found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..model import Local
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+    from ..laws.evaluate import Evaluation
+    from ..laws.law import Scene
+    from ..laws.report import LawReport
+    from ..weights.models import Models
+    from .law_cache import LawCache
+
+_TICK = 0.1  # seconds between two reports of results
+
+
+def scene_of(
+    comparison: Comparison, cancelled: Callable[[], bool] | None = None,
+    models: Models | None = None,
+) -> Scene:  # fmt: skip
+    """What laws may look at: the comparison's records and checkpoints (or those of `models`)."""
+    from ..laws.scene import make_scene
+
+    models = models or comparison.models
+    return make_scene(
+        comparison.rows, comparison.reference, comparison.candidate, models.reference,
+        models.candidate, comparison.rules, comparison.measurements, cancelled,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class LawCheck:
+    """One run of all laws over a comparison that has been measured."""
+
+    comparison: Comparison
+    on_results: Callable[[list[int]], None] | None = None
+    cancelled: Callable[[], bool] | None = None
+    use_cache: bool = True
+    _fresh: list[int] = field(default_factory=list)
+    _said: float = 0.0
+
+    def run(self) -> LawReport | None:
+        """What the laws say; None when cancelled."""
+        from ..laws.report import examine
+
+        cache = self._cache() if self.use_cache else None
+        known = None if cache is None else cache.get()
+        if known is not None:
+            return known
+        scene = scene_of(self.comparison, self.cancelled)
+        report = examine(scene, self._heard, self.cancelled)
+        self._tell()
+        if report is not None and cache is not None:
+            cache.put(report)
+        return report
+
+    def recalled(self) -> LawReport | None:
+        """What an earlier run found; None where nothing is remembered."""
+        cache = self._cache()
+        return None if cache is None else cache.get()
+
+    def _cache(self) -> LawCache | None:
+        from .law_cache import LawCache
+
+        return LawCache.of(self.comparison)
+
+    def _heard(self, evaluation: Evaluation | None, done: int, total: int) -> None:
+        self.comparison.laws_progress = done, total
+        if evaluation is not None:
+            left, right = evaluation.reference, evaluation.candidate
+            self.comparison.locals[evaluation.row] = Local(
+                evaluation.site.law, left.total, right.total, left.total, left.total
+            )
+            self._fresh.append(evaluation.row)
+        if time.monotonic() - self._said >= _TICK:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._said = time.monotonic()
+        if self._fresh and self.on_results is not None:
+            self.on_results(self._fresh)
+        self._fresh = []

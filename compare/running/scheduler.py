@@ -1,0 +1,202 @@
+"""Measuring many pairs: what the user looks at first, then in execution order, with a cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import CancelledError as FutureCancelled
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING
+
+from ...capture.records import Locator, Record
+from ..measuring.masks import is_mask_name
+from ..measuring.measure import measure
+from ..measuring.pair_reader import CancelledError, PairTask, SideTask, concat_names
+from ..model import Failure, Measurement
+from ..recipes.recipe import RecipeError
+from .cache import FileIdentities, MeasurementCache
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+_TICK = 0.1  # seconds between two reports of results
+_AHEAD = 3  # tasks in flight per worker: few, so that `visible` can still change the order
+_LOOKUP = 256  # rows looked up in the cache at a time
+
+
+def pair_task(comparison: Comparison, index: int) -> PairTask:
+    """The task of a measurable row."""
+    row = comparison.rows[index]
+    assert row.reference is not None and row.candidate is not None
+    return PairTask(
+        side_task(row.reference, row.recipe_reference, comparison.reference.records),
+        side_task(row.candidate, row.recipe_candidate, comparison.candidate.records),
+        comparison.rtol, comparison.atol, comparison.ulp, is_mask_name(row.canonical, row.slot),
+    )  # fmt: skip
+
+
+def side_task(record: Record, recipe: str, records: list[Record]) -> SideTask:
+    """One side of a task; `records` are those of its capture, for `concat`."""
+    assert record.locator is not None and record.dtype is not None
+    others: tuple[tuple[str, Locator], ...] = ()
+    if "concat" in recipe:
+        wanted = set(concat_names(recipe))
+        others = tuple(
+            (r.name, r.locator)
+            for r in records
+            if r.name in wanted and r.step == record.step and r.locator is not None
+        )
+    return SideTask(record.locator, record.dtype, recipe, others)
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """One run of `Comparison.measure`."""
+
+    comparison: Comparison
+    pool: Executor
+    visible: Callable[[], Sequence[int]] | None
+    on_results: Callable[[list[int]], None] | None
+    cancelled: Callable[[], bool] | None
+    use_cache: bool
+    stop: Event
+    threads_share_memory: bool
+    _pending: dict[int, None] = field(default_factory=dict)
+    _done: list[int] = field(default_factory=list)
+    _told: float = 0.0
+    _keys: dict[int, str] = field(default_factory=dict)
+    _fresh: list[tuple[str, Measurement]] = field(default_factory=list)
+
+    def recall(self) -> None:
+        """Take what earlier runs measured, and nothing else."""
+        self._wait_for_all()
+        cache = MeasurementCache()
+        try:
+            self._recall(cache)
+        finally:
+            cache.close()
+
+    def _wait_for_all(self) -> None:
+        comparison = self.comparison
+        self._pending = {
+            index: None
+            for index in range(len(comparison.rows))
+            if comparison.measurements[index] is None and comparison.measurable(index)
+        }
+
+    def run(self, workers: int) -> bool:
+        """Measure everything; False when cancelled."""
+        self._wait_for_all()
+        cache = MeasurementCache() if self.use_cache else None
+        try:
+            if cache is not None and not self._recall(cache):
+                return False
+            return self._work(workers)
+        finally:
+            if cache is not None:
+                cache.put(self._fresh)
+                cache.close()
+            self._tell(force=True)
+
+    def _stopped(self) -> bool:
+        if self.cancelled is not None and self.cancelled():
+            self.stop.set()
+        return self.stop.is_set()
+
+    def _recall(self, cache: MeasurementCache) -> bool:
+        """Take what earlier runs measured."""
+        identities = FileIdentities()
+        pending = list(self._pending)
+        for at in range(0, len(pending), _LOOKUP):
+            keys: dict[str, list[int]] = {}
+            for index in pending[at : at + _LOOKUP]:
+                if self._stopped():
+                    return False
+                key = self._key(identities, index)
+                if key is not None:
+                    self._keys[index] = key
+                    keys.setdefault(key, []).append(index)
+            for key, measurement in cache.get(keys).items():
+                for index in keys[key]:
+                    self._take(index, measurement)
+            self._tell()
+        return True
+
+    def _key(self, identities: FileIdentities, index: int) -> str | None:
+        try:
+            return identities.key(pair_task(self.comparison, index))
+        except RecipeError:  # said on the row when it is measured
+            return None
+
+    def _work(self, workers: int) -> bool:
+        flying: dict[Future[Measurement | Failure], int] = {}
+        order = self._order()
+        while True:
+            while len(flying) < workers * _AHEAD and not self._stopped():
+                index = next(order, None)
+                if index is None:
+                    break
+                flying[self._submit(index)] = index
+            if not flying or self._stopped():
+                for future in flying:
+                    future.cancel()
+                return not self._stopped()
+            ready, _ = wait(flying, timeout=_TICK, return_when=FIRST_COMPLETED)
+            for future in ready:
+                self._collect(flying.pop(future), future)
+            self._tell()
+
+    def _submit(self, index: int) -> Future[Measurement | Failure]:
+        """A future of the row's result, whatever goes wrong (a pool may have lost its workers)."""
+        try:
+            task = pair_task(self.comparison, index)
+            if self.threads_share_memory:
+                return self.pool.submit(measure, task, self.stop.is_set)
+            return self.pool.submit(measure, task)
+        except Exception as error:
+            failed: Future[Measurement | Failure] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _order(self) -> Iterator[int]:
+        """Rows to measure: those on the screen first, as long as there are any."""
+        rest = iter(list(self._pending))
+        while self._pending:
+            index = None
+            if self.visible is not None:
+                index = next((i for i in self.visible() if i in self._pending), None)
+            if index is None:
+                index = next((i for i in rest if i in self._pending), None)
+            if index is None:
+                return
+            del self._pending[index]
+            yield index
+
+    def _collect(self, index: int, future: Future[Measurement | Failure]) -> None:
+        """Take a result in; a worker's exception must never take the screen down with it."""
+        error = FutureCancelled() if future.cancelled() else future.exception()
+        if isinstance(error, CancelledError):
+            return
+        if isinstance(error, RecipeError):
+            result: Measurement | Failure = Failure(str(error), level="shape")
+        elif error is not None:
+            result = Failure(f"measuring failed: {type(error).__name__}: {error}")
+        else:
+            result = future.result()
+        if isinstance(result, Measurement) and index in self._keys:
+            self._fresh.append((self._keys[index], result))
+        self._take(index, result)
+
+    def _take(self, index: int, result: Measurement | Failure) -> None:
+        self._pending.pop(index, None)
+        self.comparison.take(index, result)
+        self._done.append(index)
+
+    def _tell(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._done and self.on_results is not None and (force or now - self._told >= _TICK):
+            done, self._done = self._done, []
+            self._told = now
+            self.on_results(done)

@@ -1,0 +1,1 @@
+"""Checkpoints: which one belongs to a capture, and its weights by module."""

@@ -1,0 +1,312 @@
+"""The work behind the screen: reading headers, aligning, measuring; in a thread that can stop.
+
+Nothing here knows of widgets. A job posts news; whoever receives them owns the screen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .export import Exported
+from .reruns import Recalled, Reran
+
+if TYPE_CHECKING:
+    from ...capture.records import Capture
+    from ...compare.checks.finding import Finding
+    from ...compare.comparison import Comparison
+    from ...compare.judging.policy import Policy
+    from ...compare.model import Counts
+    from ...compare.rules.rules import Rules
+    from ...compare.weights.models import ModelPaths
+
+_PROGRESS_STEP = 0.1  # seconds between two news of the same kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare, and how."""
+
+    reference: str
+    candidate: str
+    rules: Rules | None = None
+    policy: Policy | None = None
+    raw: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    ulp: bool = False
+    models: ModelPaths | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Both captures' names are known; nothing is read or aligned yet."""
+
+    reference: Capture
+    candidate: Capture
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Headers: `done` of `total` records of both sides."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The rows exist, and are counted; nothing is measured yet."""
+
+    comparison: Comparison
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Measured:
+    """These rows have numbers and a verdict now."""
+
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The job is over: `complete` is False when it was stopped, `error` what went wrong."""
+
+    complete: bool
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Everything is measured; the captures themselves are looked at now."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Whether the captures are fit to be compared: lines, the gravest first. `early`: what is told
+    before anything is measured.
+    """
+
+    findings: tuple[Finding, ...]
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All verdicts are new ones: another policy."""
+
+
+@dataclass(frozen=True)
+class ModelsTaken:
+    """Other checkpoints serve the comparison from now on; or why they do not."""
+
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the difference on these rows looks like was worked out: `done` of `total`."""
+
+    rows: tuple[int, ...]
+    done: int
+    total: int
+
+
+News = (
+    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken | Diagnosed
+    | Ended | Exported | Reran | Recalled
+)  # fmt: skip
+Visible = Callable[[], Sequence[int]]
+
+
+class Job:
+    """One piece of work in a daemon thread: stopping it, or the program, never waits for it."""
+
+    def __init__(self, work: Callable[[Job], bool], post: Callable[[Job, News], None]) -> None:
+        self._work = work
+        self._post = post
+        self._stop = threading.Event()
+        self.over = False  # set by the receiver of `Ended`
+        self._thread = threading.Thread(target=self._run, name="layertui-job", daemon=True)
+
+    def start(self) -> Job:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Ask it to end soon; `Ended` follows."""
+        self._stop.set()
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def tell(self, news: News) -> None:
+        self._post(self, news)
+
+    def _run(self) -> None:
+        try:
+            complete = self._work(self)
+        except BaseException as error:
+            self.tell(Ended(False, error))
+        else:
+            self.tell(Ended(complete))
+
+
+def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
+    """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture.
+
+    `current` is asked again when rows are made: the policy may be another by then.
+    """
+
+    def work(job: Job) -> bool:
+        from ...capture import open_capture
+        from ...compare.comparison import pick_sides
+
+        request = current()
+        reference = open_capture(request.reference, raw=request.raw, headers=False)
+        candidate = open_capture(request.candidate, raw=request.raw, headers=False)
+        reference, candidate = pick_sides(reference, candidate)
+        job.tell(Listed(reference, candidate))
+        if not _read_headers(job, reference, candidate):
+            return False
+        return _align_and_measure(job, current(), reference, candidate, visible)
+
+    return work
+
+
+def compare_again(
+    request: Request, comparison: Comparison, visible: Visible
+) -> Callable[[Job], bool]:
+    """Align and measure the same captures anew, because what is measured has changed."""
+    sides = comparison.reference, comparison.candidate
+    return lambda job: _align_and_measure(job, request, *sides, visible)
+
+
+def _align_and_measure(
+    job: Job, request: Request, reference: Capture, candidate: Capture, visible: Visible
+) -> bool:
+    from ...compare.comparison import Comparison
+    from ...compare.judging.policy import policy_named
+    from ...compare.rules.rules import Rules
+    from ...compare.weights.models import ModelPaths
+
+    policy = request.policy or policy_named("default", None, request.rtol, request.atol)
+    comparison = Comparison(
+        reference, candidate, request.rules or Rules(), policy,
+        rtol=request.rtol, atol=request.atol, ulp=request.ulp,
+        model_paths=request.models or ModelPaths(),
+    )  # fmt: skip
+    if job.stopped():
+        return False
+    job.tell(Aligned(comparison, comparison.counts))
+    _check_before(job, comparison)
+    return _measure(job, comparison, visible) and _check(job, comparison)
+
+
+def _check_before(job: Job, comparison: Comparison) -> None:
+    """Say other inputs and what headers show before the first number misleads anyone."""
+    from ...compare.checks.two_sides import check_before_measuring
+
+    found = check_before_measuring(comparison, job.stopped)
+    if found and not job.stopped():
+        job.tell(Checked(tuple(found), early=True))
+
+
+def _check(job: Job, comparison: Comparison) -> bool:
+    """Look whether the captures are fit to be compared: same input, no stale buffers, and so on."""
+    job.tell(Checking())
+    from ...compare.checks.two_sides import check_pair
+
+    found = check_pair(comparison, job.stopped)
+    if job.stopped():
+        return False
+    job.tell(Checked(tuple(found)))
+    return _look_at_logits(job, comparison)
+
+
+def _look_at_logits(job: Job, comparison: Comparison) -> bool:
+    """Work out what the differences come to at the end of the run; screens ask what is known."""
+    from ...compare.measuring.pair_reader import CancelledError
+
+    try:
+        comparison.effect(job.stopped)
+    except CancelledError:
+        return False
+    return True
+
+
+def measure_rest(
+    comparison: Comparison, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Measure what a comparison lacks; `check`: look at the captures themselves, too."""
+    return lambda job: _measure(job, comparison, visible) and (not check or _check(job, comparison))
+
+
+def judge_again(
+    comparison: Comparison, policy: Policy, visible: Visible, check: bool = False
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Judge by a policy that looks at all rows, or at further captures; nothing that is measured is
+    measured again. The job fails with `CaptureError` when a further capture cannot be opened.
+    """
+
+    def work(job: Job) -> bool:
+        comparison.set_policy(policy)
+        job.tell(Judged())
+        done = _measure(job, comparison, visible)
+        job.tell(Judged())
+        return done and (not check or _check(job, comparison))
+
+    return work
+
+
+def diagnose(comparison: Comparison, rows: Sequence[int]) -> Callable[[Job], bool]:
+    """Work out what the differences on `rows` look like."""
+
+    def work(job: Job) -> bool:
+        for done, row in enumerate(rows):
+            if job.stopped():
+                return False
+            comparison.symptoms(row)
+            job.tell(Diagnosed((row,), done + 1, len(rows)))
+        return True
+
+    return work
+
+
+def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:
+    return comparison.measure(
+        visible=visible,
+        on_results=lambda rows: job.tell(Measured(tuple(rows))),
+        cancelled=job.stopped,
+    )
+
+
+def _read_headers(job: Job, reference: Capture, candidate: Capture) -> bool:
+    from time import monotonic
+
+    from ...capture import read_headers
+
+    total = len(reference.records) + len(candidate.records)
+    last = monotonic()
+    before = 0
+
+    def progress(done: int, _: int) -> None:
+        nonlocal last
+        if monotonic() - last >= _PROGRESS_STEP:
+            last = monotonic()
+            job.tell(Reading(before + done, total))
+
+    if not read_headers(reference, progress, job.stopped):
+        return False
+    before = len(reference.records)
+    return read_headers(candidate, progress, job.stopped)
+
+
+def is_bad_input(error: BaseException) -> bool:
+    """True for what the user can mend: it is told in one line, without a traceback."""
+    from ...capture.errors import CaptureError
+
+    return isinstance(error, CaptureError)

@@ -1,0 +1,327 @@
+"""What the list shows, without a terminal: lines of text for rows, and which rows are in view.
+
+Two models have the same functions: `NameRows` (both captures' names, before anything is aligned)
+and `ComparedRows` (a comparison). Text is made when a row is drawn, not before: 100,000 rows cost
+nothing until they are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ...compare.vocabulary import Level, Origin
+from ..present.short_names import ShortNames, block_of
+from ..present.text import clean, metric_number, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...capture.records import Capture, Record
+    from ...compare.comparison import Comparison
+    from ...compare.model import Row
+
+# Both sides' records and the canonical name: what stays when rows are made anew.
+RowKey = tuple[tuple[object, ...] | None, tuple[object, ...] | None, str]
+Mode = Literal["outputs", "inputs", "everything"]
+MODES: tuple[Mode, ...] = ("outputs", "inputs", "everything")
+MODE_WORDS: dict[Mode, str] = {
+    "outputs": "outputs", "inputs": "with inputs", "everything": "everything",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SideText:
+    """One side of a line. `note` is what must not be missed: partial, or why it is unreadable."""
+
+    name: str
+    shape: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The words of one row; a side is None where there is a gap."""
+
+    number: str
+    left: SideText | None
+    right: SideText | None
+
+
+class RowModel(Protocol):
+    """What the list widget asks."""
+
+    aligned: bool
+
+    def __len__(self) -> int: ...
+    def line(self, row: int) -> Line: ...
+    def level(self, row: int) -> Level: ...
+    def origin(self, row: int) -> Origin | None: ...
+    def doubtful(self, row: int) -> bool: ...
+    def value(self, row: int, metric: str) -> str: ...
+    def ratio(self, row: int) -> str: ...
+    def local(self, row: int) -> str: ...
+    def breaks_law(self, row: int) -> bool: ...
+    def haystack(self, row: int) -> str: ...
+    def block(self, row: int) -> str: ...
+
+
+class NameRows:
+    """Both captures' names side by side, not aligned: what can be shown before headers are read."""
+
+    aligned = False
+
+    def __init__(self, reference: Capture, candidate: Capture, ascii_only: bool = False) -> None:
+        self._sides = (reference.records, candidate.records)
+        self._short = (ShortNames(reference), ShortNames(candidate))
+        self._ascii = ascii_only
+
+    def __len__(self) -> int:
+        return max(len(records) for records in self._sides)
+
+    def line(self, row: int) -> Line:
+        return Line(str(row), self._side(0, row), self._side(1, row))
+
+    def level(self, row: int) -> Level:
+        return "pending"
+
+    def origin(self, row: int) -> Origin | None:
+        return None
+
+    def doubtful(self, row: int) -> bool:
+        return False
+
+    def value(self, row: int, metric: str) -> str:
+        return ""
+
+    def ratio(self, row: int) -> str:
+        return ""
+
+    def local(self, row: int) -> str:
+        return ""
+
+    def breaks_law(self, row: int) -> bool:
+        return False
+
+    def haystack(self, row: int) -> str:
+        sides = zip(self._short, self._sides, strict=True)
+        return " ".join(
+            f"{short.short(records[row])} {records[row].name}".lower()
+            for short, records in sides
+            if row < len(records)
+        )
+
+    def block(self, row: int) -> str:
+        records = self._sides[0] if row < len(self._sides[0]) else self._sides[1]
+        return f"{records[row].step} {block_of(records[row].module)}"
+
+    def key(self, row: int) -> RowKey:
+        """What finds the row's record again once rows are aligned: the reference's, if any."""
+        records = self._sides[0]
+        if row < len(records):
+            return (record_key(records[row]), None, "")
+        return (None, record_key(self._sides[1][row]), "")
+
+    def _side(self, side: int, row: int) -> SideText | None:
+        records = self._sides[side]
+        if row >= len(records):
+            return None
+        return SideText(clean(self._short[side].short(records[row]), self._ascii))
+
+
+class ComparedRows:
+    """A comparison as lines of text."""
+
+    aligned = True
+
+    def __init__(self, comparison: Comparison, ascii_only: bool = False) -> None:
+        self.comparison = comparison
+        self._short = (ShortNames(comparison.reference), ShortNames(comparison.candidate))
+        self._ascii = ascii_only
+        self.line = lru_cache(4096)(self._line)
+        self.haystack = lru_cache(200_000)(self._haystack)
+
+    def __len__(self) -> int:
+        return len(self.comparison.rows)
+
+    def level(self, row: int) -> Level:
+        return self.comparison.verdicts[row].level
+
+    def origin(self, row: int) -> Origin | None:
+        """Where the error of a failing row comes from, if its verdict says so."""
+        verdict = self.comparison.verdicts[row]
+        return verdict.origin if verdict.fails else None
+
+    def doubtful(self, row: int) -> bool:
+        """Whether the two records of a pair do not seem to belong together."""
+        return bool(self.comparison.verdicts[row].doubtful)
+
+    def ratio(self, row: int) -> str:
+        """The error over that of a baseline or of the exact capture; empty where not known."""
+        from ..present.origin import ratio_text
+
+        return ratio_text(self.comparison.floors.get(row))
+
+    def local(self, row: int) -> str:
+        """The candidate's local error over what is usual; empty where no law applies."""
+        from ..present.laws import local_text
+
+        return local_text(self.comparison, row)
+
+    def breaks_law(self, row: int) -> bool:
+        """Whether that is more than its law allows."""
+        from ..present.laws import breaks_law
+
+        return breaks_law(self.comparison, row)
+
+    def value(self, row: int, metric: str) -> str:
+        """The number for the badge; empty where the row has none."""
+        from ...compare.model import Measurement
+
+        measured = self.comparison.measurements[row]
+        if not isinstance(measured, Measurement):
+            return ""
+        return metric_number(metric, measured.metric(metric))
+
+    def block(self, row: int) -> str:
+        found = self.comparison.rows[row]
+        return f"{found.step} {block_of(found.canonical)}"
+
+    def _line(self, row: int) -> Line:
+        found = self.comparison.rows[row]
+        return Line(
+            str(found.index),
+            self._side(0, found.reference, found.recipe_reference),
+            self._side(1, found.candidate, found.recipe_candidate),
+        )
+
+    def _side(self, side: int, record: Record | None, recipe: str) -> SideText | None:
+        if record is None:
+            return None
+        name = clean(self._short[side].short(record) + _part(recipe), self._ascii)
+        return SideText(name, shape_text(record.shape), clean(_note(record), self._ascii))
+
+    def _haystack(self, row: int) -> str:
+        found = self.comparison.rows[row]
+        sides = zip(self._short, (found.reference, found.candidate), strict=True)
+        names = [f"{short.short(r)} {r.name}" for short, r in sides if r is not None]
+        step = f"s{found.step} step {found.step}"
+        return " ".join([found.label, step, *names]).lower()
+
+
+_SLICE = re.compile(r"\[[^\]|]*\]")
+
+
+def _part(recipe: str) -> str:
+    """Which part of a fused tensor a row compares: `[0:64]` of `[:, 0:64] | squeeze(0)`."""
+    match = _SLICE.match(recipe)
+    if match is None:
+        return ""
+    parts = [part.strip() for part in match[0][1:-1].split(",")]
+    return "[" + ",".join(part for part in parts if part != ":") + "]"
+
+
+def _note(record: Record) -> str:
+    if record.error is not None:
+        return record.error
+    if record.partial is not None:
+        return "partial {} of {}".format(*record.partial)
+    return ""
+
+
+def words_of(text: str) -> list[str]:
+    """What is searched for: lower-case words that must all occur."""
+    return text.lower().split()
+
+
+def matches(model: RowModel, row: int, words: Sequence[str]) -> bool:
+    haystack = model.haystack(row)
+    return all(word in haystack for word in words)
+
+
+def in_mode(row: Row, mode: Mode) -> bool:
+    """Whether `o` shows the row: inputs only when asked for, unpaired inputs with everything."""
+    if mode == "everything" or row.role not in ("input", "grad_input"):
+        return True
+    return mode == "inputs" and row.kind == "pair"
+
+
+@dataclass(frozen=True)
+class View:
+    """Which rows are shown, by what: mode, filter, only diverged."""
+
+    mode: Mode = "outputs"
+    filter: str = ""
+    only: bool = False
+
+
+def rows_in_view(model: RowModel, view: View) -> Sequence[int]:
+    """The row numbers that `view` shows, in order. No row is copied."""
+    words = words_of(view.filter)
+    rows: Sequence[int] = range(len(model))
+    if isinstance(model, ComparedRows):
+        comparison = model.comparison
+        if view.only:
+            rows = sorted({*comparison.failing, *unreadable_rows(comparison)})
+        if view.mode != "everything" and not view.only:
+            rows = [row for row in rows if in_mode(comparison.rows[row], view.mode)]
+    if words:
+        rows = [row for row in rows if matches(model, row, words)]
+    return rows
+
+
+def unreadable_rows(comparison: Comparison) -> list[int]:
+    return [i for i, verdict in enumerate(comparison.verdicts) if verdict.level == "unreadable"]
+
+
+def hidden_failing(comparison: Comparison, view: Sequence[int]) -> int:
+    """How many failing rows `view` does not show."""
+    if isinstance(view, range):
+        return 0
+    return sum(1 for row in comparison.failing if not _holds(view, row))
+
+
+def _holds(view: Sequence[int], row: int) -> bool:
+    at = bisect_left(view, row)
+    return at < len(view) and view[at] == row
+
+
+def position(view: Sequence[int], row: int) -> int:
+    """Where `row` stands in `view`, or the next one that is there."""
+    if isinstance(view, range):
+        return min(row, max(0, len(view) - 1))
+    return min(bisect_left(view, row), max(0, len(view) - 1))
+
+
+def holds(view: Sequence[int], row: int) -> bool:
+    """Whether `view` shows `row`."""
+    return row in view if isinstance(view, range) else _holds(view, row)
+
+
+def record_key(record: Record | None) -> tuple[object, ...] | None:
+    """What stays the same when a directory is read again."""
+    if record is None:
+        return None
+    return (record.side, record.step, record.module, record.call, record.slot, record.key)
+
+
+def row_key(row: Row) -> RowKey:
+    return (record_key(row.reference), record_key(row.candidate), row.canonical)
+
+
+def find_row(rows: Sequence[Row], key: RowKey) -> int | None:
+    """The row of `key` among `rows`; when its halves have parted, the row of either."""
+    reference, candidate, canonical = key
+    best: tuple[int, int] | None = None
+    for index, row in enumerate(rows):
+        same_reference = reference is not None and record_key(row.reference) == reference
+        same_candidate = candidate is not None and record_key(row.candidate) == candidate
+        score = 4 * same_reference + 2 * same_candidate
+        if score and row.canonical == canonical:
+            score += 1
+        if score and (best is None or score > best[0]):
+            best = (score, index)
+    return None if best is None else best[1]

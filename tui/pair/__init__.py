@@ -1,0 +1,1 @@
+"""One pair on a screen of its own."""

@@ -1,0 +1,444 @@
+"""View 6: reshape and compare. Recipes of both sides are typed, tried, ranked and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...commands import CommandError
+from ...present.row_fields import verdict_words
+from ...present.text import clean, cut, dtype_text, number, shape_text, wrap
+from ...widgets.lines import Piece, Pieces
+from ...widgets.prompt import Question
+from ..scene import Scene, Trial
+from .view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from ....capture.records import Record
+    from ....compare.inspection.partners import Partner
+    from ....compare.layout_search.ranking import Proposal, Tried
+    from ....compare.model import Row
+    from ...jobs.inspector import Work
+
+_SIDES = ("reference", "candidate")
+_KEEP = "keep for p this pair, k all of its kind, P or K in the rules file too: "
+
+
+class LayoutView(View):
+    """The first two lines of the cursor are the recipes of both sides, the others what may be
+    tried: likely recipes, or, for a gap, records of the other side.
+    """
+
+    number = 6
+    title = "Layout"
+    needs_pair: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = 1
+        self._typed: tuple[str, str] | None = None  # side and text in the editor
+        self._before: Trial | None = None  # what was tried when the editor opened
+        self._proposals: list[Proposal] = []
+        self._ranked: list[Tried] = []
+        self._partners: list[Partner] = []
+        self._about: tuple[object, ...] = ()  # which records proposals are for
+
+    def scene_changed(self) -> None:
+        scene = self.scene
+        if scene is None:
+            return
+        row = scene.row
+        about = (id(scene.comparison), scene.index, id(row.reference), id(row.candidate))
+        if about == self._about:
+            return
+        self._about = about
+        self.cursor, self._ranked, self._proposals, self._partners = 1, [], [], []
+        self._typed = None
+        if row.kind == "pair":
+            self._proposals = self._propose()
+        else:
+            from ....compare.inspection.partners import partners_of
+
+            self._partners = partners_of(scene.comparison, scene.index)
+
+    def _propose(self) -> list[Proposal]:
+        from ....compare.layout_search.ranking import prepare, propose
+
+        assert self.scene is not None
+        row, aligned = self.scene.row, self.scene.aligned
+        left, right = row.reference, row.candidate
+        if left is None or right is None or left.locator is None or right.locator is None:
+            return []
+        _, hints = prepare(self.scene.comparison, row)
+        return propose(
+            left.locator.shape, right.locator.shape, aligned.recipe_reference,
+            aligned.recipe_candidate, hints,
+        )  # fmt: skip
+
+    # What there is to choose
+
+    @property
+    def _choices(self) -> int:
+        return 2 + len(self._ranked or self._proposals or self._partners)
+
+    @property
+    def _chosen(self) -> Any:
+        """The proposal or record under the cursor; None on the recipes."""
+        rows: list[Any] = list(self._ranked or self._proposals or self._partners)
+        return rows[self.cursor - 2] if 2 <= self.cursor < 2 + len(rows) else None
+
+    @property
+    def _side(self) -> str:
+        """The side whose recipe is edited: the candidate's unless the cursor is on the other."""
+        return _SIDES[0] if self.cursor == 0 else _SIDES[1]
+
+    @property
+    def _recipes(self) -> Trial:
+        """The recipes that are looked at now."""
+        scene = self.scene
+        assert scene is not None
+        if scene.trial is not None:
+            return scene.trial
+        return Trial(scene.row.recipe_reference, scene.row.recipe_candidate)
+
+    # Keys
+
+    def move(self, lines: int) -> None:
+        self.cursor = max(0, min(self._choices - 1, self.cursor + lines))
+        self._follow()
+
+    def page(self, pages: float) -> None:
+        self.move(int(pages * max(1, self.size.height)))
+
+    def to_top(self) -> None:
+        self.cursor = 0
+        self._follow()
+
+    def to_bottom(self) -> None:
+        self.cursor = self._choices - 1
+        self._follow()
+
+    def _follow(self) -> None:
+        self.draw()
+        line = self._cursor_line
+        top, height = self.scroll_offset.y, self.size.height
+        if self.cursor < 2:
+            self._scroll(0)
+        elif line < top:
+            self._scroll(line)
+        elif line >= top + height:
+            self._scroll(line - height + 1)
+
+    def enter(self) -> bool:
+        """Edit the recipe under the cursor, or try what is under it."""
+        chosen = self._chosen
+        if chosen is None:
+            self.edit()
+            return True
+        if self._partners:
+            self._compare_with(chosen.record)
+        else:
+            proposal = getattr(chosen, "proposal", chosen)
+            self._try(Trial(proposal.reference, proposal.candidate, self._recipes.partner))
+        return True
+
+    def edit(self) -> None:
+        """Open the editor over the recipe of one side."""
+        if self.scene is None:
+            return
+        side = self._side
+        self._before = self.scene.trial
+        self._typed = (side, getattr(self._recipes, side))
+        question = Question(
+            f"{side} recipe: ", self._entered, self._typed[1], sign="r", changed=self._typing,
+            left=self._left,
+        )  # fmt: skip
+        self.pair_screen.prompt.ask(question)
+        self.draw()
+
+    def _typing(self, text: str) -> None:
+        """Check shapes with every key, and measure what fits."""
+        if self._typed is None:
+            return
+        self._typed = (self._typed[0], text)
+        trial = self._with_text(*self._typed)
+        if self._problem(trial) is None:
+            self.pair_screen.try_trial(trial, remember=False)
+        self.draw()
+
+    def _with_text(self, side: str, text: str) -> Trial:
+        now = self._recipes
+        if side == "reference":
+            return Trial(text.strip(), now.candidate, now.partner)
+        return Trial(now.reference, text.strip(), now.partner)
+
+    def _entered(self, text: str) -> None:
+        typed, self._typed = self._typed, None
+        if typed is None:
+            return
+        trial = self._with_text(typed[0], text)
+        problem = self._problem(trial)
+        self.pair_screen.try_trial(self._before, remember=False)
+        if problem is not None:
+            self.pair_screen.say(problem, warn=True)
+            self.draw()
+            return
+        self._try(trial)
+
+    def _left(self) -> None:
+        """Esc in the editor: as it was before."""
+        self._typed = None
+        self.pair_screen.try_trial(self._before, remember=False)
+        self.draw()
+
+    def _try(self, trial: Trial) -> None:
+        problem = self._problem(trial)
+        if problem is not None:
+            self.pair_screen.say(problem, warn=True)
+            return
+        from ....compare.recipes.recipe import parse_recipe
+
+        left, right = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
+        self.pair_screen.try_trial(Trial(left, right, trial.partner))
+        self.pair_screen.say("tried; w keeps it, z undoes, Esc leaves it")
+
+    def rank(self) -> None:
+        """Try every likely recipe and order them by relative L2."""
+        scene = self.scene
+        if scene is None or not self._proposals:
+            self.pair_screen.say("there is nothing to rank: only one side has this record")
+            return
+        from ....compare.layout_search.ranking import prepare, rank
+
+        proposals = self._proposals
+        task, hints = prepare(scene.comparison, scene.row)
+
+        def work(work: Work) -> list[Tried]:
+            return rank(
+                task, proposals, work.cancelled,
+                lambda done, total: work.tell(None, done, total), hints,
+            )  # fmt: skip
+
+        self.progress = (0, len(proposals))
+        self.pair_screen.ask_task(self.number, ("rank", self._about), work)
+        self.draw()
+
+    def found(self, key: Hashable, result: Any, final: bool) -> None:
+        if final and key == ("rank", self._about):
+            self._ranked = list(result)
+            self.cursor = 2
+            self.pair_screen.say("best first; Enter tries one")
+
+    # Keeping
+
+    def keep(self) -> None:
+        """Ask for whom the recipe is kept, and where."""
+        if self.scene is None or self.scene.trial is None:
+            self.pair_screen.say("nothing is tried: i edits a recipe, l ranks likely ones")
+            return
+        self.pair_screen.prompt.ask(Question(_KEEP, self._kept, "p"))
+
+    def _kept(self, answer: str) -> None:
+        answer = answer.strip()
+        if answer not in ("p", "k", "P", "K"):
+            self.pair_screen.say("not kept")
+            return
+        self.pair_screen.keep_trial(kind=answer in "kK", save=answer in "PK")
+
+    # Commands
+
+    def command_recipe(self, text: str) -> str:
+        """`:recipe [ref|cand] RECIPE`."""
+        word, _, rest = text.partition(" ")
+        sides = {"ref": "reference", "cand": "candidate", **{s: s for s in _SIDES}}
+        side = sides.get(word)
+        if side is not None:
+            text = rest
+        trial = self._with_text(side or "candidate", text)
+        problem = self._problem(trial)
+        if problem is not None:
+            raise CommandError(problem)
+        self._try(trial)
+        return ""
+
+    def command_with(self, text: str) -> str:
+        """`:with NAME`: compare a gap's record with any of the other side."""
+        from ....compare.inspection.partners import partner_named
+
+        scene = self.scene
+        if scene is None or scene.aligned.kind == "pair":
+            raise CommandError("this row is a pair; P on the list takes it apart")
+        found = partner_named(scene.comparison, scene.index, text)
+        if found is None:
+            raise CommandError(f"the other side has no record {text!r}")
+        self._compare_with(found)
+        return ""
+
+    def command_keep(self, text: str) -> str:
+        """`:keep pair|kind [save]`."""
+        words = text.split() or ["pair"]
+        if words[0] not in ("pair", "kind") or self.scene is None or self.scene.trial is None:
+            raise CommandError("keep pair or keep kind, once a recipe is tried")
+        self.pair_screen.keep_trial(kind=words[0] == "kind", save="save" in words[1:])
+        return ""
+
+    def _compare_with(self, record: Record) -> None:
+        scene = self.scene
+        assert scene is not None
+        from ....compare.recipes.common_view import common_view
+
+        row = scene.aligned
+        own = row.reference or row.candidate
+        view = None
+        if own is not None and own.shape is not None and record.shape is not None:
+            pair = (own.shape, record.shape)
+            view = common_view(*(pair if row.reference is not None else reversed(pair)))
+        left, right = ("", "") if view is None else (str(view.reference), str(view.candidate))
+        self.pair_screen.try_trial(Trial(left, right, record))
+        note = "" if view is not None else "; shapes differ: i edits a recipe, l tries likely ones"
+        self.pair_screen.say(f"compared with {record.name}{note}")
+
+    def _problem(self, trial: Trial) -> str | None:
+        """What is wrong with recipes, in words, with both shapes; None when they fit."""
+        from ....compare.recipes.recipe import RecipeError, parse_recipe, view_shapes
+
+        scene = self.scene
+        assert scene is not None
+        row = _row_with(scene, trial)
+        sides = (row.reference, row.candidate)
+        shapes = [record.shape if record is not None else None for record in sides]
+        try:
+            recipes = parse_recipe(trial.reference), parse_recipe(trial.candidate)
+            if "concat" in f"{trial.reference}{trial.candidate}":
+                return None  # its shape shows when it is measured
+            if shapes[0] is None or shapes[1] is None:
+                for recipe, shape in zip(recipes, shapes, strict=True):
+                    if shape is not None:
+                        recipe.shape(shape)
+                return None
+            ours, theirs = view_shapes(*recipes, shapes[0], shapes[1])
+        except RecipeError as error:
+            return str(error)
+        if ours != theirs:
+            return f"shapes differ: reference {list(ours)}, candidate {list(theirs)}"
+        return None
+
+    # Drawing
+
+    @property
+    def _cursor_line(self) -> int:
+        """The line that the cursor is on."""
+        return self.cursor + 1 if self.cursor < 2 else self._first_choice + self.cursor - 2
+
+    _first_choice = 0
+
+    def lines(self) -> list[Pieces]:
+        scene = self.scene
+        if scene is None:
+            return []
+        lines: list[Pieces] = [self.heading("Recipes")]
+        lines += [self._recipe_line(at) for at in (0, 1)]
+        lines += self._outcome()
+        if self._partners:
+            title = "Records of the other side (Enter compares with one, :with NAME with any)"
+        elif self._ranked:
+            title = "Likely recipes, best first"
+        else:
+            title = "Likely recipes (Enter tries one, l tries all and ranks them)"
+        lines += [[], self.heading(title), *self.state_lines()]
+        self._first_choice = len(lines)
+        for at, choice in enumerate(self._ranked or self._proposals or self._partners):
+            lines.append(self._choice_line(choice, at + 2 == self.cursor))
+        if self._choices == 2:
+            lines.append([("  none", self.look.palette.muted)])
+        return lines
+
+    def _recipe_line(self, at: int) -> Pieces:
+        scene = self.scene
+        assert scene is not None
+        side = _SIDES[at]
+        record: Record | None = (scene.row.reference, scene.row.candidate)[at]
+        text = getattr(self._recipes, side)
+        if self._typed is not None and self._typed[0] == side:
+            text = self._typed[1]
+        here = self.cursor == at
+        style = self.look.palette.cursor if here else None
+        if record is None:
+            return [(f"  {side:<10} ", self.look.palette.muted), ("no such record", style)]
+        about = f"{shape_text(record.shape)} {dtype_text(record.dtype)}"
+        shape = self._shape_after(record, text)
+        arrow = "->" if self.ascii else "→"
+        room = max(10, self.size.width - len(about) - len(shape) - 22)
+        shown = cut(clean(text or "(as it is)", self.ascii), room, self.look.signs.dots)
+        return [
+            (f"  {side:<10} ", self.look.palette.muted), (f"{about} ", None),
+            (f" {shown} ", style), (f" {arrow} {shape}", self.look.palette.accent),
+        ]  # fmt: skip
+
+    def _shape_after(self, record: Record, text: str) -> str:
+        from ....compare.recipes.recipe import RecipeError, parse_recipe
+
+        try:
+            return shape_text(parse_recipe(text).shape(record.shape or ()))
+        except RecipeError:
+            return "?"
+
+    def _outcome(self) -> list[Pieces]:
+        """What the recipes give: an error of shape in words, or numbers beside those of before."""
+        scene = self.scene
+        assert scene is not None
+        palette = self.look.palette
+        if self._typed is not None:
+            problem = self._problem(self._with_text(*self._typed))
+            if problem is not None:
+                width = max(20, self.size.width - 4)
+                return [[(f"  {part}", palette.warn)] for part in wrap(problem, width, 4)]
+        if scene.row.kind != "pair":
+            return [[("  only one side has this record", palette.muted)]]
+        lines = [self._numbers_line("now" if scene.trial else "as aligned", scene)]
+        if scene.trial is not None and scene.aligned.kind == "pair":
+            before = Scene(scene.comparison, scene.index)
+            lines.append(self._numbers_line("as aligned", before))
+        return lines
+
+    def _numbers_line(self, label: str, scene: Scene) -> Pieces:
+        found, level = scene.numbers, scene.verdict.level
+        pieces: list[Piece] = [(f"  {label:<10} ", self.look.palette.muted)]
+        pieces.append((f"{self.look.glyph(level)} ", self.look.style(level)))
+        if found is None:
+            words = scene.problem or verdict_words(scene.verdict)
+            return [*pieces, (clean(words, self.ascii), self.look.style(level))]
+        numbers = (
+            f"relative L2 {number(found.relative_l2)}  MSE {number(found.mse)}  "
+            f"max abs {number(found.max_abs)}  "
+        )
+        return [*pieces, (numbers, None), (verdict_words(scene.verdict).split("  ")[0],
+                                           self.look.style(level))]  # fmt: skip
+
+    def _choice_line(self, choice: Any, here: bool) -> Pieces:
+        palette = self.look.palette
+        style = palette.cursor if here else None
+        if self._partners:
+            text = f"{choice.record.name}  {shape_text(choice.record.shape)}  {choice.why}"
+            return [(f"  {clean(text, self.ascii)}", style)]
+        proposal = getattr(choice, "proposal", choice)
+        measured = ""
+        if choice is not proposal:
+            error = choice.relative_l2
+            measured = f"{number(error):>8}  " if error is not None else f"{'--':>8}  "
+        recipes = " ".join(
+            f"{word} {recipe}"
+            for word, recipe in (("ref:", proposal.reference), ("cand:", proposal.candidate))
+            if recipe
+        )
+        title = clean(f"  {measured}{proposal.title}", self.ascii)
+        note = getattr(choice, "note", "")
+        rest = clean(f"  {note or recipes}", self.ascii)
+        room = max(0, self.size.width - len(title) - 1)
+        return [(title, style), (cut(rest, room, self.look.signs.dots), palette.muted)]
+
+
+def _row_with(scene: Scene, trial: Trial) -> Row:
+    """The row as a trial would have it."""
+    return Scene(scene.comparison, scene.index, trial).row

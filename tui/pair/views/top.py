@@ -1,0 +1,242 @@
+"""View 2: the greatest differences, element by element or ranked along an axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...commands import CommandError
+from ...present.text import clean, elide, fit
+from ...widgets.lines import Pieces
+from .view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from rich.style import Style
+
+    from ....compare.inspection.axes import AxisRanking
+    from ....compare.inspection.top import Difference, Order, Top
+
+DEFAULT_TOP = 100
+_ORDER_WORDS = {"abs": "absolute difference", "rel": "relative difference", "ulp": "ULP distance"}
+
+
+class TopView(View):
+    """A list with a cursor; `s` changes its order, `a` goes from elements to one axis after
+    another, Enter shows the place in Values.
+    """
+
+    number = 2
+    title = "Greatest differences"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: Order = "abs"
+        self.count = DEFAULT_TOP
+        self.axis: int | None = None  # which ranking; None: elements
+        self.cursor = 0
+        self._top: Top | None = None
+        self._axes: tuple[AxisRanking, ...] = ()
+
+    def scene_changed(self) -> None:
+        self._top, self._axes, self.cursor = None, (), 0
+        self.to_top()
+
+    def ask(self) -> None:
+        from ....compare.inspection.axes import AxesAnalysis
+        from ....compare.inspection.top import TopAnalysis
+
+        if self.axis is None:
+            order, count = self.order, self.count
+            self.inspect(
+                ("top", order, count),
+                lambda subject, shape: TopAnalysis(subject, shape, order, count),
+            )
+        else:
+            heads = self.pair_screen.heads
+            self.inspect(("axes", heads), lambda _, shape: AxesAnalysis(shape, heads))
+
+    def found(self, key: Hashable, result: Any, final: bool) -> None:
+        if isinstance(key, tuple) and key[0] == "axes":
+            self._axes = result
+        else:
+            self._top = result
+
+    @property
+    def ranking(self) -> AxisRanking | None:
+        """The axis that is shown."""
+        if self.axis is None or not self._axes:
+            return None
+        return self._axes[self.axis % len(self._axes)]
+
+    @property
+    def entries(self) -> int:
+        """How many lines the cursor can be on."""
+        ranking = self.ranking
+        if self.axis is not None:
+            return min(len(ranking.order), self.count) if ranking is not None else 0
+        return len(self._top.differences) if self._top is not None else 0
+
+    @property
+    def selected(self) -> Difference | None:
+        if self.axis is not None or self._top is None:
+            return None
+        found = self._top.differences
+        return found[self.cursor] if self.cursor < len(found) else None
+
+    # Keys
+
+    def cycle_order(self) -> str:
+        from ....compare.inspection.top import ORDERS
+
+        self.axis = None
+        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+        self._top, self.cursor = None, 0
+        self.ask()
+        self.draw()
+        return f"ordered by {_ORDER_WORDS[self.order]}"
+
+    def cycle_axis(self) -> str:
+        known = len(self._axes) or len(self.scene.numbers.shape if self.scene and self.scene.numbers
+                                       else (0,)) + bool(self.pair_screen.heads)  # fmt: skip
+        following = 0 if self.axis is None else self.axis + 1
+        self.axis = following if following < known else None
+        self.cursor = 0
+        self.ask()
+        self.draw()
+        if self.axis is None:
+            return "elements"
+        ranking = self.ranking
+        return f"ranked along {ranking.title}" if ranking is not None else "ranked along an axis"
+
+    def set_count(self, text: str) -> str:
+        """`:top N`."""
+        from ....compare.inspection.top import MOST
+
+        if not text.isdecimal() or not 1 <= int(text) <= MOST:
+            raise CommandError(f"top how many? a number from 1 to {MOST}")
+        self.count = int(text)
+        self.cursor = 0
+        self.ask()
+        self.draw()
+        return f"the {self.count} greatest"
+
+    def move(self, lines: int) -> None:
+        self.cursor = max(0, min(self.entries - 1, self.cursor + lines))
+        self._follow()
+
+    def page(self, pages: float) -> None:
+        self.move(int(pages * max(1, self.size.height - self._head)))
+
+    def to_top(self) -> None:
+        self.cursor = 0
+        self._follow()
+
+    def to_bottom(self) -> None:
+        self.cursor = max(0, self.entries - 1)
+        self._follow()
+
+    def enter(self) -> bool:
+        """Show the place in Values."""
+        found = self.selected
+        if found is not None:
+            self.pair_screen.go_to_element(found.index)
+            return True
+        ranking = self.ranking
+        if ranking is not None and self.cursor < len(ranking.order):
+            place = ranking.order[self.cursor] * ranking.step
+            self.pair_screen.go_to_place(ranking.axis, place)
+            return True
+        return False
+
+    def context(self) -> str:
+        found = self.selected
+        if found is None:
+            return ""
+        from ....compare.inspection.text import index_text
+
+        return (
+            f"view {index_text(found.index)}  reference {index_text(found.reference_index)}  "
+            f"candidate {index_text(found.candidate_index)}"
+        )
+
+    # Drawing
+
+    _head = 2  # lines above the entries
+
+    def _follow(self) -> None:
+        """Keep the cursor's line on the screen."""
+        if not self.is_mounted:
+            return
+        line, top, height = self.cursor + self._head, self.scroll_offset.y, self.size.height
+        if line < top + self._head:
+            self._scroll(max(0, line - self._head))
+        elif line >= top + height:
+            self._scroll(line - height + 1)
+        self.draw()
+        self.pair_screen.say_place()
+
+    def lines(self) -> list[Pieces]:
+        if self.axis is not None:
+            return self._axis_lines()
+        from ....compare.inspection.text import TOP_HEADING, top_row, top_summary
+
+        state, top = self.state_lines(), self._top
+        if top is None:
+            return state or [[(" looking", self.look.palette.muted)]]
+        if top.order != self.order:
+            note = "whole numbers and complex ones have no ULP: by absolute difference"
+            state = [*state, [(f" {note}", self.look.palette.warn)]]
+        first: Pieces = [(f" {top_summary(top)}", self.look.palette.heading)]
+        if state:
+            first = [*first, ("  ", None), *state[0]]
+        if not top.differences:
+            return [first]
+        rows = [TOP_HEADING, *(top_row(at, d) for at, d in enumerate(top.differences, 1))]
+        widths = self._widths(rows)
+        return [first, *(self._line(row, widths, at) for at, row in enumerate(rows))]
+
+    def _widths(self, rows: list[tuple[str, ...]]) -> list[int]:
+        """Widths of the columns; 0 leaves a column out where there is no room for it."""
+        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+        for dropped in (2, 3):  # own indices, where they say nothing or the line below has them
+            if all(row[dropped] == "same" for row in rows[1:]):
+                widths[dropped] = 0
+        for dropped in (3, 2, 8, 7):
+            if sum(width + 2 for width in widths if width) + 1 > self.size.width:
+                widths[dropped] = 0
+        return widths
+
+    def _line(self, row: tuple[str, ...], widths: list[int], at: int) -> Pieces:
+        cells = [
+            elide(cell, width, self.look.signs.dots) if number in (1, 2, 3) else fit(cell, width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
+        ]
+        text = " " + "  ".join(cells)
+        return [(clean(text, self.ascii), self._entry_style(at - 1))]
+
+    def _entry_style(self, entry: int) -> Style | None:
+        if entry < 0:
+            return self.look.palette.heading
+        return self.look.palette.cursor if entry == self.cursor else None
+
+    def _axis_lines(self) -> list[Pieces]:
+        from ....compare.inspection.text import axis_rows
+
+        ranking = self.ranking
+        state = self.state_lines()
+        if ranking is None:
+            return state or [[(" looking", self.look.palette.muted)]]
+        share = ""
+        found = ranking.concentration
+        if found is not None and ranking.size > 1:
+            share = f": {found[1]:.0%} of the squared difference at {ranking.label(found[0])}"
+        title = f" RMS of the difference along {ranking.title}{share}"
+        lines: list[Pieces] = [[(title, self.look.palette.heading), *(state[0] if state else [])]]
+        lines.append([(f" {'place':>14}  {'RMS':<10}", self.look.palette.heading)])
+        for at, (place, rms, bar) in enumerate(axis_rows(ranking, self.count)):
+            shown = bar if self.ascii else bar.replace("#", "█")
+            text = f" {place:>14}  {rms:<10}  {shown}"
+            lines.append([(text, self._entry_style(at))])
+        return lines

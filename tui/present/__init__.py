@@ -1,0 +1,1 @@
+"""What the screens say, in words and numbers; no terminal in here."""

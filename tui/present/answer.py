@@ -1,0 +1,161 @@
+"""The first line of the list: the answer, as far as it is known, without a key.
+
+Nothing here reads a record or works out an analysis: what is not known yet is not said.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import floor
+from typing import TYPE_CHECKING
+
+from ...compare.reports.law_words import agreement, percent, short_module
+from ..theme import LOOKS
+from ..widgets.lines import Piece, Pieces
+from .origin import first_known, likeness, sure_text
+from .text import clean, cut, elide, width_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+
+    from ...compare.comparison import Comparison
+    from ...compare.model import Cause, Counts, FirstDivergence
+    from ..theme import Look
+
+_NAME_SHARE = 0.45  # of the line that a name may take
+_LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
+_UNCERTAINTY = re.compile(r" ± \S*\d")
+_LAYERS = re.compile(r", in (?:all )?\d+ (?:of \d+ )?layers$")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`name` is the module that it is about, `words` the rest from the longest form to the
+    shortest, `end` what the shortest keeps where it is cut; `style` is that of the name, or of the
+    words where there is none.
+    """
+
+    words: tuple[str, ...]
+    name: str = ""
+    style: Style | None = None
+    end: str = ""
+
+
+def answer_line(
+    comparison: Comparison, counts: Counts, look: Look, width: int, working: bool
+) -> Pieces:
+    """The answer and, while layers are held against their laws, how far that is. `working`: whether
+    anything is still being measured or checked.
+    """
+    answer = answer_of(comparison, counts, look, working)
+    progress = laws_progress(comparison) if working else ""
+    room = width - 2 - (width_of(progress) + 2 if progress else 0)
+    pieces: list[Piece] = [(" ", None)]
+    if answer.name:
+        most = max(_LEAST_WORDS, int(_NAME_SHARE * room))
+        name = clean(answer.name, look.terminal.ascii)
+        name = elide(name, min(width_of(name), most), look.signs.dots)
+        pieces += [(name, answer.style), ("  ", None)]
+        room -= width_of(name) + 2
+    forms = [clean(form, look.terminal.ascii) for form in answer.words]
+    words = fitting(forms, room, look.signs.dots, answer.end)
+    pieces.append((words, look.palette.strong if answer.name else answer.style))
+    if progress:
+        pieces.append((f"  {progress}", look.palette.accent))
+    return pieces
+
+
+def fitting(forms: Sequence[str], room: int, dots: str, end: str = "") -> str:
+    """The first of several forms that fits; where none does, the last one, cut in front of `end`
+    as long as that leaves something to read.
+    """
+    for form in forms:
+        if width_of(form) <= room:
+            return form
+    kept = end if forms[-1].endswith(end) and room - width_of(end) >= _LEAST_WORDS else ""
+    return cut(forms[-1].removesuffix(kept), room - width_of(kept), dots) + kept
+
+
+def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool) -> Answer:
+    """What is known so far."""
+    if not counts.pairs:
+        return Answer(
+            ("the two captures have nothing in common: no record has a partner",
+             "nothing in common: no record has a partner"),
+            style=look.style("diverged"),
+        )  # fmt: skip
+    first = first_known(comparison)
+    if first is None:
+        return _no_divergence(comparison, counts, look, working)
+    name, style = short_module(first.module), look.style(first.verdict)
+    if not first.causes:
+        return Answer(_first_words(comparison, first), name, style)
+    cause = first.causes[0]
+    return Answer(cause_words(cause), name, style, _least_share(cause))
+
+
+def cause_words(cause: Cause) -> tuple[str, ...]:
+    """`eps 0 where the reference has 1e-2, explains 99.99 %`; what gives way first is how many
+    layers show it, then digits of the share, then how sure the numbers are.
+    """
+    share, least = f", explains {percent(cause.explained)}", _least_share(cause)
+    bare = _LAYERS.sub("", cause.text)
+    plain = _UNCERTAINTY.sub("", bare)
+    forms = [cause.text + share, bare + share, bare + least, plain + least]
+    return tuple(dict.fromkeys(forms))
+
+
+def _least_share(cause: Cause) -> str:
+    """The share with two digits, rounded down: 99.99 % where more than that is explained."""
+    return f", explains {floor(1e4 * cause.explained) / 100:g} %"
+
+
+def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, ...]:
+    """Where no cause is known: whether the error was made there, and why that is said."""
+    row, verdict = comparison.rows[first.index], comparison.verdicts[first.index]
+    if first.module != row.canonical:
+        where = "made inside"
+    else:
+        where = "made here" if verdict.origin == "made" else LOOKS[verdict.level].word
+    if not comparison.first_is_final() or checking_laws(comparison):
+        where += ", so far"  # the laws may find another one, or that nothing is wrong
+    sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
+    reason = likeness(first) + verdict.reason.removeprefix(f"made inside {first.module}, ")
+    return (f"{where}{sure}: {reason}", f"{where}: {reason}")
+
+
+def _no_divergence(
+    comparison: Comparison, counts: Counts, look: Look, working: bool
+) -> Answer:  # fmt: skip
+    """Nothing diverges among what is known."""
+    found = agreement(comparison, counts)
+    waiting = comparison.level_counts().get("pending", 0)
+    if waiting:
+        return Answer(found.words)
+    style = look.palette.warn if found.doubts else look.style("ok")
+    if comparison.judges_by_laws and comparison.laws is None:
+        (said,) = found.words
+        if working:
+            return Answer((f"{said} so far",), style=style)
+        stopped = f"{said}; stopped before all layers were checked against their laws"
+        forms = (stopped, f"{said}; not all layers were checked")
+        return Answer(forms, style=look.palette.warn)
+    return Answer(found.words, style=style)
+
+
+def checking_laws(comparison: Comparison) -> bool:
+    """Whether layers are still to be held against their laws, everything being measured."""
+    return comparison.judges_by_laws and comparison.laws is None and comparison.complete
+
+
+def laws_progress(comparison: Comparison) -> str:
+    """`checking layers 120/424`; nothing unless that is going on."""
+    if not checking_laws(comparison):
+        return ""
+    done, total = comparison.laws_progress
+    if not total:
+        return "checking layers"
+    return f"checking layers {done}/{total}" if done < total else "looking for causes"

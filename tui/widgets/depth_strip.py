@@ -1,0 +1,144 @@
+"""The whole run in one line: how large the error is at every depth, and where the cursor is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual.widget import Widget
+
+from ...compare.vocabulary import LEVELS, Level
+from .lines import Piece, look_of, strip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from textual.strip import Strip
+
+    from ...compare.comparison import Comparison
+
+_LABEL = " depth "
+
+# Powers of ten between which the bars grow; cosine is its distance from 1. Fixed, so that
+# results which arrive never change what is already drawn.
+_SCALES: dict[str, tuple[float, float]] = {
+    "mse": (-15, 0), "relative_l2": (-8, 0), "nmse": (-15, 0), "cosine": (-15, 0),
+    "max_abs": (-8, 1), "max_rel": (-8, 1), "ulp": (0, 7),
+}  # fmt: skip
+_FULL = 7  # the highest bar
+_ALWAYS_FULL: frozenset[Level] = frozenset({"nan", "shape", "unreadable"})
+_RANK = {level: rank for rank, level in enumerate(LEVELS)}
+
+
+def bar_height(metric: str, value: float | None) -> int:
+    """0 (no error) to 7 for a metric's value, on a logarithmic scale."""
+    if value is None or math.isnan(value):
+        return 0
+    error = abs(1.0 - value) if metric == "cosine" else value
+    if error <= 0:
+        return 0
+    low, high = _SCALES[metric]
+    share = (math.log10(error) - low) / (high - low) if math.isfinite(error) else 1.0
+    return max(1, min(_FULL, round(1 + share * (_FULL - 1))))
+
+
+class DepthStrip(Widget):
+    """One cell for every slice of the rows: height by the greatest error, colour by the worst."""
+
+    DEFAULT_CSS = "DepthStrip { height: 1; width: 1fr; background: $surface; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._comparison: Comparison | None = None
+        self._metric = "mse"
+        self._levels: list[Level] = []
+        self._heights: list[int] = []
+        self._cell = 0
+
+    def set_comparison(self, comparison: Comparison | None, metric: str) -> None:
+        """Draw another run, or the same with another metric or other verdicts."""
+        self._comparison, self._metric = comparison, metric
+        self._rebuild()
+
+    def on_resize(self) -> None:
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        rows = 0 if self._comparison is None else len(self._comparison.rows)
+        cells = max(0, min(rows, self.size.width - len(_LABEL) - 1))
+        self._levels, self._heights = ["pending"] * cells, [0] * cells
+        self._take(range(rows))
+        self.refresh()
+
+    def update_rows(self, rows: Iterable[int]) -> None:
+        """Results for these rows arrived."""
+        if self._take(rows):
+            self.refresh()
+
+    def set_cursor(self, row: int) -> None:
+        """Mark the slice that holds `row`."""
+        cell = self._cell_of(row)
+        if cell != self._cell:
+            self._cell = cell
+            self.refresh()
+
+    def _cell_of(self, row: int) -> int:
+        rows = 0 if self._comparison is None else len(self._comparison.rows)
+        return row * len(self._levels) // rows if rows else 0
+
+    def _take(self, rows: Iterable[int]) -> bool:
+        comparison = self._comparison
+        if comparison is None or not self._levels:
+            return False
+        changed = False
+        for row in rows:
+            cell = self._cell_of(row)
+            level = comparison.verdicts[row].level
+            height = self._height(comparison, row, level)
+            if height > self._heights[cell] or _RANK[level] > _RANK[self._levels[cell]]:
+                self._heights[cell] = max(height, self._heights[cell])
+                self._levels[cell] = max(level, self._levels[cell], key=_RANK.__getitem__)
+                changed = True
+        return changed
+
+    def _height(self, comparison: Comparison, row: int, level: Level) -> int:
+        if level in _ALWAYS_FULL:
+            return _FULL
+        found = comparison.measurements[row]
+        metric = getattr(found, "metric", None)  # pairs that failed, or wait, have none
+        return 0 if metric is None else bar_height(self._metric, metric(self._metric))
+
+    @property
+    def text(self) -> str:
+        """The bars as they are drawn."""
+        return "".join(text for text, _ in self._bars())
+
+    def _bars(self) -> list[Piece]:
+        look = look_of(self)
+        pieces: list[Piece] = []
+        for cell, (level, height) in enumerate(zip(self._levels, self._heights, strict=True)):
+            if level == "pending":
+                glyph, style = " ", look.palette.faint
+            elif level == "missing":
+                glyph, style = look.signs.gap, look.palette.faint
+            else:
+                glyph, style = look.signs.bars[height], Style(color=look.style(level).color)
+            if cell == self._cell:
+                style = look.palette.here + Style(color=style.color)
+            pieces.append((glyph, style))
+        return pieces
+
+    def render_line(self, y: int) -> Strip:
+        pieces: list[Piece] = [(_LABEL, look_of(self).palette.muted), *_merged(self._bars())]
+        return strip_of(pieces, self.rich_style, self.size.width)
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    merged: list[Piece] = []
+    for text, style in pieces:
+        if merged and merged[-1][1] == style:
+            merged[-1] = (merged[-1][0] + text, style)
+        else:
+            merged.append((text, style))
+    return merged

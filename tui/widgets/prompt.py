@@ -1,0 +1,189 @@
+"""The line above the footer: a message, or a prompt with history when something is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input
+
+from ..present.text import clean, cut
+from .lines import Lines, look_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.style import Style
+    from textual.app import ComposeResult
+    from textual.widget import Widget
+
+    from ..state import History
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
+    called with every change of the text, `left` when the prompt is left without an answer.
+    """
+
+    label: str
+    answer: Callable[[str], None]
+    text: str = ""
+    sign: str = ""
+    changed: Callable[[str], None] | None = None
+    left: Callable[[], None] | None = None
+
+
+class Entry(Input):
+    """One line of input; Up and Down bring back earlier ones."""
+
+    BINDINGS = [  # noqa: RUF012  textual reads a plain list
+        Binding("up", "earlier", "earlier line", show=False, id="prompt.earlier"),
+        Binding("down", "later", "later line", show=False, id="prompt.later"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, select_on_focus=False, id="entry")
+        self.cursor_blink = False  # a blinking cursor is traffic on a line at rest
+        self.lines: list[str] = []
+        self._at = 0
+        self._typed = ""
+
+    def begin(self, text: str, lines: list[str]) -> None:
+        self.lines, self._at, self._typed = lines, len(lines), text
+        self.value = text
+        self.cursor_position = len(text)
+
+    def action_earlier(self) -> None:
+        if self._at == len(self.lines):
+            self._typed = self.value
+        self._recall(self._at - 1)
+
+    def action_later(self) -> None:
+        self._recall(self._at + 1)
+
+    def _recall(self, at: int) -> None:
+        if 0 <= at <= len(self.lines):
+            self._at = at
+            self.value = self._typed if at == len(self.lines) else self.lines[at]
+            self.cursor_position = len(self.value)
+
+
+class PromptBar(Horizontal):
+    """A message line that turns into a prompt."""
+
+    DEFAULT_CSS = """
+    PromptBar { height: 1; background: $background; }
+    PromptBar > #message { width: 1fr; }
+    PromptBar > #label { width: auto; display: none; }
+    PromptBar > Entry { width: 1fr; display: none; background: $background; }
+    PromptBar > Entry:focus { background: $background; }
+    """
+
+    class Changed(Message):
+        """The prompt opened or closed."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(id="prompt")
+        self._history = history
+        self._question: Question | None = None
+        self._rest = ""
+        self._said = ""
+        self._place: object = None  # where the message was said
+
+    def compose(self) -> ComposeResult:
+        yield Lines(id="message")
+        yield Lines(id="label")
+        yield Entry()
+
+    @property
+    def asking(self) -> bool:
+        return self._question is not None
+
+    @property
+    def said(self) -> str:
+        """The message that was said and still stands."""
+        return self._said
+
+    @property
+    def message(self) -> str:
+        """What the line says now."""
+        return self._said or self._rest
+
+    def say(self, text: str, style: Style | None = None, place: object = None) -> None:
+        """A message; it stays until `rest` is told of another place."""
+        self._place = place
+        self._said = clean(text, look_of(self).terminal.ascii)
+        self._show(style or look_of(self).palette.accent)
+
+    def rest(self, text: str, place: object = None) -> None:
+        """What the line shows when there is no message from `place`."""
+        self._rest = clean(text, look_of(self).terminal.ascii)
+        if not self._said or place != self._place:
+            self._said = ""
+            self._show(None)
+
+    def _show(self, style: Style | None) -> None:
+        look = look_of(self)
+        text = cut(self.message, max(0, self.size.width - 2), look.signs.dots)
+        self.query_one("#message", Lines).set_lines([[(" " + text, style)]])
+
+    def ask(self, question: Question) -> None:
+        """Open the prompt."""
+        self._question = question
+        label = self.query_one("#label", Lines)
+        label.styles.width = len(question.label) + 1
+        label.set_lines([[(" " + question.label, look_of(self).palette.key)]])
+        entry = self.query_one(Entry)
+        entry.begin(question.text, self._history.of(question.sign) if question.sign else [])
+        self._switch(True)
+        self.screen.set_focus(entry)  # now, not after a refresh: what is typed next belongs here
+
+    def leave(self) -> None:
+        """Leave the prompt without an answer."""
+        question = self._question
+        self.close()
+        if question is not None and question.left is not None:
+            question.left()
+
+    def close(self) -> None:
+        """Turn the prompt into a message line again."""
+        self._question = None
+        self.screen.set_focus(self._body())
+        self._switch(False)
+
+    def _body(self) -> Widget | None:
+        """The widget that the keys belong to when nothing is asked: the body that is shown."""
+        return next((body for body in self.screen.query(".body") if body.display), None)
+
+    def type(self, text: str) -> None:
+        """Add what was typed before the prompt had the focus."""
+        self.query_one(Entry).insert_text_at_cursor(text)
+
+    def _switch(self, asking: bool) -> None:
+        self.query_one("#message").display = not asking
+        self.query_one("#label").display = asking
+        self.query_one(Entry).display = asking
+        self.post_message(self.Changed())
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        question = self._question
+        if question is not None and question.changed is not None:
+            question.changed(event.value)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        question = self._question
+        if question is None:
+            return
+        self.close()
+        if question.sign:
+            self._history.add(question.sign, event.value)
+        question.answer(event.value)

@@ -1,0 +1,206 @@
+"""Screens to read: keys, commands and glyphs; notes on the captures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from ..commands import COMMANDS
+from ..keys import KEYS, Scope, bindings_of, keys_of
+from ..list.status_line import Footer
+from ..present.text import clean, width_of, wrap
+from ..theme import LOOKS, Look
+from .lines import Lines, Pieces, ScrolledLines, look_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.style import Style
+    from textual.app import ComposeResult
+
+    from ...capture.records import Capture
+    from ...compare.comparison import Comparison
+    from ...compare.vocabulary import Origin
+
+_USABLE = ("move(", "page(", "to_top", "to_bottom", "app.")
+
+
+def _bindings() -> list[Binding]:
+    usable = [b for b in bindings_of("everywhere") if b.action.startswith(_USABLE)]
+    leave = ",".join(key.keys for key in KEYS if key.id in ("out", "back", "help"))
+    return [*usable, Binding(leave, "leave", "back", show=False, id="help.leave")]
+
+
+class TextScreen(Screen[None], inherit_bindings=False):
+    """Lines to read, over whatever was there before."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(_bindings())
+    AUTO_FOCUS = ".body"
+    DEFAULT_CSS = """
+    TextScreen { layout: vertical; }
+    TextScreen > #title { background: $panel; }
+    """
+
+    def __init__(self, title: str, lines: list[Pieces]) -> None:
+        super().__init__()
+        self._heading = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        yield Lines(id="title")
+        yield ScrolledLines(classes="body")
+        yield Footer(id="footer")
+
+    def on_mount(self) -> None:
+        look = look_of(self)
+        self.query_one("#title", Lines).set_lines([[(f" {self._heading}", look.palette.strong)]])
+        self.call_after_refresh(
+            self.query_one(Footer).show_entries, [("j k", "scroll"), ("Esc", "back")], look
+        )
+
+    def on_resize(self) -> None:
+        self._page.set_lines(flowed(self._lines, self.size.width))
+
+    @property
+    def _page(self) -> ScrolledLines:
+        return self.query_one(ScrolledLines)
+
+    def action_move(self, lines: int) -> None:
+        self._page.move(lines)
+
+    def action_page(self, pages: float) -> None:
+        self._page.page(pages)
+
+    def action_to_top(self) -> None:
+        self._page.to_top()
+
+    def action_to_bottom(self) -> None:
+        self._page.to_bottom()
+
+    def action_leave(self) -> None:
+        self.dismiss()
+
+
+def flowed(lines: Sequence[Pieces], width: int) -> list[Pieces]:
+    """The lines with those that are too wide broken: the last piece goes on below where it began,
+    a line of one piece two cells further in than that.
+    """
+    found: list[Pieces] = []
+    for pieces in lines:
+        if sum(width_of(text) for text, _ in pieces) <= width:
+            found.append(pieces)
+            continue
+        *head, (text, style) = pieces
+        bare = text.lstrip()
+        head.append((text[: len(text) - len(bare)], style))
+        indent = sum(width_of(piece) for piece, _ in head) + (2 if len(pieces) == 1 else 0)
+        first, *rest = wrap(bare, width - indent)
+        found.append([*head, (first, style)])
+        found += [[(" " * indent, None), (part, style)] for part in rest]
+    return found
+
+
+def help_screen(scope: Scope, look: Look) -> TextScreen:
+    """Everything that can be done on the screen called `scope`."""
+    title = "Keys of the list" if scope == "list" else "Keys of the pair screen"
+    return TextScreen(title, help_lines(scope, look))
+
+
+def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
+    """What is known of both captures and of how they were brought together."""
+    return TextScreen("Notes on both captures", notes_lines(comparison, look))
+
+
+def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
+    """Both captures, the order, and the records that have no row because rules ignore them."""
+    palette = look.palette
+    lines: list[Pieces] = []
+
+    def add(text: str, style: Style | None = None) -> None:
+        lines.append([(clean(text, look.terminal.ascii), style)])
+
+    sides = (
+        ("Reference", comparison.reference, comparison.ignored_reference),
+        ("Candidate", comparison.candidate, comparison.ignored_candidate),
+    )
+    for title, capture, ignored in sides:
+        add(f" {title}: {capture.path}", palette.heading)
+        for line in _capture_lines(capture):
+            add(f"  {line}")
+        for record in ignored:
+            add(f"  ignored by a rule: {record.name}", palette.muted)
+        add("")
+    known = comparison.models.lines()
+    if known:
+        add(" Checkpoints", palette.heading)
+        for line in known:
+            add(f"  {line}")
+        add("")
+    add(" Execution order", palette.heading)
+    add(f"  {comparison.order.reason}")
+    for moved in comparison.order.reordered:
+        places = f"{moved.index_reference} and {moved.index_candidate}"
+        add(f"  {moved.reference}, {moved.candidate}: places {places}")
+    return lines
+
+
+def _capture_lines(capture: Capture) -> list[str]:
+    known = (
+        ("format", capture.format), ("framework", capture.framework),
+        ("version", capture.framework_version), ("model", capture.model),
+        ("device", capture.device), ("prompt", capture.prompt), ("order", capture.order_source),
+    )  # fmt: skip
+    lines = [f"{name:<10} {value}" for name, value in known if value]
+    lines.append(f"{'records':<10} {len(capture.records)}")
+    if capture.complete is False:
+        lines.append("INCOMPLETE: the program that wrote it did not finish")
+    return lines + [f"note: {note}" for note in capture.notes]
+
+
+def help_lines(scope: Scope, look: Look) -> list[Pieces]:
+    """Keys, commands, glyphs."""
+    palette = look.palette
+    lines: list[Pieces] = []
+    for key in keys_of(scope):
+        lines.append([(f"  {key.shown:<16}", palette.key), (key.description, None)])
+    lines += [[], [(" Commands", palette.heading)]]
+    for command in COMMANDS:
+        lines.append([(f"  :{command.usage:<30} ", palette.key), (command.description, None)])
+    lines += [[], [(" Verdicts", palette.heading)]]
+    for level, looks in LOOKS.items():
+        word = looks.word or "not measured yet"
+        lines.append([("  ", None), (f" {look.glyph(level)} {word} ", look.style(level)),
+                      (" " * (18 - len(word)) + _MEANINGS[level], None)])  # fmt: skip
+    lines += [[], [(" Where the error of what diverged comes from", palette.heading)]]
+    for origin, meaning in _ORIGINS.items():
+        lines.append([(f"   {look.origin_glyph(origin)} {origin} ", look.style("diverged")),
+                      (" " * (18 - len(origin)) + meaning, None)])  # fmt: skip
+    lines += [[], [(" The column local: each layer by its own recorded inputs", palette.heading)]]
+    for shown, style, meaning in (
+        ("1.1x", None, "the candidate's error over what is usual for this kind of layer"),
+        ("40x", look.style("diverged"), "more than the layer's law allows: view 8 tells which "
+                                        "mistake explains it"),
+        ("?", palette.muted, "the reference itself does not keep to the law: nothing is said"),
+    ):  # fmt: skip
+        lines.append([(f"   {shown:<18} ", style), (meaning, None)])
+    return lines
+
+
+_ORIGINS: dict[Origin, str] = {
+    "made": "made (of NaN and Inf: born) here: more than inputs and rounding explain",
+    "inherited": "inherited: it came with the inputs",
+}
+_MEANINGS = {
+    "pending": "its numbers are still to come",
+    "missing": "a record without a partner",
+    "identical": "every element is equal",
+    "ok": "within rounding",
+    "noise": "more than rounding, less than a fault makes",
+    "drift": "more than usual, less than a divergence; or a doubtful pair: not the same quantity",
+    "diverged": "an error that inputs and rounding do not explain",
+    "shape": "the two cannot be brought into one shape",
+    "nan": "NaN or Inf on one side only",
+    "unreadable": "a file that cannot be read; the row says why",
+}
