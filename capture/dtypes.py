@@ -1,7 +1,7 @@
 """Element types under one name each, whatever a file format calls them.
 
 Only names and sizes here, so that listing a capture needs no numpy; the conversion of values
-lives in `arrays`.
+lives in `values`.
 """
 
 from __future__ import annotations

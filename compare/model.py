@@ -80,7 +80,7 @@ class Measurement:
     """The numbers of a pair; d = candidate - reference over the elements finite on both sides.
 
     A number that cannot be computed is None and `reasons` says why. Indices are in the pair's
-    view. Definitions: `metrics`.
+    view. Definitions: `measuring.sums`.
     """
 
     shape: tuple[int, ...]
@@ -216,7 +216,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the differences come to in the logits (see `effect`), over `tokens` tokens.
+    """What the differences come to in the logits (see `judging.logits_effect`), over `tokens` tokens.
 
     `logits_kl` is the mean KL divergence of the candidate's distribution from the reference's, in
     nats; `top1_agreement` the share of tokens that have the same likeliest next token.

@@ -1,7 +1,7 @@
 """The greatest differences of a pair, by absolute, relative or ULP distance.
 
 Elements that are not finite alike come first, whatever the order: no number tells how far NaN is
-from anything. relative = |d| / max(|x|, 1e-8), as `metrics` has it.
+from anything. relative = |d| / max(|x|, 1e-8), as `measuring.sums` has it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Policies: what a pair's numbers mean. Replaceable; measurements know nothing of them.
 
-The policy `noise`, which is the usual one, asks where errors come from (see `noise`). The policy
+The policy `noise`, which is the usual one, asks where errors come from (see `noise_policy`). The policy
 `dtype` goes by the coarser dtype of a pair (after casts). Two numbers count, both free
 of the tensor's size: `relative_l2`, the error of the whole, and the *peak*, the greatest single
 difference in units of the reference's root mean square, less what the dtype allows at the value
@@ -278,10 +278,10 @@ def _place(result: Measurement) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoisePolicy:
-    """Errors against those of their inputs and of the other layers (see `noise`).
+    """Errors against those of their inputs and of the other layers (see `noise_policy`).
 
     `baselines` are captures of further runs of the reference, `exact` one in higher precision (see
-    `baselines`). A single row is judged by its dtype as long as not all are measured, for
+    `noise_floor`). A single row is judged by its dtype as long as not all are measured, for
     its neighbours are not known; `Comparison` then judges all of them at once.
     """
 
