@@ -109,7 +109,8 @@ BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4
 MOST_COARSE = 0.8  # of a side's records that must lie on a coarser dtype's grid
 ONE_SIDE_COARSE = 5  # records that must, where the other side's values are finer
 
-# Arithmetic, and weights, that are coarser than the numbers they are kept in (see `judging.reduced_precision`)
+# Arithmetic, and weights, that are coarser than the numbers they are kept in
+# (see `judging.reduced_precision`)
 
 
 @dataclass(frozen=True, slots=True)

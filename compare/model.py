@@ -216,7 +216,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the differences come to in the logits (see `judging.logits_effect`), over `tokens` tokens.
+    """What the differences come to in the logits, over `tokens` tokens (`judging.logits_effect`).
 
     `logits_kl` is the mean KL divergence of the candidate's distribution from the reference's, in
     nats; `top1_agreement` the share of tokens that have the same likeliest next token.

@@ -1,7 +1,7 @@
 """Policies: what a pair's numbers mean. Replaceable; measurements know nothing of them.
 
-The policy `noise`, which is the usual one, asks where errors come from (see `noise_policy`). The policy
-`dtype` goes by the coarser dtype of a pair (after casts). Two numbers count, both free
+The policy `noise`, which is the usual one, asks where errors come from (see `noise_policy`).
+The policy `dtype` goes by the coarser dtype of a pair (after casts). Two numbers count, both free
 of the tensor's size: `relative_l2`, the error of the whole, and the *peak*, the greatest single
 difference in units of the reference's root mean square, less what the dtype allows at the value
 that it hit. The peak finds a wrong row or element that drowns in the norm of a large tensor.
