@@ -19,7 +19,7 @@ from test_scale import CASES, Maker
 
 from layertui.compare.matching.align import align
 from layertui.compare.matching.named_records import side_of
-from layertui.compare.rules.rules.rules import Rules
+from layertui.compare.rules.rules import Rules
 
 
 def best(left: Maker, right: Maker, records: int, repeat: int) -> tuple[float, float]:

@@ -33,7 +33,7 @@ class Models:
         self.made: dict[str, Any] = {}
 
     def captures(self, fault: Fault, dtype: str) -> tuple[Path, Path]:
-        from layertui.capture.demo.demo.demo import record_call, write_candidate
+        from layertui.capture.demo.demo import record_call, write_candidate
         from layertui.capture.demo.demo.model import build_reference, reference_arguments
 
         reference = self.place / dtype / "reference"
@@ -92,7 +92,7 @@ def test_a_capture_is_what_the_modules_saw(tmp_path: Path) -> None:
     """Against torch itself: every written output is the module's, inputs before outputs."""
     import torch
 
-    from layertui.capture.demo.demo.demo import record_call
+    from layertui.capture.demo.demo import record_call
     from layertui.capture.load import LOADERS  # noqa: F401  (numpy is there from here on)
     from layertui.capture.values import load, upcast
 

@@ -13,7 +13,7 @@ from layertui.capture.open import open_capture
 from layertui.capture.records import Capture, Locator, Record
 from layertui.compare.matching.align import Alignment, align
 from layertui.compare.model import Row
-from layertui.compare.rules.rules.rules import Rules
+from layertui.compare.rules.rules import Rules
 
 Shape = tuple[int, ...]
 
@@ -80,7 +80,7 @@ def aligned(
 
 def check_rows(alignment: Alignment) -> None:
     """What holds for every alignment: indices in a row, recipes that fit."""
-    from layertui.compare.recipes.recipe.recipe import parse_recipe, view_shapes
+    from layertui.compare.recipes.recipe import parse_recipe, view_shapes
 
     assert [row.index for row in alignment.rows] == list(range(len(alignment.rows)))
     for row in alignment.rows:

@@ -14,7 +14,7 @@ from synthetic import aligned, capture, check_rows, gaps, pairs, record, row_of
 from layertui.capture.records import Record
 from layertui.compare.matching.align import align
 from layertui.compare.model import Row
-from layertui.compare.rules.rules.rules import (
+from layertui.compare.rules.rules import (
     BUILT_IN_FUSED,
     FusedRule,
     HandPair,

@@ -18,7 +18,7 @@ from layertui.compare.matching.canonical import (
     usual_order,
 )
 from layertui.compare.matching.named_records import side_of
-from layertui.compare.rules.rules.rules import Rules
+from layertui.compare.rules.rules import Rules
 
 NAMES = [
     # as dumped, its root, canonical

@@ -14,7 +14,7 @@ from layertui.capture.errors import CaptureError
 from layertui.compare.comparison import Comparison, open_comparison, pick_sides
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.rules.rules.rules import HandPair, RecipeRule, Rules, ThresholdRule
+from layertui.compare.rules.rules import HandPair, RecipeRule, Rules, ThresholdRule
 
 RUN = [
     "embed_tokens-input_0", "embed_tokens-output", "layers.0.input_layernorm-input_0",

@@ -14,7 +14,7 @@ from test_align import sides
 from layertui.capture.records import Record
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure, Measurement, SideCounts, SideStatistics
-from layertui.compare.rules.rules.rules import HandPair, Rules
+from layertui.compare.rules.rules import HandPair, Rules
 
 FINE = Measurement((2,), 2, 2, True, reference=SideStatistics(0, 0, 0, 0, 0, 0, 0, 0))
 

@@ -80,7 +80,7 @@ def test_a_layout_that_nothing_behind_shows_is_ok_and_offers_its_recipe(real: Pa
     verdict, row = comparison.verdicts[index], comparison.rows[index]
     assert row.canonical == "layers.0.self_attn.q_proj" and verdict.level == "ok"
     assert "halves interleaved" in verdict.reason and layout.recipe in verdict.reason
-    from layertui.compare.rules.rules.rules import RecipeRule
+    from layertui.compare.rules.rules import RecipeRule
 
     rule = RecipeRule(comparison.globs(index)[0], candidate=layout.recipe)
     comparison.repair(recipes=[rule])

@@ -24,7 +24,7 @@ from layertui.compare.layout_search.sampled_pair import SAMPLE
 from layertui.compare.measuring.measure import measure
 from layertui.compare.measuring.pair_reader import CancelledError, PairTask, SideError, SideTask
 from layertui.compare.model import Measurement
-from layertui.compare.rules.rules.rules import HandPair
+from layertui.compare.rules.rules import HandPair
 
 RNG = np.random.default_rng(0)
 Q = RNG.standard_normal((1, 10, 64)).astype(np.float32)

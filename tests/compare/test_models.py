@@ -17,7 +17,7 @@ from layertui.capture.errors import CaptureError
 from layertui.capture.runners.spec import RunnerSpec
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.rerun import remembered as memory
-from layertui.compare.rules.rules.rules import RulesError, load_rules
+from layertui.compare.rules.rules import RulesError, load_rules
 from layertui.compare.weights.models import (
     ModelPaths,
     check_models,

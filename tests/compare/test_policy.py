@@ -27,7 +27,7 @@ from layertui.compare.measuring.measure import finish
 from layertui.compare.measuring.sums import Sums, Tolerance
 from layertui.compare.model import Failure, Measurement, Row, SideStatistics
 from layertui.compare.recipes.recipe.cast import cast
-from layertui.compare.rules.rules.rules import ThresholdRule
+from layertui.compare.rules.rules import ThresholdRule
 from layertui.compare.vocabulary import FAILING, LEVELS
 
 SIDE = SideStatistics(-2.0, 2.0, 0.0, 1.0, 10.0, 0, 0, 0)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.recipes.recipe.recipe import (
+from layertui.compare.recipes.recipe import (
     Cast,
     Concat,
     Flip,

@@ -27,7 +27,7 @@ from layertui.compare.reports.text_form import (
     summary_line,
     text_report,
 )
-from layertui.compare.rules.rules.rules import Rules
+from layertui.compare.rules.rules import Rules
 from layertui.compare.vocabulary import MARKS, METRICS
 
 COMMAND = "layertui compare ref cand --policy fixed"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import aligned, pairs
 
-from layertui.compare.rules.rules.rules import (
+from layertui.compare.rules.rules import (
     BUILT_IN_FUSED,
     FusedRule,
     HandPair,

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from small_captures import two_sides
 
 from layertui.compare.comparison import open_comparison
-from layertui.compare.recipes.recipe.recipe import parse_recipe
-from layertui.compare.rules.rules.edit import save_to_rules
-from layertui.compare.rules.rules.rules import (
+from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.rules.rules import (
     HandPair,
     RecipeRule,
     RulesError,
     load_rules,
     read_rules,
 )
+from layertui.compare.rules.rules.edit import save_to_rules
 
 MIXED = """\
 # what we know of this model

@@ -13,7 +13,7 @@ from small_captures import layer_file, two_sides
 
 from layertui.compare import assert_captures_match
 from layertui.compare.judging.policy import PolicyError, policy_named
-from layertui.compare.rules.rules.rules import Rules, RulesError, ThresholdRule
+from layertui.compare.rules.rules import Rules, RulesError, ThresholdRule
 
 
 def pair(real: Path, name: str) -> tuple[Path, Path]:

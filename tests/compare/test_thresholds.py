@@ -16,6 +16,7 @@ from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy, policy_named
+from layertui.compare.rules.rules import LayerLimits, Rules, RulesError, ThresholdRule
 from layertui.compare.rules.rules.learned_limits import (
     METRICS,
     BaselineError,
@@ -23,7 +24,6 @@ from layertui.compare.rules.rules.learned_limits import (
     load_thresholds,
     percentile,
 )
-from layertui.compare.rules.rules.rules import LayerLimits, Rules, RulesError, ThresholdRule
 
 
 def measured(reference: Path, candidate: Path, **more: Any) -> Comparison:

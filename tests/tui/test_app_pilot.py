@@ -17,7 +17,7 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import JobNews, LayertuiApp
 from layertui.tui.commands import COMMANDS
-from layertui.tui.jobs.jobs.jobs import Ended, Job, Request
+from layertui.tui.jobs.jobs import Ended, Job, Request
 from layertui.tui.keys import keys_of
 from layertui.tui.list.row_model import NameRows, record_key
 from layertui.tui.list.screen import ListScreen

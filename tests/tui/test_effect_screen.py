@@ -9,7 +9,7 @@ from judged_captures import Arrays, run, runs
 from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.jobs.jobs import Request
 from layertui.tui.present.origin import judged_fields
 
 

@@ -19,8 +19,7 @@ from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
 from layertui.compare.rules.rules.learned_limits import load_thresholds
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import jobs
-from layertui.tui.jobs.jobs.jobs import Request
+from layertui.tui.jobs.jobs import Request, jobs
 from layertui.tui.list.limits import limits_of
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.pair.screen import PairScreen
@@ -390,7 +389,7 @@ async def test_a_baseline_that_went_away_leaves_the_policy_as_it_was(
 async def test_limits_of_a_file_are_named_and_unknown_layers_said(
     paths: dict[str, str], tmp_path: Path
 ) -> None:
-    from layertui.compare.rules.rules.rules import Rules
+    from layertui.compare.rules.rules import Rules
 
     text = (
         '{"schema": "layertui.thresholds/1", "made_from": [], "percentile": 99, "margin": 1.5,'

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from layertui.compare.laws.attention.law.law import AttentionLaw
+from layertui.compare.laws.attention.law import AttentionLaw
 from layertui.compare.laws.evaluate import evaluations
 from layertui.compare.laws.peers import Judged, Peers
 

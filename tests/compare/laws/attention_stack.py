@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from layertui.capture import record
-from layertui.compare.laws.attention.law.law import AttentionLaw
+from layertui.compare.laws.attention.law import AttentionLaw
 from layertui.compare.laws.evaluate import evaluations
 from layertui.compare.laws.peers import Judged, Peers
 

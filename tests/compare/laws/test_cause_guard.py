@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from layertui.compare.laws.attention.law.law import AttentionLaw
+from layertui.compare.laws.attention.law import AttentionLaw
 from layertui.compare.laws.causes import diagnose
 from layertui.compare.laws.law import Case, Fit, Hypothesis, Prediction, Scene, Site
 

@@ -20,7 +20,7 @@ from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws import config_names
 from layertui.compare.laws.config_names import config_differences, names_of
-from layertui.compare.laws.linear.law.law import LinearLaw
+from layertui.compare.laws.linear.law import LinearLaw
 from layertui.compare.laws.model_difference import ModelDifference
 from layertui.compare.laws.registry import LAWS
 from layertui.compare.model import FirstDivergence
