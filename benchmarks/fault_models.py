@@ -22,7 +22,7 @@ import transformers
 from torch import Tensor, nn
 
 from layertui.capture import open_capture, record
-from layertui.capture.demo.demo.model import Linear
+from layertui.capture.demo.model import Linear
 from layertui.capture.values import load
 
 VOCABULARY, TOKENS, HEAD = 320, 48, 16

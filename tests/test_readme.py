@@ -25,8 +25,8 @@ from layertui.compare.comparison import open_comparison
 from layertui.compare.judging.policy import FIXED, LIMITS
 from layertui.compare.recipes.recipe import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
+from layertui.compare.rules.learned_limits import METRICS as LIMITED
 from layertui.compare.rules.rules import load_rules
-from layertui.compare.rules.rules.learned_limits import METRICS as LIMITED
 from layertui.compare.vocabulary import LEVELS, METRICS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS

@@ -20,7 +20,7 @@ import pyte
 import pytest
 
 from layertui.capture import open_capture
-from layertui.capture.demo.demo.faults import FAULTS, NAMES, Fault, fault_named
+from layertui.capture.demo.faults import FAULTS, NAMES, Fault, fault_named
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison
 
@@ -34,7 +34,7 @@ class Models:
 
     def captures(self, fault: Fault, dtype: str) -> tuple[Path, Path]:
         from layertui.capture.demo.demo import record_call, write_candidate
-        from layertui.capture.demo.demo.model import build_reference, reference_arguments
+        from layertui.capture.demo.model import build_reference, reference_arguments
 
         reference = self.place / dtype / "reference"
         if dtype not in self.made:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layertui.capture.values import small_float_table
+from layertui.compare.recipes.cast import cast
 from layertui.compare.recipes.recipe import RecipeError
-from layertui.compare.recipes.recipe.cast import cast
 
 pytestmark = pytest.mark.filterwarnings("error")
 

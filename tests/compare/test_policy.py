@@ -26,7 +26,7 @@ from layertui.compare.judging.policy import (
 from layertui.compare.measuring.measure import finish
 from layertui.compare.measuring.sums import Sums, Tolerance
 from layertui.compare.model import Failure, Measurement, Row, SideStatistics
-from layertui.compare.recipes.recipe.cast import cast
+from layertui.compare.recipes.cast import cast
 from layertui.compare.rules.rules import ThresholdRule
 from layertui.compare.vocabulary import FAILING, LEVELS
 

@@ -14,6 +14,7 @@ from small_captures import two_sides
 
 from layertui.compare.comparison import open_comparison
 from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.rules.edit import save_to_rules
 from layertui.compare.rules.rules import (
     HandPair,
     RecipeRule,
@@ -21,7 +22,6 @@ from layertui.compare.rules.rules import (
     load_rules,
     read_rules,
 )
-from layertui.compare.rules.rules.edit import save_to_rules
 
 MIXED = """\
 # what we know of this model

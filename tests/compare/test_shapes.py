@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layertui.compare.recipes.common_view import common_view
 from layertui.compare.recipes.recipe import parse_recipe
-from layertui.compare.recipes.recipe.common_view import common_view
 
 
 @pytest.mark.parametrize(

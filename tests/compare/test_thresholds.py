@@ -16,14 +16,14 @@ from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy, policy_named
-from layertui.compare.rules.rules import LayerLimits, Rules, RulesError, ThresholdRule
-from layertui.compare.rules.rules.learned_limits import (
+from layertui.compare.rules.learned_limits import (
     METRICS,
     BaselineError,
     Baselines,
     load_thresholds,
     percentile,
 )
+from layertui.compare.rules.rules import LayerLimits, Rules, RulesError, ThresholdRule
 
 
 def measured(reference: Path, candidate: Path, **more: Any) -> Comparison:

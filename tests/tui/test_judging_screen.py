@@ -17,7 +17,7 @@ from layertui.compare.checks import two_sides
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
-from layertui.compare.rules.rules.learned_limits import load_thresholds
+from layertui.compare.rules.learned_limits import load_thresholds
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.jobs import Request, jobs
 from layertui.tui.list.limits import limits_of

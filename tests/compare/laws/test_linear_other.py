@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from layertui.compare.laws.linear.law.bench import heads_of
+from layertui.compare.laws.linear.bench import heads_of
 
 from .law_checks import Tried, capture, tried
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from layertui.compare.laws.linear.law.quantisers import (
+from layertui.compare.laws.linear.quantisers import (
     Affine,
     Quantiser,
     Symmetric,
