@@ -182,8 +182,8 @@ def test_a_factor_is_found_within_its_uncertainty(
 ) -> None:
     from layertui.compare.laws.law import Case
     from layertui.compare.laws.numerics.rounding import on_grid
+    from layertui.compare.laws.residual.causes import fitted_factor
     from layertui.compare.laws.residual.law import Sum, predicted
-    from layertui.compare.laws.residual.law.causes import fitted_factor
 
     unit = 2.0**-8 if half else 2.0**-24
     random = np.random.default_rng(seed)

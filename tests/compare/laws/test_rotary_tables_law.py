@@ -311,8 +311,8 @@ def test_a_base_is_found_within_its_uncertainty(
     base: float, count: int, first: int, half: bool
 ) -> None:
     from layertui.compare.laws.numerics.rounding import on_grid
+    from layertui.compare.laws.rotary.fit import base_of, turning
     from layertui.compare.laws.rotary.frequencies import Rotary, tables
-    from layertui.compare.laws.rotary.frequencies.fit import base_of, turning
 
     at = np.arange(first, first + count)
     unit = 2.0**-8 if half else 2.0**-24
