@@ -206,7 +206,8 @@ def _task(comparison: Comparison, row: Row) -> Any:
 
 
 def _check_recipes(*recipes: str | None) -> None:
-    from ..compare.recipes.recipe import RecipeError, parse_recipe
+    from ..compare.recipes.errors import RecipeError
+    from ..compare.recipes.parse import parse_recipe
 
     for recipe in recipes:
         try:
@@ -269,7 +270,7 @@ def _check_region(
     """Raises `UserError` for a `--slice` that does not fit what is shown."""
     from ..compare.inspection.report import check_region
     from ..compare.inspection.subject import NothingToInspectError
-    from ..compare.recipes.recipe import RecipeError
+    from ..compare.recipes.errors import RecipeError
 
     if not settings["region"]:
         return

@@ -23,7 +23,7 @@ from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
 from layertui.compare.judging.policy import FIXED, LIMITS
-from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
 from layertui.compare.rules.learned_limits import METRICS as LIMITED
 from layertui.compare.rules.rules import load_rules

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...capture.values import Array
 from ..measuring.pair_reader import Block
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from .elements import difference
 
 _MOST = 1 << 16  # places kept along an axis; a longer axis is cut into ranges of equal length

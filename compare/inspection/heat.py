@@ -14,7 +14,7 @@ import numpy as np
 
 from ...capture.values import Array
 from ..measuring.pair_reader import Block
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from .elements import difference, magnitude
 
 Quantity = Literal["difference", "signed", "ratio", "reference", "candidate"]

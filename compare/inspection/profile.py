@@ -17,7 +17,7 @@ from ...capture.values import Array
 from ..measuring.pair_reader import Block
 from ..measuring.sums import SideSums, dot
 from ..measuring.ulp import distances
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from .elements import Elements, elements, magnitude, side_values, sizes
 from .sketch import Sketch
 from .subject import Subject

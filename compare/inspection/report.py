@@ -11,7 +11,7 @@ from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
 from ..measuring.pair_reader import PairReader
 from ..model import Row, SideStatistics
-from ..recipes.recipe import RecipeError, Shape
+from ..recipes.errors import RecipeError, Shape
 from ..reports.escaping import clean
 from ..reports.summary import recorded_statistics
 from ..reports.text_form import row_text, shape_text, side_line

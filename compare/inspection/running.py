@@ -11,7 +11,7 @@ import numpy as np
 
 from ..measuring.blocks import Key
 from ..measuring.pair_reader import Block, PairReader
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from .subject import Subject
 
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...capture.values import Array
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from .axes import AxisRanking
 from .heat import QUANTITY_WORDS, HeatMap, distance_from_rest
 from .profile import HIGHEST, LOWEST, PERCENTILES, Distribution, Profile

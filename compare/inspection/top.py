@@ -18,7 +18,9 @@ from ..measuring.pair_reader import Block
 from ..measuring.sums import RELATIVE_FLOOR
 from ..measuring.ulp import distances
 from ..recipes.element_source import origin, unravel
-from ..recipes.recipe import Recipe, RecipeError, Shape, parse_recipe
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.recipe import Recipe
 from .elements import elements, sizes
 from .subject import Subject
 

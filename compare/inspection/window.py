@@ -11,7 +11,9 @@ from ...capture.dtypes import DTYPES
 from ...capture.values import Array
 from ..measuring.blocks import Key
 from ..measuring.pair_reader import PairReader, SideReader
-from ..recipes.recipe import RecipeError, Shape, Slice, parse_recipe
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.steps import Slice
 from .elements import difference
 from .heat import Region
 

@@ -28,7 +28,7 @@ from ..matching.roles import role_of
 from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError, PairReader, PairTask
 from ..model import Effect, Measurement, Row
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from ..running.scheduler import side_task
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import Protocol
 
 from ..limits import LIMITS, PEAK_ROUNDINGS, Limits, limits_for
 from ..model import Failure, Measurement, Row, Verdict
-from ..recipes.recipe import parse_recipe
+from ..recipes.parse import parse_recipe
 from ..rules.rules import LayerLimits, ThresholdRule
 from ..vocabulary import METRICS, POLICIES, Level
 

@@ -13,25 +13,23 @@ from math import log2, prod
 
 from ..measuring.pair_reader import SideName, coarser
 from ..recipes.common_view import common_view
-from ..recipes.recipe import (
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.rearrange import Rearrange
+from ..recipes.recipe import Recipe, view_shapes
+from ..recipes.steps import (
     Cast,
     Concat,
     Flip,
     Permute,
-    Rearrange,
-    Recipe,
-    RecipeError,
     Reshape,
     Roll,
     Select,
-    Shape,
     Shift,
     Slice,
     Squeeze,
     Step,
     Transpose,
-    parse_recipe,
-    view_shapes,
 )
 
 AS_IT_IS = "as it is"

@@ -9,17 +9,10 @@ import numpy as np
 
 from ...capture.values import Array
 from ..recipes.element_source import Index, ravel, unravel
-from ..recipes.recipe import (
-    IndexSelect,
-    Recipe,
-    RecipeError,
-    Reshape,
-    Shape,
-    Shift,
-    Step,
-    parse_recipe,
-    view_shapes,
-)
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.recipe import Recipe, view_shapes
+from ..recipes.steps import IndexSelect, Reshape, Shift, Step
 from .candidates import AS_IT_IS, Hints, Proposal, head_counts
 from .sampled_pair import Recipes, SampledPair, reals
 

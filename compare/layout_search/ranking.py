@@ -14,7 +14,10 @@ from ...capture.values import Array
 from ..matching.canonical import layer_number
 from ..measuring.pair_reader import PairTask, SideTask, shapes_differ
 from ..model import Row
-from ..recipes.recipe import Concat, RecipeError, Shape, parse_recipe, view_shapes
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.recipe import view_shapes
+from ..recipes.steps import Concat
 from ..running.scheduler import side_task
 from .candidates import Hints, Proposal, propose
 from .permutations import orders

@@ -28,7 +28,9 @@ from ..measuring.pair_reader import (
     open_source,
 )
 from ..recipes.element_source import Index, origin, ravel, unravel
-from ..recipes.recipe import Recipe, RecipeError, Shape, Shift, views
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.recipe import Recipe, views
+from ..recipes.steps import Shift
 
 SAMPLE = 1 << 15  # elements of a view that are looked at; smaller views are looked at whole
 _WHOLE = 1 << 22  # elements of a record that is read whole; of greater ones only the sample is

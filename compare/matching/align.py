@@ -16,7 +16,10 @@ from ...capture.names import natural_key
 from ...capture.records import Capture, Record
 from ..model import ExecutionOrder, Row
 from ..recipes.common_view import SAME, CommonView
-from ..recipes.recipe import Concat, RecipeError, parse_recipe, view_shapes
+from ..recipes.errors import RecipeError
+from ..recipes.parse import parse_recipe
+from ..recipes.recipe import view_shapes
+from ..recipes.steps import Concat
 from ..rules.rules import HandPair, RecipeRule, Rules
 from .call_match import (
     Match,

@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import prod
 
 from ..recipes.common_view import SAME, CommonView, common_view
-from ..recipes.recipe import Shape
+from ..recipes.errors import Shape
 from ..vocabulary import Level, MatchedBy
 from .named_records import Item
 

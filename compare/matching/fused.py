@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..recipes.common_view import SAME, CommonView
-from ..recipes.recipe import Recipe, Slice
+from ..recipes.recipe import Recipe
+from ..recipes.steps import Slice
 from ..rules.rules import BUILT_IN_FUSED, FusedRule
 from ..vocabulary import Level
 from .call_match import Match, join, plays, shapes_view, why_apart, why_unreadable

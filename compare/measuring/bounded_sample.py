@@ -13,7 +13,7 @@ import numpy as np
 
 from ...capture.errors import RecordError
 from ...capture.values import Array
-from ..recipes.recipe import RecipeError, Shape
+from ..recipes.errors import RecipeError, Shape
 from .pair_reader import PairReader, PairTask
 
 MOST = 1 << 16  # elements of a sample

@@ -17,7 +17,7 @@ from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.values import Array
 from ..model import Failure, Measurement, SideStatistics
-from ..recipes.recipe import RecipeError
+from ..recipes.errors import RecipeError
 from .blocks import BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import take_sample
 from .error_structure import structure_of

@@ -20,16 +20,10 @@ from ...capture.errors import RecordError
 from ...capture.records import Locator
 from ...capture.values import Array, PartialValues, load_any, upcast
 from ..recipes.cast import cast
-from ..recipes.recipe import (
-    Concat,
-    IndexSelect,
-    Recipe,
-    RecipeError,
-    Roll,
-    Shape,
-    parse_recipe,
-    views,
-)
+from ..recipes.errors import RecipeError, Shape
+from ..recipes.parse import parse_recipe
+from ..recipes.recipe import Recipe, views
+from ..recipes.steps import Concat, IndexSelect, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
 
 SideName = Literal["reference", "candidate"]

@@ -21,7 +21,7 @@ import numpy as np
 from ...capture.errors import RecordError
 from ...capture.values import Array
 from ..model import Failure
-from ..recipes.recipe import RecipeError
+from ..recipes.errors import RecipeError
 from .pair_reader import CancelledError, PairReader, PairTask, SideError, shapes_differ
 
 _MOST_ROWS = 1 << 24  # of one pair: six float64 each

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array, small_float_table
-from .recipe import RecipeError
+from .errors import RecipeError
 
 
 def cast(array: Array, dtype: str) -> Array:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from .recipe import Recipe, Reshape, Shape, Slice, Squeeze, Step, Transpose
+from .errors import Shape
+from .recipe import Recipe
+from .steps import Reshape, Slice, Squeeze, Step, Transpose
 
 
 @dataclass(frozen=True, slots=True)

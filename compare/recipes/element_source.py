@@ -9,26 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .recipe import (
+from .errors import RecipeError, Shape
+from .rearrange import Rearrange
+from .recipe import Recipe, trailing_shifts
+from .steps import (
     Cast,
     Concat,
     Flip,
     IndexSelect,
     Permute,
-    Rearrange,
-    Recipe,
-    RecipeError,
     Reshape,
     Roll,
     Select,
-    Shape,
     Shift,
     Slice,
     Squeeze,
     Step,
     Transpose,
     Unsqueeze,
-    trailing_shifts,
 )
 
 Index = tuple[Any, ...]  # of int, or of arrays of int64 of one shape

@@ -20,7 +20,8 @@ from ...capture.runners.layers import LayerInfo, RerunError
 from ...capture.runners.protocol import Hello
 from ..measuring.pair_reader import SideTask
 from ..model import Row
-from ..recipes.recipe import RecipeError, parse_recipe
+from ..recipes.errors import RecipeError
+from ..recipes.parse import parse_recipe
 from .layers import Layer
 
 if TYPE_CHECKING:

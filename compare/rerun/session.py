@@ -31,7 +31,7 @@ from ...capture.runners.spec import RunnerSpec, identity
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairTask, SideTask
 from ..model import Failure, Measurement, Row
-from ..recipes.recipe import RecipeError
+from ..recipes.errors import RecipeError
 from ..running.cache import ENGINE, FileIdentities, MeasurementCache
 from ..running.scheduler import pair_task
 from . import remembered as memory

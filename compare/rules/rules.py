@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..matching.canonical import LAYER, NameRules
-from ..recipes.recipe import RecipeError, parse_recipe
+from ..recipes.errors import RecipeError
+from ..recipes.parse import parse_recipe
 from ..weights.models import SIDES, ModelPaths
 
 if sys.version_info >= (3, 11):

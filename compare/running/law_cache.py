@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..laws.peers import Limits
 from ..laws.report import LawReport, LawRow
 from ..model import Cause, Local
-from ..recipes.recipe import RecipeError
+from ..recipes.errors import RecipeError
 from .cache import FileIdentities, TextCache
 from .scheduler import side_task
 

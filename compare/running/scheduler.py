@@ -15,7 +15,7 @@ from ..measuring.masks import is_mask_name
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairTask, SideTask, concat_names
 from ..model import Failure, Measurement
-from ..recipes.recipe import RecipeError
+from ..recipes.errors import RecipeError
 from .cache import FileIdentities, MeasurementCache
 
 if TYPE_CHECKING:

@@ -80,7 +80,8 @@ def aligned(
 
 def check_rows(alignment: Alignment) -> None:
     """What holds for every alignment: indices in a row, recipes that fit."""
-    from layertui.compare.recipes.recipe import parse_recipe, view_shapes
+    from layertui.compare.recipes.parse import parse_recipe
+    from layertui.compare.recipes.recipe import view_shapes
 
     assert [row.index for row in alignment.rows] == list(range(len(alignment.rows)))
     for row in alignment.rows:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from layertui.capture.values import small_float_table
 from layertui.compare.recipes.cast import cast
-from layertui.compare.recipes.recipe import RecipeError
+from layertui.compare.recipes.errors import RecipeError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -29,7 +29,7 @@ from layertui.compare.measuring.pair_reader import (
     concat_names,
 )
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.recipes.parse import parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("error")
 

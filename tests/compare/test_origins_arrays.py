@@ -13,7 +13,10 @@ from test_recipes import SHAPES, STEPS, numbered
 from layertui.capture.records import Locator
 from layertui.compare.measuring.blocks import Source
 from layertui.compare.recipes.element_source import origin, ravel, unravel
-from layertui.compare.recipes.recipe import Recipe, RecipeError, Step, parse_recipe, views
+from layertui.compare.recipes.errors import RecipeError
+from layertui.compare.recipes.parse import parse_recipe
+from layertui.compare.recipes.recipe import Recipe, views
+from layertui.compare.recipes.steps import Step
 
 
 @given(st.lists(STEPS, max_size=4), st.lists(STEPS, max_size=2), SHAPES)

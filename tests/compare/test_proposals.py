@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from test_recipes import numbered
 
 from layertui.compare.layout_search.candidates import MOST, Hints, head_counts, propose
-from layertui.compare.recipes.recipe import RecipeError, parse_recipe, view_shapes, views
+from layertui.compare.recipes.errors import RecipeError
+from layertui.compare.recipes.parse import parse_recipe
+from layertui.compare.recipes.recipe import view_shapes, views
 
 SIZE = st.sampled_from([0, 1, 1, 2, 3, 4, 6, 8, 10, 12, 16, 64])
 SHAPES = st.lists(SIZE, max_size=7).map(tuple).filter(lambda shape: np.prod(shape) < 1e6)

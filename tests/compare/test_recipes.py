@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.recipes.recipe import (
+from layertui.compare.recipes.errors import RecipeError
+from layertui.compare.recipes.parse import parse_recipe
+from layertui.compare.recipes.rearrange import Rearrange
+from layertui.compare.recipes.recipe import Recipe, view_shapes, views
+from layertui.compare.recipes.steps import (
     Cast,
     Concat,
     Flip,
     IndexSelect,
     Permute,
-    Rearrange,
-    Recipe,
-    RecipeError,
     Reshape,
     Roll,
     Select,
@@ -31,9 +32,6 @@ from layertui.compare.recipes.recipe import (
     Step,
     Transpose,
     Unsqueeze,
-    parse_recipe,
-    view_shapes,
-    views,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -255,7 +253,8 @@ def test_what_is_no_recipe_is_refused(text: str) -> None:
 
 def test_no_warning_of_the_parser_reaches_the_terminal() -> None:
     code = (
-        "from layertui.compare.recipes.recipe import parse_recipe, RecipeError\n"
+        "from layertui.compare.recipes.errors import RecipeError\n"
+        "from layertui.compare.recipes.parse import parse_recipe\n"
         "for text in ('concat(0, \"\\\\d\")', 'squeeze(1or 2)', '[0x1for x in 2]'):\n"
         "    try: parse_recipe(text)\n"
         "    except RecipeError: pass\n"

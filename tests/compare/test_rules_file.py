@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_captures import two_sides
 
 from layertui.compare.comparison import open_comparison
-from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.rules.edit import save_to_rules
 from layertui.compare.rules.rules import (
     HandPair,

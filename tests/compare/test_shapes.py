@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layertui.compare.recipes.common_view import common_view
-from layertui.compare.recipes.recipe import parse_recipe
+from layertui.compare.recipes.parse import parse_recipe
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ class Inspector:
         """None when a newer request took its place."""
         from ...capture.errors import RecordError
         from ...compare.measuring.pair_reader import CancelledError
-        from ...compare.recipes.recipe import RecipeError
+        from ...compare.recipes.errors import RecipeError
 
         key = request.work.key
         try:

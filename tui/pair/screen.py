@@ -447,7 +447,7 @@ class PairScreen(WorkScreen):
         return self.view_numbered(TopView.number).set_count(text)
 
     def _command_slice(self, text: str) -> str:
-        from ...compare.recipes.recipe import RecipeError
+        from ...compare.recipes.errors import RecipeError
 
         view = self.view if isinstance(self.view, HeatView | ValuesView) else None
         if view is None:
@@ -518,7 +518,9 @@ def _subject(scene: Scene | None) -> Subject | None:
 
 
 def _shape_of(scene: Scene) -> tuple[int, ...] | None:
-    from ...compare.recipes.recipe import RecipeError, parse_recipe, view_shapes
+    from ...compare.recipes.errors import RecipeError
+    from ...compare.recipes.parse import parse_recipe
+    from ...compare.recipes.recipe import view_shapes
 
     row = scene.row
     left, right = row.reference, row.candidate

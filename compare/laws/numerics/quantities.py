@@ -19,7 +19,7 @@ from ....capture.values import Array
 from ...matching.roles import Role, role_of
 from ...measuring.pair_reader import PairReader, SideName, SideTask
 from ...model import Row
-from ...recipes.recipe import RecipeError, Shape
+from ...recipes.errors import RecipeError, Shape
 from ...running.scheduler import side_task
 
 _MOST_WHOLE = 1 << 25  # elements that a table may have to be read whole

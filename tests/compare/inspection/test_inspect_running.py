@@ -32,7 +32,7 @@ from layertui.compare.inspection.subject import (
 )
 from layertui.compare.inspection.top import Top, TopAnalysis
 from layertui.compare.measuring.pair_reader import CancelledError, PairReader, SideError
-from layertui.compare.recipes.recipe import RecipeError
+from layertui.compare.recipes.errors import RecipeError
 
 
 def profile_of(about: Subject, block: int = 1 << 17, **more: object) -> Profile:

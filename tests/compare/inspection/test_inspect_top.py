@@ -19,7 +19,8 @@ from layertui.compare.inspection.text import top_text
 from layertui.compare.inspection.top import ORDERS, Order, Top, TopAnalysis
 from layertui.compare.measuring.pair_reader import SideTask
 from layertui.compare.measuring.ulp import distances
-from layertui.compare.recipes.recipe import parse_recipe, views
+from layertui.compare.recipes.parse import parse_recipe
+from layertui.compare.recipes.recipe import views
 
 
 def top_of(order: Order, count: int) -> object:

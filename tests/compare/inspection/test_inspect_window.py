@@ -24,7 +24,7 @@ from layertui.compare.inspection.window import (
     region_text,
 )
 from layertui.compare.measuring.pair_reader import PairReader
-from layertui.compare.recipes.recipe import RecipeError
+from layertui.compare.recipes.errors import RecipeError
 
 
 def window_of(

@@ -197,7 +197,7 @@ class LayoutView(View):
         if problem is not None:
             self.pair_screen.say(problem, warn=True)
             return
-        from ....compare.recipes.recipe import parse_recipe
+        from ....compare.recipes.parse import parse_recipe
 
         left, right = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
         self.pair_screen.try_trial(Trial(left, right, trial.partner))
@@ -301,7 +301,9 @@ class LayoutView(View):
 
     def _problem(self, trial: Trial) -> str | None:
         """What is wrong with recipes, in words, with both shapes; None when they fit."""
-        from ....compare.recipes.recipe import RecipeError, parse_recipe, view_shapes
+        from ....compare.recipes.errors import RecipeError
+        from ....compare.recipes.parse import parse_recipe
+        from ....compare.recipes.recipe import view_shapes
 
         scene = self.scene
         assert scene is not None
@@ -377,7 +379,8 @@ class LayoutView(View):
         ]  # fmt: skip
 
     def _shape_after(self, record: Record, text: str) -> str:
-        from ....compare.recipes.recipe import RecipeError, parse_recipe
+        from ....compare.recipes.errors import RecipeError
+        from ....compare.recipes.parse import parse_recipe
 
         try:
             return shape_text(parse_recipe(text).shape(record.shape or ()))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ....compare.inspection.running import Analysis
     from ....compare.inspection.subject import Subject
     from ....compare.measuring.pair_reader import PairReader
-    from ....compare.recipes.recipe import Shape
+    from ....compare.recipes.errors import Shape
     from ...jobs.inspector import InspectionNews, Work
     from ..scene import Scene
     from ..screen import PairScreen
