@@ -158,7 +158,7 @@ def _use_model(comparison: Comparison, options: Judging) -> None:
 
 
 def _rows(session: RerunSession, names: tuple[str, ...], everything: bool) -> list[int]:
-    from ..compare.rerun.session import rows_of
+    from ..compare.rerun.layers import rows_of
 
     if everything:
         found = session.layers.all
@@ -237,7 +237,7 @@ def run_layers(session: RerunSession, rows: list[int], *, fresh: bool = False) -
     Raises `UserError` when the runner is of no use.
     """
     from ..capture.runners.layers import RerunError
-    from ..compare.rerun.session import RerunProgress
+    from ..compare.rerun.results import RerunProgress
     from .capture_progress import CaptureProgress
 
     failed: list[BaseException] = []

@@ -159,7 +159,7 @@ class _Job:
 
     def _both(self, session: RerunSession, reference: Path, candidate: Path) -> int:
         from ..compare.comparison import open_comparison
-        from ..compare.rerun.session import rows_of
+        from ..compare.rerun.layers import rows_of
         from .rerun import run_layers
         from .session import measure_all
 

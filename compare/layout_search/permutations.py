@@ -13,7 +13,8 @@ from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import Recipe, view_shapes
 from ..recipes.steps import IndexSelect, Reshape, Shift, Step
-from .candidates import AS_IT_IS, Hints, Proposal, head_counts
+from .candidates import AS_IT_IS, Proposal
+from .hints import Hints, head_counts
 from .sampled_pair import Recipes, SampledPair, reals
 
 _MOST_ORDER = 256  # indices of an axis whose order is looked for

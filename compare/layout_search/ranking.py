@@ -19,7 +19,8 @@ from ..recipes.parse import parse_recipe
 from ..recipes.recipe import view_shapes
 from ..recipes.steps import Concat
 from ..running.scheduler import side_task
-from .candidates import Hints, Proposal, propose
+from .candidates import Proposal, propose
+from .hints import Hints
 from .permutations import orders
 from .sampled_pair import SampledPair, Stop, constant, reals
 

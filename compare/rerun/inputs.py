@@ -14,43 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...capture.calls import Call, Calls
 from ...capture.dtypes import DTYPES
-from ...capture.errors import RecordError
 from ...capture.records import Record
 from ...capture.runners.layers import LayerInfo, RerunError
 from ...capture.runners.protocol import Hello
-from ..measuring.pair_reader import SideTask
 from ..model import Row
-from ..recipes.errors import RecipeError
-from ..recipes.parse import parse_recipe
+from .fed import Fed, is_float, plain, side_task_of
 from .layers import Layer
 
 if TYPE_CHECKING:
-    from ...capture.values import Array
     from ..comparison import Comparison
+
 
 # Inputs that say where, not what: a candidate's own will do where the reference has none.
 _WHERE = re.compile(r"mask|position_ids|cache_position")
 _CACHE = re.compile(r"past_key|cache")
-
-
-@dataclass(frozen=True, slots=True)
-class Fed:
-    """One tensor to be handed over under `slot`: a record and what is done to it.
-
-    `row` is the pair that it comes from. `undo` is the candidate's recipe, to be undone to
-    `shape`. `own` marks a record of the candidate itself. `heads_last`: `[batch, heads, tokens,
-    size]` becomes `[batch * tokens, heads, size]`.
-    """
-
-    slot: str
-    task: SideTask
-    row: int | None = None
-    undo: str = ""
-    shape: tuple[int, ...] | None = None
-    dtype: str | None = None
-    own: bool = False
-    heads_last: bool = False
-    ragged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +116,13 @@ class Injector:
         call = self._reference.of(*made) if made is not None else None
         found = {record.slot: record for record in self._reference_inputs(layer)}
         if call is not None and not _lacks_tensors([call.args, call.kwargs]):
-            fed = tuple(_plain(slot, found[slot]) for slot in call.slots if slot in found)
+            fed = tuple(plain(slot, found[slot]) for slot in call.slots if slot in found)
             if len(fed) == len(call.slots):
                 return Injection(info.name, fed, _structure(call))
         if not found:
             raise RerunError("neither capture holds this layer's inputs")
         self._check_cache(layer, set(found))
-        return Injection(info.name, tuple(_plain(slot, found[slot]) for slot in found))
+        return Injection(info.name, tuple(plain(slot, found[slot]) for slot in found))
 
     def _check_cache(self, layer: Layer, slots: set[str]) -> None:
         """Without the call's structure a cache cannot be told; a decode step must have one."""
@@ -176,7 +153,7 @@ class Injector:
         pairs = [row for row in rows if row.kind == "pair"]
         exact = [row for row in pairs if row.candidate is not None and row.candidate.slot == slot]
         exact = exact or [row for row in pairs if row.slot == slot]
-        floats = [row for row in pairs if _is_float(row.candidate)]
+        floats = [row for row in pairs if is_float(row.candidate)]
         if not exact and alone and len(floats) == 1:
             exact = floats
         if exact:
@@ -187,16 +164,16 @@ class Injector:
         own = [row.reference for row in rows if row.reference is not None]
         same = [record for record in own if record.slot == slot]
         if not same and alone:
-            same = [record for record in own if _is_float(record)][:1]
+            same = [record for record in own if is_float(record)][:1]
         if not same:
             return None
-        plain = _plain(slot, same[0])
+        fed = plain(slot, same[0])
         dtype = self._candidate_dtype(layer)
-        return Fed(slot, plain.task, dtype=dtype, ragged=self.hello.ragged)
+        return Fed(slot, fed.task, dtype=dtype, ragged=self.hello.ragged)
 
     def _candidate_dtype(self, layer: Layer) -> str | None:
         record = self.comparison.rows[layer.outputs[0]].candidate
-        return record.dtype if record is not None and _is_float(record) else None
+        return record.dtype if record is not None and is_float(record) else None
 
     def _missing_listed(self, layer: Layer, missing: list[str]) -> str:
         """Which of the reference's inputs would answer to the candidate's slots is not known where
@@ -227,7 +204,7 @@ class Injector:
                     "[batch, heads, tokens, size]"
                 )
             dtype = self._candidate_dtype(layer)
-            fed.append(Fed(name, _task(record), dtype=dtype, heads_last=True))
+            fed.append(Fed(name, side_task_of(record), dtype=dtype, heads_last=True))
         return fed
 
     def _offsets(self, layer: Layer, fed: list[Fed]) -> tuple[int, ...]:
@@ -300,7 +277,7 @@ class Injector:
                 fed.append(self._through(row, slot))
             elif record.locator is not None and self._may_be_own(slot, record):
                 own.append(slot)
-                fed.append(Fed(slot, _task(record), own=True))
+                fed.append(Fed(slot, side_task_of(record), own=True))
             else:
                 missing.append(slot)
         if missing:
@@ -355,23 +332,6 @@ def _dicts(part: Any) -> Iterator[dict[str, Any]]:
             yield from _dicts(inner)
 
 
-def _is_float(record: Record | None) -> bool:
-    known = DTYPES.get(record.dtype or "") if record is not None else None
-    return known is not None and known.kind == "float"
-
-
-def _plain(slot: str, record: Record) -> Fed:
-    if record.locator is None:
-        raise RerunError(f"`{slot}` of the reference: {record.error or 'has no values'}")
-    return Fed(slot, _task(record))
-
-
-def _task(record: Record) -> SideTask:
-    if record.locator is None or record.dtype is None:
-        raise RerunError(f"`{record.slot}`: {record.error or 'has no values'}")
-    return SideTask(record.locator, record.dtype)
-
-
 def _ticked(slots: list[str]) -> str:
     """`a` and `b`; the parts of one argument (`x_0`, `x_1`) are named once."""
     stems = [re.sub(r"(?<=[a-z])_\d+$", "", slot) for slot in slots]
@@ -384,75 +344,3 @@ def _ticked(slots: list[str]) -> str:
 
 def _missing(slots: list[str], more: str) -> str:
     return f"reference has no {_ticked(slots)}{' ' + more if more else ''} for this layer"
-
-
-# --- values
-
-
-def tensor_of(fed: Fed) -> tuple[str, tuple[int, ...], bytes]:
-    """Dtype, shape and plain bytes of what is handed over. Raises `RerunError`."""
-    try:
-        raw, dtype = _in_candidate_form(fed)
-        if fed.dtype is not None:
-            raw, dtype = _as_dtype(raw, dtype, fed.dtype)
-    except RecipeError as error:
-        raise RerunError(f"`{fed.slot}`: {error}") from error
-    except (RecordError, OSError) as error:
-        raise RerunError(f"`{fed.slot}` of the reference: {error}") from error
-    except MemoryError as error:
-        raise RerunError(f"`{fed.slot}`: not enough memory") from error
-    return dtype, tuple(raw.shape), raw.tobytes()
-
-
-def _in_candidate_form(fed: Fed) -> tuple[Array, str]:
-    """Raw elements in the candidate's layout, and their dtype."""
-    from ..measuring.pair_reader import PairReader
-
-    if fed.task.partial:
-        raise RecordError("holds only some of the elements")
-    with PairReader(fed.task, None) as reader:
-        side = reader.sides["reference"]
-        raw = side.read(side.view).copy()
-        dtype = side.dtype
-        if side.recipe.casts:
-            raw, dtype = _rounded(side.numbers(side.view).copy(), side.recipe.casts[-1])
-    if fed.heads_last:
-        raw = raw.transpose(0, 2, 1, 3).reshape(-1, raw.shape[1], raw.shape[3])
-    if fed.ragged and raw.ndim > 1:
-        raw = raw.reshape(-1, raw.shape[-1]) if raw.ndim > 2 else raw.reshape(-1)
-    if fed.shape is not None:
-        recipe = parse_recipe(fed.undo).layout
-        undo = recipe.inverse(fed.shape)
-        if tuple(raw.shape) != recipe.shape(fed.shape):
-            raise RecipeError(f"the recipes give {list(raw.shape)}, not {list(fed.shape)}")
-        raw = undo.apply(raw)
-    return raw, dtype
-
-
-def _as_dtype(raw: Array, dtype: str, wanted: str) -> tuple[Array, str]:
-    """The same numbers in the candidate's dtype; kinds (float, whole number) are not mixed."""
-    from ...capture.values import upcast
-
-    if dtype == wanted or dtype not in DTYPES or wanted not in DTYPES:
-        return raw, dtype
-    have, want = DTYPES[dtype], DTYPES[wanted]
-    if have.kind == want.kind == "float":
-        return _rounded(upcast(raw, dtype), wanted)
-    if have.kind == want.kind == "int":
-        return raw.astype(want.storage), wanted
-    return raw, dtype
-
-
-def _rounded(values: Array, dtype: str) -> tuple[Array, str]:
-    """Numbers as raw elements of a floating-point dtype."""
-    import numpy as np
-
-    from ..recipes.cast import cast
-
-    if dtype in ("float32", "float64", "float16"):
-        with np.errstate(all="ignore"):
-            return values.astype(DTYPES[dtype].storage), dtype
-    if dtype == "bfloat16":
-        bits = np.ascontiguousarray(cast(values, dtype)).view(np.uint32) >> np.uint32(16)
-        return bits.astype(np.uint16), dtype
-    raise RecipeError(f"{dtype} cannot be handed to a runner")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -124,3 +125,8 @@ def inside(part: Row | Layer, whole: Row | Layer) -> bool:
     if whole.canonical == "model.model":  # everything but the head
         return part.canonical not in ("lm_head", "model")
     return part.canonical.startswith(whole.canonical + ".")
+
+
+def rows_of(layers: Sequence[Layer]) -> list[int]:
+    """The output rows of several layers."""
+    return [index for layer in layers for index in layer.outputs]

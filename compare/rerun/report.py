@@ -9,7 +9,8 @@ from ..model import Failure, Measurement
 from ..reports.escaping import clean
 from ..reports.text_form import number, plain_json, side_line
 from ..vocabulary import METRICS
-from .session import RerunResult, RerunSession
+from .results import RerunResult
+from .session import RerunSession
 
 SCHEMA = "layertui.rerun/1"
 

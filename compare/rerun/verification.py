@@ -111,7 +111,7 @@ class Verification:
         as if it had rerun the layers; returns how many rows got one. The rerun's tensors are those
         of the injected capture, where it was saved.
         """
-        from .session import RerunResult
+        from .results import RerunResult
 
         known = {(row.candidate, row.canonical, row.slot, row.step): row for row in self.rows}
         outputs = self._outputs()

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_recipes import numbered
 
-from layertui.compare.layout_search.candidates import MOST, Hints, head_counts, propose
+from layertui.compare.layout_search.candidates import MOST, propose
+from layertui.compare.layout_search.hints import Hints, head_counts
 from layertui.compare.recipes.errors import RecipeError
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.recipes.recipe import view_shapes, views

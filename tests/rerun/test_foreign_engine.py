@@ -17,7 +17,8 @@ from layertui.capture.cpp import include_directory
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
-from layertui.compare.rerun.session import RerunSession, rows_of
+from layertui.compare.rerun.layers import rows_of
+from layertui.compare.rerun.session import RerunSession
 
 HERE = Path(__file__).parent
 DEPTH, WIDTH = 3, 16

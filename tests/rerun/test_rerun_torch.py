@@ -15,7 +15,8 @@ from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Measurement
 from layertui.compare.rerun.judge import allowed
-from layertui.compare.rerun.session import RerunSession, rows_of
+from layertui.compare.rerun.layers import rows_of
+from layertui.compare.rerun.session import RerunSession
 
 HERE = Path(__file__).parent
 IDS_TEXT = ",".join(map(str, IDS))

@@ -23,7 +23,8 @@ from layertui.capture.runners.spec import RunnerSpec
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.rerun.session import RerunSession, rows_of
+from layertui.compare.rerun.layers import rows_of
+from layertui.compare.rerun.session import RerunSession
 from layertui.compare.rules.rules import load_rules
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ...capture.runners.spec import RunnerSpec
     from ...compare.comparison import Comparison
     from ...compare.measuring.pair_reader import PairTask
-    from ...compare.rerun.session import RerunProgress, RerunResult, RerunSession
+    from ...compare.rerun.results import RerunProgress, RerunResult
+    from ...compare.rerun.session import RerunSession
     from ..present.field import Field
     from .jobs import Job
 

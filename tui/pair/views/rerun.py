@@ -65,7 +65,7 @@ class RerunView(View):
         return [[(f"  {part}", style)] for part in parts]  # type: ignore[list-item]
 
     def _about(self, found: object) -> list[Pieces]:
-        from ....compare.rerun.session import RerunResult
+        from ....compare.rerun.results import RerunResult
 
         assert isinstance(found, RerunResult)
         assert self.scene is not None
