@@ -1,8 +1,8 @@
-"""One name for the same module in every framework, by tables of rules.
+"""One name for the same module in every framework, by the tables of the engines (`engines`).
 
-Three tables, applied in this order after the user's own renames: components that only wrap are
-dropped and repeated ones folded, whole-path patterns rewrite the names of engines that have no
-module tree, and synonyms rename single components by where they stand.
+After the user's own renames: names of quantities become a module and a slot, parts of paths are
+rewritten, components that only wrap are dropped and repeated ones folded, and synonyms rename
+single components by where they stand.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .engines.tables import ALONE, Tables, known_names
 
 ROOT = "model"  # how the outermost module is shown
 
@@ -23,93 +25,6 @@ _CONTAINERS = frozenset(
 # Tensor-parallel pieces: shard 0 stands for the module.
 _SHARD = re.compile(r"_shards\.(\d+)(?=\.|$)|\.distributed_linear_layers\.(\d+)(?=\.|$)")
 
-# Engines that name quantities, not modules: whole name -> (module, slot or None to keep it).
-_QUANTITIES: tuple[tuple[re.Pattern[str], str, str | None], ...] = tuple(
-    (re.compile(pattern), module, slot)
-    for pattern, module, slot in (
-        (r"^(?:input_embeddings|token_embd|inp_embd)$", "embed_tokens", "output"),
-        (r"^layer_(\d+)_input_hidden_states$", r"layers.\1", "input_0"),
-        (r"^layer_(\d+)_attn_norm_output$", r"layers.\1.input_layernorm", "output"),
-        (r"^layer_(\d+)_attn_([qkv])_proj_raw$", r"layers.\1.self_attn.\2_proj", "output"),
-        (r"^layer_(\d+)_attn_([qkv])_normed$", r"layers.\1.self_attn.\2_norm", "output"),
-        (r"^layer_(\d+)_attn_([qkv])_rope$", r"layers.\1.self_attn.\2_rope", "output"),
-        (r"^layer_(\d+)_attn_o_proj$", r"layers.\1.self_attn.o_proj", "output"),
-        (r"^layer_(\d+)_attn_residual_output$", r"layers.\1.post_attention_layernorm", "input_0"),
-        (r"^layer_(\d+)_mlp_norm_output$", r"layers.\1.post_attention_layernorm", "output"),
-        (r"^layer_(\d+)_mlp_(gate|up)_proj$", r"layers.\1.mlp.\2_proj", "output"),
-        (r"^layer_(\d+)_mlp_intermediate$", r"layers.\1.mlp.down_proj", "input_0"),
-        (r"^layer_(\d+)_(?:mlp_down_proj|mlp_output)$", r"layers.\1.mlp.down_proj", "output"),
-        (r"^layer_(\d+)_output$", r"layers.\1", "output"),
-        (r"^final_norm_output$", "norm", "output"),
-        (r"^(?:logits|lm_head_output)$", "lm_head", "output"),
-        (r"^blk\.(\d+)\.attn_norm$", r"layers.\1.input_layernorm", None),
-        (r"^blk\.(\d+)\.attn_([qkv])$", r"layers.\1.self_attn.\2_proj", None),
-        (r"^blk\.(\d+)\.attn_output$", r"layers.\1.self_attn.o_proj", None),
-        (r"^blk\.(\d+)\.ffn_norm$", r"layers.\1.post_attention_layernorm", None),
-        (r"^blk\.(\d+)\.ffn_(gate|up|down)$", r"layers.\1.mlp.\2_proj", None),
-        (r"^output_norm$", "norm", None),
-        # llama.cpp's names in its graph
-        (r"^attn_norm-(\d+)$", r"layers.\1.input_layernorm", "output"),
-        (r"^Qcur-(\d+)$", r"layers.\1.self_attn.q_proj", "output"),
-        (r"^Kcur-(\d+)$", r"layers.\1.self_attn.k_proj", "output"),
-        (r"^Vcur-(\d+)$", r"layers.\1.self_attn.v_proj", "output"),
-        (r"^kqv_out-(\d+)$", r"layers.\1.self_attn.o_proj", "input_0"),
-        (r"^attn_out-(\d+)$", r"layers.\1.self_attn.o_proj", "output"),
-        (r"^ffn_inp-(\d+)$", r"layers.\1.post_attention_layernorm", "input_0"),
-        (r"^ffn_norm-(\d+)$", r"layers.\1.post_attention_layernorm", "output"),
-        (r"^ffn_(gate|up)-(\d+)$", r"layers.\2.mlp.\1_proj", "output"),
-        (r"^ffn_out-(\d+)$", r"layers.\1.mlp.down_proj", "output"),
-        (r"^l_out-(\d+)$", r"layers.\1", "output"),
-        (r"^result_norm$", "norm", "output"),
-        (r"^result_output$", "lm_head", "output"),
-    )
-)
-# Parts of paths that are more than components: BERT and its kin nest quantities in containers.
-_PATHS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^(?:\w+\.){0,3}encoder\.layer\.(?=\d)", "layers."),
-        (r"^(?:\w+\.){0,3}embeddings\.word_embeddings$", "embed_tokens"),
-        (r"^(layers\.\d+)\.attention\.self\.", r"\1.self_attn."),
-        (r"^(layers\.\d+)\.attention\.output\.dense$", r"\1.self_attn.o_proj"),
-        (r"^(layers\.\d+)\.intermediate\.dense$", r"\1.mlp.up_proj"),
-        (r"^(layers\.\d+)\.output\.dense$", r"\1.mlp.down_proj"),
-    )
-)
-
-# One look for the tables above, for most names have nothing to do with them.
-_ANY_QUANTITY = re.compile("|".join(f"(?:{row[0].pattern})" for row in _QUANTITIES))
-_ANY_PATH = re.compile("|".join(f"(?:{row[0].pattern})" for row in _PATHS))
-
-# component -> its standard name, anywhere in the path
-_ANYWHERE: dict[str, str] = {
-    "wte": "embed_tokens", "tok_embeddings": "embed_tokens", "word_embeddings": "embed_tokens",
-    "embed_in": "embed_tokens", "token_embedding": "embed_tokens", "wpe": "embed_positions",
-    "ln_1": "input_layernorm", "attention_norm": "input_layernorm", "attn_norm": "input_layernorm",
-    "input_norm": "input_layernorm",
-    "ln_2": "post_attention_layernorm", "ffn_norm": "post_attention_layernorm",
-    "mlp_norm": "post_attention_layernorm", "post_attention_norm": "post_attention_layernorm",
-    "attn": "self_attn", "attention": "self_attn", "self_attention": "self_attn",
-    "feed_forward": "mlp", "ffn": "mlp",
-    "c_attn": "qkv_proj", "query_key_value": "qkv_proj", "Wqkv": "qkv_proj", "qkv": "qkv_proj",
-    "wqkv": "qkv_proj", "kv": "kv_proj", "wkv": "kv_proj",
-    "gate_up": "gate_up_proj", "w13": "gate_up_proj",
-}  # fmt: skip
-_IN_ATTENTION: dict[str, str] = {
-    "wq": "q_proj", "query": "q_proj", "q": "q_proj", "wk": "k_proj", "key": "k_proj",
-    "k": "k_proj", "wv": "v_proj", "value": "v_proj", "v": "v_proj", "wo": "o_proj",
-    "c_proj": "o_proj", "dense": "o_proj", "out_proj": "o_proj", "o": "o_proj",
-}  # fmt: skip
-_IN_MLP: dict[str, str] = {
-    "w1": "gate_proj", "gate": "gate_proj", "w3": "up_proj", "up": "up_proj", "c_fc": "up_proj",
-    "fc1": "up_proj", "fc_in": "up_proj", "dense_h_to_4h": "up_proj",
-    "w2": "down_proj", "down": "down_proj", "c_proj": "down_proj", "fc2": "down_proj",
-    "fc_out": "down_proj", "dense_4h_to_h": "down_proj", "act": "act_fn",
-}  # fmt: skip
-_AT_TOP: dict[str, str] = {
-    "ln_f": "norm", "final_layernorm": "norm", "final_layer_norm": "norm", "norm_f": "norm",
-    "final_norm": "norm", "embed_out": "lm_head", "output": "lm_head",
-}  # fmt: skip
 _LAYER_LISTS = frozenset({"h", "block", "blocks", "blk", "layer", "layers"})
 
 LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,9})(?=\.|$)")
@@ -140,15 +55,16 @@ def canonical_name(module: str, root: str, rules: NameRules) -> Canonical:
         path = path.removeprefix(root + ".")
     for pattern, replacement in rules.renames:
         path = pattern.sub(replacement, path)
-    if _ANY_QUANTITY.match(path):
-        for pattern, target, slot in _QUANTITIES:
+    tables = known_names()
+    if tables.any_quantity.match(path):
+        for pattern, target, slot in tables.quantities:
             match = pattern.match(path)
             if match:
                 return Canonical(match.expand(target), slot)
     # Only shard 0 stands for its module; the others keep their names.
     path = _SHARD.sub(lambda m: "" if (m[1] or m[2]) == "0" else m[0], path)
-    if _ANY_PATH.search(path):
-        for pattern, replacement in _PATHS:
+    if tables.any_path.search(path):
+        for pattern, replacement in tables.paths:
             path = pattern.sub(replacement, path)
     parts = [part for part in path.split(".") if part and part not in _WRAPPERS]
     parts = _fold(parts)
@@ -156,7 +72,7 @@ def canonical_name(module: str, root: str, rules: NameRules) -> Canonical:
         return Canonical(ROOT)
     synonyms = dict(rules.synonyms)
     parts = [synonyms.get(part, part) for part in parts]
-    return Canonical(".".join(_standard(parts)))
+    return Canonical(".".join(_standard(parts, tables)))
 
 
 def _fold(parts: list[str]) -> list[str]:
@@ -169,21 +85,16 @@ def _fold(parts: list[str]) -> list[str]:
     return [p for i, p in enumerate(parts) if i == 0 or p != parts[i - 1] or p.isdecimal()]
 
 
-def _standard(parts: Sequence[str]) -> list[str]:
+def _standard(parts: Sequence[str], tables: Tables) -> list[str]:
     standard: list[str] = []
     for index, part in enumerate(parts):
         parent = standard[-1] if standard else ""
         numbered = index + 1 < len(parts) and parts[index + 1].isdecimal()
         if part in _LAYER_LISTS and numbered:
             part = "layers"
-        elif len(parts) == 1:
-            part = _AT_TOP.get(part, _ANYWHERE.get(part, part))
-        elif parent == "self_attn":
-            part = _IN_ATTENTION.get(part, _ANYWHERE.get(part, part))
-        elif parent == "mlp":
-            part = _IN_MLP.get(part, _ANYWHERE.get(part, part))
         else:
-            part = _ANYWHERE.get(part, part)
+            inside = ALONE if len(parts) == 1 else parent
+            part = tables.by_parent.get(inside, tables.anywhere).get(part, part)
         standard.append(part)
     return standard
 

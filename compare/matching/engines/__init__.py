@@ -1,0 +1,1 @@
+"""What engines call their modules: one table of data each."""

@@ -1,0 +1,31 @@
+"""llama.cpp: tensors of GGUF files, and the names in its graph (`eval-callback`)."""
+
+from __future__ import annotations
+
+from .names import EngineNames
+
+LLAMA_CPP = EngineNames(
+    "llama.cpp",
+    quantities=(
+        (r"^(?:token_embd|inp_embd)$", "embed_tokens", "output"),
+        (r"^blk\.(\d+)\.attn_norm$", r"layers.\1.input_layernorm", None),
+        (r"^blk\.(\d+)\.attn_([qkv])$", r"layers.\1.self_attn.\2_proj", None),
+        (r"^blk\.(\d+)\.attn_output$", r"layers.\1.self_attn.o_proj", None),
+        (r"^blk\.(\d+)\.ffn_norm$", r"layers.\1.post_attention_layernorm", None),
+        (r"^blk\.(\d+)\.ffn_(gate|up|down)$", r"layers.\1.mlp.\2_proj", None),
+        (r"^output_norm$", "norm", None),
+        (r"^attn_norm-(\d+)$", r"layers.\1.input_layernorm", "output"),
+        (r"^Qcur-(\d+)$", r"layers.\1.self_attn.q_proj", "output"),
+        (r"^Kcur-(\d+)$", r"layers.\1.self_attn.k_proj", "output"),
+        (r"^Vcur-(\d+)$", r"layers.\1.self_attn.v_proj", "output"),
+        (r"^kqv_out-(\d+)$", r"layers.\1.self_attn.o_proj", "input_0"),
+        (r"^attn_out-(\d+)$", r"layers.\1.self_attn.o_proj", "output"),
+        (r"^ffn_inp-(\d+)$", r"layers.\1.post_attention_layernorm", "input_0"),
+        (r"^ffn_norm-(\d+)$", r"layers.\1.post_attention_layernorm", "output"),
+        (r"^ffn_(gate|up)-(\d+)$", r"layers.\2.mlp.\1_proj", "output"),
+        (r"^ffn_out-(\d+)$", r"layers.\1.mlp.down_proj", "output"),
+        (r"^l_out-(\d+)$", r"layers.\1", "output"),
+        (r"^result_norm$", "norm", "output"),
+        (r"^result_output$", "lm_head", "output"),
+    ),
+)
