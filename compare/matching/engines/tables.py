@@ -15,8 +15,8 @@ ALONE = "."  # no component is called that
 @dataclass(frozen=True, slots=True)
 class Tables:
     """`by_parent` has the names of components below `self_attn`, below `mlp`, and (under `ALONE`)
-    of a module that stands alone at the top; `anywhere` serves below all others. `any_*` match whatever one of the patterns matches: one look, for most names have nothing to do with
-    them.
+    of a module that stands alone at the top; `anywhere` serves below all others. `any_*` match
+    what one of the patterns matches: one look, since most names have nothing to do with them.
     """
 
     quantities: tuple[tuple[re.Pattern[str], str, str | None], ...]
