@@ -80,7 +80,7 @@ def read_header(record: Record) -> list[Record]:
 
 def load_member(locator: Locator) -> Array:
     """Raw elements of a tensor that only torch can read; `locator.key` is its number."""
-    from ..engines.torch_client import load_tensor
+    from .torch_client import load_tensor
 
     return load_tensor(locator)
 
@@ -158,7 +158,7 @@ def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor) -> Locato
 
 
 def _read_by_torch(path: str) -> list[Member]:
-    from ..engines.torch_client import list_tensors
+    from .torch_client import list_tensors
 
     return [
         Member(

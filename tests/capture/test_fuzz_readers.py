@@ -17,9 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layertui.capture import Capture, open_capture
-from layertui.capture.engines import torch_client
 from layertui.capture.errors import CaptureError, RecordError
-from layertui.capture.formats import tensor_pickle
+from layertui.capture.formats import tensor_pickle, torch_client
 from layertui.capture.values import load, upcast
 
 FUZZ = settings(

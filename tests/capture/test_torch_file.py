@@ -17,10 +17,9 @@ import pytest
 import torch
 
 from layertui.capture import open_capture
-from layertui.capture.engines import torch_client
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
-from layertui.capture.formats import Context, tensor_pickle, torch_file
+from layertui.capture.formats import Context, tensor_pickle, torch_client, torch_file
 from layertui.capture.records import Record
 from layertui.capture.values import load
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from layertui.capture.engines.torch_child import main; main()"
+    "from layertui.capture.formats.torch_child import main; main()"
 )
 _SECONDS = 120.0  # importing torch from a cold disk takes a while
 _BYTES_PER_SECOND = 20e6

@@ -22,8 +22,8 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..formats.extents import checked_shape, refuse_bomb
-from ..formats.tensor_pickle import flatten
+from .extents import checked_shape, refuse_bomb
+from .tensor_pickle import flatten
 
 OLDEST_TORCH = (2, 6)  # before it, `weights_only` could be tricked (CVE-2025-32434)
 _SPARE_BYTES = 1 << 30
