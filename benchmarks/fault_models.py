@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from layertui.capture import open_capture, record
 from layertui.capture.demo.model import Linear
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 VOCABULARY, TOKENS, HEAD = 320, 48, 16
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gpt2", "mixtral")

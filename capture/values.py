@@ -1,24 +1,18 @@
-"""Values of a record as numpy arrays. The only part of the package that imports numpy at the top.
+"""What values are: raw elements as numpy arrays, and the numbers that they stand for.
 
-Two steps, kept apart because files hold bits that numpy has no type for: `load` gives the raw
+Files hold bits that numpy has no type for, so there are two steps: `load.load` gives the raw
 elements (`uint16` for bfloat16, `uint8` for fp8), `upcast` turns raw elements into numbers without
-loss.
+loss. This module and `load` are the only ones of the package that import numpy at the top.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .dtypes import DTYPES
-from .errors import RecordError
-from .formats.extents import reach
-from .records import Locator
 
 Array = NDArray[Any]
 
@@ -30,59 +24,6 @@ class PartialValues:
     values: Array
     positions: NDArray[np.int64]
     shape: tuple[int, ...]
-
-
-def load(locator: Locator) -> Array:
-    """The raw elements of a complete record, shape `locator.shape`; a read-only map of the file
-    where the layout allows it. Raises `RecordError`; `TypeError` for a partial record.
-    """
-    loaded = load_any(locator)
-    if isinstance(loaded, PartialValues):
-        raise TypeError("partial record: use load_any")
-    return loaded
-
-
-def load_any(locator: Locator) -> Array | PartialValues:
-    """As `load`, but a record of which the dump holds only some elements gives those."""
-    if locator.reader == "raw":
-        return map_raw(locator)
-    from .load import LOADERS
-
-    return LOADERS[locator.reader](locator)
-
-
-def map_raw(locator: Locator) -> Array:
-    """Map plain elements of a file read-only, honouring offset and strides.
-
-    The file's size is checked first: a header may promise more than there is.
-    """
-    dtype = np.dtype(DTYPES[locator.dtype].storage)
-    if locator.count == 0:
-        return np.empty(locator.shape, dtype)
-    reach = element_reach(locator) * dtype.itemsize
-    try:
-        size = os.path.getsize(locator.path)
-        if locator.offset < 0 or locator.offset + reach > size:
-            raise RecordError(
-                f"truncated: {reach} bytes at {locator.offset} wanted, the file has {size}"
-            )
-        raw = np.memmap(locator.path, np.uint8, "r", locator.offset, (reach,))
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror or error}") from error
-    flat = np.asarray(raw).view(dtype)
-    if locator.strides is None:
-        return flat.reshape(locator.shape)
-    strides = tuple(step * dtype.itemsize for step in locator.strides)
-    return np.lib.stride_tricks.as_strided(flat, locator.shape, strides, writeable=False)
-
-
-def element_reach(locator: Locator) -> int:
-    """How many elements from `offset` on the record spans. Strides must not be negative."""
-    shape, strides = locator.shape, locator.strides
-    misfit = strides is not None and (len(strides) != len(shape) or min(strides, default=0) < 0)
-    if misfit and locator.count:
-        raise RecordError("strides that do not fit the shape")
-    return reach(shape, strides)
 
 
 def upcast(raw: Array, dtype: str) -> Array:

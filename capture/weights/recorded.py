@@ -96,7 +96,7 @@ def sources_of_weights(weights: Weights) -> list[Source]:
         def read() -> Any:
             import numpy as np
 
-            from ..values import load
+            from ..load import load
 
             return np.ascontiguousarray(load(locator)).reshape(-1).view(np.uint8)
 

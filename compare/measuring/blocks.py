@@ -20,8 +20,9 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
+from ...capture.load import element_reach, load_any
 from ...capture.records import Locator
-from ...capture.values import Array, PartialValues, element_reach, load_any
+from ...capture.values import Array, PartialValues
 
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache

@@ -17,8 +17,9 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
+from ...capture.load import load_any
 from ...capture.records import Locator
-from ...capture.values import Array, PartialValues, load_any, upcast
+from ...capture.values import Array, PartialValues, upcast
 from ..recipes.cast import cast
 from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe

@@ -135,7 +135,7 @@ class Weight:
 
         Raises `RecordError`.
         """
-        from ...capture.values import load
+        from ...capture.load import load
 
         raw = load(self.parameter.locator)
         if raw.ndim == 0:

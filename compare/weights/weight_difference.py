@@ -10,7 +10,8 @@ from math import prod
 import numpy as np
 
 from ...capture.dtypes import DTYPES
-from ...capture.values import Array, load
+from ...capture.load import load
+from ...capture.values import Array
 from ...capture.weights import Parameter
 from ..recipes.cast import cast
 from .parameters import Weight

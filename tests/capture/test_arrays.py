@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from layertui.capture import Locator, RecordError
 from layertui.capture.dtypes import DTYPES
-from layertui.capture.values import (
-    PartialValues,
-    element_reach,
-    load,
-    load_any,
-    small_float_table,
-    upcast,
-)
+from layertui.capture.load import element_reach, load, load_any
+from layertui.capture.values import PartialValues, small_float_table, upcast
 
 FP8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 

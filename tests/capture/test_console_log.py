@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from layertui.capture import Capture, CaptureError, Record, open_capture
-from layertui.capture.values import Array, PartialValues, load, load_any
+from layertui.capture.load import load, load_any
+from layertui.capture.values import Array, PartialValues
 
 DATA = Path(__file__).parents[1] / "data"
 

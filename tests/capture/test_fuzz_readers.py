@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from layertui.capture import Capture, open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.formats import tensor_pickle, torch_client
-from layertui.capture.values import load, upcast
+from layertui.capture.load import load
+from layertui.capture.values import upcast
 
 FUZZ = settings(
     max_examples=120,

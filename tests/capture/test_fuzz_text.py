@@ -16,7 +16,8 @@ from max_bytes import MAGIC, max_file, zeros
 
 from layertui.capture import Capture, CaptureError, RecordError, open_capture
 from layertui.capture.formats.tensor_print import parse_print
-from layertui.capture.values import PartialValues, load_any
+from layertui.capture.load import load_any
+from layertui.capture.values import PartialValues
 
 DATA = Path(__file__).parents[1] / "data"
 few = settings(max_examples=150, deadline=None)

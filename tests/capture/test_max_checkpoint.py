@@ -12,7 +12,7 @@ from max_bytes import MAGIC, max_file, zeros
 from layertui.capture import Record, RecordError
 from layertui.capture.dtypes import BY_MAX_CODE, DType
 from layertui.capture.formats.max_checkpoint import read_header
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 CODES = sorted(BY_MAX_CODE.items())
 

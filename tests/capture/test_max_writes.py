@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from layertui.capture import open_capture
-from layertui.capture.values import load, upcast
+from layertui.capture.load import load
+from layertui.capture.values import upcast
 
 pytestmark = pytest.mark.max
 

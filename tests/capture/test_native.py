@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from layertui.capture import open_capture
 from layertui.capture.errors import CaptureError
+from layertui.capture.load import load
 from layertui.capture.names import parse_name
-from layertui.capture.values import load
 
 HEADER = {
     "layertui": 1, "framework": "torch", "framework_version": "2.13.0", "model": "llama",

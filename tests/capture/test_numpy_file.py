@@ -16,7 +16,7 @@ from layertui.capture import Record, open_capture
 from layertui.capture.errors import RecordError
 from layertui.capture.files import FoundFile
 from layertui.capture.formats import Context, numpy_file
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from layertui.capture import CaptureError, Record, open_capture
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 LINE = "Writing debug binary tensor {type} of {size} bytes to '{path}'\n"
 

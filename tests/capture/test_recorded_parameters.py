@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from layertui.capture import open_capture, record
 from layertui.capture.errors import CaptureError
-from layertui.capture.values import load
+from layertui.capture.load import load
 from layertui.capture.weights import open_weights
 from layertui.capture.weights.recorded import (
     INDEX,

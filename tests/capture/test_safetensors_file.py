@@ -17,7 +17,7 @@ from layertui.capture import Record, open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
 from layertui.capture.formats import Context, safetensors_file
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16,

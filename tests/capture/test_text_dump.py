@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from layertui.capture import Capture, CaptureError, Record, open_capture
-from layertui.capture.values import Array, PartialValues, load, load_any
+from layertui.capture.load import load, load_any
+from layertui.capture.values import Array, PartialValues
 
 
 def dump_text(name: str, values: Array, *, itemsize: bool = True, special: str = "") -> str:

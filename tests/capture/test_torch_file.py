@@ -20,8 +20,8 @@ from layertui.capture import open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
 from layertui.capture.formats import Context, tensor_pickle, torch_client, torch_file
+from layertui.capture.load import load
 from layertui.capture.records import Record
-from layertui.capture.values import load
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from layertui.capture.errors import CaptureError
-from layertui.capture.values import load
+from layertui.capture.load import load
 from layertui.capture.weights import Weights, open_weights
 
 INDEX = "model.safetensors.index.json"

@@ -163,7 +163,7 @@ def test_ctrl_c_ends_the_child(factory: str, tmp_path: Path) -> None:
 def test_what_a_model_prints_itself_is_captured(factory: str, tmp_path: Path) -> None:
     import numpy as np
 
-    from layertui.capture.values import load
+    from layertui.capture.load import load
 
     options = ("--factory", f"{factory}:graph", "--input-ids", "5",
                "--mode", "generate", "--max-new-tokens", 2)  # fmt: skip

@@ -29,7 +29,7 @@ from tiny_checkpoints import (
 )
 
 from layertui.capture import Capture, open_capture
-from layertui.capture.values import load
+from layertui.capture.load import load
 from layertui.cli.main import status_of
 
 

@@ -93,8 +93,8 @@ def test_a_capture_is_what_the_modules_saw(tmp_path: Path) -> None:
     import torch
 
     from layertui.capture.demo.demo import record_call
-    from layertui.capture.load import LOADERS  # noqa: F401  (numpy is there from here on)
-    from layertui.capture.values import load, upcast
+    from layertui.capture.load import load
+    from layertui.capture.values import upcast
 
     class Block(torch.nn.Module):
         def __init__(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layertui.capture.values import load
+from layertui.capture.load import load
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.reports.metric_csv import COLUMNS, write_metrics

@@ -99,8 +99,8 @@ def test_a_part_of_a_fused_record(real: Path, show: Shown) -> None:
 
 @pytest.mark.parametrize("part", ["q_proj", "k_proj", "v_proj"])
 def test_own_indices_are_those_of_the_fused_record(real: Path, show: Shown, part: str) -> None:
+    from layertui.capture.load import load
     from layertui.capture.open import open_capture
-    from layertui.capture.values import load
 
     sides = pair(real, "llama-f32")
     text = show(*sides, f"layers.1.self_attn.{part}-output", "--view", "top", "--top", 5)

@@ -16,7 +16,8 @@ from transformers import AutoModel, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from layertui.capture import Capture, open_capture, record
-from layertui.capture.values import load, upcast
+from layertui.capture.load import load
+from layertui.capture.values import upcast
 from layertui.capture.weights import Weights, open_weights
 from layertui.compare.comparison import open_comparison
 from layertui.compare.matching.canonical import NameRules, canonical_name

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from layertui.capture import Record, open_capture
 from layertui.capture.cpp import include_directory
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")

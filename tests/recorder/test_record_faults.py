@@ -23,7 +23,7 @@ from tiny_models import assert_holds, by_key, ids, make, plain_hooks, raw_bytes
 from torch import nn
 
 from layertui.capture import Capture, CaptureError, open_capture, record
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 LOOP = """
     import sys, time, torch

@@ -12,7 +12,7 @@ from tiny_models import FAMILIES, assert_holds, by_key, ids, make, plain_hooks, 
 from torch import nn
 
 from layertui.capture import open_capture, record
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 
 def flat(value: Any) -> list[torch.Tensor]:

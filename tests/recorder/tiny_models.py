@@ -14,7 +14,7 @@ import transformers
 from torch import nn
 
 from layertui.capture import Record, open_capture
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 Model = tuple[nn.Module, dict[str, Any]]
 VOCABULARY = 53

@@ -22,7 +22,7 @@ import torch
 import transformers
 
 from layertui.capture import open_capture
-from layertui.capture.values import load
+from layertui.capture.load import load
 
 sys.path.append(str(Path(__file__).parent.parent / "capture_cli"))
 from tiny_checkpoints import (

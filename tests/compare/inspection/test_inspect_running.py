@@ -14,9 +14,10 @@ from looking import run, subject
 from small_captures import huge_sides, layer_file, two_sides
 
 from layertui.capture.errors import RecordError
+from layertui.capture.load import load_any
 from layertui.capture.open import open_capture
 from layertui.capture.records import Record
-from layertui.capture.values import PartialValues, load_any
+from layertui.capture.values import PartialValues
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.inspection import running
 from layertui.compare.inspection.axes import AxesAnalysis
