@@ -16,8 +16,8 @@ import torch
 
 from ..errors import CaptureError, RecordError
 from ..weights.recorded import write_parameters
-from . import directory, hooks, tap
-from .caches import only_layer
+from . import active, directory, hooks
+from .attachment import Attachment
 from .header import header_line
 from .keeper import Keeper, described
 from .native_sink import NativeSink
@@ -25,14 +25,11 @@ from .ops import listen, pause, resume, source_line, stop_listening
 from .options import Options
 from .parameters import config_of, sources_of
 from .pt_sink import PtSink
-from .scope import Counters, Frame, Scope, Target
+from .scope import Counters, Frame, Scope, Target, record_fields
 from .sink import CallItem, Ending, MetaItem
 from .snapshot import UnreadableError, as_tensor
 from .tree import Encoder
 from .writer import Writer
-
-_CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList,
-               torch.nn.ParameterDict)  # fmt: skip
 
 
 class Recorder:
@@ -53,14 +50,12 @@ class Recorder:
         self._lock = threading.RLock()
         self._writer: Writer | None = None
         self._keeper: Keeper | None = None
-        self._undo: list[hooks.Undo] = []
-        self._targets: list[tuple[Target, torch.nn.Module]] = []
+        self._attachment: Attachment | None = None
         self._names: dict[int, str] = {}
         self._grads: list[Any] = []
         self._token_steps: set[int] = set()
         self._broken: BaseException | None = None
         self._process = os.getpid()
-        self._frames_before = 0
 
     # --- beginning and end
 
@@ -85,7 +80,7 @@ class Recorder:
             self._detach()
             writer.close(Ending(type(error).__name__))
             raise
-        tap.recording = (*tap.recording, self)
+        active.begin(self)
         return self
 
     def _keep_parameters(self) -> None:
@@ -114,19 +109,21 @@ class Recorder:
         recorded is on disk.
         """
         writer = self._writer
-        if writer is None or self not in tap.recording:
+        if writer is None or not active.runs(self):
             return
-        tap.recording = tuple(other for other in tap.recording if other is not self)
+        active.end(self)
         self._detach()
         if os.getpid() != self._process:  # a forked child, which has no thread that writes
             return
-        self.never_fired = self._silent()
+        attachment = self._attachment
+        self.never_fired = [] if attachment is None else attachment.silent()
         said = None if error is None else f"{type(error).__name__}: {error}"[:500]
         if said is None and self._broken is not None:
             said = f"recorder: {type(self._broken).__name__}: {self._broken}"[:500]
         if self.notes:
             self._put_meta({"notes": self.notes})
-        writer.close(Ending(said, self.never_fired, self._more()))
+        details = {} if attachment is None else attachment.compiled_details()
+        writer.close(Ending(said, self.never_fired, details))
         self._complain(writer, error)
 
     def _sink(self) -> NativeSink | PtSink:
@@ -166,59 +163,23 @@ class Recorder:
     # --- attaching
 
     def _attach(self, model: torch.nn.Module) -> None:
-        options = self.options
-        named = dict(model.named_modules())
-        self._names = {id(module): name for name, module in named.items()}
-        fused = hooks.fused_modules(model)
-        self._frames_before = hooks.compiled_frames()
-        compiled = hooks.compiled_modules(model)
-        self._note_compiled(compiled)
-        hidden = hooks.inside(compiled)
-        listener = hooks.Listener(self.enter, self.leave)
-        for name, module in named.items():
-            target = _target(name, module, options)
-            target.compiled = name in compiled
-            self._targets.append((target, module))
-            if id(module) not in hidden:
-                self._undo += hooks.attach(module, target, listener, id(module) in fused)
-        if not any(target.record for target, _ in self._targets):
-            raise CaptureError(f"include and exclude leave no module of {type(model).__name__}")
+        self._attachment = Attachment(model, self.options)
+        self._names = self._attachment.names
+        for sentence in self._attachment.compiled_notes():
+            self.note(sentence)
+        self._attachment.attach(hooks.Listener(self.enter, self.leave))
 
     def _detach(self) -> None:
-        for undo in reversed(self._undo):
-            undo()
+        if self._attachment is not None:
+            self._attachment.detach()
         for handle in self._grads:
             handle.remove()
         for frame in reversed(self._scope.stack):
             self._stop_listening(frame)
-        self._undo, self._grads = [], []
+        self._grads = []
         if self._keeper is not None:
             self._keeper.clear()
         self._scope.stack.clear()
-
-    def _note_compiled(self, compiled: dict[str, torch.nn.Module]) -> None:
-        for name, module in compiled.items():
-            inside = sum(1 for _ in module.modules()) - 1
-            self.note(
-                f"{name or 'the model'} is compiled: its inputs and outputs are recorded, the "
-                f"{inside} modules inside it run as one graph and cannot be seen"
-            )
-
-    def _silent(self) -> list[str]:
-        """Names of chosen modules that no call reached; containers are never called."""
-        return [
-            target.name
-            for target, module in self._targets
-            if target.record and not target.fired and type(module) not in _CONTAINERS
-        ]
-
-    def _more(self) -> dict[str, Any]:
-        if self._model is None or not hooks.compiled_modules(self._model):
-            return {}
-        names = list(hooks.compiled_modules(self._model))
-        frames = hooks.compiled_frames()
-        return {"compiled": {"modules": names, "frames": frames,
-                             "frames_while_recording": frames - self._frames_before}}  # fmt: skip
 
     # --- what users call
 
@@ -231,7 +192,7 @@ class Recorder:
         `step` is that of the model, or 0; `call` counts by itself. Raises `CaptureError` for what
         is no array of numbers, and outside of the recording.
         """
-        if self not in tap.recording:
+        if not active.runs(self):
             raise CaptureError(f"{self.path}: add() works inside `with record(...)` only")
         try:
             tensor = as_tensor(array)
@@ -241,7 +202,7 @@ class Recorder:
         with self._lock:
             step = self._counters.step if step is None else step
             number = self._counters.next_call(name, f"{slot}@{step}") if call is None else call
-        fields = _fields(name, slot, number, step, module_class, None)
+        fields = record_fields(name, slot, number, step, module_class, None)
         self._keep(fields, tensor)
 
     def tap(self, name: str, value: Any) -> None:
@@ -255,7 +216,7 @@ class Recorder:
             with self._lock:
                 step = self._counters.step
                 call = self._counters.next_call(slot, f"value@{step}")
-            return self._keep(_fields(slot, "value", call, step, None, frame), tensor)
+            return self._keep(record_fields(slot, "value", call, step, None, frame), tensor)
 
         with self._guard():
             Encoder(keep).encode(value, path)
@@ -326,7 +287,7 @@ class Recorder:
             more = {"op": name, "source": source_line(), "op_index": frame.op_count}
 
             def keep(slot: str, tensor: Any) -> Any:
-                fields = _fields(frame.target.name, slot, call, frame.step, None, frame)
+                fields = record_fields(frame.target.name, slot, call, frame.step, None, frame)
                 return self._keep({**fields, **more}, tensor)
 
             Encoder(keep).encode(output, "output")
@@ -390,7 +351,7 @@ class Recorder:
             if gradients and isinstance(tensor, torch.Tensor) and tensor.requires_grad:
                 self._watch_gradient(frame, slot, tensor)
             target = frame.target
-            fields = _fields(target.name, slot, frame.call, frame.step, target.kind, frame)
+            fields = record_fields(target.name, slot, frame.call, frame.step, target.kind, frame)
             return self._keep(fields, tensor, recall=not encoder.in_cache)
 
         encoder = Encoder(keep, frame.target.layer, self._names)
@@ -406,7 +367,7 @@ class Recorder:
             passes += 1  # a graph may be walked again
             name = f"grad_{slot}" if passes == 1 else f"grad_{slot}_again{passes}"
             target = frame.target
-            fields = _fields(target.name, name, frame.call, frame.step, target.kind, frame)
+            fields = record_fields(target.name, name, frame.call, frame.step, target.kind, frame)
             with self._guard():
                 self._keep(fields, gradient)
 
@@ -438,34 +399,3 @@ class Recorder:
     def _put_meta(self, fields: dict[str, Any]) -> None:
         if self._writer is not None:
             self._writer.put(MetaItem(fields))
-
-
-def _target(name: str, module: torch.nn.Module, options: Options) -> Target:
-    excluded = bool(options.exclude(name, module))
-    chosen = bool(options.include(name, module)) and not excluded
-    return Target(
-        name,
-        type(getattr(module, "_orig_mod", module)).__name__,
-        record=chosen,
-        ops=chosen and options.level == "op",
-        no_ops=excluded,
-        layer=only_layer(module),
-        ids_first=_first_parameter(module) == "input_ids",
-    )
-
-
-def _first_parameter(module: torch.nn.Module) -> str | None:
-    code = getattr(getattr(module.forward, "__func__", module.forward), "__code__", None)
-    names = code.co_varnames[: code.co_argcount] if code is not None else ()
-    return next((name for name in names if name != "self"), None)
-
-
-def _fields(
-    module: str, slot: str, call: int, step: int, kind: str | None, frame: Frame | None
-) -> dict[str, Any]:
-    """The keys of a record's line that are known when it is taken."""
-    return {
-        "module": module, "slot": slot, "call": call, "step": step,
-        "class": kind if kind is not None or frame is None else frame.target.kind,
-        "call_id": frame.call_id if frame is not None else None, "op": None, "source": None,
-    }  # fmt: skip

@@ -94,3 +94,14 @@ class Counters:
     def next_id(self) -> int:
         self._ids += 1
         return self._ids
+
+
+def record_fields(
+    module: str, slot: str, call: int, step: int, kind: str | None, frame: Frame | None
+) -> dict[str, Any]:
+    """The keys of a record's line that are known when it is taken."""
+    return {
+        "module": module, "slot": slot, "call": call, "step": step,
+        "class": kind if kind is not None or frame is None else frame.target.kind,
+        "call_id": frame.call_id if frame is not None else None, "op": None, "source": None,
+    }  # fmt: skip

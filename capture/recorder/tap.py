@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from torch.compiler import is_compiling
 
-if TYPE_CHECKING:
-    from .recorder import Recorder
+from . import active
 
 T = TypeVar("T")
-
-# Replaced, never changed, so that another thread may look at any time.
-recording: tuple[Recorder, ...] = ()
 
 
 def tap(name: str, tensor: T) -> T:
@@ -24,6 +20,6 @@ def tap(name: str, tensor: T) -> T:
     # First, so that compiled code does not depend on whether somebody records.
     if is_compiling():
         return tensor
-    for recorder in recording:
-        recorder.tap(name, tensor)
+    for recording in active.recordings:
+        recording.tap(name, tensor)
     return tensor
