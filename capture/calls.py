@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CaptureError, RecordError
-from .formats import native
 from .formats.native import MANIFEST, read_manifest
+from .formats.registry import NATIVE
 from .records import Capture, Record
 
 Key = tuple[str, int, int]  # module as dumped, call, step
@@ -61,7 +61,7 @@ class Calls:
 
 
 def _folders(records: list[Record]) -> list[str]:
-    ours = (record.path for record in records if record.format == native.NAME)
+    ours = (record.path for record in records if record.format == NATIVE.name)
     return list(dict.fromkeys(os.path.dirname(path) for path in ours))
 
 

@@ -88,3 +88,11 @@ def dtype_named(name: str) -> DType:
     if found is None:
         raise RecordError(f"unknown dtype {name!r}")
     return found
+
+
+def split_type(text: str) -> tuple[str, tuple[int, ...]]:
+    """`10x64xf32` as `("f32", (10, 64))`; a scalar is just its dtype."""
+    *sizes, dtype = text.split("x")
+    if not all(size.isdecimal() and len(size) < 19 for size in sizes):
+        raise ValueError(f"{text!r} is not a shape and dtype such as 10x64xf32")
+    return dtype, tuple(int(size) for size in sizes)

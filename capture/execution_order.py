@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from .dtypes import split_type
 from .names import natural_key
 from .records import Record
 
@@ -74,14 +75,6 @@ def written_lines(path: str) -> Iterator[Written]:
 
 def _step_number(folder: str) -> int:
     return int(folder) if folder.isdecimal() and len(folder) < 19 else 0
-
-
-def split_type(text: str) -> tuple[str, tuple[int, ...]]:
-    """`10x64xf32` as `("f32", (10, 64))`; a scalar is just its dtype."""
-    *sizes, dtype = text.split("x")
-    if not all(size.isdecimal() and len(size) < 19 for size in sizes):
-        raise ValueError(f"{text!r} is not a shape and dtype such as 10x64xf32")
-    return dtype, tuple(int(size) for size in sizes)
 
 
 def find_hints(

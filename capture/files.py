@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from .errors import CaptureError
 
+# Texts, pictures and archives that lie beside tensors: no format of tensors ends in these, and
+# `--raw` does not mean them.
+NOT_TENSORS = (
+    *(".txt", ".log", ".err", ".out", ".md", ".rst", ".html", ".pdf", ".py", ".sh"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".toml", ".yaml", ".yml", ".ini"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".zip", ".gz", ".xz", ".tar"),
+)
 _DEEPEST = 8  # directories below the capture that are looked into
 
 

@@ -2,7 +2,7 @@
 
 Names to look at while `open_capture` does the work: nothing is checked, no file of a directory is
 opened but the one that lists the others, and what cannot be told quickly is left out. Imports no
-format, since most of the time before the first paint goes into imports.
+reader, since most of the time before the first paint goes into imports.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import os
 import re
 from itertools import islice
 
+from .files import NOT_TENSORS
+from .formats.registry import named_by_file, named_by_file_elsewhere
 from .names import natural_key
 
 _LINES = 1 << 16  # bytes of a manifest or names file that are looked at
 _KEY = re.compile(r'("(?:[^"\\]|\\.)+")\s*:\s*\{\s*"dtype"')  # in a safetensors header
-_TENSOR_FILES = (".max", ".pt", ".pth", ".npy", ".npz", ".safetensors")
 
 
 def first_names(path: str, most: int = 200) -> list[str]:
@@ -65,8 +66,14 @@ def _of_directory(path: str, most: int) -> list[str]:
     if os.path.isfile(listed):
         return _first_lines(listed)[:most]
     names = os.listdir(folder) if folder != path else list(entries)
-    stems = [name.rpartition(".")[0] for name in names if name.endswith(_TENSOR_FILES)]
+    stems = _stems(names, named_by_file())
+    if not stems and not all(name.endswith(NOT_TENSORS) for name in names):
+        stems = _stems(names, named_by_file_elsewhere())
     return sorted(stems, key=natural_key)[:most]
+
+
+def _stems(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
+    return [name.rpartition(".")[0] for name in names if name.endswith(suffixes)]
 
 
 def _first_lines(path: str) -> list[str]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from .dtypes import DTYPES
 from .errors import RecordError
-from .formats import console_log, numpy_file, text_dump, torch_file
 from .formats.extents import reach
+from .formats.format import Format
+from .formats.registry import UnknownFormatError, format_reading
 from .records import Locator
 from .values import Array, PartialValues
-
-# Loaders of records that are not plain elements in a file, by `Locator.reader`.
-LOADERS: dict[str, Callable[[Locator], Array | PartialValues]] = {
-    "npz": numpy_file.load_member,
-    "torch": torch_file.load_member,
-    "text": text_dump.load_values,
-    "console": console_log.load_values,
-}
 
 
 def load(locator: Locator) -> Array:
@@ -35,9 +29,39 @@ def load(locator: Locator) -> Array:
 
 def load_any(locator: Locator) -> Array | PartialValues:
     """As `load`, but a record of which the dump holds only some elements gives those."""
-    if locator.reader == "raw":
+    if locator.in_place:
         return map_raw(locator)
-    return LOADERS[locator.reader](locator)
+    try:
+        format_ = format_reading(locator.reader)
+    except UnknownFormatError:
+        raise RecordError(f"no installed format reads {locator.reader[:40]!r}") from None
+    loaded = format_.load(locator)
+    return _checked(loaded, locator, format_) if format_.foreign else loaded
+
+
+def _checked(loaded: Any, locator: Locator, format_: Format) -> Array | PartialValues:
+    """What another package's reader gave, when it is what its header promised."""
+    partial = isinstance(loaded, PartialValues)
+    values = loaded.values if partial else loaded
+    wanted = np.dtype(DTYPES[locator.dtype].storage)
+    if not isinstance(values, np.ndarray) or values.dtype != wanted:
+        reason = f"no array of {wanted}"
+    elif tuple(loaded.shape) != locator.shape:
+        reason = f"the shape {list(loaded.shape)}, not {list(locator.shape)}"
+    elif partial and not format_.partial:
+        reason = "only some elements"
+    elif partial and not _fits(loaded):
+        reason = "positions that do not fit the shape"
+    else:
+        return loaded
+    raise RecordError(f"the reader of {format_.name} gave {reason}")
+
+
+def _fits(partial: PartialValues) -> bool:
+    places = np.asarray(partial.positions)
+    if places.dtype.kind != "i" or places.ndim != 1 or places.shape != partial.values.shape:
+        return False
+    return places.size == 0 or bool(places.min() >= 0 and places.max() < prod(partial.shape))
 
 
 def map_raw(locator: Locator) -> Array:

@@ -5,39 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 
 from .cases import read_index
 from .errors import CaptureError, RecordError
 from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
-from .files import FoundFile, list_files
-from .formats import (
-    Context,
-    console_log,
-    max_checkpoint,
-    native,
-    numpy_file,
-    raw_binary,
-    safetensors_file,
-    text_dump,
-    torch_file,
-)
-from .formats.members import named_record
+from .files import NOT_TENSORS, FoundFile, list_files
+from .formats.context import Context
+from .formats.format import Format
+from .formats.raw_binary import parse_raw
+from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .records import Capture, Record
-from .run_metadata import read_metadata
+from .run_metadata import METADATA, read_metadata
 
-# The first that claims a file reads it: the native manifest claims its shards before the general
-# safetensors reader sees them. Raw files have no mark of their own: a log or `raw` names them.
-FORMATS: tuple[ModuleType, ...] = (
-    native,
-    max_checkpoint,
-    torch_file,
-    numpy_file,
-    safetensors_file,
-    text_dump,
-    console_log,
-)
-_BY_NAME = {module.NAME: module for module in (*FORMATS, raw_binary)}
+_OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
 _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermost module
 
 
@@ -93,108 +73,131 @@ def read_headers(
 
 def _completed(record: Record) -> list[Record]:
     try:
-        return _BY_NAME[record.format].read_header(record)
+        return format_named(record.format).read_header(record)
     except RecordError as error:
         return [replace(record, error=str(error))]
     except OSError as error:
         return [replace(record, error=f"cannot be read: {error.strerror or error}")]
 
 
+_Claim = tuple[FoundFile, "Format | None"]
+
+
 def _listed(path: str, raw: str | None) -> Capture:
     files = list_files(path)
     context = Context(raw=raw)
     if raw is not None:
-        raw_binary.parse_raw(raw)
-    claims = [(found, _claim(found, context)) for found in files]
+        parse_raw(raw)
+    first, last = asked_in_order(after_logs=False), asked_in_order(after_logs=True)
+    claims = [(found, _claim(found, first, context)) for found in files]
     hints = _hints(path, claims)
     context.written = hints.written
-    context.alone = sum(1 for _, module in claims if module is not None) == 1
-    claims = [(found, module or _claim_raw(found, context)) for found, module in claims]
+    context.alone = sum(1 for _, format_ in claims if format_ is not None) == 1
+    claims = [(found, format_ or _asked(found, last, context)) for found, format_ in claims]
+    _note_problems(claims, context)
     claims = _logs_aside(claims, context)
     records: list[Record] = []
-    for found, module in claims:
-        if module is not None:
-            records.extend(_records_of(found, module, context))
+    for found, format_ in claims:
+        if format_ is not None:
+            records.extend(_records_of(found, format_, context))
     if not records:
         raise CaptureError(_nothing(path, files))
     return _capture(path, records, hints, context)
 
 
-def _claim(found: FoundFile, context: Context) -> ModuleType | None:
+def _claim(found: FoundFile, formats: tuple[Format, ...], context: Context) -> Format | None:
     if os.path.basename(found.path) == NAMES_FILE:
         return None
-    return next((module for module in FORMATS if module.recognise(found, context)), None)
+    return _asked(found, formats, context) or _claim_elsewhere(found, context)
 
 
-def _logs_aside(
-    claims: list[tuple[FoundFile, ModuleType | None]], context: Context
-) -> list[tuple[FoundFile, ModuleType | None]]:
-    """Without the logs that lie among tensor files, which tell the order but are not the capture.
+def _asked(found: FoundFile, formats: tuple[Format, ...], context: Context) -> Format | None:
+    """The first of `formats` that claims the file."""
+    suffix = found.suffix
+    for format_ in formats:
+        if format_.claims(found, suffix, context):
+            return format_
+    return None
 
-    What is left out on purpose or cannot be looked into is said in a note.
+
+def _claim_elsewhere(found: FoundFile, context: Context) -> Format | None:
+    """A format of another package; one that cannot be used is said once and never stops us."""
+    if os.path.basename(found.path) in _OURS:
+        return None
+    formats, broken = plug_ins()
+    _note_once(context, *broken)
+    for format_ in formats:
+        try:
+            if format_.claims(found, found.suffix, context):
+                return format_
+        except (RecordError, CaptureError, OSError) as error:
+            _note_once(context, str(error))
+    return None
+
+
+def _note_once(context: Context, *sentences: str) -> None:
+    context.notes.extend(text for text in sentences if text not in context.notes)
+
+
+def _note_problems(claims: list[_Claim], context: Context) -> None:
+    """Say what cannot be looked into, and which files may be raw tensors that nothing describes;
+    texts and the like are not.
     """
-    for found, module in claims:
-        if found.problem is not None and module is None:
+    for found, format_ in claims:
+        if found.problem is not None and format_ is None:
             context.notes.append(f"{found.name}: {found.problem}")
-    _note_unknown(claims, context)
-    if all(module in (None, console_log) for _, module in claims):
-        return claims
-    for found, module in claims:
-        if module is console_log and console_log.prints_tensors(found.path):
-            context.notes.append(f"{found.name}: its prints are passed over, tensor files are here")
-    return [(found, module) for found, module in claims if module is not console_log]
-
-
-def _note_unknown(claims: list[tuple[FoundFile, ModuleType | None]], context: Context) -> None:
-    """Say which files may be raw tensors that nothing describes; texts and the like are not."""
     unknown = [
         found.name
-        for found, module in claims
-        if module is None and found.problem is None and found.suffix not in raw_binary.NOT_RAW
+        for found, format_ in claims
+        if format_ is None and found.problem is None and found.suffix not in NOT_TENSORS
     ]
     if unknown:
         some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
         context.notes.append(f"{len(unknown)} files of no known format passed over: {some}")
 
 
-def _claim_raw(found: FoundFile, context: Context) -> ModuleType | None:
-    return raw_binary if raw_binary.recognise(found, context) else None
+def _logs_aside(claims: list[_Claim], context: Context) -> list[_Claim]:
+    """Without the logs that lie among tensor files, which tell the order but are not the capture.
+
+    What is left out on purpose is said in a note.
+    """
+    if all(format_ is None or format_.only_alone for _, format_ in claims):
+        return claims
+    kept: list[_Claim] = []
+    for found, format_ in claims:
+        if format_ is None or not format_.only_alone:
+            kept.append((found, format_))
+        elif (note := format_.set_aside(found)) is not None:
+            context.notes.append(note)
+    return kept
 
 
-def _hints(path: str, claims: list[tuple[FoundFile, ModuleType | None]]) -> OrderHints:
-    """Order from names files and logs; not looked for where a manifest tells everything."""
-    if any(module is native for _, module in claims):
+def _hints(path: str, claims: list[_Claim]) -> OrderHints:
+    """Order from names files and logs; not looked for where the capture itself tells everything."""
+    if any(format_ is not None and format_.self_contained for _, format_ in claims):
         return OrderHints()
     folders = {
         (found.folder, found.step): None
-        for found, module in claims
-        if module is not None and module is not console_log
+        for found, format_ in claims
+        if format_ is not None and not format_.only_alone
     }
     if not folders:
         folders = {(found.folder, found.step): None for found, _ in claims}
-    names = {found.stem if module else found.name for found, module in claims}
-    unclaimed = any(module is None for found, module in claims if found.suffix != ".txt")
+    names = {found.stem if format_ else found.name for found, format_ in claims}
+    unclaimed = any(format_ is None for found, format_ in claims if found.suffix != ".txt")
     return find_hints(path, folders, names, unclaimed)
 
 
-def _records_of(found: FoundFile, module: ModuleType, context: Context) -> list[Record]:
-    unread = _unread(found, module, context)
+def _records_of(found: FoundFile, format_: Format, context: Context) -> list[Record]:
     if found.problem is not None:
-        return [replace(unread, error=found.problem)]
+        return [replace(format_.unread(found), error=found.problem)]
     try:
-        return module.list_records(found, context)
+        return format_.list_records(found, context)
     except RecordError as error:
-        return [replace(unread, error=str(error))]
+        return [replace(format_.unread(found), error=str(error))]
     except OSError as error:
-        return [replace(unread, error=f"cannot be read: {error.strerror or error}")]
-
-
-def _unread(found: FoundFile, module: ModuleType, context: Context) -> Record:
-    """The record that stands for a file which cannot be listed, by the file's name alone."""
-    if module is text_dump:
-        return text_dump.list_records(found, context)[0]
-    name = found.name if module is raw_binary else found.stem
-    return named_record(found, name, module.NAME)
+        said = f"cannot be read: {error.strerror or error}"
+        return [replace(format_.unread(found), error=said)]
 
 
 def _capture(path: str, records: list[Record], hints: OrderHints, context: Context) -> Capture:
@@ -205,25 +208,22 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     else:
         ordered, known = sort_records(records, hints)
         source = hints.source if known else "unknown"
-    formats = list(dict.fromkeys(record.format for record in records))
+    formats = [format_named(name) for name in dict.fromkeys(record.format for record in records)]
     hooked = sum(1 for r in records if r.module == _HOOK_ROOT or r.module.startswith("model."))
-    native_only = formats == [native.NAME]
+    self_contained = all(format_.self_contained for format_ in formats)
     capture = Capture(
         path=path,
-        format=", ".join(formats),
+        format=", ".join(format_.name for format_ in formats),
         records=ordered,
         order_source=source,
         order_known=known,
-        root=_HOOK_ROOT if hooked and not native_only else "",
+        root=_HOOK_ROOT if hooked and not self_contained else "",
+        framework=_framework(formats),
         notes=list(context.notes),
     )
-    if max_checkpoint.NAME in formats:
-        capture.framework = "max"
-    elif torch_file.NAME in formats:
-        capture.framework = "torch"
     for key, value in context.metadata.items():
         setattr(capture, key, value)
-    if max_checkpoint.NAME in formats and os.path.isdir(path):
+    if any(format_.described_beside for format_ in formats) and os.path.isdir(path):
         fields, said_beside = read_metadata(path)
         for key, value in fields.items():
             setattr(capture, key, value)
@@ -233,14 +233,17 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     return capture
 
 
+def _framework(formats: list[Format]) -> str | None:
+    """Whose files these are, by the first format that tells."""
+    telling = [format_ for format_ in formats if format_.framework is not None]
+    return min(telling, key=lambda format_: format_.order).framework if telling else None
+
+
 def _nothing(path: str, files: list[FoundFile]) -> str:
     if not files:
         return f"{path}: empty directory, no tensors in it"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
-    return (
-        f"{path}: no tensors found in {len(files)} files ({some}); "
-        "known are .max, .pt, .npy, .npz, .safetensors, text dumps, logs and manifest.jsonl"
-    )
+    return f"{path}: no tensors found in {len(files)} files ({some}); known are {known_kinds()}"
 
 
 def _refuse_duplicates(records: list[Record]) -> None:

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+_RAW = "raw"
+
 
 @dataclass(frozen=True, slots=True)
 class Locator:
     """Where the values of one record lie, small enough to be sent to another process.
 
     `reader` says who reads them: `raw` (plain little-endian elements at `offset`, in C order
-    or with `strides` counted in elements) or the name of a loader in `load.LOADERS` (compressed
-    archives, text, pickles), which finds them by `key`.
+    or with `strides` counted in elements) or the `reader` of a format (compressed archives, text,
+    pickles), which finds them by `key`.
     """
 
     path: str
@@ -21,8 +23,13 @@ class Locator:
     shape: tuple[int, ...]
     offset: int = 0
     strides: tuple[int, ...] | None = None
-    reader: str = "raw"
+    reader: str = _RAW
     key: str = ""
+
+    @property
+    def in_place(self) -> bool:
+        """True when the elements lie in the file as they are, to be read in parts or mapped."""
+        return self.reader == _RAW
 
     @property
     def count(self) -> int:

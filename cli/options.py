@@ -48,9 +48,8 @@ class RawType(click.ParamType):
     name = "10x64xf32"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from ..capture.dtypes import dtype_named
+        from ..capture.dtypes import dtype_named, split_type
         from ..capture.errors import RecordError
-        from ..capture.execution_order import split_type
 
         try:
             dtype_named(split_type(str(value))[0])

@@ -17,7 +17,7 @@ from ..errors import RecordError
 from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
-from . import Context
+from .context import Context
 from .members import named_record
 from .tensor_print import (
     Printed,
@@ -32,8 +32,6 @@ from .tensor_print import (
 
 if TYPE_CHECKING:
     from ..values import Array, PartialValues
-
-NAME = "console log"
 
 _PEEK = 1 << 16
 _PIECE = 1 << 16  # bytes of a line that are looked at together
@@ -53,7 +51,14 @@ def recognise(found: FoundFile, context: Context) -> bool:
     """`.log` files, and `.txt` files that print a tensor within their first 64 KiB."""
     if found.problem is not None:
         return False
-    return found.suffix == ".log" or (found.suffix == ".txt" and prints_tensors(found.path))
+    return found.suffix == ".log" or prints_tensors(found.path)
+
+
+def set_aside(found: FoundFile) -> str | None:
+    """Logs that lie among tensor files tell their order; that their prints are not read is said."""
+    if not prints_tensors(found.path):
+        return None
+    return f"{found.name}: its prints are passed over, tensor files are here"
 
 
 def prints_tensors(path: str) -> bool:
@@ -73,7 +78,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     taken: set[tuple[str, str, int]] = set()
     with open(found.path, "rb") as file:
         for span in list(_scan(file)):
-            record = named_record(found, span.name, NAME)
+            record = named_record(found, span.name)
             record = _numbered(record, taken)
             try:
                 record, style = _described(record, span, file)

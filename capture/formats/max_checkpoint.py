@@ -15,29 +15,14 @@ from math import prod
 
 from ..dtypes import BY_MAX_CODE
 from ..errors import RecordError
-from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
-from . import Context
 from .extents import checked_shape
-from .members import named_record
-
-NAME = "MAX checkpoint"
 
 _MAGIC = b"\x93\xf0\x9f\x94\xa5\x2b\x2b\x93"
 _HEADER = struct.Struct("<8sIIQ")
 _MOST_METADATA = 64 << 20
 _USUAL = 4096  # one read gets the whole header of a file with one tensor
-
-
-def recognise(found: FoundFile, context: Context) -> bool:
-    """By suffix: MAX always writes `.max`."""
-    return found.suffix == ".max"
-
-
-def list_records(found: FoundFile, context: Context) -> list[Record]:
-    """One record a file, named by the file; MAX writes one tensor a file."""
-    return [named_record(found, found.stem, NAME)]
 
 
 def read_header(record: Record) -> list[Record]:

@@ -9,7 +9,7 @@ from ..names import parse_name
 from ..records import Locator, Record
 
 
-def named_record(found: FoundFile, name: str, format_name: str) -> Record:
+def named_record(found: FoundFile, name: str) -> Record:
     """A record not yet read, with module, slot and call from `name`."""
     parsed = parse_name(name)
     return Record(
@@ -19,7 +19,6 @@ def named_record(found: FoundFile, name: str, format_name: str) -> Record:
         call=parsed.call,
         step=found.step,
         path=found.path,
-        format=format_name,
     )
 
 

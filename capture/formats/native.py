@@ -23,10 +23,10 @@ from ..errors import CaptureError, RecordError
 from ..files import FoundFile
 from ..names import slot_role
 from ..records import Locator, Record
-from . import Context, safetensors_file
+from . import safetensors_file
+from .context import Context
 from .extents import checked_shape
 
-NAME = "layertui capture"
 MANIFEST = "manifest.jsonl"
 MAJOR = 1
 
@@ -242,7 +242,7 @@ class _Records:
         return Record(
             f"{module}({call})-{slot}" if call > 1 else f"{module}-{slot}",
             module, slot, call, step, self.manifest, None, None, None,
-            kind if type(kind) is str else None, format=NAME,
+            kind if type(kind) is str else None,
         )  # fmt: skip
 
     def _operation_call(self, group: _Group, call: int) -> int:

@@ -16,15 +16,13 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from . import Context
+from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .members import named_member, named_record, unique_keys
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
     from ..values import Array
-
-NAME = "numpy file"
 
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 1 << 16
@@ -64,14 +62,9 @@ class Header:
         return tuple(reversed(contiguous_strides(self.shape[::-1])))
 
 
-def recognise(found: FoundFile, context: Context) -> bool:
-    """By suffix."""
-    return found.suffix in (".npy", ".npz")
-
-
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record for an `.npy`, which is not opened; for an `.npz` one a member."""
-    record = named_record(found, found.stem, NAME)
+    record = named_record(found, found.stem)
     if found.suffix == ".npy":
         return [record]
     with open(found.path, "rb") as file:
@@ -207,7 +200,7 @@ def _dtype(code: str) -> tuple[str, bool]:
     return name, code.startswith(">") and DTYPES[name].itemsize > 1
 
 
-def load_member(locator: Locator) -> Array:
+def load_values(locator: Locator) -> Array:
     """Raw elements of an array that cannot be mapped: packed in an `.npz` or big-endian.
 
     Shape `locator.shape`. Raises `RecordError`, also for a member that fails its checksum.

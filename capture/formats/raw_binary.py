@@ -10,30 +10,24 @@ import os
 from dataclasses import replace
 from math import prod
 
-from ..dtypes import DTYPES, dtype_named
+from ..dtypes import DTYPES, dtype_named, split_type
 from ..errors import CaptureError, RecordError
-from ..execution_order import split_type
-from ..files import FoundFile
+from ..files import NOT_TENSORS, FoundFile
 from ..records import Locator, Record
-from . import Context
+from .context import Context
 from .members import named_record
-
-NAME = "raw binary"
-
-# Files that `--raw` does not mean although they lie in the same directory.
-NOT_RAW = (
-    *(".txt", ".log", ".err", ".out", ".md", ".rst", ".html", ".pdf", ".py", ".sh"),
-    *(".json", ".jsonl", ".csv", ".tsv", ".toml", ".yaml", ".yml", ".ini"),
-    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".zip", ".gz", ".xz", ".tar"),
-    *(".max", ".pt", ".pth", ".npy", ".npz", ".safetensors"),
-)
 
 
 def recognise(found: FoundFile, context: Context) -> bool:
     """A file that a log says was written; with `--raw` any that is not obviously another kind."""
     if (found.step, os.path.basename(found.path)) in context.written:
         return True
-    return context.raw is not None and found.suffix not in NOT_RAW
+    return context.raw is not None and found.suffix not in NOT_TENSORS
+
+
+def unread(found: FoundFile) -> Record:
+    """The record of a file by its whole name: a label has dots of its own."""
+    return named_record(found, found.name)
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -48,7 +42,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         dtype, shape = dtype_named(written[0]).name, written[1]
     else:
         raise RecordError("no log line and no --raw says its dtype and shape")
-    return [replace(named_record(found, found.name, NAME), dtype=dtype, shape=shape)]
+    return [replace(unread(found), dtype=dtype, shape=shape)]
 
 
 def read_header(record: Record) -> list[Record]:

@@ -16,11 +16,9 @@ from ..dtypes import BY_SAFETENSORS
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from . import Context
+from .context import Context
 from .extents import checked_shape
 from .members import named_member, named_record, says_where
-
-NAME = "safetensors"
 
 _MOST_HEADER = 100_000_000  # the limit of the reference implementation
 
@@ -34,11 +32,6 @@ class Header(NamedTuple):
     size: int
 
 
-def recognise(found: FoundFile, context: Context) -> bool:
-    """By suffix."""
-    return found.suffix == ".safetensors"
-
-
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """All tensors, complete with locators, in the file's order.
 
@@ -48,7 +41,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     located = locate_all(read_file_header(found.path))
     if not located:
         raise RecordError("holds no tensor")
-    plain = named_record(found, found.stem, NAME)
+    plain = named_record(found, found.stem)
     alone, single = context.alone, len(located) == 1
     records: list[Record] = []
     for key, place in located.items():

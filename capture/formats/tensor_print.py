@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from ..dtypes import DTYPES, dtype_named
+from ..dtypes import DTYPES, dtype_named, split_type
 from ..errors import RecordError
-from ..execution_order import split_type
 
 _MOST_AXES = 64
 _MOST_ELEMENTS = 1 << 60

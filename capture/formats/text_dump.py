@@ -28,14 +28,12 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from . import Context
+from .context import Context
 from .members import named_record
 from .tensor_print import number, rounding
 
 if TYPE_CHECKING:
     from ..values import Array, PartialValues
-
-NAME = "text dump"
 
 _SIDES = ("py", "cpp")
 _MARKS = re.compile(r"^\s*# (?:Tensor|Shape):", re.MULTILINE)
@@ -47,8 +45,6 @@ _LONGEST_LINE = 4096
 
 def recognise(found: FoundFile, context: Context) -> bool:
     """`.txt` files that begin with `py_` or `cpp_`, or with the header lines of such a dump."""
-    if found.suffix != ".txt":
-        return False
     if _side(found) is not None:
         return True
     if found.problem is not None:
@@ -60,15 +56,15 @@ def recognise(found: FoundFile, context: Context) -> bool:
         return False
 
 
-def list_records(found: FoundFile, context: Context) -> list[Record]:
-    """One record a file, by its name; the prefix goes to `Record.side`."""
+def unread(found: FoundFile) -> Record:
+    """The record of a file by its name; the prefix goes to `Record.side`."""
     side = _side(found)
     name = found.stem
     if side is not None:
         folder, _, base = name.rpartition("/")
         base = base[len(side) + 1 :]
         name = f"{folder}/{base}" if folder else base
-    return [replace(named_record(found, name, NAME), side=side)]
+    return replace(named_record(found, name), side=side)
 
 
 def read_header(record: Record) -> list[Record]:

@@ -17,7 +17,8 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from . import Context, tensor_pickle
+from . import tensor_pickle
+from .context import Context
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
 from .members import named_member, named_record, unique_keys
 from .tensor_pickle import NeedsTorchError, Tensor
@@ -25,8 +26,6 @@ from .zip_directory import STORED, Archive, Entry
 
 if TYPE_CHECKING:
     from ..values import Array
-
-NAME = "torch file"
 
 _ALONE = "*"  # in `Record.key` until the file is read: its tensors are the whole capture
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # before torch 1.6
@@ -41,14 +40,9 @@ class Member:
     error: str | None = None
 
 
-def recognise(found: FoundFile, context: Context) -> bool:
-    """By suffix."""
-    return found.suffix in (".pt", ".pth")
-
-
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record a file, named by the file, which is not opened."""
-    record = named_record(found, found.stem, NAME)
+    record = named_record(found, found.stem)
     if context.alone:
         record.key = _ALONE
     return [record]
@@ -78,7 +72,7 @@ def read_header(record: Record) -> list[Record]:
     return records
 
 
-def load_member(locator: Locator) -> Array:
+def load_values(locator: Locator) -> Array:
     """Raw elements of a tensor that only torch can read; `locator.key` is its number."""
     from .torch_client import load_tensor
 

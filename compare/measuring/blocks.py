@@ -61,7 +61,7 @@ class Source:
 
     def opened(self) -> Source:
         """Open the file and check its size. Raises `RecordError`."""
-        if self.locator.reader != "raw" or self.locator.count == 0:
+        if not self.locator.in_place or self.locator.count == 0:
             loaded = load_any(self.locator)
             if isinstance(loaded, PartialValues):
                 raise RecordError("a partial record has no whole array")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
+from ...capture.formats.registry import may_be_partial
 from ...capture.load import load_any
 from ...capture.records import Locator
 from ...capture.values import Array, PartialValues, upcast
@@ -53,7 +54,7 @@ class SideTask:
     @property
     def partial(self) -> bool:
         """True for dumps that may hold only some elements."""
-        return self.locator.reader in ("text", "console")
+        return may_be_partial(self.locator.reader)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def _feed(digest: blake2b, *parts: object) -> None:
 
 def _samples(locator: Locator, size: int) -> bytes:
     """A hash of blocks spread evenly over the record's bytes, first and last included."""
-    if locator.reader == "raw":
+    if locator.in_place:
         start = locator.offset
         length = prod(locator.shape) * DTYPES[locator.dtype].itemsize
         if locator.strides is not None:

@@ -118,7 +118,7 @@ def expert_part(
     part itself).
     """
     place = stack.locator
-    wrong = place.reader != "raw" or place.strides is not None or len(place.shape) != 3
+    wrong = not place.in_place or place.strides is not None or len(place.shape) != 3
     if wrong or not 0 <= number < place.shape[0]:
         return None
     size = prod(place.shape[1:]) * DTYPES[place.dtype].itemsize

@@ -156,7 +156,7 @@ def _is_stored_numbers(weight: Weight) -> bool:
 def _flat(weight: Weight) -> Weight:
     """Stacks as one matrix, so that a block need not hold a whole expert."""
     place = weight.parameter.locator
-    if len(place.shape) < 3 or place.strides is not None or place.reader != "raw" or weight.more:
+    if len(place.shape) < 3 or place.strides is not None or not place.in_place or weight.more:
         return weight
     flat = replace(place, shape=(prod(place.shape[:-1]), place.shape[-1]))
     return Weight(Parameter(weight.parameter.name, flat))

@@ -205,7 +205,8 @@ def test_no_path_out_of_the_capture(tmp_path: Path, file: Any) -> None:
 
 def manifest_records(folder: Path) -> list[Any]:
     from layertui.capture.files import FoundFile
-    from layertui.capture.formats import Context, native
+    from layertui.capture.formats import native
+    from layertui.capture.formats.context import Context
 
     found = FoundFile(str(folder / "manifest.jsonl"), str(folder), "manifest.jsonl", 0)
     return native.list_records(found, Context())

@@ -15,7 +15,9 @@ import pytest
 from layertui.capture import Record, open_capture
 from layertui.capture.errors import RecordError
 from layertui.capture.files import FoundFile
-from layertui.capture.formats import Context, numpy_file
+from layertui.capture.formats import numpy_file
+from layertui.capture.formats.context import Context
+from layertui.capture.formats.registry import format_named
 from layertui.capture.load import load
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
@@ -24,7 +26,7 @@ DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8",
 def listed(path: Path, alone: bool = False) -> list[Record]:
     found = FoundFile(str(path), str(path.parent), path.name, 0)
     context = Context(alone=alone)
-    assert numpy_file.recognise(found, context)
+    assert format_named("numpy file").claims(found, found.suffix, context)
     return numpy_file.list_records(found, context)
 
 

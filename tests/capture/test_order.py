@@ -10,7 +10,8 @@ import pytest
 from max_bytes import max_file, zeros
 
 from layertui.capture import open_capture
-from layertui.capture.execution_order import find_hints, read_names, split_type, written_lines
+from layertui.capture.dtypes import split_type
+from layertui.capture.execution_order import find_hints, read_names, written_lines
 from layertui.capture.names import natural_key
 
 

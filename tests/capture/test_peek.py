@@ -55,11 +55,11 @@ def test_damage_gives_no_names_and_no_error(tmp_path: Path, content: bytes) -> N
     assert first_names(str(tmp_path / "missing")) == []
 
 
-def test_a_peek_imports_no_format() -> None:
+def test_the_first_names_import_no_reader() -> None:
     program = (
         "import sys, layertui.capture.first_names\n"
-        "loaded = [m for m in sys.modules if m.startswith('layertui.capture')]\n"
-        "assert not [m for m in loaded if 'formats' in m], loaded\n"
-        "assert not {'numpy', 'torch'} & set(sys.modules)\n"
+        "formats = {m.rpartition('.')[2] for m in sys.modules if '.capture.formats.' in m}\n"
+        "assert formats == {'format', 'registry'}, formats\n"
+        "assert not {'numpy', 'torch', 'importlib.metadata'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=dict(os.environ))

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from layertui.capture import Record, open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
-from layertui.capture.formats import Context, safetensors_file
+from layertui.capture.formats import safetensors_file
+from layertui.capture.formats.context import Context
+from layertui.capture.formats.registry import format_named
 from layertui.capture.load import load
 
 DTYPES = [
@@ -29,7 +31,7 @@ DTYPES = [
 def listed(path: Path, alone: bool = True) -> list[Record]:
     found = FoundFile(str(path), str(path.parent), path.name, 0)
     context = Context(alone=alone)
-    assert safetensors_file.recognise(found, context)
+    assert format_named("safetensors").claims(found, found.suffix, context)
     return safetensors_file.list_records(found, context)
 
 

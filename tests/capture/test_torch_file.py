@@ -19,7 +19,9 @@ import torch
 from layertui.capture import open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
-from layertui.capture.formats import Context, tensor_pickle, torch_client, torch_file
+from layertui.capture.formats import tensor_pickle, torch_client, torch_file
+from layertui.capture.formats.context import Context
+from layertui.capture.formats.registry import format_named
 from layertui.capture.load import load
 from layertui.capture.records import Record
 
@@ -44,7 +46,7 @@ def saved(path: Path, value: Any, **options: Any) -> Record:
 
 def listed(path: Path) -> Record:
     found = FoundFile(str(path), str(path.parent), path.name, 0)
-    assert torch_file.recognise(found, Context())
+    assert format_named("torch file").claims(found, found.suffix, Context())
     (record,) = torch_file.list_records(found, Context())
     return record
 

@@ -1,0 +1,132 @@
+"""The formats that are read: those of layertui in one table, those of other packages beside it.
+
+Another package adds a format by an entry point of the group `layertui.formats` that names a
+`Format`:
+
+    [project.entry-points."layertui.formats"]
+    toy = "toy_package.toy_format:FORMAT"
+
+It is looked for only when a file turns up that no format of the table claims, or a record that none
+of their readers reads: looking through all installed packages takes as long as all the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from .format import Format
+
+GROUP = "layertui.formats"
+_HERE = "layertui.capture.formats."
+
+NATIVE = Format(
+    "layertui capture", _HERE + "native", 10, (".jsonl", ".safetensors"), looks=True,
+    known_as="manifest.jsonl", self_contained=True,
+)  # fmt: skip
+
+# The manifest claims its shards before the general safetensors reader sees them. Raw files have no
+# mark of their own: a log or `--raw` names them.
+FORMATS: tuple[Format, ...] = (
+    NATIVE,
+    Format(
+        "MAX checkpoint", _HERE + "max_checkpoint", 20, (".max",), framework="max",
+        described_beside=True,
+    ),
+    Format("torch file", _HERE + "torch_file", 30, (".pt", ".pth"), reader="torch",
+           framework="torch"),
+    Format("numpy file", _HERE + "numpy_file", 40, (".npy", ".npz"), reader="npz"),
+    Format("safetensors", _HERE + "safetensors_file", 50, (".safetensors",)),
+    Format("text dump", _HERE + "text_dump", 60, (".txt",), looks=True, reader="text",
+           partial=True, known_as="text dumps"),
+    Format("console log", _HERE + "console_log", 70, (".log", ".txt"), looks=True,
+           reader="console", partial=True, known_as="logs", only_alone=True),
+    Format("raw binary", _HERE + "raw_binary", 80, looks=True, after_logs=True),
+)  # fmt: skip
+
+
+class UnknownFormatError(LookupError):
+    """No format of this name, or none that has this reader, is installed."""
+
+
+@cache
+def plug_ins() -> tuple[tuple[Format, ...], tuple[str, ...]]:
+    """Formats of other packages in the order in which they are asked, and a sentence for the user
+    for each that cannot be used. Never raises.
+    """
+    from importlib.metadata import entry_points
+
+    found: list[Format] = []
+    notes: list[str] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found.append(_checked(entry.load(), [*FORMATS, *found]))
+        except (Exception, SystemExit) as error:
+            said = f"{type(error).__name__}: {error}"[:300]
+            notes.append(f"the format {entry.name!r} of another package cannot be used: {said}")
+    return tuple(sorted(found, key=lambda format_: format_.order)), tuple(notes)
+
+
+def _checked(format_: object, known: list[Format]) -> Format:
+    if not isinstance(format_, Format):
+        raise TypeError(f"{type(format_).__name__} is no layertui.capture.formats.format.Format")
+    for other in known:
+        if format_.name == other.name or (format_.reader and format_.reader == other.reader):
+            raise ValueError(f"its name or reader is that of {other.name!r}")
+    if not format_.suffixes and not format_.looks:
+        raise ValueError("it has no suffixes, and does not look at files either")
+    return replace(format_, foreign=True)
+
+
+def asked_in_order(after_logs: bool) -> tuple[Format, ...]:
+    """The formats of the table in the order in which they are asked for a file."""
+    asked = (format_ for format_ in FORMATS if format_.after_logs == after_logs)
+    return tuple(sorted(asked, key=lambda format_: format_.order))
+
+
+def format_named(name: str) -> Format:
+    """The format that a record names. Raises `UnknownFormatError`."""
+    for formats in (lambda: FORMATS, lambda: plug_ins()[0]):
+        for format_ in formats():
+            if format_.name == name:
+                return format_
+    raise UnknownFormatError(name)
+
+
+def format_reading(reader: str) -> Format:
+    """The format whose `load` reads locators of this `reader`. Raises `UnknownFormatError`."""
+    for formats in (lambda: FORMATS, lambda: plug_ins()[0]):
+        for format_ in formats():
+            if reader and format_.reader == reader:
+                return format_
+    raise UnknownFormatError(reader)
+
+
+def may_be_partial(reader: str) -> bool:
+    """True when locators of this `reader` may lead to some of a tensor's elements only."""
+    try:
+        return format_reading(reader).partial
+    except UnknownFormatError:
+        return False
+
+
+def named_by_file() -> tuple[str, ...]:
+    """Suffixes of files whose names are those of records, or begin them."""
+    return _suffixes(FORMATS)
+
+
+def named_by_file_elsewhere() -> tuple[str, ...]:
+    """The same of other packages' formats."""
+    return _suffixes(plug_ins()[0])
+
+
+def _suffixes(formats: tuple[Format, ...]) -> tuple[str, ...]:
+    return tuple(suffix for format_ in formats if not format_.looks for suffix in format_.suffixes)
+
+
+def known_kinds() -> str:
+    """What is read, in words: `.max, .pt, ..., text dumps and logs`."""
+    kinds: list[str] = []
+    for format_ in FORMATS:
+        kinds.extend([format_.known_as] if format_.known_as else format_.suffixes)
+    return ", ".join(kinds[:-1]) + f" and {kinds[-1]}"
