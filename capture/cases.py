@@ -12,10 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from .errors import CaptureError
+from .storage import is_file, open_stream, size_of, storage_of
+from .writing import write_whole
 
 INDEX = "index.json"
 SCHEMA = "layertui.index/1"
@@ -89,10 +90,7 @@ def write_index(folder: str, framework: str, entries: Sequence[dict[str, Any]]) 
         {"schema": SCHEMA, "framework": framework, "cases": list(entries)},
         indent=1, allow_nan=False,
     )  # fmt: skip
-    partial = os.path.join(folder, f".{INDEX}.layertui-partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    Path(partial).replace(os.path.join(folder, INDEX))
+    write_whole(os.path.join(folder, INDEX), (text + "\n").encode())
 
 
 def read_index(folder: str) -> dict[str, str] | None:
@@ -102,13 +100,13 @@ def read_index(folder: str) -> dict[str, str] | None:
     own.
     """
     path = os.path.join(folder, INDEX)
-    if not os.path.isfile(path):
+    if not is_file(path):
         return None
     try:
-        if os.path.getsize(path) > _MOST_INDEX:
+        if size_of(path) > _MOST_INDEX:
             return None
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        with open_stream(path) as file:
+            content = json.loads(file.read().decode())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
@@ -128,6 +126,6 @@ def _checked_name(path: str, entry: Any) -> str:
 
 def _place(folder: str, path: str, entry: dict[str, Any]) -> str:
     place = os.path.join(folder, entry["name"])
-    if Path(place).is_symlink():
+    if storage_of(place).is_link(place):
         raise CaptureError(f"{path}: {entry['name']} is a link")
     return place

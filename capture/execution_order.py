@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from .dtypes import split_type
 from .names import natural_key
 from .records import Record
+from .storage import is_file, is_folder, open_text, size_of, storage_of
 
 NAMES_FILE = "tensor_names.txt"
 _WRITING = re.compile(
@@ -37,7 +38,7 @@ class OrderHints:
 
 def read_names(path: str) -> list[str]:
     """The lines of a `tensor_names.txt`, in execution order; leading numbers decide if present."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         lines = [line.strip() for line in file if line.strip()]
     numbered = [_NUMBERED.match(line) for line in lines]
     if lines and all(numbered):
@@ -59,7 +60,7 @@ class Written:
 
 def written_lines(path: str) -> Iterator[Written]:
     """The `Writing debug binary tensor` lines of a log; damaged ones are passed over."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         for line in file:
             match = _WRITING.search(line)
             if match is None:
@@ -86,7 +87,7 @@ def find_hints(
     looked at even when the order is known: they may describe files without a header.
     """
     hints = OrderHints()
-    inside = root if os.path.isdir(root) else os.path.dirname(root) or "."
+    inside = root if is_folder(root) else os.path.dirname(root) or "."
     places = list(folders)
     steps = {step for _, step in places}
     for folder, step in places:
@@ -96,7 +97,7 @@ def find_hints(
             hints.source = NAMES_FILE
     if hints.positions.keys() >= steps and not raw:
         return hints
-    whole = os.path.realpath(inside)
+    whole = storage_of(inside).real(inside)
     base = os.path.basename(whole)
     stepped = any(step or os.path.basename(f) == "0" for f, step in places if f != inside)
     for path in _logs(inside):
@@ -139,7 +140,7 @@ def _listed_names(folder: str, root: str, alone: bool) -> list[str]:
 def _try_names(path: str) -> list[str]:
     """The names in `path`; none when it is missing, no plain file or cannot be read."""
     try:
-        if os.path.isfile(path) and os.path.getsize(path) <= _MOST_BYTES:
+        if is_file(path) and size_of(path) <= _MOST_BYTES:
             return read_names(path)
     except OSError:
         pass
@@ -153,7 +154,7 @@ def _covers(listed: set[str], names: set[str]) -> bool:
 def _logs(folder: str) -> list[str]:
     """Logs and names files directly in `folder`, the first few; a missing folder has none."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(storage_of(folder).names(folder))
     except OSError:
         return []
     paths = [
@@ -162,7 +163,7 @@ def _logs(folder: str) -> list[str]:
         if name.endswith((".log", ".err", ".txt")) and name != NAMES_FILE
         and not name.startswith(("py_", "cpp_"))
     ]  # fmt: skip
-    return [path for path in paths[:_BESIDE] if os.path.isfile(path)]
+    return [path for path in paths[:_BESIDE] if is_file(path)]
 
 
 def _take_log(
@@ -170,7 +171,7 @@ def _take_log(
 ) -> bool:
     """Use a log's lines when it has any (and, beside the directory, when they are about us)."""
     try:
-        if os.path.getsize(path) > _MOST_BYTES:
+        if size_of(path) > _MOST_BYTES:
             return False
         lines = _ours(list(written_lines(path)), *ours)
     except OSError:

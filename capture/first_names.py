@@ -12,9 +12,9 @@ import os
 import re
 from itertools import islice
 
-from .files import NOT_TENSORS
 from .formats.registry import named_by_file, named_by_file_elsewhere
-from .names import natural_key
+from .names import NOT_TENSORS, natural_key
+from .storage import first_bytes, is_file, is_folder, open_text, storage_of
 
 _LINES = 1 << 16  # bytes of a manifest or names file that are looked at
 _KEY = re.compile(r'("(?:[^"\\]|\\.)+")\s*:\s*\{\s*"dtype"')  # in a safetensors header
@@ -25,9 +25,9 @@ def first_names(path: str, most: int = 200) -> list[str]:
     try:
         if path.endswith(".safetensors"):
             return _of_safetensors(path, most)
-        if not os.path.isdir(path):
+        if not is_folder(path):
             return []
-        if os.path.isfile(os.path.join(path, "manifest.jsonl")):
+        if is_file(os.path.join(path, "manifest.jsonl")):
             return _of_manifest(os.path.join(path, "manifest.jsonl"), most)
         return _of_directory(path, most)
     except (OSError, ValueError, KeyError, TypeError):
@@ -47,25 +47,25 @@ def _of_manifest(path: str, most: int) -> list[str]:
 
 
 def _of_safetensors(path: str, most: int) -> list[str]:
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(min(length, _LINES)).decode("utf-8", "replace")
+    start = first_bytes(path, 8 + _LINES)
+    length = int.from_bytes(start[:8], "little")
+    text = start[8 : 8 + min(length, _LINES)].decode("utf-8", "replace")
     keys = (json.loads(match[1]) for match in _KEY.finditer(text))
     return list(islice(keys, most))
 
 
 def _of_directory(path: str, most: int) -> list[str]:
     """From the names file of the capture or of its first step, else from the files' names."""
-    with os.scandir(path) as scan:
-        entries = {entry.name: entry for entry in scan}
+    storage = storage_of(path)
+    entries = storage.names(path)
     steps = sorted((name for name in entries if name.isdecimal()), key=int)
     folder = path
     if "tensor_names.txt" not in entries and steps:
         folder = os.path.join(path, steps[0])
     listed = os.path.join(folder, "tensor_names.txt")
-    if os.path.isfile(listed):
+    if is_file(listed):
         return _first_lines(listed)[:most]
-    names = os.listdir(folder) if folder != path else list(entries)
+    names = storage.names(folder) if folder != path else entries
     stems = _stems(names, named_by_file())
     if not stems and not all(name.endswith(NOT_TENSORS) for name in names):
         stems = _stems(names, named_by_file_elsewhere())
@@ -78,7 +78,7 @@ def _stems(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
 
 def _first_lines(path: str) -> list[str]:
     """The whole lines at the start of a text file."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         text = file.read(_LINES)
     lines = text.splitlines()
     if len(text) == _LINES and lines and not text.endswith("\n"):

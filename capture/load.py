@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ from .formats.extents import reach
 from .formats.format import Format
 from .formats.registry import UnknownFormatError, format_reading
 from .records import Locator
+from .storage import size_of, storage_of
 from .values import Array, PartialValues
 
 
@@ -74,15 +74,15 @@ def map_raw(locator: Locator) -> Array:
         return np.empty(locator.shape, dtype)
     reach = element_reach(locator) * dtype.itemsize
     try:
-        size = os.path.getsize(locator.path)
+        size = size_of(locator.path)
         if locator.offset < 0 or locator.offset + reach > size:
             raise RecordError(
                 f"truncated: {reach} bytes at {locator.offset} wanted, the file has {size}"
             )
-        raw = np.memmap(locator.path, np.uint8, "r", locator.offset, (reach,))
+        raw = storage_of(locator.path).map(locator.path, locator.offset, reach)
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}") from error
-    flat = np.asarray(raw).view(dtype)
+    flat = np.frombuffer(raw, np.uint8).view(dtype)
     if locator.strides is None:
         return flat.reshape(locator.shape)
     strides = tuple(step * dtype.itemsize for step in locator.strides)

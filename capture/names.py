@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# Texts, pictures and archives that lie beside tensors: no format of tensors ends in these, and
+# `--raw` does not mean them.
+NOT_TENSORS = (
+    *(".txt", ".log", ".err", ".out", ".md", ".rst", ".html", ".pdf", ".py", ".sh"),
+    *(".json", ".jsonl", ".csv", ".tsv", ".toml", ".yaml", ".yml", ".ini"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".zip", ".gz", ".xz", ".tar"),
+)
+
 # `<module path>(call)-<slot>`; the slot is the last `-` part that looks like one.
 _NAME = re.compile(
     r"^(?P<module>.*?)(?:\((?P<call>\d{1,18})\))?"

@@ -9,13 +9,15 @@ from dataclasses import replace
 from .cases import read_index
 from .errors import CaptureError, RecordError
 from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
-from .files import NOT_TENSORS, FoundFile, list_files
+from .files import FoundFile
 from .formats.context import Context
 from .formats.format import Format
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
+from .names import NOT_TENSORS
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
+from .storage import is_folder, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
 _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermost module
@@ -84,7 +86,7 @@ _Claim = tuple[FoundFile, "Format | None"]
 
 
 def _listed(path: str, raw: str | None) -> Capture:
-    files = list_files(path)
+    files = storage_of(path).files(path)
     context = Context(raw=raw)
     if raw is not None:
         parse_raw(raw)
@@ -223,7 +225,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)
-    if any(format_.described_beside for format_ in formats) and os.path.isdir(path):
+    if any(format_.described_beside for format_ in formats) and is_folder(path):
         fields, said_beside = read_metadata(path)
         for key, value in fields.items():
             setattr(capture, key, value)

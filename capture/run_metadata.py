@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
+
+from .storage import is_file, open_stream, size_of, storage_of
+from .writing import write_whole
 
 METADATA = "layertui.json"
 SCHEMA = "layertui.capture/1"
@@ -20,10 +22,7 @@ _MOST_BYTES = 16 << 20
 def write_metadata(folder: str, fields: dict[str, Any]) -> None:
     """Write `layertui.json`, whole or not at all. Raises `OSError`."""
     text = json.dumps({"schema": SCHEMA, **fields}, allow_nan=False, indent=1)
-    partial = os.path.join(folder, f".{METADATA}.layertui-partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    Path(partial).replace(os.path.join(folder, METADATA))
+    write_whole(os.path.join(folder, METADATA), (text + "\n").encode())
 
 
 def read_metadata(folder: str) -> tuple[dict[str, object], list[str]]:
@@ -62,14 +61,10 @@ def is_ours(folder: str) -> bool:
 def _content(folder: str) -> dict[str, Any] | None:
     path = os.path.join(folder, METADATA)
     try:
-        if (
-            Path(path).is_symlink()
-            or not os.path.isfile(path)
-            or os.path.getsize(path) > _MOST_BYTES
-        ):
+        if storage_of(path).is_link(path) or not is_file(path) or size_of(path) > _MOST_BYTES:
             return None
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        with open_stream(path) as file:
+            content = json.loads(file.read().decode())
         json.dumps(content, ensure_ascii=False).encode()  # half characters cannot be printed
     except (OSError, ValueError, RecursionError):
         return None

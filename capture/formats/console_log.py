@@ -17,6 +17,7 @@ from ..errors import RecordError
 from ..files import FoundFile
 from ..names import parse_name
 from ..records import Locator, Record
+from ..storage import first_bytes, open_file, open_stream
 from .context import Context
 from .members import named_record
 from .tensor_print import (
@@ -64,8 +65,7 @@ def set_aside(found: FoundFile) -> str | None:
 def prints_tensors(path: str) -> bool:
     """True when a tensor print begins within the first 64 KiB of the file."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(_PEEK)
+        head = first_bytes(path, _PEEK)
     except OSError:
         return False
     return any(_find_start(line, 0) is not None for line in head.splitlines())
@@ -76,7 +76,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     records: list[Record] = []
     styles: set[str] = set()
     taken: set[tuple[str, str, int]] = set()
-    with open(found.path, "rb") as file:
+    with open_stream(found.path) as file:
         for span in list(_scan(file)):
             record = named_record(found, span.name)
             record = _numbered(record, taken)
@@ -111,9 +111,8 @@ def load_values(locator: Locator) -> Array | PartialValues:
     from ..values import PartialValues
 
     length = int(locator.key)
-    with open(locator.path, "rb") as file:
-        file.seek(locator.offset)
-        printed = parse_print(_text(file.read(length)))
+    with open_file(locator.path) as file:
+        printed = parse_print(_text(file.read_at(locator.offset, length)))
     if printed.shape != locator.shape or load_dtype(printed.dtype) != locator.dtype:
         raise RecordError("the log changed after it was listed")
     values = _array(printed, locator.dtype)

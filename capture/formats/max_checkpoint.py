@@ -8,7 +8,6 @@ of MAX 26.7; the `max` package is not needed.
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import replace
 from math import prod
@@ -17,6 +16,7 @@ from ..dtypes import BY_MAX_CODE
 from ..errors import RecordError
 from ..names import parse_name
 from ..records import Locator, Record
+from ..storage import open_file
 from .extents import checked_shape
 
 _MAGIC = b"\x93\xf0\x9f\x94\xa5\x2b\x2b\x93"
@@ -47,9 +47,9 @@ def read_header(record: Record) -> list[Record]:
 
 
 def _tensors(path: str) -> list[tuple[str, Locator]]:
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        head = file.read(_USUAL)
+    with open_file(path) as file:
+        size = file.size
+        head = file.read_at(0, _USUAL)
         if len(head) < _HEADER.size:
             raise RecordError(f"truncated: {size} bytes are less than a .max header")
         magic, major, minor, length = _HEADER.unpack_from(head)
@@ -61,7 +61,7 @@ def _tensors(path: str) -> list[tuple[str, Locator]]:
             raise RecordError(f"truncated: header of {length} bytes in a file of {size} bytes")
         end = _HEADER.size + length
         if end > len(head):
-            head += file.read(end - len(head))
+            head += file.read_at(len(head), end - len(head))
     return _parse(path, head[:end], size)
 
 

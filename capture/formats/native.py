@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from ..dtypes import DTYPES
@@ -23,6 +22,7 @@ from ..errors import CaptureError, RecordError
 from ..files import FoundFile
 from ..names import slot_role
 from ..records import Locator, Record
+from ..storage import exists, open_stream, storage_of
 from . import safetensors_file
 from .context import Context
 from .extents import checked_shape
@@ -41,7 +41,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
     if base == MANIFEST:
         return True
     shard = base.startswith("data-") and base.endswith(".safetensors")
-    return shard and os.path.exists(os.path.join(found.folder, MANIFEST))
+    return shard and exists(os.path.join(found.folder, MANIFEST))
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -97,7 +97,7 @@ def read_manifest(path: str) -> Manifest:
 
     Raises `RecordError` without a header line, `CaptureError` for a newer major version.
     """
-    with open(path, "rb") as file:
+    with open_stream(path) as file:
         first, _, rest = file.read().lstrip().partition(b"\n")
     header = _object(first)
     major = None if header is None else header.get("layertui")
@@ -313,10 +313,11 @@ class _Shard:
         self.tensors: dict[str, Locator | RecordError] = {}
         name = os.path.basename(path)
         try:
-            if not os.path.lexists(path):
-                raise RecordError("is missing")
-            if Path(path).is_symlink() or not os.path.isfile(path):
+            status = storage_of(path).status(path)
+            if storage_of(path).is_link(path) or (status is not None and not status.is_file):
                 raise RecordError("is not a plain file")
+            if status is None:
+                raise RecordError("is missing")
             header = safetensors_file.read_file_header(path)
             self.tensors = safetensors_file.locate_all(header)
         except RecordError as error:

@@ -5,17 +5,17 @@ Format: `numpy.lib.format` (versions 1.0, 2.0, 3.0). Arrays of objects are pickl
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
+from ..storage import OpenFile, open_file
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .members import named_member, named_record, unique_keys
@@ -67,7 +67,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     record = named_record(found, found.stem)
     if found.suffix == ".npy":
         return [record]
-    with open(found.path, "rb") as file:
+    with open_file(found.path) as file:
         names = [name for name in Archive(file).entries if name.endswith(".npy")]
     if not names:
         raise RecordError("holds no array")
@@ -82,7 +82,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
 
 def read_header(record: Record) -> list[Record]:
     """Complete `record`. Raises `RecordError`, `OSError`."""
-    with open(record.path, "rb") as file:
+    with open_file(record.path) as file:
         if record.key:
             locator = _locate_member(record, file)
         else:
@@ -90,8 +90,8 @@ def read_header(record: Record) -> list[Record]:
     return [replace(record, locator=locator, shape=locator.shape, dtype=locator.dtype)]
 
 
-def _locate_file(path: str, file: BinaryIO) -> Locator:
-    size = os.fstat(file.fileno()).st_size
+def _locate_file(path: str, file: OpenFile) -> Locator:
+    size = file.size
     header = parse_header(_header_bytes(file, 0, size))
     if header.data + header.nbytes > size:
         raise RecordError(
@@ -101,7 +101,7 @@ def _locate_file(path: str, file: BinaryIO) -> Locator:
     return _locator(path, header, header.data, "")
 
 
-def _locate_member(record: Record, file: BinaryIO) -> Locator:
+def _locate_member(record: Record, file: OpenFile) -> Locator:
     archive = Archive(file)
     entry = _entry(archive, record.key)
     offset = archive.data_offset(entry)
@@ -136,13 +136,12 @@ def _entry(archive: Archive, key: str) -> Entry:
     return entry
 
 
-def _header_bytes(file: BinaryIO, start: int, end: int) -> bytes:
+def _header_bytes(file: OpenFile, start: int, end: int) -> bytes:
     """The bytes from `start` that hold a header, none behind `end`."""
-    file.seek(start)
-    head = file.read(min(_USUAL, end - start))
+    head = file.read_at(start, min(_USUAL, end - start))
     need = _header_length(head)
     if need > len(head):
-        head += file.read(min(need, end - start) - len(head))
+        head += file.read_at(start + len(head), min(need, end - start) - len(head))
     return head
 
 
@@ -208,7 +207,7 @@ def load_values(locator: Locator) -> Array:
     import numpy as np
 
     try:
-        with open(locator.path, "rb") as file:
+        with open_file(locator.path) as file:
             data = _unpacked(file, locator.key)
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}") from error
@@ -224,9 +223,9 @@ def load_values(locator: Locator) -> Array:
     return flat.astype(plain, copy=False).reshape(header.shape, order=order)
 
 
-def _unpacked(file: BinaryIO, key: str) -> bytes:
+def _unpacked(file: OpenFile, key: str) -> bytes:
     if not key:
-        return file.read()
+        return file.read_at(0, file.size)
     archive = Archive(file)
     entry = _entry(archive, key)
     refuse_bomb(entry.size, archive.size)

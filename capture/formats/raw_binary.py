@@ -12,8 +12,10 @@ from math import prod
 
 from ..dtypes import DTYPES, dtype_named, split_type
 from ..errors import CaptureError, RecordError
-from ..files import NOT_TENSORS, FoundFile
+from ..files import FoundFile
+from ..names import NOT_TENSORS
 from ..records import Locator, Record
+from ..storage import size_of
 from .context import Context
 from .members import named_record
 
@@ -49,7 +51,7 @@ def read_header(record: Record) -> list[Record]:
     """Complete `record` when the file holds exactly as many bytes as its shape needs."""
     if record.dtype is None or record.shape is None:
         raise RecordError("dtype and shape are not known")
-    size = os.path.getsize(record.path)
+    size = size_of(record.path)
     need = prod(record.shape) * DTYPES[record.dtype].itemsize
     text = "x".join([*map(str, record.shape), record.dtype])
     if size < need:

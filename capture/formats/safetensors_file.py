@@ -8,7 +8,6 @@ little-endian elements.
 from __future__ import annotations
 
 import json
-import os
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ..dtypes import BY_SAFETENSORS
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
+from ..storage import open_file
 from .context import Context
 from .extents import checked_shape
 from .members import named_member, named_record, says_where
@@ -61,9 +61,9 @@ def read_header(record: Record) -> list[Record]:
 
 def read_file_header(path: str) -> Header:
     """Read and check the header as a whole; raises `RecordError`, `OSError`."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(8)
+    with open_file(path) as file:
+        size = file.size
+        start = file.read_at(0, 8)
         if len(start) < 8:
             raise RecordError(f"truncated: {size} bytes are less than a safetensors header")
         length = int.from_bytes(start, "little")
@@ -71,7 +71,7 @@ def read_file_header(path: str) -> Header:
             raise RecordError(f"not a safetensors file: header of {length} bytes")
         if 8 + length > size:
             raise RecordError(f"truncated: header of {length} bytes in a file of {size} bytes")
-        text = file.read(length)
+        text = file.read_at(8, length)
     try:
         parsed = _parsed(text)
     except (ValueError, RecursionError) as error:

@@ -17,7 +17,6 @@ what a header promises: only values that are in the file take memory.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
+from ..storage import first_bytes, open_file, open_text, size_of
 from .context import Context
 from .members import named_record
 from .tensor_print import number, rounding
@@ -50,8 +50,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
     if found.problem is not None:
         return False
     try:
-        with open(found.path, "rb") as file:
-            return bool(_MARKS.search(file.read(_PEEK).decode("utf-8", "replace")))
+        return bool(_MARKS.search(first_bytes(found.path, _PEEK).decode("utf-8", "replace")))
     except OSError:
         return False
 
@@ -73,13 +72,14 @@ def read_header(record: Record) -> list[Record]:
     Files up to 1 MiB are read through, so that a wrong count shows at once; larger ones are
     counted when they are loaded.
     """
-    if os.path.getsize(record.path) <= _CHEAP:
+    size = size_of(record.path)
+    if size <= _CHEAP:
         dump = _read(record.path)
         shown = dump.check_counts()
     else:
         dump = _read(record.path, head_only=True)
         shown = dump.promised()
-        if 2 * shown > os.path.getsize(record.path):
+        if 2 * shown > size:
             raise RecordError(f"truncated: {shown} values promised, the file is too short for them")
     shape, total = dump.shape_and_total()
     locator = Locator(record.path, dump.locator_dtype(), shape, reader="text")
@@ -260,7 +260,7 @@ def _read(path: str, head_only: bool = False) -> _Dump:
 
 
 def _lines(path: str) -> Iterator[str]:
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         while line := file.readline(_LONGEST_LINE):
             if len(line) == _LONGEST_LINE:
                 raise RecordError(f"a line of more than {_LONGEST_LINE} characters")
@@ -271,9 +271,9 @@ def _find_last(dump: _Dump) -> None:
     """Take the promise of a `# Last N elements` line from the end of a large file."""
     if dump.first_promised is None or dump.capped:
         return
-    with open(dump.path, "rb") as file:
-        file.seek(-_CHEAP // 2, os.SEEK_END)
-        tail = file.read().decode("utf-8", "replace")
+    with open_file(dump.path) as file:
+        end = _CHEAP // 2
+        tail = file.read_at(max(0, file.size - end), end).decode("utf-8", "replace")
     for line in tail.splitlines():
         section = _SECTION.match(line)
         if section is not None and section["last"]:

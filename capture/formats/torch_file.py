@@ -17,6 +17,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
+from ..storage import open_file
 from . import tensor_pickle
 from .context import Context
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
@@ -88,8 +89,8 @@ def read_members(path: str) -> list[Member]:
 
 
 def _read(path: str) -> list[Member]:
-    with open(path, "rb") as file:
-        start = file.read(len(_LEGACY))
+    with open_file(path) as file:
+        start = file.read_at(0, len(_LEGACY))
         if not start.startswith(b"PK"):
             if start == _LEGACY:
                 raise NeedsTorchError("the format from before torch 1.6")

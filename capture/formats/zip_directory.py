@@ -6,12 +6,12 @@ Format: PKWARE APPNOTE 6.3.10, sections 4.3 (records) and 4.5.3 (zip64).
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from ..errors import RecordError
+from ..storage import OpenFile
 
 STORED, DEFLATED = 0, 8
 
@@ -41,12 +41,12 @@ class Entry(NamedTuple):
 class Archive:
     """An open zip file with its entries by name. Raises `RecordError` when it is damaged."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._fd = file.fileno()
-        self.size = os.fstat(self._fd).st_size
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self.size = file.size
         self._tail_at = max(0, self.size - _WINDOW)
-        self._tail = os.pread(self._fd, _WINDOW, self._tail_at)
-        self._head = self._tail if self._tail_at == 0 else os.pread(self._fd, _WINDOW, 0)
+        self._tail = file.read_at(self._tail_at, _WINDOW)
+        self._head = self._tail if self._tail_at == 0 else file.read_at(0, _WINDOW)
         if not self._head.startswith(b"PK"):
             raise RecordError("not a zip archive")
         self.entries = self._entries()
@@ -60,10 +60,7 @@ class Archive:
             return self._head[offset:end]
         if offset >= self._tail_at:
             return self._tail[offset - self._tail_at : end - self._tail_at]
-        data = os.pread(self._fd, length, offset)
-        while 0 < len(data) < length:  # one read gives 2 GiB at most
-            more = os.pread(self._fd, length - len(data), offset + len(data))
-            data = data + more if more else b""
+        data = self._file.read_at(offset, length)
         if len(data) != length:
             raise RecordError("truncated: the file became shorter while it was read")
         return data

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import CaptureError, RecordError
 from ..formats.native import MANIFEST, read_manifest
 from ..run_metadata import read_all
+from ..storage import is_file, is_folder
 
 _MOST = 2000  # entries
 _MOST_TEXT = 200
@@ -20,9 +21,9 @@ def run_details(path: str) -> dict[str, str]:
     found: dict[str, Any] = {}
     manifest = path if os.path.basename(path) == MANIFEST else os.path.join(path, MANIFEST)
     try:
-        if os.path.isfile(manifest):
+        if is_file(manifest):
             found = read_manifest(manifest).header
-        elif os.path.isdir(path):
+        elif is_folder(path):
             found = read_all(path)
     except (OSError, RecordError, CaptureError):
         return {}

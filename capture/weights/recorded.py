@@ -20,13 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import prod
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
 from ..formats import safetensors_file
 from ..records import Capture, Locator
+from ..storage import exists, is_file, is_folder, open_file, open_stream, storage_of
+from ..writing import write_whole
 from .files import read_json
 from .parameters import Parameter, Weights
 
@@ -36,7 +37,6 @@ _SCHEMAS = "layertui.parameters/"  # of any version
 KINDS = ("none", "small", "all")
 MARK = {"format": "pt", "layertui": "1"}  # `__metadata__` of our files
 
-_PARTIAL = ".layertui-partial"
 _DIGEST = 16  # bytes
 _MOST_HEADER = 100_000_000  # bytes, as in safetensors itself
 _THREADS = 4  # digests are made outside of the interpreter's lock
@@ -83,10 +83,10 @@ def write_parameters(
         if (source.small or kept == "all") and digest is not None:
             stored.setdefault((source.dtype, source.shape, digest), source)
     _write_tensors(
-        Path(folder, TENSORS), [s for s in stored.values() if DTYPES[s.dtype].safetensors]
+        os.path.join(folder, TENSORS), [s for s in stored.values() if DTYPES[s.dtype].safetensors]
     )
     content = {"schema": SCHEMA, "kept": kept, "config": _plain(config), "parameters": entries}
-    _write_whole(Path(folder, INDEX), (json.dumps(content, allow_nan=False) + "\n").encode())
+    write_whole(os.path.join(folder, INDEX), (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
 def sources_of_weights(weights: Weights) -> list[Source]:
@@ -110,7 +110,7 @@ def sources_of_weights(weights: Weights) -> list[Source]:
 
 def link_parameters(source: str, folder: str) -> None:
     """Keep the same parameters with another capture of the same run. Raises `OSError`."""
-    if not os.path.isfile(os.path.join(source, INDEX)):
+    if not is_file(os.path.join(source, INDEX)):
         return
     for name in (TENSORS, INDEX):
         try:
@@ -118,7 +118,8 @@ def link_parameters(source: str, folder: str) -> None:
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            _write_whole(Path(folder, name), Path(source, name).read_bytes())
+            with open_stream(os.path.join(source, name)) as file:
+                write_whole(os.path.join(folder, name), file.read())
 
 
 def is_ours(path: str) -> bool:
@@ -126,9 +127,9 @@ def is_ours(path: str) -> bool:
     try:
         if os.path.basename(path) == INDEX:
             return str(read_json(path).get("schema")).startswith(_SCHEMAS)
-        with open(path, "rb") as file:
-            length = min(int.from_bytes(file.read(8), "little"), _MOST_HEADER)
-            return "layertui" in json.loads(file.read(length))["__metadata__"]
+        with open_file(path) as file:
+            length = min(int.from_bytes(file.read_at(0, 8), "little"), _MOST_HEADER, file.size)
+            return "layertui" in json.loads(file.read_at(8, length))["__metadata__"]
     except (CaptureError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -200,8 +201,9 @@ def digest_of(data: Any) -> str:
 
 
 def _content(capture: Capture) -> tuple[str, dict[str, Any]] | None:
-    folder = capture.path if os.path.isdir(capture.path) else os.path.dirname(capture.path)
-    if not os.path.lexists(os.path.join(folder, INDEX)):
+    folder = capture.path if is_folder(capture.path) else os.path.dirname(capture.path)
+    place = os.path.join(folder, INDEX)
+    if not exists(place) and not storage_of(place).is_link(place):
         return None
     path = _plain_file(folder, INDEX)
     index = read_json(path)
@@ -219,7 +221,7 @@ def _located(name: str, place: Locator | RecordError) -> Locator:
 def _plain_file(folder: str, name: str) -> str:
     """A capture is not trusted: its links could lead anywhere."""
     path = os.path.join(folder, name)
-    if Path(path).is_symlink():
+    if storage_of(path).is_link(path):
         raise CaptureError(f"{path}: a link")
     return path
 
@@ -255,7 +257,7 @@ def _digested(source: Source) -> dict[str, str]:
         return {"error": str(error)}
 
 
-def _write_tensors(path: Path, sources: list[Source]) -> None:
+def _write_tensors(path: str, sources: list[Source]) -> None:
     """A safetensors file, written tensor by tensor; wide elements first, so that all lie at
     multiples of their size.
     """
@@ -271,22 +273,7 @@ def _write_tensors(path: Path, sources: list[Source]) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % 64)
     start = len(text).to_bytes(8, "little") + text
-    _write_whole(path, start, (source.read() for source in ordered))
-
-
-def _write_whole(path: Path, start: bytes, rest: Iterable[Any] = ()) -> None:
-    """Write bytes and what follows them, whole or not at all."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(start)
-            for part in rest:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, start, (source.read() for source in ordered))
 
 
 def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ and a file cut short by its writer would kill the process.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -22,6 +21,7 @@ from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.load import element_reach, load_any
 from ...capture.records import Locator
+from ...capture.storage import OpenFile, open_file
 from ...capture.values import Array, PartialValues
 
 Key = tuple[slice | EllipsisType, ...]
@@ -41,7 +41,7 @@ class Source:
 
     locator: Locator
     array: Array = field(init=False)
-    _file: int = -1
+    _file: OpenFile | None = None
     _map: mmap.mmap | None = None
     _base: int = 0
     _buffer: Array = field(init=False)
@@ -55,9 +55,9 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self.array = np.empty(0)
         self._map = None  # the map closes with the last array that looks into it
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def opened(self) -> Source:
         """Open the file and check its size. Raises `RecordError`."""
@@ -75,8 +75,8 @@ class Source:
 
     def _open(self) -> None:
         reach = element_reach(self.locator) * self._dtype.itemsize
-        self._file = os.open(self.locator.path, os.O_RDONLY | os.O_CLOEXEC)
-        size = os.fstat(self._file).st_size
+        self._file = open_file(self.locator.path)
+        size = self._file.size
         if self.locator.offset < 0 or self.locator.offset + reach > size:
             raise RecordError(
                 f"truncated: {reach} bytes at {self.locator.offset} wanted, the file has {size}"
@@ -210,9 +210,11 @@ class Source:
     def _fill(self, view: memoryview, place: int) -> None:
         """Read the record's bytes from `place` on."""
         offset = self.locator.offset + place
+        assert self._file is not None
+        read_into = self._file.read_into
         while view:
             try:
-                got = os.preadv(self._file, [view], offset)
+                got = read_into(view, offset)
             except OSError as error:
                 raise RecordError(f"cannot be read: {error.strerror or error}") from error
             if got == 0:

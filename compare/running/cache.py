@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from typing import Any, Literal
 
 from ...capture.dtypes import DTYPES
 from ...capture.records import Locator
+from ...capture.storage import first_bytes, open_file, storage_of
 from ..measuring.error_structure import Part, Structure
 from ..measuring.pair_reader import PairTask, SideTask
 from ..model import Measurement, SideStatistics
@@ -195,13 +195,12 @@ class FileIdentities:
     def _file(self, path: str) -> tuple[str, int, bytes]:
         found = self._files.get(path)
         if found is None:
-            status = os.stat(path)
-            with open(path, "rb") as file:
-                head = file.read(_SAMPLE)
-            # The time of the inode's change cannot be set back as that of the content can.
-            identity = (os.path.realpath(path), status.st_ino, status.st_size,
-                        status.st_mtime_ns, status.st_ctime_ns)  # fmt: skip
-            found = (repr(identity), status.st_size, head)
+            storage = storage_of(path)
+            status = storage.status(path)
+            if status is None:
+                raise FileNotFoundError(path)
+            head = first_bytes(path, _SAMPLE)
+            found = (repr((storage.real(path), *status.identity)), status.size, head)
             self._files[path] = found
         return found
 
@@ -221,13 +220,13 @@ def _samples(locator: Locator, size: int) -> bytes:
     else:
         start, length = 0, size
     digest = blake2b(digest_size=16)
-    with open(locator.path, "rb", buffering=0) as file:
+    with open_file(locator.path) as file:
         if length <= _SMALL:
-            digest.update(os.pread(file.fileno(), max(0, length), start))
+            digest.update(file.read_at(start, max(0, length)))
         else:
             gap = (length - _SAMPLE) / (_SAMPLES - 1)
             for index in range(_SAMPLES):
-                digest.update(os.pread(file.fileno(), _SAMPLE, start + int(index * gap)))
+                digest.update(file.read_at(start + int(index * gap), _SAMPLE))
     return digest.digest()
 
 

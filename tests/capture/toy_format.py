@@ -10,12 +10,13 @@ from math import prod
 from layertui.capture.errors import RecordError
 from layertui.capture.formats.format import Format
 from layertui.capture.records import Locator, Record
+from layertui.capture.storage import open_text
 
 FORMAT = Format("toy", __name__, suffixes=(".toy",), reader="toy", partial=True, framework="toys")
 
 
 def _lines(path: str) -> tuple[tuple[int, ...], list[str]]:
-    with open(path) as file:
+    with open_text(path) as file:
         head, *lines = file.read().splitlines()
     if not head.startswith("TOY1 "):
         raise RecordError("not a toy file")

@@ -1,0 +1,306 @@
+"""Where captures lie. Everything that reads a capture reads it through a `Storage`.
+
+A path says which storage it belongs to: `scheme://...` to the one that is registered for the
+scheme, any other to the local file system. So records, which carry paths, can be sent to other
+processes as they are. Paths are taken apart and joined with `/`, as `posixpath` does.
+
+Captures are not trusted: `files` never leads out of the directory that it lists.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from typing import BinaryIO, NamedTuple, Protocol, TextIO
+
+from .errors import CaptureError
+from .files import FoundFile
+
+_DEEPEST = 8  # directories below the capture that are looked into
+
+
+class Status(NamedTuple):
+    """What a path is. `identity` changes whenever the file's content may have."""
+
+    size: int
+    is_file: bool
+    is_folder: bool
+    identity: tuple[object, ...] = ()
+
+
+class OpenFile(Protocol):
+    """A file that is read at any place, from several threads if need be."""
+
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset` on, fewer than `length` only at the end of the file."""
+        ...
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill the beginning of `buffer`; how many bytes, 0 only at the end of the file."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> OpenFile: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Storage(Protocol):
+    """A place that holds captures. All methods raise `OSError`."""
+
+    local: bool
+    """True when other programs of this machine can open its paths too."""
+
+    def files(self, path: str) -> list[FoundFile]:
+        """Every regular file below `path`, sorted, or `path` itself when it is a file; with a
+        `problem` what must not be opened. Raises `CaptureError` where there is nothing to list.
+        """
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """What lies directly in `folder`, unsorted."""
+        ...
+
+    def status(self, path: str) -> Status | None:
+        """What `path` is, links followed; None when there is nothing."""
+        ...
+
+    def is_link(self, path: str) -> bool:
+        """True when `path` is a link, which could lead out of its capture; to nothing, too."""
+        ...
+
+    def real(self, path: str) -> str:
+        """The one name of a file or directory that has several."""
+        ...
+
+    def open(self, path: str) -> OpenFile:
+        """Open a file to be read at any place."""
+        ...
+
+    def stream(self, path: str) -> BinaryIO:
+        """Open a file to be read from its beginning."""
+        ...
+
+    def map(self, path: str, offset: int, length: int) -> memoryview:
+        """Bytes of a file, read-only; in memory only as far as they are looked at, if possible.
+        The file is known to be long enough.
+        """
+        ...
+
+
+class LocalFile:
+    """An open file of this machine."""
+
+    __slots__ = ("_descriptor", "size")
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(self._descriptor)
+            if S_ISDIR(status.st_mode):
+                raise IsADirectoryError(21, "Is a directory", path)
+        except BaseException:
+            self.close()
+            raise
+        self.size = status.st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        while 0 < len(data) < length and offset + len(data) < self.size:  # 2 GiB a read at most
+            more = os.pread(self._descriptor, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return os.preadv(self._descriptor, [buffer], offset)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> LocalFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LocalStorage:
+    """The file system of this machine."""
+
+    local = True
+
+    def files(self, path: str) -> list[FoundFile]:
+        """See `Storage.files`. One pass of `scandir`, no file is opened.
+
+        Hidden files are passed over. Directories named by a number are steps. Links are followed
+        only inside the capture.
+        """
+        try:
+            status = self.status(path)
+        except OSError:
+            status = None
+        if status is None:
+            raise CaptureError(f"{path}: no such file or directory")
+        if status.is_file:
+            return [FoundFile(path, os.path.dirname(path) or ".", os.path.basename(path), 0)]
+        if not status.is_folder:
+            raise CaptureError(f"{path}: neither a file nor a directory")
+        found: list[FoundFile] = []
+        _walk(path, os.path.realpath(path), "", 0, False, 0, found)
+        return found
+
+    def names(self, folder: str) -> list[str]:
+        return os.listdir(folder)
+
+    def status(self, path: str) -> Status | None:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        mode = status.st_mode
+        # The time of the inode's change cannot be set back as that of the content can.
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return Status(status.st_size, S_ISREG(mode), S_ISDIR(mode), identity)
+
+    def is_link(self, path: str) -> bool:
+        try:
+            return S_ISLNK(os.lstat(path).st_mode)
+        except (OSError, ValueError):
+            return False
+
+    def real(self, path: str) -> str:
+        return os.path.realpath(path)
+
+    def open(self, path: str) -> LocalFile:
+        return LocalFile(path)
+
+    def stream(self, path: str) -> BinaryIO:
+        return open(path, "rb")
+
+    def map(self, path: str, offset: int, length: int) -> memoryview:
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        with open(path, "rb") as file:
+            whole = mmap.mmap(
+                file.fileno(), offset + length - start, access=mmap.ACCESS_READ, offset=start
+            )
+        return memoryview(whole)[offset - start :]
+
+
+def _walk(
+    folder: str, root: str, prefix: str, step: int, stepped: bool, depth: int,
+    found: list[FoundFile],
+) -> None:  # fmt: skip
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        if depth == 0:
+            raise CaptureError(f"{folder}: cannot be listed: {error.strerror}") from error
+        found.append(FoundFile(folder, folder, prefix, step, f"cannot be listed: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        problem = _link_problem(entry, root)
+        if problem is None and entry.is_dir():
+            if depth == _DEEPEST:
+                problem = f"directories nest more than {_DEEPEST} deep"
+            elif not stepped and entry.name.isdecimal():
+                _walk(entry.path, root, prefix, int(entry.name), True, depth + 1, found)
+                continue
+            else:
+                inner = f"{prefix}{entry.name}/"
+                _walk(entry.path, root, inner, step, stepped, depth + 1, found)
+                continue
+        if problem is not None or entry.is_file():
+            found.append(FoundFile(entry.path, folder, prefix + entry.name, step, problem))
+
+
+def _link_problem(entry: os.DirEntry[str], root: str) -> str | None:
+    if not entry.is_symlink():
+        return None
+    target = os.path.realpath(entry.path)
+    if target == root or root.startswith(target + os.sep):
+        return "a link to a directory that it lies in"
+    if not target.startswith(root + os.sep):
+        return "a link that leads out of the capture directory"
+    return None if os.path.exists(target) else "a link to nothing"
+
+
+LOCAL = LocalStorage()
+_BY_SCHEME: dict[str, Storage] = {}
+
+
+def register(scheme: str, storage: Storage) -> None:
+    """Let paths `scheme://...` be read from `storage`, in this process."""
+    _BY_SCHEME[scheme] = storage
+
+
+def storage_of(path: str) -> Storage:
+    """The storage that holds `path`."""
+    if not _BY_SCHEME:
+        return LOCAL
+    scheme, mark, _ = path.partition("://")
+    return _BY_SCHEME.get(scheme, LOCAL) if mark else LOCAL
+
+
+def is_file(path: str) -> bool:
+    """True for a regular file, or a link to one; False where that cannot be told."""
+    status = _status_or_none(path)
+    return status is not None and status.is_file
+
+
+def is_folder(path: str) -> bool:
+    """True for a directory, or a link to one; False where that cannot be told."""
+    status = _status_or_none(path)
+    return status is not None and status.is_folder
+
+
+def _status_or_none(path: str) -> Status | None:
+    try:
+        return storage_of(path).status(path)
+    except OSError:
+        return None
+
+
+def exists(path: str) -> bool:
+    """True for a file, a directory and anything else; False where that cannot be told."""
+    return _status_or_none(path) is not None
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file. Raises `OSError`."""
+    status = storage_of(path).status(path)
+    if status is None:
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return status.size
+
+
+def open_file(path: str) -> OpenFile:
+    """A file to be read at any place. Raises `OSError`."""
+    return storage_of(path).open(path)
+
+
+def open_stream(path: str) -> BinaryIO:
+    """A file to be read from its beginning. Raises `OSError`."""
+    return storage_of(path).stream(path)
+
+
+def open_text(path: str) -> TextIO:
+    """A text file; bytes that are no UTF-8 are replaced. Raises `OSError`."""
+    return io.TextIOWrapper(storage_of(path).stream(path), encoding="utf-8", errors="replace")
+
+
+def first_bytes(path: str, most: int) -> bytes:
+    """The first `most` bytes of a file, or all. Raises `OSError`."""
+    with open_file(path) as file:
+        return file.read_at(0, most)
