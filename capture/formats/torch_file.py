@@ -17,7 +17,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from ..storage import open_file
+from ..storage import open_file, storage_of
 from . import tensor_pickle
 from .context import Context
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
@@ -155,6 +155,8 @@ def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor) -> Locato
 def _read_by_torch(path: str) -> list[Member]:
     from .torch_client import list_tensors
 
+    if not storage_of(path).local:
+        raise RecordError("only torch reads files of this kind, on the machine where they lie")
     return [
         Member(
             tuple(tensor.keys),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import CaptureError
+from ..storage import exists, is_folder, open_stream, open_text, storage_of
 
 CONFIG = "config.json"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -47,7 +47,7 @@ def find_model(path: str) -> str:
 
     Nothing is downloaded. Raises `CaptureError` when there is neither.
     """
-    if os.path.exists(path):
+    if exists(path):
         return path
     if _HUB_ID.fullmatch(path):
         snapshot = _cached_snapshot(path)
@@ -62,12 +62,12 @@ def _cached_snapshot(hub_id: str) -> str | None:
     cache = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
     folder = os.path.join(cache, "models--" + hub_id.replace("/", "--"))
     try:
-        with open(os.path.join(folder, "refs", "main"), encoding="ascii") as file:
+        with open_text(os.path.join(folder, "refs", "main")) as file:
             commit = file.read(100).strip()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return None
     snapshot = os.path.join(folder, "snapshots", commit)
-    return snapshot if _PLAIN.fullmatch(commit) and os.path.isdir(snapshot) else None
+    return snapshot if _PLAIN.fullmatch(commit) and is_folder(snapshot) else None
 
 
 def layout_of(path: str) -> Layout:
@@ -76,7 +76,7 @@ def layout_of(path: str) -> Layout:
     Raises `CaptureError` where there are none, or where an index leads outside its directory or
     to a file that is missing.
     """
-    if os.path.isdir(path):
+    if is_folder(path):
         return _layout_of_directory(path)
     if path.endswith(_INDEX):
         return _indexed(path)
@@ -87,7 +87,7 @@ def layout_of(path: str) -> Layout:
 
 def _layout_of_directory(path: str) -> Layout:
     try:
-        names = sorted(os.listdir(path))
+        names = sorted(storage_of(path).names(path))
     except OSError as error:
         raise CaptureError(f"{path}: cannot be listed: {error.strerror or error}") from error
     for whole in _WHOLE:
@@ -144,12 +144,13 @@ def _regular(path: str) -> str:
     is made of links): a pipe or a device would never end.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CaptureError(f"{path}: is not a plain file")
-    except FileNotFoundError as error:
-        raise CaptureError(f"{path}: is missing") from error
+        status = storage_of(path).status(path)
     except OSError as error:
         raise CaptureError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if status is None:
+        raise CaptureError(f"{path}: is missing")
+    if not status.is_file:
+        raise CaptureError(f"{path}: is not a plain file")
     return path
 
 
@@ -158,16 +159,17 @@ def read_config(path: str) -> dict[str, Any]:
 
     Raises `CaptureError` for one that cannot be read.
     """
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    folder = path if is_folder(path) else os.path.dirname(path)
     place = os.path.join(folder, CONFIG)
-    return read_json(place) if os.path.lexists(place) else {}
+    there = exists(place) or storage_of(place).is_link(place)
+    return read_json(place) if there else {}
 
 
 def read_json(path: str) -> dict[str, Any]:
     """A JSON object of limited size. Raises `CaptureError`."""
     _regular(path)
     try:
-        with open(path, "rb") as file:
+        with open_stream(path) as file:
             text = file.read(_MOST_JSON + 1)
         if len(text) > _MOST_JSON:
             raise CaptureError(f"{path}: refused: more than {_MOST_JSON} bytes of JSON")
