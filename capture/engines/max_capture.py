@@ -8,7 +8,6 @@ before it ended decides, not its exit status.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import IO, Any
 
 from ..cases import Case, Rows, write_index
 from ..errors import CaptureError, RecordError
+from ..extras import has_extra, install_command, needs
 from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from ..models.run_plan import Plan, Watcher
 from ..run_metadata import write_metadata
@@ -33,17 +33,12 @@ _START = (
     "from layertui.capture.engines.max_child import main; main()"
 )
 _LENGTH = 128  # tokens that the pipeline is planned for come in such portions: fewer compiles
-_GET = "pip install 'layertui[max]'"
 
 
 def require_max() -> None:
     """Raises `CaptureError`, which says how to get it, when MAX is not installed."""
-    try:
-        found = importlib.util.find_spec("max.pipelines")
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        raise CaptureError(f"MAX is not installed; get it with: {_GET}")
+    if not has_extra("max"):
+        raise CaptureError(needs("max", "MAX is not installed; running it"))
 
 
 def capture_max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
@@ -273,7 +268,7 @@ class _Run:
             folder = job.folders[number]
             watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}")
         elif "missing" in message:
-            job.problem = f"MAX lacks the package {message['missing']!r}; get it with: {_GET}"
+            job.problem = f"MAX lacks the package {message['missing']!r}: {install_command('max')}"
         elif "error" in message:
             job.problem = explained(str(message["error"]), job.plan)
         self._done = self._done or "done" in message

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cases import Case, Rows, write_index
 from ..errors import CaptureError
+from ..extras import require_torch
 from ..models.checkpoint import load_config, load_factory, load_model, model_class
 from ..models.model_inputs import known_tokens, make_rows, model_inputs, takes_text
 from ..models.run_directory import check_space, prepare_directory, refuse_in_use
@@ -30,6 +31,7 @@ def capture_torch(plan: Plan, path: str, watcher: Watcher) -> list[str]:
     Returns what went wrong, a line a case; other cases go on. Raises `CaptureError` when nothing
     can run at all. Ctrl-C passes through; the captures hold what was done.
     """
+    require_torch("capturing in PyTorch", transformers=plan.factory is None)
     import torch
 
     device = _device(plan.device)

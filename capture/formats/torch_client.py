@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
+from ..extras import has_package, needs
 from ..records import Locator
 
 if TYPE_CHECKING:
@@ -145,8 +146,10 @@ class _Child:
 
 def _started() -> subprocess.Popen[bytes]:
     """Start a child that finds modules where this process does. It starts in `/`, since the
-    directory of a capture may hold a `torch.py`.
+    directory of a capture may hold a `torch.py`. Raises `RecordError` without torch.
     """
+    if not has_package("torch"):
+        raise RecordError(needs("torch", "this kind of torch file"))
     environment = {key: value for key, value in os.environ.items() if key not in _FORCING}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
+from ..extras import require_torch
 from .run_plan import Plan, Watcher
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def load_config(plan: Plan) -> Any:
         raise CaptureError(f"{plan.model}: no config.json in it; is it a Hugging Face directory?")
     if not os.path.isdir(plan.model) and (os.path.exists(plan.model) or plan.model.count("/") > 1):
         raise CaptureError(f"{plan.model}: no such directory")
+    require_torch("loading a model")
     from transformers import AutoConfig  # takes seconds
 
     _quiet_transformers()

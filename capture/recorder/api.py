@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
+from ..extras import require_torch
 from .options import (
     BUFFER_BYTES,
     SHARD_BYTES,
@@ -69,6 +70,7 @@ def record(
     Raises `CaptureError`, one line: options that make no sense, a directory that is not empty (on
     entering), a disk that is full (on leaving; the capture is valid up to there).
     """
+    require_torch("recording", transformers=False)
     import torch
 
     from .recorder import Recorder

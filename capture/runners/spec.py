@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from ..extras import has_extra, has_package, needs
 from .layers import RerunError
 
 Kind = Literal["torch", "max", "external"]
@@ -67,7 +68,10 @@ class RunnerSpec:
         return f"{self.kind}: {what or '?'}"
 
     def start_command(self) -> list[str]:
-        """What to execute. Raises `RerunError` for a command that is none."""
+        """What to execute. Raises `RerunError` for a command that is none, and where the
+        framework that the layers run in is not installed.
+        """
+        self._check_installed()
         if self.kind != "external":
             places = [place for place in sys.path if place]  # not the working directory
             return [sys.executable, "-c", _START, json.dumps(places), json.dumps(asdict(self))]
@@ -78,6 +82,15 @@ class RunnerSpec:
         if not words:
             raise RerunError("--runner: an empty command")
         return words
+
+    def _check_installed(self) -> None:
+        """Before a process is started: what it would say comes late, and in other words."""
+        if self.kind == "max" and not has_extra("max"):
+            raise RerunError(needs("max", "MAX is not installed; running its layers"))
+        if self.kind == "torch" and not (
+            has_package("torch") if self.factory else has_extra("torch")
+        ):
+            raise RerunError(needs("torch", "running layers in PyTorch"))
 
     def environment(self) -> dict[str, str]:
         """The environment of the process."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from dataclasses import dataclass
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
+from ...capture.extras import has_extra, needs
 from ..model import Failure
 from .escaping import clean
 from .summary import component_of
@@ -59,8 +59,8 @@ class Point:
 
 def require_matplotlib() -> None:
     """Raise `PlotError` where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise PlotError("plots need matplotlib: pip install 'layertui[plot]'")
+    if not has_extra("plot"):
+        raise PlotError(needs("plot", "plotting"))
 
 
 def plot_points(comparison: Comparison) -> list[Point]:

@@ -17,6 +17,7 @@ import pytest
 from tiny_checkpoints import IDS, IDS_TEXT, with_wrong_weight
 
 from layertui.capture import open_capture
+from layertui.capture.extras import install_command
 from layertui.cli.main import status_of
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]
@@ -52,7 +53,7 @@ def test_without_max_one_line_says_how_to_get_it(
 ) -> None:  # fmt: skip
     monkeypatch.setitem(sys.modules, "max", None)  # as if it were not installed
     assert capture(command, llama, "-o", tmp_path / "o") == 2
-    assert "pip install 'layertui[max]'" in said(capsys)
+    assert install_command("max") in said(capsys)
     assert not (tmp_path / "o").exists()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from layertui.capture.extras import needs
 from layertui.cli.main import status_of
 
 
@@ -266,7 +267,7 @@ def test_without_matplotlib_the_plot_is_refused_before_the_work(tmp_path: Path) 
     args = ["compare", "missing", "missing", "--plot", str(tmp_path / "x.png")]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "layertui: plots need matplotlib: pip install 'layertui[plot]'\n"
+    assert done.stderr == f"layertui: {needs('plot', 'plotting')}\n"
 
 
 def test_the_report_s_command_makes_it_again(real: Path, tmp_path: Path) -> None:
