@@ -225,7 +225,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)
-    if any(format_.described_beside for format_ in formats) and is_folder(path):
+    if not self_contained and is_folder(path):
         fields, said_beside = read_metadata(path)
         for key, value in fields.items():
             setattr(capture, key, value)

@@ -1,6 +1,7 @@
 """`layertui demo`: captures of a small model with a planted fault, and the screen on them.
 
-The model runs in a child process: the process that owns the screen never imports torch.
+The captures of a few faults come with the package. For others the model runs in a child process:
+the process that owns the screen never imports torch.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import IO
 
 import click
 
+from ..capture.demo.factories import DTYPES
 from ..capture.demo.faults import FAULTS, NAMES
+from ..capture.demo.shipped import SHIPPED, is_shipped
 from .errors import UserError
 from .output import stderr_is_terminal
 from .session import Judging
 
-_DTYPES = ("float32", "bfloat16")
 # The child must not find a user's torch.py: `-c` puts the working directory on the path.
 _CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
@@ -32,7 +34,8 @@ def _list_faults(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         width = max(len(name) for name in NAMES)
         for fault in FAULTS:
-            click.echo(f"{fault.name:{width}}  {fault.description}")
+            more = "" if fault.name in SHIPPED else "  (needs torch)"
+            click.echo(f"{fault.name:{width}}  {fault.description}{more}")
         ctx.exit()
 
 
@@ -65,7 +68,7 @@ def _list_faults(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the weights.")
 @click.option(
     "--dtype",
-    type=click.Choice(_DTYPES),
+    type=click.Choice(DTYPES),
     default="float32",
     show_default=True,
     help="Of both runs.",
@@ -79,17 +82,23 @@ def demo(
 ) -> int:  # fmt: skip
     """Try the program on a small model with a planted fault.
 
-    Needs no checkpoint, network or GPU. The model runs once as the reference and once in another
-    implementation that sums in another order and has one fault.
+    Needs no checkpoint, network or GPU. The model ran once as the reference and once in another
+    implementation that sums in another order and has one fault. The captures of some faults come
+    with the program; for others, and for --seed and --dtype, it runs now, which needs the extra
+    `torch`.
     """
+    from ..capture.extras import require_torch
     from ..tui import is_interactive
     from .open import show
 
     screen = is_interactive() and not no_tui
     if screen:
         _refuse_dumb_terminal()
+    make = unpack_captures if is_shipped(fault, seed, dtype) else make_captures
+    if make is make_captures:
+        require_torch(f"--fault {fault} --seed {seed} --dtype {dtype}")
     folder = _folder(output, fault, overwrite)
-    make_captures(folder, fault, seed, dtype)
+    make(folder, fault, seed, dtype)
     reference, candidate = os.path.join(folder, "reference"), os.path.join(folder, "candidate")
     click.echo(f"reference  {click.format_filename(reference)}")
     click.echo(f"candidate  {click.format_filename(candidate)}")
@@ -107,6 +116,17 @@ def _refuse_dumb_terminal() -> None:
     refused = refusal()
     if refused is not None:
         raise UserError(refused.removeprefix("layertui: "))
+
+
+def unpack_captures(folder: str, fault: str, _seed: int, _dtype: str) -> None:
+    """Write the captures that come with the package. Raises `UserError`."""
+    from ..capture.demo.shipped import unpack
+
+    try:
+        unpack(folder, fault)
+    except OSError as error:
+        place = error.filename or folder
+        raise UserError(f"{place}: cannot be written: {error.strerror}") from error
 
 
 def make_captures(folder: str, fault: str, seed: int, dtype: str) -> None:

@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..run_metadata import write_metadata
+from . import CANDIDATE_FACTORY, REFERENCE_FACTORY
+from .factories import DTYPES, described
 from .faults import FAULTS, Fault, fault_named
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import LlamaForCausalLM
 
-DTYPES = ("float32", "bfloat16")
+    from .model import RaggedLlama
+
 __all__ = ["DTYPES", "FAULTS", "capture_pair", "main", "record_call", "write_candidate"]
 
 
@@ -43,21 +47,44 @@ def capture_pair(
     reference, candidate = os.path.join(folder, "reference"), os.path.join(folder, "candidate")
     report("running the reference")
     record_call(model, reference, **reference_arguments())
+    _describe(reference, REFERENCE_FACTORY, described(None, seed, dtype), dtype, seed)
     report(f"running the candidate ({fault.description})")
     write_candidate(model, fault, candidate)
+    _describe(candidate, CANDIDATE_FACTORY, described(fault.name, seed, dtype), dtype, seed)
     return reference, candidate
 
 
-def write_candidate(reference: LlamaForCausalLM, fault: Fault, path: str) -> None:
-    """Run the other implementation with the weights of `reference` and one fault."""
+def _describe(path: str, factory: str, model: str, dtype: str, seed: int) -> None:
+    """Write beside the tensors which model made them, so that its layers can be run again."""
     import torch
 
-    from .model import RaggedLlama, candidate_arguments
+    from .model import LAYERS, TOKENS
+
+    write_metadata(path, {
+        "framework": "torch", "framework_version": str(torch.__version__).partition("+")[0],
+        "model": "the demo's small Llama", "device": "cpu", "input_ids": [list(TOKENS)],
+        "complete": True, "notes": [],
+        "run": {"factory": factory, "model": model, "dtype": dtype, "layers": LAYERS, "seed": seed},
+    })  # fmt: skip
+
+
+def build_candidate(reference: LlamaForCausalLM, fault: Fault) -> RaggedLlama:
+    """The other implementation with the weights of `reference` and one fault."""
+    import torch
+
+    from .model import RaggedLlama
 
     with torch.no_grad():
         model = RaggedLlama(reference)
         fault.plant(model)
-    record_call(model, path, *candidate_arguments())
+    return model
+
+
+def write_candidate(reference: LlamaForCausalLM, fault: Fault, path: str) -> None:
+    """Run the other implementation with the weights of `reference` and one fault."""
+    from .model import candidate_arguments
+
+    record_call(build_candidate(reference, fault), path, *candidate_arguments())
 
 
 def record_call(model: nn.Module, path: str, *args: Any, **kwargs: Any) -> list[str]:

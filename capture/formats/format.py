@@ -60,8 +60,6 @@ class Format:
     """Whose files these are, where the format itself tells."""
     self_contained: bool = False
     """Its files tell names, order and the run: nothing is looked for beside them."""
-    described_beside: bool = False
-    """A `layertui.json` beside its files tells of the run."""
     only_alone: bool = False
     """A log: it may tell the order of other files, and is a capture only where there are none."""
     after_logs: bool = False

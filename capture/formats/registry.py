@@ -29,10 +29,7 @@ NATIVE = Format(
 # mark of their own: a log or `--raw` names them.
 FORMATS: tuple[Format, ...] = (
     NATIVE,
-    Format(
-        "MAX checkpoint", _HERE + "max_checkpoint", 20, (".max",), framework="max",
-        described_beside=True,
-    ),
+    Format("MAX checkpoint", _HERE + "max_checkpoint", 20, (".max",), framework="max"),
     Format("torch file", _HERE + "torch_file", 30, (".pt", ".pth"), reader="torch",
            framework="torch"),
     Format("numpy file", _HERE + "numpy_file", 40, (".npy", ".npz"), reader="npz"),

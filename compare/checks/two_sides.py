@@ -34,7 +34,7 @@ _APART = 0.5  # relative error of an embedding's row from which it is another to
 # What differs between any two runs, or is compared elsewhere.
 _ELSEWHERE = re.compile(
     r"^(?:schema|layertui|argv|started|host\.|notes|prompt|input_ids|tokens|complete|options\.|"
-    r"framework$|framework_version$|model$|dtype$|device$|model_source|seed)"
+    r"framework$|framework_version$|model$|dtype$|device$|model_source|seed|run\.factory$|run\.model$)"
 )
 
 

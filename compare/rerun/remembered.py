@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from ...capture.demo import CANDIDATE_FACTORY
 from ...capture.records import Capture
 from ...capture.runners.layers import RerunError
 from ...capture.runners.protocol import PROTOCOL, Hello, decode, encode, read_hello
@@ -48,8 +49,10 @@ def proposed(capture: Capture) -> RunnerSpec:
 
 
 def trusted(spec: RunnerSpec) -> bool:
-    """True when a spec that only the capture told may be started unasked: no code is named."""
-    return spec.factory is None and spec.missing() is None
+    """True when a spec that only the capture told may be started unasked: no code is named but
+    the demo's, which is this program's.
+    """
+    return spec.factory in (None, CANDIDATE_FACTORY) and spec.missing() is None
 
 
 def recall(capture: Capture) -> RunnerSpec | None:

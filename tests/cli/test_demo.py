@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -20,7 +21,11 @@ import pyte
 import pytest
 
 from layertui.capture import open_capture
+from layertui.capture.demo.factories import described
 from layertui.capture.demo.faults import FAULTS, NAMES, Fault, fault_named
+from layertui.capture.demo.shipped import ARCHIVE, SHIPPED, is_shipped, pack, unpack
+from layertui.capture.errors import CaptureError
+from layertui.capture.values import load, upcast
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison
 
@@ -127,6 +132,7 @@ def test_a_capture_is_what_the_modules_saw(tmp_path: Path) -> None:
         assert torch.equal(values, expected.detach())
 
 
+@pytest.mark.torch
 def test_command_writes_both_sides_and_says_where(tmp_path: Path, private_home: Path) -> None:
     """Run where a stranger's torch.py lies: nothing is imported from the working directory."""
     (tmp_path / "torch.py").write_text("raise SystemExit('a stranger')")
@@ -213,8 +219,9 @@ def test_a_directory_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_child_that_dies_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("torch")
     monkeypatch.setattr("layertui.cli.demo._CHILD", "raise SystemExit('no torch here')")
-    assert status_of(["demo", "--no-tui", "-o", str(tmp_path / "new")]) == 2
+    assert status_of(["demo", "--no-tui", "--seed", "1", "-o", str(tmp_path / "new")]) == 2
     err = capsys.readouterr().err
     assert err == "layertui: the demo's model did not run: no torch here\n"
 
@@ -228,3 +235,121 @@ def test_list_faults_and_help_need_no_torch() -> None:
     lines = done.stdout.splitlines()
     assert lines.pop() == "False"
     assert [line.split()[0] for line in lines] == list(NAMES)
+
+
+# --- what is shipped
+
+NO_TORCH = (
+    "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; "  # not installed
+    "from layertui.cli.main import run; run()"
+)
+
+
+def without_torch(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *args], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_archive_is_small() -> None:
+    assert ARCHIVE.stat().st_size < 600_000
+    assert SHIPPED[0] == "none" and set(SHIPPED) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_captures_show_the_fault_without_torch(name: str, tmp_path: Path) -> None:
+    done = without_torch("demo", "--no-tui", "--fault", name, "-o", str(tmp_path / "new"))
+    assert (done.returncode, done.stderr) == (0, "")
+    comparison = measured(tmp_path / "new" / "reference", tmp_path / "new" / "candidate")
+    first = comparison.first_divergence()
+    assert (first.module if first else None) == fault_named(name).module
+    assert comparison.exit_status() == (0 if name == "none" else 1)
+
+
+@pytest.mark.parametrize("wanted", [["--fault", "norm-eps"], ["--dtype", "bfloat16"],
+                                    ["--seed", "1"]])  # fmt: skip
+def test_what_is_not_shipped_needs_the_extra(wanted: list[str], tmp_path: Path) -> None:
+    done = without_torch("demo", "--no-tui", *wanted, "-o", str(tmp_path / "new"))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert " ".join(wanted) in line and "the extra 'torch': pip install " in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_list_says_which_faults_need_torch() -> None:
+    lines = without_torch("demo", "--list-faults").stdout.splitlines()
+    ready = [line.split()[0] for line in lines if not line.endswith("(needs torch)")]
+    assert sorted(ready) == sorted(SHIPPED)
+    assert all(is_shipped(name, 0, "float32") for name in ready)
+    assert not is_shipped("none", 0, "bfloat16") and not is_shipped("none", 1, "float32")
+
+
+def test_shipped_captures_are_those_of_the_models(models: Models, tmp_path: Path) -> None:
+    """Made again with this torch: the same records, and the same values up to rounding."""
+    made = models.captures(fault_named("attention-scale"), "float32")
+    for new, old in zip(made, unpack(str(tmp_path), "attention-scale"), strict=True):
+        fresh, kept = open_capture(new), open_capture(old)
+        assert [record.name for record in fresh.records] == [record.name for record in kept.records]
+        for one, other in zip(fresh.records, kept.records, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            assert one.locator and other.locator and one.dtype
+            x, y = (upcast(load(each.locator), one.dtype) for each in (one, other))
+            assert abs(x - y).max() < 1e-3, one.name
+
+
+def test_an_archive_is_the_same_twice(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    for name in ("a", "b"):
+        pack(tmp_path / name, ["none"])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_damaged_archive_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.tar.xz").write_bytes(ARCHIVE.read_bytes()[:1000])
+    monkeypatch.setattr("layertui.capture.demo.shipped.ARCHIVE", tmp_path / "x.tar.xz")
+    with pytest.raises(CaptureError, match="own captures cannot be read"):
+        unpack(str(tmp_path / "out"), "none")
+
+
+# --- rerun
+
+
+def test_captures_say_which_model_made_them(tmp_path: Path) -> None:
+    reference, candidate = map(open_capture, unpack(str(tmp_path), "attention-scale"))
+    assert candidate.run is not None and reference.run is not None
+    assert candidate.run["model"] == described("attention-scale", 0, "float32")
+    assert reference.run["model"] == described(None, 0, "float32")
+
+
+@pytest.mark.torch
+def test_layers_of_the_demo_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The layer with the fault is wrong on its own; one behind it only passes the error on."""
+    sides = unpack(str(tmp_path), "weight-scale")
+    layers = ["layers.3.mlp.down_proj", "layers.4.mlp"]
+    assert status_of(["rerun", *sides, *layers, "--format", "json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["blamed"] == ["layers.3.mlp.down_proj"]
+    assert [row["layer"] for row in report["rows"]] == layers
+
+
+def test_without_torch_a_rerun_names_the_extra(tmp_path: Path) -> None:
+    sides = unpack(str(tmp_path), "weight-scale")
+    done = without_torch("rerun", *sides, "layers.4.mlp")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("layertui: running layers in PyTorch needs the extra 'torch': pip")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "fault=none", "seed=0 dtype=int8", "seed=x dtype=float32",
+        "fault=rm seed=0 dtype=float32", "seed=0 dtype='float32",
+    ],
+)  # fmt: skip
+def test_a_factory_refuses_other_texts(text: str) -> None:
+    pytest.importorskip("torch")
+    from layertui.capture.demo.factories import candidate
+
+    with pytest.raises(CaptureError, match="names no model of the demo"):
+        candidate(text)
