@@ -1,7 +1,14 @@
-"""What is on disk: captures, their records and the formats that hold them.
+"""What is on disk: captures, their records and the formats that hold them; and what records them.
 
-The names below are imported when they are first used: a program that only needs a record's class
-does not pay for every file format.
+The names of `__all__` are the public face, which stays as it is; every module below is private.
+
+- `record(model, path, ...)`, `tap(name, tensor)`: record a running model, with the extra `torch`
+- `open_capture(path)` -> `Capture`; `read_headers(capture)` completes dtypes and shapes
+- `Record`, `Locator`: a tensor of a capture, and where its bytes lie
+- `CaptureError`, `RecordError`: a capture that cannot be opened, a record that cannot be read
+
+They are imported when they are first used: a program that only needs a record's class does not pay
+for every file format.
 """
 
 from __future__ import annotations
@@ -54,3 +61,7 @@ def __getattr__(name: str) -> Any:
         text = needs("torch", f"{__name__}.{name}")
         raise ModuleNotFoundError(text, name="torch") from None
     return getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -79,6 +79,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return Module.from_parent(parent, path=module_path) if ABSENT else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "torch" in ABSENT or "transformers" in ABSENT:
         for item in items:

@@ -233,6 +233,7 @@ def test_incomplete_and_unreadable(tmp_path: Path) -> None:
     assert codes(check_capture(in_memory([record("a-input_0")])), "warning") == {"empty"}
 
 
+@pytest.mark.torch
 def test_statistics_and_partial_records(tmp_path: Path) -> None:
     with record_capture(None, tmp_path / "s", stats_only=True) as recorder:
         recorder.add("layers.0.mlp", np.arange(8, dtype=np.float32), slot="output")
@@ -351,6 +352,7 @@ def recorded(folder: Path, **meta: Any) -> Path:
     return folder
 
 
+@pytest.mark.torch
 def test_hashes_and_configs_of_the_runs(tmp_path: Path) -> None:
     left = recorded(tmp_path / "a", weights_sha256="aa", config={"rope_theta": 1e4, "heads": 4},
                     model="org/Tiny", device="cpu")  # fmt: skip

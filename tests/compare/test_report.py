@@ -309,6 +309,7 @@ def test_summary_line(odd: Comparison, real: Path) -> None:
     assert summary_line(measured_pair(real, "llama-f32")).endswith("no divergence")
 
 
+@pytest.mark.torch
 def test_captures_without_values_show_their_statistics(tmp_path: Path) -> None:
     """Nothing is compared, nothing is green, and what is known is shown."""
     for side, scale in (("reference", 1.0), ("candidate", 2.0)):

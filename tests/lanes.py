@@ -1,0 +1,53 @@
+"""The fast lane: `-m 'not slow'` leaves out what drives terminals, starts processes or runs models.
+
+What is slow is a folder or a file here, so that nobody has to think of a marker. Measure with
+`pytest --durations 50` before you add to either list.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SLOW_FOLDERS = ("tui", "rerun", "runners", "recorder", "capture_cli", "compare/laws")
+SLOW_FILES = (
+    "capture/test_fuzz_readers.py",
+    "capture/test_fuzz_text.py",
+    "capture/test_max_writes.py",
+    "cli/test_compare_cli.py",
+    "cli/test_completion.py",
+    "cli/test_demo.py",
+    "cli/test_golden.py",
+    "cli/test_main.py",
+    "cli/test_show.py",
+    "compare/inspection/test_inspect_running.py",
+    "compare/test_cache.py",
+    "compare/test_kinds_of_captures.py",
+    "compare/test_kinds_of_faults.py",
+    "compare/test_likely.py",
+    "compare/test_noise.py",
+    "compare/test_reports.py",
+    "compare/test_scale.py",
+    "compare/test_scheduling.py",
+    "compare/test_testing.py",
+    "test_light_install.py",
+    "test_recipes.py",
+)
+
+
+def is_slow(path: Path) -> bool:
+    """Whether the tests of a file are left out of the fast lane."""
+    if not path.is_relative_to(HERE):
+        return False
+    place = path.relative_to(HERE)
+    return place.as_posix() in SLOW_FILES or any(place.is_relative_to(f) for f in SLOW_FOLDERS)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` is looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        marked = {mark.name for mark in item.iter_markers()}
+        if is_slow(item.path) or marked & {"max", "trained", "tmux"}:
+            item.add_marker(pytest.mark.slow)
