@@ -24,7 +24,7 @@ format:
 fast *args:
     {{python}} -m pytest -q -n 2 --dist worksteal -m 'not slow' {{args}}
 
-# One test or file: just one tests/capture/test_native.py -k order
+# One test or file: just one tests/capture/test_native.py -k stored_once
 one +args:
     {{python}} -m pytest -q -x {{args}}
 

@@ -32,8 +32,8 @@ SLOW_FILES = (
     "compare/test_scale.py",
     "compare/test_scheduling.py",
     "compare/test_testing.py",
+    "test_contributing.py",
     "test_light_install.py",
-    "test_recipes.py",
 )
 
 

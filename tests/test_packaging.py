@@ -104,12 +104,12 @@ def test_ci_script_is_sound() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_readme_names_only_commands_and_options_that_exist() -> None:
+def test_docs_name_only_commands_and_options_that_exist() -> None:
     import click
 
     from layertui.cli.group import layertui
 
-    readme = (ROOT / "README.md").read_text()
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     known = set()
     ctx = layertui.make_context("layertui", ["--help"], resilient_parsing=True)
     commands = ["", *layertui.list_commands(ctx)]
@@ -120,7 +120,7 @@ def test_readme_names_only_commands_and_options_that_exist() -> None:
         for each in (command, *inner):
             known |= {option for param in each.params for option in param.opts}
     known |= {option for param in layertui.params for option in param.opts}
-    shown = re.findall(r"layertui [^`\n]*", readme)
+    shown = re.findall(r"layertui [^`\n]*", "\n".join(page.read_text() for page in pages))
     for line in shown:
         for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line.split("#")[0].split(";")[0]):
             assert option in known | {"--help"}, f"{option} in {line!r}"

@@ -1,4 +1,4 @@
-"""The README's tables and examples are those of the program."""
+"""The tables and examples of README and docs/ are those of the program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 import pytest
-from safetensors.torch import load_file, save_file
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
@@ -31,16 +30,38 @@ from layertui.compare.vocabulary import LEVELS, METRICS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[import-not-found,no-redef]
+
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
+# Recipes of CONTRIBUTING.md have tests of their own.
+ALL = "\n".join(text for name, text in TEXTS.items() if name != "CONTRIBUTING.md")
+VERDICTS, SCREEN = TEXTS["docs/manual/verdicts.md"], TEXTS["docs/manual/screen.md"]
+COMPARE, RERUN = TEXTS["docs/manual/compare.md"], TEXTS["docs/manual/rerun.md"]
+CHECK, REPORTS = TEXTS["docs/manual/check.md"], TEXTS["docs/manual/reports.md"]
+RULES = TEXTS["docs/reference/rules-file.md"]
+MOST_README = 8_000  # bytes: what it is, a picture, two commands, a tour, and links
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", ALL, re.DOTALL)
+
+
+def table_after(page: str, words: str) -> str:
+    """The rest of `page` from `words` up to the next empty line."""
+    return page[page.index(words) :].split("\n\n")[0]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= MOST_README
 
 
 def test_keys_are_those_of_the_table() -> None:
-    match = re.search(r"<!-- keys -->\n(.*?)\n<!-- keys end -->", README, re.DOTALL)
+    match = re.search(r"<!-- keys -->\n(.*?)\n<!-- keys end -->", SCREEN, re.DOTALL)
     assert match and match[1] == keys_markdown().strip()
 
 
@@ -68,44 +89,44 @@ def test_rules_example_does_no_harm(real: Path, tmp_path: Path) -> None:
 def test_recipe_steps_that_are_named_exist() -> None:
     for text in ("shift(1,0)", 'rearrange("t (h d) -> h t d", h=4)', 'concat(-1,"x")', "[:, 0:64]"):
         assert parse_recipe(text).steps
-    listed = README[README.index("Steps of a recipe") :].split("\n\n")[0]
+    listed = table_after(RULES, "Steps of a recipe")
     for name in re.findall(r"`([a-z_]+)\(", listed):
         with pytest.raises(Exception, match=rf"{name}|arguments|step"):
             parse_recipe(f"{name}('no', 'such', 'arguments')")
 
 
 def test_limits_are_those_of_the_policy() -> None:
-    rows = re.findall(r"^\| (\w+) \| ([\d.e-]+) \| ([\d.e-]+) \| ([\d.e-]+) \|$", README, re.M)
+    rows = re.findall(r"^\| (\w+) \| ([\d.e-]+) \| ([\d.e-]+) \| ([\d.e-]+) \|$", VERDICTS, re.M)
     shown = {name: (float(ok), float(worse), float(peak)) for name, ok, worse, peak in rows}
     for name in ("float64", "float32", "float16", "bfloat16"):
         limits = LIMITS[name]
         assert shown[name] == (limits.ok, limits.diverged, limits.peak)
     for metric, limit in FIXED.items():
-        stated = re.search(rf"\b{metric} [<>]= ([\d.e-]*\d)", README)
+        stated = re.search(rf"\b{metric} [<>]= ([\d.e-]*\d)", COMPARE)
         assert stated and float(stated[1]) == limit
 
 
 def test_marks_and_metrics() -> None:
-    assert "`--metric " + "\\|".join(METRICS) + "`" in README
-    table = README[README.index("| mark | ASCII") :].split("\n\n")[0]
+    assert "`--metric " + "\\|".join(METRICS) + "`" in COMPARE
+    table = table_after(SCREEN, "| mark | ASCII")
     for level in set(LEVELS) - {"pending", "noise"}:  # no policy gives `noise` yet
         assert f"| `{LOOKS[level].glyph}` | `{LOOKS[level].ascii}` |" in table, level
 
 
 def test_commands_and_forms() -> None:
     for command in COMMANDS:
-        assert f"layertui {command}" in README, command
-    table = README[README.index("| form | for |") :].split("\n\n")[0]
+        assert f"layertui {command}" in TEXTS["README.md"], command
+    table = table_after(REPORTS, "| form | for |")
     forms = re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M)))
     assert tuple(forms) == FORMATS
     assert set(FORMATS) - set(SEVERAL) == set(forms[-2:])  # "except for the last two"
 
 
 def test_what_thresholds_and_checks_say() -> None:
-    learned = README[README.index("### Limits learned from good runs") :]
+    learned = VERDICTS[VERDICTS.index("## Limits learned from good runs") :]
     for metric in LIMITED:
         assert f"`{metric}`" in learned[:2000]
-    table = README[README.index("| severity | what") :].split("\n\n")[0]
+    table = table_after(CHECK, "| severity | what")
     assert set(re.findall(r"^\| (error|warning|note) \|", table, re.M)) == set(SEVERITIES)
 
 
@@ -121,7 +142,7 @@ def test_example_of_a_test_runs(
             (tmp_path / side).unlink(missing_ok=True)
             (tmp_path / side).symlink_to(real / pair / side)
         names: dict[str, Any] = {}
-        exec(compile(example_with("assert_captures_match"), "README.md", "exec"), names)
+        exec(compile(example_with("assert_captures_match"), "docs", "exec"), names)
         if agrees:
             names["test_port"]()
         else:
@@ -129,9 +150,29 @@ def test_example_of_a_test_runs(
                 names["test_port"]()
 
 
-def test_pictures_exist() -> None:
-    for path in re.findall(r"\]\((screenshots/[^)]+)\)", README):
-        assert (ROOT / path).is_file(), path
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """Files exist, and so do the headings that a link names."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        page = (ROOT / name).parent / path if path else ROOT / name
+        assert page.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+            assert anchor in {anchor_of(heading) for heading in headings}, target
+
+
+def anchor_of(heading: str) -> str:
+    """As GitHub makes one of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_page_is_linked() -> None:
+    for name in TEXTS:
+        if name.startswith("docs/"):
+            assert f"]({name})" in TEXTS["README.md"], name
 
 
 def example_with(word: str) -> str:
@@ -141,12 +182,12 @@ def example_with(word: str) -> str:
 
 def test_example_of_comparing_runs(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(real / "olmo2-f32")
-    exec(compile(example_with("open_comparison"), "README.md", "exec"), {})
+    exec(compile(example_with("open_comparison"), "docs", "exec"), {})
 
 
 def test_example_of_recording_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(example_with("record"), "README.md", "exec"), {})
+    exec(compile(example_with("record"), "docs", "exec"), {})
     names = [record.name for record in open_capture("torch_dump").records]
     assert names == ["up-input_0", "up-output", "hidden-value", "down-input_0", "down-output",
                      "-input_0", "-output"]  # fmt: skip
@@ -169,9 +210,11 @@ def test_example_in_cpp_compiles(tmp_path: Path) -> None:
 def test_example_of_checkpoints_is_what_it_prints(
     real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from safetensors.torch import load_file, save_file
+
     match = re.search(
         r"<!-- weights-example -->\n```console\n\$ layertui (.*)\n\.\.\.\n(.*?)\.\.\.\n```",
-        README,
+        CHECK,
         re.S,
     )
     assert match
@@ -190,9 +233,9 @@ def test_example_of_checkpoints_is_what_it_prints(
 def test_example_of_a_reproduction_is_what_it_prints(
     real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    match = re.search(r"<!-- repro-example -->\n```console\n\$ layertui (.*)\n", README)
+    match = re.search(r"<!-- repro-example -->\n```console\n\$ layertui (.*)\n", RERUN)
     assert match
-    wanted = README[match.end() : README.index("```", match.end())]
+    wanted = RERUN[match.end() : RERUN.index("```", match.end())]
     for side in ("torch_dump", "max_dump"):
         (tmp_path / side).symlink_to(real / "olmo2-f32" / side)
     (tmp_path / "checkpoint").symlink_to(real / "checkpoints" / "olmo2-f32")
@@ -206,16 +249,16 @@ def test_example_of_parameters_runs(
 ) -> None:
     (tmp_path / "checkpoint").symlink_to(real / "checkpoints" / "olmo2-f32")
     monkeypatch.chdir(tmp_path)
-    exec(compile(example_with("SideParameters"), "README.md", "exec"), {})
+    exec(compile(example_with("SideParameters"), "docs", "exec"), {})
     assert capsys.readouterr().out == "0 (64, 64)\n64 (32, 64)\n96 (32, 64)\n"
 
 
 def test_example_of_show_is_what_it_prints(
     real: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    match = re.search(r"<!-- show-example -->\n```console\n\$ layertui (.*)\n\.\.\.\n", README)
+    match = re.search(r"<!-- show-example -->\n```console\n\$ layertui (.*)\n\.\.\.\n", COMPARE)
     assert match
-    wanted = README[match.end() : README.index("```", match.end())]
+    wanted = COMPARE[match.end() : COMPARE.index("```", match.end())]
     monkeypatch.chdir(real / "llama-f32")
     assert status_of(shlex.split(match[1])) == 0
     assert capsys.readouterr().out.endswith("\n" + wanted)
@@ -223,7 +266,7 @@ def test_example_of_show_is_what_it_prints(
 
 def test_options_of_show_are_those_of_the_command() -> None:
     """All but those of every command that compares, which have a table of their own."""
-    section = README[README.index("### One pair as text") : README.index("## The screen")]
+    section = COMPARE[COMPARE.index("## One pair as text") : COMPARE.index("## Directories")]
     listed = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section[section.index("| option") :]))
 
     @judging_options
@@ -236,3 +279,24 @@ def test_options_of_show_are_those_of_the_command() -> None:
     for option in own:
         assert listed & set(option.opts), option.opts
     assert listed <= {name for option in own for name in option.opts}
+
+
+@pytest.mark.torch
+def test_example_of_running_the_demo_s_layers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = TEXTS["docs/manual/demo.md"]
+    (write,) = re.findall(r"^layertui (demo .*-o captures)", page, re.M)
+    match = re.search(r"<!-- demo-rerun -->\n```bash\nlayertui (.*)\n```", page)
+    assert match
+    monkeypatch.chdir(tmp_path)
+    assert status_of(shlex.split(write)) == 0
+    assert status_of(shlex.split(match[1])) == 1
+    assert "wrong on its own: layers.3.mlp.down_proj" in capsys.readouterr().out
+
+
+def test_readme_s_table_of_extras_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = table_after(TEXTS["README.md"], "| `pip install -e`")
+    named = set(re.findall(r"^\| `'\.\[(\w+)\]'`", table, re.M))
+    assert named == set(project["optional-dependencies"]) - {"test", "test-torch", "dev"}
