@@ -27,6 +27,7 @@ from .names import kind_name, number_words
 from .numerics.number_fit import narrowed
 from .numerics.quantities import Key, Quantity, SideQuantities
 from .numerics.rounding import STILL, Jitter, spread_of
+from .residual.carried import carried_sum, whole
 
 Kind = Literal["rms", "layer", "none"]
 _USUAL_EPS = (1e-5, 1e-6, 1e-8, 1e-12, 0.0)
@@ -81,7 +82,8 @@ class NormLaw:
                 yield Site(self.name, key.module, key, kind_name(key), (("x", source),))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        case = read_case(scene, site, side, rows, ("x",))
+        given = tuple(part for key in site.source("x") for part in whole(scene, side, key))
+        case = read_case(scene, replace(site, inputs=(("x", given),)), side, rows, ("x",))
         if case is None or case.inputs["x"].shape != case.output.shape:
             return None
         width = self._width(scene, site, case.output.shape[1])
@@ -283,6 +285,9 @@ def _sources(scene: Scene, key: Key) -> Iterator[Source]:
     if own is not None and own.key in scene.candidate.known:
         yield (own.key,)
         return
+    summed = carried_sum(scene, scene.reference, key)
+    if summed is not None and summed in scene.candidate.known:
+        yield (summed,)
     parent, step = parent_of(key.module), key.step
     stream = scene.reference.main_input(parent, step)
     before = [

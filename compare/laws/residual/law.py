@@ -20,12 +20,12 @@ from ....capture.values import Array
 from ...weights.fused_weights import text_config
 from ..config_names import RESIDUAL_FACTORS
 from ..generic import output_hypotheses
-from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_source
+from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_source
 from ..names import kind_name, number_words
 from ..numerics.local_error import local_error, total_ratio
 from ..numerics.quantities import SideQuantities
-from ..numerics.rounding import unit_of
 from ..numerics.sums import summed
+from .carried import is_carried_sum, whole
 from .causes import residual_hypotheses
 from .terms import residual_sites
 
@@ -55,13 +55,15 @@ class ResidualLaw:
             yield Site(self.name, module, target, kind_name(target), tuple(inputs))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        target = side.known[site.target]
-        output = scene.tables.read(target, rows)
-        count = scene.tables.rows(target)
+        count = scene.tables.rows(side.known[site.target])
+        target = read_source(scene, side, whole(scene, side, site.target), rows, count)
+        if target is None:
+            return None
+        output, unit, _ = target
         inputs: dict[str, Array] = {}
-        units = {"output": unit_of(output, target.dtype)}
+        units = {"output": unit}
         for name, source in site.inputs:
-            found = read_source(scene, side, source, rows, count)
+            found = read_source(scene, side, _given(scene, site, side, source), rows, count)
             if found is not None and found[0].shape == output.shape:
                 inputs[name], units[name], _ = found
         return Case(side.side, output, rows, inputs, units)
@@ -97,6 +99,15 @@ class ResidualLaw:
         base = predicted(total, candidate)
         yield from residual_hypotheses(scene, site, dict(total.terms), base, candidate)
         yield from output_hypotheses(base, candidate, site.groups)
+
+
+def _given(scene: Scene, site: Site, side: SideQuantities, source: Source) -> Source:
+    """The records of an input, residuals that are carried beside it among them, unless the sum is
+    that of both itself.
+    """
+    if is_carried_sum(scene, side, site.target):
+        return source
+    return tuple(part for key in source for part in whole(scene, side, key))
 
 
 def predicted(total: Sum, case: Case) -> Prediction:

@@ -9,6 +9,7 @@ from ...matching.roles import is_residual_branch
 from ..law import Scene
 from ..numerics.quantities import Key, Quantity, SideQuantities
 from ..vision.layer_scale import is_layer_scale
+from .carried import carried_sum, carried_sums, given_residual
 
 Place = tuple[str, Key, list[Key], list[Key]]  # module at fault, target, streams, branches
 _HEAD_NORMS = ("q_norm", "k_norm", "v_norm")
@@ -16,12 +17,70 @@ _HEAD_NORMS = ("q_norm", "k_norm", "v_norm")
 
 def residual_sites(scene: Scene) -> Iterator[Place]:
     """Every recorded place of the stream inside and behind each layer."""
+    yield from _stream_sites(scene)
+    yield from _carried_sites(scene)
+    yield from _branch_sites(scene)
+
+
+def _carried_sites(scene: Scene) -> Iterator[Place]:
+    """Sums that norms make themselves (see `carried`)."""
     side = scene.reference
+    last: Key | None = None
+    for target in sorted(carried_sums(scene), key=lambda key: side.known[key].row):
+        own = side.main_input(target.module, target.step, target.call)
+        given = None if own is None else given_residual(scene, side, own.key)
+        streams = [given, last if last is not None and last.step == target.step else None]
+        streams += _entries(side, parent_of(target.module), target.step, target.call)
+        first = -1 if last is None or last.step != target.step else side.known[last].row
+        branches = [] if own is None else [own.key]
+        between = range(first + 1, side.known[target].row)
+        branches += [k for k, q in side.known.items() if q.row in between and _is_branch(side, k)
+                     and k.step == target.step and k.module != target.module]  # fmt: skip
+        found = [key for key in dict.fromkeys(streams) if key is not None and _both(scene, key)]
+        added = [key for key in dict.fromkeys(branches) if _both(scene, key)]
+        last = target
+        if found and added:
+            yield target.module, target, found, added
+
+
+def _branch_sites(scene: Scene) -> Iterator[Place]:
+    """What attention or a feed-forward network returned, where its own code adds the stream that it
+    was given beside its input (BLOOM).
+    """
+    side = scene.reference
+    for module, step, call in list(side.calls):
+        target = Key(module, "output", step, call)
+        if not is_residual_branch(side.role(module)) or not _both(scene, target):
+            continue
+        own = side.main_input(module, step, call)
+        streams = [q.key for q in side.inputs(module, step, call) if q is not own]
+        if own is None:  # no inputs recorded: what entered the layer, or was returned before
+            streams = _entries(side, parent_of(module), step, call)
+            beside = (
+                Key(m, "output", step, call) for m in side.children.get(parent_of(module), ())
+            )
+            streams += [k for k in beside if k in side.known and k != target
+                        and side.known[k].row < side.known[target].row
+                        and is_residual_branch(side.role(k.module))]  # fmt: skip
+        inside = (Key(m, "output", step, call) for m in side.children.get(module, ()))
+        branches = [k for k in inside if _is_branch(side, k) and _both(scene, k)]
+        streams = [k for k in streams if _both(scene, k)]
+        if streams and branches:
+            yield module, target, streams, branches
+
+
+def _stream_sites(scene: Scene) -> Iterator[Place]:
+    side = scene.reference
+    carried = list(carried_sums(scene))
     for module, step, call in list(side.calls):
         if side.role(module) != "layer":
             continue
         inside = [key for key in _inside(side, module, step, call) if _both(scene, key)]
-        targets = [key for key in inside if _is_stream(side, key)]
+        targets = [
+            key for key in inside
+            if _is_stream(side, key)
+            and not all(carried_sum(scene, one, key) is not None for one in scene.sides)
+        ]  # fmt: skip
         end = Key(module, "output", step, call)
         if _both(scene, end):
             targets.append(end)
@@ -34,7 +93,13 @@ def residual_sites(scene: Scene) -> Iterator[Place]:
             row = side.known[target].row
             earlier = [key for key in inside if side.known[key].row < row or target not in inside]
             streams = [key for key in earlier if _is_stream(side, key) or _is_norm(side, key)]
-            streams = [key for key in dict.fromkeys([*streams[::-1], *before]) if key != target]
+            own = [
+                key for key in carried
+                if key.module.startswith(f"{module}.") and (key.step, key.call) == (step, call)
+                and side.known[key].row < row
+            ]  # fmt: skip
+            streams = [*own[::-1], *streams[::-1], *before]
+            streams = [key for key in dict.fromkeys(streams) if key != target]
             branches = [key for key in earlier if _is_branch(side, key) and key != target]
             branches.sort(key=lambda key: _rank(side, key))
             if streams and branches:
