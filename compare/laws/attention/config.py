@@ -11,6 +11,8 @@ from ...weights.fused_weights import text_config
 from .form import alibi_slopes
 
 _LONGEST = 1 << 30  # tokens that a window may have
+# T5 and its kin, whose initial weights stand in for a scale (Raffel et al., 2020).
+_UNSCALED = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)(?:\.|$)")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
@@ -44,7 +46,7 @@ def config_scale(config: Mapping[str, Any], width: int) -> float:
     given = config.get("attention_multiplier")
     if isinstance(given, int | float) and given > 0:
         return float(given)
-    if config.get("scale_attn_weights") is False:
+    if config.get("scale_attn_weights") is False or config.get("model_type") in _UNSCALED:
         return 1.0
     return width**-0.5
 

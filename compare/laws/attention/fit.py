@@ -25,6 +25,7 @@ from .form import Angles, Form, MaskKind, Material
 from .math import attend
 
 _USUAL_WIDTHS = (64, 128, 32, 80, 96, 256, 16, 48, 72, 112, 192, 8, 24, 40, 160)
+ROTATED = "rotated"  # marks a site whose queries and keys were recorded behind the rotation
 _MOST_FIRST = 2  # likeliest forms that are tried before a search
 
 
@@ -112,7 +113,10 @@ def likeliest(scene: Scene, site: Site, case: Case) -> Iterator[Choice]:
             softcap=config_softcap(scene.config), sinks=_sinks(scene, site, heads),
             slopes=config_slopes(scene.config, heads),
         )  # fmt: skip
-        yield from _with_rotary(scene, form, material, width)
+        if site.source(ROTATED):
+            yield Choice(replace(form, style="none"))
+        else:
+            yield from _with_rotary(scene, form, material, width)
 
 
 def plain_mask(scene: Scene, material: Material) -> MaskKind:

@@ -198,16 +198,45 @@ def _mask_of(
     `[rows, heads, keys]`. It is looked for among the inputs of the module and of those around it.
     """
     module, step = site.module, site.target.step
+    bias = _bias_of(scene, site, side, queries, keys, rows)
     for owner in (module, parent_of(module), parent_of(parent_of(module)), "model"):
         known = side.calls.get((owner, step, site.target.call), ())
         named = [q for q in known if "mask" in q.key.slot]
         plain = [q for q in known if q not in named and len(scene.tables.shape(q)) == 4]
+        plain = [] if bias is not None else plain
         for quantity in (*named, *plain):
             if quantity.key.slot.startswith("input"):
                 found = _added(scene, quantity, queries, keys, rows)
                 if found is not None:
-                    return found
+                    return found if bias is None else _both(bias, found)
+    return bias
+
+
+def _bias_of(
+    scene: Scene, site: Site, side: SideQuantities, queries: Rows, keys: Rows, rows: Array
+) -> Array | None:
+    """The bias of relative positions that T5's layers are given, or the first of them makes and
+    returns beside its output; None for what may be probabilities.
+    """
+    for slot in ("input_position_bias", "output_1"):
+        quantity = side.find(site.module, slot, site.target.step, site.target.call)
+        if quantity is None or not quantity.is_float or len(scene.tables.shape(quantity)) != 4:
+            continue
+        values = scene.tables.whole(quantity)
+        if slot == "output_1" and not ((values < 0) | (values > 1)).any():
+            continue
+        known = replace(quantity, key=replace(quantity.key, slot="input_position_bias"))
+        found = _added(scene, known, queries, keys, rows)
+        if found is not None:
+            return found
     return None
+
+
+def _both(bias: Array, mask: Array) -> Array:
+    """A bias that may have the mask in it already, and the mask."""
+    if np.isneginf(bias).any():
+        return bias
+    return bias + (mask[:, None] if mask.ndim < bias.ndim else mask)
 
 
 def _added(

@@ -15,20 +15,29 @@ import numpy as np
 
 from ....capture.values import Array
 from ...matching.canonical import parent_of
-from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from ...measuring.bounded_sample import UNREADABLE
+from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source
 from ..names import kind_name
 from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import unit_of
 from .causes import attention_hypotheses
 from .config import head_counts
-from .fit import fits, fitting
+from .fit import ROTATED, fits, fitting
 from .form import Form, Material
 from .inputs import read_material
 from .math import predicted
 
+Inputs = tuple[tuple[str, Source], ...]
+
 _PARTS = ("q", "k", "v")
-_INSIDE = ("self", "attn", "core_attention", "core_attn", "inner_attn", "attention")
+_INSIDE = ("self", "attn", "self_attn", "core_attention", "core_attn", "inner_attn", "attention")
+_T5 = ("SelfAttention", "EncDecAttention")  # whose projections are called q, k, v and o
 _BY_HEAD = "by_head"  # marks a site whose fused projection is parted head by head
+# What a module inside is given behind the rotation, by position or by name.
+_GIVEN = (
+    ("input_0", "input_1", "input_2"), ("input_query", "input_key", "input_value"),
+    ("input_q", "input_k", "input_v"),
+)  # fmt: skip
 
 
 class AttentionLaw:
@@ -37,9 +46,9 @@ class AttentionLaw:
     name = "attention"
 
     def sites(self, scene: Scene) -> Iterator[Site]:
-        for module, target in _targets(scene):
+        for module, target in attention_targets(scene):
             heads = head_counts(scene.config)[0] or _recorded_heads(scene, module, target.step)
-            for inputs in _sources(scene, _holder(target, module), target):
+            for inputs in sources(scene, holder_of(target, module), target):
                 yield Site(self.name, module, target, kind_name(target), inputs, heads or 1)
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
@@ -47,7 +56,7 @@ class AttentionLaw:
         if target is None:
             return None
         output = scene.tables.read(target, rows)
-        widths = _columns(scene, site, output.shape[1])
+        widths = columns(scene, site, output.shape[1])
         if widths is None:
             return None
         found = read_material(scene, site, side, rows, widths)
@@ -85,12 +94,12 @@ def material_of(case: Case, values: Mapping[str, Any]) -> Material | None:
     return fitting(values["form"], case.more["material"], values.get("rotary"))
 
 
-def _targets(scene: Scene) -> Iterator[tuple[str, Key]]:
+def attention_targets(scene: Scene) -> Iterator[tuple[str, Key]]:
     """What attention gave: the output of a module inside that does nothing else, else the input of
     the output projection, which the code of its parent made.
     """
     for key in list(scene.reference.known):
-        if scene.reference.role(key.module) != "attention_output" or key.slot != "output":
+        if key.slot != "output" or not _is_output_projection(scene, key.module):
             continue
         module = parent_of(key.module)
         for inside in _INSIDE:
@@ -104,7 +113,14 @@ def _targets(scene: Scene) -> Iterator[tuple[str, Key]]:
                 yield module, main.key
 
 
-def _holder(target: Key, module: str) -> str:
+def _is_output_projection(scene: Scene, module: str) -> bool:
+    if scene.reference.role(module) == "attention_output":
+        return True
+    parent, _, last = module.rpartition(".")
+    return last == "o" and parent.rpartition(".")[2] in _T5
+
+
+def holder_of(target: Key, module: str) -> str:
     """The module that holds the projections."""
     return parent_of(module) if target.module == module else module
 
@@ -116,19 +132,17 @@ def _recorded_heads(scene: Scene, module: str, step: int) -> int:
     return scene.tables.shape(found)[1]
 
 
-def _sources(
-    scene: Scene, holder: str, target: Key
-) -> Iterator[tuple[tuple[str, tuple[Key, ...]], ...]]:
+def sources(scene: Scene, holder: str, target: Key) -> Iterator[Inputs]:
     """The records that can be queries, keys and values: normalised ones first; a fused projection
-    holds them one behind the other, or head by head.
+    holds them one behind the other, or head by head. Behind those what is rotated already.
     """
 
-    def both(name: str) -> Key | None:
-        key = Key(f"{holder}.{name}", "output", target.step, target.call)
+    def both(name: str, slot: str = "output") -> Key | None:
+        key = Key(f"{holder}.{name}", slot, target.step, target.call)
         known = key in scene.reference.known and key in scene.candidate.known
         return key if known else None
 
-    projected = [both(f"{part}_proj") for part in _PARTS]
+    projected = [both(f"{part}_proj") or both(part) for part in _PARTS]
     normed = [both(f"{part}_norm") for part in _PARTS]
     best = [n or p for n, p in zip(normed, projected, strict=True)]
     said: list[list[Key | None]] = []
@@ -141,16 +155,37 @@ def _sources(
         parts = tuple((part, (fused,)) for part in _PARTS)
         yield parts
         yield (*parts, (_BY_HEAD, (fused,)))
+    given = [[both(inside, slot) for slot in slots] for inside in _INSIDE for slots in _GIVEN]
+    turned = [both("rotary_emb"), both("rotary_emb", "output_1"), projected[2]]
+    for choice in (*given, turned):
+        q, k, v = choice
+        if q is not None and k is not None and v is not None and not _are_tables(scene, q, k):
+            yield ("q", (q,)), ("k", (k,)), ("v", (v,)), (ROTATED, (q, k))
 
 
-def _columns(scene: Scene, site: Site, width: int) -> dict[str, slice | Array] | None:
+def _are_tables(scene: Scene, first: Key, second: Key) -> bool:
+    """Whether two records are cos and sin: of numbers from -1 to 1 (or a little more, where they
+    are scaled), and their squares have one sum everywhere.
+    """
+    known = [scene.reference.known[key] for key in (first, second)]
+    try:
+        if len({scene.tables.shape(quantity) for quantity in known}) != 1:
+            return False
+        cos, sin = (scene.tables.read(quantity, np.arange(1)) for quantity in known)
+    except UNREADABLE:
+        return True
+    squares = np.square(cos) + np.square(sin)
+    return bool(np.ptp(squares) <= 0.05 * np.abs(squares).max(initial=0.0))
+
+
+def columns(scene: Scene, site: Site, width: int) -> dict[str, slice | Array] | None:
     """The channels of a fused projection that are queries, keys and values; {} where they are
     records of their own. None where they cannot be parted.
     """
-    sources = [site.source(part)[0] for part in _PARTS]
-    if len(set(sources)) > 1:
+    keys = [site.source(part)[0] for part in _PARTS]
+    if len(set(keys)) > 1:
         return {}
-    known = scene.reference.known.get(sources[0])
+    known = scene.reference.known.get(keys[0])
     if known is None:
         return None
     total = scene.tables.shape(known)[-1]

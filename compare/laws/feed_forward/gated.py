@@ -161,9 +161,10 @@ def _places(scene: Scene, key: Key) -> Iterator[tuple[str, list[tuple[str, Key]]
 
     below = side.children.get(parent, ())
     functions = [m.rpartition(".")[2] for m in below if side.role(m) == "activation"]
-    if side.role(key.module) == "down" and key.slot == "input_0":
-        ups = known("up_proj")
-        for name, gates in (("active", functions), ("gate", ["gate_proj"])):
+    last = key.module.rpartition(".")[2]
+    if (side.role(key.module) == "down" or last == "wo") and key.slot == "input_0":
+        ups = [*known("up_proj"), *known("wi_1")]  # wi_0, wi_1 and wo are T5's
+        for name, gates in (("active", functions), ("gate", ["gate_proj", "wi_0"])):
             for gate in (k for g in gates for k in known(g)):
                 yield from ((parent, [(name, gate), ("up", up)]) for up in ups)
         inputs = [k for f in functions for k in known(f, "input_0")]
@@ -196,8 +197,9 @@ def _swapped(form: Form, layout: Layout, case: Case) -> Hypothesis:
 def _other_factors(scene: Scene, site: Site, case: Case) -> Iterator[Hypothesis]:
     """The activated gate multiplied with something else than up."""
     parent, step, call = parent_of(site.target.module), site.target.step, site.target.call
+    up = site.source("up")[0].module.rpartition(".")[2]
     active, count = case.inputs["active"], scene.tables.rows(scene.candidate.known[site.target])
-    for name in ("gate_proj", "act_fn"):
+    for name in ("gate_proj", "act_fn", "wi_0"):
         other = Key(f"{parent}.{name}", "output", step, call)
         found = read_source(scene, scene.candidate, (other,), case.rows, count)
         if found is None or found[0].shape != active.shape:
@@ -206,9 +208,9 @@ def _other_factors(scene: Scene, site: Site, case: Case) -> Iterator[Hypothesis]
         units = {"gate": case.units["active"], "up": unit, "output": case.units["output"]}
         yield Hypothesis(
             "swapped", f"the activated input is multiplied with the output of {name}, not of "
-            "up_proj", lambda values=values, units=units: _prediction(
+            f"{up}", lambda values=values, units=units: _prediction(
                 Form(_NONE), active, values, units
-            ), "factor", "up_proj", name,
+            ), "factor", up, name,
         )  # fmt: skip
 
 
