@@ -20,6 +20,7 @@ _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
 _STEPS = 2.5  # units: a whole number times a step that is rounded, from a maximum that is, too
 _LIKE = 0.98  # correlation from which two channels are the same one
+_NO_WORSE = 0.02  # of correlation that a channel in its own place may have less than elsewhere
 _TAKEN = 4.0  # squared units of rounding an element that a factor must take away
 MOST_CHANNELS = 8192  # channels whose order is looked for
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
@@ -138,7 +139,8 @@ def _channel_factors(prediction: Prediction, y: Array, groups: int) -> Iterator[
         if not changed.any():
             continue
         factors = np.where(changed, factors, 1.0)
-        rounded = np.array([_plain(float(f)) for f in factors])
+        rounded = factors.copy()
+        rounded[changed] = [_plain(float(f)) for f in factors[changed]]
         each = np.repeat(rounded, size)
         fitted = int(np.count_nonzero(changed & (rounded == factors)))
         yield Hypothesis(
@@ -349,10 +351,12 @@ def order_of(value: Array, y: Array) -> Array | None:
     b = y - y.mean(0)
     a = a / np.maximum(np.linalg.norm(a, axis=0), 1e-300)
     b = b / np.maximum(np.linalg.norm(b, axis=0), 1e-300)
-    like = b.T @ a
     own = np.einsum("ij,ij->j", a, b)
+    if (own >= 1.0 - _NO_WORSE).all():
+        return None  # no other can be better by enough
+    like = b.T @ a
     best = like.argmax(1)
-    best = np.where(own >= like.max(1) - 0.02, np.arange(len(own)), best)
+    best = np.where(own >= like.max(1) - _NO_WORSE, np.arange(len(own)), best)
     if np.array_equal(best, np.arange(len(best))) or len(np.unique(best)) != len(best):
         return None
     moved = best != np.arange(len(best))

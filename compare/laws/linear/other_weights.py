@@ -25,6 +25,9 @@ from .products import read_blocks, rounded_product
 _NUMBERED = re.compile(r"(?<=layers\.)\d+(?=\.)")
 # Parts of joined projections, which a checkpoint may have under no name of their own.
 _PARTS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "o_proj", "down_proj")
+_LARGE = 1 << 20  # weights from which some are looked at before all are read once more
+_LOOKED_AT = 32  # inputs, the largest, that are looked at
+_LEAST_SLOPE = 0.25  # of the output on what these inputs give
 _ALIKE = 0.2  # of the distance between two projections' outputs
 _MANY = 4  # projections elsewhere that give the same: more say nothing of which one it is
 
@@ -52,6 +55,8 @@ def transposed(bench: Bench) -> Iterator[Hypothesis]:
     out, inner = bench.weight.shape
     if out == 1 or inner == 1:
         return
+    if out * inner >= _LARGE and not _may_be_turned(bench):
+        return
     square = out == inner
     text = f"the weight{bench.where} is transposed"
     if not square:
@@ -59,6 +64,23 @@ def transposed(bench: Bench) -> Iterator[Hypothesis]:
     yield Hypothesis(
         "transposed", text, lambda: _turned(bench), "weight", f"[{out}, {inner}]", "transposed"
     )
+
+
+def _may_be_turned(bench: Bench) -> bool:
+    """Whether the inputs that matter most, multiplied with their part of the turned weight, are
+    in the output at all: then the regression of the output on them is near 1, else near 0.
+    """
+    out, inner = bench.weight.shape
+    x, y = bench.x, bench.recorded
+    chosen = np.sort(np.argsort(np.square(x).sum(0))[::-1][:_LOOKED_AT])
+    part = np.zeros(y.shape)
+    for at in chosen:
+        first, last = int(at) * out // inner, -(-(int(at) + 1) * out // inner)
+        numbers = bench.weight.between(first, last).reshape(-1)
+        numbers = numbers[int(at) * out - first * inner :][:out].astype(np.float64)
+        part += np.outer(x[:, at], on_grid(numbers, bench.unit) if bench.unit else numbers)
+    y = y if bench.bias is None else y - bench.bias
+    return bool(np.vdot(part, y) >= _LEAST_SLOPE * np.vdot(part, part))
 
 
 def _turned(bench: Bench) -> Prediction:

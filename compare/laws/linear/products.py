@@ -4,15 +4,15 @@ With u the unit roundoff of the output's grid, the error of an element is
 
     s^2 = u^2 (y^2 + sum_j x_j^2 w_j^2) x 0.75^2 / 3,
 
-the output's own rounding and that of one factor of every product. How the second part is spread
-over channels is worked out for the mean row, so that it costs no second product of the full size.
+the output's own rounding and that of one factor of every product. So that the second part costs no
+second product of the full size, it is worked out for every channel and the mean row, and how rows
+differ in it from some channels, evenly spread, of large weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -23,9 +23,50 @@ from ..law import Case, Prediction, Scene
 from ..numerics.rounding import ROUNDED, on_grid
 
 FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
+_BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
+_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
+_BLOCK_ROWS = 64  # rows at a time of wider ones: fewer make a matrix product slow
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
 BlockChange = Callable[[int, Array], Array]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One side's rows `[rows, in]`; `variance` is that of their error, 0 for recorded ones, `unit`
+    the unit roundoff of the product.
+    """
+
+    x: Array
+    unit: float
+    variance: Array | float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether float32 products are no finer than what is judged."""
+        return self.unit < FINE
+
+    def same_as(self, other: Operand) -> bool:
+        """Whether both give the same product."""
+        mine, theirs = self.variance, other.variance
+        return (
+            self.unit == other.unit and np.array_equal(self.x, other.x)
+            and (mine is theirs or np.array_equal(np.asarray(mine), np.asarray(theirs)))
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Product:
+    """What an operand gives with a weight, without a bias. `squares` `[rows, in]` are those of x
+    with its variance in units of rounding; `by_channel[i]` is the sum over inputs of mean squares
+    times w^2, `by_input` the sum over some outputs of w^2.
+    """
+
+    operand: Operand
+    value: Array
+    squares: Array
+    by_channel: Array
+    by_input: Array
 
 
 def products(
@@ -37,23 +78,49 @@ def products(
 
     Raises `RecordError`, and `CancelledError` when the scene is cancelled.
     """
-    groups: dict[tuple[float, bool], Stack] = {}
-    for case in cases:
-        fresh = Stack((case,), weight, bias)
-        known = groups.get((fresh.unit, fresh.exact))
-        groups[fresh.unit, fresh.exact] = (
-            fresh if known is None else Stack((*known.cases, case), weight, bias)
-        )
+    operands = [Operand(case.inputs["x"], case.units["output"]) for case in cases]
+    found: list[Prediction] = []
+    for one in multiplied_alone(weight, operands, scene, change):
+        value = one.value if bias is None else one.value + bias
+        row = one.squares @ one.by_input
+        found.append(rounded_product(value, row, one.by_channel, one.operand.unit))
+    return found
+
+
+def multiplied_alone(
+    weight: Weight, operands: Sequence[Operand], scene: Scene | None = None,
+    change: BlockChange | None = None,
+) -> list[Product]:  # fmt: skip
+    """x W^T of all operands. Each block of the weight is read once for all of them, and operands
+    that are the same are multiplied once. Raises as `products` does.
+    """
+    first_alike = [_first_alike(operands, number) for number in range(len(operands))]
+    groups: dict[tuple[float, bool], list[int]] = {}
+    for number in dict.fromkeys(first_alike):
+        unit = loaded_unit(weight, operands[number].unit)
+        groups.setdefault((unit, operands[number].exact), []).append(number)
+    growing = [
+        _Growing([operands[number] for number in members], weight) for members in groups.values()
+    ]
     for first, block in read_blocks(weight, scene):
-        for stack in groups.values():
-            stack.add(first, block, change)
-    found = {id(c): p for s in groups.values() for c, p in s.predictions()}
-    return [found[id(case)] for case in cases]
+        for one in growing:
+            one.add(first, block, change)
+    found: dict[int, Product] = {}
+    for members, one in zip(groups.values(), growing, strict=True):
+        found.update(zip(members, one.products(), strict=True))
+    return [found[number] for number in first_alike]
+
+
+def _first_alike(operands: Sequence[Operand], number: int) -> int:
+    """The first operand that gives the same product as the one of this number."""
+    alike = (at for at in range(number) if operands[at].same_as(operands[number]))
+    return next(alike, number)
 
 
 def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Array]]:
     """The blocks of a weight; stops with `CancelledError` when the scene is cancelled."""
-    for first, block in weight.blocks():
+    inner = weight.shape[-1]
+    for first, block in weight.blocks(max(_BLOCK, _BLOCK_ROWS * inner)):
         if scene is not None and scene.cancelled is not None and scene.cancelled():
             from ...measuring.pair_reader import CancelledError
 
@@ -70,79 +137,69 @@ def loaded_unit(weight: Weight, unit: float) -> float:
     return unit if unit > stored and unit <= 2.0**-8 else 0.0
 
 
-@dataclass
-class Stack:
-    """The products of cases as they grow block by block. All of them have the same precision, and
-    the loader rounds the weight alike for them.
+class _Growing:
+    """The products of operands as they grow block by block. All of them have the same precision,
+    and the loader rounds the weight alike for them.
     """
 
-    cases: tuple[Case, ...]
-    weight: Weight
-    bias: Array | None
-
-    def __post_init__(self) -> None:
-        first = self.cases[0]
-        self.unit = loaded_unit(self.weight, first.units["output"])
-        # Float64 is needed where float32 products are no finer than what is judged.
-        self.exact = first.units["output"] < FINE
-
-    @cached_property
-    def x(self) -> Array:
-        """The inputs of all cases, one after another, as columns."""
-        x = np.concatenate([case.inputs["x"] for case in self.cases]).T
-        return np.ascontiguousarray(x, np.float64 if self.exact else np.float32)
-
-    @cached_property
-    def mean_squares(self) -> Array:
-        """The mean square of each input, `[inputs, cases]`."""
-        found = [np.square(case.inputs["x"]).mean(0) for case in self.cases]
-        return np.stack(found, 1).astype(self.x.dtype)
-
-    @cached_property
-    def value(self) -> Array:
-        return np.empty((self.x.shape[1], self.weight.shape[0]))
-
-    @cached_property
-    def by_channel(self) -> Array:
-        """Sums over inputs of mean x^2 times w^2, `[outputs, cases]`."""
-        return np.empty((self.weight.shape[0], len(self.cases)))
-
-    @cached_property
-    def by_input(self) -> Array:
-        """Sums over outputs of w^2."""
-        return np.zeros(len(self.x))
+    def __init__(self, operands: Sequence[Operand], weight: Weight) -> None:
+        first = operands[0]
+        self._operands = operands
+        self._grid = loaded_unit(weight, first.unit)
+        self._wide = np.float64 if first.exact else np.float32
+        x = np.concatenate([operand.x for operand in operands]).T
+        self._x = np.ascontiguousarray(x, self._wide)
+        self._squares = [_squares(operand) for operand in operands]
+        means = np.stack([squares.mean(0) for squares in self._squares], 1)
+        self._means = means.astype(self._wide)
+        out, inside = weight.shape
+        self._value = np.empty((out, self._x.shape[1]), self._wide)
+        self._by_channel = np.empty((out, len(operands)), self._wide)
+        self._by_input = np.zeros(inside)
+        self._step = max(1, out // _CHANNELS)
+        self._space = np.empty(0, self._wide)  # for the squares of a block
 
     def add(self, first: int, block: Array, change: BlockChange | None = None) -> None:
         """Rows `first` and on of the weight."""
-        if self.unit:
-            block = on_grid(block, self.unit)
+        if self._grid:
+            block = on_grid(block, self._grid)
         if change is not None:
             block = change(first, block)
-        last = first + len(block)
-        wide = block.astype(self.x.dtype, copy=False)
-        self.value[:, first:last] = (wide @ self.x).T
-        square = np.square(wide)
-        self.by_input += np.ones(len(square), square.dtype) @ square
-        self.by_channel[first:last] = square @ self.mean_squares
+        wide = block.astype(self._wide, copy=False)
+        last = first + len(wide)
+        np.matmul(wide, self._x, out=self._value[first:last])
+        if self._space.size < wide.size:
+            self._space = np.empty(wide.size, self._wide)
+        square = np.square(wide, out=self._space[: wide.size].reshape(wide.shape))
+        some = square[-first % self._step :: self._step]
+        self._by_input += np.ones(len(some), some.dtype) @ some
+        np.matmul(square, self._means, out=self._by_channel[first:last])
 
-    def predictions(self) -> Iterator[tuple[Case, Prediction]]:
-        """What each case should have given."""
+    def products(self) -> Iterator[Product]:
+        """Of every operand."""
         start = 0
-        for number, case in enumerate(self.cases):
-            x = case.inputs["x"]
-            value = self.value[start : start + len(x)]
-            start += len(x)
-            row = np.square(x) @ self.by_input
-            yield case, rounded_product(
-                value if self.bias is None else value + self.bias, row, self.by_channel[:, number],
-                case.units["output"],
-            )  # fmt: skip
+        for number, operand in enumerate(self._operands):
+            own = slice(start, start + len(operand.x))
+            start = own.stop
+            value = np.ascontiguousarray(self._value[:, own].T, np.float64)
+            by_channel = self._by_channel[:, number].astype(np.float64)
+            yield Product(operand, value, self._squares[number], by_channel, self._by_input)
 
 
-def rounded_product(value: Array, row: Array, by_channel: Array, unit: float) -> Prediction:
-    """`row[r]` is the sum of x^2 w^2 over all inputs and outputs, `by_channel` says how it is
-    spread over the outputs.
+def _squares(operand: Operand) -> Array:
+    """Mean squares of the inputs, their errors in units of rounding included."""
+    squares = np.square(operand.x)
+    if not np.any(operand.variance):
+        return squares
+    return squares + np.asarray(operand.variance) / (ROUNDED * operand.unit) ** 2
+
+
+def rounded_product(
+    value: Array, row: Array, by_channel: Array, unit: float, mean: float | None = None
+) -> Prediction:
+    """`by_channel[i]` is the sum of w^2 times mean x^2 over all inputs; a row's is as many times
+    that as `row[r]` is of the `mean` row, the mean of `row` where it is not given.
     """
-    total = float(by_channel.sum()) or 1.0
-    inner = row[:, None] * (by_channel / total)[None, :]
+    mean = (float(row.mean()) if mean is None else mean) or 1.0
+    inner = (row / mean)[:, None] * by_channel[None, :]
     return Prediction(value, unit * ROUNDED * np.sqrt(np.square(value) + inner))

@@ -15,9 +15,11 @@ from . import quantisers
 from .bench import Bench, Probe
 from .quantisers import Quantiser
 
-_FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # of a probe, for the first look at all kinds
+_GLANCE_CHANNELS = 5  # of a probe, for a glance at all kinds
+_FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # for the first look at those that may do at a glance
 _BEST = 4  # kinds that are looked at again, in their variants
 _MOST_LEFT = 0.6  # of the error, that a kind may leave
+_MOST_LEFT_GLANCE = 0.9  # at a glance: a kind that is not there leaves more than it finds
 _MOST_LEFT_FIRST = 0.8  # at the first look, where ties weigh more
 _SAID = 3  # kinds that are said, no more than 1.5 times worse than the best
 _WHOLE = 0.1  # share of the error up to which a kind may be exact, but for ties
@@ -84,8 +86,10 @@ def kinds_of(bench: Bench) -> list[Kind]:
     probe = bench.probe
     if probe.before <= 0 or not np.isfinite(probe.before):
         return []
-    part = _part(probe)
-    first = [*_weights(bench, part), *_activations(bench, part)]
+    part = _part(probe, _FIRST_CHANNELS)
+    glance = [*_weights(bench, probe), *_activations(bench, probe)]
+    likely = [kind for kind in glance if kind.left <= _MOST_LEFT_GLANCE]
+    first = [replace(kind, left=_first_look(bench, part, kind)) for kind in likely]
     first.sort(key=lambda kind: kind.left)
     near = [kind for kind in first[:_BEST] if kind.left <= _MOST_LEFT_FIRST]
     variants = [v for kind in near for v in _variants(bench, kind)]
@@ -94,29 +98,58 @@ def kinds_of(bench: Bench) -> list[Kind]:
     return [kind for kind in found if kind.left <= 1.5 * found[0].left][:_SAID]
 
 
-def _weights(bench: Bench, part: Probe) -> Iterator[Kind]:
-    """Every quantiser of weights, with what it leaves of a small probe."""
+def _weights(bench: Bench, probe: Probe) -> Iterator[Kind]:
+    """Every quantiser of weights, with what it leaves of a few channels."""
+    part = _part(probe, _GLANCE_CHANNELS)
     for quantiser in quantisers.weight_quantisers():
         if quantiser.fits(part.weight.shape[1]):
-            kind = Kind(weight=quantiser, weight_unit=bench.unit)
-            matrix = quantiser(part.weight, bench.tensor_span_of_weight(quantiser))
-            yield replace(kind, left=_roughly(part, part.x, _on(matrix, bench.unit)))
+            matrix = _on(quantiser(part.weight, bench.tensor_span_of_weight(quantiser)), bench.unit)
+            yield Kind(
+                quantiser, None, bench.unit, left=_share_left(part, part.x @ matrix.T)
+            )  # fmt: skip
 
 
-def _activations(bench: Bench, part: Probe) -> Iterator[Kind]:
+def _activations(bench: Bench, probe: Probe) -> Iterator[Kind]:
     """Every quantiser of activations, alone and with weights of eight bits."""
+    part = _part(probe, _GLANCE_CHANNELS)
     inner = part.weight.shape[1]
     weights: list[tuple[Quantiser | None, Array]] = [(None, part.weight)]
     for quantiser in quantisers.weight_quantisers():
         if quantiser.bits == 8 and quantiser.size in (0, -1, 128) and quantiser.fits(inner):
             matrix = quantiser(part.weight, bench.tensor_span_of_weight(quantiser))
             weights.append((quantiser, _on(matrix, bench.unit)))
+    stacked = np.concatenate([matrix for _, matrix in weights]).T
     for quantiser in quantisers.activation_quantisers():
         if quantiser.fits(inner):
-            x = quantiser(bench.x, bench.tensor_span(quantiser))[part.rows]
-            for weight, matrix in weights:
-                left = _roughly(part, x, matrix)
-                yield Kind(weight, quantiser, bench.unit if weight else 0.0, left=left)
+            values = _quantised_rows(bench, part, quantiser) @ stacked
+            for (weight, _), value in zip(
+                weights, np.split(values, len(weights), axis=1), strict=True
+            ):
+                yield Kind(
+                    weight, quantiser, bench.unit if weight else 0.0,
+                    left=_share_left(part, value),
+                )  # fmt: skip
+
+
+def _first_look(bench: Bench, part: Probe, kind: Kind) -> float:
+    """The share of its error that the middle channel of a part keeps."""
+    x, matrix = part.x, part.weight
+    if kind.x is not None:
+        x = _quantised_rows(bench, part, kind.x)
+    if kind.weight is not None:
+        span = bench.tensor_span_of_weight(kind.weight)
+        matrix = _on(kind.weight(matrix, span), kind.weight_unit)
+    return _share_left(part, x @ matrix.T)
+
+
+def _quantised_rows(bench: Bench, part: Probe, quantiser: Quantiser) -> Array:
+    """The inputs of a part, rounded. Where one scale serves the whole tensor, it is that of all
+    rows.
+    """
+    span = bench.tensor_span(quantiser)
+    if quantiser.size < 0 and span is None:
+        return quantiser(bench.x)[part.rows]
+    return quantiser(part.x, span)
 
 
 def _variants(bench: Bench, kind: Kind) -> Iterator[Kind]:
@@ -139,11 +172,11 @@ def _variants(bench: Bench, kind: Kind) -> Iterator[Kind]:
             yield replace(kind, x_unit=unit, weight_unit=unit)
 
 
-def _part(probe: Probe) -> Probe:
+def _part(probe: Probe, channels: int) -> Probe:
     """A smaller probe: the rows and channels of the greatest errors."""
     r = np.square(probe.residual / np.maximum(probe.spread, 1e-300))
     rows = np.sort(np.argsort(r.sum(1))[::-1][:_FIRST_ROWS])
-    some = np.sort(np.argsort(r.sum(0))[::-1][:_FIRST_CHANNELS])
+    some = np.sort(np.argsort(r.sum(0))[::-1][:channels])
     grid = np.ix_(rows, some)
     return replace(
         probe, channels=probe.channels[some], rows=probe.rows[rows], x=probe.x[rows],
@@ -152,10 +185,10 @@ def _part(probe: Probe) -> Probe:
     )  # fmt: skip
 
 
-def _roughly(part: Probe, x: Array, weight: Array) -> float:
+def _share_left(part: Probe, product: Array) -> float:
     """The share of its error that the middle channel keeps: ties spoil single channels."""
     squares = np.square(np.maximum(part.spread, 1e-300))
-    left = np.where(part.fine, part.y - x @ weight.T - part.bias, 0.0)
+    left = np.where(part.fine, part.y - product - part.bias, 0.0)
     after = (np.square(left) / squares).sum(0)
     before = (np.square(part.residual) / squares).sum(0)
     share = float(np.median(np.sqrt(after / np.maximum(before, 1e-300))))

@@ -21,6 +21,7 @@ _NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same 
 # A rounded product hides what its factor is: f a rounds to g a, for every a, where f is within half
 # a unit roundoff of a power of two g. The standard deviation of an f that is uniform in that:
 HIDDEN = 0.5 / 3**0.5  # in units roundoff of the factor
+_FEWEST_BITS = 7  # of a grid that is told from values: bfloat16's
 _LOOK = 1 << 14  # elements that the grid is told from
 
 
@@ -30,13 +31,15 @@ def unit_of(values: Array, dtype: str) -> float:
     """
     known = DTYPES.get(dtype)
     unit = known.epsilon / 2 if known is not None and known.epsilon > 0 else 2.0**-24
+    if unit >= 2.0 ** -(_FEWEST_BITS + 1):
+        return unit
     flat = values.reshape(-1)
     step = max(1, flat.size // _LOOK)
     some = flat[::step]
     if np.count_nonzero(some) < 64:
         return unit
     bits = mantissa_bits(some)
-    return max(unit, 2.0 ** -(bits + 1)) if bits >= 7 else unit
+    return max(unit, 2.0 ** -(bits + 1)) if bits >= _FEWEST_BITS else unit
 
 
 def on_grid(values: Array, unit: float) -> Array:
