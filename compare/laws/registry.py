@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .attention.law import AttentionLaw
+from .attention.probabilities import ProbabilitiesLaw, WeightedValuesLaw
 from .embedding.law import EmbeddingLaw
 from .embedding.sum import EmbeddingSumLaw
 from .feed_forward.activation import ActivationLaw
@@ -25,6 +26,7 @@ LAWS: tuple[Law, ...] = (
     EmbeddingLaw(), EmbeddingSumLaw(), RotaryTablesLaw(), NormLaw(), LinearLaw(), AttentionLaw(),
     ActivationLaw(), GatedLaw(), GatedMlpLaw(), ResidualLaw(), LogitsLaw(), RoutingLaw(),
     ExpertsLaw(), SharedExpertsLaw(), ConvolutionLaw(), PoolingLaw(), LayerScaleLaw(),
+    ProbabilitiesLaw(), WeightedValuesLaw(),
 )  # fmt: skip
 
 

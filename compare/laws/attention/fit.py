@@ -77,9 +77,9 @@ def fits(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
     from .search import searched
 
     choices = [c for c in likeliest(scene, site, reference) if misfit(c, reference) < math.inf]
-    yield from (_as_fit(choice, reference) for choice in choices[:_MOST_FIRST])
+    yield from (as_fit(choice, reference) for choice in choices[:_MOST_FIRST])
     if choices:
-        yield from (_as_fit(c, reference) for c in searched(scene, site, choices, reference))
+        yield from (as_fit(c, reference) for c in searched(scene, site, choices, reference))
 
 
 def misfit(choice: Choice, case: Case) -> float:
@@ -194,7 +194,8 @@ def _sinks(scene: Scene, site: Site, heads: int) -> Array | None:
     return weight.read().astype(np.float64)
 
 
-def _as_fit(choice: Choice, case: Case) -> Fit:
+def as_fit(choice: Choice, case: Case) -> Fit:
+    """A choice in words."""
     form, material = choice.form, case.more["material"]
     width = material.q.shape[1] // form.heads
     words = {

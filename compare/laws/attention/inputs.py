@@ -42,14 +42,14 @@ def read_material(
     `widths` are the channels of a fused projection that are queries, keys and values. Raises
     `sample.UNREADABLE`.
     """
-    counts = _token_counts(scene, site)
-    places = None if counts is None else _places(scene, site, counts)
+    counts = token_counts(scene, site)
+    places = None if counts is None else places_of(scene, site, counts)
     if counts is None or places is None:
         return None
     queries, keys = places
     step = site.target.step
     q = _tokens(scene, side, site.source("q"), step, counts[-1], widths.get("q"), rows)
-    parts = [_over_steps(scene, side, site, name, counts, widths.get(name)) for name in ("k", "v")]
+    parts = [over_steps(scene, side, site, name, counts, widths.get(name)) for name in ("k", "v")]
     if q is None or any(part is None for part in parts):
         return None
     k, v = (part for part in parts if part is not None)
@@ -94,7 +94,7 @@ def rows_kept(material: Material, kept: Array) -> Material:
     )  # fmt: skip
 
 
-def _places(scene: Scene, site: Site, counts: list[int]) -> tuple[Rows, Rows] | None:
+def places_of(scene: Scene, site: Site, counts: list[int]) -> tuple[Rows, Rows] | None:
     """Sequence and place of all queries of this step and of all keys up to it."""
     lengths = [
         sequence_lengths(scene, replace(site.target, step=step), count)
@@ -113,7 +113,7 @@ def _places(scene: Scene, site: Site, counts: list[int]) -> tuple[Rows, Rows] | 
     return found[-1], keys
 
 
-def _token_counts(scene: Scene, site: Site) -> list[int] | None:
+def token_counts(scene: Scene, site: Site) -> list[int] | None:
     """How many tokens this step and each before it had: the rows that attention gave."""
     found = []
     for step in range(site.target.step + 1):
@@ -159,7 +159,7 @@ def _tokens(
     return values, unit_of(values, quantity.dtype)
 
 
-def _over_steps(
+def over_steps(
     scene: Scene, side: SideQuantities, site: Site, name: str, counts: list[int],
     columns: slice | Array | None,
 ) -> tuple[Array, float] | None:  # fmt: skip

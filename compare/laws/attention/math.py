@@ -12,7 +12,7 @@ those of the query move all scores together and are drawn a few times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from .form import Form, Material
 from .scores import EXACT, HeadPart, Rounding, head_parts
 
 _FINE = 2.0**-24  # what kernels accumulate in
-_QUERY_DRAWS = 8
+QUERY_DRAWS = 8
 _SUMS = 3  # roundings of a score in float32: partial sums, the sum, the factor
 _FLIPS = 0.4  # share of a fine error by which a value falls on the other side of a coarse grid
 
@@ -113,8 +113,10 @@ def probabilities(form: Form, part: HeadPart) -> Array:
     return on_grid(p, form.softmax_unit) if form.softmax_unit else p
 
 
-def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: Array) -> Array:
-    """Of the error `[heads, rows, width]`."""
+def score_variance(form: Form, rounding: Rounding, part: HeadPart) -> tuple[Array, Array | float]:
+    """Of the error of scores `[heads, rows, keys]`, that of the queries not counted; and the slope
+    of the soft cap there.
+    """
     slope: Array | float = 1.0
     scores = np.where(part.open, part.scores, 0.0)
     if form.softcap:
@@ -124,12 +126,19 @@ def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: 
     by_key = by_key * np.square(slope) + _SUMS * unit * np.square(scores)
     if form.softcap:  # three more roundings, one of them before the tangent
         by_key += unit * np.square(scores) * (1 + np.square(slope))
+    return by_key, slope
+
+
+def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: Array) -> Array:
+    """Of the error `[heads, rows, width]`."""
+    by_key, slope = score_variance(form, rounding, part)
     weight, vv = np.square(p) * by_key, np.square(part.v)
     total = weight @ vv - 2 * output * (weight @ part.v)
     total += np.square(output) * weight.sum(-1, keepdims=True)
     total = np.maximum(total, 0.0)  # a difference of large numbers
     total += (ROUNDED * rounding.probabilities) ** 2 * (np.square(p) @ vv)
     if form.softmax_unit:
+        scores = np.where(part.open, part.scores, 0.0)
         moved = _FLIPS * rounding.scores * 2 * form.softmax_unit
         total += (np.square(p) * moved * (1 + np.square(scores))) @ vv
     return total + _of_queries(form, part, p * slope)
@@ -138,13 +147,18 @@ def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: 
 def _of_queries(form: Form, part: HeadPart, p: Array) -> Array:
     """The part of the queries' own rounding: it moves the scores of all keys together."""
     total = np.zeros((*p.shape[:2], part.v.shape[1]))
+    for moved in moved_by_queries(form, part, p):
+        total += np.square(moved @ part.v)
+    return total / QUERY_DRAWS
+
+
+def moved_by_queries(form: Form, part: HeadPart, p: Array) -> Iterator[Array]:
+    """How far rounding of queries moves the probabilities `p`, `QUERY_DRAWS` times."""
     if not part.q_variance.any():
-        return total
+        return
     random = np.random.default_rng(0)
     spread = np.sqrt(part.q_variance) * form.scale
-    for _ in range(_QUERY_DRAWS):
+    for _ in range(QUERY_DRAWS):
         drawn = spread * random.choice((-1.0, 1.0), spread.shape).astype(spread.dtype)
         moved = drawn @ part.k.T
-        moved = p * (moved - (p * moved).sum(-1, keepdims=True))
-        total += np.square(moved @ part.v)
-    return total / _QUERY_DRAWS
+        yield p * (moved - (p * moved).sum(-1, keepdims=True))

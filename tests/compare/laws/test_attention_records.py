@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from layertui.capture import record
 
+from .attention_models import ids, layer, model_of
 from .attention_stack import BASE, rotated, tables
 from .law_checks import Tried, capture, tried
 
@@ -188,3 +189,69 @@ def test_queries_and_keys_behind_the_rotation(
     assert label.startswith("layers.2.self_attn.")
     (cause, *_) = found.diagnosis(label).causes
     assert cause.name == "attention-scale"
+
+
+# probabilities
+
+
+def probabilities_pair(
+    folder: Path, one: Any, other: Any, exclude: tuple[str, ...] = ()
+) -> Tried:  # fmt: skip
+    one.save_pretrained(folder / "weights")
+    paths = folder / "reference", folder / "candidate"
+    for path, model in zip(paths, (one, other), strict=True):
+        with torch.inference_mode(), record(model, str(path), exclude=exclude, overwrite=True):
+            model(input_ids=ids(2))
+    return tried(paths[0], paths[1], folder / "weights")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "bert", "gpt2"])
+def test_probabilities_keep_to_the_law(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
+    found = probabilities_pair(tmp_path, model_of(kind, dtype=dtype), model_of(kind, dtype=dtype))
+    judged = laws(found, "attention-probabilities")
+    assert len(judged) == 4
+    for each in judged.values():
+        assert each.trusted and each.excess is None and each.evaluation.reference.ratio < 3
+    assert found.out() == []
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_of_another_scale_are_named(tmp_path: Path, dtype: torch.dtype) -> None:
+    one, other = (model_of("llama", dtype=dtype) for _ in range(2))
+    layer(other, 2).self_attn.scaling *= 1.1
+    found = probabilities_pair(tmp_path, one, other)
+    judged = laws(found, "attention-probabilities")
+    label = "layers.2.self_attn-output_1"
+    assert [k for k in found.out() if k in judged] == [label]
+    (cause, *_) = found.diagnosis(label).causes
+    assert cause.name == "attention-scale"
+    assert float(cause.candidate) == pytest.approx(
+        1.1 / 4, rel=1e-5 if dtype.itemsize == 4 else 0.02
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_times_values(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Without queries and keys: what the output projection is given."""
+    one, other = (model_of("llama", dtype=dtype) for _ in range(2))
+    exclude = ("*[qk]_proj*",)
+    judged = laws(probabilities_pair(tmp_path, one, other, exclude), "attention-values")
+    assert len(judged) == 4
+    for each in judged.values():
+        assert each.trusted and each.excess is None and each.evaluation.reference.ratio < 6
+    inner = layer(other, 2).self_attn
+    values, forward = inner.v_proj, inner.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        handle = values.register_forward_hook(lambda m, i, o: o.roll(16, -1))
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            handle.remove()
+
+    inner.forward = scaled
+    found = probabilities_pair(tmp_path, one, other, exclude)
+    label = "layers.2.self_attn.o_proj-input_0"
+    assert [k for k in found.out() if k in laws(found, "attention-values")] == [label]
+    assert found.causes(label)[0] == "head-order"
