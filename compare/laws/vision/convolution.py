@@ -88,7 +88,14 @@ class ConvolutionLaw:
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
         assert scene.parameters is not None
         weight = scene.parameters.weight(site.module)
-        return None if weight is None else read_images(scene, site, side, len(weight.shape) - 2)
+        if weight is None or 0 in weight.shape:
+            return None
+        out, inside = weight.shape[:2]
+
+        def suits(given: int, returned: int) -> bool:
+            return returned == out and given % inside == 0 and out % (given // inside) == 0
+
+        return read_images(scene, site, side, len(weight.shape) - 2, suits)
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         assert scene.parameters is not None

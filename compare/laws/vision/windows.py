@@ -5,7 +5,7 @@ dilation along each, and the image is padded at both ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -146,18 +146,21 @@ def _along(size: int, length: int, count: int, dilated: bool, up: bool) -> Itera
 
 
 def read_images(
-    scene: Scene, site: Site, side: SideQuantities, axes: int
+    scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool]
 ) -> Case | None:  # fmt: skip
     """A case of places: `output` `[places, channels]`, the whole input `[batch, channels,
     *lengths]` in `more["images"]`, the shape of all places [batch, *lengths] in `more["result"]`.
-    None where they are no images with `axes` lengths. Raises `sample.UNREADABLE`.
+    Channels may be recorded in front of the lengths or behind them: `suits` says of the channels of
+    input and output whether they can be. None where they are no images with `axes` lengths. Raises
+    `sample.UNREADABLE`.
     """
     (key,) = site.source("x")
     target, source = side.known.get(site.target), side.known.get(key)
-    if target is None or source is None:
+    last = _channels_last(scene, site, side, axes, suits)
+    if target is None or source is None or last is None:
         return None
-    output, images = (_images(scene, quantity, axes) for quantity in (target, source))
-    if output is None or images is None or len(output) != len(images):
+    output, images = (_images(scene, quantity, axes, last) for quantity in (target, source))
+    if len(output) != len(images):
         return None
     output = np.moveaxis(output, 1, -1)
     places = sample_rows(prod(output.shape[:-1]))
@@ -167,12 +170,41 @@ def read_images(
     return Case(side.side, taken, places, {}, units, more=more)
 
 
-def _images(scene: Scene, quantity: Quantity, axes: int) -> Array | None:
-    """`[batch, channels, *lengths]`; the batch may be left out."""
-    shape = scene.tables.shape(quantity)
-    if len(shape) not in (axes + 1, axes + 2) or 0 in shape:
+def _channels_last(
+    scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool]
+) -> bool | None:  # fmt: skip
+    """Whether a side recorded channels behind the lengths; None where that cannot be told. Both
+    sides have as many channels.
+    """
+    ways = {one.side: _ways(scene, site, one, axes, suits) for one in scene.sides}
+    own, other = ways[side.side], *(w for name, w in ways.items() if name != side.side)
+    common = {last: given for last, given in own.items() if given in other.values()}
+    if not common or (len(common) > 1 and own != other):
         return None
-    return scene.tables.whole(quantity).reshape((-1, *shape[-axes - 1 :]))
+    return next(iter(common))
+
+
+def _ways(
+    scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool]
+) -> dict[bool, tuple[int, ...]]:  # fmt: skip
+    """The channels of input and output with each place that they may have."""
+    shapes = [
+        scene.tables.shape(side.known[k])
+        for k in (*site.source("x"), site.target) if k in side.known
+    ]  # fmt: skip
+    if len(shapes) < 2 or any(len(s) not in (axes + 1, axes + 2) or 0 in s for s in shapes):
+        return {}
+    found = {last: tuple(s[-1 if last else -axes - 1] for s in shapes) for last in (False, True)}
+    return {last: counts for last, counts in found.items() if suits(*counts)}
+
+
+def _images(scene: Scene, quantity: Quantity, axes: int, last: bool) -> Array:
+    """`[batch, channels, *lengths]` of a record whose channels stand there, or last; the batch may
+    be left out.
+    """
+    shape = scene.tables.shape(quantity)
+    values = scene.tables.whole(quantity).reshape((-1, *shape[-axes - 1 :]))
+    return np.moveaxis(values, -1, 1) if last else values
 
 
 def _by(numbers: Sequence[int]) -> str:

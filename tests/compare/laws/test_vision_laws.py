@@ -116,6 +116,68 @@ def _results(found: Tried) -> tuple[int, ...]:
     return found.scene.tables.shape(quantity)[-len(kernel.window.size) :]
 
 
+class ChannelsLast(nn.Module):
+    """The same operator on images whose channels come last."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.op = Turned(inner)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.op(x.movedim(1, -1).contiguous()).movedim(-1, 1)
+
+
+class Turned(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = (inner,)  # no module of its own: only this one is recorded
+        for name, parameter in inner.named_parameters():
+            self.register_parameter(name, nn.Parameter(parameter.detach()))
+        kind = type(inner).__name__
+        self.__class__ = type(kind, (Turned,), {})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner[0](x.movedim(-1, 1)).movedim(1, -1).contiguous()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("name", ["1d step", "2d groups", "patches", "2d", "pool"])
+def test_channels_may_be_recorded_last(
+    tmp_path: Path, name: str, both: bool, dtype: torch.dtype
+) -> None:
+    build, shape = CONVOLUTIONS.get(name, (lambda: nn.MaxPool2d(3, 2, 1), (2, 6, 15, 15)))
+    torch.manual_seed(0)
+    inner: Any = build().to(dtype).eval()
+    wrong = deepcopy(inner)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    (tmp_path / "model").mkdir()
+    if name != "pool":
+        weights = {f"op.{n}": p.data.clone() for n, p in inner.named_parameters()}
+        save_file(weights, tmp_path / "model" / "model.safetensors")
+        wrong.bias.data.zero_()
+    reference = ChannelsLast(inner) if both else Model(inner)
+    paths = {
+        label: capture(model, tmp_path / label, x)
+        for label, model in (("one", reference), ("right", ChannelsLast(inner)),
+                             ("wrong", ChannelsLast(wrong)))
+    }  # fmt: skip
+    model = tmp_path / "model" if name != "pool" else None
+    found = tried(paths["one"], paths["right"], model)
+    assert found.out() == []
+    if name == "2d groups" and (not both or LABEL not in found.judged):
+        return  # 12 channels and 12 columns: which is which cannot be told
+    judged = found.judged[LABEL]
+    if name == "2d groups":
+        assert not judged.trusted
+        return
+    assert judged.evaluation.site.law == ("convolution" if name != "pool" else "pooling")
+    assert judged.trusted and judged.excess is None and judged.evaluation.candidate.ratio < 3
+    if name != "pool":
+        found = tried(paths["one"], paths["wrong"], model)
+        assert LABEL in found.out() and found.causes(LABEL)[0] == "bias"
+
+
 def without_bias(op: Any) -> None:
     op.bias.data.zero_()
 
