@@ -20,6 +20,7 @@ from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import ROUNDED, on_grid
 from .fit import Turning, base_of, rotary_from, turning
 from .frequencies import USUAL_BASES, Rotary, rotary_of
+from .layouts import in_halves, layout_on
 
 _ANGLES = 2.0**-24  # unit roundoff that angles are computed in
 _MOST_SHIFT = 16  # positions beyond either end that a row may have
@@ -59,13 +60,18 @@ class RotaryTablesLaw:
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
         case = read_case(scene, site, side, rows, ("cos", "sin"))
-        if case is None or case.output.shape[1] % 2:
+        layout = layout_on(scene, site, side)
+        if case is None or (layout != "single" and case.output.shape[1] % 2):
             return None
         positions = _positions(scene, site, side)
         if positions is None:
             return None
-        return replace(case, inputs={**case.inputs, "positions": positions[rows]},
-                       more={"length": int(positions.max(initial=0)) + 1})  # fmt: skip
+        inputs = {name: in_halves(case.inputs[name], layout) for name in ("cos", "sin")}
+        return replace(
+            case, output=in_halves(case.output, layout),
+            inputs={**inputs, "positions": positions[rows]},
+            more={"length": int(positions.max(initial=0)) + 1},
+        )  # fmt: skip
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         width = reference.output.shape[1]
@@ -141,9 +147,18 @@ def _positions(scene: Scene, site: Site, side: SideQuantities) -> Array | None:
                 return found
     if key.step:
         return None  # where a later step begins is not known
-    shape = scene.tables.shape(side.known[key])
-    length = shape[-2] if len(shape) > 1 else 1
-    return np.tile(np.arange(length), count // max(1, length)).astype(np.float64)
+    length = _length(scene.tables.shape(scene.reference.known[key]))
+    shape = scene.tables.shape(side.known[key])[:-1]
+    axes = [axis for axis, size in enumerate(shape) if size == length]
+    if not axes:
+        return None
+    return np.indices(shape)[axes[-1]].reshape(-1).astype(np.float64)
+
+
+def _length(shape: tuple[int, ...]) -> int:
+    """How many tokens tables `[..., tokens, width]`, or `[tokens, 1, 1, width]`, are of."""
+    sizes = [1, *shape[:-1]]
+    return sizes[-1] if sizes[-1] > 1 else next((size for size in sizes if size > 1), 1)
 
 
 def _hypothesis(

@@ -321,3 +321,52 @@ def test_a_base_is_found_within_its_uncertainty(
     assert found is not None
     value, error, _ = base_of(found, 64)
     assert value == 0 or abs(value - base) <= 4 * error
+
+
+class Laid(nn.Module):
+    """Tables of another layout or of other axes."""
+
+    def __init__(self, inner: nn.Module, layout: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.rotary_emb = _Relaid(inner, layout)
+
+    def forward(self, x: torch.Tensor, ids: torch.Tensor) -> Any:
+        return self.rotary_emb(x, ids)
+
+
+class _Relaid(nn.Module):
+    def __init__(self, inner: nn.Module, layout: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.inner, self.layout = (inner,), layout
+
+    def forward(self, x: torch.Tensor, ids: torch.Tensor) -> Any:
+        cos, sin = self.inner[0](x, ids)
+        return self.layout(cos), self.layout(sin)
+
+
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "in turns": lambda t: t[..., : WIDTH // 2].repeat_interleave(2, -1),
+    "single": lambda t: t[..., : WIDTH // 2],
+    "without batch": lambda t: t[0],
+    "single, batch and heads": lambda t: t[..., : WIDTH // 2][:, None].repeat(2, 1, 1, 1),
+    "in turns, tokens first": lambda t: t[0, :, None, None, : WIDTH // 2].repeat_interleave(2, -1),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_tables_of_another_layout_are_judged(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    x, ids = torch.zeros((1, 40, 8), dtype=dtype), positions(40)
+    right, wrong = (LlamaRotaryEmbedding(configured(base=b)) for b in (10000.0, 20000.0))
+    paths = [
+        capture(model, tmp_path / label, x, ids)
+        for label, model in (("one", Model(configured())), ("right", Laid(right, LAYOUTS[name])),
+                             ("wrong", Laid(wrong, LAYOUTS[name])))
+    ]  # fmt: skip
+    found = tried(paths[0], paths[1])
+    for label in (COS, SIN):
+        judged = found.judged[label]
+        assert judged.trusted and judged.excess is None and judged.evaluation.candidate.ratio < 2
+    found = tried(paths[0], paths[2])
+    assert set(found.out()) == {COS, SIN}
+    assert found.causes(SIN)[0] == "rope-base"
