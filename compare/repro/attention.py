@@ -8,6 +8,7 @@ from ...capture.values import Array
 from ..laws.attention.form import Form
 from ..laws.attention.form import Material as Given
 from ..laws.attention.law import material_of
+from ..laws.attention.probabilities import Lines, heads_of
 from ..laws.rotary.frequencies import relaid
 from .material import Material, Subject
 from .place import NothingToReproduceError
@@ -32,6 +33,45 @@ def attention(subject: Subject) -> Material:
     """Queries of the sampled rows, all keys and values, masks or positions, tables, and the
     numbers of the form.
     """
+    return _of_form(subject, ['return torch.einsum("hqk,khc->qhc", p, v).flatten(1)'], {})
+
+
+def probabilities(subject: Subject) -> Material:
+    """The same, with the lines (a head of a query each) that were looked at."""
+    lines: tuple[Lines, Lines] = (
+        subject.cases[0].more["lines"], subject.cases[1].more["lines"]
+    )  # fmt: skip
+    more = {
+        "line_head": (lines[0].heads, lines[1].heads),
+        "line_row": (lines[0].rows, lines[1].rows),
+    }
+    code = [
+        'own = p[get("line_head"), get("line_row")]',
+        f"found = torch.zeros(len(own), {lines[1].width}).double()",
+        "# Keys of other sequences have a probability of 0.",
+        'return found.index_add(1, get("place_k"), own)',
+    ]
+    return _of_form(subject, code, more)
+
+
+def weighted_values(subject: Subject) -> Material:
+    """Probabilities `[rows, heads, keys]` of the sampled rows, and all values."""
+    values = subject.place.fit.values
+    left, right = subject.cases
+    heads, kv_heads = left.more["p"].shape[1], values["kv_heads"]
+    order = heads_of(kv_heads, heads, values["tiled"])
+    code = (
+        "def expected(side):\n"
+        f'    v = tensor(f"{{side}}_v").unflatten(-1, ({kv_heads}, -1))[:, {order}]\n'
+        '    return torch.einsum("qhk,khc->qhc", tensor(f"{side}_p"), v).flatten(1)\n'
+    )
+    sided = {name: (left.more[name], right.more[name]) for name in ("p", "v")}
+    return Material(code, {}, sided)
+
+
+def _of_form(
+    subject: Subject, ending: list[str], more: dict[str, tuple[Array, Array]]
+) -> Material:  # fmt: skip
     values = subject.place.fit.values
     form: Form = values["form"]
     left, right = (material_of(case, values) for case in subject.cases)
@@ -43,6 +83,7 @@ def attention(subject: Subject) -> Material:
         name: (getattr(left, name), getattr(right, name))
         for name in ("q", "k", "v", "sequence_q", "sequence_k", "place_q", "place_k")
     }
+    sided.update(more)
     masked = form.mask == "recorded" and left.bias is not None and right.bias is not None
     turned = bool(form.rotated) and form.style != "none" and left.angles is not None
     if masked:
@@ -60,7 +101,7 @@ def attention(subject: Subject) -> Material:
     code = _constants(form, turned)
     code += _ROTATED.format(partner=_PARTNERS[form.style]) if turned else ""
     code += "def expected(side):\n" + "".join(
-        f"    {line}\n" for line in _law(form, turned, masked)
+        f"    {line}\n" for line in [*_law(form, turned, masked), *ending]
     )
     return Material(code, shared, sided)
 
@@ -133,5 +174,4 @@ def _law(form: Form, turned: bool, masked: bool) -> list[str]:
         ]
     else:
         lines.append("p = scores.softmax(-1)")
-    lines.append('return torch.einsum("hqk,khc->qhc", p, v).flatten(1)')
     return lines

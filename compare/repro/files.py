@@ -20,7 +20,7 @@ from ..measuring.bounded_sample import UNREADABLE
 from ..reports.escaping import clean
 from .material import Material, Subject, check_size, packed
 from .place import Cancelled, NothingToReproduceError, Place, place_of
-from .templates import TEMPLATES
+from .templates import TEMPLATES, WITHOUT
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
@@ -120,7 +120,8 @@ def reproduction(
     template = TEMPLATES.get(place.row.local.law)
     if template is None:
         raise NothingToReproduceError(
-            f"{place.row.label}: no test can be made of the {place.row.local.law} law"
+            f"{place.row.label}: no test can be made of the {place.row.local.law} law: "
+            + WITHOUT.get(place.row.local.law, "it has no template")
         )
     try:
         material = template(Subject(place))

@@ -24,9 +24,11 @@ from ..laws.numerics.rounding import on_grid
 from ..laws.residual.law import Sum
 from ..laws.rotary.tables import Turn
 from ..weights.parameters import Weight
-from .attention import attention
+from .attention import attention, probabilities, weighted_values
 from .material import MOST_BYTES, Material, Subject
+from .mixture import routing, shared_experts
 from .place import NothingToReproduceError
+from .vision import convolution, layer_scale, pooling
 
 # Activation functions by their words in `laws.functions`.
 FUNCTIONS: dict[str, str] = {
@@ -234,7 +236,14 @@ TEMPLATES: dict[str, Callable[[Subject], Material]] = {
     "norm": norm, "linear": linear, "activation": activation, "gated": gated, "gated-mlp": mlp,
     "residual": residual, "embedding": embedding, "embedding-sum": embedding_sum,
     "rotary tables": rotary_tables, "logits": logits, "attention": attention,
+    "attention-probabilities": probabilities, "attention-values": weighted_values,
+    "routing": routing, "shared-experts": shared_experts, "convolution": convolution,
+    "pooling": pooling, "layer-scale": layer_scale,
 }  # fmt: skip
+# Laws that have none, and why.
+WITHOUT: dict[str, str] = {
+    "experts": "it would need the weights of all experts; its router has a test of its own",
+}
 
 
 def read_weight(weight: Weight, rows: Array | None) -> Array:

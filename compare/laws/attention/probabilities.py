@@ -298,7 +298,7 @@ class WeightedValuesLaw:
                 lambda: weighted(kv_heads, not tiled, candidate), "repetition", ours, theirs,
             )  # fmt: skip
         order = _heads_looked_at(kv_heads, candidate)
-        if order is not None and order != _heads_of(kv_heads, heads, tiled):
+        if order is not None and order != heads_of(kv_heads, heads, tiled):
             shown = ", ".join(map(str, order[:8])) + (", ..." if heads > 8 else "")
             yield Hypothesis(
                 "head-order", f"the heads look at the value heads {shown}",
@@ -309,7 +309,7 @@ class WeightedValuesLaw:
             yield from output_hypotheses(base, candidate, heads)
 
 
-def _heads_of(kv_heads: int, heads: int, tiled: bool) -> list[int]:
+def heads_of(kv_heads: int, heads: int, tiled: bool) -> list[int]:
     """Which value head each query head looks at."""
     return [h % kv_heads if tiled else h // (heads // kv_heads) for h in range(heads)]
 
@@ -346,7 +346,7 @@ def weighted(
     if v.shape[1] % kv_heads or heads % kv_heads:
         return None
     by_head = v.reshape(len(v), kv_heads, -1)
-    of = order or _heads_of(kv_heads, heads, tiled)
+    of = order or heads_of(kv_heads, heads, tiled)
     value = np.stack([p[:, h] @ by_head[:, of[h]] for h in range(heads)], 1)
     inner = [np.square(p[:, h]) @ np.square(by_head[:, of[h]]) for h in range(heads)]
     value, squares = value.reshape(len(p), -1), np.stack(inner, 1).reshape(len(p), -1)

@@ -19,7 +19,7 @@ from ..numerics.quantities import Key, SideQuantities
 from ..numerics.sums import summed
 from ..residual.causes import exchanged, residual_hypotheses
 
-_ROUTED, _SHARED = "stream routed experts", "branch shared experts"
+ROUTED, SHARED = "stream routed experts", "branch shared experts"
 
 
 class SharedExpertsLaw:
@@ -38,13 +38,13 @@ class SharedExpertsLaw:
                 own = Key(shared, "output", step, call)
                 gate = Key(f"{parent}.shared_expert_gate", "output", step, call)
                 if _both(scene, own):
-                    inputs = [(_ROUTED, (routed,)), (_SHARED, (own,))]
+                    inputs = [(ROUTED, (routed,)), (SHARED, (own,))]
                     if _both(scene, gate):
                         inputs.append(("gate", (gate,)))
                     yield Site(self.name, parent, target, kind_name(target), tuple(inputs))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
-        case = read_case(scene, site, side, rows, (_ROUTED, _SHARED))
+        case = read_case(scene, site, side, rows, (ROUTED, SHARED))
         if case is None or any(v.shape != case.output.shape for v in case.inputs.values()):
             return None
         gate = site.source("gate")
@@ -77,9 +77,9 @@ class SharedExpertsLaw:
                 ("the gate of the shared expert is applied without its sigmoid",
                  candidate.inputs["gate"]),
             ):  # fmt: skip
-                value = share * candidate.inputs[_SHARED]
-                yield Hypothesis("routing", text, partial(exchanged, base, _SHARED, value), "gate")
-        factors = {_ROUTED: 1.0, _SHARED: 1.0}
+                value = share * candidate.inputs[SHARED]
+                yield Hypothesis("routing", text, partial(exchanged, base, SHARED, value), "gate")
+        factors = {ROUTED: 1.0, SHARED: 1.0}
         yield from residual_hypotheses(scene, site, factors, base, candidate)
         yield from output_hypotheses(base, candidate)
 
@@ -87,10 +87,10 @@ class SharedExpertsLaw:
 def predicted(gated: bool, case: Case) -> Prediction:
     """The sum of a case."""
     share: Array | float = sigmoid(case.inputs["gate"]) if gated else 1.0
-    terms = {_ROUTED: case.inputs[_ROUTED], _SHARED: share * case.inputs[_SHARED]}
+    terms = {ROUTED: case.inputs[ROUTED], SHARED: share * case.inputs[SHARED]}
     unit = case.units["output"]
     # The gate's sigmoid and its product are rounded.
-    units = {_ROUTED: 0.0, _SHARED: float(np.hypot(unit, unit)) if gated else 0.0}
+    units = {ROUTED: 0.0, SHARED: float(np.hypot(unit, unit)) if gated else 0.0}
     return summed(terms, units, unit)
 
 

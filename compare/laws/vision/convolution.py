@@ -45,11 +45,14 @@ class Kernel:
     window: Window
     unit: float
 
+    def loaded(self, unit: float) -> Array:
+        """The weight as a side has it whose records have this unit roundoff."""
+        return on_grid(self.weight, unit) if self.unit < unit <= _COARSE else self.weight
+
     def apply(self, case: Case) -> Prediction:
         """The convolution at a case's places."""
-        weight, unit = self.weight, case.units["output"]
-        if self.unit < unit <= _COARSE:
-            weight = on_grid(weight, unit)
+        unit = case.units["output"]
+        weight = self.loaded(unit)
         found, outside = gathered(
             self.window, case.more["images"], case.rows, case.more["result"]
         )  # fmt: skip

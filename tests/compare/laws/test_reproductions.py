@@ -14,19 +14,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from layertui.capture import record
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws.feed_forward.functions import FUNCTIONS, function_named, plain
+from layertui.compare.laws.registry import LAWS
 from layertui.compare.repro import material as material_module
 from layertui.compare.repro.files import reproduction, write
 from layertui.compare.repro.place import NothingToReproduceError, law_row_named
 from layertui.compare.repro.templates import FUNCTIONS as TORCH
-from layertui.compare.repro.templates import TEMPLATES
+from layertui.compare.repro.templates import TEMPLATES, WITHOUT
 from layertui.compare.weights.models import ModelPaths
 
 from .attention_models import ids, layer, model_of
+from .test_experts_law import build as build_mixture
+from .test_vision_laws import LayerScale
 
 Outcome = dict[str, str]
 
@@ -142,7 +146,11 @@ BROKEN: dict[str, str | None] = {
     "activation": "layers.1.mlp.act_fn", "attention": "layers.2.self_attn",
     "gated": "layers.3.mlp", "residual": "layers.2-output",
     "embedding": "embed_tokens", "logits": "model-output_logits",
-    "rotary_tables": "rotary_emb-output_1",
+    "rotary_tables": "rotary_emb-output_1", "probabilities": "layers.2.self_attn-output_1",
+}  # fmt: skip
+# Laws of other models, tested further down.
+ELSEWHERE = {
+    "routing", "shared-experts", "convolution", "pooling", "layer-scale", "attention-values",
 }  # fmt: skip
 CLEAN: dict[str, str | None] = {
     "norm": "layers.1.input_layernorm", "linear": "layers.2.self_attn.k_proj",
@@ -154,7 +162,7 @@ CLEAN: dict[str, str | None] = {
 def test_every_template_shows_its_fault(faulty: Comparison, tmp_path: Path) -> None:
     assert faulty.laws is not None
     laws = {row.local.law for row in faulty.laws.broken}
-    assert laws == set(TEMPLATES) - {"gated-mlp", "embedding-sum"}
+    assert laws == set(TEMPLATES) - {"gated-mlp", "embedding-sum", *ELSEWHERE}
     found = written(faulty, tmp_path, BROKEN)
     assert found == {
         f"{law} {side}": word for law in BROKEN
@@ -231,6 +239,87 @@ def test_an_mlp_whose_inside_is_not_recorded(tmp_path: Path, kind: str) -> None:
     assert kind != "gpt2" or found.pop("entry candidate") == "FAILED"
     assert "clean candidate" in found and "broken reference" in found
     assert set(found.values()) == {"PASSED"}
+
+
+def test_every_law_has_a_template_or_says_why_not() -> None:
+    assert {law.name for law in LAWS} == set(TEMPLATES) | set(WITHOUT)
+
+
+class Vision(torch.nn.Module):
+    """A patch embedding, a scale, a mean and a maximum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = torch.nn.Conv2d(3, 32, 4, stride=4)
+        self.scale = LayerScale(32)
+        self.mean = torch.nn.AvgPool2d(3, 2, 1)
+        self.most = torch.nn.MaxPool2d(3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.patches(x)
+        return self.mean(self.most(self.scale(y.movedim(1, -1)).movedim(-1, 1)))
+
+
+def both_tested(comparison: Comparison, folder: Path, layers: dict[str, str | None]) -> None:
+    assert written(comparison, folder, layers) == {
+        f"{law} {side}": word for law in layers
+        for side, word in (("reference", "PASSED"), ("candidate", "FAILED"))
+    }  # fmt: skip
+
+
+def test_templates_of_vision(tmp_path: Path) -> None:
+    reference, candidate = Vision(), Vision()
+    candidate.patches.bias.data[:] = 0
+    candidate.scale.lambda1.data[:] = 1
+    changed(candidate.mean, lambda y, _: 1.1 * y)
+    changed(candidate.most, lambda y, x: x)
+    (tmp_path / "weights").mkdir()
+    save_file(dict(reference.state_dict()), tmp_path / "weights" / "model.safetensors")
+    x = torch.randn(2, 3, 48, 48)
+    for side, model in (("reference", reference), ("candidate", candidate)):
+        with torch.inference_mode(), record(model, str(tmp_path / side)):
+            model(x)
+    comparison = measured(tmp_path / "reference", tmp_path / "candidate", tmp_path / "weights")
+    (tmp_path / "tests").mkdir()
+    names = {"patches": "patches", "scale": "scale", "mean": "mean", "most": "most"}
+    both_tested(comparison, tmp_path / "tests", {**names})
+
+
+def test_templates_of_mixtures(tmp_path: Path) -> None:
+    reference, candidate = (build_mixture("qwen2_moe", torch.float32) for _ in range(2))
+    mixture: Any = candidate.layers[1].mlp  # type: ignore[index]
+    changed(mixture.gate, lambda y, _: (y[0], 1.1 * y[1], y[2]))
+    changed(mixture, lambda y, _: 1.05 * y)
+    changed(candidate.layers[2].mlp.experts, lambda y, _: 1.05 * y)  # type: ignore[index]
+    reference.save_pretrained(tmp_path / "weights")  # type: ignore[operator]
+    for side, model in (("reference", reference), ("candidate", candidate)):
+        with torch.inference_mode(), record(model, str(tmp_path / side)):
+            model(input_ids=ids(2))
+    comparison = measured(tmp_path / "reference", tmp_path / "candidate", tmp_path / "weights")
+    assert comparison.laws is not None
+    found = {r.local.law: r for r in comparison.laws.broken}
+    (tmp_path / "tests").mkdir()
+    names = {law: f"#{found[law].row}" for law in ("routing", "shared-experts")}
+    both_tested(comparison, tmp_path / "tests", {**names})
+    with pytest.raises(NothingToReproduceError, match="weights of all experts"):
+        reproduction(comparison, f"#{found['experts'].row}")
+
+
+def test_the_template_of_probabilities_times_values(tmp_path: Path) -> None:
+    reference, candidate = model_of("llama"), model_of("llama")
+    changed_input(layer(candidate, 1).self_attn.o_proj)
+    for side, model in (("reference", reference), ("candidate", candidate)):
+        with torch.inference_mode(), record(model, str(tmp_path / side), exclude="*[qk]_proj*"):
+            model(ids(2))
+    comparison = measured(tmp_path / "reference", tmp_path / "candidate", None)
+    (tmp_path / "tests").mkdir()
+    both_tested(comparison, tmp_path / "tests", {"values": "layers.1.self_attn.o_proj-input_0"})
+
+
+def changed_input(module: torch.nn.Module) -> None:
+    """Change what a module is given, before that is recorded."""
+    module.register_forward_pre_hook(lambda m, args: (1.1 * args[0], *args[1:]))
 
 
 @settings(max_examples=20, deadline=None)
