@@ -1,6 +1,7 @@
 """Dropout that was at work: no two such runs agree element by element, with nothing wrong.
 
-It shows in the values: what a dropout module gave is what it was given, with some elements zero and
+It shows in the values: what a dropout module gave (of a run in training mode also what a module was
+given, beside what was returned before it) is what it was given, with some elements zero and
 the rest larger by one factor (Srivastava et al., JMLR 15 (2014), 1929-1958, in the inverted form
 that frameworks have). From the first such module on rows are judged by statistics of either side.
 """
@@ -9,11 +10,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...capture.dtypes import DTYPES
+from ...capture.models.run_details import run_details
 from ..limits import STATISTICS_APART
 from ..model import Failure, Measurement, Row, Verdict
 from .policy import override_for
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 _DROPOUT = re.compile(r"drop", re.IGNORECASE)  # names and classes: Dropout, resid_drop, DropPath
 _MOST = 64  # modules of a side that are looked at
+_RECENT = 4  # outputs before an input that it may be made of by dropout
 _LEAST = 64  # elements of a sample that were not zero
 _ROUNDING = 4.0  # units of the dtype that factors of single elements may be apart
 
@@ -45,11 +50,15 @@ class Dropout:
         return f"dropout was at work: {count} up to {100 * self.share:.2g} % of what they are given"
 
 
-def dropout_of(records: Iterable[Record]) -> Dropout | None:
-    """What the records of one run show; None for nothing. Reads samples."""
+def dropout_of(records: Iterable[Record], training: bool = False) -> Dropout | None:
+    """What the records of one run show; None for nothing. `training` says that the model was in
+    training mode: then functions between modules may have done it, too. Reads samples.
+    """
     found: list[str] = []
     most = 0.0
-    for given, output in _modules(records):
+    listed = list(records)
+    pairs = chain(_modules(listed), _between(listed)) if training else _modules(listed)
+    for given, output in pairs:
         share = _zeroed(given, output)
         if share is not None:
             found.append(output.name)
@@ -71,6 +80,26 @@ def _modules(records: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
         elif record.slot == "output" and place in inputs:
             given = inputs[place]
             if (given.dtype, given.shape) == (record.dtype, record.shape):
+                yield given, record
+                count += 1
+                if count == _MOST:
+                    return
+
+
+def _between(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+    """What modules were given beside what was returned shortly before, where it is as large: code
+    may have called a function of dropout in between.
+    """
+    last: deque[Record] = deque(maxlen=_RECENT)
+    count = 0
+    for record in records:
+        if record.slot.startswith("output"):
+            last.append(record)
+        elif record.slot in ("input", "input_0", "input_hidden_states"):
+            for given in reversed(last):
+                alike = (given.dtype, given.shape) == (record.dtype, record.shape)
+                if not alike or given.module == record.module:
+                    continue
                 yield given, record
                 count += 1
                 if count == _MOST:
@@ -185,8 +214,10 @@ def judging_of(comparison: Comparison) -> ByStatistics | None:
     """How a comparison is to be judged where dropout was at work on either side; None where it was
     on neither. Reads samples of dropout modules.
     """
-    left = dropout_of(comparison.reference.records)
-    right = dropout_of(comparison.candidate.records)
+    left, right = (
+        dropout_of(capture.records, run_details(capture.path).get("training") == "True")
+        for capture in (comparison.reference, comparison.candidate)
+    )
     if left is None and right is None:
         return None
     names = (left.names if left else (), right.names if right else ())

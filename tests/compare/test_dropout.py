@@ -203,3 +203,49 @@ def test_json_says_which_rows_were_judged_so(
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["by_statistics"] for row in rows} == {True, False}
     assert all("statistics" in row["reason"] for row in rows if row["by_statistics"])
+
+
+class Functional(nn.Module):
+    """A feed-forward network that calls dropout as a function."""
+
+    def __init__(self, share: float = 0.2) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.share = share
+        self.up_proj, self.act = nn.Linear(32, 64), nn.GELU()
+        self.down_proj, self.norm = nn.Linear(64, 32), nn.LayerNorm(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = nn.functional.dropout(self.act(self.up_proj(x)), self.share, self.training)
+        return self.norm(self.down_proj(inner))
+
+
+def functional(folder: Path, model: nn.Module, training: bool, seed: int) -> str:
+    x = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
+    model.train(training)
+    torch.manual_seed(seed)
+    with torch.no_grad(), record(model, str(folder)):
+        model(x)
+    return str(folder)
+
+
+def test_dropout_by_a_function_is_judged_by_statistics(tmp_path: Path) -> None:
+    one, other = (
+        functional(tmp_path / name, Functional(), True, seed) for seed, name in enumerate("ab")
+    )
+    comparison = measured(one, other)
+    assert comparison.by_statistics is not None
+    assert comparison.first_divergence() is None and comparison.exit_status() == 0
+    assert any(verdict.by_statistics for verdict in comparison.verdicts)
+    wrong = Functional()
+    wrong.norm.weight.data *= 2
+    found = measured(one, functional(tmp_path / "wrong", wrong, True, 3))
+    first = found.first_divergence()
+    assert first is not None and first.module == "norm" and found.exit_status() == 1
+    front = Functional()
+    front.up_proj.weight.data *= 1.5
+    found = measured(one, functional(tmp_path / "front", front, True, 3))
+    first = found.first_divergence()
+    assert first is not None and first.module == "up_proj"
+    plain = measured(*(functional(tmp_path / n, Functional(), False, 0) for n in ("c", "d")))
+    assert plain.by_statistics is None
