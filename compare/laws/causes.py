@@ -7,7 +7,7 @@ fitted numbers, else the one named first in `vocabulary.CAUSES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -202,17 +202,16 @@ def _cause(judged: Judged, trial: Trial) -> Cause:
 def joined(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
     """The same with `layers` counted: how many layers show a cause of this name and law."""
     listed = list(diagnoses)
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     for diagnosis in listed:
+        site = diagnosis.judged.evaluation.site
         for cause in diagnosis.causes:
-            place = diagnosis.judged.evaluation.site.kind, cause.name
+            place = site.law, site.kind, cause.name
             counts[place] = counts.get(place, 0) + 1
-    return [
-        replace(
-            d,
-            causes=tuple(
-                replace(c, layers=counts[d.judged.evaluation.site.kind, c.name]) for c in d.causes
-            ),
-        )
-        for d in listed
-    ]
+    return [_counted(diagnosis, counts) for diagnosis in listed]
+
+
+def _counted(diagnosis: Diagnosis, counts: Mapping[tuple[str, str, str], int]) -> Diagnosis:
+    site = diagnosis.judged.evaluation.site
+    causes = (replace(c, layers=counts[site.law, site.kind, c.name]) for c in diagnosis.causes)
+    return replace(diagnosis, causes=tuple(causes))

@@ -84,21 +84,21 @@ class Peers:
 
     evaluations: Sequence[Evaluation]
     exact: frozenset[str] = frozenset()
-    _by_kind: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
+    _by_kind: dict[tuple[str, str], list[Evaluation]] = field(init=False, default_factory=dict)
     _by_law: dict[str, list[Evaluation]] = field(init=False, default_factory=dict)
     _arithmetic: dict[tuple[str, str], Arithmetic] = field(init=False, default_factory=dict)
-    _usual: dict[tuple[str, str, str], Usual] = field(init=False, default_factory=dict)
+    _usual: dict[tuple[str, str, str, str], Usual] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for evaluation in self.evaluations:
-            self._by_kind.setdefault(evaluation.site.kind, []).append(evaluation)
+            site = evaluation.site  # two laws may have places of one kind
+            self._by_kind.setdefault((site.law, site.kind), []).append(evaluation)
             self._by_law.setdefault(evaluation.site.law, []).append(evaluation)
         for side in ("reference", "candidate"):
             for law, members in self._by_law.items():
                 if side == "reference" or law not in self.exact:
                     self._arithmetic[law, side] = _arithmetic(law, members, side)
-            for kind, members in self._by_kind.items():
-                law = members[0].site.law
+            for (law, kind), members in self._by_kind.items():
                 if len(members) >= FEWEST and _has(law, "arithmetic"):
                     self._arithmetic[f"{law} {kind}", side] = _arithmetic(law, members, side)
 
@@ -142,11 +142,11 @@ class Peers:
     def usual(self, evaluation: Evaluation, side: str) -> Usual:
         """What is usual for the evaluation's kind on a side."""
         kind, law = evaluation.site.kind, evaluation.site.law
-        members = self._by_kind[kind]
+        members = self._by_kind[law, kind]
         if len(members) <= limits.FEW_PEERS:
-            members, kind = self._by_law[law], f"all {law}"
+            members, kind = self._by_law[law], "all"
         many = len(members) > 16
-        place = (kind, side, "" if many else evaluation.site.target.label)
+        place = (law, kind, side, "" if many else evaluation.site.target.label)
         if place not in self._usual:
             others = members if many else [m for m in members if m is not evaluation]
             factor = self.arithmetic(evaluation, side).factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -90,9 +91,7 @@ def examine(
         if cancelled is not None and cancelled():
             return None  # the last one has not tried everything
     causes = {id(d.judged): d.causes for d in joined(diagnoses)}
-    counts: dict[str, int] = {}
-    for place in judged:
-        counts[place.evaluation.site.kind] = counts.get(place.evaluation.site.kind, 0) + 1
+    counts = Counter((j.evaluation.site.law, j.evaluation.site.kind) for j in judged)
     own = ModelDifference(scene, cancelled)
     rows: dict[int, LawRow] = {}
     for place in judged:
@@ -100,7 +99,7 @@ def examine(
         words = ""
         if found_there is not None:
             words = own.words(site, [cause.name for cause in found_there])
-        row = law_row(place, found_there, counts[site.kind], words)
+        row = law_row(place, found_there, counts[site.law, site.kind], words)
         rows[row.row] = preferred(rows.get(row.row), row)
     if cancelled is not None and cancelled():
         return None

@@ -204,6 +204,14 @@ def test_other_laws_are_no_peers() -> None:
     assert out([*others, *norms]) == [e.row for e in others]
 
 
+def test_two_laws_of_one_kind_have_a_usual_error_of_their_own() -> None:
+    coarse, fine = clean(8, 6.0, law="linear"), clean(8, 0.5, seed=1)
+    layers = with_change([*coarse, *fine], larger(8), len(coarse) + 3)
+    usual = [judged.usual_candidate.ratio for judged in Peers(layers).judged()]
+    assert max(usual[len(coarse) :]) < 1 < min(usual[: len(coarse)])
+    assert out(layers)[-1:] == [3]
+
+
 def test_a_third_of_the_layers_may_be_wrong() -> None:
     layers = with_change(clean(30), larger(30.0), *range(10))
     assert out(layers) == list(range(10))
