@@ -160,8 +160,6 @@ class Recorder:
         else:
             raise CaptureError(message) from failure
 
-    # --- attaching
-
     def _attach(self, model: torch.nn.Module) -> None:
         self._attachment = Attachment(model, self.options)
         self._names = self._attachment.names
