@@ -107,11 +107,18 @@ def rotary_from(
     if found is None:
         return None
     width = cos.shape[1]
-    base, error, worst = base_of(found, width)
-    plain = Rotary(width, base)
-    if worst <= _ALIKE and abs(found.factor - 1) < 1e-2:
-        for usual in USUAL_BASES:
-            if abs(usual - base) <= _ALIKE * error:
-                return replace(plain, base=usual)
-        return plain
-    return replace(plain, fitted=found.frequency, factor_fitted=found.factor)
+    return plain_rotary(found, width) or Rotary(
+        width, base_of(found, width)[0], fitted=found.frequency, factor_fitted=found.factor
+    )
+
+
+def plain_rotary(found: Turning, width: int, grid: float = 0.0) -> Rotary | None:
+    """The base, a usual one if it can be, that explains the frequencies, which are kept on a grid
+    of this unit roundoff (0: as computed); None where no base does.
+    """
+    blurred = replace(found, error=np.hypot(found.error, ROUNDED * grid * found.frequency))
+    base, error, worst = base_of(blurred, width)
+    if worst > _ALIKE or abs(found.factor - 1) >= 1e-2:
+        return None
+    near = [usual for usual in USUAL_BASES if abs(usual - base) <= _ALIKE * error]
+    return Rotary(width, near[0] if near else base)

@@ -18,7 +18,7 @@ from ..names import kind_name, number_words
 from ..numerics.local_error import local_error
 from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import ROUNDED, on_grid
-from .fit import Turning, base_of, rotary_from, turning
+from .fit import Turning, base_of, plain_rotary, rotary_from, turning
 from .frequencies import USUAL_BASES, Rotary, rotary_of
 from .layouts import in_halves, layout_on
 
@@ -27,6 +27,7 @@ _MOST_SHIFT = 16  # positions beyond either end that a row may have
 _MOST_PLACES = 1 << 13  # positions that a row is looked for at
 # Grids that frequencies are kept on; 0: as computed. `model.to(bfloat16)` casts them, too.
 _GRIDS = {0.0: "float32", 2.0**-8: "bfloat16", 2.0**-11: "float16"}
+_ALIKE = 1.5  # times the least local error that a base with cast frequencies may leave
 _FACTORS = (2.0, 4.0, 8.0, 0.5, 0.25)
 
 
@@ -86,6 +87,7 @@ class RotaryTablesLaw:
             inputs["cos"], inputs["sin"], inputs["positions"], reference.units["output"]
         )
         if found is not None:
+            yield from (_fit(turn, read=False) for turn in _coarse(site, found, reference))
             yield _fit(Turn(found), read=False)
 
     def predict(
@@ -134,6 +136,23 @@ def predicted(site: Site, turn: Turn, case: Case, positions: Array | None = None
 def _fit(turn: Turn, read: bool) -> Fit:
     kept = f", kept in {_GRIDS[turn.grid]}" if turn.grid else ""
     return Fit({"turn": turn}, {"frequencies": turn.rotary.words() + kept}, read=read)
+
+
+def _coarse(site: Site, found: Rotary, case: Case) -> Iterator[Turn]:
+    """A base whose frequencies were cast, where it gives the tables as well as the frequencies that
+    were found in them.
+    """
+    inputs = case.inputs
+    shown = turning(inputs["cos"], inputs["sin"], inputs["positions"], case.units["output"])
+    if found.fitted is None or shown is None:
+        return
+    least = local_error(case, predicted(site, Turn(found), case)).total
+    for grid in _GRIDS:
+        plain = plain_rotary(shown, found.width, grid) if grid else None
+        if plain is not None:
+            turn = Turn(plain, grid=grid)
+            if local_error(case, predicted(site, turn, case)).total <= max(1.0, _ALIKE * least):
+                yield turn
 
 
 def _positions(scene: Scene, site: Site, side: SideQuantities) -> Array | None:

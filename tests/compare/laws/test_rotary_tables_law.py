@@ -262,8 +262,11 @@ def test_of_few_positions_a_base_is_said_with_its_uncertainty(
         assert abs(float(bases[0].candidate) - 37000) <= 4 * float(bases[0].uncertainty)
 
 
+@pytest.mark.parametrize("checkpoint", [True, False])
 @pytest.mark.parametrize("set_after", [True, False])
-def test_another_base_where_frequencies_are_coarse(tmp_path: Path, set_after: bool) -> None:
+def test_another_base_where_frequencies_are_coarse(
+    tmp_path: Path, set_after: bool, checkpoint: bool
+) -> None:
     """A model cast to bfloat16, its frequencies with it; the candidate's base is another."""
     coarse = frequencies(lambda f: f.bfloat16().float())
     plain = configured()
@@ -273,7 +276,7 @@ def test_another_base_where_frequencies_are_coarse(tmp_path: Path, set_after: bo
     other = configured(base=500000.0)
     changed = None if set_after else coarse
     second = run(tmp_path / "other", other, torch.bfloat16, positions(200), changed)
-    found = tried(first, second, tmp_path / "model")
+    found = tried(first, second, tmp_path / "model" if checkpoint else None)
     assert found.out() == [COS, SIN]
     for label in found.out():
         cause, *_ = found.diagnosis(label).causes
