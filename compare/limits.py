@@ -94,6 +94,9 @@ FEW_WEIGHTS = 16  # experts that a token goes to, at most
 
 MASSIVE = 6.0  # times its channel's usual size: a larger value counts as this one
 MASSIVE_ROW = 3.0  # times the rows' usual size: a larger row counts as this one
+# Times its usual size: a channel with a larger value has large weights, which the other tokens'
+# values need not show (they cancel), but their errors do.
+MASSIVE_CHANNEL = 12.0
 SMALL_CHANNEL = 0.5  # of the channels' usual size: a smaller channel counts as this one
 
 # Records that repeat an earlier one

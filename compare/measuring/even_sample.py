@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...capture.values import Array
-from ..limits import MASSIVE, MASSIVE_ROW, SMALL_CHANNEL
+from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
 
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
 _ROWS = 5  # rows from which on channels have a size of their own
@@ -38,6 +38,10 @@ def weights(x: Array) -> Array:
         scaled /= larger[:, None]
     else:
         larger = np.ones(len(x))
+    if len(x) >= _ROWS:
+        wider = np.maximum(scaled.max(0) / MASSIVE_CHANNEL, 1.0)
+        channel *= wider
+        scaled /= wider
     weight = 1.0 / (channel[None, :] * larger[:, None])
     return weight / np.maximum(scaled / MASSIVE, 1.0)
 

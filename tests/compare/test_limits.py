@@ -301,7 +301,14 @@ def test_massive_values() -> None:
         x[3, 4] = value
         return float((x * weights(x))[3, 4])
 
-    assert seen(5.9) == pytest.approx(5.9) and seen(60.0) == pytest.approx(6.0)
+    assert seen(5.9) == pytest.approx(5.9) and seen(11.9) == pytest.approx(6.0)
+
+    def beside(value: float) -> float:
+        x = np.ones((20, 20))
+        x[3, 4] = value
+        return float((x * weights(x))[5, 4])
+
+    assert beside(11.9) == pytest.approx(1.0) and beside(24.0) == pytest.approx(0.5)
 
     def row(value: float) -> float:
         x = np.ones((20, 20))
@@ -541,10 +548,10 @@ def test_every_limit_is_known_here() -> None:
         "AFTER", "STEP", "ADDS", "STANDARD_ERRORS", "ONE_INPUT", "PRODUCTS", "OTHER_DTYPE",
         "SAME_DTYPE", "TIMES_USUAL", "PART_TIMES_USUAL", "PEAK_RATIO", "SEEN_RATIO",
         "SEEN_TIMES_USUAL", "SEEN_WORST", "PEAK_UNITS", "PEAK_INHERITED", "CLAMPED", "COARSER",
-        "FEW_MAGNITUDES", "FEW_WEIGHTS", "MASSIVE", "MASSIVE_ROW", "SMALL_CHANNEL", "BLOCKED",
-        "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE", "MOST_ALIKE", "AGREE", "NEAR",
-        "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE", "UNRELATED_COSINE", "AGREES",
-        "AGREEING_PART", "LEAST_HEAD", "MIXED_UP", "OWN_BY_ROW", "FEW_ROWS", "COPIED",
-        "STATISTICS_APART",
+        "FEW_MAGNITUDES", "FEW_WEIGHTS", "MASSIVE", "MASSIVE_CHANNEL", "MASSIVE_ROW",
+        "SMALL_CHANNEL", "BLOCKED", "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE",
+        "MOST_ALIKE", "AGREE", "NEAR", "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE",
+        "UNRELATED_COSINE", "AGREES", "AGREEING_PART", "LEAST_HEAD", "MIXED_UP", "OWN_BY_ROW",
+        "FEW_ROWS", "COPIED", "STATISTICS_APART",
     }  # fmt: skip
     assert known == tested

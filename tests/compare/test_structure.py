@@ -63,6 +63,30 @@ def test_an_offset_stands_at_its_channel() -> None:
     assert found.channel_error[2] == 17
 
 
+@pytest.mark.parametrize("size", [30.0, 300.0])
+def test_a_channel_that_answers_to_one_token_is_as_coarse_as_its_weights_are_large(
+    size: float,
+) -> None:
+    """What makes a massive activation: the other tokens cancel in this channel, and what their
+    inputs are off by does not.
+    """
+    rng = np.random.default_rng(4)
+    inputs, weight = rng.standard_normal((48, 64)), rng.standard_normal((32, 64)) / 8
+    alone = np.eye(48)[0]
+    weight[5] = size * np.linalg.lstsq(inputs, alone, rcond=None)[0]
+    x = inputs @ weight.T
+    y = (inputs + 0.01 * rng.standard_normal(inputs.shape)) @ weight.T
+    found = structure_of(sample_of(x, y))
+    assert found is not None
+    middle, worst, _ = found.channel_error
+    assert found.even_error < 2 * middle
+    assert worst < 10 * middle
+    y[1:, 5] += 0.2 * size
+    found = structure_of(sample_of(x, y))
+    assert found is not None
+    assert found.channel_error[2] == 5 and found.channel_error[1] > 50 * middle
+
+
 def test_values_clamped_are_counted_and_chance_is_not() -> None:
     x, _ = noisy(4)
     limit = float(np.quantile(np.abs(x), 0.95))
