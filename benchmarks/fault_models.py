@@ -105,7 +105,9 @@ def _make_massive(model: Any, ids: Tensor) -> None:
     answer = torch.linalg.lstsq(seen[0], wanted[:, None], driver="gelsd").solution[:, 0]
     size = _MASSIVE * float(seen[1].square().mean().sqrt())
     if hasattr(mlp, "c_fc"):
-        mlp.c_fc.weight[:, 0], mlp.c_fc.bias[0] = 30.0 * answer, 0.0
+        # Rounding moves the other tokens about 0, and gelu passes half of that on: the bias cuts
+        # them off.
+        mlp.c_fc.weight[:, 0], mlp.c_fc.bias[0] = 40.0 * answer, -10.0
         column, given = mlp.c_proj.weight[0], 30.0  # of gelu
     else:
         mlp.gate_proj.weight[0] = mlp.up_proj.weight[0] = 30.0 * answer
