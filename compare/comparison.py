@@ -105,6 +105,7 @@ class Comparison:
     _baselines: Baselines | None = field(init=False, default=None, repr=False)
     _analysis: Analysis | None = field(init=False, default=None, repr=False)
     _symptoms: dict[int, tuple[Symptom, ...]] = field(init=False, default_factory=dict)
+    _output_causes: dict[int, tuple[Cause, ...]] = field(init=False, default_factory=dict)
     _effect: tuple[Effect | None] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +124,7 @@ class Comparison:
         self._note_limits()
         self.measurements = [None] * len(self.rows)
         self.routings, self.floors, self.layouts, self._symptoms = {}, {}, {}, {}
+        self._output_causes = {}
         self.by_statistics = None
         self.same = None
         self._forget_laws()
@@ -340,6 +342,7 @@ class Comparison:
         first = self.first_divergence()
         if first is not None:
             self.symptoms(first.index)
+            self._try_output(first)
         return [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
 
     def _note_arithmetic(self) -> None:
@@ -470,9 +473,27 @@ class Comparison:
             reason,
             analysis.confidence(index),
             self.known_symptoms(index),
-            None if law is None else law.causes,
+            self._output_causes.get(index) if law is None else law.causes,
             "" if law is None else law.model_difference,
         )
+
+    def _try_output(self, first: FirstDivergence) -> None:
+        """Look for causes that need no law, where none applies: in the output alone."""
+        from .laws.same_inputs import causes_of_output
+        from .running.law_checks import scene_of
+
+        row = self.rows[first.index]
+        plain = first.module == row.canonical and row.slot == "output"
+        if self.laws is None or self.law_row(first.index) is not None or not plain:
+            return
+        if first.index not in self._output_causes:
+            from .laws.numerics.quantities import Key
+
+            key = Key(row.canonical, row.slot, row.step, row.call)
+            expected = self.analysis().expected(first.index)
+            found = causes_of_output(scene_of(self), key, expected)
+            if found:
+                self._output_causes[first.index] = found
 
     def _law_of_finding(self, index: int, module: str) -> LawRow | None:
         """The law of a row; where it names no cause that of the module to look into, which may have

@@ -69,6 +69,15 @@ def diagnose(
     return Diagnosis(judged, tuple(trials), tuple(_causes(judged, trials)))
 
 
+def explained(
+    judged: Judged, hypotheses: Iterable[Hypothesis], candidate: Case, base: Prediction
+) -> tuple[Cause, ...]:
+    """The causes among hypotheses of a place that belongs to no law."""
+    tried = (_trial(judged, hypothesis, candidate, base) for hypothesis in hypotheses)
+    trials = sorted((trial for trial in tried if trial is not None), key=_rank)
+    return tuple(_causes(judged, trials))
+
+
 def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) -> Iterator[Trial]:
     site, fit = judged.evaluation.site, judged.evaluation.fit
     law = law_named(site.law)
