@@ -2,7 +2,9 @@
 
 `plant` changes a candidate in place, before it is recorded. `module` is the canonical name of the
 culprit in a dump as torch has it; `in_max` the one in a MAX-like dump where that has no record of
-it. `symptoms` are the names that are right, empty where none of them applies.
+it. `symptoms` are the names that are right, empty where none of them applies. `by_weights`: without
+weights the product of wrong ones is like that of any others, and MAX records neither the inside of
+an MLP nor more than one token behind the layers.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Planted:
     causes: tuple[str, ...] = ()
     layers: int = 6
     dtypes: tuple[str, ...] = ("f32", "bf16")  # in which there is anything to be seen
+    by_weights: tuple[str, ...] = ()  # forms of dumps in which only the weights tell the cause
 
 
 def _layer(model: Any, number: int) -> Any:
@@ -321,7 +324,7 @@ def _sliding_window(model: Any) -> None:
         attention.forward = forward
 
 
-_ATTENTION = "layers.{}.self_attn"
+_BOTH, _MAX = ("torch", "max"), ("max",)
 FAULTS: tuple[Planted, ...] = (
     Planted("norm-eps", "llama", "layers.2.post_attention_layernorm", _norm_eps, causes=("eps",)),
     Planted("norm-weight-plus-1", "qwen2", "layers.3.input_layernorm", _norm_plus_one,
@@ -329,7 +332,8 @@ FAULTS: tuple[Planted, ...] = (
     Planted("norm-weight-channel", "llama", "layers.3.input_layernorm", _norm_weight_channel,
             ("region",)),
     Planted("no-final-norm-weight", "mistral", "norm", _no_final_norm_weight,
-            causes=("weight-ignored",)),
+            causes=("weight-ignored",),
+            by_weights=_MAX),
     Planted("rope-theta", "llama", "rotary_emb", _rope_theta, in_max="layers.0.self_attn",
             causes=("rope-base",)),
     Planted("rope-positions", "mistral", "rotary_emb", _rope_positions,
@@ -347,14 +351,18 @@ FAULTS: tuple[Planted, ...] = (
     Planted("sliding-window", "mistral", "layers.0.self_attn", _sliding_window,
             causes=("attention-mask",)),
     Planted("gelu-for-silu", "llama", "layers.0.mlp.act_fn", _gelu, in_max="layers.0.mlp",
-            causes=("activation",)),
+            causes=("activation",),
+            by_weights=_MAX),
     Planted("relu-from-layer-3", "qwen3", "layers.3.mlp.act_fn", _relu_late,
-            in_max="layers.3.mlp", causes=("activation",)),
+            in_max="layers.3.mlp", causes=("activation",),
+            by_weights=_MAX),
     Planted("transposed-o-proj", "llama", "layers.4.self_attn.o_proj", _transposed,
-            causes=("transposed",)),
+            causes=("transposed",),
+            by_weights=_BOTH),
     Planted("swapped-gate-up", "mistral", "layers.2.mlp.gate_proj", _swapped_gate_up,
             ("swapped",), in_max="layers.2.mlp", max_symptoms=(),
-            causes=("swapped", "other-weights")),
+            causes=("swapped", "other-weights"),
+            by_weights=_MAX),
     Planted("swapped-k-v", "llama", "layers.1.self_attn.k_proj", _swapped_kv, ("swapped",),
             causes=("swapped", "other-weights")),
     Planted("dropped-bias", "qwen2", "layers.2.self_attn.v_proj", _dropped_bias,
@@ -364,9 +372,11 @@ FAULTS: tuple[Planted, ...] = (
     Planted("embedding-scale", "qwen3", "embed_tokens", _embedding_scale, ("scale",),
             causes=("embedding", "scale")),
     Planted("int4-weight", "mistral", "layers.1.mlp.down_proj", _int4_weight,
-            causes=("quantised",)),
+            causes=("quantised",),
+            by_weights=_BOTH),
     Planted("tf32-in-one-layer", "llama", "layers.0.self_attn.q_proj", _tf32_in_one_layer,
-            dtypes=("f32",), causes=("precision",)),
+            dtypes=("f32",), causes=("precision",),
+            by_weights=_BOTH),
     Planted("fp8-output", "llama", "layers.2.self_attn.o_proj", _fp8_output, ("cast",),
             causes=("cast", "quantised")),
     Planted("int8-output", "qwen2", "layers.3.mlp.down_proj", _int8_output, ("cast",),
@@ -381,7 +391,8 @@ FAULTS: tuple[Planted, ...] = (
     Planted("one-channel", "llama", "layers.3.mlp.down_proj", _one_channel,
             ("region", "offset", "missing-term"), causes=("bias",)),
     Planted("offset", "qwen3", "layers.2.mlp.up_proj", _offset, ("offset",),
-            in_max="layers.2.mlp", max_symptoms=(), causes=("bias",)),
+            in_max="layers.2.mlp", max_symptoms=(), causes=("bias",),
+            by_weights=_MAX),
     Planted("missing-residual", "llama", "layers.2", _missing_residual, ("missing-term",),
             causes=("residual",)),
     Planted("attention-not-added", "qwen2", "layers.3", _attention_not_added, ("missing-term",),

@@ -176,10 +176,10 @@ def fault_cases(
             candidate = other_build(reference, DTYPES[dtype])
             fault.plant(candidate)
             for form, comparison in setting.sides(reference, candidate, seed).forms():
-                yield _found(fault, dtype, form, comparison), comparison
+                yield _found(fault, dtype, form, comparison, checkpoint), comparison
 
 
-def _found(fault: Planted, dtype: str, form: str, comparison: Comparison) -> Case:
+def _found(fault: Planted, dtype: str, form: str, comparison: Comparison, checkpoint: bool) -> Case:
     first = comparison.first_divergence()
     wanted, symptoms = fault.module, fault.symptoms
     if form == "max":
@@ -188,7 +188,8 @@ def _found(fault: Planted, dtype: str, form: str, comparison: Comparison) -> Cas
     symptom = first.symptoms[0].name if first is not None and first.symptoms else None
     return Case(
         fault.name, dtype, form, first.module if first else None, wanted, symptom, symptoms,
-        first.reason if first else "", cause_names(first), fault.causes,
+        first.reason if first else "", cause_names(first),
+        fault.causes if checkpoint or form not in fault.by_weights else (),
     )  # fmt: skip
 
 
@@ -265,7 +266,7 @@ def summary(clean: list[Case], found: list[Case]) -> list[str]:
         if asked:
             right = sum(bool(case.right_cause) for case in asked)
             lines.append(
-                f"cause named: {right} of {len(asked)} ({right / len(asked):.1%}) with a name"
+                f"cause named: {right} of {len(asked)} ({right / len(asked):.1%}) that can be told"
             )
     return lines
 
