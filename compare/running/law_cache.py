@@ -22,7 +22,7 @@ from .scheduler import side_task
 if TYPE_CHECKING:
     from ..comparison import Comparison
 
-LAWS_VERSION = 4  # raise when a law, a limit or a cause changes
+LAWS_VERSION = 5  # raise when a law, a limit or a cause changes
 
 
 @dataclass(frozen=True, slots=True)
