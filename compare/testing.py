@@ -105,7 +105,7 @@ def _divergence(comparison: Comparison) -> list[str]:
     from .reports.escaping import clean
     from .reports.findings import confidence_of, symptom_lines, word_of
     from .reports.law_words import labelled_causes
-    from .reports.text_form import number
+    from .reports.words import number
 
     lines: list[str] = []
     first = comparison.first_divergence()

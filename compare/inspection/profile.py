@@ -14,8 +14,9 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array
+from ..measuring.moments import SideSums
 from ..measuring.pair_reader import Block
-from ..measuring.sums import SideSums, dot
+from ..measuring.sums import dot
 from ..measuring.ulp import distances
 from ..recipes.errors import Shape
 from .elements import Elements, elements, magnitude, side_values, sizes

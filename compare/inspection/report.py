@@ -13,26 +13,22 @@ from ..measuring.pair_reader import PairReader
 from ..model import Row, SideStatistics
 from ..recipes.errors import RecipeError, Shape
 from ..reports.escaping import clean
+from ..reports.row_text import row_text
 from ..reports.summary import recorded_statistics
-from ..reports.text_form import row_text, shape_text, side_line
+from ..reports.text_form import side_line
+from ..reports.words import shape_text
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, Region, default_axes
+from .heat_text import heat_text
+from .histogram_text import histogram_text, magnitude_text
 from .naming import command_line, telling_name
 from .profile import Profile, ProfileAnalysis
 from .running import Pass
 from .subject import NothingToInspectError, Subject, subject_of_row
-from .text import (
-    axes_text,
-    heat_text,
-    histogram_text,
-    magnitude_text,
-    stats_text,
-    table,
-    top_text,
-    value_text,
-    values_text,
-)
+from .text import stats_text, table, value_text
 from .top import Order, TopAnalysis
+from .top_text import axes_text, top_text
+from .values_text import values_text
 from .window import Form, parse_region, read_window
 
 if TYPE_CHECKING:

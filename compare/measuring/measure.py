@@ -22,6 +22,7 @@ from .blocks import BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import take_sample
 from .error_structure import structure_of
 from .masks import blocked_places
+from .moments import Extreme, Moments, SideSums
 from .pair_reader import (
     CancelledError,
     PairReader,
@@ -31,7 +32,7 @@ from .pair_reader import (
     numbers,
     shapes_differ,
 )
-from .sums import Extreme, Moments, SideSums, Sums, Tolerance
+from .sums import Sums, Tolerance
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {

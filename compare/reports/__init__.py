@@ -1,6 +1,6 @@
 """The forms of a report. A comparison becomes a part; parts, one a case, become a whole.
 
-    text, json, csv    `compare.report`
+    text, json, csv    `text_form`, `json_form`, `csv_form`
     junit              for CI systems: a test case a pair
     markdown           for a comment on GitHub
     html               one file to look at, without network
@@ -68,7 +68,7 @@ def _part(comparison: Comparison, form: str, settings: Settings, name: str) -> s
 
         return markdown_section(comparison, settings, name)
     if form == "csv":
-        from .text_form import csv_report
+        from .csv_form import csv_report
 
         return csv_report(comparison)
     if form == "text":
@@ -90,7 +90,7 @@ def _object(comparison: Comparison, form: str, settings: Settings) -> dict[str, 
         from .aiu_fms import aiu_report
 
         return aiu_report([comparison])
-    from .text_form import json_report
+    from .json_form import json_report
 
     return json_report(comparison, settings.command, settings.min_coverage)
 

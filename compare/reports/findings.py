@@ -11,7 +11,7 @@ from ..model import Cause
 from ..vocabulary import MARKS, Level
 from .escaping import clean
 from .law_words import labelled_causes
-from .text_form import number, symptom_line
+from .words import number, symptom_line
 
 FAILED = ("diverged", "nan", "shape", "unreadable", "pending")
 BADGES: dict[str, str] = {

@@ -16,7 +16,8 @@ from ..model import Row, Verdict
 from . import Part, Settings
 from .escaping import clean
 from .law_words import cause_line
-from .text_form import row_text, summary_line, summary_lines
+from .row_text import row_text
+from .text_form import summary_line, summary_lines
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-�\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 _PASSED = ("identical", "ok", "noise", "drift")

@@ -29,7 +29,8 @@ from .findings import (
     verdict_of,
     word_of,
 )
-from .text_form import json_report, side_line
+from .json_form import json_report
+from .text_form import side_line
 
 MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases

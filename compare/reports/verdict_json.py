@@ -15,7 +15,7 @@ from typing import Any
 from ..comparison import Comparison
 from ..judging.policy import FixedPolicy, Policy, policy_named, with_overrides
 from ..model import Measurement, Row
-from .text_form import plain_json
+from .json_form import plain_json
 
 _PASSED = ("identical", "ok")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..comparison import Comparison
 from ..model import Failure, Measurement, Row
-from ..reports.text_form import number
+from ..reports.words import number
 from ..running.law_checks import scene_of
 from ..weights.models import Models
 from .judge import Judgement, worst

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..model import Failure, Measurement
 from ..reports.escaping import clean
-from ..reports.text_form import number, plain_json, side_line
+from ..reports.json_form import plain_json
+from ..reports.text_form import side_line
+from ..reports.words import number
 from ..vocabulary import METRICS
 from .results import RerunResult
 from .session import RerunSession

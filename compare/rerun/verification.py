@@ -22,14 +22,13 @@ from ..model import Failure, Measurement, Row
 from ..reports.escaping import clean
 from ..reports.text_form import (
     component_lines,
-    number,
     order_lines,
     section,
-    shape_text,
     side_line,
     spread_lines,
     summary_lines,
 )
+from ..reports.words import number, shape_text
 from ..running.cache import decoded, encoded
 from .judge import Blame, Judgement
 

@@ -14,7 +14,8 @@ from synthetic import saved
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.reports.text_form import row_text, summary_line, text_report
+from layertui.compare.reports.row_text import row_text
+from layertui.compare.reports.text_form import summary_line, text_report
 from layertui.compare.rules.rules import HandPair, Rules
 
 SETTINGS = Settings("layertui compare ref cand")

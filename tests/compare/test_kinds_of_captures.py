@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.reports.text_form import json_report
+from layertui.compare.reports.json_form import json_report
 
 
 def judged(real: Path, name: str) -> Comparison:

@@ -17,7 +17,9 @@ from synthetic import saved
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import NoisePolicy, PolicyError, policy_named
 from layertui.compare.measuring.error_structure import mantissa_bits
-from layertui.compare.reports.text_form import json_report, row_text, text_report
+from layertui.compare.reports.json_form import json_report
+from layertui.compare.reports.row_text import row_text
+from layertui.compare.reports.text_form import text_report
 
 planted = pytest.importorskip("planted")
 FAULTS = {fault.name: fault for fault in planted.fault_list.FAULTS}

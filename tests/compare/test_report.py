@@ -18,15 +18,11 @@ from test_align_real import measured as measured_pair
 from layertui.capture import record as record_capture
 from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.reports.csv_form import csv_report
 from layertui.compare.reports.escaping import clean
-from layertui.compare.reports.text_form import (
-    SCHEMA,
-    csv_report,
-    json_report,
-    row_text,
-    summary_line,
-    text_report,
-)
+from layertui.compare.reports.json_form import SCHEMA, json_report
+from layertui.compare.reports.row_text import row_text
+from layertui.compare.reports.text_form import summary_line, text_report
 from layertui.compare.rules.rules import Rules
 from layertui.compare.vocabulary import MARKS, METRICS
 
@@ -202,7 +198,7 @@ def test_json_of_nasty_names(nasty: Comparison) -> None:
 
 
 def test_floats_that_json_has_not() -> None:
-    from layertui.compare.reports.text_form import plain_json
+    from layertui.compare.reports.json_form import plain_json
 
     found = plain_json({"a": [math.nan, math.inf], "b": (-math.inf, 1.5)})
     assert found == {"a": ["NaN", "Infinity"], "b": ["-Infinity", 1.5]}

@@ -624,7 +624,7 @@ class ListScreen(ListDisplay):
 
 
 def _row_text(comparison: Comparison, row: int) -> str:
-    from ...compare.reports.text_form import row_text  # not needed before something is written
+    from ...compare.reports.row_text import row_text  # not needed before something is written
 
     return row_text(comparison, row)
 

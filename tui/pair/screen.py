@@ -289,7 +289,7 @@ class PairScreen(WorkScreen):
         scene = self.scene
         if scene is None or scene.trial is None:
             return None
-        from ...compare.reports.text_form import row_text
+        from ...compare.reports.row_text import row_text
 
         return row_text(scene.comparison, scene.index, scene.row, scene.result)
 

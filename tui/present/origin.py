@@ -12,7 +12,7 @@ from ...compare.matching.canonical import ROOT
 from ...compare.matching.roles import role_of
 from ...compare.model import FirstDivergence
 from ...compare.reports.effect_words import effect_line, short_effect_line
-from ...compare.reports.text_form import symptom_lines
+from ...compare.reports.words import symptom_lines
 from ...compare.symptoms.thumb import rules_of_thumb
 from ...compare.vocabulary import origin_words
 from .field import Field

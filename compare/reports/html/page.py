@@ -32,7 +32,9 @@ from ..findings import (
     verdict_of,
     word_of,
 )
-from ..text_form import json_report, row_text, side_line, summary_lines
+from ..json_form import json_report
+from ..row_text import row_text
+from ..text_form import side_line, summary_lines
 from .assets import SCRIPT, STYLE
 from .picture import picture
 

@@ -10,7 +10,7 @@ from looking import looked
 
 from layertui.compare.inspection import axes
 from layertui.compare.inspection.axes import AxesAnalysis, AxisRanking
-from layertui.compare.inspection.text import axes_text, axis_rows
+from layertui.compare.inspection.top_text import axes_text, axis_rows
 
 
 def along(

@@ -20,7 +20,7 @@ from layertui.compare.inspection.heat import (
     Quantity,
     default_axes,
 )
-from layertui.compare.inspection.text import heat_legend, heat_levels, heat_text
+from layertui.compare.inspection.heat_text import heat_legend, heat_levels, heat_text
 from layertui.compare.measuring.pair_reader import Block
 
 

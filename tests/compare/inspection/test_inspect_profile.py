@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from looking import FLOATS, as_numbers, looked, raw_elements
 
 from layertui.capture.dtypes import DTYPES
-from layertui.compare.inspection.profile import LADDER, PERCENTILES, Profile, ProfileAnalysis
-from layertui.compare.inspection.text import (
+from layertui.compare.inspection.histogram_text import (
     decade_table,
     exponent_rows,
     histogram_text,
-    ladder_rows,
-    likeness_rows,
     magnitude_bands,
-    stats_text,
 )
+from layertui.compare.inspection.profile import LADDER, PERCENTILES, Profile, ProfileAnalysis
+from layertui.compare.inspection.text import ladder_rows, likeness_rows, stats_text
 from layertui.compare.measuring.ulp import distances
 
 SEEDS = st.integers(0, 2**32)

@@ -15,8 +15,8 @@ from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
 from layertui.capture.values import upcast
 from layertui.compare.inspection.subject import Subject
-from layertui.compare.inspection.text import top_text
 from layertui.compare.inspection.top import ORDERS, Order, Top, TopAnalysis
+from layertui.compare.inspection.top_text import top_text
 from layertui.compare.measuring.pair_reader import SideTask
 from layertui.compare.measuring.ulp import distances
 from layertui.compare.recipes.parse import parse_recipe

@@ -13,7 +13,7 @@ from looking import as_numbers, raw_elements, subject
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.values import upcast
-from layertui.compare.inspection.text import values_text
+from layertui.compare.inspection.values_text import values_text
 from layertui.compare.inspection.window import (
     FORMS,
     Window,

@@ -241,7 +241,7 @@ class HeatView(View):
     # Drawing
 
     def lines(self) -> list[Pieces]:
-        from ....compare.inspection.text import heat_legend
+        from ....compare.inspection.heat_text import heat_legend
 
         heat, shape = self._heat, self.shape
         state = self.state_lines()
@@ -299,7 +299,7 @@ class HeatView(View):
         return max(1, min(2, height // rows)), max(1, min(4, width // columns))
 
     def _levels(self, heat: HeatMap, steps: int) -> Any:
-        from ....compare.inspection.text import heat_levels
+        from ....compare.inspection.heat_text import heat_levels
 
         return heat_levels(heat, steps)
 
@@ -347,7 +347,7 @@ class HeatView(View):
 
     def _scale(self) -> Pieces:
         """The colours from little to much, with their numbers."""
-        from ....compare.inspection.text import heat_range
+        from ....compare.inspection.heat_text import heat_range
 
         assert self._heat is not None
         low, high = heat_range(self._heat)
@@ -405,7 +405,7 @@ def _cursor_style() -> Style:
 
 def _cost(heat: HeatMap, steps: int, cell: int, segment: int) -> int:
     """Bytes that drawing takes: every cell, and more for every change of colour."""
-    from ....compare.inspection.text import heat_levels
+    from ....compare.inspection.heat_text import heat_levels
 
     levels = heat_levels(heat, steps)
     changes = int((levels[:, 1:] != levels[:, :-1]).sum()) + levels.shape[0]

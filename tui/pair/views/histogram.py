@@ -60,7 +60,7 @@ class HistogramView(View):
         return ("#" if self.ascii else "█") * (max(1, round(share * width)) if share > 0 else 0)
 
     def _decades(self, found: Distribution, odd: int) -> list[Pieces]:
-        from ....compare.inspection.text import exponent_rows
+        from ....compare.inspection.histogram_text import exponent_rows
 
         lines = [self.heading("|difference| by decade: elements below, above zero; log of the sum")]
         rows = exponent_rows(found)
@@ -123,7 +123,7 @@ class HistogramView(View):
 
     def _magnitudes(self, profile: Profile) -> list[Pieces]:
         """Decades of |reference| as columns, of |difference| as rows, log counts as shades."""
-        from ....compare.inspection.text import decade_table, magnitude_text
+        from ....compare.inspection.histogram_text import decade_table, magnitude_text
 
         rows, columns, counts = decade_table(profile)
         lines = [self.heading("error against magnitude: |difference| down, |reference| across")]

@@ -179,7 +179,7 @@ class TopView(View):
     def lines(self) -> list[Pieces]:
         if self.axis is not None:
             return self._axis_lines()
-        from ....compare.inspection.text import TOP_HEADING, top_row, top_summary
+        from ....compare.inspection.top_text import TOP_HEADING, top_row, top_summary
 
         state, top = self.state_lines(), self._top
         if top is None:
@@ -222,7 +222,7 @@ class TopView(View):
         return self.look.palette.cursor if entry == self.cursor else None
 
     def _axis_lines(self) -> list[Pieces]:
-        from ....compare.inspection.text import axis_rows
+        from ....compare.inspection.top_text import axis_rows
 
         ranking = self.ranking
         state = self.state_lines()

@@ -1,0 +1,58 @@
+"""The report as a table: one line a row of the comparison, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from ..comparison import Comparison
+from ..model import Measurement, Row
+from .escaping import clean
+from .words import partial_text, shape_text
+
+_CSV_METRICS = (
+    "count", "mse", "rmse", "nmse", "relative_l2", "cosine", "pearson", "sqnr_db", "mean_abs",
+    "max_abs", "max_rel", "ulp", "mismatched", "mismatched_fraction", "scale", "scale_se",
+    "offset", "fit_residual", "nonfinite_mismatch",
+)  # fmt: skip
+
+
+def csv_report(comparison: Comparison) -> str:
+    """One line a row of the comparison, gaps included. Control characters in names are written
+    out, as in the text report: tables end up on terminals too.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["index", "kind", "canonical", "slot", "step", "call", "reference", "candidate",
+         "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
+         "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
+         "local_reference", "local_candidate", "cause", "model_difference", "doubtful",
+         *_CSV_METRICS]
+    )  # fmt: skip
+    for row in comparison.rows:
+        cells = _csv_row(comparison, row)
+        writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in cells])
+    return out.getvalue()
+
+
+def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
+    verdict, result = comparison.verdicts[row.index], comparison.measurements[row.index]
+    ref, cand = row.reference, row.candidate
+    measured = result if isinstance(result, Measurement) else None
+    values = ["" if measured is None else getattr(measured, name) for name in _CSV_METRICS]
+    local, causes = comparison.locals.get(row.index), comparison.causes(row.index)
+    law = comparison.law_row(row.index)
+    return [
+        row.index, row.kind, row.canonical, row.slot, row.step, row.call,
+        ref.name if ref else "", cand.name if cand else "",
+        shape_text(ref) if ref else "", shape_text(cand) if cand else "",
+        (ref.dtype or "") if ref else "", (cand.dtype or "") if cand else "",
+        row.recipe_reference, row.recipe_candidate, row.matched_by or "",
+        verdict.level, verdict.reason, partial_text(row, result),
+        "" if local is None else local.reference, "" if local is None else local.candidate,
+         causes[0].text if causes else "", "" if law is None else law.model_difference,
+         verdict.doubtful or "",
+        *("" if value is None else value for value in values),
+    ]  # fmt: skip

@@ -1,0 +1,138 @@
+"""The report for programs: a comparison as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ...capture.records import Capture, Record
+from ..comparison import Comparison
+from ..model import Measurement, Row
+from ..vocabulary import METRICS
+from .effect_words import effect_json
+from .law_words import headline, row_json
+from .summary import components, spread
+
+SCHEMA = "layertui.compare/1"
+
+
+def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5) -> dict[str, Any]:
+    """The report as in `layertui.compare/1`: only values that JSON has."""
+    first = comparison.first_divergence()
+    counts = comparison.counts
+    outcome = comparison.outcome(min_coverage)
+    return plain_json(
+        {
+            "schema": SCHEMA,
+            "command": command,
+            "outcome": {
+                "status": outcome.status,
+                "reasons": outcome.reasons,
+                "doubts": outcome.doubts,
+            },
+            "policy": comparison.policy.describe(),
+            "reference": _side(comparison.reference),
+            "candidate": _side(comparison.candidate),
+            "counts": asdict(counts),
+            "verdicts": dict(comparison.level_counts()),
+            "execution_order": {
+                "same": comparison.order.same,
+                "reason": comparison.order.reason,
+                "reordered": [asdict(moved) for moved in comparison.order.reordered],
+            },
+            "statistics": {name: asdict(spread(comparison, name)) for name in METRICS},
+            "components": {
+                name: {"layers": part.layers, "pairs": part.pairs, "mse": asdict(part.mse)}
+                for name, part in components(comparison).items()
+            },
+            "first_divergence": None if first is None else asdict(first),
+            "findings": [asdict(found) for found in comparison.findings()],
+            "answer": headline(comparison),
+            "same_as_reference": None if comparison.same is None else comparison.same.words,
+            "effect": effect_json(comparison.effect()),
+            "rows": [_row(comparison, row) for row in comparison.rows],
+        }
+    )
+
+
+def plain_json(value: Any) -> Any:
+    """Floats that JSON has not become the strings NaN, Infinity and -Infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {key: plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return value
+
+
+def _side(capture: Capture) -> dict[str, Any]:
+    return {
+        "path": capture.path,
+        "format": capture.format,
+        "framework": capture.framework,
+        "framework_version": capture.framework_version,
+        "order_source": capture.order_source,
+        "records": len(capture.records),
+        "bytes": capture.nbytes,
+        "complete": capture.complete,
+        "prompt": capture.prompt,
+        "input_ids": capture.input_ids,
+        "notes": capture.notes,
+    }
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "name": record.name,
+        "module": record.module,
+        "slot": record.slot,
+        "call": record.call,
+        "step": record.step,
+        "shape": None if record.shape is None else list(record.shape),
+        "dtype": record.dtype,
+        "path": record.path,
+        "partial": record.partial,
+    }
+
+
+def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
+    verdict = comparison.verdicts[row.index]
+    result = comparison.measurements[row.index]
+    return {
+        "index": row.index,
+        "kind": row.kind,
+        "reference": _record(row.reference),
+        "candidate": _record(row.candidate),
+        "canonical": row.canonical,
+        "slot": row.slot,
+        "recipe": {"reference": row.recipe_reference, "candidate": row.recipe_candidate},
+        "matched_by": row.matched_by,
+        "how": row.how,
+        "metrics": _metrics(result) if isinstance(result, Measurement) else None,
+        "verdict": verdict.level,
+        "reason": verdict.reason,
+        "origin": comparison.origin(row.index),
+        "doubtful": verdict.doubtful,
+        **_floor(comparison, row.index),
+        **row_json(comparison, row.index),
+    }
+
+
+def _floor(comparison: Comparison, index: int) -> dict[str, Any]:
+    """What a baseline and an exact capture say; null where there is none."""
+    floor = comparison.floors.get(index)
+    if floor is None:
+        return {"baseline": None, "exact": None}
+    baseline = None if floor.baseline is None else asdict(floor.baseline)
+    exact = None if floor.exact is None else {**asdict(floor.exact), "off": floor.off}
+    if baseline is not None:
+        baseline["path"] = floor.baseline_path
+    return {"baseline": baseline, "exact": exact}
+
+
+def _metrics(result: Measurement) -> dict[str, Any]:
+    return {name: value for name, value in asdict(result).items() if name != "partial"}
