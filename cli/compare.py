@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..compare.reports import FORMATS, SEVERAL
+from ..compare.reports.registry import FORMS, purposes
 from .errors import UserError
 from .options import (
     NO_CACHE,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @two_captures
-@form_option(FORMATS, "the report")
+@form_option(tuple(FORMS), "the report", purposes())
 @output_option("the report goes")
 @click.option(
     "--plot",
@@ -76,7 +76,7 @@ def compare(
     if pairs is not None:
         if plot is not None:
             raise UserError("--plot: compare one case at a time")
-        if form not in SEVERAL:
+        if not FORMS[form].several:
             raise UserError(f"--format {form} holds one comparison: compare one case at a time")
         text, status = _all_cases(pairs, options, form, settings, threads, not no_cache, processes)
         write_output(output, text, overwrite)
@@ -96,13 +96,13 @@ def compare(
 
 
 def _options(form: str, judging: dict[str, Any]) -> Judging:
-    """The options; the form `qwen3-json` is passed by the policy `fixed`."""
-    options = Judging(**judging)
-    if form != "qwen3-json" or options.policy == "fixed":
+    """The options, with the policy that the form goes with."""
+    options, policy = Judging(**judging), FORMS[form].policy
+    if policy is None or options.policy == policy:
         return options
     if options.policy is not None:
-        raise UserError("--format qwen3-json goes with --policy fixed")
-    return replace(options, policy="fixed")
+        raise UserError(f"--format {form} goes with --policy {policy}")
+    return replace(options, policy=policy)
 
 
 def _settings(arguments: list[str], options: Judging, only_diverged: bool = False) -> Settings:

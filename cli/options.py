@@ -95,11 +95,13 @@ def output_option(goes: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def form_option(forms: Sequence[str], what: str) -> Callable[[Command], Command]:
-    """`--format FORM`, the first of `forms` unless it is given."""
+def form_option(
+    forms: Sequence[str], what: str, purposes: str = ""
+) -> Callable[[Command], Command]:  # fmt: skip
+    """`--format FORM`, by default the first of `forms`; `purposes` says what each is for."""
     return click.option(
         "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True,
-        help=f"Form of {what}.",
+        help=f"Form of {what}{': ' if purposes else ''}{purposes}.",
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from ..comparison import Comparison
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row
+from .form import Settings
+from .json_form import json_text
 
 
 @dataclass(slots=True)
@@ -24,6 +26,11 @@ class _Sums:
     cosines: float = 0.0
     rows: int = 0
     spoiled: bool = False
+
+
+def part(comparison: Comparison, settings: Settings, name: str) -> str:
+    """The report of one comparison as text."""
+    return json_text(aiu_report([comparison]))
 
 
 def aiu_report(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from ..comparison import Comparison
 from ..model import Measurement, Row
 from .escaping import clean
+from .form import Part, Settings, is_one
 from .words import partial_text, shape_text
 
 _CSV_METRICS = (
@@ -16,6 +18,30 @@ _CSV_METRICS = (
     "max_abs", "max_rel", "ulp", "mismatched", "mismatched_fraction", "scale", "scale_se",
     "offset", "fit_residual", "nonfinite_mismatch",
 )  # fmt: skip
+
+
+def part(comparison: Comparison, settings: Settings, name: str) -> str:
+    """The table of one comparison."""
+    return csv_report(comparison)
+
+
+def whole(parts: Sequence[Part], settings: Settings) -> str:
+    """The table; those of several cases below one another, with the case in a first column. A case
+    that could not be compared is a line of the kind `not compared` with the reason.
+    """
+    if is_one(parts):
+        return parts[0].text
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    tables = {part.name: list(csv.reader(io.StringIO(part.text))) for part in parts}
+    heading = next((table[0] for table in tables.values() if table), ["kind", "reason"])
+    writer.writerow(["case", *heading])
+    for part in parts:
+        if part.problem:
+            known = {"kind": "not compared", "reason": clean(part.problem)}
+            writer.writerow([part.name, *(known.get(name, "") for name in heading)])
+        writer.writerows([part.name, *line] for line in tables[part.name][1:])
+    return out.getvalue()
 
 
 def csv_report(comparison: Comparison) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +13,36 @@ from ..comparison import Comparison
 from ..model import Measurement, Row
 from ..vocabulary import METRICS
 from .effect_words import effect_json
+from .form import Part, Settings, is_one
 from .law_words import headline, row_json
 from .summary import components, spread
 
 SCHEMA = "layertui.compare/1"
+CASES_SCHEMA = "layertui.compare-cases/1"
+
+
+def part(comparison: Comparison, settings: Settings, name: str) -> str:
+    """The report of one comparison."""
+    return json_text(json_report(comparison, settings.command, settings.min_coverage))
+
+
+def whole(parts: Sequence[Part], settings: Settings) -> str:
+    """The report; of several cases `{"schema", "command", "cases": [{"case", "status", "report",
+    "problem"}]}`.
+    """
+    if is_one(parts):
+        return parts[0].text
+    cases = [
+        {"case": part.name, "status": part.status,
+         "report": None if part.problem else json.loads(part.text), "problem": part.problem}
+        for part in parts
+    ]  # fmt: skip
+    return json_text({"schema": CASES_SCHEMA, "command": settings.command, "cases": cases})
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """A report's object as the forms write it."""
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5) -> dict[str, Any]:

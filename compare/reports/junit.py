@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ..comparison import Comparison
 from ..model import Row, Verdict
-from . import Part, Settings
 from .escaping import clean
+from .form import Part, Settings
 from .law_words import cause_line
 from .row_text import row_text
 from .text_form import summary_line, summary_lines
@@ -23,7 +23,7 @@ _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-�\U00010000-\U0010ffff]")  # XML
 _PASSED = ("identical", "ok", "noise", "drift")
 
 
-def suite(comparison: Comparison, settings: Settings, name: str = "") -> str:
+def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     """A `<testsuite>` of one comparison."""
     cases = [_whole_case(comparison, settings)]
     seen: dict[tuple[str, str], int] = {}
@@ -111,7 +111,7 @@ def _test_case(group: str, name: str, body: str) -> str:
     return f"{head}>{body}</testcase>" if body else f"{head}/>"
 
 
-def document(parts: Sequence[Part]) -> str:
+def whole(parts: Sequence[Part], settings: Settings) -> str:
     """The file; a case that could not be compared is a suite with one error."""
     suites = [part.text if part.problem is None else _problem_suite(part) for part in parts]
     return (

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..comparison import Comparison
 from ..vocabulary import METRICS
-from . import Part, Settings
 from .effect_words import effect_line
 from .escaping import clean
 from .findings import (
@@ -29,6 +28,7 @@ from .findings import (
     verdict_of,
     word_of,
 )
+from .form import Part, Settings, is_one
 from .json_form import json_report
 from .text_form import side_line
 
@@ -39,7 +39,7 @@ _MOST_NOTES = 5
 _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 
-def section(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
+def part(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
     """The report of one comparison, at most `most` characters."""
     report = json_report(comparison, settings.command, settings.min_coverage)
     outcome = comparison.outcome(settings.min_coverage)
@@ -63,13 +63,13 @@ def section(comparison: Comparison, settings: Settings, name: str = "", most: in
     return "\n".join([*head, *tables, *foot])
 
 
-def comment(parts: Sequence[Part]) -> str:
+def whole(parts: Sequence[Part], settings: Settings) -> str:
     """The whole comment; of many cases a list of what agrees, then those that do not."""
-    if len(parts) == 1 and not parts[0].name:
+    if is_one(parts):
         return parts[0].text
     lines = ["| case | result |", "|---|---|"]
     for part in parts:
-        said = part.problem or ("agrees" if part.status == 0 else "differs")
+        said = part.problem or part.result
         lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(said)} |")
     text = "\n".join([*lines, ""])
     left = 0

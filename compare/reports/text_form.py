@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...capture.records import Capture
 from ...capture.sizes import byte_text
 from ..comparison import Comparison
@@ -10,9 +12,29 @@ from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import MARKS, METRICS, origin_words
 from .effect_words import effect_line
 from .escaping import clean
+from .form import Part, Settings, is_one
 from .law_words import finding_lines, headline, labelled_causes
 from .summary import components, spread
 from .words import number, partial_text, shape_text, symptom_lines
+
+
+def part(comparison: Comparison, settings: Settings, name: str) -> str:
+    """The report of one comparison."""
+    return text_report(
+        comparison, settings.command, only_diverged=settings.only_diverged,
+        metric=settings.metric, min_coverage=settings.min_coverage,
+    )  # fmt: skip
+
+
+def whole(parts: Sequence[Part], settings: Settings) -> str:
+    """The report; of several cases a section each."""
+    return parts[0].text if is_one(parts) else "\n".join(_case(part) for part in parts)
+
+
+def _case(part: Part) -> str:
+    title = f"case {part.name}: {part.result}"
+    body = f"{clean(part.problem)}\n" if part.problem else part.text
+    return f"{'=' * len(title)}\n{title}\n{'=' * len(title)}\n{body}"
 
 
 def text_report(

@@ -15,9 +15,15 @@ from typing import Any
 from ..comparison import Comparison
 from ..judging.policy import FixedPolicy, Policy, policy_named, with_overrides
 from ..model import Measurement, Row
-from .json_form import plain_json
+from .form import Settings
+from .json_form import json_text, plain_json
 
 _PASSED = ("identical", "ok")
+
+
+def part(comparison: Comparison, settings: Settings, name: str) -> str:
+    """The report as text."""
+    return json_text(qwen3_report(comparison, settings.min_coverage))
 
 
 def qwen3_report(comparison: Comparison, min_coverage: float = 0.5) -> dict[str, Any]:

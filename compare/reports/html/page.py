@@ -16,8 +16,6 @@ from typing import Any
 from ...comparison import Comparison
 from ...model import Measurement
 from ...vocabulary import MARKS, METRICS
-from .. import Part, Settings
-from ..cases import said_of
 from ..escaping import clean
 from ..findings import (
     FAILED,
@@ -32,6 +30,7 @@ from ..findings import (
     verdict_of,
     word_of,
 )
+from ..form import Part, Settings, is_one
 from ..json_form import json_report
 from ..row_text import row_text
 from ..text_form import side_line, summary_lines
@@ -47,7 +46,7 @@ _LEGEND = (
 _COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 
-def section(comparison: Comparison, settings: Settings, name: str = "") -> str:
+def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     """The part of the page that is about one comparison."""
     report = json_report(comparison, settings.command, settings.min_coverage)
     mark = f"c{sha256(name.encode()).hexdigest()[:8]}" if name else "c"
@@ -71,11 +70,11 @@ def section(comparison: Comparison, settings: Settings, name: str = "") -> str:
     )  # fmt: skip
 
 
-def page(parts: Sequence[Part]) -> str:
+def whole(parts: Sequence[Part], settings: Settings) -> str:
     """The whole file; of many cases with a list of them on top."""
     title = "layertui comparison"
     body: list[str] = [f"<h1>{title}</h1>"]
-    if len(parts) != 1 or parts[0].name:
+    if not is_one(parts):
         body += ["<ul>", *(_case_line(part) for part in parts), "</ul>"]
     body += [part.text for part in parts if part.problem is None]
     policy = (
@@ -95,7 +94,7 @@ def page(parts: Sequence[Part]) -> str:
 
 def _case_line(part: Part) -> str:
     mark = f"c{sha256(part.name.encode()).hexdigest()[:8]}"
-    said = f"{'✅' if part.status == 0 else '❌'} {said_of(part)}"
+    said = f"{'✅' if part.status == 0 else '❌'} {part.result}"
     if part.problem:
         return f"<li>{_text(part.name)}: {said}: {_text(part.problem)}</li>"
     return f'<li><a href="#{mark}">{_text(part.name)}</a>: {said}</li>'
