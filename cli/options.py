@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ..compare.vocabulary import METRICS, POLICIES
+from ..compare.measuring.metrics import METRICS
+from ..compare.vocabulary import POLICIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -80,7 +80,7 @@ class Measurement:
     """The numbers of a pair; d = candidate - reference over the elements finite on both sides.
 
     A number that cannot be computed is None and `reasons` says why. Indices are in the pair's
-    view. Definitions: `measuring.sums`.
+    view. Definitions: `measuring.metrics`.
     """
 
     shape: tuple[int, ...]
@@ -116,10 +116,11 @@ class Measurement:
     candidate: SideStatistics | None = None
     structure: Structure | None = None  # of floating-point pairs that differ
     reasons: dict[str, str] = field(default_factory=dict)
+    further: dict[str, float | None] = field(default_factory=dict)  # metrics without a field here
 
     def metric(self, name: str) -> float | None:
-        """The number called `name` (one of `METRICS`), None when it could not be computed."""
-        value = getattr(self, name)
+        """The number called `name` (of `measuring.metrics`), None when it could not be computed."""
+        value = self.further[name] if name in self.further else getattr(self, name)
         return None if value is None else float(value)
 
 

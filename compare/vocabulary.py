@@ -1,5 +1,5 @@
-"""The words of a comparison: kinds of rows, ways of matching, levels, metrics. No classes, so that
-a screen can have them before it has anything to show.
+"""The words of a comparison: kinds of rows, ways of matching, levels. No classes, so that a screen
+can have them before it has anything to show.
 """
 
 from __future__ import annotations
@@ -58,18 +58,6 @@ MARKS: dict[Level, tuple[str, str]] = {
     "unreadable": ("?", "UNREADABLE"),
 }
 FAILING: frozenset[Level] = frozenset({"diverged", "nan", "shape"})
-
-# What `--metric` takes: name -> (short heading, True when greater means worse).
-METRICS: dict[str, tuple[str, bool]] = {
-    "mse": ("MSE", True),
-    "relative_l2": ("rel L2", True),
-    "nmse": ("NMSE", True),
-    "cosine": ("cosine", False),
-    "max_abs": ("max abs", True),
-    "max_rel": ("max rel", True),
-    "ulp": ("ULP", True),
-}
-
 
 _ORIGINS: dict[tuple[bool, Origin], str] = {
     (False, "made"): "made here", (False, "inherited"): "inherited",

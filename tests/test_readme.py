@@ -22,11 +22,12 @@ from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
 from layertui.compare.judging.policy import FIXED, LIMITS
+from layertui.compare.measuring.metrics import METRICS
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
-from layertui.compare.rules.learned_limits import METRICS as LIMITED
+from layertui.compare.rules.learned_limits import limited
 from layertui.compare.rules.rules import load_rules
-from layertui.compare.vocabulary import LEVELS, METRICS
+from layertui.compare.vocabulary import LEVELS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS
 
@@ -124,7 +125,7 @@ def test_commands_and_forms() -> None:
 
 def test_what_thresholds_and_checks_say() -> None:
     learned = VERDICTS[VERDICTS.index("## Limits learned from good runs") :]
-    for metric in LIMITED:
+    for metric in limited():
         assert f"`{metric}`" in learned[:2000]
     table = table_after(CHECK, "| severity | what")
     assert set(re.findall(r"^\| (error|warning|note) \|", table, re.M)) == set(SEVERITIES)

@@ -26,10 +26,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..limits import LIMITS, PEAK_ROUNDINGS, Limits, limits_for
+from ..measuring.metrics import METRICS
 from ..model import Failure, Measurement, Row, Verdict
 from ..recipes.parse import parse_recipe
 from ..rules.rules import LayerLimits, ThresholdRule
-from ..vocabulary import METRICS, POLICIES, Level
+from ..vocabulary import POLICIES, Level
 
 
 class Policy(Protocol):
@@ -324,7 +325,7 @@ class FixedPolicy:
         return (
             "fixed: "
             + ", ".join(
-                f"{name} {'<=' if METRICS[name][1] else '>='} {limit:g}"
+                f"{name} {'<=' if METRICS[name].greater_is_worse else '>='} {limit:g}"
                 for name, limit in self.thresholds
             )
             + _rules_words(self.overrides)
@@ -342,7 +343,7 @@ def by_thresholds(result: Measurement, limits: Mapping[str, float], what: str) -
     """Diverged when any metric is beyond its limit, or could not be computed."""
     for name, limit in limits.items():
         value = result.metric(name)
-        greater_is_worse = METRICS[name][1]
+        greater_is_worse = METRICS[name].greater_is_worse
         if value is None:
             if result.identical or result.max_abs == 0:
                 continue

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from .blocks import BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import take_sample
 from .error_structure import structure_of
 from .masks import blocked_places
-from .moments import Extreme, Moments, SideSums
+from .metrics import METRICS, compute
+from .moments import Extreme, SideSums
 from .pair_reader import (
     CancelledError,
     PairReader,
@@ -191,13 +193,16 @@ def finish(
 
     `ulp` says that this number was asked for.
     """
-    numbers, reasons = _derived(sums, tolerance)
+    numbers, reasons = compute(sums)
+    if sums.moments.n == 0:
+        reasons.update(dict.fromkeys(_FROM_PLACES, METRICS["max_abs"].reason(sums)))
     if not ulp:
         reasons["ulp"] = "not asked for (--metric ulp)"
     at_abs, at_rel = (_place(e, sums.reals, shape) for e in (sums.max_abs, sums.max_rel))
     sides = {"reference": sums.reference, "candidate": sums.candidate}
     for side, found in sides.items():
         reasons.update(_absent_statistics(side, found))
+    own: dict[str, Any] = {name: numbers.pop(name) for name in _OF_MEASUREMENT & numbers.keys()}
     return Measurement(
         shape=shape,
         count=sums.count,
@@ -207,7 +212,6 @@ def finish(
         max_abs_values=sums.max_abs.values if at_abs is not None else None,
         max_rel_index=at_rel,
         max_rel_values=sums.max_rel.values if at_rel is not None else None,
-        mismatched=sums.mismatched,
         nonfinite_mismatch=sums.nonfinite_mismatch,
         rtol=tolerance.rtol,
         atol=tolerance.atol,
@@ -216,115 +220,13 @@ def finish(
         candidate=_side(sums.candidate),
         structure=None,
         reasons=reasons,
-        **numbers,
+        further=numbers,
+        **own,
     )
 
 
+_OF_MEASUREMENT = frozenset(part.name for part in fields(Measurement))
 _FROM_PLACES = ("max_abs_index", "max_abs_values", "max_rel_index", "max_rel_values")
-
-
-def _derived(sums: Sums, tolerance: Tolerance) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Every number that may be absent, and why those that are absent are."""
-    n = sums.moments.n
-    numbers: dict[str, float | None] = dict.fromkeys(_NUMBERS)
-    if n:
-        numbers.update(_computed(sums, tolerance))
-    numbers["mismatched_fraction"] = sums.mismatched / sums.count if sums.count else None
-    reasons: dict[str, str] = {}
-    for name, value in numbers.items():
-        if value is None or not math.isfinite(value):
-            numbers[name] = None
-            reasons[name] = _why_absent(name, sums)
-    if n == 0:
-        reasons.update(dict.fromkeys(_FROM_PLACES, _why_absent("", sums)))
-    return numbers, reasons
-
-
-_NUMBERS = (
-    "mse", "rmse", "nmse", "relative_l2", "cosine", "pearson", "sqnr_db", "mean_abs", "max_abs",
-    "max_rel", "ulp", "scale", "scale_se", "offset", "fit_residual",
-)  # fmt: skip
-
-
-def _computed(sums: Sums, tolerance: Tolerance) -> dict[str, float | None]:
-    m, n = sums.moments, sums.moments.n
-    xx, yy = m.xx + n * m.mean_x * m.mean_x, m.yy + n * m.mean_y * m.mean_y
-    dd = m.dd + n * m.mean_d * m.mean_d
-    xy, xd = m.xy + n * m.mean_x * m.mean_y, m.xd + n * m.mean_x * m.mean_d
-    if dd == 0 and sums.max_abs.value > 0:
-        dd = math.nan  # the squares are below the smallest number: not zero, and not known
-    nmse = dd / xx if xx > 0 else None
-    return {
-        "mse": dd / n,
-        "rmse": math.sqrt(dd / n),
-        "nmse": nmse,
-        "relative_l2": None if nmse is None else math.sqrt(nmse),
-        "cosine": _cosine(xx, yy, dd, xy, xd),
-        "pearson": _cosine(m.xx, m.yy, m.dd, m.xy, m.xd),
-        "sqnr_db": 10 * math.log10(xx / dd) if 0 < xx < math.inf and 0 < dd < math.inf else None,
-        "mean_abs": sums.sum_abs / n,
-        "max_abs": sums.max_abs.value,
-        "max_rel": sums.max_rel.value,
-        "ulp": sums.max_ulp if tolerance.ulp_dtype else None,
-        **_fit(m, xx),
-    }
-
-
-def _why_absent(name: str, sums: Sums) -> str:
-    m, ref, cand = sums.moments, sums.reference, sums.candidate
-    if sums.count == 0:
-        return "no elements"
-    if m.n == 0:
-        return "no element is finite on both sides"
-    if name == "ulp":
-        return "only real floating-point numbers have units in the last place"
-    if name == "sqnr_db" and sums.max_abs.value == 0:
-        return "no difference: infinite"
-    if name in _OF_REFERENCE and ref.low == ref.high == 0:
-        return "the reference is all zeros"
-    if name == "cosine" and cand.low == cand.high == 0:
-        return "the candidate is all zeros"
-    if name in _OF_VARIATION and m.xx == 0:
-        return "the reference is constant"
-    if name == "pearson" and m.yy == 0:
-        return "the candidate is constant"
-    if name == "scale_se" and m.n <= 2:
-        return "too few elements"
-    return "the squares leave the range of float64"
-
-
-_OF_VARIATION = frozenset({"pearson", "scale", "scale_se", "offset", "fit_residual"})
-_OF_REFERENCE = _OF_VARIATION | {"nmse", "relative_l2", "sqnr_db", "cosine"}
-
-
-def _cosine(xx: float, yy: float, dd: float, xy: float, xd: float) -> float | None:
-    """Cosine of x and y = x + d. Near 1 from sin^2, so that what is missing to 1 keeps its
-    digits; the determinant |x|^2 |y|^2 - <x, y>^2 is the same with d for y.
-    """
-    if not (0 < xx < math.inf and 0 < yy < math.inf):
-        return None
-    along = xy / math.sqrt(xx) / math.sqrt(yy)
-    if along * along < 0.5:
-        return along
-    if dd < yy:
-        sine2 = (dd / xx - (xd / xx) ** 2) * (xx / yy)
-    else:
-        sine2 = 1.0 - along * along
-    return math.copysign(math.sqrt(1.0 - min(1.0, max(0.0, sine2))), along)
-
-
-def _fit(m: Moments, xx: float) -> dict[str, float | None]:
-    """Least squares of y = scale x + offset, from centred sums; `xx` is |x|^2."""
-    if not 0 < m.xx < math.inf:
-        return dict.fromkeys(("scale", "scale_se", "offset", "fit_residual"))
-    scale, slope = m.xy / m.xx, m.xd / m.xx
-    rest = max(0.0, m.dd - m.xd * slope if m.dd < m.yy else m.yy - m.xy * scale)
-    return {
-        "scale": scale,
-        "scale_se": math.sqrt(rest / (m.n - 2) / m.xx) if m.n > 2 else None,
-        "offset": m.mean_y - scale * m.mean_x,
-        "fit_residual": math.sqrt(rest / xx),
-    }
 
 
 def _place(extreme: Extreme, reals: int, shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -1,17 +1,6 @@
 """All numbers of a pair in one pass over blocks.
 
-With x the reference, y the candidate and d = y - x over the n elements finite on both sides:
-
-    mse = mean(d^2)                    rmse = sqrt(mse)
-    nmse = mse / mean(x^2)             relative_l2 = |d| / |x|
-    cosine = <x, y> / (|x| |y|)        pearson = the same about the means
-    sqnr_db = 10 log10(|x|^2 / |d|^2)
-    max_rel = max |d| / max(|x|, 1e-8)
-    mismatched = elements with |d| > atol + rtol |x| (whole numbers and bools: all that differ),
-        and all that are not finite alike
-    scale, offset = least squares of y = scale x + offset;  scale_se the standard error of scale;
-    fit_residual = |y - scale x - offset| / |x|
-    ulp = greatest number of steps between x and y in the coarser dtype (see `ulps`)
+What the numbers are is in `metrics`; x is the reference, y the candidate, d = y - x.
 
 Blocks are float32 (float64 where an input is, or where squares would leave float32's range), the
 sums over blocks float64. Sums of squares are kept about the block's own means and merged by the

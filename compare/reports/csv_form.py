@@ -8,16 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..comparison import Comparison
+from ..measuring.metrics import NUMBERS
 from ..model import Measurement, Row
 from .escaping import clean
 from .form import Part, Settings, is_one
 from .words import partial_text, shape_text
-
-_CSV_METRICS = (
-    "count", "mse", "rmse", "nmse", "relative_l2", "cosine", "pearson", "sqnr_db", "mean_abs",
-    "max_abs", "max_rel", "ulp", "mismatched", "mismatched_fraction", "scale", "scale_se",
-    "offset", "fit_residual", "nonfinite_mismatch",
-)  # fmt: skip
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
@@ -55,7 +50,7 @@ def csv_report(comparison: Comparison) -> str:
          "reference_shape", "candidate_shape", "reference_dtype", "candidate_dtype",
          "recipe_reference", "recipe_candidate", "matched_by", "verdict", "reason", "partial",
          "local_reference", "local_candidate", "cause", "model_difference", "doubtful",
-         *_CSV_METRICS]
+         *_metric_columns()]
     )  # fmt: skip
     for row in comparison.rows:
         cells = _csv_row(comparison, row)
@@ -63,11 +58,16 @@ def csv_report(comparison: Comparison) -> str:
     return out.getvalue()
 
 
+def _metric_columns() -> tuple[str, ...]:
+    metrics = (name for name, spec in NUMBERS.items() if spec.csv)
+    return ("count", *metrics, "nonfinite_mismatch")
+
+
 def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
     verdict, result = comparison.verdicts[row.index], comparison.measurements[row.index]
     ref, cand = row.reference, row.candidate
     measured = result if isinstance(result, Measurement) else None
-    values = ["" if measured is None else getattr(measured, name) for name in _CSV_METRICS]
+    values = ["" if measured is None else measured.metric(name) for name in _metric_columns()]
     local, causes = comparison.locals.get(row.index), comparison.causes(row.index)
     law = comparison.law_row(row.index)
     return [

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...capture.records import Capture, Record
 from ..comparison import Comparison
+from ..measuring.metrics import METRICS
 from ..model import Measurement, Row
-from ..vocabulary import METRICS
 from .effect_words import effect_json
 from .form import Part, Settings, is_one
 from .law_words import headline, row_json
@@ -140,7 +140,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "recipe": {"reference": row.recipe_reference, "candidate": row.recipe_candidate},
         "matched_by": row.matched_by,
         "how": row.how,
-        "metrics": _metrics(result) if isinstance(result, Measurement) else None,
+        "metrics": metrics_json(result) if isinstance(result, Measurement) else None,
         "verdict": verdict.level,
         "reason": verdict.reason,
         "origin": comparison.origin(row.index),
@@ -162,5 +162,9 @@ def _floor(comparison: Comparison, index: int) -> dict[str, Any]:
     return {"baseline": baseline, "exact": exact}
 
 
-def _metrics(result: Measurement) -> dict[str, Any]:
-    return {name: value for name, value in asdict(result).items() if name != "partial"}
+def metrics_json(result: Measurement) -> dict[str, Any]:
+    """The numbers of a pair, those of metrics without a field of their own beside the others."""
+    found = asdict(result)
+    further = found.pop("further")
+    del found["partial"]
+    return {**found, **further}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..comparison import Comparison
-from ..vocabulary import METRICS
+from ..measuring.metrics import METRICS
 from .effect_words import effect_line
 from .escaping import clean
 from .findings import (
@@ -140,7 +140,8 @@ def _table(
     title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], room: int
 ) -> list[str]:
     """A folded table of as many rows as `room` characters hold."""
-    heads = ["row", "verdict", "origin", "module-slot", *(METRICS[name][0] for name in columns)]
+    heads = ["row", "verdict", "origin", "module-slot"]
+    heads += [METRICS[name].heading for name in columns]
     heads += ["reference", "candidate", "reason"]
     lines = [
         f"<details><summary>{title}</summary>", "",

@@ -36,6 +36,7 @@ from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
 from ..matching.canonical import layer_number
+from ..measuring.metrics import NUMBERS
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row, Verdict
 from .aiu_fms import aiu_layer, model_id
@@ -43,10 +44,10 @@ from .escaping import clean
 from .summary import component_of
 
 TIDY = "tidy.csv"
+_OF_ROWS = {name: spec.of_rows for name, spec in NUMBERS.items() if spec.of_rows is not None}
 COLUMNS = (
     "index", "kind", "layer", "component", "module", "slot", "role", "step", "call", "token",
-    "count", "mse", "relative_l2", "cosine", "max_abs", "verdict", "reason", "reference",
-    "candidate", "matched_by",
+    "count", *_OF_ROWS, "verdict", "reason", "reference", "candidate", "matched_by",
 )  # fmt: skip
 _BYTES = 24  # of a number as text
 _UNSAFE = re.compile(r"[^A-Za-z0-9._()-]")
@@ -115,9 +116,9 @@ def _lines(row: Row, verdict: Verdict, found: TokenRows | None, reason: str) -> 
     ]  # fmt: skip
     head, tail = ([clean(c) if isinstance(c, str) else c for c in part] for part in (head, tail))
     if found is None or not found.rows:
-        yield [*head, *[""] * 6, *tail]
+        yield [*head, "", "", *[""] * len(_OF_ROWS), *tail]
         return
-    numbers = (found.count, found.mse, found.relative_l2, found.cosine, found.max_abs)
+    numbers = (found.count, *(of(found) for of in _OF_ROWS.values()))
     for token, values in enumerate(zip(*(n.tolist() for n in numbers), strict=True)):
         yield [*head, token, *values, *tail]
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from ...capture.records import Capture
 from ...capture.sizes import byte_text
 from ..comparison import Comparison
+from ..measuring.metrics import METRICS
 from ..model import Failure, FirstDivergence, Measurement, Row, Verdict, verdict_word
 from ..symptoms.thumb import rules_of_thumb
-from ..vocabulary import MARKS, METRICS, origin_words
+from ..vocabulary import MARKS, origin_words
 from .effect_words import effect_line
 from .escaping import clean
 from .form import Part, Settings, is_one
@@ -171,7 +172,7 @@ def summary_line(comparison: Comparison) -> str:
 
 
 def _heading(metric: str) -> str:
-    return METRICS[metric][0]
+    return METRICS[metric].heading
 
 
 def spread_lines(comparison: Comparison, metric: str) -> list[str]:

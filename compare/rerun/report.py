@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
+from ..measuring.metrics import METRICS
 from ..model import Failure, Measurement
 from ..reports.escaping import clean
-from ..reports.json_form import plain_json
+from ..reports.json_form import metrics_json, plain_json
 from ..reports.text_form import side_line
 from ..reports.words import number
-from ..vocabulary import METRICS
 from .results import RerunResult
 from .session import RerunSession
 
@@ -81,13 +80,13 @@ def _numbers(result: Measurement | Failure | None) -> dict[str, Any] | None:
         return None
     if isinstance(result, Failure):
         return {"failure": result.reason, "level": result.level}
-    return {name: value for name, value in asdict(result).items() if name != "partial"}
+    return metrics_json(result)
 
 
 def text_report(session: RerunSession, command: str, metric: str = "mse") -> str:
     """A table in execution order, the judgements, who is to blame."""
     comparison, spec = session.comparison, session.spec
-    heading = METRICS[metric][0]
+    heading = METRICS[metric].heading
     lines = [
         "layertui rerun", "",
         f"reference  {comparison.reference.path}",

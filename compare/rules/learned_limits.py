@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..measuring.metrics import NUMBERS, MetricSpec
 from ..model import Failure, Measurement, Row
 from .rules import LayerLimits, RulesError, ThresholdRule
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..comparison import Comparison
 
 SCHEMA = "layertui.thresholds/1"
-METRICS = ("relative_l2", "nmse", "max_abs", "cosine_distance")
 _MOST_BYTES = 64 << 20
 _SHOWN = 5  # names in a sentence
 
@@ -95,10 +95,10 @@ class Baselines:
         if not result.count:
             self.refused.setdefault(layer, "no elements")
             return
-        known = self.samples.setdefault(layer, {name: [] for name in METRICS})
+        known = self.samples.setdefault(layer, {name: [] for name in limited()})
         self.counts[layer] = self.counts.get(layer, 0) + 1
-        for name in METRICS:
-            value = error_of(result, name)
+        for name, spec in limited().items():
+            value = error_of(result, spec)
             if value is not None:
                 known[name].append(value)
 
@@ -165,14 +165,17 @@ class Baselines:
         return said
 
 
-def error_of(result: Measurement, name: str) -> float | None:
+def limited() -> dict[str, MetricSpec]:
+    """The metrics that limits are learned of, by the names that those have."""
+    return {spec.limit_name: spec for spec in NUMBERS.values() if spec.limit}
+
+
+def error_of(result: Measurement, spec: MetricSpec) -> float | None:
     """A metric of which more is worse; 0 where the sides are equal and a ratio has no meaning.
     None when it cannot be computed.
     """
-    if name == "cosine_distance":
-        value = None if result.cosine is None else max(0.0, 1.0 - result.cosine)
-    else:
-        value = result.metric(name)
+    value = result.metric(spec.name)
+    value = None if value is None else spec.error(value)
     if value is None and (result.identical or result.max_abs == 0):
         return 0.0
     return value if value is None or math.isfinite(value) else None
@@ -234,14 +237,16 @@ def _layer(path: str, file: str, layer: str, limits: object) -> ThresholdRule:
     if not isinstance(limits, dict) or not limits:
         raise RulesError(f"{where}: damaged: no limits")
     found: list[tuple[str, float]] = []
+    known = limited()
     for name, value in limits.items():
-        if name not in METRICS:
-            raise RulesError(f"{where}: unknown metric {name!r} (known: {', '.join(METRICS)})")
+        if name not in known:
+            raise RulesError(f"{where}: unknown metric {name!r} (known: {', '.join(known)})")
         limit = _limit(value)
         if limit is None:
             raise RulesError(f"{where}: {name} must be a finite number, not negative")
-        # Verdicts know the cosine itself.
-        found.append(("cosine", 1.0 - limit) if name == "cosine_distance" else (name, limit))
+        spec = known[name]
+        # Verdicts know a likeness itself.
+        found.append((spec.name, limit if spec.greater_is_worse else 1.0 - limit))
     return ThresholdRule(f"{file}: {layer}", tuple(found))
 
 

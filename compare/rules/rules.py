@@ -314,7 +314,7 @@ class _Parser:
         return HandPair(str(two[0]), str(two[1]))
 
     def thresholds(self, table: object) -> tuple[ThresholdRule, ...]:
-        from ..vocabulary import METRICS
+        from ..measuring.metrics import METRICS
 
         if not isinstance(table, dict):
             raise self.fail("[thresholds]", "must be a table")

@@ -24,6 +24,7 @@ from ...capture.dtypes import DTYPES
 from ...capture.records import Locator
 from ...capture.storage import first_bytes, open_file, storage_of
 from ..measuring.error_structure import Part, Structure
+from ..measuring.metrics import NUMBERS
 from ..measuring.pair_reader import PairTask, SideTask
 from ..model import Measurement, SideStatistics
 from ..paths import cache_dir
@@ -172,7 +173,7 @@ class FileIdentities:
     def key(self, task: PairTask) -> str | None:
         """The cache key of a task; None when a file cannot be looked at."""
         digest = blake2b(digest_size=24)
-        _feed(digest, ENGINE, task.rtol, task.atol, task.ulp, task.mask)
+        _feed(digest, ENGINE, tuple(NUMBERS), task.rtol, task.atol, task.ulp, task.mask)
         try:
             for side in (task.reference, task.candidate):
                 self.feed(digest, side)

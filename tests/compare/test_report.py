@@ -18,13 +18,14 @@ from test_align_real import measured as measured_pair
 from layertui.capture import record as record_capture
 from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.measuring.metrics import METRICS
 from layertui.compare.reports.csv_form import csv_report
 from layertui.compare.reports.escaping import clean
 from layertui.compare.reports.json_form import SCHEMA, json_report
 from layertui.compare.reports.row_text import row_text
 from layertui.compare.reports.text_form import summary_line, text_report
 from layertui.compare.rules.rules import Rules
-from layertui.compare.vocabulary import MARKS, METRICS
+from layertui.compare.vocabulary import MARKS
 
 COMMAND = "layertui compare ref cand --policy fixed"
 NASTY = 'layers.0.\x1b[31m[bold]x[/bold]\r\u202e,"=-output'

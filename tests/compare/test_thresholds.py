@@ -17,9 +17,9 @@ from synthetic import saved
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy, policy_named
 from layertui.compare.rules.learned_limits import (
-    METRICS,
     BaselineError,
     Baselines,
+    limited,
     load_thresholds,
     percentile,
 )
@@ -62,7 +62,7 @@ def test_limits_are_the_percentile_times_the_margin(tmp_path: Path) -> None:
     (layer,) = file["layers"]
     assert layer == "layers.0.mlp-output"
     found = file["layers"][layer]
-    assert set(found) == set(METRICS)
+    assert set(found) == set(limited())
     # 90 % of 1e-4 ... 1e-3 is 9.1e-4, whatever the shape; float32 has seven digits.
     assert found["relative_l2"] == pytest.approx(2 * 9.1e-4, rel=1e-3)
     assert file["samples"] == {layer: 10} and len(file["made_from"]) == 10
@@ -87,7 +87,7 @@ def test_clean_runs_pass_and_a_fault_fails(tmp_path: Path) -> None:
 
 def test_globs_of_a_rules_file_come_before_the_file(tmp_path: Path) -> None:
     ref, cand = two_sides(tmp_path, 2)
-    limits = dict.fromkeys(METRICS, 1e-12)
+    limits = dict.fromkeys(limited(), 1e-12)
     path = written(
         tmp_path / "t.json",
         {"schema": "layertui.thresholds/1", "layers": {
@@ -141,7 +141,7 @@ def test_zeros_and_equal_runs(tmp_path: Path) -> None:
     comparison.measure(use_cache=False)
     baselines.add(comparison)
     found = baselines.limits(99, 1.5)
-    assert found["same-output"] == dict.fromkeys(METRICS, 0.0)
+    assert found["same-output"] == dict.fromkeys(limited(), 0.0)
     assert found["zero-output"] == {"max_abs": 12.0}
     assert baselines.refused == {"none-output": "no elements"}
     assert "1 layers were equal in every run" in "\n".join(baselines.notes(found))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...compare.vocabulary import METRICS
+from ...compare.measuring.metrics import METRICS
 from ..commands import CommandError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ...compare.vocabulary import METRICS, Level, Origin
+from ...compare.measuring.metrics import METRICS
+from ...compare.vocabulary import Level, Origin
 from ..present.text import cut, elide, fit, width_of
 from ..theme import LOOKS, Look
 from ..widgets.lines import look_of
@@ -417,7 +418,7 @@ def heading(columns: Columns, metric: str, ratio: str = "") -> str:
     right = fit("candidate", columns.right_name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
-    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric][0]}", 2 + _VALUE)
+    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric].heading}", 2 + _VALUE)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
     if columns.ratio:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from ...compare.vocabulary import METRICS
+from ...compare.measuring.metrics import METRICS
 from ..commands import CommandError
 from ..keys import bindings_of
 from ..widgets.clipboard import yank
@@ -195,7 +195,7 @@ class ListScreen(ListDisplay):
             raise CommandError(f"no metric {text!r}: {', '.join(METRICS)}")
         self.metric = text
         self.verdicts_changed()
-        self.say(f"metric {METRICS[text][0]}")
+        self.say(f"metric {METRICS[text].heading}")
         if text == "ulp":  # takes another pass over the values, so only when asked for
             self.layertui.measure_with(self.limits, ulp=True)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.measuring.metrics import METRICS
 from ...compare.model import Failure, Measurement, Row, SideStatistics, Verdict
 from ...compare.reports.summary import recorded_statistics
-from ...compare.vocabulary import METRICS
 from ..theme import LOOKS
 from .field import Field
 from .laws import law_fields
@@ -199,7 +199,7 @@ def _judged(scene: Scene) -> list[Field]:
 
 def _all_numbers(numbers: Measurement) -> list[Field]:
     fields = [
-        Field(METRICS[name][0], metric_number(name, numbers.metric(name)))
+        Field(METRICS[name].heading, metric_number(name, numbers.metric(name)))
         for name in ("mse", "nmse", "relative_l2", "cosine")
     ]
     fields.append(Field("RMSE", number(numbers.rmse)))
@@ -212,7 +212,7 @@ def _all_numbers(numbers: Measurement) -> list[Field]:
     ):
         place = f"  at {index_text(index)}" if index is not None else ""
         pair = f"  {precise(values[0])} vs {precise(values[1])}" if values else ""
-        fields.append(Field(METRICS[name][0], f"{number(numbers.metric(name))}{place}{pair}"))
+        fields.append(Field(METRICS[name].heading, f"{number(numbers.metric(name))}{place}{pair}"))
     fields.append(Field("ULP", number(numbers.ulp)))
     tolerances = f"  rtol {number(numbers.rtol)}  atol {number(numbers.atol)}"
     fields.append(Field("mismatched", _mismatch_text(numbers) + tolerances))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.widget import Widget
 
+from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import LEVELS, Level
 from .lines import Piece, look_of, strip_of
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
 _LABEL = " depth "
 
-# Powers of ten between which the bars grow; cosine is its distance from 1. Fixed, so that
-# results which arrive never change what is already drawn.
-_SCALES: dict[str, tuple[float, float]] = {
-    "mse": (-15, 0), "relative_l2": (-8, 0), "nmse": (-15, 0), "cosine": (-15, 0),
-    "max_abs": (-8, 1), "max_rel": (-8, 1), "ulp": (0, 7),
-}  # fmt: skip
 _FULL = 7  # the highest bar
 _ALWAYS_FULL: frozenset[Level] = frozenset({"nan", "shape", "unreadable"})
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
@@ -35,10 +30,10 @@ def bar_height(metric: str, value: float | None) -> int:
     """0 (no error) to 7 for a metric's value, on a logarithmic scale."""
     if value is None or math.isnan(value):
         return 0
-    error = abs(1.0 - value) if metric == "cosine" else value
+    error = METRICS[metric].error(value)
     if error <= 0:
         return 0
-    low, high = _SCALES[metric]
+    low, high = METRICS[metric].strip_range
     share = (math.log10(error) - low) / (high - low) if math.isfinite(error) else 1.0
     return max(1, min(_FULL, round(1 + share * (_FULL - 1))))
 

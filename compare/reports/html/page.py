@@ -14,8 +14,9 @@ from html import escape
 from typing import Any
 
 from ...comparison import Comparison
+from ...measuring.metrics import METRICS
 from ...model import Measurement
-from ...vocabulary import MARKS, METRICS
+from ...vocabulary import MARKS
 from ..escaping import clean
 from ..findings import (
     FAILED,
@@ -61,7 +62,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
             _list("Outcome", outcome.lines()) if outcome.status or outcome.doubts else "",
             _captures(comparison),
             _list("Summary", summary_lines(comparison)),
-            f"<h3>{_text(METRICS[_plotted(settings)][0])} in execution order</h3>",
+            f"<h3>{_text(METRICS[_plotted(settings)].heading)} in execution order</h3>",
             picture(comparison, report["rows"], _plotted(settings)), _LEGEND,
             _heat_maps(comparison, report["rows"]),
             _table(comparison, report["rows"], settings),
@@ -110,7 +111,7 @@ def _text(text: object) -> str:
 
 def _plotted(settings: Settings) -> str:
     """What the plot shows: a likeness has no place on an axis of errors."""
-    return settings.metric if METRICS[settings.metric][1] else "mse"
+    return settings.metric if METRICS[settings.metric].greater_is_worse else "mse"
 
 
 def _banner(report: Mapping[str, Any], status: int) -> str:
@@ -223,7 +224,8 @@ def _worst(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[Ma
 
 def _table(comparison: Comparison, rows: Sequence[Mapping[str, Any]], settings: Settings) -> str:
     columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
-    heads = ["row", "verdict", "origin", "module-slot", *(METRICS[name][0] for name in columns)]
+    heads = ["row", "verdict", "origin", "module-slot"]
+    heads += [METRICS[name].heading for name in columns]
     heads += ["reference", "candidate", "matched", "reason"]
     chosen = rows
     if settings.only_diverged:

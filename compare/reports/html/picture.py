@@ -8,7 +8,7 @@ from math import floor, isfinite, log10
 from typing import Any
 
 from ...comparison import Comparison
-from ...vocabulary import METRICS
+from ...measuring.metrics import METRICS
 from ..findings import name_of, shown, value_of, word_of
 from ..plot import EDGES, Point, plot_points
 
@@ -23,7 +23,7 @@ def picture(comparison: Comparison, rows: Sequence[Mapping[str, Any]], metric: s
     points = plot_points(comparison)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" class="plot" '
-        f'aria-label="{escape(METRICS[metric][0])} of every row, in execution order">',
+        f'aria-label="{escape(METRICS[metric].heading)} of every row, in execution order">',
         *axis.lines(),
     ]
     first = comparison.first_divergence()

@@ -27,7 +27,7 @@ class RerunView(View):
         return self.pair_screen.show_injected()
 
     def lines(self) -> list[Pieces]:
-        from ....compare.vocabulary import METRICS
+        from ....compare.measuring.metrics import METRICS
 
         scene = self.scene
         if scene is None:
@@ -53,7 +53,7 @@ class RerunView(View):
                                          for head in heads])]  # fmt: skip
         for metric in _ROWS:
             cells: list[Piece] = [(fit(_cell(c, metric), 12) + "  ", None) for c in columns]
-            lines.append(self.labelled(METRICS[metric][0], cells))
+            lines.append(self.labelled(METRICS[metric].heading, cells))
         lines.append([])
         lines += self._wrapped(app.reruns.sentence(comparison, index), self.look.palette.strong)
         lines += [[], *self._about(found)]
