@@ -111,7 +111,7 @@ def rerun(
     Exit status 0: every layer is right by itself. 1: one is wrong, or could not be run. 2: usage,
     or a capture or runner that cannot be opened.
     """
-    from ..compare.rerun.report import exit_status, json_report, text_report
+    from ..compare.rerun.report import exit_status, rerun_json, rerun_text
     from ..compare.rerun.session import RerunSession
     from .output import check_target, write_output
     from .session import measure_all, open_pair
@@ -137,9 +137,9 @@ def rerun(
         run_layers(session, rows)
         command = shlex.join(["layertui", *(ctx.obj or [])])
         if form == "json":
-            text = json.dumps(json_report(session, command), indent=1, allow_nan=False) + "\n"
+            text = json.dumps(rerun_json(session, command), indent=1, allow_nan=False) + "\n"
         else:
-            text = text_report(session, command, options.metric)
+            text = rerun_text(session, command, options.metric)
         write_output(output, text, overwrite)
         return exit_status(session, asked=not everything)
 

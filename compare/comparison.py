@@ -461,7 +461,7 @@ class Comparison:
         if analysis.origin(index) == "made":
             module = analysis.to_blame(index)
         if module != row.canonical:
-            reason = f"made inside {module}, whose records before this input agree: {reason}"
+            reason = f"introduced inside {module}, whose records before this input agree: {reason}"
         law = self._law_of_finding(index, module)
         return FirstDivergence(
             index,

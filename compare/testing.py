@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -103,30 +103,19 @@ def _message(
 def _divergence(comparison: Comparison) -> list[str]:
     """The first divergence with its reason, and the rows after it."""
     from .reports.escaping import clean
-    from .reports.findings import confidence_of, symptom_lines, word_of
-    from .reports.law_words import labelled_causes
+    from .reports.findings import first_facts, first_verdict, word_of
     from .reports.words import number
 
     lines: list[str] = []
     first = comparison.first_divergence()
     if first is not None:
-        about = {
-            "confidence": first.confidence,
-            "symptoms": [asdict(symptom) for symptom in first.symptoms],
-        }
-        sure = confidence_of(about)
         lines.append(
-            f"  first divergence: {clean(first.module)}, row {first.index}: "
-            f"{word_of(first.verdict)}{f', confidence {sure}' if sure else ''}"
+            f"  first divergence: {clean(first.module)}, row {first.index}: {first_verdict(first)}"
         )
         lines.append(f"    {clean(first.reason)}")
         lines.append(f"    reference {clean(first.reference)}")
         lines.append(f"    candidate {clean(first.candidate)}")
-        lines += [
-            f"    {label}: {clean(line)}"
-            for label, line in labelled_causes(first.causes, first.model_difference)
-        ]
-        lines += [f"    symptom: {line}" for line in symptom_lines(about)]
+        lines += [f"    {fact.label}: {clean(fact.text)}" for fact in first_facts(first)]
     bad = [
         row
         for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)

@@ -58,13 +58,16 @@ MARKS: dict[Level, tuple[str, str]] = {
     "unreadable": ("?", "UNREADABLE"),
 }
 FAILING: frozenset[Level] = frozenset({"diverged", "nan", "shape"})
+NOT_PASSED: frozenset[Level] = FAILING | {"unreadable", "pending"}
 
 _ORIGINS: dict[tuple[bool, Origin], str] = {
-    (False, "made"): "made here", (False, "inherited"): "inherited",
-    (True, "made"): "born here", (True, "inherited"): "passed on",
+    (False, "made"): "introduced here", (False, "inherited"): "inherited",
+    (True, "made"): "first appears here", (True, "inherited"): "propagated",
 }  # fmt: skip
 
 
 def origin_words(level: Level, origin: Origin | None) -> str:
-    """`made here` or `inherited`; of NaN and Inf `born here` or `passed on`; else nothing."""
+    """`introduced here` or `inherited`; of NaN and Inf `first appears here` or `propagated`; else
+    nothing.
+    """
     return "" if origin is None else _ORIGINS.get((level == "nan", origin), "")

@@ -111,21 +111,6 @@ class Profile:
         known = tuple((name, found) for name, found in named if found is not None)
         return known if len(known) > 1 else tuple(("values", found) for _, found in known)
 
-    @property
-    def grade(self) -> str | None:
-        """EXCELLENT (greatest difference below 1e-4), GOOD (below 1e-3), ACCEPTABLE (cosine above
-        0.99), SIGNIFICANT; None for one side alone or where nothing could be compared.
-        """
-        if self.difference is None or self.max_abs is None:
-            return "SIGNIFICANT" if self.odd else None
-        if self.odd:
-            return "SIGNIFICANT"
-        if self.max_abs < 1e-4:
-            return "EXCELLENT"
-        if self.max_abs < 1e-3:
-            return "GOOD"
-        return "ACCEPTABLE" if (self.cosine or 0.0) > 0.99 else "SIGNIFICANT"
-
 
 class _Values:
     """Gathers one distribution."""

@@ -16,7 +16,7 @@ from ..reports.escaping import clean
 from ..reports.row_text import row_text
 from ..reports.summary import recorded_statistics
 from ..reports.text_form import side_line
-from ..reports.words import shape_text
+from ..reports.words import partial_words, record_shape, value_text
 from .axes import AxesAnalysis
 from .heat import HeatAnalysis, HeatPlan, Quantity, Region, default_axes
 from .heat_text import heat_text
@@ -25,7 +25,7 @@ from .naming import command_line, telling_name
 from .profile import Profile, ProfileAnalysis
 from .running import Pass
 from .subject import NothingToInspectError, Subject, subject_of_row
-from .text import stats_text, table, value_text
+from .text import stats_text, table
 from .top import Order, TopAnalysis
 from .top_text import axes_text, top_text
 from .values_text import values_text
@@ -86,7 +86,7 @@ class Inspection:
 
     def _failure(self, error: Exception) -> str:
         self.failed = True
-        return f"  cannot be looked at: {error}"
+        return f"  cannot be shown: {error}"
 
     def _lines(self, view: str, reader: PairReader) -> list[str]:
         if view in ("top", "axes") and not self._subject.paired:
@@ -238,10 +238,10 @@ def capture_report(capture: Capture) -> str:
     lines.append("")
     for at, record in enumerate(capture.records):
         step = f"step {record.step} " if record.step else ""
-        about = f"{shape_text(record)} {record.dtype or '?'}"
+        about = f"{record_shape(record)} {record.dtype or '?'}"
         state = f"  UNREADABLE: {record.error}" if record.error else ""
         if record.partial is not None:
-            state += "  partial {} of {}".format(*record.partial)
+            state += f"  {partial_words(record.partial)}"
         lines.append(f"{at:5d} {step}{record.name}  {about}{state}")
     return "\n".join(clean(line) for line in lines) + "\n"
 
@@ -255,7 +255,7 @@ def record_report(
     """
     from .subject import subject_of_record
 
-    lines = [f"{record.name}: {shape_text(record)} {record.dtype or '?'}"]
+    lines = [f"{record.name}: {record_shape(record)} {record.dtype or '?'}"]
     lines.append(f"  {record.path}" + (f" [{record.key}]" if record.key else ""))
     about = f"call {record.call}, step {record.step}"
     if record.module_class:

@@ -4,34 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..reports.words import share_text, value_text
 from .profile import PERCENTILES, Distribution, Profile
 
 Row = tuple[str, ...]
-
-
-def value_text(value: float | None, digits: int = 6) -> str:
-    """A number to read and compare; `-` where there is none."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.{digits}g}"
-
-
-def share_text(count: int, total: int) -> str:
-    """`12 (0.3 %)`."""
-    if not total:
-        return str(count)
-    percent = 100.0 * count / total
-    shown = f"{percent:.3g}" if count in (0, total) or 0.01 <= percent <= 99.99 else (
-        "<0.01" if percent < 1 else ">99.99"
-    )  # fmt: skip
-    return f"{count} ({shown} %)"
-
-
-def index_text(index: tuple[int, ...] | None) -> str:
-    """`[0, 7, 12]`; `-` where there is none."""
-    return "-" if index is None else f"[{', '.join(map(str, index))}]"
 
 
 # Stats
@@ -87,18 +63,14 @@ def likeness_rows(profile: Profile) -> list[Row]:
 
 
 def ladder_rows(profile: Profile) -> list[Row]:
-    """Tolerance (rtol = atol) and how many elements are outside of it, then the grade."""
-    if not profile.ladder:
-        return []
-    if profile.grade is None:
-        return [("level", "nothing could be compared")]
+    """Tolerance (rtol = atol) and how many elements are outside of it."""
     total = _count(profile)
-    rows: list[Row] = [
+    if profile.ladder and not profile.compared and not profile.odd:
+        return [("none", "nothing could be compared")]
+    return [
         (f"{limit:.0e}", "all match" if count == 0 else f"{share_text(count, total)} outside")
         for limit, count in profile.ladder
     ]
-    rows.append(("level", profile.grade))
-    return rows
 
 
 def _count(profile: Profile) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ..reports.words import index_text, share_text, value_text
 from .axes import AxisRanking
-from .text import Row, index_text, share_text, table
-from .top import Difference, Number, Top
+from .text import Row, table
+from .top import Difference, Top
 
 TOP_HEADING: Row = ("#", "index", "reference index", "candidate index", "reference", "candidate",
                     "abs", "rel", "ULP")  # fmt: skip
@@ -20,21 +21,10 @@ def top_row(rank: int, found: Difference) -> Row:
         for own in (found.reference_index, found.candidate_index)
     )
     return (
-        str(rank), index_text(found.index), ours, theirs, number_text(found.reference),
-        number_text(found.candidate), _error(found.abs), _error(found.rel),
+        str(rank), index_text(found.index), ours, theirs, value_text(found.reference, 8),
+        value_text(found.candidate, 8), _error(found.abs), _error(found.rel),
         "-" if found.ulp is None else f"{found.ulp:.6g}",
     )  # fmt: skip
-
-
-def number_text(value: Number) -> str:
-    """A value of either side, with the digits to tell it from the other."""
-    if isinstance(value, bool | int):
-        return str(value)
-    if isinstance(value, complex):
-        return f"{value.real:.6g}{value.imag:+.6g}j"
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Inf" if value > 0 else "-Inf")
-    return f"{value:.8g}"
 
 
 def _error(value: float) -> str:

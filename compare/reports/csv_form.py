@@ -12,7 +12,7 @@ from ..measuring.metrics import NUMBERS
 from ..model import Measurement, Row
 from .escaping import clean
 from .form import Part, Settings, is_one
-from .words import partial_text, shape_text
+from .words import partial_text, record_shape
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
@@ -73,7 +73,7 @@ def _csv_row(comparison: Comparison, row: Row) -> list[Any]:
     return [
         row.index, row.kind, row.canonical, row.slot, row.step, row.call,
         ref.name if ref else "", cand.name if cand else "",
-        shape_text(ref) if ref else "", shape_text(cand) if cand else "",
+        record_shape(ref) if ref else "", record_shape(cand) if cand else "",
         (ref.dtype or "") if ref else "", (cand.dtype or "") if cand else "",
         row.recipe_reference, row.recipe_candidate, row.matched_by or "",
         verdict.level, verdict.reason, partial_text(row, result),

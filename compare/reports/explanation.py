@@ -7,14 +7,14 @@ the layers that are asked about.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..inspection.naming import rows_called
 from ..laws.wanted_records import records_wanted
 from ..model import Cause, explained_share
 from ..running.law_checks import scene_of
-from .law_words import cause_line, local_lines, percent, short_module
+from .law_words import NO_CAUSE, cause_line, law_lines, percent, short_module
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -122,7 +122,13 @@ def _explained(
     tried: tuple[Tried, ...] = ()
     if judged is not None and judged[0].trusted:
         tried = _tried(diagnose(judged[1], judged[0], cancelled))
-    return Explained(law.label, law.module, tuple(local_lines(law)), law, law.causes or (), tried)
+    return Explained(law.label, law.module, tuple(_law_words(law)), law, law.causes or (), tried)
+
+
+def _law_words(law: LawRow) -> list[str]:
+    """All but the causes, which stand in lines of their own, with what was tried."""
+    bare = replace(law, causes=None, model_difference="")
+    return [f"{label:10} {words}" for label, words, _ in law_lines(bare)]
 
 
 def _tried(diagnosis: Diagnosis) -> tuple[Tried, ...]:
@@ -154,7 +160,7 @@ def lines_of(explained: Explained) -> list[str]:
     lines += [f"  cause      {cause_line(cause)}" for cause in explained.causes]
     law = explained.law
     if law is not None and law.state == "breaks" and not explained.causes:
-        lines.append("  cause      no known mistake explains it")
+        lines.append(f"  cause      {NO_CAUSE}")
     if law is not None and law.model_difference:
         lines.append(f"  model      {law.model_difference}")
     if explained.tried:

@@ -1,103 +1,74 @@
-"""What the reports say of rows and of the first divergence, from the report for programs: a form
-shows what the JSON has, under the same names.
+"""What the reports say of the first divergence and of the rows that do not pass, once for all forms
+that people read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..model import Cause
-from ..vocabulary import MARKS, Level
-from .escaping import clean
+from ..measuring.metrics import METRICS
+from ..vocabulary import MARKS, NOT_PASSED, Level
 from .law_words import labelled_causes
-from .words import number, symptom_line
+from .row_report import Fact, RowReport, row_report
+from .words import sure_text, symptom_lines
 
-FAILED = ("diverged", "nan", "shape", "unreadable", "pending")
-BADGES: dict[str, str] = {
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+    from ..model import FirstDivergence
+
+COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")  # of tables, behind the one asked for
+BADGES: dict[Level, str] = {
     "pending": "⏳", "missing": "➖", "identical": "🟰", "ok": "✅", "noise": "✅", "drift": "⚠️",
     "diverged": "❌", "shape": "❌", "nan": "❌", "unreadable": "❓",
 }  # fmt: skip
 
 
+def columns_of(metric: str) -> tuple[str, ...]:
+    """The metrics of a table, the one asked for first."""
+    return tuple(dict.fromkeys((metric, *COLUMNS)))
+
+
+def headings(columns: Sequence[str]) -> list[str]:
+    return [METRICS[name].heading for name in columns]
+
+
 def word_of(level: Level) -> str:
-    """The verdict in the word that the text report has."""
+    """The verdict in the word that all forms have."""
     return MARKS[level][1]
 
 
-def verdict_of(row: Mapping[str, Any]) -> str:
-    """The same of a row; a doubtful pair is called that."""
-    return "doubtful" if row.get("doubtful") else word_of(row["verdict"])
-
-
-def agreement_of(report: Mapping[str, Any]) -> str:
+def agreement_of(comparison: Comparison) -> str:
     """`no divergence`, and what makes that say less."""
-    doubtful = report["counts"]["doubtful"]
-    less = ["the candidate may be the reference itself"] if report["same_as_reference"] else []
+    doubtful = comparison.counts.doubtful
+    less = [] if comparison.same is None else ["the candidate may be the reference itself"]
     less += [f"{doubtful} doubtful"] if doubtful else []
     return f"no divergence, but {' and '.join(less)}" if less else "no divergence"
 
 
-def value_of(row: Mapping[str, Any], metric: str) -> float | None:
-    """A metric of a row of the JSON report; None where it has none or a word (`NaN`)."""
-    value = (row.get("metrics") or {}).get(metric)
-    return float(value) if isinstance(value, int | float) else None
+def first_verdict(first: FirstDivergence) -> str:
+    """`DIVERGED (97 % sure)`."""
+    word = word_of(first.verdict)
+    return word if first.confidence is None else f"{word} ({sure_text(first.confidence)})"
 
 
-def shown(row: Mapping[str, Any], metric: str) -> str:
-    """A metric as tables have it."""
-    value = (row.get("metrics") or {}).get(metric)
-    if isinstance(value, str):
-        return value
-    return f"{value:.7f}" if metric == "cosine" and value is not None else number(value)
+def first_facts(first: FirstDivergence) -> list[Fact]:
+    """Its causes, what the candidate's own model has otherwise, and its symptoms."""
+    causes = labelled_causes(first.causes, first.model_difference)
+    facts = [Fact(label, line) for label, line in causes]
+    return facts + [Fact("looks like", line) for line in symptom_lines(first.symptoms)]
 
 
-def name_of(row: Mapping[str, Any]) -> str:
-    """`layers.0.mlp-output`, of a gap the record's own name; with the call and the step."""
-    record = row["reference"] or row["candidate"]
-    if row["kind"] != "pair":
-        name = str(record["name"])
-    else:
-        call = f"({record['call']})" if record["call"] > 1 else ""
-        name = f"{row['canonical']}{call}-{row['slot']}"
-    step = f" step {record['step']}" if record["step"] else ""
-    return clean(name + step)
-
-
-def shape_of(row: Mapping[str, Any], side: str) -> str:
-    """`[1,10,64] bfloat16` of one side of a row; `-` where it has no record."""
-    record = row[side]
-    if record is None:
-        return "-"
-    shape = "?" if record["shape"] is None else str(record["shape"]).replace(" ", "")
-    return clean(f"{shape} {record['dtype'] or '?'}")
-
-
-def symptom_lines(first: Mapping[str, Any]) -> list[str]:
-    """The symptoms of the first divergence, in the words that the text report has."""
-    return [clean(symptom_line(**symptom)) for symptom in first["symptoms"]]
-
-
-def cause_words(first: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The causes of the first divergence and what the candidate's own model has otherwise, with
-    labels, in the words that the text report has.
+def reports_of(comparison: Comparison) -> list[RowReport]:
+    """What is known of every row, in execution order; where errors come from and what they do to
+    the logits is worked out for that.
     """
-    causes = first.get("causes")
-    known = None if causes is None else _causes(causes)
-    found = labelled_causes(known, first.get("model_difference") or "")
-    return [(label, clean(line)) for label, line in found]
+    if comparison.complete:
+        comparison.analysis()
+        comparison.effect()
+    return [row_report(comparison, row.index) for row in comparison.rows]
 
 
-def _causes(causes: list[Mapping[str, Any]]) -> list[Cause]:
-    return [Cause(**cause) for cause in causes]
-
-
-def confidence_of(first: Mapping[str, Any]) -> str:
-    """`0.93`, or nothing where the report has none."""
-    confidence = first.get("confidence")
-    return f"{confidence:.2f}" if isinstance(confidence, int | float) else ""
-
-
-def failing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that do not pass."""
-    return [row for row in rows if row["verdict"] in FAILED]
+def does_not_pass(report: RowReport) -> bool:
+    """Whether a row fails, cannot be read, or was not measured."""
+    return report.level in NOT_PASSED

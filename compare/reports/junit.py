@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from ..comparison import Comparison
-from ..model import Row, Verdict
 from .escaping import clean
+from .findings import reports_of
 from .form import Part, Settings
 from .law_words import cause_line
-from .row_text import row_text
+from .row_report import RowReport
+from .row_text import text_of
 from .text_form import summary_line, summary_lines
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-�\U00010000-\U0010ffff]")  # XML 1.0, 2.2
@@ -27,7 +28,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     """A `<testsuite>` of one comparison."""
     cases = [_whole_case(comparison, settings)]
     seen: dict[tuple[str, str], int] = {}
-    cases += [_case(comparison, row, seen) for row in comparison.rows]
+    cases += [_case(report, seen) for report in reports_of(comparison)]
     first = comparison.first_divergence()
     properties = {
         "reference": comparison.reference.path,
@@ -74,32 +75,26 @@ def _whole_case(comparison: Comparison, settings: Settings) -> str:
     return _test_case("layertui", "coverage", body)
 
 
-def _case(comparison: Comparison, row: Row, seen: dict[tuple[str, str], int]) -> str:
+def _case(report: RowReport, seen: dict[tuple[str, str], int]) -> str:
     """The test case of a row; its name is the same in every run, and no other row's."""
-    verdict = comparison.verdicts[row.index]
-    name = f"{row.label} step {row.step}" if row.step else row.label
-    if row.kind != "pair":  # both sides may have an `input_0` that is not the same thing
-        record = row.reference or row.candidate
+    row, name = report.row, report.name
+    if row.kind != "pair":
         side = "reference" if row.reference is not None else "candidate"
-        name = f"{record.name if record else name} (only in the {side})"
-        name += f" step {row.step}" if row.step else ""
+        name = f"{name} (only in the {side})"
     number = seen[row.canonical, name] = seen.get((row.canonical, name), 0) + 1
     name += f" #{number}" if number > 1 else ""
-    return _test_case(row.canonical, name, _result(comparison, row, verdict))
+    return _test_case(row.canonical, name, _result(report))
 
 
-def _result(comparison: Comparison, row: Row, verdict: Verdict) -> str:
-    level, reason = verdict.level, verdict.reason
-    if verdict.doubtful:
+def _result(report: RowReport) -> str:
+    level, reason = report.level, report.reason
+    if report.verdict.doubtful or level == "missing":
         return f"<skipped message={_attribute(reason)}/>"
     if level in _PASSED:
         return ""
-    if level == "missing":
-        return f"<skipped message={_attribute(reason)}/>"
     if level in ("unreadable", "pending"):
-        said = reason or "not measured"
-        return _outcome("error", level, said, row_text(comparison, row.index))
-    return _outcome("failure", level, reason, row_text(comparison, row.index))
+        return _outcome("error", level, reason or "not measured", text_of(report))
+    return _outcome("failure", level, reason, text_of(report))
 
 
 def _outcome(word: str, kind: str, message: str, body: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..comparison import Comparison
     from ..laws.report import LawRow
 
+NO_CAUSE = "no known mistake explains it"
 _LAYER = re.compile(r"^(?:layers?|h|blocks?)\.(\d+)(?:\.|$)")
 
 
@@ -123,7 +124,7 @@ def cause_line(cause: Cause) -> str:
     sure = f" (± {cause.uncertainty})" if cause.uncertainty and "±" not in cause.text else ""
     return (
         f"{cause.name}: {cause.text}{sure}; explains {percent(cause.explained)} of the local error "
-        f"({cause.before:.3g} -> {cause.after:.3g} x its rounding, {cause.usual:.3g} x is usual)"
+        f"({cause.before:.3g} -> {cause.after:.3g} x its rounding, typically {cause.usual:.3g} x)"
     )
 
 
@@ -131,40 +132,58 @@ def cause_lines(causes: Sequence[Cause] | None) -> list[str]:
     """The causes of a finding, best first; what is said where none was found."""
     if causes is None:
         return []
-    return [cause_line(cause) for cause in causes] or ["no known mistake explains it"]
+    return [cause_line(cause) for cause in causes] or [NO_CAUSE]
 
 
 def labelled_causes(
     causes: Sequence[Cause] | None, model_difference: str = ""
 ) -> list[tuple[str, str]]:  # fmt: skip
     """The same with a label, and what the candidate's own model has otherwise, which may be why."""
-    lines = [("cause", line) for line in cause_lines(causes)]
+    lines = [("or" if at else "cause", line) for at, line in enumerate(cause_lines(causes))]
     return lines + ([("model", model_difference)] if model_difference else [])
 
 
-def local_lines(row: LawRow) -> list[str]:
-    """A row against its law: errors of both sides, what they are held against, the parameters."""
-    local = row.local
-    sampled, total = row.sampled
-    rows = f"{sampled} of {total} rows" if sampled < total else f"all {total} rows"
-    lines = [
-        f"law        {local.law}, on {rows}",
-        f"reference  {local.reference:.3g} x its rounding, {local.usual_reference:.3g} x is usual; "
-        f"relative error {row.relative[0]:.2g}",
-        f"candidate  {local.candidate:.3g} x its rounding, {local.usual_candidate:.3g} x is usual; "
-        f"relative error {row.relative[1]:.2g}",
-    ]
+def law_lines(row: LawRow) -> list[tuple[str, str, bool]]:
+    """A row against its law: label, words, and whether that is what is wrong. The law and whether
+    it is kept, the causes, both sides' local errors, what they are held against.
+    """
+    breaks = row.state == "breaks"
+    lines = [("law", f"{row.local.law}: {state_words(row)}", breaks)]
+    for at, line in enumerate(cause_lines(row.causes)):
+        lines.append(("or" if at else "cause", line, breaks))
+    if row.model_difference:
+        lines.append(("model", row.model_difference, False))
+    lines += [(label, words, False) for label, words in local_errors(row)]
     if row.parameters:
         words = ", ".join(f"{name} {value}" for name, value in row.parameters)
-        lines.append(f"parameters {words}")
-    if row.derived:
-        lines.append(f"derived    {', '.join(row.derived)}")
-    said = {
-        "keeps": "the candidate keeps to it",
-        "breaks": f"the candidate does not keep to it: {row.where}, {row.excess:.3g} x the limit",
-        "unknown": "the reference does not keep to it: nothing is said of the candidate",
+        lines.append(("parameters", words, False))
+    sampled, total = row.sampled
+    if total:
+        words = f"{sampled} of {total} rows" if sampled < total else f"all {total} rows"
+        lines.append(("checked", words, False))
+    lines += [("" if at else "derived", words, False) for at, words in enumerate(row.derived)]
+    return lines
+
+
+def state_words(row: LawRow) -> str:
+    """Whether the candidate satisfies the law of its module."""
+    return {
+        "keeps": "satisfied by the candidate",
+        "breaks": f"violated by the candidate: {row.where}, {row.excess:.3g} x the limit",
+        "unknown": "violated by the reference itself, which says nothing of the candidate",
     }[row.state]
-    return [*lines, f"verdict    {said}"]
+
+
+def local_errors(row: LawRow) -> list[tuple[str, str]]:
+    """The local errors of both sides, in units of predicted rounding."""
+    local = row.local
+    return [
+        (label, f"{error:.3g} x its rounding, typically {usual:.3g} x; relative error {size:.2g}")
+        for label, error, usual, size in (
+            ("local ref", local.reference, local.usual_reference, row.relative[0]),
+            ("local cand", local.candidate, local.usual_candidate, row.relative[1]),
+        )
+    ]
 
 
 def finding_lines(comparison: Comparison) -> list[str]:

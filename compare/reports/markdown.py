@@ -7,59 +7,54 @@ Names come from files: they stand in code spans, which neither format nor mentio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..comparison import Comparison
-from ..measuring.metrics import METRICS
+from ..model import FirstDivergence
 from .effect_words import effect_line
 from .escaping import clean
 from .findings import (
     BADGES,
-    FAILED,
     agreement_of,
-    cause_words,
-    confidence_of,
-    failing,
-    name_of,
-    shape_of,
-    shown,
-    symptom_lines,
-    verdict_of,
+    columns_of,
+    does_not_pass,
+    first_facts,
+    headings,
+    reports_of,
     word_of,
 )
 from .form import Part, Settings, is_one
-from .json_form import json_report
+from .row_report import RowReport
 from .text_form import side_line
+from .words import sure_text
 
 MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases
 _MOST_CELL = 300
 _MOST_NOTES = 5
-_COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 
 def part(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
     """The report of one comparison, at most `most` characters."""
-    report = json_report(comparison, settings.command, settings.min_coverage)
+    first = comparison.first_divergence()
+    reports = reports_of(comparison)
     outcome = comparison.outcome(settings.min_coverage)
     status = outcome.status
-    title = f"### {'✅' if status == 0 else '❌'} {_title(report, status)}"
+    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first, status)}"
     if name:
         title += f" (case {code(name)})"
     why = [f"- {_plain(reason)}" for reason in outcome.reasons]
-    head = [title, "", *_first(report), *([*why, ""] if why else [])]
-    head += _summary(comparison, report)
+    head = [title, "", *_first(first, reports), *([*why, ""] if why else [])]
+    head += _summary(comparison, outcome.doubts)
     foot = ["", "Reproduce with:", "", *_fence(clean(settings.command)), ""]
     room = most - sum(len(line) + 1 for line in (*head, *foot))
-    columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
+    columns = columns_of(settings.metric)
     tables: list[str] = []
-    bad = failing(report["rows"])
+    bad = [report for report in reports if does_not_pass(report)]
     if bad:
         tables += _table(f"{len(bad)} rows that do not agree", bad, columns, room)
     elif not settings.only_diverged:
-        rows = report["rows"]
-        tables += _table(f"All {len(rows)} rows, in execution order", rows, columns, room)
+        tables += _table(f"All {len(reports)} rows, in execution order", reports, columns, room)
     return "\n".join([*head, *tables, *foot])
 
 
@@ -83,45 +78,40 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     return text + (f"\n{left} cases are left out here: no room in a comment.\n" if left else "")
 
 
-def _title(report: Mapping[str, Any], status: int) -> str:
-    first = report["first_divergence"]
+def _title(comparison: Comparison, first: FirstDivergence | None, status: int) -> str:
     if first is not None:
-        return f"first divergence: {code(first['module'])}"
+        return f"first divergence: {code(first.module)}"
     if status == 0:
-        return agreement_of(report)
+        return agreement_of(comparison)
     return "no divergence found, but not everything compared"
 
 
-def _first(report: Mapping[str, Any]) -> list[str]:
-    first = report["first_divergence"]
+def _first(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[str]:
     if first is None:
         return []
-    row = report["rows"][first["index"]]
-    sure = confidence_of(first)
+    name = code(reports[first.index].name)
+    sure = "" if first.confidence is None else f", {sure_text(first.confidence)}"
     lines = [
-        f"**{word_of(first['verdict'])}** at {code(name_of(row))} (row {first['index']})"
-        + (f", confidence {sure}" if sure else ""),
+        f"**{word_of(first.verdict)}** at {name} (row {first.index}){sure}",
         "",
-        f"- {_plain(first['reason'])}",
-        f"- reference {code(first['reference'])}, candidate {code(first['candidate'])}",
+        f"- {_plain(first.reason)}",
+        f"- reference {code(first.reference)}, candidate {code(first.candidate)}",
     ]
-    lines += [f"- {label}: {_plain(line)}" for label, line in cause_words(first)]
-    lines += [f"- symptom: {_plain(line)}" for line in symptom_lines(first)]
+    lines += [f"- {fact.label}: {_plain(fact.text)}" for fact in first_facts(first)]
     return [*lines, ""]
 
 
-def _summary(comparison: Comparison, report: Mapping[str, Any]) -> list[str]:
-    counts = report["counts"]
-    coverage = counts["coverage"]
-    paired = "" if coverage is None else f", {coverage:.0%} of the outputs paired"
+def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
+    counts = comparison.counts
+    paired = "" if counts.coverage is None else f", {counts.coverage:.0%} of the outputs paired"
     verdicts = ", ".join(
         f"{count} {word_of(level)}"
-        for level, count in report["verdicts"].items()
+        for level, count in comparison.level_counts().items()
         if level != "missing"
     )
     lines = [
-        f"{counts['pairs']} pairs ({verdicts or 'none'}), {counts['gaps_reference']} only in the "
-        f"reference, {counts['gaps_candidate']} only in the candidate, {counts['unreadable']} "
+        f"{counts.pairs} pairs ({verdicts or 'none'}), {counts.gaps_reference} only in the "
+        f"reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
         f"unreadable{paired}",
         "",
     ]
@@ -130,18 +120,17 @@ def _summary(comparison: Comparison, report: Mapping[str, Any]) -> list[str]:
         lines += [f"  - {_plain(note)}" for note in side.notes[:_MOST_NOTES]]
         more = len(side.notes) - _MOST_NOTES
         lines += [f"  - and {more} more notes"] if more > 0 else []
-    lines += [f"- ⚠️ {_plain(doubt)}" for doubt in report["outcome"]["doubts"]]
+    lines += [f"- ⚠️ {_plain(doubt)}" for doubt in doubts]
     effect = comparison.known_effect
     lines += [f"- {_plain(effect_line(effect))}"] if effect is not None else []
-    return [*lines, f"- policy {_plain(report['policy'])}", ""]
+    return [*lines, f"- policy {_plain(comparison.policy.describe())}", ""]
 
 
 def _table(
-    title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], room: int
-) -> list[str]:
+    title: str, rows: Sequence[RowReport], columns: Sequence[str], room: int
+) -> list[str]:  # fmt: skip
     """A folded table of as many rows as `room` characters hold."""
-    heads = ["row", "verdict", "origin", "module-slot"]
-    heads += [METRICS[name].heading for name in columns]
+    heads = ["row", "verdict", "origin", "module-slot", *headings(columns)]
     heads += ["reference", "candidate", "reason"]
     lines = [
         f"<details><summary>{title}</summary>", "",
@@ -163,13 +152,13 @@ def _table(
     return [*lines, "</details>", ""]
 
 
-def _row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    level = row["verdict"]
+def _row(report: RowReport, columns: Sequence[str]) -> str:
+    told = report.level == "drift" or does_not_pass(report)
     cells = [
-        str(row["index"]), f"{BADGES[level]} {verdict_of(row)}", _cell(row["origin"] or ""),
-        code(name_of(row)), *(shown(row, name) for name in columns),
-        _cell(shape_of(row, "reference")), _cell(shape_of(row, "candidate")),
-        _cell(row["reason"] if level in ("drift", *FAILED) else ""),
+        str(report.row.index), f"{BADGES[report.level]} {report.word}", _cell(report.origin),
+        code(report.name), *(report.metric(name) for name in columns),
+        _cell(report.shape_line("reference")), _cell(report.shape_line("candidate")),
+        _cell(report.reason if told else ""),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -8,15 +8,17 @@ from ...capture.records import Capture
 from ...capture.sizes import byte_text
 from ..comparison import Comparison
 from ..measuring.metrics import METRICS
-from ..model import Failure, FirstDivergence, Measurement, Row, Verdict, verdict_word
+from ..model import FirstDivergence
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import MARKS, origin_words
 from .effect_words import effect_line
 from .escaping import clean
+from .findings import columns_of, does_not_pass, headings, reports_of
 from .form import Part, Settings, is_one
 from .law_words import finding_lines, headline, labelled_causes
+from .row_report import RowReport
 from .summary import components, spread
-from .words import number, partial_text, shape_text, symptom_lines
+from .words import number, partial_text, record_shape, sure_text, symptom_lines
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
@@ -52,7 +54,7 @@ def text_report(
         section("OUTCOME", comparison.outcome(min_coverage).lines()),
         section("SUMMARY", summary_lines(comparison)),
         *(
-            section(f"{_heading(name).upper()} STATISTICS", spread_lines(comparison, name))
+            section(f"{METRICS[name].heading.upper()} STATISTICS", spread_lines(comparison, name))
             for name in dict.fromkeys(("mse", metric))
         ),
         section("PER-COMPONENT STATISTICS", component_lines(comparison)),
@@ -171,10 +173,6 @@ def summary_line(comparison: Comparison) -> str:
     return clean(f"{counts.pairs} pairs, {gaps} gaps, {counts.unreadable} unreadable; {end}")
 
 
-def _heading(metric: str) -> str:
-    return METRICS[metric].heading
-
-
 def spread_lines(comparison: Comparison, metric: str) -> list[str]:
     """Minimum, maximum, mean, median and number of finite values of a metric."""
     found = spread(comparison, metric)
@@ -203,7 +201,7 @@ def _first_lines(comparison: Comparison) -> list[str]:
         said = "the two have nothing in common" if nothing else headline(comparison)
         return [f"none: {said}"]
     return [
-        f"{_where(comparison, first)}, row {first.index}: {first.verdict}",
+        f"{_where(comparison, first)}, row {first.index}: {_verdict(first)}",
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
@@ -211,14 +209,17 @@ def _first_lines(comparison: Comparison) -> list[str]:
             f"{label:10} {line}"
             for label, line in labelled_causes(first.causes, first.model_difference)
         ),
-        *([] if first.confidence is None else [_confidence(first)]),
         *(f"looks like {line}" for line in symptom_lines(first.symptoms)),
         *(f"usually    {line}" for line in rules_of_thumb(comparison.measurements[first.index])),
     ]
 
 
-def _confidence(first: FirstDivergence) -> str:
-    return f"confidence {first.confidence:.0%} that it was {origin_words(first.verdict, 'made')}"
+def _verdict(first: FirstDivergence) -> str:
+    """`diverged, introduced here (97 % sure)`."""
+    if first.confidence is None:
+        return first.verdict
+    words = origin_words(first.verdict, "made")
+    return f"{first.verdict}, {words} ({sure_text(first.confidence)})"
 
 
 def _where(comparison: Comparison, first: FirstDivergence) -> str:
@@ -229,45 +230,25 @@ def _where(comparison: Comparison, first: FirstDivergence) -> str:
     return f"{first.module}, seen at {row.label}"
 
 
-_COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
-
-
 def _row_lines(comparison: Comparison, only_diverged: bool, metric: str) -> list[str]:
-    names = tuple(dict.fromkeys((metric, *_COLUMNS)))
-    headings = " ".join(f"{_heading(name):>10}" for name in names)
-    lines = [
-        f"{'row':>5} {'verdict':12} {headings}  module-slot: reference shape -> candidate shape"
-    ]
-    for row in comparison.rows:
-        verdict = comparison.verdicts[row.index]
-        fails = verdict.fails or verdict.level in ("unreadable", "pending")
-        if only_diverged and not (fails or verdict.doubtful):
+    names = columns_of(metric)
+    heads = " ".join(f"{heading:>10}" for heading in headings(names))
+    lines = [f"{'row':>5} {'verdict':12} {heads}  module-slot: reference shape -> candidate shape"]
+    for report in reports_of(comparison):
+        if only_diverged and not (does_not_pass(report) or report.verdict.doubtful):
             continue
-        lines.append(_row_line(comparison, row, verdict, names))
+        lines.append(_row_line(report, names))
     return lines
 
 
-def _row_line(comparison: Comparison, row: Row, verdict: Verdict, names: tuple[str, ...]) -> str:
-    mark, word = MARKS[verdict.level][0], verdict_word(verdict)
-    result = comparison.measurements[row.index]
-    columns = " ".join(f"{_cell(result, name):>10}" for name in names)
-    step = f"step {row.step} " if row.step else ""
-    left = shape_text(row.reference) + _slice_of(row.recipe_reference)
-    right = shape_text(row.candidate) + _slice_of(row.recipe_candidate)
-    shapes = f"{left} -> {right}"
-    name = row.label
-    if row.kind != "pair":  # both sides may have an `input_0` that is not the same thing
-        record = row.reference or row.candidate
-        name = record.name if record is not None else name
-    extra = "; ".join(
-        part
-        for part in (
-            partial_text(row, result),
-            verdict.reason if _worth_a_reason(row, verdict) else "",
-        )
-        if part
-    )
-    line = f"{row.index:5d} {mark} {word:10} {columns}  {step}{name}: {shapes}"
+def _row_line(report: RowReport, names: tuple[str, ...]) -> str:
+    row, mark = report.row, MARKS[report.level][0]
+    columns = " ".join(f"{report.metric(name):>10}" for name in names)
+    left = record_shape(row.reference) + _slice_of(row.recipe_reference)
+    right = record_shape(row.candidate) + _slice_of(row.recipe_candidate)
+    parts = (report.partial, report.verdict.reason if _worth_a_reason(report) else "")
+    extra = "; ".join(part for part in parts if part)
+    line = f"{row.index:5d} {mark} {report.word:10} {columns}  {report.name}: {left} -> {right}"
     return f"{line}  ({extra})" if extra else line
 
 
@@ -277,17 +258,11 @@ def _slice_of(recipe: str) -> str:
     return first if first.startswith("[") else ""
 
 
-def _worth_a_reason(row: Row, verdict: Verdict) -> bool:
+def _worth_a_reason(report: RowReport) -> bool:
     """What is not simply good, and pairs of which no element could be compared."""
-    if verdict.level == "missing":
-        return row.kind == "pair"
-    return verdict.fails or verdict.level in ("unreadable", "drift")
-
-
-def _cell(result: Measurement | Failure | None, name: str) -> str:
-    """A metric in the table; the cosine with the digits that tell it from 1."""
-    value = result.metric(name) if isinstance(result, Measurement) else None
-    return f"{value:.7f}" if name == "cosine" and value is not None else number(value)
+    if report.level == "missing":
+        return report.row.kind == "pair"
+    return report.verdict.fails or report.level in ("unreadable", "drift")
 
 
 def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
@@ -300,7 +275,7 @@ def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
         assert record is not None
         why = f"  UNREADABLE: {row.problem}" if row.problem else ""
         step = f"step {row.step} " if row.step else ""
-        about = f"{shape_text(record)} {record.dtype or '?'}"
+        about = f"{record_shape(record)} {record.dtype or '?'}"
         lines.append(f"{row.index:5d} {step}{record.name} {about}{why}")
     return lines
 

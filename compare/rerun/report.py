@@ -28,7 +28,7 @@ def exit_status(session: RerunSession, asked: bool) -> int:
     return 1 if not done or (asked and lacking) else 0
 
 
-def json_report(session: RerunSession, command: str) -> dict[str, Any]:
+def rerun_json(session: RerunSession, command: str) -> dict[str, Any]:
     """All results, in execution order; only values that JSON has."""
     comparison, spec = session.comparison, session.spec
     return plain_json(
@@ -83,7 +83,7 @@ def _numbers(result: Measurement | Failure | None) -> dict[str, Any] | None:
     return metrics_json(result)
 
 
-def text_report(session: RerunSession, command: str, metric: str = "mse") -> str:
+def rerun_text(session: RerunSession, command: str, metric: str = "mse") -> str:
     """A table in execution order, the judgements, who is to blame."""
     comparison, spec = session.comparison, session.spec
     heading = METRICS[metric].heading

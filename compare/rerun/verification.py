@@ -28,7 +28,7 @@ from ..reports.text_form import (
     spread_lines,
     summary_lines,
 )
-from ..reports.words import number, shape_text
+from ..reports.words import metric_text, number, record_shape
 from ..running.cache import decoded, encoded
 from .judge import Blame, Judgement
 
@@ -295,7 +295,7 @@ def _detailed(comparison: Comparison) -> Iterator[str]:
 
 def _shapes(row: Row) -> str:
     sides = [
-        f"{word} {shape_text(record)}"
+        f"{word} {record_shape(record)}"
         for word, record in (("reference", row.reference), ("candidate", row.candidate))
         if record is not None
     ]
@@ -309,7 +309,7 @@ def _verdict(comparison: Comparison, row: Row) -> str:
     reason = f": {verdict.reason}" if verdict.fails else ""
     return (
         f"MSE {number(result.mse)}  max abs {number(result.max_abs)}  cosine "
-        f"{number(result.cosine)}  {verdict.level}{reason}"
+        f"{metric_text('cosine', result.cosine)}  {verdict.level}{reason}"
     )
 
 

@@ -68,7 +68,7 @@ def test_who_is_to_blame(tmp_path: Path, wrong: list[str], module: str) -> None:
     assert found.failing == [RUN.index(name) for name in wrong]
     assert found.exit_status() == 1
     made_inside = wrong[0].endswith("input_0") and module != "embed_tokens"
-    assert first.reason.startswith(f"made inside {module}") == made_inside
+    assert first.reason.startswith(f"introduced inside {module}") == made_inside
 
 
 def test_results_come_in_any_order(tmp_path: Path) -> None:

@@ -223,8 +223,8 @@ def test_the_report_says_who_and_what(tmp_path: Path) -> None:
     origins = [row["origin"] for row in data["rows"]]
     assert origins.count("made") == 1 and set(origins) == {"none", "made", "inherited"}
     text = text_report(comparison, "layertui")
-    assert "looks like region" in text and "confidence" in text
-    assert "made here" in row_text(comparison, first["index"])
+    assert "looks like region" in text and "% sure)" in text
+    assert "introduced here" in row_text(comparison, first["index"])
 
 
 def test_a_masks_infinity_and_its_finfo_min_are_the_same(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from test_report import nasty, odd  # noqa: F401  (fixtures)
 
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.policy import policy_named
+from layertui.compare.model import Symptom
 from layertui.compare.reports import FORMATS, SEVERAL, Part, Settings, part_of, whole
 from layertui.compare.reports.html.heat_map import HeatMap, heat_map, png
 from layertui.compare.reports.markdown import MOST, code
@@ -98,7 +99,7 @@ def test_junit_has_a_case_for_every_row(odd: Comparison) -> None:  # noqa: F811
     assert outcome["e"] == outcome["n"] == "passed"
     failure = next(c for c in cases if c.attrib["classname"] == "z")[0]
     assert "the reference is all zeros" in failure.attrib["message"]
-    assert "reference  z-output" in (failure.text or "")
+    assert "reference   z-output" in (failure.text or "")
     reason = {p.attrib["name"]: p.attrib["value"] for p in suite.find("properties") or ()}
     assert reason["first_divergence"].startswith("a: NaN or Inf")
 
@@ -357,10 +358,10 @@ def test_confidence_and_symptoms_are_shown(real: Path, monkeypatch: pytest.Monke
     comparison = measured_pair(real, "olmo2-f32")
     plain = comparison.first_divergence()
     assert plain is not None
-    symptom = {"name": "scale", "score": 0.97, "evidence": "x1.0100 +- 0.0003 <b>"}
+    symptom = Symptom("scale", 0.97, "x1.0100 +- 0.0003 <b>")
     richer = replace(plain, confidence=0.93, symptoms=(symptom,))
     monkeypatch.setattr(Comparison, "first_divergence", lambda _: richer)
     for form, safe in (("markdown", "&#60;b&#62;"), ("html", "&lt;b&gt;")):
         text = rendered(comparison, form)
-        assert "confidence 0.93" in text and "explains 97 %" in text
+        assert "93 % sure" in text and "explains 97 %" in text
         assert "x1.0100" in text and safe in text

@@ -34,9 +34,7 @@ def test_captures_that_match(real: Path) -> None:
 def test_the_first_divergence_in_words(real: Path) -> None:
     said = message(*pair(real, "olmo2-f32")).splitlines()
     assert said[0].startswith("captures differ: 56 pairs")
-    assert (
-        said[1] == "  first divergence: layers.0.self_attn.q_norm, row 9: DIVERGED, confidence 0.99"
-    )
+    assert said[1] == "  first divergence: layers.0.self_attn.q_norm, row 9: DIVERGED (99 % sure)"
     assert "differs by 0.0018, inputs identical" in said[2]
     assert "more rows" in "\n".join(said) and "max_dump" in said[-1]
 

@@ -109,9 +109,8 @@ async def test_first_divergence_is_the_norm_that_ignores_eps(real: Path) -> None
         await pilot.press("f")
         await settled(pilot)
         assert label(app) == "layers.0.self_attn.q_norm-output"
-        assert (
-            "first divergence: made in layers.0.self_attn.q_norm" in app.list_screen.prompt.message
-        )
+        said = app.list_screen.prompt.message
+        assert "first divergence: introduced in layers.0.self_attn.q_norm" in said
         shown = app.list_screen.query_one("#left .values", Lines).texts
         assert any(text.startswith("DIVERGED") for text in shown)
         await pilot.press("right_square_bracket")

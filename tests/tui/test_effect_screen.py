@@ -10,7 +10,7 @@ from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.jobs import Request
-from layertui.tui.present.origin import judged_fields
+from layertui.tui.present.row_fields import pane_fields
 
 
 def with_logits(arrays: Arrays, token: int | None = None) -> Arrays:
@@ -37,9 +37,9 @@ async def test_the_effect_on_the_logits_is_said_at_the_end(tmp_path: Path) -> No
         comparison = app.list_screen.comparison
         assert comparison is not None and comparison.known_effect is not None
         row = next(row.index for row in comparison.rows if row.canonical == "lm_head")
-        fields = {field.label: field.value for field in judged_fields(comparison, row)}
+        fields = {field.label: field.value for field in pane_fields(comparison, row)}
         assert "top-1 agrees at 23 of 24 tokens" in fields["effect"]
-        others = [f.label for f in judged_fields(comparison, 0)]
+        others = [f.label for f in pane_fields(comparison, 0)]
         assert "effect" not in others
 
 

@@ -94,11 +94,11 @@ def test_the_first_divergence_in_words(paths: dict[str, str]) -> None:
     first = first_known(comparison)
     assert first is not None
     assert (first.index, first.module) == (BLAMED, "layers.2.self_attn")
-    assert first_place(comparison, first) == "made inside layers.2.self_attn"
+    assert first_place(comparison, first) == "introduced inside layers.2.self_attn"
     words = first_sentence(comparison, first)
-    start = "first divergence: made inside layers.2.self_attn (over 99 % sure): looks like permuted"
-    assert words.startswith(start)
-    assert words.count("made inside") == 1  # not once more in the reason
+    start = "first divergence: introduced inside layers.2.self_attn (over 99 % sure): "
+    assert words.startswith(f"{start}looks like permuted")
+    assert words.count("introduced inside") == 1  # not once more in the reason
     assert made_rows(comparison) == [BLAMED]
     assert sure_text(0.53) == "53 % sure"
 
@@ -128,7 +128,7 @@ def test_another_policy_keeps_the_analysis(paths: dict[str, str]) -> None:
     assert comparison.analysed
     assert comparison.analysis() is known
     fields = {field.label: field.value for field in pane_fields(comparison, BLAMED)}
-    assert fields["origin"] == "made here (over 99 % sure)"
+    assert fields["verdict"].startswith("DIVERGED introduced here (over 99 % sure)  ")
     assert "permuted, explains 100 %" in fields["looks like"]
 
 
@@ -136,7 +136,7 @@ def test_a_row_of_the_pane(paths: dict[str, str]) -> None:
     comparison = compared(paths, baselines=(paths["base"],), exact=paths["exact"])
     fields = [(field.label, field.value) for field in pane_fields(comparison, BLAMED)]
     words = dict(fields)
-    assert words["verdict"].startswith("DIVERGED made here (over 99 % sure)  ")
+    assert words["verdict"].startswith("DIVERGED introduced here (over 99 % sure)  ")
     assert "what its 4 sisters do" in words["verdict"]
     assert f"the error of {paths['base']}" in words["baseline"]
     assert "over 24 tokens" in words["baseline"]
@@ -146,7 +146,7 @@ def test_a_row_of_the_pane(paths: dict[str, str]) -> None:
     assert later["looks like"] == "not worked out yet: S does"
     comparison._symptoms[BLAMED + 1] = ()
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
-    assert later["looks like"].startswith("cannot be told")
+    assert later["looks like"].startswith("unknown: not enough")
     floor = comparison.floors[BLAMED]
     assert floor.baseline is not None
     assert float(ratio_text(floor).removesuffix("x")) == pytest.approx(floor.baseline.ratio, 0.1)
@@ -157,8 +157,8 @@ def test_nan_is_born_and_passed_on(paths: dict[str, str]) -> None:
     comparison = compared(paths, "nan")
     first = comparison.first_index
     assert first is not None
-    assert "NAN born here" in pane_fields(comparison, first)[1].value
-    assert "NAN passed on" in pane_fields(comparison, first + 2)[1].value
+    assert "NAN first appears here" in pane_fields(comparison, first)[1].value
+    assert "NAN propagated" in pane_fields(comparison, first + 2)[1].value
     model = ComparedRows(comparison)
     assert [model.origin(row) for row in (first - 1, first, first + 2)] == [
         None, "made", "inherited",
@@ -206,8 +206,8 @@ async def test_made_and_inherited_on_the_list(
         await measured(pilot, app)
         assert top in counts(app)
         answer = app.list_screen.query_one("#answer", Lines).texts[0]
-        assert answer.startswith(" L2 self_attn  made inside")
-        assert "made inside layers.2.self_attn" in app.list_screen.prompt.message
+        assert answer.startswith(" L2 self_attn  introduced inside")
+        assert "introduced inside layers.2.self_attn" in app.list_screen.prompt.message
         await pilot.press("f")
         assert app.list_screen.row == BLAMED
         assert made in line_of(app, BLAMED)
@@ -518,8 +518,8 @@ async def test_an_export_has_all_of_it(paths: dict[str, str], tmp_path: Path) ->
         await said(pilot, app, "wrote 1 row")
     text = target.read_text()
     for words in (
-        "origin     inherited, confidence 90%", "looks like none: no simple mistake",
-        f"baseline   {_ratio(text)}", "exact      the candidate is off",
+        "origin      inherited (90 % sure)", "looks like  none: no simple mistake",
+        f"baseline    {_ratio(text)}", "exact       the candidate is off",
         f" --baseline {paths['base']} --exact {paths['exact']}",
     ):  # fmt: skip
         assert words in text

@@ -18,12 +18,13 @@ from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
 from layertui.compare.laws import report as law_report
 from layertui.compare.model import Cause
 from layertui.compare.reports import explanation
+from layertui.compare.reports.law_words import cause_line
 from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.jobs import Request
 from layertui.tui.list.pair_list import Extras, columns_for
 from layertui.tui.present.answer import answer_line, answer_of, cause_words, laws_progress
-from layertui.tui.present.laws import breaks_law, change_words, law_fields, local_text, times_text
+from layertui.tui.present.laws import breaks_law, law_fields, local_text, times_text
 from layertui.tui.present.row_fields import pane_fields
 from layertui.tui.present.text import width_of
 from layertui.tui.terminal import Terminal
@@ -114,7 +115,7 @@ def test_without_a_cause_the_answer_says_where_and_why(olmo: Comparison) -> None
             comparison.take(index, result)
     comparison.settle()
     shown = line(comparison, 200, working=True)
-    assert shown.startswith(" L0 self_attn.q_norm  made here, so far (")
+    assert shown.startswith(" L0 self_attn.q_norm  introduced here, so far (")
     assert "explains" not in shown
     assert shown.endswith("  checking layers")
     comparison.laws_progress = 12, 32
@@ -186,21 +187,23 @@ def test_local_errors_in_their_column(error: float, usual: float, shown: str) ->
 
 def test_a_row_in_the_pane(olmo: Comparison) -> None:
     words = {field.label: field.value for field in law_fields(olmo, Q_NORM)}
-    assert words["law"].startswith("norm: broken, every row, ")
-    assert words["cause"].startswith("eps 1e-6 where the reference has 1e-5")
-    assert "x is usual; relative" in words["local ref"]
+    assert words["law"].startswith("norm: violated by the candidate: every row, ")
+    assert words["cause"].startswith("eps: eps 1e-6 where the reference has 1e-5")
+    assert "x its rounding, typically " in words["local ref"]
     assert words["local cand"].startswith("4.13e+04 x its rounding, ")
-    assert words["ref has"] == "kind RMS norm, eps 1e-5, weight checkpoint"
-    assert words["looked at"] == "10 of 10 rows"
+    assert words["parameters"] == "kind RMS norm, eps 1e-5, weight checkpoint"
+    assert words["checked"] == "all 10 rows"
     kept = law_fields(olmo, 7)
-    assert kept[0].value == "linear: kept to" and kept[0].level is None
+    assert kept[0].value == "linear: satisfied by the candidate" and kept[0].level is None
     assert law_fields(olmo, GAP) == []
     fields = [field.label for field in pane_fields(olmo, Q_NORM)]
     assert fields.index("cause") < fields.index("MSE")
     assert breaks_law(olmo, Q_NORM) and not breaks_law(olmo, 7)
     assert local_text(olmo, 7) == "1.0x" and local_text(olmo, GAP) == ""
-    assert change_words(CAUSE).startswith("eps: 1e-2 -> 0 (+- 1e-9); local error 4e+04 -> 1.2, ")
-    assert "(below 1e-9)" in change_words(replace(CAUSE, uncertainty="below 1e-9"))
+    assert cause_line(CAUSE).endswith(
+        "of the local error (4e+04 -> 1.2 x its rounding, typically 1.3 x)"
+    )
+    assert " (± 1e-9); explains " in cause_line(CAUSE)
 
 
 def test_what_no_mistake_explains_and_what_the_reference_breaks(olmo: Comparison) -> None:
@@ -210,8 +213,8 @@ def test_what_no_mistake_explains_and_what_the_reference_breaks(olmo: Comparison
     try:
         for changed, label, words in (
             (replace(row, causes=()), "cause", "no known mistake explains it"),
-            (replace(row, causes=causes), "or", "the output is 2 x"),
-            (replace(row, state="unknown"), "law", "norm: the reference does not keep to it"),
+            (replace(row, causes=causes), "or", "scale: the output is 2 x"),
+            (replace(row, state="unknown"), "law", "norm: violated by the reference itself"),
             (replace(row, derived=("x from y", "z")), "derived", "x from y"),
         ):
             olmo.laws = replace(known, rows={**known.rows, Q_NORM: changed})
@@ -296,7 +299,7 @@ async def test_progress_then_stopped_then_again(
     app = make_app(*sides(real, "olmo2-f32"))
     async with app.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: "checking layers 3/32" in answer(app))
-        assert answer(app).startswith(" L0 self_attn.q_norm  made here")
+        assert answer(app).startswith(" L0 self_attn.q_norm  introduced here")
         await pilot.press("enter", "8")
         await until(pilot, lambda: "checking layers 3/32" in explained(app))
         await pilot.press("escape", "ctrl+c")
@@ -352,7 +355,7 @@ async def test_explain_shows_every_mistake_that_was_tried(real: Path) -> None:
         await pilot.press("f", "enter", "8")
         await until(pilot, lambda: "hypotheses were tried" in explained(app))
         shown = explained(app)
-        for words in ("verdict    the candidate does not keep to it", "cause      eps: ",
+        for words in ("violated by the candidate: every row", "cause      eps: ",
                       "parameters kind RMS norm", "* eps", "token-shift"):  # fmt: skip
             assert words in shown
         assert all(width_of(text) < 80 for text in shown.split("\n"))

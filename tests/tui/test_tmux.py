@@ -64,7 +64,7 @@ def test_from_start_to_quit(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     tmux("send-keys", f"cd {tmp_path}", "Enter")
     assert start(tmux, real) == "1"
     tmux("send-keys", "f")
-    wait_for(tmux, "first divergence: made in layers.0.self_attn.q_norm")
+    wait_for(tmux, "first divergence: introduced in layers.0.self_attn.q_norm")
     tmux("send-keys", "Enter")
     wait_for(tmux, "std ")
     tmux("send-keys", "Escape")

@@ -117,13 +117,13 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
     """Where no cause is known: whether the error was made there, and why that is said."""
     row, verdict = comparison.rows[first.index], comparison.verdicts[first.index]
     if first.module != row.canonical:
-        where = "made inside"
+        where = "introduced inside"
     else:
-        where = "made here" if verdict.origin == "made" else LOOKS[verdict.level].word
+        where = "introduced here" if verdict.origin == "made" else LOOKS[verdict.level].word
     if not comparison.first_is_final() or checking_laws(comparison):
         where += ", so far"  # the laws may find another one, or that nothing is wrong
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
-    reason = likeness(first) + verdict.reason.removeprefix(f"made inside {first.module}, ")
+    reason = likeness(first) + verdict.reason.removeprefix(f"introduced inside {first.module}, ")
     return (f"{where}{sure}: {reason}", f"{where}: {reason}")
 
 

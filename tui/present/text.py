@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.cells import cell_len, set_cell_size
 
-from ...compare.reports import escaping
+from ...compare.reports import escaping, words
 
+_DIGITS = 2
 _SHORT_DTYPES = {"bfloat16": "bf16", "bool": "bool"}
 
 
@@ -84,43 +83,18 @@ def _break(piece: str, width: int) -> int:
 
 
 def number(value: float | None) -> str:
-    """`3.1e-14`, `0`, `12`; `--` where there is no number."""
-    if value is None:
-        return "--"
-    if math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if value == int(value) and abs(value) < 100_000:
-        return str(int(value))
-    return f"{value:.1e}"
+    """`3.1e-14`: a number with the digits that a column has room for."""
+    return words.number(value, _DIGITS)
 
 
 def metric_number(metric: str, value: float | None) -> str:
-    """A number for the badge. A cosine near 1 is told by its distance: `1-2.1e-09`."""
-    if metric == "cosine" and value is not None and math.isfinite(value):
-        distance = 1.0 - value
-        if distance == 0:
-            return "1"
-        return f"1-{distance:.1e}" if 0 < distance < 1e-3 else f"{value:.5f}"
-    return number(value)
-
-
-def short(value: float | None) -> str:
-    """A value of a tensor, as against an error: four digits."""
-    return "--" if value is None else f"{value:.4g}"
-
-
-def precise(value: float | None) -> str:
-    """A number with enough digits to compare by eye."""
-    if value is None:
-        return "--"
-    return f"{value:.6g}"
+    """The same of a metric: `1-2.1e-09` of a cosine."""
+    return words.metric_text(metric, value, _DIGITS)
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:
     """`[1,10,64]`, `[]` for a scalar, nothing where it is not known."""
-    return "" if shape is None else "[" + ",".join(map(str, shape)) + "]"
+    return words.shape_text(shape, "")
 
 
 def dtype_text(dtype: str | None) -> str:

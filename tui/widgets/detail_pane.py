@@ -89,7 +89,7 @@ class Detail(Horizontal):
 
 
 # Labels that a low pane has no room for: the verdict says what matters of them.
-_LEFT_OUT = ("usually", "law", "cause", "or", "local ref", "ref has", "looked at", "derived")
+_LEFT_OUT = ("usually", "law", "cause", "or", "local ref", "parameters", "checked", "derived")
 
 
 def _telling(fields: list[Field]) -> list[Field]:

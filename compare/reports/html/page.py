@@ -8,64 +8,62 @@ everything is escaped.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
-from typing import Any
 
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
-from ...model import Measurement
+from ...model import FirstDivergence
 from ...vocabulary import MARKS
 from ..escaping import clean
 from ..findings import (
-    FAILED,
     agreement_of,
-    cause_words,
-    confidence_of,
-    name_of,
-    shape_of,
-    shown,
-    symptom_lines,
-    value_of,
-    verdict_of,
-    word_of,
+    columns_of,
+    does_not_pass,
+    first_facts,
+    first_verdict,
+    headings,
+    reports_of,
 )
 from ..form import Part, Settings, is_one
-from ..json_form import json_report
-from ..row_text import row_text
+from ..row_report import RowReport
+from ..row_text import text_of
 from ..text_form import side_line, summary_lines
 from .assets import SCRIPT, STYLE
 from .picture import picture
 
+Anchor = Callable[[int], str]  # the id of a row's line
 _TOP_PAIRS = 6
 _LEGEND = (
     '<p class="legend">Green agrees, amber drifts, red does not. At the lower edge: equal rows, '
     "and grey those without a partner. The dashed line is the first divergence; a point leads to "
     "its row.</p>"
 )
-_COLUMNS = ("mse", "relative_l2", "max_abs", "cosine")
 
 
 def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     """The part of the page that is about one comparison."""
-    report = json_report(comparison, settings.command, settings.min_coverage)
+    first = comparison.first_divergence()  # with what the rows say of their origin
+    reports = reports_of(comparison)
     mark = f"c{sha256(name.encode()).hexdigest()[:8]}" if name else "c"
-    for row in report["rows"]:
-        row["anchor"] = f"{mark}-{row['index']}"
+
+    def anchor(row: int) -> str:
+        return f"{mark}-{row}"
+
     outcome = comparison.outcome(settings.min_coverage)
     title = f"<h2>case {_text(name)}</h2>" if name else ""
     return "\n".join(
         [
             f'<section class="case" id="{mark}">', title,
-            _banner(report, outcome.status),
+            _banner(comparison, first, reports, anchor, outcome.status),
             _list("Outcome", outcome.lines()) if outcome.status or outcome.doubts else "",
             _captures(comparison),
             _list("Summary", summary_lines(comparison)),
             f"<h3>{_text(METRICS[_plotted(settings)].heading)} in execution order</h3>",
-            picture(comparison, report["rows"], _plotted(settings)), _LEGEND,
-            _heat_maps(comparison, report["rows"]),
-            _table(comparison, report["rows"], settings),
+            picture(comparison, reports, _plotted(settings), anchor), _LEGEND,
+            _heat_maps(comparison, reports, anchor),
+            _table(reports, settings, anchor),
             "<h3>Reproduce</h3>", f"<pre>{_text(settings.command)}</pre>", "</section>",
         ]
     )  # fmt: skip
@@ -114,33 +112,28 @@ def _plotted(settings: Settings) -> str:
     return settings.metric if METRICS[settings.metric].greater_is_worse else "mse"
 
 
-def _banner(report: Mapping[str, Any], status: int) -> str:
-    first = report["first_divergence"]
+def _banner(
+    comparison: Comparison, first: FirstDivergence | None, reports: Sequence[RowReport],
+    anchor: Anchor, status: int,
+) -> str:  # fmt: skip
     if first is None:
-        said = agreement_of(report).capitalize()
+        said = agreement_of(comparison).capitalize()
         if status:
             said = "No divergence found, but not everything could be compared"
         return (
             f'<div class="banner {"good" if status == 0 else "bad"}"><strong>{said}</strong></div>'
         )
-    row = report["rows"][first["index"]]
-    sure = confidence_of(first)
-    sure = f", confidence {sure}" if sure else ""
     lines = [
         '<div class="banner bad">',
-        f"<strong>First divergence: <code>{_text(first['module'])}</code></strong>",
-        f'<p><a href="#{row["anchor"]}">row {first["index"]}</a> '
-        f"<code>{_text(name_of(row))}</code>: {word_of(first['verdict'])}{sure}</p>",
-        f"<p>{_text(first['reason'])}</p>",
-        f"<p>reference <code>{_text(first['reference'])}</code><br>"
-        f"candidate <code>{_text(first['candidate'])}</code></p>",
+        f"<strong>First divergence: <code>{_text(first.module)}</code></strong>",
+        f'<p><a href="#{anchor(first.index)}">row {first.index}</a> '
+        f"<code>{_text(reports[first.index].name)}</code>: {_text(first_verdict(first))}</p>",
+        f"<p>{_text(first.reason)}</p>",
+        f"<p>reference <code>{_text(first.reference)}</code><br>"
+        f"candidate <code>{_text(first.candidate)}</code></p>",
     ]
-    causes = cause_words(first)
-    if causes:
-        lines.append(_items([f"{label}: {line}" for label, line in causes]))
-    symptoms = symptom_lines(first)
-    if symptoms:
-        lines.append(_items(symptoms))
+    facts = first_facts(first)
+    lines += [_items([f"{fact.label}: {fact.text}" for fact in facts])] if facts else []
     return "\n".join([*lines, "</div>"])
 
 
@@ -168,8 +161,8 @@ def _items(lines: Sequence[str]) -> str:
 # Heat maps
 
 
-def _heat_maps(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
-    chosen = _worst(comparison, rows)
+def _heat_maps(comparison: Comparison, reports: Sequence[RowReport], anchor: Anchor) -> str:
+    chosen = _worst(comparison, reports)
     if not chosen:
         return ""
     from .heat_map import heat_map, png
@@ -180,9 +173,9 @@ def _heat_maps(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str
         "in every cell, rows are tokens (all axes but the last), columns features.</p>",
         '<div class="maps">',
     ]
-    for row in chosen:
-        found = heat_map(comparison.task(row["index"]))
-        name = f'<a href="#{row["anchor"]}">{_text(name_of(row))}</a>'
+    for report in chosen:
+        found = heat_map(comparison.task(report.row.index))
+        name = f'<a href="#{anchor(report.row.index)}">{_text(report.name)}</a>'
         if isinstance(found, str):
             parts.append(f"<figure><figcaption>{name}: {_text(found)}</figcaption></figure>")
             continue
@@ -193,28 +186,23 @@ def _heat_maps(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str
             scale = "no difference"
         parts.append(
             f'<figure><img src="data:image/png;base64,{data}" width="{wide}" height="{high}" '
-            f'alt="heat map of the differences of {_text(name_of(row))}">'
+            f'alt="heat map of the differences of {_text(report.name)}">'
             f"<figcaption>{name}<br>view {_text(list(found.shape))}, {scale}; pink: NaN or Inf on "
             "one side</figcaption></figure>"
         )
     return "\n".join([*parts, "</div>"])
 
 
-def _worst(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _worst(comparison: Comparison, reports: Sequence[RowReport]) -> list[RowReport]:
     """The first divergence, then the failing pairs of greatest relative error; none where all
     agree.
     """
     first = comparison.failing[0] if comparison.failing else -1
-    bad = [
-        row
-        for row in rows
-        if row["verdict"] in ("diverged", "nan")
-        and isinstance(comparison.measurements[row["index"]], Measurement)
-    ]
+    bad = [r for r in reports if r.level in ("diverged", "nan") and r.measured is not None]
 
-    def rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-        error = value_of(row, "relative_l2")
-        return (row["index"] != first, row["verdict"] != "nan", -(error or 0.0))
+    def rank(report: RowReport) -> tuple[bool, bool, float]:
+        error = 0.0 if report.measured is None else report.measured.relative_l2 or 0.0
+        return (report.row.index != first, report.level != "nan", -error)
 
     return sorted(bad, key=rank)[:_TOP_PAIRS]
 
@@ -222,14 +210,13 @@ def _worst(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> list[Ma
 # The table
 
 
-def _table(comparison: Comparison, rows: Sequence[Mapping[str, Any]], settings: Settings) -> str:
-    columns = tuple(dict.fromkeys((settings.metric, *_COLUMNS)))
-    heads = ["row", "verdict", "origin", "module-slot"]
-    heads += [METRICS[name].heading for name in columns]
+def _table(reports: Sequence[RowReport], settings: Settings, anchor: Anchor) -> str:
+    columns = columns_of(settings.metric)
+    heads = ["row", "verdict", "origin", "module-slot", *headings(columns)]
     heads += ["reference", "candidate", "matched", "reason"]
-    chosen = rows
+    chosen = reports
     if settings.only_diverged:
-        chosen = [row for row in rows if row["verdict"] in FAILED or row["doubtful"]]
+        chosen = [r for r in reports if does_not_pass(r) or r.verdict.doubtful]
     parts = [
         f"<h3>{'Rows that do not agree' if settings.only_diverged else 'All rows'}</h3>",
         '<p class="tools"><label>Filter <input type="search" class="filter" '
@@ -238,37 +225,36 @@ def _table(comparison: Comparison, rows: Sequence[Mapping[str, Any]], settings: 
         '<div class="scroll"><table><thead><tr>',
         *(f'<th scope="col"><button type="button">{_text(head)}</button></th>' for head in heads),
         "</tr></thead><tbody>",
-        *(_row(comparison, row, columns) for row in chosen),
+        *(_row(report, columns, anchor) for report in chosen),
         "</tbody></table></div>",
     ]
     return "\n".join(parts)
 
 
-def _row(comparison: Comparison, row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    level = row["verdict"]
-    bad = level in FAILED
-    name = f"<code>{_text(name_of(row))}</code>"
+def _row(report: RowReport, columns: Sequence[str], anchor: Anchor) -> str:
+    level, index = report.level, report.row.index
+    bad = does_not_pass(report)
+    name = f"<code>{_text(report.name)}</code>"
     if bad:
-        text = "".join(
-            f"{_text(line)}\n" for line in row_text(comparison, row["index"]).split("\n")
-        )
+        text = "".join(f"{_text(line)}\n" for line in text_of(report).split("\n"))
         name = f"<details><summary>{name}</summary><pre>{text}</pre></details>"
+    badge = f"{_text(MARKS[level][0])} {report.word}"
     cells = [
-        f'<td data-v="{row["index"]}">{row["index"]}</td>',
-        f'<td><span class="badge l-{level}">{_text(MARKS[level][0])} {verdict_of(row)}</span></td>',
-        f"<td>{_text(row['origin'] or '')}</td>",
+        f'<td data-v="{index}">{index}</td>',
+        f'<td><span class="badge l-{level}">{badge}</span></td>',
+        f"<td>{_text(report.origin)}</td>",
         f"<td>{name}</td>",
-        *(_number_cell(row, metric) for metric in columns),
-        f"<td>{_text(shape_of(row, 'reference'))}</td>",
-        f"<td>{_text(shape_of(row, 'candidate'))}</td>",
-        f"<td>{_text(row['matched_by'] or '')}</td>",
-        f"<td>{_text(row['reason'])}</td>",
+        *(_number_cell(report, metric) for metric in columns),
+        f"<td>{_text(report.shape_line('reference'))}</td>",
+        f"<td>{_text(report.shape_line('candidate'))}</td>",
+        f"<td>{_text(report.row.matched_by or '')}</td>",
+        f"<td>{_text(report.reason)}</td>",
     ]
     kind = "bad" if bad else "fine"
-    return f'<tr id="{row["anchor"]}" class="{kind}">{"".join(cells)}</tr>'
+    return f'<tr id="{anchor(index)}" class="{kind}">{"".join(cells)}</tr>'
 
 
-def _number_cell(row: Mapping[str, Any], metric: str) -> str:
-    value = value_of(row, metric)
+def _number_cell(report: RowReport, metric: str) -> str:
+    value = None if report.measured is None else report.measured.metric(metric)
     key = "" if value is None else f' data-v="{value!r}"'
-    return f'<td class="n"{key}>{_text(shown(row, metric))}</td>'
+    return f'<td class="n"{key}>{_text(report.metric(metric))}</td>'

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from math import floor, isfinite, log10
-from typing import Any
 
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
-from ..findings import name_of, shown, value_of, word_of
+from ..escaping import clean
 from ..plot import EDGES, Point, plot_points
+from ..row_report import RowReport
 
 _WIDTH, _HEIGHT = 1100, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 34
 _MOST_TITLES = 4000  # rows with a tip of their own; a page of more would be heavy
 
 
-def picture(comparison: Comparison, rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """An `<svg>` with a point a row; rows without a number lie at the edge."""
+def picture(
+    comparison: Comparison, rows: Sequence[RowReport], metric: str, anchor: Callable[[int], str]
+) -> str:  # fmt: skip
+    """An `<svg>` with a point a row; rows without a number lie at the edge. `anchor` is the id of a
+    row's line in the table.
+    """
     axis = _Axis.over([value for row in rows if (value := _positive(row, metric)) is not None])
     points = plot_points(comparison)
     parts = [
@@ -33,13 +37,14 @@ def picture(comparison: Comparison, rows: Sequence[Mapping[str, Any]], metric: s
             f'<line class="first" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
         )
     parts += [
-        _mark(row, point, axis, metric, len(rows)) for row, point in zip(rows, points, strict=True)
+        f'<a href="#{anchor(row.row.index)}">{_mark(row, point, axis, metric, len(rows))}</a>'
+        for row, point in zip(rows, points, strict=True)
     ]
     return "\n".join([*parts, "</svg>"])
 
 
-def _positive(row: Mapping[str, Any], metric: str) -> float | None:
-    value = value_of(row, metric)
+def _positive(row: RowReport, metric: str) -> float | None:
+    value = None if row.measured is None else row.measured.metric(metric)
     return value if value is not None and isfinite(value) and value > 0 else None
 
 
@@ -89,9 +94,8 @@ class _Axis:
         return parts
 
 
-def _mark(row: Mapping[str, Any], point: Point, axis: _Axis, metric: str, count: int) -> str:
-    level = row["verdict"]
-    x, value = _x(row["index"], count), _positive(row, metric)
+def _mark(row: RowReport, point: Point, axis: _Axis, metric: str, count: int) -> str:
+    x, value = _x(row.row.index, count), _positive(row, metric)
     if value is not None and point.edge not in ("nan", "shape", "unreadable", "gap"):
         y = axis.y(value)
     else:
@@ -99,7 +103,6 @@ def _mark(row: Mapping[str, Any], point: Point, axis: _Axis, metric: str, count:
         y = axis.at(EDGES[edge].height)
     tip = ""
     if count <= _MOST_TITLES:
-        said = f"row {row['index']} {name_of(row)}: {word_of(level)} {shown(row, metric)}"
+        said = f"row {row.row.index} {clean(row.name)}: {row.word} {row.metric(metric)}"
         tip = f"<title>{escape(said)}</title>"
-    shape = f'<circle class="l-{level}" cx="{x:.1f}" cy="{y:.1f}" r="3.2">{tip}</circle>'
-    return f'<a href="#{row["anchor"]}">{shape}</a>'
+    return f'<circle class="l-{row.level}" cx="{x:.1f}" cy="{y:.1f}" r="3.2">{tip}</circle>'

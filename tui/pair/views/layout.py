@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ....compare.reports.row_report import verdict_line
 from ...commands import CommandError
-from ...present.row_fields import verdict_words
 from ...present.text import clean, cut, dtype_text, number, shape_text, wrap
 from ...widgets.lines import Piece, Pieces
 from ...widgets.prompt import Question
@@ -410,13 +410,13 @@ class LayoutView(View):
         pieces: list[Piece] = [(f"  {label:<10} ", self.look.palette.muted)]
         pieces.append((f"{self.look.glyph(level)} ", self.look.style(level)))
         if found is None:
-            words = scene.problem or verdict_words(scene.verdict)
+            words = scene.problem or verdict_line(scene.verdict)
             return [*pieces, (clean(words, self.ascii), self.look.style(level))]
         numbers = (
             f"relative L2 {number(found.relative_l2)}  MSE {number(found.mse)}  "
             f"max abs {number(found.max_abs)}  "
         )
-        return [*pieces, (numbers, None), (verdict_words(scene.verdict).split("  ")[0],
+        return [*pieces, (numbers, None), (verdict_line(scene.verdict).split("  ")[0],
                                            self.look.style(level))]  # fmt: skip
 
     def _choice_line(self, choice: Any, here: bool) -> Pieces:

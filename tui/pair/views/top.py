@@ -153,7 +153,7 @@ class TopView(View):
         found = self.selected
         if found is None:
             return ""
-        from ....compare.inspection.text import index_text
+        from ....compare.reports.words import index_text
 
         return (
             f"view {index_text(found.index)}  reference {index_text(found.reference_index)}  "

@@ -248,7 +248,7 @@ class ValuesView(View):
         if window.worst is None or window.difference is None:
             equal = "" if window.difference is None else "  equal in view"
             return where + equal
-        from ....compare.inspection.text import index_text
+        from ....compare.reports.words import index_text
 
         index = tuple(low + at for (low, _), at in zip(window.region, window.worst, strict=True))
         value = window.difference[window.worst]
