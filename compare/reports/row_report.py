@@ -32,6 +32,7 @@ from .words import (
     metric_text,
     mismatch_text,
     number,
+    partial_text,
     partial_words,
     place_text,
     record_shape,
@@ -134,8 +135,7 @@ class RowReport:
     @property
     def partial(self) -> str:
         """`partial 100 of 6144` where a dump holds only some of the elements."""
-        found = getattr(self.result, "partial", None) or self.row.partial
-        return "" if found is None else partial_words(found)
+        return partial_text(self.row, self.result)
 
     @property
     def gap(self) -> str:
