@@ -15,8 +15,7 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from ..compare.weights.models import SIDES
-from .jobs.export import Exported, ExportError
-from .jobs.jobs import (
+from .jobs.compare_job import (
     Aligned,
     Checked,
     Checking,
@@ -37,7 +36,8 @@ from .jobs.jobs import (
     judge_again,
     measure_rest,
 )
-from .jobs.reruns import Reran, Reruns, recall_job, rerun_job
+from .jobs.export_job import Exported, ExportError
+from .jobs.rerun_job import Reran, Reruns, recall_job, rerun_job
 from .keys import keys_of
 from .list.checkpoints import find_models, models_text, use_models
 from .list.screen import ListScreen
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from ..compare.judging.policy import Policy
     from ..compare.rules.rules import Rules
     from ..compare.weights.models import ModelPaths
-    from .jobs.export import ExportChoice
+    from .jobs.export_job import ExportChoice
     from .list.limits import Limits
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
@@ -351,7 +351,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if self._export_job is not None:
             self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
             return
-        from .jobs.export import export_job
+        from .jobs.export_job import export_job
 
         def done(text: str) -> None:
             if path is None:
@@ -369,7 +369,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if self._export_job is not None:
             self.work_screen().say("still writing; Ctrl-C stops that", warn=True)
             return
-        from .jobs.export import reproduction_job
+        from .jobs.export_job import reproduction_job
 
         def done(text: str) -> None:
             self.call_from_thread(self.work_screen().say, text)

@@ -8,7 +8,7 @@ from ..capture.first_names import first_names
 from ..capture.names import parse_name
 from ..capture.records import Capture, Record
 from .app import LayertuiApp, exit_status
-from .jobs.jobs import Request
+from .jobs.compare_job import Request
 from .list.limits import limits_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from .app import LayertuiApp
-    from .jobs.export import ExportChoice
+    from .jobs.export_job import ExportChoice
 
 
 class Body(Protocol):

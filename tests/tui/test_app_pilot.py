@@ -17,13 +17,13 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import JobNews, LayertuiApp
 from layertui.tui.commands import COMMANDS
-from layertui.tui.jobs.jobs import Ended, Job, Request
+from layertui.tui.jobs.compare_job import Ended, Job, Request
 from layertui.tui.keys import keys_of
 from layertui.tui.list.row_model import NameRows, record_key
 from layertui.tui.list.screen import ListScreen
-from layertui.tui.pair.scene import Scene
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.row_fields import page_fields, pane_fields
+from layertui.tui.scene import Scene
 from layertui.tui.widgets.depth_strip import DepthStrip
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry

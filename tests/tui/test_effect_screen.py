@@ -9,8 +9,7 @@ from judged_captures import Arrays, run, runs
 from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import Request
-from layertui.tui.present.row_fields import pane_fields
+from layertui.tui.jobs.compare_job import Request
 
 
 def with_logits(arrays: Arrays, token: int | None = None) -> Arrays:

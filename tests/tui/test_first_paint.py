@@ -12,7 +12,7 @@ _HEAVY = ("numpy", "torch", "transformers", "einops", "pydantic", "click", "matp
 _PROBE = """
 import asyncio, sys
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import Request
+from layertui.tui.jobs.compare_job import Request
 class Probe(LayertuiApp):
     def read_again(self):
         painted = [w.region.area for w in self.screen.query("Lines")]

@@ -19,8 +19,8 @@ from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
 from layertui.compare.rules.learned_limits import load_thresholds
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import jobs
-from layertui.tui.jobs.jobs import Request
+from layertui.tui.jobs import compare_job as jobs
+from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.limits import limits_of
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.pair.screen import PairScreen

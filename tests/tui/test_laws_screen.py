@@ -21,7 +21,7 @@ from layertui.compare.reports import explanation
 from layertui.compare.reports.law_words import cause_line
 from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import Request
+from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.pair_list import Extras, columns_for
 from layertui.tui.present.answer import answer_line, answer_of, cause_words, laws_progress
 from layertui.tui.present.laws import breaks_law, law_fields, local_text, times_text

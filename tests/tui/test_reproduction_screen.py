@@ -10,7 +10,7 @@ from tui_captures import measured, settled
 
 from layertui.compare.judging.policy import NoisePolicy
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import Request
+from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.limits import limits_of
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.jobs import Request
+from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.display import REST
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.terminal import Terminal

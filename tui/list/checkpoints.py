@@ -11,7 +11,7 @@ from ..commands import CommandError
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.weights.models import ModelPaths
-    from ..jobs.jobs import Job
+    from ..jobs.compare_job import Job
 
 
 def with_model(text: str, known: ModelPaths) -> ModelPaths:
@@ -45,7 +45,7 @@ def use_models(
     def work(job: Job) -> bool:
         from ...capture.errors import CaptureError
         from ...compare.weights.models import remember_models
-        from ..jobs.jobs import ModelsTaken
+        from ..jobs.compare_job import ModelsTaken
 
         try:
             comparison.use_models(paths)

@@ -11,13 +11,13 @@ from textual import on
 from ...compare.measuring.metrics import METRICS
 from ..commands import CommandError
 from ..keys import bindings_of
-from ..widgets.clipboard import yank
+from ..unsaved import Unsaved
 from ..widgets.prompt import Question
+from ..yank import yank
 from .display import ListDisplay
 from .limits import Limits, parse_limits, with_thresholds
 from .pair_list import PairList
 from .row_model import MODE_WORDS, MODES, holds, matches, words_of
-from .unsaved import Unsaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...capture.records import Capture
     from ...compare.comparison import Comparison
     from ...compare.rules.rules import HandPair, RecipeRule
-    from ..jobs.export import ExportChoice
+    from ..jobs.export_job import ExportChoice
     from ..work_screen import WorkScreen
 
 
@@ -282,7 +282,7 @@ class ListScreen(ListDisplay):
         if chosen is None:
             screen.say("no row to export")
             return
-        from ..jobs.export import default_name
+        from ..jobs.export_job import default_name
 
         label = f"export {chosen.words} to "
         screen.prompt.ask(
@@ -301,7 +301,7 @@ class ListScreen(ListDisplay):
             self._export(screen, chosen, text)
 
     def _export(self, screen: WorkScreen, chosen: ExportChoice, text: str) -> None:
-        from ..jobs.export import default_name, target
+        from ..jobs.export_job import default_name, target
 
         path = target(text, default_name(chosen.labels))
 
@@ -324,8 +324,8 @@ class ListScreen(ListDisplay):
         rows = self.chosen()
         if self.comparison is None or not rows:
             return None
-        from ..jobs.export import ExportChoice
-        from ..pair.scene import Scene
+        from ..jobs.export_job import ExportChoice
+        from ..scene import Scene
 
         return ExportChoice(tuple(Scene(self.comparison, row) for row in rows))
 
@@ -380,7 +380,7 @@ class ListScreen(ListDisplay):
         """Say what runs the candidate's layers."""
         if self.comparison is None:
             raise CommandError("rows are not aligned yet")
-        from ..jobs.reruns import RunnerAnswerError, spec_of
+        from ..jobs.rerun_job import RunnerAnswerError, spec_of
 
         session = self.layertui.reruns.session(self.comparison)
         question = session.needs()

@@ -9,16 +9,16 @@ from textual.containers import Container
 from textual.message import Message
 
 from ..commands import CommandError
-from ..jobs.export import ExportChoice
+from ..jobs.export_job import ExportChoice
 from ..jobs.inspector import Failed, Fault, Found, InspectionNews, Inspector
 from ..keys import bindings_of
 from ..list.status_line import Footer
 from ..present.text import clean, cut, dtype_text, elide, shape_text, tail, width_of
+from ..scene import Scene, Trial
 from ..theme import LOOKS, Look
 from ..widgets.lines import Lines, Piece, Pieces
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
-from .scene import Scene, Trial
 from .views.explain import ExplainView
 from .views.heat import HeatView
 from .views.histogram import HistogramView

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...compare.comparison import Comparison
-    from ..pair.scene import Scene
+    from ..scene import Scene
 
 _IN_A_LINE = 2  # metrics of the pane
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ....compare.reports.row_report import verdict_line
 from ...commands import CommandError
 from ...present.text import clean, cut, dtype_text, number, shape_text, wrap
+from ...scene import Scene, Trial
 from ...widgets.lines import Piece, Pieces
 from ...widgets.prompt import Question
-from ..scene import Scene, Trial
 from .view import View
 
 if TYPE_CHECKING:

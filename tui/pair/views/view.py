@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ....compare.measuring.pair_reader import PairReader
     from ....compare.recipes.errors import Shape
     from ...jobs.inspector import InspectionNews, Work
-    from ..scene import Scene
+    from ...scene import Scene
     from ..screen import PairScreen
 
 LABEL = 14

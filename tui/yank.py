@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..state import save_yank
+from .state import save_yank
 
 if TYPE_CHECKING:
     from collections.abc import Callable

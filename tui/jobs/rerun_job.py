@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ...compare.rerun.results import RerunProgress, RerunResult
     from ...compare.rerun.session import RerunSession
     from ..present.field import Field
-    from .jobs import Job
+    from .compare_job import Job
 
 
 class RunnerAnswerError(Exception):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ...compare.rules.rules import HandPair, RecipeRule
+    from ..compare.rules.rules import HandPair, RecipeRule
 
 
 @dataclass

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .export import Exported
-from .reruns import Recalled, Reran
+from .export_job import Exported
+from .rerun_job import Recalled, Reran
 
 if TYPE_CHECKING:
     from ...capture.records import Capture

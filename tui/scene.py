@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ...compare.model import Failure, Measurement, Row, Verdict
+from ..compare.model import Failure, Measurement, Row, Verdict
 
 if TYPE_CHECKING:
-    from ...capture.records import Record
-    from ...compare.comparison import Comparison, Result
-    from ...compare.inspection.subject import Subject
-    from ...compare.measuring.pair_reader import PairTask
+    from ..capture.records import Record
+    from ..compare.comparison import Comparison, Result
+    from ..compare.inspection.subject import Subject
+    from ..compare.measuring.pair_reader import PairTask
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Scene:
 
     def subject(self) -> Subject:
         """What to read. Raises `NothingToInspectError`."""
-        from ...compare.inspection.subject import Subject, subject_of_row
+        from ..compare.inspection.subject import Subject, subject_of_row
 
         if self.injected is not None:
             return Subject(self.injected.reference, self.injected.candidate)
@@ -91,8 +91,8 @@ class Scene:
 
     def task(self) -> PairTask:
         """What to measure. Raises `NothingToInspectError` for what is no pair."""
-        from ...compare.inspection.subject import NothingToInspectError
-        from ...compare.measuring.pair_reader import PairTask
+        from ..compare.inspection.subject import NothingToInspectError
+        from ..compare.measuring.pair_reader import PairTask
 
         subject = self.subject()
         if subject.reference is None or subject.candidate is None:

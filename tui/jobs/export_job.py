@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ...compare.comparison import Comparison
-    from ..pair.scene import Scene
-    from .jobs import Job
+    from ..scene import Scene
+    from .compare_job import Job
 
 
 class ExportError(Exception):
