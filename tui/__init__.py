@@ -74,6 +74,6 @@ def _missing(path: str) -> str | None:
 
 def keys_markdown() -> str:
     """The table of keys for the README."""
-    from .keys import keys_markdown
+    from .key_table import keys_markdown
 
     return keys_markdown()

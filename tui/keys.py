@@ -1,11 +1,16 @@
-"""Every key of every screen, once. Bindings, footer, help and README are made from this table."""
+"""Every key of both screens, once. Bindings, footer, help and README are made from this table, and
+from the keys that the views of the pair screen declare (`pair/views/registry.py`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.binding import Binding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Scope = Literal["everywhere", "list", "pair", "help"]
 
@@ -38,7 +43,6 @@ class Key:
     scope: Scope
     footer: int = 0
     priority: bool = False
-    views: tuple[int, ...] = ()  # of the pair screen; empty: all of them
 
     @property
     def shown(self) -> str:
@@ -120,20 +124,7 @@ KEYS: tuple[Key, ...] = (
     Key("save", "w", "save_rules", "save rules",
         "write pairs made by hand and recipes kept to the rules file", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
-    # The pair screen.
-    *(
-        Key(f"view-{number}", str(number), f"view({number})", title, about, "pair")
-        for number, title, about in (
-            (1, "stats", "all numbers of both sides and of their difference"),
-            (2, "greatest differences", "element by element, or ranked along an axis"),
-            (3, "histogram", "differences, both sides, error against magnitude"),
-            (4, "heat map", "any two axes of the tensor as a picture"),
-            (5, "values", "both sides element by element"),
-            (6, "layout", "reshape and compare: try recipes"),
-            (7, "rerun", "this layer on the reference's inputs"),
-            (8, "explain", "this layer against its law, and every mistake that was tried"),
-        )
-    ),
+    # The pair screen, beside those of its views.
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),
     Key("previous-view", "shift+tab", "next_view(-1)", "previous view", "previous view", "pair"),
     Key("next-row", "J", "row(1)", "next row", "next row of the list", "pair", 4),
@@ -144,31 +135,6 @@ KEYS: tuple[Key, ...] = (
         "a page to the left, in values", "pair"),
     Key("page-right", "shift+right,greater_than_sign", "sideways(2)", "page right",
         "a page to the right, in values", "pair"),
-    Key("enter", "enter,plus", "enter", "show",
-        "greatest differences: show the place in values; heat map: zoom in; values: to the "
-        "greatest difference; layout: edit or try", "pair", 6, views=(2, 4, 5, 6)),
-    Key("leave", "backspace,minus", "leave", "zoom out", "heat map: zoom out", "pair", 7,
-        views=(4,)),
-    Key("order", "s", "order", "order",
-        "greatest differences: absolute, relative, ULP; values: form of numbers", "pair", 8,
-        views=(2, 5)),
-    Key("axis", "a", "axis", "axis", "greatest differences: rank along the next axis", "pair", 9,
-        views=(2,)),
-    Key("quantity", "v", "quantity", "quantity",
-        "heat map: |difference|, reference, candidate, signed difference, ratio", "pair", 8,
-        views=(4,)),
-    Key("axes", "x", "axes", "axes", "heat map: other axes as rows and columns", "pair", 9,
-        views=(4,)),
-    Key("edit", "i", "edit", "edit recipe",
-        "layout: edit a recipe; every key is text until Esc or Enter", "pair", 7,
-        views=(6,)),
-    Key("rank", "l", "rank", "rank recipes", "layout: try likely recipes, best first", "pair", 8,
-        views=(6,)),
-    Key("write", "w", "write", "keep recipe",
-        "layout: keep the recipe: for this pair or all of its kind, in the rules file", "pair", 9,
-        views=(6,)),
-    Key("undo", "z", "undo", "undo", "layout: undo the last change of a recipe", "pair", 10,
-        views=(6,)),
 )  # fmt: skip
 
 
@@ -179,41 +145,30 @@ def keys_of(scope: Scope) -> list[Key]:
 
 
 def bindings_of(scope: Scope) -> list[Binding]:
-    """Textual bindings of one scope alone; every one has an id, so that a keymap can change it."""
+    """Textual bindings of one scope alone."""
+    return bindings(key for key in KEYS if key.scope == scope)
+
+
+def bindings(keys: Iterable[Key]) -> list[Binding]:
+    """Textual bindings of keys; every one has an id, so that a keymap can change it."""
     return [
         Binding(
             key.keys, key.action, key.label, show=False, id=f"{key.scope}.{key.id}",
             priority=key.priority, tooltip=key.description,
         )
-        for key in KEYS
-        if key.scope == scope
+        for key in keys
     ]  # fmt: skip
 
 
-def footer_of(scope: Scope, view: int = 0) -> list[Key]:
-    """The keys that the footer of a screen shows, in its order; those of the pair screen's `view`
-    alone come first.
-    """
-    shown = [key for key in keys_of(scope) if key.footer and (not key.views or view in key.views)]
-    return sorted(shown, key=lambda key: (not key.views, key.footer))
+def footer_of(keys: Iterable[Key]) -> list[Key]:
+    """Those of some keys that a footer shows, in its order."""
+    return sorted((key for key in keys if key.footer), key=lambda key: key.footer)
 
 
-_TITLES: dict[Scope, str] = {
-    "everywhere": "Everywhere",
-    "list": "List",
-    "pair": "Pair screen",
-}
-
-
-def keys_markdown() -> str:
-    """The whole table for the README: one Markdown table a screen."""
-    parts: list[str] = []
-    for scope, title in _TITLES.items():
-        rows = [
-            f"| {' '.join(f'`{show_key(name)}`' for name in key.keys.split(','))} "
-            f"| {key.description} |"
-            for key in KEYS
-            if key.scope == scope
-        ]
-        parts.append("\n".join([f"| {title} | |", "|---|---|", *rows]))
-    return "\n\n".join(parts) + "\n"
+def table_of(title: str, keys: Iterable[Key]) -> str:
+    """A Markdown table of keys, for the README."""
+    rows = [
+        f"| {' '.join(f'`{show_key(name)}`' for name in key.keys.split(','))} | {key.description} |"
+        for key in keys
+    ]
+    return "\n".join([f"| {title} | |", "|---|---|", *rows])

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rich.style import Style
-from textual.theme import Theme
 
 from ..compare.vocabulary import MARKS, Level
 
@@ -155,19 +154,3 @@ def _level_style(level: Level, ansi: bool, solid: bool) -> Style:
     if solid:
         return Style(color="#101418", bgcolor=look.color, bold=True)
     return Style(color=look.color, bold=look.bold)
-
-
-THEME = Theme(
-    name="layertui",
-    primary="#56b4e9",
-    secondary="#5f94c4",
-    accent="#e69f00",
-    warning="#e69f00",
-    error="#d55e00",
-    success="#56b4e9",
-    foreground="#d3dbe4",
-    background="#101418",
-    surface="#171d24",
-    panel="#1d252e",
-    dark=True,
-)

@@ -7,15 +7,36 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 from textual.screen import Screen
 
 from .commands import CommandError, parse
-from .keys import Scope, bindings_of, footer_of
-from .list.status_line import Footer
-from .widgets.prompt import PromptBar, Question
+from .keys import Key, Scope, bindings_of, footer_of, keys_of
+from .session import Host, Question
+from .widgets.footer import Footer
+from .widgets.prompt import PromptBar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from textual.binding import BindingType
 
-    from .app import LayertuiApp
+    from ..compare.comparison import Comparison
+    from .controllers import Controllers
     from .jobs.export_job import ExportChoice
+    from .session import Session
+    from .state import History
+    from .theme import Look
+
+
+class ScreenHost(Host, Protocol):
+    """What screens ask of the program around them."""
+
+    look: Look
+    history: History
+    controllers: Controllers
+
+    def open_pair(self) -> None:
+        """Bring the pair screen to the front."""
+        ...
+
+    def action_quit_all(self) -> None: ...
 
 
 class Body(Protocol):
@@ -28,15 +49,36 @@ class Body(Protocol):
 
 
 class WorkScreen(Screen[None], inherit_bindings=False):
-    """The keys of everywhere. `BODY` is the selector of the widget that they move."""
+    """The keys of everywhere. The moving ones act on the widget with the class `body`."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("everywhere"))
     SCOPE: ClassVar[Scope] = "list"
     AUTO_FOCUS = ".body"
 
+    def __init__(self, host: ScreenHost) -> None:
+        super().__init__()
+        self.host = host
+
     @property
-    def layertui(self) -> LayertuiApp:
-        return cast("LayertuiApp", self.app)
+    def session(self) -> Session:
+        return self.host.session
+
+    @property
+    def controllers(self) -> Controllers:
+        return self.host.controllers
+
+    @property
+    def comparison(self) -> Comparison | None:
+        return self.session.comparison
+
+    @property
+    def row(self) -> int | None:
+        """The row under the list's cursor once rows are aligned."""
+        return self.session.row
+
+    @property
+    def look(self) -> Look:
+        return self.host.look
 
     @property
     def prompt(self) -> PromptBar:
@@ -49,29 +91,33 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     @property
     def place(self) -> object:
         """What the screen is about; a message stays until this changes."""
-        return self.layertui.list_screen.pairs.row
+        return self.session.cursor()
 
     def say(self, text: str, *, warn: bool = False) -> None:
         """One line above the footer."""
-        palette = self.layertui.look.palette
-        self.prompt.say(text, palette.warn if warn else None, self.place)
+        self.prompt.say(text, self.look.palette.warn if warn else None, self.place)
+
+    # Keys
+
+    @classmethod
+    def all_keys(cls) -> Sequence[Key]:
+        """Everything that works on this screen: its own keys, then those of everywhere."""
+        return keys_of(cls.SCOPE)
+
+    @property
+    def footer_keys(self) -> Sequence[Key]:
+        """The keys that the footer shows now, in its order."""
+        return footer_of(self.all_keys())
 
     def show_footer(self) -> None:
         """The keys of now."""
         footer = self.query_one(Footer)
         if self.prompt.asking:
-            arrows = self.layertui.look.signs.up_down
-            footer.show_entries(
-                [("Enter", "run"), (arrows, "earlier lines"), ("Esc", "leave")],
-                self.layertui.look,
-            )
+            arrows = self.look.signs.up_down
+            entries = [("Enter", "run"), (arrows, "earlier lines"), ("Esc", "leave")]
+            footer.show_entries(entries, self.look)
         else:
-            footer.show_keys(footer_of(self.SCOPE, self.shown_view), self.layertui.look)
-
-    @property
-    def shown_view(self) -> int:
-        """The view whose keys the footer shows; 0 where a screen has none."""
-        return 0
+            footer.show_keys(self.footer_keys, self.look)
 
     def on_prompt_bar_changed(self) -> None:
         self.show_footer()
@@ -93,7 +139,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     def action_to_bottom(self) -> None:
         self.body.to_bottom()
 
-    # Everywhere
+    # Commands
 
     def action_command(self) -> None:
         self.prompt.ask(Question(":", self.run_command, sign=":"))
@@ -103,24 +149,46 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         try:
             found = parse(text)
             if found is not None:
-                command, rest = found
-                if self.run_own_command(command.name, rest):
-                    return
-                run = getattr(self.layertui.list_screen, f"command_{command.name}", None)
-                if run is None:
-                    raise CommandError(f"{command.name} belongs to the pair screen: Enter opens it")
-                run(rest)
-                self.after_command()
+                self._run(found[0].name, found[1])
         except CommandError as error:
             self.say(str(error), warn=True)
 
-    def run_own_command(self, name: str, text: str) -> bool:
-        """Carry out a command that only this screen has; False for all others."""
-        return False
+    def _run(self, name: str, rest: str) -> None:
+        own = self.own_commands.get(name)
+        if own is not None:
+            own(rest)
+            return
+        run = self.controllers.commands.get(name)
+        if run is None:
+            raise CommandError(f"{name} belongs to the pair screen: Enter opens it")
+        run(rest)
+        self.after_command()
+
+    @property
+    def own_commands(self) -> dict[str, Callable[[str], None]]:
+        """Commands that are about this screen."""
+        return {
+            "notes": lambda _: self.show_notes(),
+            "help": lambda _: self.action_help(),
+            "quit": lambda _: self.host.action_quit_all(),
+        }
+
+    def show_notes(self) -> None:
+        """What is known of both captures."""
+        if self.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        from .widgets.text_screen import notes_screen
+
+        self.app.push_screen(notes_screen(self.comparison, self.look))
+
+    def after_command(self) -> None:
+        """Called when a command may have changed what there is to show."""
+
+    # What others ask of the screen in front
 
     def export_choice(self) -> ExportChoice | None:
-        """What `e` writes: that of the list, unless a screen shows something of its own."""
-        return self.layertui.list_screen.export_choice()
+        """What `e` writes: the rows chosen, unless a screen shows something of its own."""
+        return self.controllers.export.rows_chosen()
 
     def yank_text(self) -> str | None:
         """What `y` copies, where that is not the row as it was aligned."""
@@ -130,19 +198,39 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         """Stop what this screen itself reads; False when nothing is."""
         return False
 
-    def after_command(self) -> None:
-        """Called when a command may have changed what there is to show."""
+    def rows_changed(self, rows: Sequence[int]) -> None:
+        """Rows have other numbers or verdicts."""
+
+    def rerun_changed(self) -> None:
+        """A rerun has news."""
+
+    # Everywhere
+
+    def action_divergence(self, direction: int) -> None:
+        self.controllers.navigation.divergence(direction)
+        self.after_command()
+
+    def action_made(self, direction: int) -> None:
+        self.controllers.navigation.made(direction)
+        self.after_command()
+
+    def action_symptoms(self) -> None:
+        self.controllers.symptoms.look()
+
+    def action_rerun(self) -> None:
+        self.controllers.rerunning.rerun()
 
     def action_export(self) -> None:
-        self.layertui.list_screen.export_on(self)
+        self.controllers.export.ask()
 
     def action_yank(self) -> None:
-        self.layertui.list_screen.yank_on(self)
+        self.controllers.export.yank()
 
     def action_help(self) -> None:
         from .widgets.text_screen import help_screen
 
-        self.app.push_screen(help_screen(self.SCOPE, self.layertui.look))
+        title = "Keys of the list" if self.SCOPE == "list" else "Keys of the pair screen"
+        self.app.push_screen(help_screen(title, self.all_keys(), self.look))
 
     def action_step_out(self) -> None:
         if self.prompt.asking:

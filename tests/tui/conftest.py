@@ -1,8 +1,9 @@
-"""Captures for the tests of the screens."""
+"""Captures for the tests of the screens, and an event loop that can be asked whether it is idle."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,44 @@ from tui_captures import write_pair
 _REPAINT = 0.02  # seconds within which the screen is painted again
 
 
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """Counts what it is told to do soon, and remembers what it is told to do at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.Handle:
+        self.calls += 1
+        return super().call_soon(callback, *args, **more)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, **more: Any
+    ) -> asyncio.TimerHandle:
+        handle = super().call_at(when, callback, *args, **more)
+        self.timers.append(handle)
+        return handle
+
+    async def turn(self) -> bool:
+        """Let everything run that is ready; whether something else is to be done afterwards."""
+        before, started = self.calls, self.time()
+        await asyncio.sleep(0)  # is itself one call
+        self.timers = [t for t in self.timers if t.when() > started and not t.cancelled()]
+        return self.calls > before + 1
+
+    def due_within(self, seconds: float) -> bool:
+        """Whether something is to be done within so many seconds."""
+        return any(timer.when() < self.time() + seconds for timer in self.timers)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"watched": WatchedLoop}
+
+
 @pytest.fixture(autouse=True)
 def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key is over when the event loop has nothing left to do, now or at the next repaint.
@@ -23,17 +62,15 @@ def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """
 
     async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-        loop: Any = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WatchedLoop)
         end = loop.time() + max_sleep
-        await asyncio.sleep(0)
         while loop.time() < end:
-            soon = loop.time() + _REPAINT
-            if loop._ready:
-                await asyncio.sleep(0)
-            elif any(timer.when() < soon and not timer.cancelled() for timer in loop._scheduled):
-                await asyncio.sleep(0.002)
-            else:
+            if await loop.turn():
+                continue
+            if not loop.due_within(_REPAINT):
                 return
+            await asyncio.sleep(0.002)
 
     monkeypatch.setattr(textual.app, "wait_for_idle", wait_for_idle)
     monkeypatch.setattr(textual.pilot, "wait_for_idle", wait_for_idle)

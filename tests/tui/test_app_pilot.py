@@ -17,14 +17,16 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import JobNews, LayertuiApp
 from layertui.tui.commands import COMMANDS
-from layertui.tui.jobs.compare_job import Ended, Job, Request
+from layertui.tui.jobs.compare_job import Request
+from layertui.tui.jobs.job import Job
+from layertui.tui.jobs.news import Ended
 from layertui.tui.keys import keys_of
+from layertui.tui.list.depth_strip import DepthStrip
 from layertui.tui.list.row_model import NameRows, record_key
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.row_fields import page_fields, pane_fields
 from layertui.tui.scene import Scene
-from layertui.tui.widgets.depth_strip import DepthStrip
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
 from layertui.tui.widgets.text_screen import TextScreen
@@ -53,8 +55,8 @@ async def type_line(pilot: Pilot[None], key: str, text: str) -> None:
 class NamesOnly(LayertuiApp):
     """Stops where both directories are listed and nothing is read yet."""
 
-    def read_again(self) -> None:
-        sides = [open_capture(path, headers=False) for path in self.paths]
+    def begin(self) -> None:
+        sides = [open_capture(path, headers=False) for path in self.session.paths]
         self.list_screen.listed(*sides)
 
 
@@ -78,7 +80,7 @@ async def test_names_are_there_before_headers_are_read(real: Path) -> None:
         assert app.is_running
         assert screen.pairs.cursor == 6
         key = model.key(6)
-        sides = [open_capture(path) for path in app.paths]
+        sides = [open_capture(path) for path in app.session.paths]
         comparison = Comparison(*sides)
         screen.aligned(comparison)
         await settled(pilot)
@@ -167,7 +169,7 @@ async def test_search(small_pair: tuple[Path, Path]) -> None:
         await type_line(pilot, "slash", "nowhere")
         assert "no row with 'nowhere'" in app.list_screen.prompt.message
         await pilot.press("escape")
-        assert app.list_screen.search_words == []
+        assert app.session.search_words == []
 
 
 async def test_what_is_typed_ahead_goes_to_the_prompt(small_pair: tuple[Path, Path]) -> None:
@@ -176,8 +178,8 @@ async def test_what_is_typed_ahead_goes_to_the_prompt(small_pair: tuple[Path, Pa
         await measured(pilot, app)
         for key in ("slash", *"q_proj", "enter"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: app.list_screen.search_words)
-        assert app.list_screen.search_words == ["q_proj"]
+        await until(pilot, lambda: app.session.search_words)
+        assert app.session.search_words == ["q_proj"]
         assert app.is_running
 
 
@@ -250,7 +252,7 @@ async def test_thresholds_change_verdicts_at_once(small_pair: tuple[Path, Path])
         assert "'lots' is not a number" in app.list_screen.prompt.message
         await type_line(pilot, "t", "policy=nonsense")
         assert "nonsense" in app.list_screen.prompt.message
-        assert app.list_screen.limits.policy != "nonsense"
+        assert app.session.limits.policy != "nonsense"
 
 
 async def test_a_tolerance_counts_mismatches_anew(small_pair: tuple[Path, Path]) -> None:
@@ -360,7 +362,7 @@ async def test_export_asks_before_it_replaces(
 
         async def pressed(*keys: str) -> None:
             await pilot.press(*keys)
-            await until(pilot, lambda: app._export_job is None)
+            await until(pilot, lambda: app.controllers.export.job is None)
 
         await pilot.press("f", "e")
         name = screen.query_one(Entry).value
@@ -538,7 +540,7 @@ async def test_quitting_while_measuring_stops_it(big_pair: tuple[Path, Path]) ->
     app = make_app(*big_pair)
     async with app.run_test(size=(120, 30)) as pilot:
         await _until_measuring(pilot, app)
-        job = app._job
+        job = app.controllers.comparing.job
         assert isinstance(job, Job)
         await pilot.press("q")
     assert job.stopped()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 _HEAVY = ("numpy", "torch", "transformers", "einops", "pydantic", "click", "matplotlib")
 
-# `read_again` runs after the first refresh of the screen and starts the first work.
+# `begin` runs after the first refresh of the screen and starts the first work.
 _PROBE = """
 import asyncio, sys
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 class Probe(LayertuiApp):
-    def read_again(self):
+    def begin(self):
         painted = [w.region.area for w in self.screen.query("Lines")]
         print("painted", sum(painted) > 0, file=sys.__stdout__)
         print("modules", *sorted(sys.modules), file=sys.__stdout__)

@@ -13,13 +13,14 @@ from judged_captures import run, runs
 from textual.pilot import Pilot
 from tui_captures import measured, settled
 
+from layertui import capture
 from layertui.compare.checks import two_sides
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
 from layertui.compare.rules.learned_limits import load_thresholds
+from layertui.compare.symptoms import diagnosis
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs import compare_job as jobs
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.limits import limits_of
 from layertui.tui.list.row_model import ComparedRows
@@ -103,7 +104,9 @@ def test_the_first_divergence_in_words(paths: dict[str, str]) -> None:
     assert sure_text(0.53) == "53 % sure"
 
 
-def test_while_measuring_nothing_is_analysed(paths: dict[str, str]) -> None:
+def test_while_measuring_nothing_is_analysed(
+    paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked many times a second, on the thread that draws."""
     done = compared(paths)
     comparison = open_comparison(paths["ref"], paths["cand"], policy=NoisePolicy())
@@ -111,12 +114,16 @@ def test_while_measuring_nothing_is_analysed(paths: dict[str, str]) -> None:
         if row != 5 and result is not None:
             comparison.take(row, result)
     assert not comparison.analysed
+    monkeypatch.setattr(Comparison, "analysis", never)
     first = first_known(comparison)
     assert first is not None
     assert first.confidence is None
     assert first.symptoms == ()
     assert "so far" in first_sentence(comparison, first)
-    assert comparison._analysis is None
+
+
+def never(*_: object) -> None:
+    raise AssertionError("an analysis was asked for")
 
 
 def test_another_policy_keeps_the_analysis(paths: dict[str, str]) -> None:
@@ -132,7 +139,7 @@ def test_another_policy_keeps_the_analysis(paths: dict[str, str]) -> None:
     assert "permuted, explains 100 %" in fields["looks like"]
 
 
-def test_a_row_of_the_pane(paths: dict[str, str]) -> None:
+def test_a_row_of_the_pane(paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = compared(paths, baselines=(paths["base"],), exact=paths["exact"])
     fields = [(field.label, field.value) for field in pane_fields(comparison, BLAMED)]
     words = dict(fields)
@@ -144,7 +151,8 @@ def test_a_row_of_the_pane(paths: dict[str, str]) -> None:
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
     assert later["verdict"].startswith("DIVERGED inherited (90 % sure)")
     assert later["looks like"] == "not worked out yet: S does"
-    comparison._symptoms[BLAMED + 1] = ()
+    monkeypatch.setattr(diagnosis, "symptoms_of", lambda *_: ())
+    assert comparison.symptoms(BLAMED + 1) == ()
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
     assert later["looks like"].startswith("unknown: not enough")
     floor = comparison.floors[BLAMED]
@@ -288,7 +296,9 @@ async def test_stats_tell_where_from_and_what_it_looks_like(paths: dict[str, str
             assert words in shown
 
 
-async def test_a_low_pane_keeps_room_for_the_numbers(paths: dict[str, str]) -> None:
+async def test_a_low_pane_keeps_room_for_the_numbers(
+    paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of several symptoms the best, in the signs of the terminal."""
     app = app_of(paths, policy=NoisePolicy(), terminal=Terminal("none", ascii=True))
     async with app.run_test(size=(120, 30)) as pilot:
@@ -296,7 +306,8 @@ async def test_a_low_pane_keeps_room_for_the_numbers(paths: dict[str, str]) -> N
         comparison = app.list_screen.comparison
         assert comparison is not None
         long = Symptom("scale", 0.98, "words that go on for lines and lines " * 9)
-        comparison._symptoms[BLAMED] = (long, replace(long, name="offset"))
+        known = {BLAMED: (long, replace(long, name="offset"))}
+        monkeypatch.setattr(Comparison, "known_symptoms", lambda _, row: known.get(row, ()))
         await pilot.press("f")
         await settled(pilot)
         shown = pane(app)
@@ -349,13 +360,13 @@ async def test_a_policy_chosen_while_headers_are_read(
     paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    read = jobs._read_headers
+    read = capture.read_headers
 
     def held(*arguments: Any) -> bool:
         assert go_on.wait(20)
         return read(*arguments)
 
-    monkeypatch.setattr(jobs, "_read_headers", held)
+    monkeypatch.setattr(capture, "read_headers", held)
     app = app_of(paths)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.pause(0.2)
@@ -382,7 +393,7 @@ async def test_a_baseline_that_went_away_leaves_the_policy_as_it_was(
         await said(pilot, app, f"{baseline}: ")
         comparison = app.list_screen.comparison
         assert comparison is not None
-        assert comparison.policy.name == app.list_screen.limits.policy == "fixed"
+        assert comparison.policy.name == app.session.limits.policy == "fixed"
         assert "policy fixed" in counts(app)
         assert app.is_running
 

@@ -6,9 +6,10 @@ import pytest
 
 from layertui.tui import keys_markdown
 from layertui.tui.app import LayertuiApp
-from layertui.tui.keys import KEYS, Scope, bindings_of, footer_of, keys_of, show_key
+from layertui.tui.keys import KEYS, Key, Scope, bindings, bindings_of, footer_of, show_key
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.pair.screen import PairScreen
+from layertui.tui.pair.views.registry import own_keys
 
 _SCREENS = {"list": ListScreen, "pair": PairScreen}
 
@@ -25,8 +26,14 @@ _PAIR = (
 )
 
 
+def keys_on(scope: Scope) -> list[Key]:
+    """Everything that works on a screen."""
+    return list(_SCREENS[scope].all_keys())
+
+
 def _names(scope: str) -> set[str]:
-    return {name for key in KEYS if key.scope == scope for name in key.keys.split(",")}
+    keys = [*KEYS, *own_keys()] if scope == "pair" else KEYS
+    return {name for key in keys if key.scope == scope for name in key.keys.split(",")}
 
 
 def test_all_agreed_keys_are_in_the_table() -> None:
@@ -37,19 +44,20 @@ def test_all_agreed_keys_are_in_the_table() -> None:
 
 @pytest.mark.parametrize("scope", ["list", "pair"])
 def test_no_key_has_two_meanings_on_a_screen(scope: Scope) -> None:
-    names = [name for key in keys_of(scope) for name in key.keys.split(",")]
+    names = [name for key in keys_on(scope) for name in key.keys.split(",")]
     assert len(names) == len(set(names))
 
 
 def test_ids_are_unique_and_everything_is_described() -> None:
-    assert len({key.id for key in KEYS}) == len(KEYS)
-    assert all(key.label and key.description for key in KEYS)
+    keys = {key for key in KEYS if key.scope != "pair"} | set(own_keys())
+    assert len({key.id for key in keys}) == len(keys)
+    assert all(key.label and key.description for key in keys)
 
 
 @pytest.mark.parametrize("scope", ["list", "pair"])
 def test_every_key_is_bound_to_something_that_exists(scope: Scope) -> None:
     screen = _SCREENS[scope]
-    for key in keys_of(scope):
+    for key in keys_on(scope):
         owner, name = screen, key.action.partition("(")[0]
         if name.startswith("app."):
             owner, name = LayertuiApp, name.removeprefix("app.")
@@ -58,20 +66,22 @@ def test_every_key_is_bound_to_something_that_exists(scope: Scope) -> None:
 
 @pytest.mark.parametrize("scope", ["list", "pair"])
 def test_the_screens_have_the_bindings_of_the_table(scope: Scope) -> None:
-    screen = _SCREENS[scope]()
-    bound = {key for key, _ in screen._bindings}
-    assert {name for key in keys_of(scope) for name in key.keys.split(",")} <= bound
+    classes = _SCREENS[scope].__mro__
+    tables = [each.__dict__.get("BINDINGS", ()) for each in classes]
+    bound = {name for table in tables for binding in table for name in binding.key.split(",")}
+    assert {name for key in keys_on(scope) for name in key.keys.split(",")} <= bound
 
 
 def test_bindings_have_ids() -> None:
-    ids = [binding.id for scope in ("everywhere", "list", "pair") for binding in bindings_of(scope)]
+    scopes = [bindings_of("everywhere"), bindings_of("list"), bindings(own_keys())]
+    ids = [binding.id for scope in scopes for binding in scope]
     assert None not in ids
     assert len(ids) == len(set(ids))
 
 
 def test_markdown_has_every_key_and_description() -> None:
     text = keys_markdown()
-    for key in KEYS:
+    for key in (*KEYS, *own_keys()):
         assert key.description in text
         for name in key.keys.split(","):
             assert f"`{show_key(name)}`" in text
@@ -79,4 +89,4 @@ def test_markdown_has_every_key_and_description() -> None:
 
 def test_footer_ends_with_help_and_quit() -> None:
     for scope in ("list", "pair"):
-        assert [key.id for key in footer_of(scope)][-2:] == ["help", "back"]
+        assert [key.id for key in footer_of(keys_on(scope))][-2:] == ["help", "back"]

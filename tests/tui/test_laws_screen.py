@@ -22,7 +22,7 @@ from layertui.compare.reports.law_words import cause_line
 from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
-from layertui.tui.list.pair_list import Extras, columns_for
+from layertui.tui.list.columns import Extras, columns_for
 from layertui.tui.present.answer import answer_line, answer_of, cause_words, laws_progress
 from layertui.tui.present.laws import breaks_law, law_fields, local_text, times_text
 from layertui.tui.present.row_fields import pane_fields
@@ -268,7 +268,7 @@ async def test_findings_of_the_checks_do_not_displace_the_answer(tmp_path: Path)
     async with app.run_test(size=(80, 24)) as pilot:
         await measured(pilot, app)
         screen = app.list_screen
-        assert screen.inputs_differ and screen.inputs_differ not in answer(app)
+        assert app.session.inputs_differ and app.session.inputs_differ not in answer(app)
         comparison = screen.comparison
         assert comparison is not None and comparison.first_index is not None
         assert answer(app) == line(comparison)

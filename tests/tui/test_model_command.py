@@ -30,7 +30,7 @@ async def test_checkpoints_are_named_on_the_screen(real: Path, tmp_path: Path) -
         assert known.reference is not None
         await model(pilot, app, f"candidate {tmp_path / 'none'}", "none: no such file")
         assert comparison.models is known
-        assert app.request.models == ModelPaths(str(checkpoint))
+        assert app.session.request.models == ModelPaths(str(checkpoint))
         await model(pilot, app, "elsewhere x", "model reference PATH, or model candidate PATH")
         await model(pilot, app, f"cand {checkpoint}", "weights of the candidate:")
         assert comparison.models.candidate is not None
@@ -44,6 +44,6 @@ async def test_checkpoints_are_named_on_the_screen(real: Path, tmp_path: Path) -
         again = app.list_screen.comparison
         assert again is not None
         assert again.model_paths == ModelPaths(str(checkpoint), str(checkpoint))
-        assert app._options()[:4] == [
+        assert app.session.command_options()[:4] == [
             "--reference-model", str(checkpoint), "--candidate-model", str(checkpoint),
         ]  # fmt: skip

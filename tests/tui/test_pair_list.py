@@ -12,7 +12,8 @@ from tui_captures import PARTS, make_app, measured, settled, write_pair, write_s
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.tui.list.pair_list import PairList, columns_for, heading
+from layertui.tui.list.columns import columns_for, heading
+from layertui.tui.list.pair_list import PairList
 from layertui.tui.list.row_model import (
     ComparedRows,
     View,

@@ -131,7 +131,7 @@ async def test_a_kept_recipe_is_that_of_the_rules_file(
     rules = tmp_path / "my rules.toml"
     rules.write_text("# mine\n[names]\nignore = []\n")
     app = make_app(*layouts)
-    app.rules_path = str(rules)
+    app.session.rules_path = str(rules)
     async with app.run_test(size=(100, 30)) as pilot:
         await opened(pilot, app, 1)
         await pilot.press("6", "l")
@@ -198,7 +198,7 @@ async def test_a_gap_is_compared_with_any_record(tmp_path: Path) -> None:
             "a-output", "z-output",
         )  # fmt: skip
         assert kept.verdicts[row.index].level == "identical"
-        assert [p.candidate for p in app.list_screen.unsaved.pairs] == ["z-output"]
+        assert [p.candidate for p in app.session.unsaved.pairs] == ["z-output"]
 
 
 async def test_greatest_differences(layouts: tuple[Path, Path]) -> None:
@@ -233,7 +233,7 @@ async def test_greatest_differences(layouts: tuple[Path, Path]) -> None:
         await pilot.press("enter")
         await read(pilot, app)
         assert isinstance(screen.view, ValuesView)
-        shown = screen.view._window
+        shown = screen.view.window
         assert shown is not None and shown.worst is not None
         assert all(
             low <= at < high for at, (low, high) in zip(first.index, shown.region, strict=True)
@@ -247,32 +247,32 @@ async def test_heat_map(layouts: tuple[Path, Path]) -> None:
         await pilot.press("4")
         await read(pilot, app)
         view: Any = screen.view
-        assert isinstance(view, HeatView) and view._heat is not None
+        assert isinstance(view, HeatView) and view.map is not None
         numbers = screen.scene.numbers  # type: ignore[union-attr]
-        whole = view._heat.plan
-        rows, columns = view._heat.cell(*view.cursor)  # the cursor begins at the extreme
+        whole = view.map.plan
+        rows, columns = view.map.cell(*view.cursor)  # the cursor begins at the extreme
         assert rows[0] <= numbers.max_abs_index[0] < rows[1]
         assert columns[0] <= numbers.max_abs_index[1] < columns[1]
         await pilot.press("enter")
         await read(pilot, app)
-        low, high = view._heat.plan.region[0]
+        low, high = view.map.plan.region[0]
         assert high - low == 16 and low <= numbers.max_abs_index[0] < high
         await pilot.press("left", "up")
         assert "axis 0" in screen.prompt.message
         await pilot.press("backspace")
         await read(pilot, app)
-        assert view._heat.plan == whole
+        assert view.map.plan == whole
         await pilot.press("v")
         await read(pilot, app)
-        assert view._heat.plan.quantity == "reference"
+        assert view.map.plan.quantity == "reference"
         await pilot.press("x")
         await read(pilot, app)
-        assert (view._heat.plan.rows, view._heat.plan.columns) == (1, 0)
+        assert (view.map.plan.rows, view.map.plan.columns) == (1, 0)
         await pilot.press("colon")
         await typed(pilot, "slice 3:5")
         await pilot.press("enter")
         await read(pilot, app)
-        assert view._heat.plan.region == ((3, 5), (0, 64))
+        assert view.map.plan.region == ((3, 5), (0, 64))
 
 
 async def test_values(layouts: tuple[Path, Path]) -> None:
@@ -285,8 +285,8 @@ async def test_values(layouts: tuple[Path, Path]) -> None:
         await read(pilot, app)
         view: Any = screen.view
         assert isinstance(view, ValuesView)
-        assert view._window.region == ((2, 4), (60, 64))
-        window = view._window
+        assert view.window.region == ((2, 4), (60, 64))
+        window = view.window
         assert np.array_equal(
             window.difference, window.candidate.astype(float) - window.reference.astype(float)
         )
@@ -302,7 +302,7 @@ async def test_values(layouts: tuple[Path, Path]) -> None:
         await typed(pilot, "slice")
         await pilot.press("enter", "G", "end", "right")
         await read(pilot, app)
-        assert view._window.region[0][1] == 10
+        assert view.window.region[0][1] == 10
 
 
 async def test_rows_change_without_leaving_the_view(layouts: tuple[Path, Path]) -> None:
@@ -316,7 +316,7 @@ async def test_rows_change_without_leaving_the_view(layouts: tuple[Path, Path]) 
         assert isinstance(screen.view, HeatView) and screen.scene.index == 1  # type: ignore[union-attr]
         await pilot.press("right_square_bracket", "shift+tab")
         await read(pilot, app)
-        assert screen.view.number == 3 and screen.scene.index == 2  # type: ignore[union-attr]
+        assert screen.view.NAME == "histogram" and screen.scene.index == 2  # type: ignore[union-attr]
         await pilot.press("K", "left_square_bracket")
         await read(pilot, app)
         assert screen.scene.index == 0  # type: ignore[union-attr]
@@ -415,7 +415,7 @@ async def test_export_of_what_is_looked_at(layouts: tuple[Path, Path], tmp_path:
             await pilot.press("colon")
             await typed(pilot, f"export {out}")
             await pilot.press("enter")
-            await until(pilot, lambda: app._export_job is None)
+            await until(pilot, lambda: app.controllers.export.job is None)
             text = out.read_text()
             if app.screen.prompt.asking:  # type: ignore[attr-defined]
                 out.write_text("mine")
@@ -435,11 +435,10 @@ async def test_closing_ends_the_thread(layouts: tuple[Path, Path]) -> None:
     app = make_app(*layouts)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(pilot, app, 0)
-        thread = screen._inspector._thread
-        assert thread is not None and thread.is_alive()
+        assert screen.readings.alive
         await pilot.press("escape")
         for _ in range(100):
             await asyncio.sleep(0.02)
-            if not thread.is_alive():
+            if not screen.readings.alive:
                 break
-        assert not thread.is_alive()
+        assert not screen.readings.alive

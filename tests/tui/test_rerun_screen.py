@@ -31,7 +31,7 @@ async def typed(pilot: Pilot[None], text: str) -> None:
 async def reran(pilot: Pilot[None], app: LayertuiApp) -> None:
     def done() -> bool:
         reading = isinstance(app.screen, PairScreen) and app.screen.reading
-        return not (app._rerun_job or app._recall_job or app.working or reading)
+        return not (app.controllers.rerunning.busy or app.working or reading)
 
     await until(pilot, done)
     await settled(pilot)
@@ -73,9 +73,9 @@ async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path
         await typed(pilot, f"! {small_model.runner(tmp_path)}")
         await pilot.press("enter")
         await reran(pilot, app)
-        reruns = app.reruns
+        reruns = app.session.reruns
         rows = {r.label: r.index for r in comparison.rows}
-        assert reruns.blamed(comparison) == [rows[wrong]]
+        assert reruns.wrong_layers(comparison) == [rows[wrong]]
         assert "wrong on their own: up" in app.list_screen.prompt.message
         assert "single" in app.list_screen.query_one("#heading").texts[0]  # type: ignore[attr-defined]
         assert set(app.list_screen.pairs.singles) >= {rows[wrong], rows[other]}
@@ -100,9 +100,9 @@ async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path
         await pilot.press("colon")
         await typed(pilot, f"export {out}")
         await pilot.press("enter")
-        await until(pilot, lambda: app._export_job is None)
+        await until(pilot, lambda: app.controllers.export.job is None)
         assert "INJECTED RERUN" in out.read_text() and "wrong on its own" in out.read_text()
-    app.reruns.close()
+    app.session.reruns.close()
     again = make_app(*pair)
     async with again.run_test(size=(120, 34)) as pilot:
         await measured(pilot, again)
@@ -121,11 +121,11 @@ async def test_a_runner_that_fails_leaves_the_screen_alive(tmp_path: Path, mode:
         await typed(pilot, f"! {small_model.runner(tmp_path, mode)}")
         await pilot.press("enter")
         if mode == "hang":
-            await until(pilot, lambda: "rerun" in app.rerun_state)
+            await until(pilot, lambda: "rerun" in app.session.rerun_state)
             await pilot.press("ctrl+c")
         await reran(pilot, app)
         assert app.return_code is None
         assert app.list_screen.prompt.message
         await pilot.press("j", "k")
         assert app.list_screen.row is not None
-    app.reruns.close()
+    app.session.reruns.close()

@@ -1,28 +1,26 @@
-"""The work behind the screen: reading headers, aligning, measuring; in a thread that can stop.
+"""The work behind the list: reading headers, aligning, measuring, judging, checking.
 
 Nothing here knows of widgets. A job posts news; whoever receives them owns the screen.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .export_job import Exported
-from .rerun_job import Recalled, Reran
+from .news import Aligned, Checked, Checking, Diagnosed, Judged, Listed, Measured, Reading
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
-    from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.judging.policy import Policy
-    from ...compare.model import Counts
     from ...compare.rules.rules import Rules
     from ...compare.weights.models import ModelPaths
+    from .job import Job
 
 _PROGRESS_STEP = 0.1  # seconds between two news of the same kind
+Visible = Callable[[], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -38,121 +36,6 @@ class Request:
     atol: float | None = None
     ulp: bool = False
     models: ModelPaths | None = None
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Both captures' names are known; nothing is read or aligned yet."""
-
-    reference: Capture
-    candidate: Capture
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Headers: `done` of `total` records of both sides."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """The rows exist, and are counted; nothing is measured yet."""
-
-    comparison: Comparison
-    counts: Counts
-
-
-@dataclass(frozen=True)
-class Measured:
-    """These rows have numbers and a verdict now."""
-
-    rows: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The job is over: `complete` is False when it was stopped, `error` what went wrong."""
-
-    complete: bool
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True)
-class Checking:
-    """Everything is measured; the captures themselves are looked at now."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Whether the captures are fit to be compared: lines, the gravest first. `early`: what is told
-    before anything is measured.
-    """
-
-    findings: tuple[Finding, ...]
-    early: bool = False
-
-
-@dataclass(frozen=True)
-class Judged:
-    """All verdicts are new ones: another policy."""
-
-
-@dataclass(frozen=True)
-class ModelsTaken:
-    """Other checkpoints serve the comparison from now on; or why they do not."""
-
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Diagnosed:
-    """What the difference on these rows looks like was worked out: `done` of `total`."""
-
-    rows: tuple[int, ...]
-    done: int
-    total: int
-
-
-News = (
-    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken | Diagnosed
-    | Ended | Exported | Reran | Recalled
-)  # fmt: skip
-Visible = Callable[[], Sequence[int]]
-
-
-class Job:
-    """One piece of work in a daemon thread: stopping it, or the program, never waits for it."""
-
-    def __init__(self, work: Callable[[Job], bool], post: Callable[[Job, News], None]) -> None:
-        self._work = work
-        self._post = post
-        self._stop = threading.Event()
-        self.over = False  # set by the receiver of `Ended`
-        self._thread = threading.Thread(target=self._run, name="layertui-job", daemon=True)
-
-    def start(self) -> Job:
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Ask it to end soon; `Ended` follows."""
-        self._stop.set()
-
-    def stopped(self) -> bool:
-        return self._stop.is_set()
-
-    def tell(self, news: News) -> None:
-        self._post(self, news)
-
-    def _run(self) -> None:
-        try:
-            complete = self._work(self)
-        except BaseException as error:
-            self.tell(Ended(False, error))
-        else:
-            self.tell(Ended(complete))
 
 
 def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..state import write_atomically
+from .news import Exported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ...compare.comparison import Comparison
     from ..scene import Scene
-    from .compare_job import Job
+    from .job import Job
 
 
 class ExportError(Exception):
@@ -39,14 +40,6 @@ class ExportChoice:
         """`1 row`, `3 rows`."""
         count = len(self.scenes)
         return f"{count} row{'s' if count != 1 else ''}"
-
-
-@dataclass(frozen=True)
-class Exported:
-    """Rows are being written: `done` of `total`."""
-
-    done: int
-    total: int
 
 
 def default_name(labels: Sequence[str]) -> str:

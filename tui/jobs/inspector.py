@@ -99,6 +99,11 @@ class Inspector:
     def busy(self) -> bool:
         return self._running is not None or self._waiting is not None
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def look(self, key: Hashable, subject: Subject, look: Look) -> None:
         """Open `subject` (unless it is open) and let `look` read it."""
         self._ask(_Request(Work(key, self._post), subject, look, None))

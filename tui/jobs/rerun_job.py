@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .news import Recalled, Reran
 
 if TYPE_CHECKING:
     from ...capture.runners.spec import RunnerSpec
     from ...compare.comparison import Comparison
     from ...compare.measuring.pair_reader import PairTask
-    from ...compare.rerun.results import RerunProgress, RerunResult
+    from ...compare.rerun.results import RerunResult
     from ...compare.rerun.session import RerunSession
-    from ..present.field import Field
-    from .compare_job import Job
+    from .job import Job
 
 
 class RunnerAnswerError(Exception):
     """An answer that names no runner; one line for the user."""
-
-
-@dataclass(frozen=True)
-class Reran:
-    """News of a rerun."""
-
-    progress: RerunProgress
-
-
-@dataclass(frozen=True)
-class Recalled:
-    """Rows whose results an earlier session left."""
-
-    rows: tuple[int, ...]
 
 
 class Reruns:
@@ -86,13 +73,13 @@ class Reruns:
             for row, found in known.results.items()
         }
 
-    def blamed(self, comparison: Comparison) -> list[int]:
+    def wrong_layers(self, comparison: Comparison) -> list[int]:
         """Rows of layers that are wrong on their own."""
         known = self._known(comparison)
         return known.blamed() if known is not None else []
 
     def sentence(self, comparison: Comparison, row: int) -> str:
-        """Who is to blame for a row."""
+        """What the rerun shows of a row: whether its own layer is wrong, or its inputs."""
         known = self._known(comparison)
         return known.judgement(row).sentence if known is not None else ""
 
@@ -100,22 +87,6 @@ class Reruns:
         """The reference's output against the rerun's; None where its tensor is not there."""
         known = self._known(comparison)
         return known.pair_task(row) if known is not None else None
-
-    def fields(self, comparison: Comparison, row: int) -> list[Field]:
-        """The three errors, for the pane beside the list."""
-        from ..present.field import Field
-
-        found = self.result(comparison, row)
-        if found is None:
-            return []
-        if found.problem is not None:
-            return [Field("rerun", found.problem)]
-        from ...compare.rerun.report import error_text
-
-        entire = comparison.measurements[row]
-        cells = (("entire", entire), ("inputs", found.inputs), ("single", found.single))
-        errors = "  ".join(f"{word} {error_text(cell, 'relative_l2')}" for word, cell in cells)
-        return [Field("rerun", errors), Field("", self.sentence(comparison, row))]
 
     def lines(self, comparison: Comparison, row: int) -> list[str]:
         """The rerun of a row as text, for exports."""

@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..commands import CommandError
+from ..jobs.models_job import find_models, use_models
+from ..jobs.news import Ended
 
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.weights.models import ModelPaths
-    from ..jobs.compare_job import Job
+    from ..jobs.job import Job
+    from ..jobs.news import News
+    from ..session import Host
+    from .comparing import Comparing
+    from .face import ListFace
+
+
+class Checkpoints:
+    """Says which checkpoints are known, and takes others."""
+
+    def __init__(self, host: Host, face: ListFace, comparing: Comparing) -> None:
+        self._host, self._face, self._comparing = host, face, comparing
+        self.job: Job | None = None
+        comparing.on_models = self._taken
+
+    def command(self, text: str) -> None:
+        """`:model reference|candidate PATH`; without a path say which are known."""
+        comparison = self._host.session.comparison
+        if comparison is None:
+            raise CommandError("rows are not aligned yet")
+        if text:
+            self._use(comparison, with_model(text, comparison.model_paths))
+        else:
+            self.job = self._host.start(find_models(comparison), self._found)
+
+    def _use(self, comparison: Comparison, paths: ModelPaths) -> None:
+        """Take other checkpoints, once nothing reads those of before, and hold the layers against
+        their laws anew.
+        """
+        session, comparing = self._host.session, self._comparing
+        session.request = replace(session.request, models=paths)
+        work = use_models(comparison, paths, comparing.rest(comparison))
+        comparing.after_work(lambda: comparing.start(work))
+
+    def _taken(self, problem: str) -> None:
+        session = self._host.session
+        if session.comparison is None:
+            return
+        if problem:
+            session.request = replace(session.request, models=session.comparison.model_paths)
+            self._host.say(problem, warn=True)
+        else:
+            self._host.say(models_text(session.comparison))
+            self._face.verdicts_changed()
+
+    def _found(self, news: News) -> None:
+        comparison = self._host.session.comparison
+        if not isinstance(news, Ended) or comparison is None:
+            return
+        self.job = None
+        if news.error is not None:
+            raise news.error
+        self._host.say(models_text(comparison))
 
 
 def with_model(text: str, known: ModelPaths) -> ModelPaths:
@@ -23,40 +76,6 @@ def with_model(text: str, known: ModelPaths) -> ModelPaths:
     if side is None or not path.strip():
         raise CommandError("model reference PATH, or model candidate PATH")
     return replace(known, **{side: path.strip()})
-
-
-def find_models(comparison: Comparison) -> Callable[[Job], bool]:
-    """Work that finds the checkpoints which are known: their headers are read."""
-
-    def work(_: Job) -> bool:
-        comparison.models.lines()
-        return True
-
-    return work
-
-
-def use_models(
-    comparison: Comparison, paths: ModelPaths, then: Callable[[Job], bool]
-) -> Callable[[Job], bool]:  # fmt: skip
-    """Work that opens checkpoints, remembers them, and goes on with `then`. Where one cannot be
-    opened, the comparison keeps those that it had.
-    """
-
-    def work(job: Job) -> bool:
-        from ...capture.errors import CaptureError
-        from ...compare.weights.models import remember_models
-        from ..jobs.compare_job import ModelsTaken
-
-        try:
-            comparison.use_models(paths)
-            remember_models(comparison.reference.path, comparison.candidate.path, paths)
-        except CaptureError as error:
-            job.tell(ModelsTaken(str(error)))
-        else:
-            job.tell(ModelsTaken())
-        return then(job)
-
-    return work
 
 
 def models_text(comparison: Comparison) -> str:

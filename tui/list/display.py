@@ -10,28 +10,28 @@ from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
 from ..present.answer import answer_line, checking_laws
-from ..widgets.depth_strip import DepthStrip
+from ..present.rerun_fields import rerun_fields
 from ..widgets.detail_pane import Detail
-from ..widgets.lines import Lines, Piece
+from ..widgets.footer import Footer
+from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
-from .limits import Limits
-from .pair_list import PairList, heading
+from .columns import heading
+from .depth_strip import DepthStrip
+from .kept_place import KeptPlace, kept_place
+from .pair_list import PairList
 from .row_model import (
     MODE_WORDS,
     ComparedRows,
     NameRows,
-    RowKey,
     RowModel,
     View,
-    find_row,
     hidden_failing,
     holds,
     in_mode,
-    row_key,
     rows_in_view,
 )
-from .status_line import ALL_FACTS, Footer, counts_line, short_finding, sides_line
+from .status_line import short_finding, sides_line, status_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
+    from ..work_screen import ScreenHost
 
 SMALLEST = (60, 15)
 REST = 0.06  # seconds without a move after which the pane follows the cursor
+_WIDE = 110  # columns from which the counts have words for everything
 _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
 
 
@@ -75,32 +77,23 @@ class ListDisplay(WorkScreen):
     """
 
     def __init__(
-        self,
-        metric: str = "mse",
-        limits: Limits | None = None,
-        names: tuple[Capture, Capture] | None = None,
-    ) -> None:
-        super().__init__()
+        self, host: ScreenHost, names: tuple[Capture, Capture] | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(host)
         self._first_names = names  # a glance at what is being opened
-        self.comparison: Comparison | None = None
         self._counts: Counts | None = None  # counting 100,000 rows takes too long to do it often
-        self.metric = metric
-        self.limits = limits or Limits()
         self.view = View()
-        self.search_words: list[str] = []
         self._captures: tuple[Capture, Capture] | None = None
-        self.judge_again = False  # the policy changed while results arrived
+        self._judge_when_done = False  # the policy changed while results arrived
         self._reading = "listing both directories"
-        self.findings = 0  # grave ones of the checks of both captures
-        self.inputs_differ = ""  # what the checks say of other inputs, in a few words
+        self.findings = 0  # serious ones of the checks of both captures
         self._position_width = 0
         self._first_said = False  # whether the end of the measuring told the first divergence
-        self._gravest: Finding | None = None  # what was said last
+        self._worst: Finding | None = None  # what was said last
         self._pane_timer: Timer | None = None
         self._late_timer: Timer | None = None
         self._late_rows: list[int] = []  # results that strip and counts have not drawn yet
-        self._kept_row: RowKey | None = None  # what to find again when rows are new
-        self._kept_marks: list[RowKey] = []
+        self._kept = KeptPlace()
 
     def compose(self) -> ComposeResult:
         yield Lines(id="answer")
@@ -115,11 +108,13 @@ class ListDisplay(WorkScreen):
                 yield PairList(id="list", classes="body")
             yield Detail(id="detail")
         yield Lines(id="small")
-        yield PromptBar(self.layertui.history)
+        yield PromptBar(self.host.history)
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        self.pairs.metric = self.metric
+        pairs, session = self.pairs, self.session
+        pairs.metric, pairs.marks = session.metric, session.marks
+        session.cursor, session.visible = lambda: pairs.row, lambda: pairs.on_screen
         if self._first_names is not None:
             self._show_names(*self._first_names)
         self._show_status()
@@ -128,10 +123,45 @@ class ListDisplay(WorkScreen):
     def pairs(self) -> PairList:
         return self.query_one(PairList)
 
+    # What controllers ask
+
     @property
-    def row(self) -> int | None:
-        """The row under the cursor once rows are aligned."""
-        return self.pairs.row if self.comparison is not None else None
+    def model(self) -> RowModel | None:
+        return self.pairs.model
+
+    @property
+    def shown(self) -> Sequence[int]:
+        return self.pairs.view
+
+    @property
+    def cursor(self) -> int:
+        return self.pairs.cursor
+
+    def move_to(self, place: int) -> None:
+        """The cursor on another place among the rows shown."""
+        self.pairs.cursor = place
+
+    def go_to_row(self, row: int) -> None:
+        self.pairs.go_to_row(row)
+
+    def next_of(self, rows: Sequence[int], direction: int) -> int | None:
+        return self.pairs.next_of(rows, direction)
+
+    def go_to_block(self, direction: int) -> bool:
+        return self.pairs.go_to_block(direction)
+
+    def show_search(self) -> None:
+        self.pairs.words = self.session.search_words
+        self.pairs.refresh()
+
+    def show_marks(self, *, only_here: bool = False) -> None:
+        if only_here:
+            self.pairs.refresh_line(self.pairs.cursor)
+        else:
+            self.pairs.refresh()
+
+    def judge_when_done(self) -> None:
+        self._judge_when_done = True
 
     # News of the work behind the screen
 
@@ -144,7 +174,7 @@ class ListDisplay(WorkScreen):
         self._show_status()
 
     def _show_names(self, reference: Capture, candidate: Capture) -> None:
-        model = NameRows(reference, candidate, self.layertui.look.terminal.ascii)
+        model = NameRows(reference, candidate, self.look.terminal.ascii)
         if len(model):
             cursor = min(self.pairs.cursor, len(model) - 1)
             self.pairs.set_model(model, range(len(model)), cursor, self.pairs.screen_line)
@@ -157,7 +187,7 @@ class ListDisplay(WorkScreen):
         """Rows exist: the cursor stays on its record, on its line of the screen."""
         self.remember_place()
         self._counts = counts or comparison.counts
-        self.comparison = comparison
+        self.session.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""
         self._first_said = False
@@ -169,7 +199,7 @@ class ListDisplay(WorkScreen):
         assert self.comparison is not None
         found = [note for note in self.comparison.reference.notes if " has no limits for " in note]
         if found:
-            self.layertui.work_screen().say(f"{found[0]} (:notes)", warn=True)
+            self.host.say(f"{found[0]} (:notes)", warn=True)
 
     def measured(self, rows: Sequence[int]) -> None:
         """Results: repaint what is visible now, strip and counts a little later."""
@@ -194,21 +224,21 @@ class ListDisplay(WorkScreen):
         self._show_status()
 
     def checked(self, findings: Sequence[Finding]) -> None:
-        """What the checks found goes into the notes; the gravest is said when it is another."""
+        """What the checks found goes into the notes; the most serious is said when it is new."""
         comparison = self.comparison
         if comparison is None:
             return
         from ...compare.checks.two_sides import note_findings
 
         note_findings(comparison, list(findings))
-        grave = [finding for finding in findings if finding.severity != "note"]
-        self.findings = len(grave)
-        inputs = [f for f in grave if f.code == "inputs" and f.severity == "error"]
-        self.inputs_differ = short_finding(inputs[0]) if inputs else ""
-        if grave and grave[0] != self._gravest:
-            more = f"; {len(grave) - 1} more" if len(grave) > 1 else ""
-            self.layertui.work_screen().say(f"{grave[0].line}{more} (:notes)", warn=True)
-        self._gravest = grave[0] if grave else None
+        serious = [finding for finding in findings if finding.severity != "note"]
+        self.findings = len(serious)
+        inputs = [f for f in serious if f.code == "inputs" and f.severity == "error"]
+        self.session.inputs_differ = short_finding(inputs[0]) if inputs else ""
+        if serious and serious[0] != self._worst:
+            more = f"; {len(serious) - 1} more" if len(serious) > 1 else ""
+            self.host.say(f"{serious[0].line}{more} (:notes)", warn=True)
+        self._worst = serious[0] if serious else None
         self._show_status()
 
     def ended(self, complete: bool = True) -> None:
@@ -216,8 +246,8 @@ class ListDisplay(WorkScreen):
         self._reading = ""
         if self.comparison is not None:
             self._counts = self.comparison.counts
-            if self.judge_again:  # a result on its way may have met the policy of before
-                self.judge_again = False
+            if self._judge_when_done:  # a result on its way may have met the policy of before
+                self._judge_when_done = False
                 self.comparison.set_policy(self.comparison.policy)
                 self.verdicts_changed()
         self._show_late()
@@ -231,10 +261,9 @@ class ListDisplay(WorkScreen):
         """
         from ..present.origin import last_words
 
-        comparison, screen = self.comparison, self.layertui.work_screen()
-        words = "" if comparison is None else last_words(comparison)
-        if words and not screen.prompt.said:
-            screen.say(words)
+        words = "" if self.comparison is None else last_words(self.comparison)
+        if words and not self.host.said:
+            self.host.say(words)
 
     def _show_late(self) -> None:
         if self._late_timer is not None:
@@ -243,7 +272,9 @@ class ListDisplay(WorkScreen):
         rows, self._late_rows = self._late_rows, []
         self.query_one(DepthStrip).update_rows(rows)
         self._show_status()
-        if self.comparison is not None and self.layertui.working and checking_laws(self.comparison):
+        comparison = self.comparison
+        working = comparison is not None and self.controllers.comparing.working
+        if working and comparison is not None and checking_laws(comparison):
             self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)  # the progress goes on
 
     def _follow_failing(self) -> None:
@@ -262,26 +293,18 @@ class ListDisplay(WorkScreen):
 
     def remember_place(self) -> None:
         """Keep cursor and marks as records, not as numbers: rows are about to be made anew."""
-        model, row = self.pairs.model, self.pairs.row
-        self._kept_row, self._kept_marks = None, []
-        if isinstance(model, ComparedRows):
-            rows = model.comparison.rows
-            self._kept_row = row_key(rows[row]) if row is not None else None
-            self._kept_marks = [row_key(rows[mark]) for mark in sorted(self.pairs.marks)]
-        elif isinstance(model, NameRows) and row is not None and self.pairs.cursor > 0:
-            self._kept_row = model.key(row)
+        pairs = self.pairs
+        self._kept = kept_place(pairs.model, pairs.row, pairs.cursor, pairs.marks)
 
-    def show_rows(self, row: int | None = None) -> None:
-        """Rows were made anew: show them, the cursor on `row` or on the record it was on."""
+    def show_rows(self) -> None:
+        """Rows were made anew: show them, the cursor on the record it was on."""
         comparison = self.comparison
         if comparison is None:
             return
-        model = ComparedRows(comparison, self.layertui.look.terminal.ascii)
-        found = row
-        if found is None and self._kept_row is not None:
-            found = find_row(comparison.rows, self._kept_row)
-        marks = (find_row(comparison.rows, key) for key in self._kept_marks)
-        self.pairs.marks = {mark for mark in marks if mark is not None}
+        model = ComparedRows(comparison, self.look.terminal.ascii)
+        found, marks = self._kept.find(comparison.rows)
+        self.session.marks.clear()
+        self.session.marks.update(marks)
         if found is not None:
             self.reveal(found, model)
         view = rows_in_view(model, self.view)
@@ -333,7 +356,7 @@ class ListDisplay(WorkScreen):
     # Drawing
 
     def _show_all(self) -> None:
-        self.query_one(DepthStrip).set_comparison(self.comparison, self.metric)
+        self.query_one(DepthStrip).set_comparison(self.comparison, self.session.metric)
         if self.comparison is not None:
             policy = self.comparison.policy
             exact = "x exact" if getattr(policy, "exact", None) else ""
@@ -342,7 +365,7 @@ class ListDisplay(WorkScreen):
         self.pairs.set_locals(self.comparison is not None and bool(self.comparison.locals))
         self.pairs.set_singles(
             {} if self.comparison is None
-            else self.layertui.reruns.singles(self.comparison, self.metric)
+            else self.session.reruns.singles(self.comparison, self.session.metric)
         )  # fmt: skip
         self._show_heading()
         self._show_status()
@@ -350,7 +373,7 @@ class ListDisplay(WorkScreen):
 
     def verdicts_changed(self) -> None:
         """Policy or metric are others: everything that shows a verdict or number is redrawn."""
-        self.pairs.metric = self.metric
+        self.pairs.metric = self.session.metric
         if self.comparison is not None and self.view.only:
             self._follow_failing()
         if self.comparison is not None:
@@ -359,29 +382,25 @@ class ListDisplay(WorkScreen):
         self._show_all()
 
     def _show_heading(self) -> None:
-        text = heading(self.pairs.columns(), self.metric, self.pairs.ratio)
-        self.query_one("#heading", Lines).set_lines([[(text, self.layertui.look.palette.heading)]])
+        text = heading(self.pairs.columns(), self.session.metric, self.pairs.ratio)
+        self.query_one("#heading", Lines).set_lines([[(text, self.look.palette.heading)]])
 
     def _show_status(self) -> None:
-        look = self.layertui.look
-        sides = sides_line(self.layertui.paths, self._captures, look, self.size.width)
+        look, width = self.look, self.size.width
+        sides = sides_line(self.session.paths, self._captures, look, width)
         self.query_one("#sides", Lines).set_lines([sides])
         counts = self.query_one("#counts", Lines)
         if self.comparison is None:
             counts.set_lines([[(f" {self._reading} {look.signs.dots}", look.palette.accent)]])
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
-            wide = self.size.width >= 110
-            usual = self.limits.usual
-            policy = "" if usual else f"  policy {self.limits.policy}"
-            room, found = self.size.width - self._position_width - len(policy), []
-            for facts in ALL_FACTS:
-                found = counts_line(self.comparison, self._counts, hidden, look, wide, facts,
-                                    self.inputs_differ)  # fmt: skip
-                if sum(len(text) for text, _ in found) <= room:
-                    break
-            room += len(policy) - sum(len(text) for text, _ in found)
-            counts.set_lines([[*found, self._settings(room)]])
+            limits = self.session.limits
+            policy = "" if limits.usual else f"policy {limits.policy}"
+            pieces = status_line(
+                self.comparison, self._counts, hidden, look, width - self._position_width,
+                width >= _WIDE, self.session.inputs_differ, self._settings, policy,
+            )  # fmt: skip
+            counts.set_lines([pieces])
         self._show_answer()
 
     def _show_answer(self) -> None:
@@ -390,35 +409,30 @@ class ListDisplay(WorkScreen):
         if comparison is None or self._counts is None:
             line.set_lines([[]])
         else:
-            app, width = self.layertui, self.size.width
-            pieces = answer_line(comparison, self._counts, app.look, width, app.working)
+            working = self.controllers.comparing.working
+            pieces = answer_line(comparison, self._counts, self.look, self.size.width, working)
             line.set_lines([pieces])
 
-    def _settings(self, room: int) -> Piece:
-        """What the list shows, and by which policy where that is not the usual one; what does not
-        fit in `room` is left out, the least important first, never cut.
+    @property
+    def _settings(self) -> list[str]:
+        """What the list shows, and by which policy where that is not the usual one; the least
+        important last.
         """
-        look = self.layertui.look
-        words: list[str] = []
-        if self._state:
-            words.append(self._state)
-        if not self.limits.usual:
-            words.append(f"policy {self.limits.policy}")
-        if self.findings:
-            words.append(f"{self.findings} warnings (:notes)")
-        if self.view.filter:
-            words.append(f"filter {self.view.filter}")
-        words.append("only diverged" if self.view.only else MODE_WORDS[self.view.mode])
-        separator = f" {look.signs.dot} "
-        while words and 2 + len(separator.join(words)) > room:
-            words.pop()
-        return ("  " + separator.join(words) if words else "", look.palette.muted)
+        limits = self.session.limits
+        words = [
+            self._state,
+            "" if limits.usual else f"policy {limits.policy}",
+            f"{self.findings} warnings (:notes)" if self.findings else "",
+            f"filter {self.view.filter}" if self.view.filter else "",
+            "only diverged" if self.view.only else MODE_WORDS[self.view.mode],
+        ]
+        return [word for word in words if word]
 
     @property
     def _state(self) -> str:
         """What the work behind the screen does, beyond measuring, which is counted."""
         comparison = self.comparison
-        if not self._reading and comparison is not None and self.layertui.working:
+        if not self._reading and comparison is not None and self.controllers.comparing.working:
             return "judging" if comparison.complete and not checking_laws(comparison) else ""
         return self._reading
 
@@ -429,7 +443,7 @@ class ListDisplay(WorkScreen):
         width = 2 * len(str(total)) + 2
         text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(width - 1)
         position = self.query_one("#position", Lines)
-        position.set_lines([[(text, self.layertui.look.palette.muted)]])
+        position.set_lines([[(text, self.look.palette.muted)]])
         if width != self._position_width:  # one step of the cursor must not lay all out anew
             self._position_width = position.styles.width = width
             self._show_status()
@@ -444,7 +458,7 @@ class ListDisplay(WorkScreen):
         comparison = self.comparison
         if comparison is None:
             return
-        self.pairs.set_singles(self.layertui.reruns.singles(comparison, self.metric))
+        self.pairs.set_singles(self.session.reruns.singles(comparison, self.session.metric))
         self._show_heading()
         self.show_pane()
 
@@ -454,7 +468,7 @@ class ListDisplay(WorkScreen):
         detail = self.query_one(Detail)
         if detail.display and not self.has_class("-small"):
             more = [] if comparison is None or row is None else (
-                self.layertui.reruns.fields(comparison, row)
+                rerun_fields(self.session.reruns, comparison, row)
             )  # fmt: skip
             detail.show_row(comparison, row, more)
             if not self.prompt.asking:

@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ...compare.measuring.metrics import METRICS
-from ...compare.vocabulary import Level, Origin
-from ..present.text import cut, elide, fit, width_of
-from ..theme import LOOKS, Look
 from ..widgets.lines import look_of
-from .row_model import Line, RowModel, SideText, position
+from .columns import Columns, Extras, columns_for
+from .line_drawing import Drawing, draw_line
+from .row_model import RowModel, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from textual import events
-
-_SHAPES_FROM = 96  # columns from which shapes are shown
-_WORDS_FROM = 106  # and the verdict in a word
-_ORIGINS_FROM = 120  # and where its error comes from
-_WORD, _ORIGIN_WORD = 11, 18
-_VALUE = 10
-_SINGLE = 9
-_RATIO = 8
-_LOCAL = 7
-_LEAST_NAME = 20  # cells of either name that the column of local errors leaves
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Widths of the columns for one width of the widget."""
-
-    number: int
-    name: int
-    shape: int
-    word: int
-    right_name: int
-    single: int = 0  # the error of a rerun
-    ratio: int = 0  # the error over a baseline's
-    origin: bool = False  # a glyph beside the verdict's says where the error comes from
-    local: int = 0  # the error that a layer itself makes, over the usual
-
-    @property
-    def side(self) -> int:
-        return self.name + (self.shape + 1 if self.shape else 0)
-
-    @property
-    def badge(self) -> int:
-        parts = (self.word, self.ratio, self.local, self.single)
-        more = sum(1 + width for width in parts if width)
-        return 1 + 1 + _VALUE + more
-
-
-@dataclass(frozen=True)
-class Extras:
-    """Columns that only some lists have: `reran` errors of reruns, `ratio` what the error is a
-    multiple of (empty: nothing), `origin` where errors come from, `local` the errors that layers
-    themselves make, where there is room.
-    """
-
-    reran: bool = False
-    ratio: str = ""
-    origin: bool = False
-    local: bool = False
-
-
-def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None = None) -> Columns:
-    """Divide `width` between the columns; both sides get the same, an odd cell goes right."""
-    extras = extras or Extras()
-    number = max(3, len(str(max(0, rows - 1))))
-    shape = min(18, max(5, longest_shape)) if width >= _SHAPES_FROM else 0
-    word = _WORD if width >= _WORDS_FROM else 0
-    if extras.origin and width >= _ORIGINS_FROM:
-        word = _ORIGIN_WORD
-    single = _SINGLE if extras.reran else 0
-    ratio = _RATIO if extras.ratio and width >= _SHAPES_FROM else 0
-    badge = 2 + _VALUE + sum(1 + part for part in (word, ratio, single) if part)
-    left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
-    local = _LOCAL if extras.local and left_over - _LOCAL - 1 >= 2 * _LEAST_NAME else 0
-    left_over -= local + 1 if local else 0
-    name = max(1, left_over // 2)
-    return Columns(
-        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin, local
-    )
 
 
 class PairList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -299,135 +226,11 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         at = y + self.scroll_offset.y
         if self.model is None or at >= len(self.view):
             return Strip.blank(self.size.width, base)
-        row = self.view[at]
-        return _draw(self, row, base, at == self.cursor)
-
-
-def _draw(pairs: PairList, row: int, base: Style, here: bool) -> Strip:
-    look, model, columns = look_of(pairs), pairs.model, pairs.columns()
-    assert model is not None
-    line, level = model.line(row), model.level(row)
-    palette, signs = look.palette, look.signs
-    style = base + palette.cursor if here else base
-    muted = style if here and look.terminal.ansi else style + palette.muted
-    plain = style if model.aligned else muted
-    sign = signs.mark if row in pairs.marks else signs.pointer if here else " "
-    number = f"{line.number:>{columns.number}} "
-    mark_style = style + palette.mark if row in pairs.marks else style + palette.accent
-    if sign == " ":
-        mark_style = muted  # one style fewer to send
-    value, word = model.value(row, pairs.metric), _word(model, row)
-    first = row == pairs.first
-    segments = [
-        Segment(sign, mark_style),
-        Segment(number, muted),
-        *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
-        Segment("  ", muted if columns.shape else plain),
-        *_badge(level, word, model.origin(row), value, columns, look, style, here, first),
-        *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
-        *_local(model, row, columns, look, style, here),
-        *_more(pairs.singles.get(row, ""), columns.single, style),
-        *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
-    ]
-    return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.size.width, style)
-
-
-def _word(model: RowModel, row: int) -> str:
-    return "doubtful" if model.doubtful(row) else LOOKS[model.level(row)].word
-
-
-def _badge(
-    level: Level, word: str, origin: Origin | None, value: str, columns: Columns, look: Look,
-    style: Style, here: bool, first: bool,
-) -> list[Segment]:  # fmt: skip
-    glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
-    # The numbers of two records that are not the same quantity mean nothing.
-    shown = word if not columns.word and (word == "doubtful" or not value) else value
-    if len(shown) == _VALUE:  # a word that long takes the place of the origin, which it has not
-        glyphs = glyphs.rstrip()
-    text = f"{glyphs} {shown}"[: 2 + _VALUE].ljust(2 + _VALUE)
-    if columns.word:
-        long = f"{word} {origin}" if origin and columns.word == _ORIGIN_WORD else word
-        text += " " + long.ljust(columns.word)
-    badge = look.style(level, first)
-    if (
-        here and look.terminal.ansi and not first
-    ):  # the bar is reverse video: colours would hide the badge
-        badge = Style(bold=True)
-    glyph = style + look.style(level) if first else style + badge  # a block needs no background
-    return [
-        Segment(text[0], glyph),
-        Segment(text[1:], style + badge),
-        Segment("  ", style),
-    ]
-
-
-def _more(text: str, width: int, style: Style) -> list[Segment]:
-    """A further column, where there is one: the ratio to a baseline, the error of a rerun."""
-    return [Segment(f"{text:<{width}} ", style)] if width else []
-
-
-def _local(
-    model: RowModel, row: int, columns: Columns, look: Look, style: Style, here: bool
-) -> list[Segment]:  # fmt: skip
-    """The column of local errors, in the colour of a divergence where a law is broken."""
-    if not columns.local:
-        return []
-    shown = style
-    if model.breaks_law(row):
-        bar = here and look.terminal.ansi  # reverse video: a colour would hide the number
-        shown = style + (Style(bold=True) if bar else look.style("diverged"))
-    return _more(model.local(row), columns.local, shown)
-
-
-def _side(
-    line: Line, side: SideText | None, width: int, columns: Columns, look: Look,
-    plain: Style, muted: Style, words: list[str],
-) -> list[Segment]:  # fmt: skip
-    shape_width = columns.shape + 1 if columns.shape else 0
-    if side is None:
-        return [Segment(look.signs.gap * (width + shape_width), plain + look.palette.faint)]
-    dots = look.signs.dots
-    if not side.note:
-        found = [Segment(elide(side.name, width, dots), _found(side.name, words, plain, look))]
-        if shape_width:
-            found.append(Segment(" " + elide(side.shape, columns.shape, dots), muted))
-        return found
-    # A note takes the place of the shape and as much of the name as it needs.
-    room = width + shape_width
-    name_width = min(width_of(side.name), max(room // 3, room - width_of(side.note) - 2))
-    note = "  " + cut(side.note, room - name_width - 2, dots)
-    return [
-        Segment(elide(side.name, name_width, dots), _found(side.name, words, plain, look)),
-        Segment(fit(note, room - name_width), plain + look.palette.warn),
-    ]
-
-
-def _found(name: str, words: list[str], plain: Style, look: Look) -> Style:
-    """A name that the search finds stands out."""
-    lower = name.lower()
-    hit = bool(words) and any(word in lower for word in words)
-    return plain + look.palette.accent + Style(underline=True) if hit else plain
-
-
-def heading(columns: Columns, metric: str, ratio: str = "") -> str:
-    """The line above the list; `ratio` is what the column of ratios is about."""
-    left = fit("reference", columns.name) + (
-        " " + fit("shape", columns.shape) if columns.shape else ""
-    )
-    right = fit("candidate", columns.right_name) + (
-        " " + fit("shape", columns.shape) if columns.shape else ""
-    )
-    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric].heading}", 2 + _VALUE)
-    if columns.word:
-        badge += " " + fit("verdict", columns.word)
-    if columns.ratio:
-        badge += "  " + fit(ratio, columns.ratio - 1)
-    if columns.local:
-        badge += "  " + fit("local", columns.local - 1)
-    if columns.single:
-        badge += "  " + fit("single", columns.single - 1)
-    return f" {'#':>{columns.number}} {left}  {badge}  {right}"
+        drawing = Drawing(
+            self.model, self.columns(), look_of(self), self.metric, self.marks, self.words,
+            self.first, self.singles, self.size.width,
+        )  # fmt: skip
+        return draw_line(drawing, self.view[at], base, at == self.cursor)
 
 
 def _longest_shape(model: RowModel) -> int:

@@ -1,4 +1,4 @@
-"""The lines below the answer, the position at their end, and the keys at the foot."""
+"""The lines below the answer: both captures, and what was counted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..keys import Key, show_key
+from ..present.pieces import Piece, Pieces
 from ..present.text import clean, dtype_text, width_of
 from ..theme import LOOKS, Look
-from ..widgets.lines import Lines, Piece, Pieces
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ...compare.vocabulary import Level
 
 Facts = Literal["all", "counts", "pairs"]
-ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
+_ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
 
@@ -63,6 +62,30 @@ def sides_line(
             (" " * max(1, half - used), None),
         ]
     return pieces
+
+
+def status_line(
+    comparison: Comparison, counts: Counts | None, hidden: int, look: Look, room: int, wide: bool,
+    alarm: str, settings: list[str], kept: str,
+) -> list[Piece]:  # fmt: skip
+    """What was counted, and behind it the settings, the least important last: what does not fit in
+    `room` is left out, never cut. Counts make room for the setting `kept`.
+    """
+    room -= len(kept) + 2 if kept else 0
+    found: list[Piece] = []
+    for facts in _ALL_FACTS:
+        found = counts_line(comparison, counts, hidden, look, wide, facts, alarm)
+        if _length(found) <= room:
+            break
+    room += (len(kept) + 2 if kept else 0) - _length(found)
+    words, separator = list(settings), f" {look.signs.dot} "
+    while words and 2 + len(separator.join(words)) > room:
+        words.pop()
+    return [*found, ("  " + separator.join(words) if words else "", look.palette.muted)]
+
+
+def _length(pieces: list[Piece]) -> int:
+    return sum(len(text) for text, _ in pieces)
 
 
 def counts_line(
@@ -125,35 +148,3 @@ def _facts(counts: Counts, wide: bool) -> list[str]:
     if counts.ignored:
         facts.append(f"{counts.ignored} ignored")
     return facts
-
-
-class Footer(Lines):
-    """The keys of now, as many as fit."""
-
-    DEFAULT_CSS = "Footer { height: 1; background: $panel; }"
-
-    def show_keys(self, keys: list[Key], look: Look) -> None:
-        """`f first divergence  ] next ...`; the last two (help, quit) always stay."""
-        entries = [(show_key(key.keys.split(",")[0]), key.label) for key in keys]
-        self.show_entries(entries, look)
-
-    def show_entries(self, entries: list[tuple[str, str]], look: Look) -> None:
-        room = self.size.width - 1
-        kept: list[tuple[str, str]] = []
-        if entries:
-            always = entries[-2:]
-            room -= sum(map(_length, always))
-            for entry in entries[:-2]:
-                if room - _length(entry) < 0:
-                    break
-                room -= _length(entry)
-                kept.append(entry)
-            kept += always
-        pieces: list[Piece] = [(" ", None)]
-        for shown, label in kept:
-            pieces += [(shown, look.palette.key), (f" {label}  ", look.palette.muted)]
-        self.set_lines([pieces])
-
-
-def _length(entry: tuple[str, str]) -> int:
-    return len(entry[0]) + len(entry[1]) + 3

@@ -1,51 +1,42 @@
-"""One pair on a screen of its own: eight views over the row that the list's cursor is on."""
+"""One pair on a screen of its own: views over the row that the list's cursor is on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.containers import Container
 from textual.message import Message
 
 from ..commands import CommandError
 from ..jobs.export_job import ExportChoice
-from ..jobs.inspector import Failed, Fault, Found, InspectionNews, Inspector
-from ..keys import bindings_of
-from ..list.status_line import Footer
-from ..present.text import clean, cut, dtype_text, elide, shape_text, tail, width_of
-from ..scene import Scene, Trial
-from ..theme import LOOKS, Look
-from ..widgets.lines import Lines, Piece, Pieces
+from ..jobs.inspector import Found, InspectionNews
+from ..keys import bindings, footer_of, keys_of
+from ..session import Question
+from ..widgets.footer import Footer
+from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
-from .views.explain import ExplainView
-from .views.heat import HeatView
-from .views.histogram import HistogramView
-from .views.layout import LayoutView
-from .views.rerun import RerunView
-from .views.stats import StatsView
-from .views.top import TopView
-from .views.values import ValuesView
+from .reading import Reading
+from .shapes import guess_heads, shape_of, subject_of
+from .title import tabs_line, title_line
+from .trials import Trials
+from .views import registry
+from .views.registry import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
-    from ...capture.records import Record
-    from ...compare.comparison import Comparison
     from ...compare.inspection.subject import Subject
     from ..jobs.inspector import Look as LookInto
     from ..jobs.inspector import Task
+    from ..keys import Key
+    from ..scene import Scene, Trial
+    from ..work_screen import ScreenHost
+    from .views.top import TopView
     from .views.view import View
-
-_KEPT = 24  # results of scenes and views that are remembered
-
-VIEWS: tuple[type[View], ...] = (
-    StatsView, TopView, HistogramView, HeatView, ValuesView, LayoutView, RerunView, ExplainView,
-)  # fmt: skip
 
 
 class Inspected(Message):
@@ -59,7 +50,7 @@ class Inspected(Message):
 class PairScreen(WorkScreen):
     """Shows the row that the list's cursor is on and moves that cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("pair"))
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(registry.own_keys()))
     SCOPE = "pair"
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
@@ -69,24 +60,22 @@ class PairScreen(WorkScreen):
     PairScreen > #views { height: 1fr; }
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scene: Scene | None = None
+    def __init__(self, host: ScreenHost) -> None:
+        super().__init__(host)
         self.heads: int | None = None  # heads of the last axis, for rankings; `:heads N`
-        self._number = 1
-        self._inspector = Inspector(self._hand_over)
-        self._kept: dict[Hashable, Any] = {}
-        self._undo: list[Trial | None] = []
+        self._in_front = VIEWS[0].NAME
+        self.readings = Reading(self._hand_over)
+        self.trials = Trials(host, host.controllers.pairing, self.readings, self.show_scene)
 
     def compose(self) -> ComposeResult:
         yield Lines(id="title")
         yield Lines(id="tabs")
         with Container(id="views"):
             for view in VIEWS:
-                widget = view()
-                widget.display = view.number == self._number
+                widget = view(self)
+                widget.display = self._in_front == view.NAME
                 yield widget
-        yield PromptBar(self.layertui.history)
+        yield PromptBar(self.host.history)
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
@@ -94,7 +83,8 @@ class PairScreen(WorkScreen):
         self.call_after_refresh(self.show_pair)
 
     def on_unmount(self) -> None:
-        self._inspector.close()
+        self.session.scene = None
+        self.readings.close()
 
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.show_pair)
@@ -108,60 +98,66 @@ class PairScreen(WorkScreen):
     @property
     def view(self) -> View:
         """The view in front."""
-        return self.view_numbered(self._number)
+        return self.view_named(self._in_front)
 
-    def view_numbered(self, number: int) -> Any:
-        return self.query_one(f"#view-{number}")
+    def view_named(self, name: str) -> Any:
+        return self.query_one(f"#view-{name}")
+
+    def number_of(self, name: str) -> int:
+        return registry.number_of(name)
 
     @property
-    def body(self) -> Any:
+    def body(self) -> View:
         return self.view
 
     @property
     def place(self) -> object:
-        return (self.layertui.list_screen.pairs.row, self._number)
+        return (self.session.cursor(), self._in_front)
+
+    @property
+    def scene(self) -> Scene | None:
+        return self.session.scene
+
+    @property
+    def trial(self) -> Trial | None:
+        return self.session.trial
 
     @property
     def reading(self) -> bool:
         """Whether something is read for a view."""
-        return self._inspector.busy
+        return self.readings.busy
 
     @property
-    def shown_view(self) -> int:
-        return self._number
+    def measuring(self) -> bool:
+        return self.controllers.comparing.working
+
+    @classmethod
+    def all_keys(cls) -> Sequence[Key]:
+        return [*registry.own_keys(), *keys_of("everywhere")]
 
     @property
-    def trial(self) -> Trial | None:
-        return self.scene.trial if self.scene is not None else None
+    def footer_keys(self) -> Sequence[Key]:
+        return [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
-        screen = self.layertui.list_screen
-        comparison, row = screen.comparison, screen.row
-        if comparison is None or row is None or not self.query("#title"):  # not there (any more)
-            return
-        known = self.scene
-        if known is None or (known.comparison, known.index) != (comparison, row):
-            self.scene = Scene(comparison, row)
-            self._undo = []
-            self.heads = self.heads or _guess_heads(comparison)
-        self._show_scene()
+        if self.query("#title") and self.trials.follow():  # else the parts are not there (any more)
+            self.heads = self.heads or guess_heads(self.session.comparison)
+            self.show_scene()
 
-    def _show_scene(self) -> None:
+    def show_scene(self) -> None:
+        """Draw what is looked at."""
         scene = self.scene
         if scene is None:
             return
-        self._show_title()
+        if self.query("#title"):
+            look, width = self.look, self.size.width
+            self.query_one("#title", Lines).set_lines([title_line(scene, look, width)])
+            tabs = tabs_line(self._in_front, scene, look, width)
+            self.query_one("#tabs", Lines).set_lines([tabs])
         self.view.show(scene)
-        self._measure_trial()
+        self.trials.measure()
         self.say_place()
-
-    def _show_title(self) -> None:
-        if self.scene is None or not self.query("#title"):
-            return
-        look, width = self.layertui.look, self.size.width
-        self.query_one("#title", Lines).set_lines([title_line(self.scene, look, width)])
-        self.query_one("#tabs", Lines).set_lines([tabs_line(self._number, self.scene, look, width)])
 
     def say_place(self) -> None:
         """What the view says about its cursor, where no message stands."""
@@ -169,121 +165,60 @@ class PairScreen(WorkScreen):
             self.prompt.rest(self.view.context(), self.place)
 
     def shape_of(self, scene: Scene) -> tuple[int, ...] | None:
-        """The shape of a scene that is not measured; None where recipes or records do not tell."""
-        return _shape_of(scene)
+        return shape_of(scene)
 
-    # The inspector
+    def ask_user(
+        self, label: str, answer: Callable[[str], None], text: str = "", *, sign: str = "",
+        changed: Callable[[str], None] | None = None, left: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.prompt.ask(Question(label, answer, text, sign, changed, left))
+
+    # What views read
 
     def _hand_over(self, news: InspectionNews) -> None:
         """Called in the inspector's thread."""
         self.post_message(Inspected(news))
 
-    def ask(self, view: View, key: Hashable, subject: Subject, look: LookInto) -> None:
-        """Answer a view's question, from what is kept or in the background."""
-        whole = (subject, key)
-        if whole in self._kept:
-            view.news(Found(key, self._kept[whole], 1, 1))
-        else:
-            self._inspector.look((view.number, whole), subject, look)
+    def read(self, name: str, key: Hashable, subject: Subject, look: LookInto) -> Found | None:
+        return self.readings.read(name, key, subject, look)
 
-    def ask_task(self, number: int, key: Hashable, task: Task) -> None:
-        """Run something else for the view with this number; its result is not kept."""
-        self._inspector.run((number, (None, key)), task)
+    def run_task(self, name: str, key: Hashable, task: Task) -> None:
+        self.readings.run(name, key, task)
 
     def on_inspected(self, message: Inspected) -> None:
-        news = message.news
-        if isinstance(news, Fault):
-            raise news.error
-        number, (subject, key) = news.key  # type: ignore[misc]
-        if isinstance(news, Found) and news.final and subject is not None:
-            self._keep((subject, key), news.result)
-        if number == 0:
-            self._trial_measured(key, news)
+        name, subject, news = self.readings.take(message.news)
+        if self.trials.take(name, news.key, news):
             return
-        view = self.view_numbered(number)
-        current = subject is None or subject == _subject(self.scene)
-        if current:
-            view.news(replace(news, key=key))
+        if subject is None or subject == subject_of(self.scene):
+            self.view_named(name).news(news)
             self.say_place()
         if not isinstance(news, Found) or news.final:
-            self._measure_trial()
-
-    def _keep(self, key: Hashable, result: Any) -> None:
-        self._kept[key] = result
-        while len(self._kept) > _KEPT:
-            del self._kept[next(iter(self._kept))]
+            self.trials.measure()
 
     def stop_inspection(self) -> bool:
         """Ctrl-C: stop what is read; False when nothing is."""
-        return self._inspector.stop()
+        return self.readings.stop()
 
-    # Recipes on trial
+    # What is tried
 
     def try_trial(self, trial: Trial | None, *, remember: bool = True) -> None:
-        """Look at the row through other recipes; None: as it was aligned."""
-        scene = self.scene
-        if scene is None or scene.trial == trial:
-            return
-        if remember:
-            self._undo.append(scene.trial)
-        self.scene = Scene(scene.comparison, scene.index, trial)
-        self._show_scene()
-
-    def _measure_trial(self) -> None:
-        """Measure what is tried, unless something else is read."""
-        scene = self.scene
-        if scene is None or scene.trial is None or scene.result is not None or (
-            self._inspector.busy
-        ):  # fmt: skip
-            return
-        from ...compare.inspection.subject import NothingToInspectError
-        from ...compare.measuring.measure import measure
-        from ...compare.model import Failure
-
-        try:
-            task = scene.task()
-        except NothingToInspectError as error:
-            self.scene = replace(scene, result=Failure(str(error)))
-            return
-        key = (scene.index, scene.trial)
-        self._inspector.run((0, (None, key)), lambda work: measure(task, work.cancelled))
-
-    def _trial_measured(self, key: Hashable, news: InspectionNews) -> None:
-        scene = self.scene
-        if scene is None or (scene.index, scene.trial) != key:
-            return
-        if isinstance(news, Found):
-            self.scene = replace(scene, result=news.result)
-            self._show_scene()
-        elif isinstance(news, Failed):
-            self.say(news.reason, warn=True)
+        self.trials.start(trial, remember=remember)
 
     def keep_trial(self, *, kind: bool, save: bool) -> None:
-        """Keep the recipes that are tried, for the row alone or for all of its kind."""
-        scene = self.scene
-        if scene is None or scene.trial is None:
-            return
-        from ...compare.rules.rules import HandPair, RecipeRule
+        self.trials.keep(kind=kind, save=save)
 
-        trial, row = scene.trial, scene.row
-        pairs: list[HandPair] = []
-        if trial.partner is not None and row.reference is not None and row.candidate is not None:
-            pairs = [HandPair(row.reference.name, row.candidate.name)]
-        recipes = [
-            RecipeRule(glob, trial.reference, trial.candidate)
-            for glob in scene.comparison.globs(scene.index, kind=kind)
-        ]
-        self._undo = []
-        self.scene = None
-        words = "all of its kind" if kind else "this pair"
-        self.layertui.list_screen.keep_recipes(recipes, pairs, f"kept for {words}", save)
+    def show_injected(self) -> bool:
+        if not self.trials.inject():
+            return False
+        self.action_view("stats")
+        return True
 
     def export_choice(self) -> ExportChoice | None:
         """The marked rows of the list, else what is looked at, trial included."""
-        marked = self.layertui.list_screen.pairs.marks
-        if marked or self.scene is None:
+        if self.session.marks or self.scene is None:
             return super().export_choice()
-        return ExportChoice((self.scene,), top=self.view_numbered(TopView.number).count)
+        top: TopView = self.view_named("top")
+        return ExportChoice((self.scene,), top=top.count)
 
     def yank_text(self) -> str | None:
         scene = self.scene
@@ -296,197 +231,115 @@ class PairScreen(WorkScreen):
     # Keys
 
     def action_row(self, direction: int) -> None:
-        self.layertui.list_screen.pairs.move(direction)
+        self.controllers.navigation.step(direction)
         self.show_pair()
 
-    def action_divergence(self, direction: int) -> None:
-        self.layertui.list_screen.action_divergence(direction)
-        self.show_pair()
-
-    def action_made(self, direction: int) -> None:
-        self.layertui.list_screen.action_made(direction)
-        self.show_pair()
-
-    def action_symptoms(self) -> None:
-        self.layertui.list_screen.symptoms_on(self)
-
-    def action_view(self, number: int) -> None:
+    def action_view(self, name: str) -> None:
         """Bring a view to the front."""
         if self.scene is None:
             return
         self.view.display = False
-        self._number = number
+        self._in_front = name
         self.view.display = True
         self.set_focus(self.view)
         self.show_footer()
-        self.call_after_refresh(self._show_scene)
+        self.call_after_refresh(self.show_scene)
 
     def action_next_view(self, direction: int) -> None:
-        self.action_view((self._number - 1 + direction) % len(VIEWS) + 1)
+        at = registry.number_of(self._in_front) - 1 + direction
+        self.action_view(VIEWS[at % len(VIEWS)].NAME)
 
     def action_sideways(self, columns: int) -> None:
         if not self.view.sideways(columns):
             self.say("nothing to the side here")
 
-    def action_enter(self) -> None:
-        if not self.view.enter():
-            self.say("nothing to open here")
-
-    def action_leave(self) -> None:
-        if not self.view.leave():
-            self.say("not zoomed in")
-
-    def action_order(self) -> None:
-        """`s`: the order of the greatest differences, the form of values."""
-        if isinstance(self.view, TopView):
-            self.say(self.view.cycle_order())
-        elif isinstance(self.view, ValuesView):
-            self.say(self.view.cycle_form())
-        else:
-            self.say("s orders the greatest differences (2) and changes the form of values (5)")
-
-    def action_axis(self) -> None:
-        if isinstance(self.view, TopView):
-            self.say(self.view.cycle_axis())
-        else:
-            self.say("a ranks the greatest differences (2) along an axis")
-
-    def action_quantity(self) -> None:
-        if isinstance(self.view, HeatView):
-            self.say(self.view.cycle_quantity())
-        else:
-            self.say("v changes what the heat map (4) shows")
-
-    def action_axes(self) -> None:
-        if isinstance(self.view, HeatView):
-            self.say(self.view.cycle_axes())
-        else:
-            self.say("x changes the axes of the heat map (4)")
-
-    def action_edit(self) -> None:
-        self._layout().edit()
-
-    def action_rank(self) -> None:
-        self._layout().rank()
-
-    def action_write(self) -> None:
-        self._layout().keep()
+    def action_view_action(self, action: str) -> None:
+        """A key that means something in some views."""
+        view = self._view_with(action, action in self.view.actions)
+        if self.scene is not None:
+            self._say(registry.refusal(action) if view is None else view.actions[action]())
 
     def action_undo(self) -> None:
-        if not self._undo:
-            self.say("nothing to undo")
-            return
-        self.try_trial(self._undo.pop(), remember=False)
-        self.say("undone" if self.trial is not None else "as it was aligned")
+        self.say(self.trials.undo())
 
-    def _layout(self) -> LayoutView:
-        """The Layout view, brought to the front."""
-        if not isinstance(self.view, LayoutView):
-            self.action_view(LayoutView.number)
-            assert self.scene is not None
-            self.view.show(self.scene)
-        return self.view_numbered(LayoutView.number)
+    def _view_with(self, name: str, in_front: bool) -> View | None:
+        """The view that carries out an action or a command: the one in front where it can, else
+        the one that it brings to the front, if any.
+        """
+        if in_front:
+            return self.view
+        home = next((view.NAME for view in VIEWS if name in view.BROUGHT_BY), None)
+        if home is None or self.scene is None:
+            return None
+        self.action_view(home)
+        self.view.show(self.scene)
+        return self.view
 
-    def show_injected(self) -> bool:
-        """Put the rerun's output in the candidate's place; False where there is none."""
-        scene = self.scene
-        if scene is None:
-            return False
-        reruns = self.layertui.reruns
-        task = reruns.pair_task(scene.comparison, scene.index)
-        found = reruns.result(scene.comparison, scene.index)
-        if task is None or found is None:
-            return False
-        self.scene = Scene(scene.comparison, scene.index, None, found.single, task)
-        self.action_view(StatsView.number)
-        self.say("the rerun's output in the candidate's place; Esc goes back")
-        return True
-
-    def action_rerun(self) -> None:
-        self.layertui.list_screen.rerun_on(self)
-
-    def rerun_changed(self) -> None:
-        """News of a rerun."""
-        if isinstance(self.view, RerunView) and self.scene is not None:
-            self.view.draw()
+    def _say(self, text: str) -> None:
+        if text:
+            self.say(text)
 
     def step_out(self) -> None:
         """Esc: the rerun's output or the trial first, then back to the list."""
-        if self.scene is not None and self.scene.injected is not None:
-            self.scene = Scene(self.scene.comparison, self.scene.index)
-            self._show_scene()
-            self.say("as it was captured")
-        elif self.trial is not None:
-            self.try_trial(None)
-            self.say("as it was aligned; z brings the recipes back")
+        said = self.trials.step_out()
+        if said:
+            self.say(said)
         else:
             self.action_back()
 
+    def rows_changed(self, rows: Sequence[int]) -> None:
+        if self.row in rows:
+            self.show_pair()
+
+    def rerun_changed(self) -> None:
+        self.view.rerun_changed()
+
+    def after_command(self) -> None:
+        self.show_pair()
+
     # Commands of this screen
 
-    def run_own_command(self, name: str, text: str) -> bool:
-        """Carry out a command that only makes sense here; False for all others."""
-        own: dict[str, Callable[[str], str]] = {
-            "top": self._command_top, "slice": self._command_slice, "axes": self._command_axes,
-            "heads": self._command_heads, "view": self._command_view,
-            "recipe": lambda rest: self._layout().command_recipe(rest),
-            "with": lambda rest: self._layout().command_with(rest),
-            "keep": lambda rest: self._layout().command_keep(rest),
-        }  # fmt: skip
-        run = own.get(name)
-        if run is None:
-            return False
-        said = run(text)
-        if said:
-            self.say(said)
-        return True
+    @property
+    def own_commands(self) -> dict[str, Callable[[str], None]]:
+        def of_view(name: str) -> Callable[[str], None]:
+            return lambda text: self._command_of_view(name, text)
 
-    def _command_top(self, text: str) -> str:
-        if not isinstance(self.view, TopView):
-            self.action_view(TopView.number)
-        return self.view_numbered(TopView.number).set_count(text)
+        return {
+            **super().own_commands,
+            "heads": self._command_heads,
+            "view": self._command_view,
+            **{name: of_view(name) for view in VIEWS for name in view.COMMANDS},
+        }
 
-    def _command_slice(self, text: str) -> str:
-        from ...compare.recipes.errors import RecipeError
-
-        view = self.view if isinstance(self.view, HeatView | ValuesView) else None
+    def _command_of_view(self, name: str, text: str) -> None:
+        view = self._view_with(name, name in self.view.commands)
         if view is None:
-            self.action_view(ValuesView.number)
-            view = self.view
-            assert self.scene is not None
-            view.show(self.scene)
-        try:
-            return view.set_slice(text)  # type: ignore[attr-defined]
-        except RecipeError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(registry.refused_command(name))
+        self._say(view.commands[name](text))
 
-    def _command_axes(self, text: str) -> str:
-        if not isinstance(self.view, HeatView):
-            raise CommandError("axes belongs to the heat map (4)")
-        return self.view.set_axes(text)
-
-    def _command_heads(self, text: str) -> str:
+    def _command_heads(self, text: str) -> None:
         if not text.isdecimal() or int(text) < 1:
             raise CommandError("heads how many? a whole number")
         self.heads = int(text)
-        self._show_scene()
-        return f"rankings along an axis (2, a) have {self.heads} heads of the last axis"
+        self.show_scene()
+        top = registry.number_of("top")
+        self.say(f"rankings along an axis ({top}, a) have {self.heads} heads of the last axis")
 
-    def _command_view(self, text: str) -> str:
-        for view in VIEWS:
-            if text and (text == str(view.number) or view.title.lower().startswith(text.lower())):
-                self.action_view(view.number)
-                return ""
-        names = ", ".join(f"{view.number} {view.title}" for view in VIEWS)
+    def _command_view(self, text: str) -> None:
+        for number, view in enumerate(VIEWS, 1):
+            if text and (text == str(number) or view.title.lower().startswith(text.lower())):
+                self.action_view(view.NAME)
+                return
+        names = ", ".join(f"{number} {view.title}" for number, view in enumerate(VIEWS, 1))
         raise CommandError(f"view which? {names}")
 
     # From one view to another
 
     def go_to_element(self, index: tuple[int, ...]) -> None:
         """Show an element in Values."""
-        self.action_view(ValuesView.number)
+        self.action_view("values")
         assert self.scene is not None
-        values: ValuesView = self.view_numbered(ValuesView.number)
+        values = cast("View", self.view_named("values"))
         values.show(self.scene)
         self.call_after_refresh(values.go_to, index)
 
@@ -497,121 +350,9 @@ class PairScreen(WorkScreen):
         scene = self.scene
         if scene is None:
             return
-        shape = scene.numbers.shape if scene.numbers is not None else self.shape_of(scene)
+        shape = scene.numbers.shape if scene.numbers is not None else shape_of(scene)
         if shape is not None:
             known = scene.numbers.max_abs_index if scene.numbers is not None else None
             index = list(known or (0,) * len(shape))
             index[axis] = min(place, shape[axis] - 1)
             self.go_to_element(tuple(index))
-
-    def after_command(self) -> None:
-        self.show_pair()
-
-
-def _subject(scene: Scene | None) -> Subject | None:
-    from ...compare.inspection.subject import NothingToInspectError
-
-    try:
-        return scene.subject() if scene is not None else None
-    except NothingToInspectError:
-        return None
-
-
-def _shape_of(scene: Scene) -> tuple[int, ...] | None:
-    from ...compare.recipes.errors import RecipeError
-    from ...compare.recipes.parse import parse_recipe
-    from ...compare.recipes.recipe import view_shapes
-
-    row = scene.row
-    left, right = row.reference, row.candidate
-    try:
-        recipes = parse_recipe(row.recipe_reference), parse_recipe(row.recipe_candidate)
-        if left is not None and right is not None:
-            if left.shape is None or right.shape is None:
-                return None
-            ours, theirs = view_shapes(*recipes, left.shape, right.shape)
-            return ours if ours == theirs else None
-        record, recipe = (left, recipes[0]) if left is not None else (right, recipes[1])
-        if record is None or record.shape is None:
-            return None
-        return recipe.shape(record.shape)
-    except RecipeError:
-        return None
-
-
-def _guess_heads(comparison: Comparison) -> int | None:
-    """How many heads the model has, where a record of queries has them on an axis of their own."""
-    for row in comparison.rows:
-        if not row.canonical.endswith(("q_norm", "q_rope")) or row.role != "output":
-            continue
-        for record in (row.reference, row.candidate):
-            shape = record.shape if record is not None else None
-            if shape is not None and len(shape) == 4:
-                heads_last = row.canonical.endswith("q_norm")
-                return shape[2] if heads_last else shape[1]
-    return None
-
-
-# The two lines on top
-
-
-def title_line(scene: Scene, look: Look, width: int) -> Pieces:
-    """Verdict, then both names, shapes, dtypes and recipes, in one line."""
-    row, level = scene.row, scene.verdict.level
-    word = "doubtful" if scene.verdict.doubtful else LOOKS[level].word or "not measured"
-    origin = scene.verdict.origin if scene.verdict.fails else None
-    if origin is not None and width >= _ORIGIN_FROM:
-        word += f" {origin}"
-    badge = f" {look.glyph(level)}{look.origin_glyph(origin).strip()} {word} "
-    divider = f" {look.signs.divider} "
-    room = width - width_of(badge) - len(divider) - 2
-    left, right = max(8, room // 2), max(8, room - room // 2)
-    return [
-        (badge, look.style(level)),
-        (" ", None),
-        (_side_text(row.reference, row.recipe_reference, left, look), look.palette.strong),
-        (divider, look.palette.faint),
-        (_side_text(row.candidate, row.recipe_candidate, right, look), look.palette.strong),
-    ]
-
-
-def _side_text(record: Record | None, recipe: str, width: int, look: Look) -> str:
-    """`model.layers.0.mlp [1,10,64] f32 squeeze(0)`: the name gives way where there is no room."""
-    dots = look.signs.dots
-    if record is None:
-        return elide("no such record", width, dots)
-    about = clean(f" {shape_text(record.shape)} {dtype_text(record.dtype)}", look.terminal.ascii)
-    steps = clean(f" {recipe}" if recipe else "", look.terminal.ascii)
-    name = clean(record.name, look.terminal.ascii)
-    least = min(width_of(name), _LEAST_NAME)
-    steps = cut(steps, width - width_of(about) - least, dots)
-    if width_of(steps) < _LEAST_STEPS:
-        steps = ""
-    return (tail(name, width - width_of(about + steps), dots) + about + steps).ljust(width)
-
-
-_ORIGIN_FROM = 100  # columns from which the title has a word for where an error comes from
-_LEAST_NAME, _LEAST_STEPS = 24, 8  # cells; a recipe that gets fewer is left to the views
-
-
-def tabs_line(number: int, scene: Scene, look: Look, width: int) -> Pieces:
-    """The views, the one in front marked, and where the row is in the list."""
-    place = f"row {scene.index} of {len(scene.comparison.rows)} "
-    pieces: list[Piece] = [(" ", None)]
-    full = sum(len(view.title) + 4 for view in VIEWS) + len(place) + 12
-    for view in VIEWS:
-        title = view.title if full <= width else _SHORT.get(view.number, view.title)
-        here = view.number == number
-        style = look.palette.cursor if here else look.palette.muted
-        text = f"{view.number} {title}"
-        pieces += [(f"[{text}]" if here else f" {text} ", style)]
-    if scene.trial is not None or scene.injected is not None:
-        words = " on trial" if scene.trial is not None else " the rerun's output"
-        pieces.append((words, look.palette.warn))
-    used = sum(width_of(text) for text, _ in pieces)
-    pieces.append((place.rjust(max(0, width - used)) if used + len(place) <= width else "",
-                   look.palette.muted))  # fmt: skip
-    return pieces
-
-
-_SHORT = {2: "Top", 3: "Hist", 4: "Heat"}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ...compare.reports.law_words import agreement, percent, short_module
 from ..theme import LOOKS
-from ..widgets.lines import Piece, Pieces
 from .origin import first_known, likeness, sure_text
+from .pieces import Piece, Pieces
 from .text import clean, cut, elide, width_of
 
 if TYPE_CHECKING:

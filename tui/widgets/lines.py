@@ -12,12 +12,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ..present.pieces import Pieces
 from ..present.text import width_of
 from ..theme import Look
-
-# A piece of a line and its style over the widget's own (None: as it is).
-Piece = tuple[str, Style | None]
-Pieces = Sequence[Piece]
 
 
 def look_of(widget: Widget) -> Look:

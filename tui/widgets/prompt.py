@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -15,27 +14,12 @@ from ..present.text import clean, cut
 from .lines import Lines, look_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.style import Style
     from textual.app import ComposeResult
     from textual.widget import Widget
 
+    from ..session import Question
     from ..state import History
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
-    called with every change of the text, `left` when the prompt is left without an answer.
-    """
-
-    label: str
-    answer: Callable[[str], None]
-    text: str = ""
-    sign: str = ""
-    changed: Callable[[str], None] | None = None
-    left: Callable[[], None] | None = None
 
 
 class Entry(Input):

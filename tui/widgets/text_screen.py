@@ -8,14 +8,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from ..commands import COMMANDS
-from ..keys import KEYS, Scope, bindings_of, keys_of
-from ..list.status_line import Footer
+from ..keys import KEYS, bindings_of
 from ..present.text import clean, width_of, wrap
 from ..theme import LOOKS, Look
+from .footer import Footer
 from .lines import Lines, Pieces, ScrolledLines, look_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.style import Style
     from textual.app import ComposeResult
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...capture.records import Capture
     from ...compare.comparison import Comparison
     from ...compare.vocabulary import Origin
+    from ..keys import Key
 
 _USABLE = ("move(", "page(", "to_top", "to_bottom", "app.")
 
@@ -102,10 +103,9 @@ def flowed(lines: Sequence[Pieces], width: int) -> list[Pieces]:
     return found
 
 
-def help_screen(scope: Scope, look: Look) -> TextScreen:
-    """Everything that can be done on the screen called `scope`."""
-    title = "Keys of the list" if scope == "list" else "Keys of the pair screen"
-    return TextScreen(title, help_lines(scope, look))
+def help_screen(title: str, keys: Iterable[Key], look: Look) -> TextScreen:
+    """Everything that can be done on a screen with these keys."""
+    return TextScreen(title, help_lines(keys, look))
 
 
 def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
@@ -159,11 +159,11 @@ def _capture_lines(capture: Capture) -> list[str]:
     return lines + [f"note: {note}" for note in capture.notes]
 
 
-def help_lines(scope: Scope, look: Look) -> list[Pieces]:
+def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
     """Keys, commands, glyphs."""
     palette = look.palette
     lines: list[Pieces] = []
-    for key in keys_of(scope):
+    for key in keys:
         lines.append([(f"  {key.shown:<16}", palette.key), (key.description, None)])
     lines += [[], [(" Commands", palette.heading)]]
     for command in COMMANDS:

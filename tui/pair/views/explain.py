@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...present.answer import laws_progress
 from ...present.laws import NO_LAWS_YET, law_fields
+from ...present.pieces import Pieces
 from ...present.text import clean, width_of, wrap
-from ...widgets.lines import Pieces
 from .view import LABEL, View
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ....compare.laws.report import LawReport
     from ...jobs.inspector import InspectionNews, Work
+    from ..stage import Stage
 
 _KEPT = 64  # rows whose explanation is remembered
 _LEAST_WORDS = 24  # cells of the last column that a long line keeps
@@ -28,12 +29,13 @@ class ExplainView(View):
     records were read again for them.
     """
 
-    number = 8
+    NAME = "explain"
     title = "Explain"
+    about = "this layer against its law, and every mistake that was tried"
     needs_pair = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         # Lines by row, with the laws that they are about: others come with another checkpoint.
         self._known: dict[int, tuple[LawReport, list[str]]] = {}
         self._asked: tuple[LawReport, int] | None = None
@@ -65,7 +67,7 @@ class ExplainView(View):
             return laws, lines
 
         self._asked, self.failure = (laws, index), None
-        self.pair_screen.ask_task(self.number, index, task)
+        self.run_task(index, task)
 
     @property
     def _explained(self) -> list[str] | None:
@@ -82,7 +84,8 @@ class ExplainView(View):
             super().news(news)
         elif self._asked is not None and news.key == self._asked[1]:
             self._asked = None
-            self.failure = "stopped; 8 goes on" if news.stopped else news.reason
+            number = self.stage.number_of(self.NAME)
+            self.failure = f"stopped; {number} goes on" if news.stopped else news.reason
             self.draw()
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
@@ -111,7 +114,7 @@ class ExplainView(View):
         if not comparison.judges_by_laws:
             name = comparison.policy.name
             return f"the policy {name} does not ask for laws; :policy noise does"
-        progress = laws_progress(comparison) if self.pair_screen.layertui.working else ""
+        progress = laws_progress(comparison) if self.stage.measuring else ""
         return progress or NO_LAWS_YET
 
     def _state(self) -> list[Pieces]:

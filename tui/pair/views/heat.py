@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.style import Style
 
 from ...commands import CommandError
-from ...widgets.lines import Piece, Pieces
-from .view import View
+from ...present.pieces import Piece, Pieces
+from .slices import region_of
+from .view import View, ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ....compare.inspection.heat import HeatMap, HeatPlan, Quantity, Range
+    from ..stage import Stage
 
 BUDGET = 17_000  # bytes of the map alone
 _SEGMENT = {"truecolor": 26, "256": 18, "16": 12, "none": 0}  # bytes around a run of one colour
@@ -49,22 +51,34 @@ class HeatView(View):
     `x` the axes; `:slice` fixes axes, which are pooled otherwise.
     """
 
-    number = 4
+    NAME = "heat"
     title = "Heat map"
+    short_title = "Heat"
+    about = "any two axes of the tensor as a picture"
+    KEYS = (
+        ViewKey("enter", "enter,plus", "show", "zoom in", 6),
+        ViewKey("leave", "backspace,minus", "zoom out", "zoom out", 7),
+        ViewKey(
+            "quantity", "v", "quantity",
+            "|difference|, reference, candidate, signed difference, ratio", 8,
+        ),
+        ViewKey("axes", "x", "axes", "other axes as rows and columns", 9),
+    )  # fmt: skip
+    COMMANDS = ("slice", "axes")
     SCROLLS = False
     needs_pair: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self.quantity: Quantity = "difference"
         self.cursor = (0, 0)
         self._places: list[_Place] = []  # zoomed into, one inside the other
-        self._heat: HeatMap | None = None
+        self.map: HeatMap | None = None
         self._asked: HeatPlan | None = None
         self._at_peak = True  # the cursor follows the extreme until it is moved
 
     def scene_changed(self) -> None:
-        self._places, self._heat, self._asked = [], None, None
+        self._places, self.map, self._asked = [], None, None
         self.cursor, self._at_peak = (0, 0), True
 
     # What is shown
@@ -102,29 +116,40 @@ class HeatView(View):
             assert self.scene is not None
             quantity = "reference" if self.scene.row.reference is not None else "candidate"
         plan = HeatPlan(quantity, place.region, place.rows, place.columns, height, width)
-        if plan == self._asked and self._heat is not None:
+        if plan == self._asked and self.map is not None:
             return
         self._asked = plan
         self.inspect(("heat", plan), lambda _, __: HeatAnalysis(plan), plan.key())
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
-        self._heat = result
+        self.map = result
         if self._at_peak:
-            self.cursor = self._heat.peak or (0, 0) if self._heat is not None else (0, 0)
-        self.pair_screen.say_place()
+            self.cursor = self.map.peak or (0, 0) if self.map is not None else (0, 0)
+        self.stage.say_place()
 
     def on_resize(self) -> None:
         if self.scene is not None and self.display:
             self.ask()
 
-    # Keys
+    # Keys and commands
+
+    @property
+    def actions(self) -> dict[str, Callable[[], str]]:
+        return {
+            "enter": self.enter, "leave": self.leave, "quantity": self.cycle_quantity,
+            "axes": self.cycle_axes,
+        }  # fmt: skip
+
+    @property
+    def commands(self) -> dict[str, Callable[[str], str]]:
+        return {"slice": self.set_slice, "axes": self.set_axes}
 
     def move(self, lines: int) -> None:
         self._step(lines, 0)
 
     def page(self, pages: float) -> None:
-        if self._heat is not None:
-            self._step(int(pages * max(2, self._heat.shape[0] // 2)), 0)
+        if self.map is not None:
+            self._step(int(pages * max(2, self.map.shape[0] // 2)), 0)
 
     def to_top(self) -> None:
         self._step(-(10**9), 0)
@@ -137,7 +162,7 @@ class HeatView(View):
         return True
 
     def _step(self, rows: int, columns: int) -> None:
-        heat = self._heat
+        heat = self.map
         if heat is None or heat.values.size == 0:
             return
         row = max(0, min(heat.shape[0] - 1, self.cursor[0] + rows))
@@ -145,13 +170,13 @@ class HeatView(View):
         self._at_peak = False
         self.cursor = (row, column)
         self.draw()
-        self.pair_screen.say_place()
+        self.stage.say_place()
 
-    def enter(self) -> bool:
+    def enter(self) -> str:
         """Zoom into the cursor's surroundings: a quarter of the region along both axes."""
-        heat, place = self._heat, self.place
+        heat, place = self.map, self.place
         if heat is None or place is None or heat.values.size == 0:
-            return True
+            return ""
         region = list(place.region)
         changed = False
         for axis, edges in zip((place.rows, place.columns), heat.cell(*self.cursor), strict=True):
@@ -162,25 +187,25 @@ class HeatView(View):
             first = max(low, min(high - span, (edges[0] + edges[1] - span) // 2))
             region[axis] = (first, first + span)
             changed = changed or region[axis] != place.region[axis]
-        if changed:
-            self._places.append(replace(place, region=tuple(region)))
-            self._show_place()
-        else:
-            self.pair_screen.say("single elements; 5 shows values")
-        return True
+        if not changed:
+            return f"single elements; {self.stage.number_of('values')} shows values"
+        self._places.append(replace(place, region=tuple(region)))
+        self._show_place()
+        return ""
 
-    def leave(self) -> bool:
+    def leave(self) -> str:
+        """Back to what was zoomed into."""
         if len(self._places) < 2:
-            return False
+            return "not zoomed in"
         self._places.pop()
         self._show_place()
-        return True
+        return ""
 
     def _show_place(self) -> None:
-        self._heat, self._at_peak = None, True
+        self.map, self._at_peak = None, True
         self.ask()
         self.draw()
-        self.pair_screen.say_place()
+        self.stage.say_place()
 
     def cycle_quantity(self) -> str:
         from ....compare.inspection.heat import QUANTITIES, QUANTITY_WORDS
@@ -224,12 +249,12 @@ class HeatView(View):
         """`:slice 0,:,128:160`: the part that is shown; axes fixed to one index are sliced, the
         others pooled.
         """
-        from ....compare.inspection.window import parse_region, region_text
+        from ....compare.inspection.window import region_text
 
         shape = self.shape
         if shape is None:
             raise CommandError("not known yet: still reading")
-        region, _ = parse_region(text, shape)
+        region, _ = region_of(text, shape)
         place = self.place
         assert place is not None
         del self._places[1:]
@@ -243,7 +268,7 @@ class HeatView(View):
     def lines(self) -> list[Pieces]:
         from ....compare.inspection.heat_text import heat_legend
 
-        heat, shape = self._heat, self.shape
+        heat, shape = self.map, self.shape
         state = self.state_lines()
         if heat is None or shape is None:
             return state or [[(" looking", self.look.palette.muted)]]
@@ -305,10 +330,10 @@ class HeatView(View):
 
     def _cursor_in(self, drawn: HeatMap) -> tuple[int, int]:
         """The cursor's cell in a map that may be drawn smaller than it was read."""
-        assert self._heat is not None
+        assert self.map is not None
         found: list[int] = []
         for axis in (0, 1):
-            read, shown = self._heat.shape[axis], drawn.shape[axis]
+            read, shown = self.map.shape[axis], drawn.shape[axis]
             found.append(self.cursor[axis] if read == shown else self.cursor[axis] * shown // read)
         return found[0], found[1]
 
@@ -349,8 +374,8 @@ class HeatView(View):
         """The colours from little to much, with their numbers."""
         from ....compare.inspection.heat_text import heat_range
 
-        assert self._heat is not None
-        low, high = heat_range(self._heat)
+        assert self.map is not None
+        low, high = heat_range(self.map)
         steps = _STEPS[self.look.terminal.colors][0]
         pieces: list[Piece] = [(" " * (_MARGIN - 10) + f"{low:>9.2e} ", self.look.palette.muted)]
         for level in range(1, steps):
@@ -361,7 +386,7 @@ class HeatView(View):
 
     def context(self) -> str:
         """Where the cursor is and what is there."""
-        heat = self._heat
+        heat = self.map
         if heat is None or heat.values.size == 0:
             return ""
         row, column = self.cursor

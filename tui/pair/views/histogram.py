@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...widgets.lines import Piece, Pieces
+from ...present.pieces import Piece, Pieces
 from .stats import ask_profile
 from .view import View
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from ....compare.inspection.profile import Distribution, Profile
+    from ..stage import Stage
 
 _SHADES = " ░▒▓█"
 _SHADES_ASCII = " .:*#"
@@ -22,12 +23,14 @@ _VALUE_BINS = 24
 class HistogramView(View):
     """Three pictures one below the other, each with its numbers."""
 
-    number = 3
+    NAME = "histogram"
     title = "Histogram"
+    short_title = "Hist"
+    about = "differences, both sides, error against magnitude"
     needs_pair: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self._profile: Profile | None = None
 
     def scene_changed(self) -> None:

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....compare.reports.row_report import verdict_line
 from ...commands import CommandError
+from ...present.pieces import Piece, Pieces
 from ...present.text import clean, cut, dtype_text, number, shape_text, wrap
 from ...scene import Scene, Trial
-from ...widgets.lines import Piece, Pieces
-from ...widgets.prompt import Question
-from .view import View
+from .view import View, ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ....capture.records import Record
     from ....compare.inspection.partners import Partner
     from ....compare.layout_search.ranking import Proposal, Tried
     from ....compare.model import Row
     from ...jobs.inspector import Work
+    from ..stage import Stage
 
 _SIDES = ("reference", "candidate")
 _KEEP = "keep for p this pair, k all of its kind, P or K in the rules file too: "
@@ -30,12 +30,28 @@ class LayoutView(View):
     tried: likely recipes, or, for a gap, records of the other side.
     """
 
-    number = 6
+    NAME = "layout"
     title = "Layout"
+    about = "reshape and compare: try recipes"
+    KEYS = (
+        ViewKey("enter", "enter,plus", "show", "edit or try", 6),
+        ViewKey(
+            "edit", "i", "edit recipe",
+            "edit a recipe; every key is text until Esc or Enter", 7,
+        ),
+        ViewKey("rank", "l", "rank recipes", "try likely recipes, best first", 8),
+        ViewKey(
+            "write", "w", "keep recipe",
+            "keep the recipe: for this pair or all of its kind, in the rules file", 9,
+        ),
+        ViewKey("undo", "z", "undo", "undo the last change of a recipe", 10, any_view=True),
+    )  # fmt: skip
+    COMMANDS = ("recipe", "with", "keep")
+    BROUGHT_BY = frozenset({"edit", "rank", "write", *COMMANDS})
     needs_pair: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self.cursor = 1
         self._typed: tuple[str, str] | None = None  # side and text in the editor
         self._before: Trial | None = None  # what was tried when the editor opened
@@ -102,7 +118,17 @@ class LayoutView(View):
             return scene.trial
         return Trial(scene.row.recipe_reference, scene.row.recipe_candidate)
 
-    # Keys
+    # Keys and commands
+
+    @property
+    def actions(self) -> dict[str, Callable[[], str]]:
+        return {"enter": self.enter, "edit": self.edit, "rank": self.rank, "write": self.keep}
+
+    @property
+    def commands(self) -> dict[str, Callable[[str], str]]:
+        return {
+            "recipe": self.command_recipe, "with": self.command_with, "keep": self.command_keep,
+        }  # fmt: skip
 
     def move(self, lines: int) -> None:
         self.cursor = max(0, min(self._choices - 1, self.cursor + lines))
@@ -130,32 +156,31 @@ class LayoutView(View):
         elif line >= top + height:
             self._scroll(line - height + 1)
 
-    def enter(self) -> bool:
+    def enter(self) -> str:
         """Edit the recipe under the cursor, or try what is under it."""
         chosen = self._chosen
         if chosen is None:
-            self.edit()
-            return True
+            return self.edit()
         if self._partners:
             self._compare_with(chosen.record)
         else:
             proposal = getattr(chosen, "proposal", chosen)
             self._try(Trial(proposal.reference, proposal.candidate, self._recipes.partner))
-        return True
+        return ""
 
-    def edit(self) -> None:
+    def edit(self) -> str:
         """Open the editor over the recipe of one side."""
         if self.scene is None:
-            return
+            return ""
         side = self._side
         self._before = self.scene.trial
         self._typed = (side, getattr(self._recipes, side))
-        question = Question(
+        self.stage.ask_user(
             f"{side} recipe: ", self._entered, self._typed[1], sign="r", changed=self._typing,
             left=self._left,
         )  # fmt: skip
-        self.pair_screen.prompt.ask(question)
         self.draw()
+        return ""
 
     def _typing(self, text: str) -> None:
         """Check shapes with every key, and measure what fits."""
@@ -164,7 +189,7 @@ class LayoutView(View):
         self._typed = (self._typed[0], text)
         trial = self._with_text(*self._typed)
         if self._problem(trial) is None:
-            self.pair_screen.try_trial(trial, remember=False)
+            self.stage.try_trial(trial, remember=False)
         self.draw()
 
     def _with_text(self, side: str, text: str) -> Trial:
@@ -179,9 +204,9 @@ class LayoutView(View):
             return
         trial = self._with_text(typed[0], text)
         problem = self._problem(trial)
-        self.pair_screen.try_trial(self._before, remember=False)
+        self.stage.try_trial(self._before, remember=False)
         if problem is not None:
-            self.pair_screen.say(problem, warn=True)
+            self.stage.say(problem, warn=True)
             self.draw()
             return
         self._try(trial)
@@ -189,26 +214,25 @@ class LayoutView(View):
     def _left(self) -> None:
         """Esc in the editor: as it was before."""
         self._typed = None
-        self.pair_screen.try_trial(self._before, remember=False)
+        self.stage.try_trial(self._before, remember=False)
         self.draw()
 
     def _try(self, trial: Trial) -> None:
         problem = self._problem(trial)
         if problem is not None:
-            self.pair_screen.say(problem, warn=True)
+            self.stage.say(problem, warn=True)
             return
         from ....compare.recipes.parse import parse_recipe
 
         left, right = (str(parse_recipe(text)) for text in (trial.reference, trial.candidate))
-        self.pair_screen.try_trial(Trial(left, right, trial.partner))
-        self.pair_screen.say("tried; w keeps it, z undoes, Esc leaves it")
+        self.stage.try_trial(Trial(left, right, trial.partner))
+        self.stage.say("tried; w keeps it, z undoes, Esc leaves it")
 
-    def rank(self) -> None:
+    def rank(self) -> str:
         """Try every likely recipe and order them by relative L2."""
         scene = self.scene
         if scene is None or not self._proposals:
-            self.pair_screen.say("there is nothing to rank: only one side has this record")
-            return
+            return "there is nothing to rank: only one side has this record"
         from ....compare.layout_search.ranking import prepare, rank
 
         proposals = self._proposals
@@ -221,30 +245,31 @@ class LayoutView(View):
             )  # fmt: skip
 
         self.progress = (0, len(proposals))
-        self.pair_screen.ask_task(self.number, ("rank", self._about), work)
+        self.run_task(("rank", self._about), work)
         self.draw()
+        return ""
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
         if final and key == ("rank", self._about):
             self._ranked = list(result)
             self.cursor = 2
-            self.pair_screen.say("best first; Enter tries one")
+            self.stage.say("best first; Enter tries one")
 
     # Keeping
 
-    def keep(self) -> None:
+    def keep(self) -> str:
         """Ask for whom the recipe is kept, and where."""
         if self.scene is None or self.scene.trial is None:
-            self.pair_screen.say("nothing is tried: i edits a recipe, l ranks likely ones")
-            return
-        self.pair_screen.prompt.ask(Question(_KEEP, self._kept, "p"))
+            return "nothing is tried: i edits a recipe, l ranks likely ones"
+        self.stage.ask_user(_KEEP, self._kept, "p")
+        return ""
 
     def _kept(self, answer: str) -> None:
         answer = answer.strip()
         if answer not in ("p", "k", "P", "K"):
-            self.pair_screen.say("not kept")
+            self.stage.say("not kept")
             return
-        self.pair_screen.keep_trial(kind=answer in "kK", save=answer in "PK")
+        self.stage.keep_trial(kind=answer in "kK", save=answer in "PK")
 
     # Commands
 
@@ -280,7 +305,7 @@ class LayoutView(View):
         words = text.split() or ["pair"]
         if words[0] not in ("pair", "kind") or self.scene is None or self.scene.trial is None:
             raise CommandError("keep pair or keep kind, once a recipe is tried")
-        self.pair_screen.keep_trial(kind=words[0] == "kind", save="save" in words[1:])
+        self.stage.keep_trial(kind=words[0] == "kind", save="save" in words[1:])
         return ""
 
     def _compare_with(self, record: Record) -> None:
@@ -295,9 +320,9 @@ class LayoutView(View):
             pair = (own.shape, record.shape)
             view = common_view(*(pair if row.reference is not None else reversed(pair)))
         left, right = ("", "") if view is None else (str(view.reference), str(view.candidate))
-        self.pair_screen.try_trial(Trial(left, right, record))
+        self.stage.try_trial(Trial(left, right, record))
         note = "" if view is not None else "; shapes differ: i edits a recipe, l tries likely ones"
-        self.pair_screen.say(f"compared with {record.name}{note}")
+        self.stage.say(f"compared with {record.name}{note}")
 
     def _problem(self, trial: Trial) -> str | None:
         """What is wrong with recipes, in words, with both shapes; None when they fit."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...present.pieces import Piece, Pieces
 from ...present.text import clean, fit, metric_number, number, wrap
-from ...widgets.lines import Piece, Pieces
-from .view import View
+from .view import View, ViewKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ....compare.model import Failure, Measurement
 
 _ROWS = ("mse", "relative_l2", "max_abs", "cosine")
@@ -19,12 +21,25 @@ class RerunView(View):
     the rerun's output in the candidate's place for all views.
     """
 
-    number = 7
+    NAME = "rerun"
     title = "Rerun"
+    about = "this layer on the reference's inputs"
+    KEYS = (ViewKey("enter", "enter,plus", "show", "the rerun's output in all views"),)
     needs_pair = False
 
-    def enter(self) -> bool:
-        return self.pair_screen.show_injected()
+    @property
+    def actions(self) -> dict[str, Callable[[], str]]:
+        return {"enter": self.enter}
+
+    def enter(self) -> str:
+        """Put the rerun's output in the candidate's place."""
+        if self.stage.show_injected():
+            return "the rerun's output in the candidate's place; Esc goes back"
+        return "nothing to open here"
+
+    def rerun_changed(self) -> None:
+        if self.scene is not None:
+            self.draw()
 
     def lines(self) -> list[Pieces]:
         from ....compare.measuring.metrics import METRICS
@@ -32,13 +47,14 @@ class RerunView(View):
         scene = self.scene
         if scene is None:
             return []
-        app = self.pair_screen.layertui
+        session = self.stage.session
         comparison, index = scene.comparison, scene.index
-        found = app.reruns.result(comparison, index)
+        found = session.reruns.result(comparison, index)
         lines: list[Pieces] = [[], self.heading("Injected rerun: this layer of the candidate, "
                                                 "given the reference's inputs")]  # fmt: skip
-        if app.rerun_state:
-            lines.append([(f"  {clean(app.rerun_state, self.ascii)}", self.look.palette.accent)])
+        if session.rerun_state:
+            state = clean(session.rerun_state, self.ascii)
+            lines.append([(f"  {state}", self.look.palette.accent)])
         if found is None:
             words = "not rerun yet: R runs it" if scene.aligned.kind == "pair" else (
                 "only one side has this record: there is nothing to rerun"
@@ -55,7 +71,7 @@ class RerunView(View):
             cells: list[Piece] = [(fit(_cell(c, metric), 12) + "  ", None) for c in columns]
             lines.append(self.labelled(METRICS[metric].heading, cells))
         lines.append([])
-        lines += self._wrapped(app.reruns.sentence(comparison, index), self.look.palette.strong)
+        lines += self._wrapped(session.reruns.sentence(comparison, index), self.look.palette.strong)
         lines += [[], *self._about(found)]
         return lines
 

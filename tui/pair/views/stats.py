@@ -5,26 +5,28 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...present.pieces import Piece, Pieces
 from ...present.row_fields import page_fields, side_table
 from ...present.text import clean, fit, wrap
-from ...widgets.lines import Piece, Pieces
 from .view import LABEL, View
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from ....compare.inspection.profile import Profile
+    from ..stage import Stage
 
 
 class StatsView(View):
     """Metrics at once, as they were measured; distributions as they come."""
 
-    number = 1
+    NAME = "stats"
     title = "Stats"
+    about = "all numbers of both sides and of their difference"
     needs_pair: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self._profile: Profile | None = None
         self._asked: set[tuple[int, int]] = set()  # rows whose symptoms were asked for
 
@@ -53,7 +55,7 @@ class StatsView(View):
         key = (id(comparison), index)
         if key not in self._asked:  # once: some rows have none
             self._asked.add(key)
-            self.pair_screen.ask_task(self.number, "symptoms", lambda _: comparison.symptoms(index))
+            self.run_task("symptoms", lambda _: comparison.symptoms(index))
 
     def lines(self) -> list[Pieces]:
         scene = self.scene

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...commands import CommandError
+from ...present.pieces import Pieces
 from ...present.text import clean, elide, fit
-from ...widgets.lines import Pieces
-from .view import View
+from .view import View, ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from rich.style import Style
 
     from ....compare.inspection.axes import AxisRanking
     from ....compare.inspection.top import Difference, Order, Top
+    from ..stage import Stage
 
 DEFAULT_TOP = 100
+_NOTHING_HERE = "nothing to open here"
 _ORDER_WORDS = {"abs": "absolute difference", "rel": "relative difference", "ulp": "ULP distance"}
 
 
@@ -26,11 +28,20 @@ class TopView(View):
     another, Enter shows the place in Values.
     """
 
-    number = 2
+    NAME = "top"
     title = "Greatest differences"
+    short_title = "Top"
+    about = "element by element, or ranked along an axis"
+    KEYS = (
+        ViewKey("enter", "enter,plus", "show", "show the place in values", 6),
+        ViewKey("order", "s", "order", "absolute, relative, ULP", 8),
+        ViewKey("axis", "a", "axis", "rank along the next axis", 9),
+    )
+    COMMANDS = ("top",)
+    BROUGHT_BY = frozenset({"top"})
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self.order: Order = "abs"
         self.count = DEFAULT_TOP
         self.axis: int | None = None  # which ranking; None: elements
@@ -53,7 +64,7 @@ class TopView(View):
                 lambda subject, shape: TopAnalysis(subject, shape, order, count),
             )
         else:
-            heads = self.pair_screen.heads
+            heads = self.stage.heads
             self.inspect(("axes", heads), lambda _, shape: AxesAnalysis(shape, heads))
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
@@ -84,7 +95,15 @@ class TopView(View):
         found = self._top.differences
         return found[self.cursor] if self.cursor < len(found) else None
 
-    # Keys
+    # Keys and commands
+
+    @property
+    def actions(self) -> dict[str, Callable[[], str]]:
+        return {"enter": self.enter, "order": self.cycle_order, "axis": self.cycle_axis}
+
+    @property
+    def commands(self) -> dict[str, Callable[[str], str]]:
+        return {"top": self.set_count}
 
     def cycle_order(self) -> str:
         from ....compare.inspection.top import ORDERS
@@ -98,7 +117,7 @@ class TopView(View):
 
     def cycle_axis(self) -> str:
         known = len(self._axes) or len(self.scene.numbers.shape if self.scene and self.scene.numbers
-                                       else (0,)) + bool(self.pair_screen.heads)  # fmt: skip
+                                       else (0,)) + bool(self.stage.heads)  # fmt: skip
         following = 0 if self.axis is None else self.axis + 1
         self.axis = following if following < known else None
         self.cursor = 0
@@ -136,18 +155,18 @@ class TopView(View):
         self.cursor = max(0, self.entries - 1)
         self._follow()
 
-    def enter(self) -> bool:
+    def enter(self) -> str:
         """Show the place in Values."""
         found = self.selected
         if found is not None:
-            self.pair_screen.go_to_element(found.index)
-            return True
+            self.stage.go_to_element(found.index)
+            return ""
         ranking = self.ranking
         if ranking is not None and self.cursor < len(ranking.order):
             place = ranking.order[self.cursor] * ranking.step
-            self.pair_screen.go_to_place(ranking.axis, place)
-            return True
-        return False
+            self.stage.go_to_place(ranking.axis, place)
+            return ""
+        return _NOTHING_HERE
 
     def context(self) -> str:
         found = self.selected
@@ -174,7 +193,7 @@ class TopView(View):
         elif line >= top + height:
             self._scroll(line - height + 1)
         self.draw()
-        self.pair_screen.say_place()
+        self.stage.say_place()
 
     def lines(self) -> list[Pieces]:
         if self.axis is not None:

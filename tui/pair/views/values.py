@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...present.pieces import Piece, Pieces
 from ...present.text import fit
-from ...widgets.lines import Piece, Pieces
-from .view import View
+from .slices import region_of
+from .view import View, ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from rich.style import Style
 
     from ....capture.values import Array
     from ....compare.inspection.heat import Range
     from ....compare.inspection.window import Form, Window
+    from ..stage import Stage
 
 _INDEX = 8  # columns of the row's index
 
@@ -35,20 +37,27 @@ class _Grid:
 class ValuesView(View):
     """Two grids and their difference; `:slice` picks a part, `s` the form of numbers."""
 
-    number = 5
+    NAME = "values"
     title = "Values"
+    about = "both sides element by element"
+    KEYS = (
+        ViewKey("enter", "enter,plus", "show", "to the greatest difference", 6),
+        ViewKey("order", "s", "order", "form of numbers", 8),
+    )
+    COMMANDS = ("slice",)
+    BROUGHT_BY = frozenset({"slice"})
     SCROLLS = False
     needs_pair: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         self.form: Form = "scientific"
         self._grid: _Grid | None = None
-        self._window: Window | None = None
+        self.window: Window | None = None
         self._focus: tuple[int, ...] | None = None  # an element that was asked for
 
     def scene_changed(self) -> None:
-        self._grid = self._window = self._focus = None
+        self._grid = self.window = self._focus = None
 
     # What is shown
 
@@ -148,14 +157,12 @@ class ValuesView(View):
                 low, high = grid.region[axis]
                 region[axis] = (low + at, min(high, low + at + most))
         wanted = tuple(region)
-        if self._window is not None and self._window.region == wanted:
+        if self.window is not None and self.window.region == wanted:
             return
-        self.pair_screen.ask(
-            self, ("window", wanted), subject, lambda reader, _: read_window(reader, wanted)
-        )
+        self.read(("window", wanted), subject, lambda reader, _: read_window(reader, wanted))
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
-        self._window = result
+        self.window = result
 
     def on_resize(self) -> None:
         if self.scene is not None and self.display and self._grid is not None:
@@ -163,7 +170,15 @@ class ValuesView(View):
             self.ask()
             self.draw()
 
-    # Keys
+    # Keys and commands
+
+    @property
+    def actions(self) -> dict[str, Callable[[], str]]:
+        return {"enter": self.enter, "order": self.cycle_form}
+
+    @property
+    def commands(self) -> dict[str, Callable[[str], str]]:
+        return {"slice": self.set_slice}
 
     def move(self, lines: int) -> None:
         self._scroll_by(lines, 0)
@@ -188,14 +203,13 @@ class ValuesView(View):
             self._grid = self._clamped(grid, grid.row + rows, grid.column + columns)
             self._asked()
 
-    def enter(self) -> bool:
+    def enter(self) -> str:
         """To the greatest difference of the tensor."""
         numbers = self.scene.numbers if self.scene is not None else None
         if numbers is None or numbers.max_abs_index is None:
-            return False
+            return "no greatest difference is known"
         self.go_to(numbers.max_abs_index)
-        self.pair_screen.say("the greatest difference")
-        return True
+        return "the greatest difference"
 
     def go_to(self, index: tuple[int, ...]) -> None:
         """Show an element, marked."""
@@ -217,12 +231,12 @@ class ValuesView(View):
 
     def set_slice(self, text: str) -> str:
         """`:slice 0,:,128:160`: two axes at most stay open, the others are fixed."""
-        from ....compare.inspection.window import parse_region, region_text
+        from ....compare.inspection.window import region_text
 
         shape = self.shape
         if shape is None:
             return "not known yet: still reading"
-        region, fixed = parse_region(text, shape)
+        region, fixed = region_of(text, shape)
         open_axes = [axis for axis in range(len(shape)) if not fixed[axis] and shape[axis] > 1]
         for axis in open_axes[:-2]:
             region = (*region[:axis], (region[axis][0], region[axis][0] + 1), *region[axis + 1 :])
@@ -236,12 +250,12 @@ class ValuesView(View):
     def _asked(self) -> None:
         self.ask()
         self.draw()
-        self.pair_screen.say_place()
+        self.stage.say_place()
 
     def context(self) -> str:
         from ....compare.inspection.window import region_text
 
-        window, shape = self._window, self.shape
+        window, shape = self.window, self.shape
         if window is None or shape is None:
             return ""
         where = f"[{region_text(window.region, shape)}] of {list(shape)}"
@@ -261,7 +275,7 @@ class ValuesView(View):
 
     def lines(self) -> list[Pieces]:
         state = self.state_lines()
-        window = self._window
+        window = self.window
         if window is None or self.failure is not None:
             return state or [[(" looking", self.look.palette.muted)]]
         grids = self._grids(window)

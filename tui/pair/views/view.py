@@ -3,44 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...present.pieces import Piece, Pieces
 from ...present.text import clean, wrap
 from ...theme import Look
-from ...widgets.lines import Piece, Pieces, ScrolledLines, look_of
+from ...widgets.lines import ScrolledLines, look_of
 
 if TYPE_CHECKING:
     from ....compare.inspection.running import Analysis
     from ....compare.inspection.subject import Subject
     from ....compare.measuring.pair_reader import PairReader
     from ....compare.recipes.errors import Shape
-    from ...jobs.inspector import InspectionNews, Work
+    from ...jobs.inspector import InspectionNews, Task, Work
+    from ...jobs.inspector import Look as LookInto
     from ...scene import Scene
-    from ..screen import PairScreen
+    from ..stage import Stage
 
 LABEL = 14
 
 
-class View(ScrolledLines):
-    """One view. `scene` is what it shows; `number` and `title` stand in the line of tabs.
-
-    A view asks for what it needs when it is `shown`, and draws what there is. Results of scenes
-    that were looked at before are kept by the screen.
+@dataclass(frozen=True)
+class ViewKey:
+    """A key that means something in a view: `action` is one of the view's `actions`, `keys` are as
+    textual names them, `footer` is its place in the view's footer (0: not there). `any_view`: the
+    screen carries it out, whichever view is in front.
     """
 
-    number: ClassVar[int]
-    title: ClassVar[str]
-    needs_pair: ClassVar[bool] = True  # draws nothing for a record alone
+    action: str
+    keys: str
+    label: str
+    description: str
+    footer: int = 0
+    any_view: bool = False
 
-    def __init__(self) -> None:
-        super().__init__(id=f"view-{self.number}", classes="body")
+
+class View(ScrolledLines):
+    """One view. `scene` is what it shows; `title` (or `short_title`, where there is little room)
+    stands in the line of tabs, `about` in the help.
+
+    A view asks for what it needs when it is `shown`, and draws what there is. Results of scenes
+    that were looked at before are kept by the screen. `KEYS` and `COMMANDS` are what a view adds to
+    the pair screen; those in `BROUGHT_BY` bring it to the front from views that have no such thing.
+    """
+
+    NAME: ClassVar[str]
+    title: ClassVar[str]
+    short_title: ClassVar[str] = ""
+    about: ClassVar[str]
+    needs_pair: ClassVar[bool] = True  # draws nothing for a record alone
+    KEYS: ClassVar[tuple[ViewKey, ...]] = ()
+    COMMANDS: ClassVar[tuple[str, ...]] = ()
+    BROUGHT_BY: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(id=f"view-{self.NAME}", classes="body")
+        self.stage = stage
         self.scene: Scene | None = None
         self.progress: tuple[int, int] | None = None
         self.failure: str | None = None
 
+    # What the view's keys and commands do
+
     @property
-    def pair_screen(self) -> PairScreen:
-        return cast("PairScreen", self.screen)
+    def actions(self) -> dict[str, Callable[[], str]]:
+        """What its keys do; each gives what is to be said, or nothing."""
+        return {}
+
+    @property
+    def commands(self) -> dict[str, Callable[[str], str]]:
+        """What its commands do, the same way. They raise `CommandError`."""
+        return {}
+
+    def sideways(self, columns: int) -> bool:
+        """Left or right; False where there is nothing to the side."""
+        return False
+
+    def go_to(self, index: tuple[int, ...]) -> None:
+        """Show an element, where the view shows elements."""
+
+    def context(self) -> str:
+        """One line about the cursor's place, for the message line; empty: nothing to say."""
+        return ""
+
+    # What there is to know
 
     @property
     def look(self) -> Look:
@@ -58,7 +105,7 @@ class View(ScrolledLines):
             return None
         if scene.numbers is not None:
             return scene.numbers.shape
-        return self.pair_screen.shape_of(scene)
+        return self.stage.shape_of(scene)
 
     # What the screen calls
 
@@ -100,21 +147,8 @@ class View(ScrolledLines):
     def found(self, key: Hashable, result: Any, final: bool) -> None:
         """Take in a result."""
 
-    # Keys that several views have; those without a meaning here say so
-
-    def sideways(self, columns: int) -> bool:
-        return False
-
-    def enter(self) -> bool:
-        return False
-
-    def leave(self) -> bool:
-        """Backspace: one step back inside the view."""
-        return False
-
-    def context(self) -> str:
-        """One line about the cursor's place, for the message line; empty: nothing to say."""
-        return ""
+    def rerun_changed(self) -> None:
+        """A rerun has news."""
 
     # Helpers
 
@@ -136,7 +170,17 @@ class View(ScrolledLines):
             )  # fmt: skip
             return found.read(reader)
 
-        self.pair_screen.ask(self, key, known, look)
+        self.read(key, known, look)
+
+    def read(self, key: Hashable, subject: Subject, look: LookInto) -> None:
+        """Read something of a subject in the background, unless its result is known."""
+        known = self.stage.read(self.NAME, key, subject, look)
+        if known is not None:
+            self.news(known)
+
+    def run_task(self, key: Hashable, task: Task) -> None:
+        """Run something else in the background; its result is not kept."""
+        self.stage.run_task(self.NAME, key, task)
 
     def subject(self) -> Subject | None:
         """What to read; None, and `failure` set, where there is nothing (or only one side)."""
@@ -152,7 +196,10 @@ class View(ScrolledLines):
             self.failure = str(error)
             return None
         if self.needs_pair and not subject.paired:
-            self.failure = "only one side has this record: nothing to compare it with (view 6 can)"
+            layout = self.stage.number_of("layout")
+            self.failure = (
+                f"only one side has this record: nothing to compare it with (view {layout} can)"
+            )
             return None
         return subject
 

@@ -1,0 +1,63 @@
+"""One piece of work in a thread that can stop."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .news import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .news import News
+
+
+class Job:
+    """One piece of work in a daemon thread: stopping it, or the program, never waits for it.
+
+    `post` gets its news in the job's thread and hands it to the thread of the screens, which calls
+    `deliver` there.
+    """
+
+    def __init__(
+        self, work: Callable[[Job], bool], post: Callable[[Job, News], None],
+        take: Callable[[News], None],
+    ) -> None:  # fmt: skip
+        self._work, self._post, self._take = work, post, take
+        self._stop = threading.Event()
+        self._dropped = False
+        self._thread = threading.Thread(target=self._run, name="layertui-job", daemon=True)
+
+    def start(self) -> Job:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Ask it to end soon; `Ended` follows."""
+        self._stop.set()
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def drop(self) -> None:
+        """Stop it, and let nobody hear of it any more."""
+        self._dropped = True
+        self._stop.set()
+
+    def tell(self, news: News) -> None:
+        """Post news, from the job's thread."""
+        self._post(self, news)
+
+    def deliver(self, news: News) -> None:
+        """Hand news to who started the job, in that one's thread, unless it was dropped."""
+        if not self._dropped:
+            self._take(news)
+
+    def _run(self) -> None:
+        try:
+            complete = self._work(self)
+        except BaseException as error:
+            self.tell(Ended(False, error))
+        else:
+            self.tell(Ended(complete))

@@ -1,0 +1,161 @@
+"""Marks, and what is exported: rows to a file, a row to the clipboard, a layer as a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..commands import CommandError
+from ..jobs.news import Ended, Exported
+from ..session import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ..jobs.export_job import ExportChoice
+    from ..jobs.job import Job
+    from ..jobs.news import News
+    from ..session import Host
+    from .face import ListFace
+
+
+class Export:
+    """Writes what the screen in front has chosen, in the background; one file at a time."""
+
+    def __init__(self, host: Host, face: ListFace) -> None:
+        self._host, self._face = host, face
+        self.job: Job | None = None
+
+    # Marks
+
+    def mark(self) -> None:
+        """Mark the row under the cursor, or unmark it, and go on to the next."""
+        session = self._host.session
+        row = session.row
+        if row is not None:
+            session.marks ^= {row}
+            self._face.show_marks(only_here=True)
+            self._face.move_to(self._face.cursor + 1)
+
+    def unmark(self, _: str = "") -> None:
+        marks = self._host.session.marks
+        self._host.say(f"{len(marks)} unmarked")
+        marks.clear()
+        self._face.show_marks()
+
+    def rows_chosen(self) -> ExportChoice | None:
+        """The marked rows, else the one under the cursor."""
+        session = self._host.session
+        rows = session.chosen()
+        if session.comparison is None or not rows:
+            return None
+        from ..jobs.export_job import ExportChoice
+        from ..scene import Scene
+
+        return ExportChoice(tuple(Scene(session.comparison, row) for row in rows))
+
+    # Files
+
+    def ask(self) -> None:
+        """Ask where to write what the screen in front shows."""
+        chosen = self._host.front.export_choice()
+        if chosen is None:
+            self._host.say("no row to export")
+            return
+        from ..jobs.export_job import default_name
+
+        name = default_name(chosen.labels)
+        label = f"export {chosen.words} to "
+        self._host.ask(Question(label, lambda text: self._to(chosen, text), name))
+
+    def command(self, text: str) -> None:
+        """`:export [FILE]`."""
+        chosen = self._host.front.export_choice()
+        if not text:
+            self.ask()
+        elif chosen is None:
+            raise CommandError("no row to export")
+        else:
+            self._to(chosen, text)
+
+    def _to(self, chosen: ExportChoice, text: str) -> None:
+        from ..jobs.export_job import default_name, target
+
+        path = target(text, default_name(chosen.labels))
+
+        def confirmed(answer: str) -> None:
+            if answer.strip().lower() in ("y", "yes"):
+                self._write(chosen, path)
+            else:
+                self._host.say("not written")
+
+        if path is not None and path.exists():
+            self._host.ask(Question(f"{path} exists, replace it? (y/n) ", confirmed))
+        else:
+            self._write(chosen, path)
+
+    def _write(self, chosen: ExportChoice, path: Path | None) -> None:
+        """Without a path to standard output, once the screens are left."""
+        from ..jobs.export_job import export_job
+
+        session = self._host.session
+        comparison = chosen.scenes[0].comparison
+
+        def done(text: str) -> None:
+            if path is None:
+                self._host.print_at_end(text)
+            where = path or "standard output, when the screen is left"
+            self._host.say_from_thread(f"wrote {chosen.words} to {where}")
+
+        def more(row: int) -> list[str]:
+            return session.reruns.lines(comparison, row)
+
+        self._start(lambda: export_job(chosen, path, session.command_options(), done, more))
+
+    def reproduce(self, _: str = "") -> None:
+        """`:repro`: write a test of the layer under the cursor."""
+        comparison, row = self._host.session.comparison, self._host.session.row
+        if comparison is None or row is None:
+            raise CommandError("no row to write a test of")
+        if not comparison.complete:
+            raise CommandError("a layer is judged by all rows: still measuring")
+        from ..jobs.export_job import reproduction_job
+
+        if self._start(lambda: reproduction_job(comparison, row, self._host.say_from_thread)):
+            self._host.say("writing a test of this layer")
+
+    def _start(self, make: Callable[[], Callable[[Job], bool]]) -> bool:
+        if self.job is not None:
+            self._host.say("still writing; Ctrl-C stops that", warn=True)
+            return False
+        self.job = self._host.start(make(), self._take)
+        return True
+
+    def _take(self, news: News) -> None:
+        from ..jobs.export_job import ExportError
+
+        if isinstance(news, Exported):
+            if news.total > 1:
+                self._host.say(f"writing row {news.done + 1} of {news.total}")
+        elif isinstance(news, Ended):
+            self.job = None
+            if isinstance(news.error, ExportError):
+                self._host.say(str(news.error), warn=True)
+            elif news.error is not None:
+                raise news.error
+            elif not news.complete:
+                self._host.say("stopped; nothing was written")
+
+    # The clipboard
+
+    def yank(self, _: str = "") -> None:
+        """Copy the row under the cursor, or what the screen in front has in its place."""
+        comparison, row = self._host.session.comparison, self._host.session.row
+        if comparison is None or row is None:
+            self._host.say("no row to yank")
+            return
+        from ...compare.reports.text_form import row_text
+        from ..yank import yank
+
+        text = self._host.front.yank_text() or row_text(comparison, row)
+        self._host.say(yank(text, self._host.copy))

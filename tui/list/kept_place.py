@@ -1,0 +1,43 @@
+"""Where cursor and marks were before rows are made anew, as records and not as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .row_model import ComparedRows, NameRows, RowKey, find_row, row_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ...compare.model import Row
+    from .row_model import RowModel
+
+
+@dataclass(frozen=True)
+class KeptPlace:
+    """What to find again among other rows; None where the cursor was on nothing."""
+
+    row: RowKey | None = None
+    marks: tuple[RowKey, ...] = ()
+
+    def find(self, rows: Sequence[Row]) -> tuple[int | None, set[int]]:
+        """The row of the cursor, if it is still there, and the rows that were marked."""
+        row = None if self.row is None else find_row(rows, self.row)
+        marks = (find_row(rows, key) for key in self.marks)
+        return row, {mark for mark in marks if mark is not None}
+
+
+def kept_place(
+    model: RowModel | None, row: int | None, cursor: int, marks: Iterable[int]
+) -> KeptPlace:
+    """The place on `row`. Among names that are not aligned the first line is no place: nobody went
+    there.
+    """
+    if isinstance(model, ComparedRows):
+        rows = model.comparison.rows
+        here = row_key(rows[row]) if row is not None else None
+        return KeptPlace(here, tuple(row_key(rows[mark]) for mark in sorted(marks)))
+    if isinstance(model, NameRows) and row is not None and cursor > 0:
+        return KeptPlace(model.key(row))
+    return KeptPlace()

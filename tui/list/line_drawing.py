@@ -1,0 +1,143 @@
+"""One line of the list: both names, and the badge between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from ..present.text import cut, elide, fit, width_of
+from ..theme import LOOKS, Look
+from .columns import ORIGIN_WORD, VALUE, Columns
+from .row_model import Line, RowModel, SideText
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence, Set
+
+    from ...compare.vocabulary import Level, Origin
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What all lines of the list are drawn with. `marks` are rows that the user marked, `words`
+    those of a search, `first` is the first failing row, whose badge is solid, `singles` are the
+    errors of reruns.
+    """
+
+    model: RowModel
+    columns: Columns
+    look: Look
+    metric: str
+    marks: Set[int]
+    words: Sequence[str]
+    first: int | None
+    singles: Mapping[int, str]
+    width: int
+
+
+def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
+    """One row; `here`: the cursor is on it."""
+    look, model, columns = pairs.look, pairs.model, pairs.columns
+    line, level = model.line(row), model.level(row)
+    palette, signs = look.palette, look.signs
+    style = base + palette.cursor if here else base
+    muted = style if here and look.terminal.ansi else style + palette.muted
+    plain = style if model.aligned else muted
+    sign = signs.mark if row in pairs.marks else signs.pointer if here else " "
+    number = f"{line.number:>{columns.number}} "
+    mark_style = style + palette.mark if row in pairs.marks else style + palette.accent
+    if sign == " ":
+        mark_style = muted  # one style fewer to send
+    value, word = model.value(row, pairs.metric), _word(model, row)
+    first = row == pairs.first
+    segments = [
+        Segment(sign, mark_style),
+        Segment(number, muted),
+        *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
+        Segment("  ", muted if columns.shape else plain),
+        *_badge(level, word, model.origin(row), value, columns, look, style, here, first),
+        *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
+        *_local(model, row, columns, look, style, here),
+        *_more(pairs.singles.get(row, ""), columns.single, style),
+        *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
+    ]
+    return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
+
+
+def _word(model: RowModel, row: int) -> str:
+    return "doubtful" if model.doubtful(row) else LOOKS[model.level(row)].word
+
+
+def _badge(
+    level: Level, word: str, origin: Origin | None, value: str, columns: Columns, look: Look,
+    style: Style, here: bool, first: bool,
+) -> list[Segment]:  # fmt: skip
+    glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
+    # The numbers of two records that are not the same quantity mean nothing.
+    shown = word if not columns.word and (word == "doubtful" or not value) else value
+    if len(shown) == VALUE:  # a word that long takes the place of the origin, which it has not
+        glyphs = glyphs.rstrip()
+    text = f"{glyphs} {shown}"[: 2 + VALUE].ljust(2 + VALUE)
+    if columns.word:
+        long = f"{word} {origin}" if origin and columns.word == ORIGIN_WORD else word
+        text += " " + long.ljust(columns.word)
+    badge = look.style(level, first)
+    if here and look.terminal.ansi and not first:  # in reverse video a colour would hide it
+        badge = Style(bold=True)
+    glyph = style + look.style(level) if first else style + badge  # a block needs no background
+    return [
+        Segment(text[0], glyph),
+        Segment(text[1:], style + badge),
+        Segment("  ", style),
+    ]
+
+
+def _more(text: str, width: int, style: Style) -> list[Segment]:
+    """A further column, where there is one: the ratio to a baseline, the error of a rerun."""
+    return [Segment(f"{text:<{width}} ", style)] if width else []
+
+
+def _local(
+    model: RowModel, row: int, columns: Columns, look: Look, style: Style, here: bool
+) -> list[Segment]:  # fmt: skip
+    """The column of local errors, in the colour of a divergence where a law is broken."""
+    if not columns.local:
+        return []
+    shown = style
+    if model.breaks_law(row):
+        bar = here and look.terminal.ansi  # reverse video: a colour would hide the number
+        shown = style + (Style(bold=True) if bar else look.style("diverged"))
+    return _more(model.local(row), columns.local, shown)
+
+
+def _side(
+    line: Line, side: SideText | None, width: int, columns: Columns, look: Look,
+    plain: Style, muted: Style, words: Sequence[str],
+) -> list[Segment]:  # fmt: skip
+    shape_width = columns.shape + 1 if columns.shape else 0
+    if side is None:
+        return [Segment(look.signs.gap * (width + shape_width), plain + look.palette.faint)]
+    dots = look.signs.dots
+    if not side.note:
+        found = [Segment(elide(side.name, width, dots), _found(side.name, words, plain, look))]
+        if shape_width:
+            found.append(Segment(" " + elide(side.shape, columns.shape, dots), muted))
+        return found
+    # A note takes the place of the shape and as much of the name as it needs.
+    room = width + shape_width
+    name_width = min(width_of(side.name), max(room // 3, room - width_of(side.note) - 2))
+    note = "  " + cut(side.note, room - name_width - 2, dots)
+    return [
+        Segment(elide(side.name, name_width, dots), _found(side.name, words, plain, look)),
+        Segment(fit(note, room - name_width), plain + look.palette.warn),
+    ]
+
+
+def _found(name: str, words: Sequence[str], plain: Style, look: Look) -> Style:
+    """A name that the search finds stands out."""
+    lower = name.lower()
+    hit = bool(words) and any(word in lower for word in words)
+    return plain + look.palette.accent + Style(underline=True) if hit else plain

@@ -1,0 +1,117 @@
+"""Going places: to divergences, layer blocks, and rows by number or name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..commands import CommandError
+from .row_model import holds, matches, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...compare.comparison import Comparison
+    from ..session import Host
+    from .face import ListFace
+
+
+class Navigation:
+    """Moves the list's cursor, and says where it is or why it stays."""
+
+    def __init__(self, host: Host, face: ListFace) -> None:
+        self._host, self._face = host, face
+
+    def step(self, rows: int) -> None:
+        """To the next of the rows shown, or the one before."""
+        self._face.move_to(self._face.cursor + rows)
+
+    def first_divergence(self) -> None:
+        """To the first divergence; from there to the first layer that reruns found wrong."""
+        from ..present.origin import first_known, first_sentence
+
+        session, say = self._host.session, self._host.say
+        comparison = session.comparison
+        first = first_known(comparison) if comparison is not None else None
+        if comparison is None or first is None:
+            say(_no_divergence(comparison))
+            return
+        wrong = session.reruns.wrong_layers(comparison)
+        if wrong and session.row == first.index != wrong[0]:
+            self._face.go_to(wrong[0])
+            sentence = session.reruns.sentence(comparison, wrong[0])
+            say(f"first layer that is wrong on its own: {sentence}")
+            return
+        changed = self._face.go_to(first.index)
+        inputs = session.inputs_differ
+        alarm = [f"{inputs}, which explains it"] if inputs else []
+        say("; ".join([*alarm, first_sentence(comparison, first), *changed]))
+
+    def divergence(self, direction: int) -> None:
+        comparison = self._host.session.comparison
+        if comparison is not None:
+            self._walk(comparison.failing, direction, "no divergence")
+
+    def made(self, direction: int) -> None:
+        """To the next row whose error was made there, over those that inherited theirs."""
+        from ..present.origin import made_rows
+
+        comparison = self._host.session.comparison
+        if comparison is None:
+            return
+        made = made_rows(comparison)
+        if made or comparison.policy.name == "noise":
+            self._walk(made, direction, "no divergence that was made there")
+        else:
+            name = comparison.policy.name
+            self._host.say(
+                f"the policy {name} does not ask where errors come from; :policy noise does"
+            )
+
+    def _walk(self, rows: Sequence[int], direction: int, nothing: str) -> None:
+        """The cursor on the next of the sorted `rows` that is shown."""
+        face = self._face
+        target_row = face.next_of(rows, direction)
+        while target_row is not None and not holds(face.shown, target_row):
+            at = rows.index(target_row) + direction
+            target_row = rows[at] if 0 <= at < len(rows) else None
+        if target_row is None:
+            self._host.say(f"{nothing} {'below' if direction > 0 else 'above'}")
+        else:
+            face.go_to_row(target_row)
+
+    def block(self, direction: int) -> None:
+        if not self._face.go_to_block(direction):
+            self._host.say("last layer block" if direction > 0 else "first layer block")
+
+    def goto(self, text: str) -> None:
+        """`:goto N | NAME`."""
+        comparison = self._host.session.comparison
+        if comparison is None:
+            raise CommandError("rows are not aligned yet")
+        changed = self._face.go_to(self._row_of(comparison, text))
+        if changed:
+            self._host.say("; ".join(changed))
+
+    def _row_of(self, comparison: Comparison, text: str) -> int:
+        if text.isdecimal():
+            if int(text) < len(comparison.rows):
+                return int(text)
+            raise CommandError(f"no row {text}: rows are 0 to {len(comparison.rows) - 1}")
+        words, model = words_of(text), self._face.model
+        if not words:
+            raise CommandError("goto where? a row's number or words of its names")
+        for row in range(len(model) if model is not None else 0):
+            if model is not None and matches(model, row, words):
+                return row
+        raise CommandError(f"no row with {text!r}")
+
+
+def _no_divergence(comparison: Comparison | None) -> str:
+    """Why there is no first divergence to go to."""
+    if comparison is None or comparison.measured < comparison.to_measure:
+        return "no divergence so far, still measuring"
+    if not comparison.counts.pairs:
+        return "the two have nothing in common: no record has a partner"
+    if comparison.exit_status():
+        return "nothing diverges, but not everything could be compared"
+    return "nothing diverges"

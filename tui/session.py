@@ -1,0 +1,165 @@
+"""The state of the screens without a terminal, and what they ask of the program around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ..compare.weights.models import SIDES
+from .jobs.rerun_job import Reruns
+from .unsaved import Unsaved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..compare.comparison import Comparison
+    from .jobs.compare_job import Request
+    from .jobs.export_job import ExportChoice
+    from .jobs.job import Job
+    from .jobs.news import News
+    from .list.limits import Limits
+    from .scene import Scene, Trial
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
+    called with every change of the text, `left` when the prompt is left without an answer.
+    """
+
+    label: str
+    answer: Callable[[str], None]
+    text: str = ""
+    sign: str = ""
+    changed: Callable[[str], None] | None = None
+    left: Callable[[], None] | None = None
+
+
+def _nowhere() -> int | None:
+    return None
+
+
+def _nothing() -> Sequence[int]:
+    return ()
+
+
+@dataclass
+class Session:
+    """One comparison and what the user did to it. The screens draw it, controllers change it.
+
+    `cursor` gives the row under the list's cursor, `visible` the rows on the screen, which are
+    measured first (it is called in another thread).
+    """
+
+    request: Request
+    limits: Limits
+    metric: str = "mse"
+    rules_path: str | None = None  # where pairs and recipes are written to
+    options: tuple[str, ...] = ()  # of the command line, for the commands that exports name
+    reruns: Reruns = field(default_factory=Reruns)
+    comparison: Comparison | None = None
+    marks: set[int] = field(default_factory=set)
+    search_words: list[str] = field(default_factory=list)
+    scene: Scene | None = None  # what the pair screen looks at
+    unsaved: Unsaved = field(default_factory=Unsaved)
+    checked: bool = False  # whether the captures themselves were looked at
+    inputs_differ: str = ""  # what the checks say of other inputs, in a few words
+    rerun_state: str = ""  # what a rerun does now
+    cursor: Callable[[], int | None] = _nowhere
+    visible: Callable[[], Sequence[int]] = _nothing
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        return (self.request.reference, self.request.candidate)
+
+    @property
+    def row(self) -> int | None:
+        """The row under the cursor once rows are aligned."""
+        return None if self.comparison is None else self.cursor()
+
+    @property
+    def trial(self) -> Trial | None:
+        """The recipes that the pair screen tries."""
+        return None if self.scene is None else self.scene.trial
+
+    def chosen(self) -> list[int]:
+        """The marked rows, else the one under the cursor."""
+        if self.marks:
+            return sorted(self.marks)
+        return [] if self.row is None else [self.row]
+
+    def command_options(self) -> list[str]:
+        """The options of a command line that shows what the screens show."""
+        options = [] if self.rules_path is None else ["--rules", self.rules_path]
+        options += [] if self.request.raw is None else ["--raw", self.request.raw]
+        models = self.request.models
+        for side in SIDES if models is not None else ():
+            path = None if models is None else models.of(side)
+            options += [] if path is None else [f"--{side}-model", path]
+        return [*options, *self.options, *self.limits.options]
+
+
+class Front(Protocol):
+    """The screen in front, as controllers see it."""
+
+    def export_choice(self) -> ExportChoice | None:
+        """What it would export; None where there is nothing."""
+        ...
+
+    def yank_text(self) -> str | None:
+        """What `y` copies, where that is not the row as it was aligned."""
+        ...
+
+    def after_command(self) -> None:
+        """Called when there may be something else to show."""
+        ...
+
+
+class Host(Protocol):
+    """What controllers ask of the program around them."""
+
+    session: Session
+
+    @property
+    def front(self) -> Front: ...
+
+    def say(self, text: str, *, warn: bool = False) -> None:
+        """One line on the screen in front."""
+        ...
+
+    def ask(self, question: Question) -> None:
+        """Open the prompt of the screen in front."""
+        ...
+
+    def copy(self, text: str) -> None:
+        """Send a text to the terminal's clipboard."""
+        ...
+
+    def print_at_end(self, text: str) -> None:
+        """Keep a text for standard output, which is free once the screens are left."""
+        ...
+
+    def start(self, work: Callable[[Job], bool], take: Callable[[News], None]) -> Job:
+        """Run work in the background; `take` gets its news, in the thread of the screens."""
+        ...
+
+    @property
+    def said(self) -> str:
+        """What is being said on the screen in front."""
+        ...
+
+    def say_from_thread(self, text: str) -> None:
+        """`say`, called in the thread of a job, which waits for it."""
+        ...
+
+    def rows_changed(self, rows: Sequence[int]) -> None:
+        """Rows have other numbers or verdicts: what shows them in front is drawn again."""
+        ...
+
+    def rerun_changed(self) -> None:
+        """A rerun has news: what shows it in front is drawn again."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """End the program with exit status 2 and one line on standard error."""
+        ...
