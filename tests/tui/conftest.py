@@ -1,9 +1,8 @@
-"""Captures for the tests of the screens, and an event loop that can be asked whether it is idle."""
+"""Captures for the tests of the screens, and keys that wait until the event loop is idle."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +14,35 @@ from tui_captures import write_pair
 _REPAINT = 0.02  # seconds within which the screen is painted again
 
 
-class WatchedLoop(asyncio.SelectorEventLoop):
-    """Counts what it is told to do soon, and remembers what it is told to do at a time."""
+class Watch:
+    """Counts what a loop is told to do soon, and remembers what it is told to do at a time."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.calls = 0
         self.timers: list[asyncio.TimerHandle] = []
+        call_soon, call_at = loop.call_soon, loop.call_at
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.Handle:
-        self.calls += 1
-        return super().call_soon(callback, *args, **more)
+        def soon(*arguments: Any, **more: Any) -> asyncio.Handle:
+            self.calls += 1
+            return call_soon(*arguments, **more)
 
-    def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, **more: Any
-    ) -> asyncio.TimerHandle:
-        handle = super().call_at(when, callback, *args, **more)
-        self.timers.append(handle)
-        return handle
+        def at(*arguments: Any, **more: Any) -> asyncio.TimerHandle:
+            self.timers.append(call_at(*arguments, **more))
+            return self.timers[-1]
+
+        loop.call_soon, loop.call_at = soon, at  # type: ignore[method-assign]
 
     async def turn(self) -> bool:
         """Let everything run that is ready; whether something else is to be done afterwards."""
-        before, started = self.calls, self.time()
+        before, started = self.calls, self.loop.time()
         await asyncio.sleep(0)  # is itself one call
         self.timers = [t for t in self.timers if t.when() > started and not t.cancelled()]
         return self.calls > before + 1
 
     def due_within(self, seconds: float) -> bool:
         """Whether something is to be done within so many seconds."""
-        return any(timer.when() < self.time() + seconds for timer in self.timers)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"watched": WatchedLoop}
+        return any(timer.when() < self.loop.time() + seconds for timer in self.timers)
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +52,18 @@ def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     Textual's pilot waits until the process uses little time of the processor instead: 40 ms a key,
     and up to two seconds while threads read tensors.
     """
+    watches: list[Watch] = []
 
     async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, WatchedLoop)
+        if not watches or watches[-1].loop is not loop:
+            watches.append(Watch(loop))
+        watch = watches[-1]
         end = loop.time() + max_sleep
         while loop.time() < end:
-            if await loop.turn():
+            if await watch.turn():
                 continue
-            if not loop.due_within(_REPAINT):
+            if not watch.due_within(_REPAINT):
                 return
             await asyncio.sleep(0.002)
 

@@ -108,7 +108,7 @@ async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path
         await measured(pilot, again)
         await reran(pilot, again)
         assert again.list_screen.pairs.singles
-    again.reruns.close()
+    again.session.reruns.close()
 
 
 @pytest.mark.parametrize("mode", ["crash", "hang"])

@@ -27,7 +27,7 @@ class Job:
         self._work, self._post, self._take = work, post, take
         self._stop = threading.Event()
         self._dropped = False
-        self._thread = threading.Thread(target=self._run, name="layertui-job", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="layertui-job", daemon=True)
 
     def start(self) -> Job:
         self._thread.start()
@@ -54,7 +54,8 @@ class Job:
         if not self._dropped:
             self._take(news)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Do the work, in the thread that calls this; `Ended` follows."""
         try:
             complete = self._work(self)
         except BaseException as error:

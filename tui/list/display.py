@@ -1,4 +1,4 @@
-"""What the main screen shows and how it follows the work behind it; no key is handled here."""
+"""What the main screen shows; no key is handled here, and no news."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .row_model import (
     in_mode,
     rows_in_view,
 )
-from .status_line import short_finding, sides_line, status_line
+from .status_line import sides_line, status_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,12 @@ if TYPE_CHECKING:
 
     from ...capture.records import Capture
     from ...compare.checks.finding import Finding
-    from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ..work_screen import ScreenHost
 
 SMALLEST = (60, 15)
 REST = 0.06  # seconds without a move after which the pane follows the cursor
 _WIDE = 110  # columns from which the counts have words for everything
-_STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
 
 
 class ListDisplay(WorkScreen):
@@ -163,119 +161,11 @@ class ListDisplay(WorkScreen):
     def judge_when_done(self) -> None:
         self._judge_when_done = True
 
-    # News of the work behind the screen
-
-    def listed(self, reference: Capture, candidate: Capture) -> None:
-        """Names are known: show them unless there are rows already (a re-reading)."""
-        self._captures = (reference, candidate)
-        self._reading = "reading headers"
-        if self.comparison is None:
-            self._show_names(reference, candidate)
-        self._show_status()
-
     def _show_names(self, reference: Capture, candidate: Capture) -> None:
         model = NameRows(reference, candidate, self.look.terminal.ascii)
         if len(model):
             cursor = min(self.pairs.cursor, len(model) - 1)
             self.pairs.set_model(model, range(len(model)), cursor, self.pairs.screen_line)
-
-    def reading(self, done: int, total: int) -> None:
-        self._reading = f"reading headers {done} of {total}"
-        self._show_status()
-
-    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
-        """Rows exist: the cursor stays on its record, on its line of the screen."""
-        self.remember_place()
-        self._counts = counts or comparison.counts
-        self.session.comparison = comparison
-        self._captures = (comparison.reference, comparison.candidate)
-        self._reading = ""
-        self._first_said = False
-        self.show_rows()
-        self._say_limits()
-
-    def _say_limits(self) -> None:
-        """Layers that a thresholds file has no limits for are judged by something else: say so."""
-        assert self.comparison is not None
-        found = [note for note in self.comparison.reference.notes if " has no limits for " in note]
-        if found:
-            self.host.say(f"{found[0]} (:notes)", warn=True)
-
-    def measured(self, rows: Sequence[int]) -> None:
-        """Results: repaint what is visible now, strip and counts a little later."""
-        comparison = self.comparison
-        if comparison is None:
-            return
-        self._late_rows.extend(rows)
-        if self._late_timer is None:
-            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)
-        if self.view.only:
-            self._follow_failing()
-        self.pairs.rows_changed(rows)
-        self.pairs.set_first(comparison.first_index)
-        if self.pairs.set_locals(bool(comparison.locals)):
-            self._show_heading()
-        if self.row in rows:
-            self.show_pane()
-
-    def checking(self) -> None:
-        """Everything is measured; the captures are checked."""
-        self._reading = "checking"
-        self._show_status()
-
-    def checked(self, findings: Sequence[Finding]) -> None:
-        """What the checks found goes into the notes; the most serious is said when it is new."""
-        comparison = self.comparison
-        if comparison is None:
-            return
-        from ...compare.checks.two_sides import note_findings
-
-        note_findings(comparison, list(findings))
-        serious = [finding for finding in findings if finding.severity != "note"]
-        self.findings = len(serious)
-        inputs = [f for f in serious if f.code == "inputs" and f.severity == "error"]
-        self.session.inputs_differ = short_finding(inputs[0]) if inputs else ""
-        if serious and serious[0] != self._worst:
-            more = f"; {len(serious) - 1} more" if len(serious) > 1 else ""
-            self.host.say(f"{serious[0].line}{more} (:notes)", warn=True)
-        self._worst = serious[0] if serious else None
-        self._show_status()
-
-    def ended(self, complete: bool = True) -> None:
-        """The work is over, done or stopped."""
-        self._reading = ""
-        if self.comparison is not None:
-            self._counts = self.comparison.counts
-            if self._judge_when_done:  # a result on its way may have met the policy of before
-                self._judge_when_done = False
-                self.comparison.set_policy(self.comparison.policy)
-                self.verdicts_changed()
-        self._show_late()
-        if complete and not self._first_said:
-            self._first_said = True
-            self._say_first()
-
-    def _say_first(self) -> None:
-        """What it comes to in the logits, and the first divergence, once everything is known,
-        unless something else is being said.
-        """
-        from ..present.origin import last_words
-
-        words = "" if self.comparison is None else last_words(self.comparison)
-        if words and not self.host.said:
-            self.host.say(words)
-
-    def _show_late(self) -> None:
-        if self._late_timer is not None:
-            self._late_timer.stop()
-            self._late_timer = None
-        rows, self._late_rows = self._late_rows, []
-        self.query_one(DepthStrip).update_rows(rows)
-        self._show_status()
-        comparison = self.comparison
-        working = comparison is not None and self.controllers.comparing.working
-        if working and comparison is not None and checking_laws(comparison):
-            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)  # the progress goes on
 
     def _follow_failing(self) -> None:
         """`only diverged` takes up new divergences; the cursor stays on its row."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 
 from ..keys import bindings_of
-from .display import ListDisplay
+from .following import FollowingList
 from .pair_list import PairList
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
 
-class ListScreen(ListDisplay):
+class ListScreen(FollowingList):
     """The keys of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("list"))

@@ -1,4 +1,4 @@
-"""View 8: this layer against its law, and every mistake that was tried."""
+"""This layer against its law, and every mistake that was tried."""
 
 from __future__ import annotations
 

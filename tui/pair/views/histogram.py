@@ -1,4 +1,4 @@
-"""View 3: how the difference and both sides are distributed, and error against magnitude."""
+"""How the difference and both sides are distributed, and error against magnitude."""
 
 from __future__ import annotations
 

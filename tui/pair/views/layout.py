@@ -1,14 +1,15 @@
-"""View 6: reshape and compare. Recipes of both sides are typed, tried, ranked and kept."""
+"""Reshape and compare. Recipes of both sides are typed, tried, ranked and kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ....compare.reports.row_report import verdict_line
 from ...commands import CommandError
-from ...present.pieces import Piece, Pieces
-from ...present.text import clean, cut, dtype_text, number, shape_text, wrap
+from ...present.pieces import Pieces
+from ...present.text import clean, cut, dtype_text, shape_text, wrap
 from ...scene import Scene, Trial
+from ..recipe_trials import problem_of, proposals_of, shape_after, trial_with
+from .layout_lines import choice_line, numbers_line
 from .view import View, ViewKey
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ....capture.records import Record
     from ....compare.inspection.partners import Partner
     from ....compare.layout_search.ranking import Proposal, Tried
-    from ....compare.model import Row
     from ...jobs.inspector import Work
     from ..stage import Stage
 
@@ -72,25 +72,11 @@ class LayoutView(View):
         self.cursor, self._ranked, self._proposals, self._partners = 1, [], [], []
         self._typed = None
         if row.kind == "pair":
-            self._proposals = self._propose()
+            self._proposals = proposals_of(scene)
         else:
             from ....compare.inspection.partners import partners_of
 
             self._partners = partners_of(scene.comparison, scene.index)
-
-    def _propose(self) -> list[Proposal]:
-        from ....compare.layout_search.ranking import prepare, propose
-
-        assert self.scene is not None
-        row, aligned = self.scene.row, self.scene.aligned
-        left, right = row.reference, row.candidate
-        if left is None or right is None or left.locator is None or right.locator is None:
-            return []
-        _, hints = prepare(self.scene.comparison, row)
-        return propose(
-            left.locator.shape, right.locator.shape, aligned.recipe_reference,
-            aligned.recipe_candidate, hints,
-        )  # fmt: skip
 
     # What there is to choose
 
@@ -309,47 +295,15 @@ class LayoutView(View):
         return ""
 
     def _compare_with(self, record: Record) -> None:
-        scene = self.scene
-        assert scene is not None
-        from ....compare.recipes.common_view import common_view
-
-        row = scene.aligned
-        own = row.reference or row.candidate
-        view = None
-        if own is not None and own.shape is not None and record.shape is not None:
-            pair = (own.shape, record.shape)
-            view = common_view(*(pair if row.reference is not None else reversed(pair)))
-        left, right = ("", "") if view is None else (str(view.reference), str(view.candidate))
-        self.stage.try_trial(Trial(left, right, record))
-        note = "" if view is not None else "; shapes differ: i edits a recipe, l tries likely ones"
+        assert self.scene is not None
+        trial, fits = trial_with(self.scene, record)
+        self.stage.try_trial(trial)
+        note = "" if fits else "; shapes differ: i edits a recipe, l tries likely ones"
         self.stage.say(f"compared with {record.name}{note}")
 
     def _problem(self, trial: Trial) -> str | None:
-        """What is wrong with recipes, in words, with both shapes; None when they fit."""
-        from ....compare.recipes.errors import RecipeError
-        from ....compare.recipes.parse import parse_recipe
-        from ....compare.recipes.recipe import view_shapes
-
-        scene = self.scene
-        assert scene is not None
-        row = _row_with(scene, trial)
-        sides = (row.reference, row.candidate)
-        shapes = [record.shape if record is not None else None for record in sides]
-        try:
-            recipes = parse_recipe(trial.reference), parse_recipe(trial.candidate)
-            if "concat" in f"{trial.reference}{trial.candidate}":
-                return None  # its shape shows when it is measured
-            if shapes[0] is None or shapes[1] is None:
-                for recipe, shape in zip(recipes, shapes, strict=True):
-                    if shape is not None:
-                        recipe.shape(shape)
-                return None
-            ours, theirs = view_shapes(*recipes, shapes[0], shapes[1])
-        except RecipeError as error:
-            return str(error)
-        if ours != theirs:
-            return f"shapes differ: reference {list(ours)}, candidate {list(theirs)}"
-        return None
+        assert self.scene is not None
+        return problem_of(self.scene, trial)
 
     # Drawing
 
@@ -376,7 +330,7 @@ class LayoutView(View):
         lines += [[], self.heading(title), *self.state_lines()]
         self._first_choice = len(lines)
         for at, choice in enumerate(self._ranked or self._proposals or self._partners):
-            lines.append(self._choice_line(choice, at + 2 == self.cursor))
+            lines.append(choice_line(self.look, self.size.width, choice, at + 2 == self.cursor))
         if self._choices == 2:
             lines.append([("  none", self.look.palette.muted)])
         return lines
@@ -394,7 +348,7 @@ class LayoutView(View):
         if record is None:
             return [(f"  {side:<10} ", self.look.palette.muted), ("no such record", style)]
         about = f"{shape_text(record.shape)} {dtype_text(record.dtype)}"
-        shape = self._shape_after(record, text)
+        shape = shape_after(record, text)
         arrow = "->" if self.ascii else "→"
         room = max(10, self.size.width - len(about) - len(shape) - 22)
         shown = cut(clean(text or "(as it is)", self.ascii), room, self.look.signs.dots)
@@ -402,15 +356,6 @@ class LayoutView(View):
             (f"  {side:<10} ", self.look.palette.muted), (f"{about} ", None),
             (f" {shown} ", style), (f" {arrow} {shape}", self.look.palette.accent),
         ]  # fmt: skip
-
-    def _shape_after(self, record: Record, text: str) -> str:
-        from ....compare.recipes.errors import RecipeError
-        from ....compare.recipes.parse import parse_recipe
-
-        try:
-            return shape_text(parse_recipe(text).shape(record.shape or ()))
-        except RecipeError:
-            return "?"
 
     def _outcome(self) -> list[Pieces]:
         """What the recipes give: an error of shape in words, or numbers beside those of before."""
@@ -424,49 +369,8 @@ class LayoutView(View):
                 return [[(f"  {part}", palette.warn)] for part in wrap(problem, width, 4)]
         if scene.row.kind != "pair":
             return [[("  only one side has this record", palette.muted)]]
-        lines = [self._numbers_line("now" if scene.trial else "as aligned", scene)]
+        lines = [numbers_line(self.look, "now" if scene.trial else "as aligned", scene)]
         if scene.trial is not None and scene.aligned.kind == "pair":
             before = Scene(scene.comparison, scene.index)
-            lines.append(self._numbers_line("as aligned", before))
+            lines.append(numbers_line(self.look, "as aligned", before))
         return lines
-
-    def _numbers_line(self, label: str, scene: Scene) -> Pieces:
-        found, level = scene.numbers, scene.verdict.level
-        pieces: list[Piece] = [(f"  {label:<10} ", self.look.palette.muted)]
-        pieces.append((f"{self.look.glyph(level)} ", self.look.style(level)))
-        if found is None:
-            words = scene.problem or verdict_line(scene.verdict)
-            return [*pieces, (clean(words, self.ascii), self.look.style(level))]
-        numbers = (
-            f"relative L2 {number(found.relative_l2)}  MSE {number(found.mse)}  "
-            f"max abs {number(found.max_abs)}  "
-        )
-        return [*pieces, (numbers, None), (verdict_line(scene.verdict).split("  ")[0],
-                                           self.look.style(level))]  # fmt: skip
-
-    def _choice_line(self, choice: Any, here: bool) -> Pieces:
-        palette = self.look.palette
-        style = palette.cursor if here else None
-        if self._partners:
-            text = f"{choice.record.name}  {shape_text(choice.record.shape)}  {choice.why}"
-            return [(f"  {clean(text, self.ascii)}", style)]
-        proposal = getattr(choice, "proposal", choice)
-        measured = ""
-        if choice is not proposal:
-            error = choice.relative_l2
-            measured = f"{number(error):>8}  " if error is not None else f"{'--':>8}  "
-        recipes = " ".join(
-            f"{word} {recipe}"
-            for word, recipe in (("ref:", proposal.reference), ("cand:", proposal.candidate))
-            if recipe
-        )
-        title = clean(f"  {measured}{proposal.title}", self.ascii)
-        note = getattr(choice, "note", "")
-        rest = clean(f"  {note or recipes}", self.ascii)
-        room = max(0, self.size.width - len(title) - 1)
-        return [(title, style), (cut(rest, room, self.look.signs.dots), palette.muted)]
-
-
-def _row_with(scene: Scene, trial: Trial) -> Row:
-    """The row as a trial would have it."""
-    return Scene(scene.comparison, scene.index, trial).row

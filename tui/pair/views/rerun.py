@@ -1,4 +1,4 @@
-"""View 7: this layer of the candidate on the reference's inputs."""
+"""This layer of the candidate on the reference's inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""View 1: all numbers of both sides and of their difference."""
+"""All numbers of both sides and of their difference."""
 
 from __future__ import annotations
 

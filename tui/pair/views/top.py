@@ -1,4 +1,4 @@
-"""View 2: the greatest differences, element by element or ranked along an axis."""
+"""The greatest differences, element by element or ranked along an axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""View 5: both sides element by element, and their difference, scrolled as one."""
+"""Both sides element by element, and their difference, scrolled as one."""
 
 from __future__ import annotations
 

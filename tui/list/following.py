@@ -1,0 +1,130 @@
+"""How the main screen follows the work behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..present.answer import checking_laws
+from .depth_strip import DepthStrip
+from .display import ListDisplay
+from .status_line import short_finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...capture.records import Capture
+    from ...compare.checks.finding import Finding
+    from ...compare.comparison import Comparison
+    from ...compare.model import Counts
+
+_STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
+
+
+class FollowingList(ListDisplay):
+    """Takes in what jobs tell, and repaints what that changes."""
+
+    def listed(self, reference: Capture, candidate: Capture) -> None:
+        """Names are known: show them unless there are rows already (a re-reading)."""
+        self._captures = (reference, candidate)
+        self._reading = "reading headers"
+        if self.comparison is None:
+            self._show_names(reference, candidate)
+        self._show_status()
+
+    def reading(self, done: int, total: int) -> None:
+        self._reading = f"reading headers {done} of {total}"
+        self._show_status()
+
+    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
+        """Rows exist: the cursor stays on its record, on its line of the screen."""
+        self.remember_place()
+        self._counts = counts or comparison.counts
+        self.session.comparison = comparison
+        self._captures = (comparison.reference, comparison.candidate)
+        self._reading = ""
+        self._first_said = False
+        self.show_rows()
+        self._say_limits()
+
+    def _say_limits(self) -> None:
+        """Layers that a thresholds file has no limits for are judged by something else: say so."""
+        assert self.comparison is not None
+        found = [note for note in self.comparison.reference.notes if " has no limits for " in note]
+        if found:
+            self.host.say(f"{found[0]} (:notes)", warn=True)
+
+    def measured(self, rows: Sequence[int]) -> None:
+        """Results: repaint what is visible now, strip and counts a little later."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        self._late_rows.extend(rows)
+        if self._late_timer is None:
+            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)
+        if self.view.only:
+            self._follow_failing()
+        self.pairs.rows_changed(rows)
+        self.pairs.set_first(comparison.first_index)
+        if self.pairs.set_locals(bool(comparison.locals)):
+            self._show_heading()
+        if self.row in rows:
+            self.show_pane()
+
+    def checking(self) -> None:
+        """Everything is measured; the captures are checked."""
+        self._reading = "checking"
+        self._show_status()
+
+    def checked(self, findings: Sequence[Finding]) -> None:
+        """What the checks found goes into the notes; the most serious is said when it is new."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        from ...compare.checks.two_sides import note_findings
+
+        note_findings(comparison, list(findings))
+        serious = [finding for finding in findings if finding.severity != "note"]
+        self.findings = len(serious)
+        inputs = [f for f in serious if f.code == "inputs" and f.severity == "error"]
+        self.session.inputs_differ = short_finding(inputs[0]) if inputs else ""
+        if serious and serious[0] != self._worst:
+            more = f"; {len(serious) - 1} more" if len(serious) > 1 else ""
+            self.host.say(f"{serious[0].line}{more} (:notes)", warn=True)
+        self._worst = serious[0] if serious else None
+        self._show_status()
+
+    def ended(self, complete: bool = True) -> None:
+        """The work is over, done or stopped."""
+        self._reading = ""
+        if self.comparison is not None:
+            self._counts = self.comparison.counts
+            if self._judge_when_done:  # a result on its way may have met the policy of before
+                self._judge_when_done = False
+                self.comparison.set_policy(self.comparison.policy)
+                self.verdicts_changed()
+        self._show_late()
+        if complete and not self._first_said:
+            self._first_said = True
+            self._say_first()
+
+    def _say_first(self) -> None:
+        """What it comes to in the logits, and the first divergence, once everything is known,
+        unless something else is being said.
+        """
+        from ..present.origin import last_words
+
+        words = "" if self.comparison is None else last_words(self.comparison)
+        if words and not self.host.said:
+            self.host.say(words)
+
+    def _show_late(self) -> None:
+        if self._late_timer is not None:
+            self._late_timer.stop()
+            self._late_timer = None
+        rows, self._late_rows = self._late_rows, []
+        self.query_one(DepthStrip).update_rows(rows)
+        self._show_status()
+        comparison = self.comparison
+        working = comparison is not None and self.controllers.comparing.working
+        if working and comparison is not None and checking_laws(comparison):
+            self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)  # the progress goes on
