@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from ..compare.inspection.text_views import VIEW_NAMES
 from .errors import UserError
 from .options import OVERWRITE, judging_options, model_options, output_option
 from .session import Judging, forwarded
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ..compare.inspection.subject import Subject
     from ..compare.model import Row
 
-_VIEWS = ("stats", "top", "axes", "histogram", "heat", "values")
 _SOON_READ = 256 << 20  # bytes of both captures
 
 
@@ -49,7 +49,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
 @click.option(
     "--view",
     "views",
-    type=click.Choice(_VIEWS),
+    type=click.Choice(VIEW_NAMES),
     multiple=True,
     help="What to show; may be repeated.  [default: stats, top]",
 )

@@ -23,7 +23,7 @@ from layertui.compare.inspection import running
 from layertui.compare.inspection.axes import AxesAnalysis
 from layertui.compare.inspection.heat import HeatAnalysis, HeatPlan, default_axes
 from layertui.compare.inspection.profile import Profile, ProfileAnalysis
-from layertui.compare.inspection.report import VIEWS, Inspection, row_report
+from layertui.compare.inspection.report import row_report
 from layertui.compare.inspection.running import Pass
 from layertui.compare.inspection.subject import (
     NothingToInspectError,
@@ -31,6 +31,7 @@ from layertui.compare.inspection.subject import (
     subject_of,
     subject_of_record,
 )
+from layertui.compare.inspection.text_views import VIEW_NAMES, Inspection
 from layertui.compare.inspection.top import Top, TopAnalysis
 from layertui.compare.measuring.pair_reader import CancelledError, PairReader, SideError
 from layertui.compare.recipes.errors import RecipeError
@@ -92,7 +93,7 @@ def test_partial_dumps_are_looked_at_where_both_have_elements(real: Path) -> Non
     rankings = run(AxesAnalysis, about)
     rms = np.sqrt(sum(value**2 for value in rankings[-1].rms))
     assert rms > 0 or top.differing == 0
-    text = row_report(comparison, index, views=VIEWS)
+    text = row_report(comparison, index, views=VIEW_NAMES)
     assert "..." in text[text.index("VALUES") :]
 
 
@@ -123,7 +124,7 @@ def test_a_gap_shows_its_side(real: Path) -> None:
         record = row.reference or row.candidate
         assert record is not None and record.shape is not None
         assert profile.sides[0][1].count == int(np.prod(record.shape))
-        text = row_report(comparison, row.index, views=VIEWS)
+        text = row_report(comparison, row.index, views=VIEW_NAMES)
         assert text.count("only one side has this record") == 2
         for title in ("STATISTICS", "HISTOGRAM", "HEAT MAP", "VALUES"):
             assert title in text
@@ -166,11 +167,11 @@ def test_a_file_cut_after_it_was_listed(tmp_path: Path) -> None:
     with pytest.raises(SideError, match="truncated") as caught:
         profile_of(subject_of(comparison, 0))
     assert caught.value.side == "candidate" and str(layer_file(sides[1], 0)) in str(caught.value)
-    text = row_report(comparison, 0, views=VIEWS)
+    text = row_report(comparison, 0, views=VIEW_NAMES)
     assert "cannot be looked at: " in text and "truncated" in text
 
 
-@pytest.mark.parametrize("view", sorted(set(VIEWS) - {"values"}))  # they are read at once
+@pytest.mark.parametrize("view", sorted(set(VIEW_NAMES) - {"values"}))  # they are read at once
 def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, view: str) -> None:
     sides = two_sides(tmp_path, 1, 100_000)
     comparison = open_comparison(*map(str, sides))
@@ -228,7 +229,7 @@ def test_stopping_between_blocks(tmp_path: Path) -> None:
         with pytest.raises(CancelledError):
             run(make, about, 10, cancelled=stop)
         assert asked == 4  # one more block is not begun
-    for view in set(VIEWS) - {"values"}:
+    for view in set(VIEW_NAMES) - {"values"}:
         with pytest.raises(CancelledError):
             Inspection(about, cancelled=lambda: True).sections([view])
 
