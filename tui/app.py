@@ -14,7 +14,6 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from .controllers import Controllers
-from .jobs.job import Job
 from .jobs.rerun_job import Reruns
 from .list.limits import Limits
 from .list.screen import ListScreen
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..capture.records import Capture
     from .jobs.compare_job import Request
+    from .jobs.job import Job
     from .jobs.news import News
     from .session import Question
 
@@ -138,6 +138,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_output.append(text)
 
     def start(self, work: Callable[[Job], bool], take: Callable[[News], None]) -> Job:
+        from .jobs.job import Job  # not needed before the first paint
+
         return Job(work, self._post_news, take).start()
 
     def _post_news(self, job: Job, news: News) -> None:

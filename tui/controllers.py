@@ -1,24 +1,27 @@
-"""Everything that keys and commands do on both screens, one plain object a subject."""
+"""Everything that keys and commands do on both screens, one plain object a subject.
+
+A controller is loaded when it is first needed: most of them not before the first paint.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-from .list.checkpoints import Checkpoints
-from .list.comparing import Comparing
-from .list.export import Export
-from .list.judging import Judging
-from .list.navigation import Navigation
-from .list.pairing import Pairing
-from .list.rerunning import Rerunning
-from .list.saving import Saving
-from .list.search import Search
-from .list.symptoms import Symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .list.checkpoints import Checkpoints
+    from .list.comparing import Comparing
+    from .list.export import Export
     from .list.face import ListFace
+    from .list.judging import Judging
+    from .list.navigation import Navigation
+    from .list.pairing import Pairing
+    from .list.rerunning import Rerunning
+    from .list.saving import Saving
+    from .list.search import Search
+    from .list.symptoms import Symptoms
     from .session import Host
 
 
@@ -26,21 +29,76 @@ class Controllers:
     """The controllers of one program, and the commands that they carry out."""
 
     def __init__(self, host: Host, face: ListFace) -> None:
-        self._host = host
-        self.comparing = Comparing(host, face)
-        self.navigation = Navigation(host, face)
-        self.search = Search(host, face)
-        self.judging = Judging(host, face, self.comparing)
-        self.export = Export(host, face)
-        self.saving = Saving(host)
-        self.pairing = Pairing(host, face, self.comparing, self.saving)
-        self.symptoms = Symptoms(host, face)
-        self.rerunning = Rerunning(host, face)
-        self.checkpoints = Checkpoints(host, face, self.comparing)
-        self.comparing.on_start = self.symptoms.drop
-        self.comparing.on_complete = self.rerunning.recall
-        self.comparing.on_refused = self.judging.take_back
-        self.commands: dict[str, Callable[[str], None]] = {
+        self._host, self._face = host, face
+
+    @cached_property
+    def comparing(self) -> Comparing:
+        from .list.comparing import Comparing
+
+        comparing = Comparing(self._host, self._face)
+        comparing.on_start = lambda: self.symptoms.drop()
+        comparing.on_complete = lambda: self.rerunning.recall()
+        comparing.on_refused = lambda: self.judging.take_back()
+        return comparing
+
+    @cached_property
+    def navigation(self) -> Navigation:
+        from .list.navigation import Navigation
+
+        return Navigation(self._host, self._face)
+
+    @cached_property
+    def search(self) -> Search:
+        from .list.search import Search
+
+        return Search(self._host, self._face)
+
+    @cached_property
+    def judging(self) -> Judging:
+        from .list.judging import Judging
+
+        return Judging(self._host, self._face, self.comparing)
+
+    @cached_property
+    def export(self) -> Export:
+        from .list.export import Export
+
+        return Export(self._host, self._face)
+
+    @cached_property
+    def saving(self) -> Saving:
+        from .list.saving import Saving
+
+        return Saving(self._host)
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        from .list.pairing import Pairing
+
+        return Pairing(self._host, self._face, self.comparing, self.saving)
+
+    @cached_property
+    def symptoms(self) -> Symptoms:
+        from .list.symptoms import Symptoms
+
+        return Symptoms(self._host, self._face)
+
+    @cached_property
+    def rerunning(self) -> Rerunning:
+        from .list.rerunning import Rerunning
+
+        return Rerunning(self._host, self._face)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        from .list.checkpoints import Checkpoints
+
+        return Checkpoints(self._host, self._face, self.comparing)
+
+    @cached_property
+    def commands(self) -> dict[str, Callable[[str], None]]:
+        """What carries out each command of the `:` line, by its name."""
+        return {
             "goto": self.navigation.goto,
             "metric": self.judging.metric,
             "policy": self.judging.policy,

@@ -288,7 +288,7 @@ async def test_stats_tell_where_from_and_what_it_looks_like(paths: dict[str, str
         await pilot.press("enter")
         for _ in range(200):
             await pilot.pause(0.02)
-            shown = "\n".join(app.screen.query_one("#view-1", ScrolledLines).texts)
+            shown = "\n".join(app.screen.query_one("#view-stats", ScrolledLines).texts)
             if "no simple mistake" in shown:
                 break
         for words in ("inherited (90 % sure)", "baseline ", "exact ", "the candidate is off",

@@ -69,7 +69,7 @@ def answer(app: LayertuiApp) -> str:
 
 
 def explained(app: LayertuiApp) -> str:
-    return "\n".join(app.screen.query_one("#view-8", ScrolledLines).texts)
+    return "\n".join(app.screen.query_one("#view-explain", ScrolledLines).texts)
 
 
 # Words, without a terminal
@@ -367,7 +367,7 @@ async def test_explain_shows_every_mistake_that_was_tried(real: Path) -> None:
         await type_line(pilot, ":", "view stats")
         await type_line(pilot, ":", "view explain")
         await settled(pilot)
-        assert app.screen.query_one("#view-8", ScrolledLines).display
+        assert app.screen.query_one("#view-explain", ScrolledLines).display
 
 
 async def test_explain_without_laws_says_why(small_pair: tuple[Path, Path]) -> None:

@@ -163,7 +163,8 @@ def test_signals_restore_the_terminal(
 
 _CRASH = """
 import sys
-from layertui.tui import list_screen, run_app
+from layertui.tui import run_app
+from layertui.tui.list import screen as list_screen
 def fail(self):
     raise RuntimeError("planted fault")
 list_screen.ListScreen.action_unmark = fail
