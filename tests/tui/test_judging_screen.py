@@ -233,7 +233,7 @@ async def test_keys_walk_over_what_was_made(paths: dict[str, str]) -> None:
         assert screen.row == BLAMED
         await pilot.press("right_parenthesis")
         assert screen.row == BLAMED
-        assert "no divergence that was made there below" in screen.prompt.message
+        assert "no divergence with an error of its own below" in screen.prompt.message
         await pilot.press("right_square_bracket", "enter")
         await pilot.pause(0.1)
         assert isinstance(app.screen, PairScreen)

@@ -309,7 +309,7 @@ async def test_progress_then_stopped_then_again(
         comparison = app.list_screen.comparison
         assert comparison is not None and comparison.laws is None
         await pilot.press("enter", "8")
-        await until(pilot, lambda: "not held against their laws yet" in explained(app))
+        await until(pilot, lambda: "not checked against their laws yet" in explained(app))
         await pilot.press("escape")
         held.go.set()
         await type_line(pilot, ":", "policy noise")

@@ -60,11 +60,11 @@ class Navigation:
             return
         made = made_rows(comparison)
         if made or comparison.policy.name == "noise":
-            self._walk(made, direction, "no divergence that was made there")
+            self._walk(made, direction, "no divergence with an error of its own")
         else:
             name = comparison.policy.name
             self._host.say(
-                f"the policy {name} does not ask where errors come from; :policy noise does"
+                f"the policy {name} does not determine where errors come from; :policy noise does"
             )
 
     def _walk(self, rows: Sequence[int], direction: int, nothing: str) -> None:

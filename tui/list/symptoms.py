@@ -29,9 +29,9 @@ class Symptoms:
         if comparison is None or not rows:
             self._host.say("no row to look at")
         elif not comparison.complete:
-            self._host.say("what a difference looks like is told by all rows: still measuring")
+            self._host.say("symptoms need all rows; measuring is not finished")
         elif self.job is not None:
-            self._host.say("still looking at other rows; Ctrl-C stops that", warn=True)
+            self._host.say("still working on other rows; Ctrl-C stops that", warn=True)
         else:
             self.job = self._host.start(diagnose(comparison, rows), self._take)
 
@@ -47,7 +47,7 @@ class Symptoms:
             if news.error is not None:
                 raise news.error
             if not news.complete:
-                self._host.say("stopped looking")
+                self._host.say("symptoms: stopped")
         elif isinstance(news, Diagnosed):
             comparison = self._host.session.comparison
             if comparison is not None:
@@ -63,5 +63,5 @@ def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     row = news.rows[-1]
     found = symptom_lines(comparison.known_symptoms(row))
     of = f"{news.done} of {news.total}: " if news.total > 1 else ""
-    looks = found[0] if found else "nothing to say of it: it is equal, or cannot be read whole"
+    looks = found[0] if found else "no symptom: it is equal, or could not be read completely"
     return f"{of}{comparison.rows[row].label}: {looks}"

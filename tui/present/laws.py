@@ -14,7 +14,7 @@ from .field import Field
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
 
-NO_LAWS_YET = "the layers were not held against their laws yet; Ctrl-R on the list does that"
+NO_LAWS_YET = "the layers are not checked against their laws yet; Ctrl-R on the list does that"
 
 
 def local_text(comparison: Comparison, index: int) -> str:

@@ -179,10 +179,10 @@ def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
                       (" " * (18 - len(origin)) + meaning, None)])  # fmt: skip
     lines += [[], [(" The column local: each layer by its own recorded inputs", palette.heading)]]
     for shown, style, meaning in (
-        ("1.1x", None, "the candidate's error over what is usual for this kind of layer"),
-        ("40x", look.style("diverged"), "more than the layer's law allows: view 8 tells which "
-                                        "mistake explains it"),
-        ("?", palette.muted, "the reference itself does not keep to the law: nothing is said"),
+        ("1.1x", None, "the candidate's error relative to what is typical for this kind of layer"),
+        ("40x", look.style("diverged"), "more than the layer's law allows: Explain shows "
+                                        "which mistake explains it"),
+        ("?", palette.muted, "the reference itself breaks the law: the candidate is not judged"),
     ):  # fmt: skip
         lines.append([(f"   {shown:<18} ", style), (meaning, None)])
     return lines
@@ -197,8 +197,8 @@ _MEANINGS = {
     "missing": "a record without a partner",
     "identical": "every element is equal",
     "ok": "within rounding",
-    "noise": "more than rounding, less than a fault makes",
-    "drift": "more than usual, less than a divergence; or a doubtful pair: not the same quantity",
+    "noise": "larger than typical for the dtype, but explained by rounding",
+    "drift": "grows faster than in other layers, below a divergence; or a doubtful pair",
     "diverged": "an error that inputs and rounding do not explain",
     "shape": "the two cannot be brought into one shape",
     "nan": "NaN or Inf on one side only",

@@ -113,7 +113,7 @@ class ExplainView(View):
         comparison = self.scene.comparison
         if not comparison.judges_by_laws:
             name = comparison.policy.name
-            return f"the policy {name} does not ask for laws; :policy noise does"
+            return f"the policy {name} does not check laws; :policy noise does"
         progress = laws_progress(comparison) if self.stage.measuring else ""
         return progress or NO_LAWS_YET
 
