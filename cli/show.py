@@ -201,7 +201,11 @@ def _task(comparison: Comparison, row: Row) -> Any:
     subject = subject_of_row(comparison, row)
     assert subject.reference is not None and subject.candidate is not None
     return PairTask(
-        subject.reference, subject.candidate, comparison.rtol, comparison.atol, comparison.ulp
+        subject.reference,
+        subject.candidate,
+        comparison.aligned.rtol,
+        comparison.aligned.atol,
+        comparison.aligned.ulp,
     )
 
 

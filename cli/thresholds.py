@@ -58,7 +58,7 @@ def thresholds(
         comparison = open_pair(reference, baseline, judging)
         measure_all(comparison, threads, not no_cache)
         _refuse_other_input(comparison)
-        baselines.add(comparison)
+        baselines.add(comparison.aligned, comparison.results)
         if form == "aiu":
             kept.append(comparison)
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..capture.models.run_plan import Plan
     from ..capture.runners.spec import RunnerSpec
     from ..capture.weights import Weights
+    from ..compare.aligned import SideName
     from ..compare.comparison import Comparison
     from ..compare.rerun.session import RerunSession
     from ..compare.rerun.verification import Verification
@@ -201,16 +202,19 @@ class _Job:
         """The checkpoints of both sides; what has none is said in the notes."""
         from ..capture.errors import CaptureError
         from ..capture.weights import open_weights
+        from ..compare.aligned import Note
 
         opened: list[Weights | None] = []
-        for plan, capture in (
-            (self.plan, comparison.reference), (self.candidate_plan, comparison.candidate),
-        ):  # fmt: skip
+        sides: tuple[tuple[Plan, SideName], ...] = (
+            (self.plan, "reference"), (self.candidate_plan, "candidate"),
+        )  # fmt: skip
+        for plan, side in sides:
             try:
                 opened.append(open_weights(plan.model))
             except CaptureError as error:
                 opened.append(None)
-                capture.notes.append(f"laws without a checkpoint: {error}")
+                note = Note(side, f"laws without a checkpoint: {error}")
+                comparison.remarks = (*comparison.remarks, note)
         return opened[0], opened[1]
 
     # --- captures

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
 
 from ..capture.records import Record
-from .model import Counts, Failure, SideCounts
-
-if TYPE_CHECKING:
-    from .comparison import Comparison
+from .aligned import Aligned, Results, SideName
+from .model import Counts, Failure, SideCounts, Verdict
 
 OUTPUT_ROLES = frozenset({"output", "value", "grad_output"})
 
 
-def count(comparison: Comparison) -> Counts:
-    """Count what a comparison knows so far."""
-    rows = comparison.rows
-    ref, ref_outputs = _side(comparison, "reference")
-    cand, cand_outputs = _side(comparison, "candidate")
+def count(aligned: Aligned, results: Results, verdicts: Sequence[Verdict]) -> Counts:
+    """Count what is known so far."""
+    rows = aligned.rows
+    ref, ref_outputs = _side(aligned, results, verdicts, "reference")
+    cand, cand_outputs = _side(aligned, results, verdicts, "candidate")
     return Counts(
         pairs=sum(1 for row in rows if row.kind == "pair"),
         gaps_reference=sum(1 for row in rows if row.kind == "gap_reference"),
@@ -27,21 +25,21 @@ def count(comparison: Comparison) -> Counts:
         records_reference=ref,
         records_candidate=cand,
         coverage=_coverage(ref_outputs, cand_outputs),
-        doubtful=sum(1 for verdict in comparison.verdicts if verdict.doubtful),
+        doubtful=sum(1 for verdict in verdicts if verdict.doubtful),
     )
 
 
 def _side(
-    comparison: Comparison, side: Literal["reference", "candidate"]
+    aligned: Aligned, results: Results, verdicts: Sequence[Verdict], side: SideName
 ) -> tuple[SideCounts, tuple[int, int]]:
     """Counts of one side, and `(paired outputs, outputs)`."""
-    capture: list[Record] = getattr(comparison, side).records
-    ignored = getattr(comparison, f"ignored_{side}")
+    capture: list[Record] = getattr(aligned, side).records
+    ignored = getattr(aligned, f"ignored_{side}")
     paired: dict[int, Record] = {}
     broken: dict[int, Record] = {}
     outputs: dict[int, Record] = {}
     compared: set[int] = set()
-    for row, result in zip(comparison.rows, comparison.measurements, strict=True):
+    for row, result in zip(aligned.rows, results.measurements, strict=True):
         record: Record | None = getattr(row, side)
         if record is None:
             continue
@@ -52,7 +50,7 @@ def _side(
             broken[id(record)] = record
         elif row.kind == "pair":
             paired[id(record)] = record
-            doubtful = comparison.verdicts[row.index].doubtful
+            doubtful = verdicts[row.index].doubtful
             if row.problem_level != "unreadable" and not (doubtful or isinstance(result, Failure)):
                 compared.add(id(record))
     for key in broken:

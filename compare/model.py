@@ -133,6 +133,9 @@ class Failure:
     level: Level = "unreadable"
 
 
+Result = Measurement | Failure | None  # of a row; None for gaps and what is not measured yet
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the numbers of a row mean under a policy.
@@ -168,6 +171,26 @@ class Symptom:
     name: str
     score: float
     evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The right values in another order (`symptoms.layouts`). `error` is the relative L2 that is
+    left in that order; `recipe` brings the candidate in line (empty where no step does).
+    """
+
+    words: str
+    recipe: str
+    error: float
+
+    @property
+    def reason(self) -> str:
+        """The verdict's reason."""
+        offered = f"; recipe for the candidate: {self.recipe}" if self.recipe else ""
+        return (
+            f"permuted: the same values in another layout, {self.words} (differs by "
+            f"{self.error:.2g} then), and all that is made of them agrees{offered}"
+        )
 
 
 def explained_share(before: float, after: float) -> float:

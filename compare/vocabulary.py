@@ -19,8 +19,14 @@ Origin = Literal["made", "inherited", "none"]
 LawState = Literal["keeps", "breaks", "unknown"]
 LAW_STATES: tuple[LawState, ...] = ("keeps", "breaks", "unknown")
 
-# Ways to make verdicts, the usual one first; `default` is that, or what limits ask for.
-POLICIES: tuple[str, ...] = ("noise", "dtype", "fixed", "default")
+# Ways to make verdicts, by name, and where each is defined below `judging`; the first is used where
+# none is asked for. `default` is that one, or what limits ask for.
+POLICY_CLASSES: dict[str, str] = {
+    "noise": ".policies.noise:NoisePolicy",
+    "dtype": ".policies.dtype:DtypePolicy",
+    "fixed": ".policies.fixed:FixedPolicy",
+}
+POLICIES: tuple[str, ...] = (*POLICY_CLASSES, "default")
 
 # What a difference may look like; of two that explain it alike, the first is said first.
 SYMPTOMS: tuple[str, ...] = (

@@ -21,7 +21,8 @@ from layertui.cli.options import judging_options, model_options
 from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
-from layertui.compare.judging.policy import FIXED, LIMITS
+from layertui.compare.judging.policy import FIXED
+from layertui.compare.limits import LIMITS
 from layertui.compare.measuring.metrics import METRICS
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
@@ -84,7 +85,7 @@ def test_rules_example_does_no_harm(real: Path, tmp_path: Path) -> None:
     assert comparison.failing == []
     reshaped = [row for row in comparison.rows if "reshape(10, 4, 16)" in row.recipe_candidate]
     assert len(reshaped) == 2
-    assert any("no two such records" in note for note in comparison.reference.notes)
+    assert any("no two such records" in note for note in comparison.notes("reference"))
 
 
 def test_recipe_steps_that_are_named_exist() -> None:

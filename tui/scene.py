@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..compare.model import Failure, Measurement, Row, Verdict
+from ..compare.model import Failure, Measurement, Result, Row, Verdict
 
 if TYPE_CHECKING:
     from ..capture.records import Record
-    from ..compare.comparison import Comparison, Result
+    from ..compare.comparison import Comparison
     from ..compare.inspection.subject import Subject
     from ..compare.measuring.pair_reader import PairTask
 
@@ -97,7 +97,5 @@ class Scene:
         subject = self.subject()
         if subject.reference is None or subject.candidate is None:
             raise NothingToInspectError("only one side has this record")
-        comparison = self.comparison
-        return PairTask(
-            subject.reference, subject.candidate, comparison.rtol, comparison.atol, comparison.ulp
-        )
+        how = self.comparison.aligned
+        return PairTask(subject.reference, subject.candidate, how.rtol, how.atol, how.ulp)

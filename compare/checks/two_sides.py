@@ -13,6 +13,7 @@ import numpy as np
 from ...capture.errors import RecordError
 from ...capture.models.run_details import run_details
 from ...capture.records import Capture, Record
+from ..aligned import Note
 from ..comparison import Comparison
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairReader, SideTask
@@ -81,14 +82,10 @@ def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) 
 
 
 def note_findings(comparison: Comparison, found: list[Finding]) -> None:
-    """Put findings in front of the captures' notes, where every report and the screen have them."""
-    sides: dict[SideName, list[str]] = {"reference": [], "candidate": []}
-    for finding in found:
-        sides[finding.side or "reference"].append(finding.line)
-    for name, lines in sides.items():
-        capture: Capture = getattr(comparison, name)
-        rest = [note for note in capture.notes if note not in lines]
-        capture.notes[:] = [*lines, *rest]
+    """Put findings in front of all other notes, where every report and the screen have them."""
+    comparison.check_notes = tuple(
+        Note(finding.side or "reference", finding.line) for finding in found
+    )
 
 
 def _together(left: list[Finding], right: list[Finding]) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
 from ..measuring.pair_reader import PairReader
-from ..model import Row, SideStatistics
+from ..model import Result, Row, SideStatistics
 from ..recipes.errors import RecipeError
 from ..reports.escaping import clean
 from ..reports.row_text import row_text
@@ -22,7 +22,7 @@ from .text_views import Inspection, values_region
 from .window import parse_region
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison, Result
+    from ..comparison import Comparison
 
 
 def check_region(subject: Subject, text: str, views: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...capture.records import Record
+from ..aligned import side_task
 from ..measuring.pair_reader import SideTask, coarser
 from ..model import Row
-from ..running.scheduler import side_task
 
 if TYPE_CHECKING:
     from ..comparison import Comparison

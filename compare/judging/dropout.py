@@ -20,11 +20,11 @@ from ...capture.dtypes import DTYPES
 from ...capture.models.run_details import run_details
 from ..limits import STATISTICS_APART
 from ..model import Failure, Measurement, Row, Verdict
-from .policy import override_for
+from .row_verdicts import override_for
 
 if TYPE_CHECKING:
     from ...capture.records import Record
-    from ..comparison import Comparison
+    from ..aligned import Aligned, SideName
     from ..laws.report import LawRow
     from ..rules.rules import ThresholdRule
 
@@ -146,9 +146,11 @@ class ByStatistics:
     modules: tuple[str, ...] = ()
 
     @property
-    def notes(self) -> tuple[tuple[str, str], ...]:
+    def notes(self) -> tuple[tuple[SideName, str], ...]:
         """Side and sentence."""
-        sides = (("reference", self.reference), ("candidate", self.candidate))
+        sides: tuple[tuple[SideName, Dropout | None], ...] = (
+            ("reference", self.reference), ("candidate", self.candidate),
+        )  # fmt: skip
         end = "what is behind it is judged by statistics of either side, not by its elements"
         return tuple((name, f"{d.words}; {end}") for name, d in sides if d is not None)
 
@@ -210,23 +212,23 @@ def _moments(result: Measurement, side: str) -> tuple[float, float] | None:
     return math.hypot(known.mean, known.std), known.mean
 
 
-def judging_of(comparison: Comparison) -> ByStatistics | None:
-    """How a comparison is to be judged where dropout was at work on either side; None where it was
+def judging_of(aligned: Aligned) -> ByStatistics | None:
+    """How two captures are to be judged where dropout was at work on either side; None where it was
     on neither. Reads samples of dropout modules.
     """
     left, right = (
         dropout_of(capture.records, run_details(capture.path).get("training") == "True")
-        for capture in (comparison.reference, comparison.candidate)
+        for capture in (aligned.reference, aligned.candidate)
     )
     if left is None and right is None:
         return None
     names = (left.names if left else (), right.names if right else ())
     rows = [
         row
-        for row in comparison.rows
+        for row in aligned.rows
         for record, known in zip((row.reference, row.candidate), names, strict=True)
         if record is not None and record.name in known
     ]
-    first = rows[0].index if rows else len(comparison.rows)
+    first = rows[0].index if rows else len(aligned.rows)
     modules = tuple(dict.fromkeys(row.canonical for row in rows))
     return ByStatistics(first, left, right, modules)

@@ -18,7 +18,7 @@ from ..model import Measurement, Row
 
 if TYPE_CHECKING:
     from ...capture.values import Array
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
     from ..measuring.bounded_sample import Sample
     from ..measuring.error_structure import Structure
 
@@ -68,21 +68,21 @@ def block_of(router: str) -> str:
     return router.rpartition(".")[0]
 
 
-def find_routings(comparison: Comparison) -> dict[int, Routing]:
+def find_routings(aligned: Aligned, results: Results) -> dict[int, Routing]:
     """The routers whose choices differ, by the row of their logits. Reads those records."""
     from ..measuring.bounded_sample import UNREADABLE
 
     found: dict[int, Routing] = {}
-    for row in comparison.rows:
-        result = comparison.measurements[row.index]
+    for row in aligned.rows:
+        result = results.measurements[row.index]
         if not isinstance(result, Measurement) or result.identical or not _is_router(row, result):
             continue
-        if not _has_experts(comparison, row):
+        if not _has_experts(aligned, row):
             continue
         try:
-            routing = _routing(comparison, row)
+            routing = _routing(aligned, results, row)
             if routing is not None:
-                rest = dict(_without_flips(comparison, row, routing))
+                rest = dict(_without_flips(aligned, results, row, routing))
                 found[row.index] = replace(routing, rest=rest)
         except UNREADABLE:
             continue  # nothing is known of its choices: nothing is excused by them
@@ -90,22 +90,22 @@ def find_routings(comparison: Comparison) -> dict[int, Routing]:
 
 
 def _without_flips(
-    comparison: Comparison, router: Row, routing: Routing
+    aligned: Aligned, results: Results, router: Row, routing: Routing
 ) -> Iterator[tuple[int, Structure]]:  # fmt: skip
     """The errors of what comes from the choice of experts, of the tokens that did not flip."""
     import numpy as np
 
     from ..measuring.error_structure import structure_of
 
-    for row in comparison.rows:
-        result = comparison.measurements[row.index]
+    for row in aligned.rows:
+        result = results.measurements[row.index]
         if row.step != router.step or not isinstance(result, Measurement):
             continue
         if not routing.touches(row) or result.structure is None:
             continue
         if prod(result.shape[:-1]) != routing.total:
             continue
-        sample = _sample(comparison, row)
+        sample = _sample(aligned, row)
         keep = ~np.isin(sample.rows, routing.tokens)
         kept = replace(sample, x=sample.x[keep], y=sample.y[keep], rows=sample.rows[keep])
         structure = structure_of(kept) if keep.any() else None
@@ -121,14 +121,14 @@ def _is_router(row: Row, result: Measurement) -> bool:
     return 2 <= width <= _MOST_EXPERTS
 
 
-def _has_experts(comparison: Comparison, row: Row) -> bool:
+def _has_experts(aligned: Aligned, row: Row) -> bool:
     block = block_of(row.canonical) + ".expert"
-    return any(other.canonical.startswith(block) for other in comparison.rows)
+    return any(other.canonical.startswith(block) for other in aligned.rows)
 
 
-def _routing(comparison: Comparison, row: Row) -> Routing | None:
-    sample = _sample(comparison, row)
-    recorded = _recorded(comparison, row)
+def _routing(aligned: Aligned, results: Results, row: Row) -> Routing | None:
+    sample = _sample(aligned, row)
+    recorded = _recorded(aligned, results, row)
     if recorded is not None and len(recorded.x) == len(sample.x):
         choices = recorded.x.astype(int), recorded.y.astype(int)
         return _flips(row, sample, *choices) if _within(choices, sample) else None
@@ -151,21 +151,21 @@ def _within(choices: tuple[Array, Array], logits: Sample) -> bool:
     return all(c.size and c.min() >= 0 and c.max() < width for c in choices)
 
 
-def _sample(comparison: Comparison, row: Row) -> Sample:
+def _sample(aligned: Aligned, row: Row) -> Sample:
     from ..measuring.bounded_sample import read_sample
 
-    return read_sample(comparison.task(row.index))
+    return read_sample(aligned.task(row.index))
 
 
-def _recorded(comparison: Comparison, row: Row) -> Sample | None:
+def _recorded(aligned: Aligned, results: Results, row: Row) -> Sample | None:
     """Which experts were chosen, where the router's record of it is paired."""
-    for other in comparison.rows:
+    for other in aligned.rows:
         same = other.canonical == row.canonical and other.step == row.step
-        if same and other.slot in ("output_1", "output_2") and comparison.measurable(other.index):
-            result = comparison.measurements[other.index]
+        if same and other.slot in ("output_1", "output_2") and aligned.measurable(other.index):
+            result = results.measurements[other.index]
             dtype = other.reference.dtype if other.reference is not None else None
             if isinstance(result, Measurement) and dtype and dtype.startswith(("int", "uint")):
-                return _sample(comparison, other)
+                return _sample(aligned, other)
     return None
 
 

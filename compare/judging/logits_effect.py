@@ -17,66 +17,64 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array
+from ..aligned import Aligned, Results, side_task
 from ..matching.canonical import ROOT
 from ..matching.roles import role_of
 from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError, PairReader, PairTask
 from ..model import Effect, Measurement, Row
 from ..recipes.errors import Shape
-from ..running.scheduler import side_task
-
-if TYPE_CHECKING:
-    from ..comparison import Comparison
 
 _AT_ONCE = 1 << 18  # elements of a block: 2 MiB for each of half a dozen float64 arrays
 _LEAST_VOCABULARY = 256  # of logits without a head that has as many: classifiers have fewer classes
 _MOST_MASK = 1 << 24  # elements of an attention mask that is read
 
 
-def effect_of(comparison: Comparison, cancelled: Callable[[], bool] | None = None) -> Effect | None:
-    """What the logits of a measured comparison say. None where none are recorded on both sides,
+def effect_of(
+    aligned: Aligned, results: Results, cancelled: Callable[[], bool] | None = None
+) -> Effect | None:
+    """What the logits of measured rows say. None where none are recorded on both sides,
     where they cannot be read (any more), or where the two sides were given other tokens.
 
     Raises `CancelledError`.
     """
     found: list[_Step] = []
-    rows = logits_rows(comparison)
-    generated = _generates(comparison, rows)
+    rows = logits_rows(aligned, results)
+    generated = _generates(results, rows)
     try:
         for row in rows:
-            same = _same_tokens(comparison, row.step)
+            same = _same_tokens(aligned, results, row.step)
             parted = generated and any(step.differs_at_the_end for step in found)
             if same is False or (same is None and parted):
                 if generated or not found:
                     break
                 continue
-            found.append(_step(comparison, row, cancelled))
+            found.append(_step(aligned, results, row, cancelled))
     except UNREADABLE:
         return None
     return _joined(found, generated) if found else None
 
 
-def logits_rows(comparison: Comparison) -> list[Row]:
+def logits_rows(aligned: Aligned, results: Results) -> list[Row]:
     """The measured pair of each step that holds its logits: what the model returned, else what its
     head did.
     """
-    heads = [row for row in _outputs(comparison) if _role(row) == "head"]
-    widths = {_shape(comparison, row)[-1] for row in heads}
+    heads = [row for row in _outputs(aligned, results) if _role(row) == "head"]
+    widths = {_shape(results, row)[-1] for row in heads}
     roots = [
         row
-        for row in _outputs(comparison)
-        if row.canonical == ROOT and _is_vocabulary(_shape(comparison, row)[-1], widths, row.slot)
+        for row in _outputs(aligned, results)
+        if row.canonical == ROOT and _is_vocabulary(_shape(results, row)[-1], widths, row.slot)
     ]
     chosen: dict[int, Row] = {}
     for row in (*heads, *roots):  # what the model returned comes last: it may be scaled or capped
         before = chosen.get(row.step)
-        if before is None or _tokens(comparison, row) >= _tokens(comparison, before):
+        if before is None or _tokens(results, row) >= _tokens(results, before):
             chosen[row.step] = row
     return [chosen[step] for step in sorted(chosen)]
 
@@ -87,10 +85,10 @@ def _is_vocabulary(width: int, widths: set[int], slot: str) -> bool:
     return "logits" in slot and width >= _LEAST_VOCABULARY
 
 
-def _outputs(comparison: Comparison) -> Iterator[Row]:
+def _outputs(aligned: Aligned, results: Results) -> Iterator[Row]:
     """Measured pairs of first calls that have a row of numbers a token, with none left out."""
-    for row in comparison.rows:
-        result = comparison.measurements[row.index]
+    for row in aligned.rows:
+        result = results.measurements[row.index]
         if row.kind != "pair" or row.call != 1 or row.role != "output":
             continue
         if not isinstance(result, Measurement) or result.partial or not prod(result.shape):
@@ -105,14 +103,14 @@ def _role(row: Row) -> str:
     return role_of(row.canonical, record.module_class if record is not None else None)
 
 
-def _shape(comparison: Comparison, row: Row) -> Shape:
-    result = comparison.measurements[row.index]
+def _shape(results: Results, row: Row) -> Shape:
+    result = results.measurements[row.index]
     assert isinstance(result, Measurement)
     return result.shape
 
 
-def _tokens(comparison: Comparison, row: Row) -> int:
-    return prod(_shape(comparison, row)[:-1])
+def _tokens(results: Results, row: Row) -> int:
+    return prod(_shape(results, row)[:-1])
 
 
 # Steps
@@ -144,23 +142,25 @@ class _Step:
         return token % self.length
 
 
-def _step(comparison: Comparison, row: Row, cancelled: Callable[[], bool] | None) -> _Step:
-    counted = _counted(comparison, row, _shape(comparison, row))
-    result = comparison.measurements[row.index]
+def _step(
+    aligned: Aligned, results: Results, row: Row, cancelled: Callable[[], bool] | None
+) -> _Step:
+    counted = _counted(aligned, row, _shape(results, row))
+    result = results.measurements[row.index]
     assert isinstance(result, Measurement) and result.reference is not None
-    tokens = _tokens(comparison, row)
-    length = tokens // _sequences(comparison, row)
+    tokens = _tokens(results, row)
+    length = tokens // _sequences(results, row)
     if result.identical and not (result.reference.nan or result.reference.inf):
         nothing = np.zeros(tokens)
         return _Step(length, nothing, np.ones(tokens, np.bool_), nothing, counted)
-    return _Step(length, *numbers(comparison.task(row.index), cancelled), counted)
+    return _Step(length, *numbers(aligned.task(row.index), cancelled), counted)
 
 
-def _sequences(comparison: Comparison, row: Row) -> int:
+def _sequences(results: Results, row: Row) -> int:
     """How many sequences the logits are of. Of a view [rows, vocabulary] a row is a sequence where
     a record of either side has as many: such are the last tokens of a batch.
     """
-    shape = _shape(comparison, row)
+    shape = _shape(results, row)
     if len(shape) > 2:
         return prod(shape[:-2])
     records = (row.reference, row.candidate)
@@ -196,24 +196,24 @@ def _first_differing(steps: Sequence[_Step], generated: bool) -> tuple[int | Non
     return None, None
 
 
-def _generates(comparison: Comparison, rows: Sequence[Row]) -> bool:
+def _generates(results: Results, rows: Sequence[Row]) -> bool:
     """Whether each step chose one token a sequence: all behind the first have the logits of one,
     and so has the first where it is alone.
     """
     if not rows:
         return False
-    sequences = _sequences(comparison, rows[0])
+    sequences = _sequences(results, rows[0])
     later = rows[1:] or rows
-    return all(_tokens(comparison, row) == sequences for row in later)
+    return all(_tokens(results, row) == sequences for row in later)
 
 
 # What goes into the model
 
 
-def _same_tokens(comparison: Comparison, step: int) -> bool | None:
+def _same_tokens(aligned: Aligned, results: Results, step: int) -> bool | None:
     """Whether both sides were given the same token ids; None where they do not tell."""
-    for row in comparison.rows:
-        result = comparison.measurements[row.index]
+    for row in aligned.rows:
+        result = results.measurements[row.index]
         if row.step != step or row.role != "input" or not isinstance(result, Measurement):
             continue
         dtype = row.reference.dtype if row.reference is not None else None
@@ -223,14 +223,14 @@ def _same_tokens(comparison: Comparison, step: int) -> bool | None:
     return None
 
 
-def _counted(comparison: Comparison, row: Row, shape: Shape) -> Array:
+def _counted(aligned: Aligned, row: Row, shape: Shape) -> Array:
     """Which tokens are no padding, by the attention mask that the model was given [batch, tokens];
     all of them where none is recorded.
     """
     everything = np.ones(prod(shape[:-1]), np.bool_)
     if len(shape) != 3:
         return everything
-    for other in comparison.rows:
+    for other in aligned.rows:
         record = other.reference
         if record is None or other.step != row.step or _role(other) != "root":
             continue

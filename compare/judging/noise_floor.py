@@ -18,13 +18,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...capture.dtypes import DTYPES
+from ..measuring.pair_dtypes import coarser_dtype
 from ..model import Measurement, Row, Verdict
-from .policy import coarser_dtype
 
 if TYPE_CHECKING:
-    from ...capture.records import Capture
     from ...capture.values import Array
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
 
 MARGIN = 1.5  # the least ratio, at the interval's near end, that is more than a baseline
 _TOO_FAR = 0.35  # relative L2 of a baseline: even float8 stays below it
@@ -89,15 +88,39 @@ class Floor:
             lines.append(("exact", f"{off}: {errors}, {one.words}"))
         return lines
 
+    def applied_to(self, verdict: Verdict) -> Verdict:
+        """A verdict of the policy `noise`, given what further captures say of the pair.
+
+        More than the baseline, with margin, is diverged; no more than it is noise, whatever the
+        neighbours say. NaN, shapes and the like stay as they are.
+        """
+        if verdict.level not in ("ok", "noise", "drift", "diverged"):
+            return verdict
+        ratio, what = self.baseline, "the baseline's error"
+        if ratio is None:
+            ratio, what = self.exact, "the reference's error against the exact capture"
+        assert ratio is not None
+        words = f"{ratio.words} {what} ({ratio.error:.2g} against {ratio.floor:.2g})"
+        if self.exact is not None and self.off is not None:
+            words += f"; by the exact capture the {self.off} is off"
+        more = ratio.low > MARGIN
+        unsure = verdict.level == "diverged" and (ratio.high > MARGIN or self.off == "reference")
+        if more or unsure:
+            reason = f"{words}; {verdict.reason}" if verdict.reason else words
+            return replace(verdict, level="diverged", reason=reason)
+        return Verdict(
+            "noise" if verdict.level in ("diverged", "drift") else verdict.level, words, "none"
+        )
+
 
 @dataclass(slots=True)
 class Baselines:
-    """Comparisons with the further captures: the reference against each baseline, the exact capture
+    """The further captures, aligned: the reference against each baseline, the exact capture
     against the reference and against the candidate.
     """
 
-    against: list[Comparison] = field(default_factory=list)
-    exact: tuple[Comparison, Comparison] | None = None
+    against: list[Aligned] = field(default_factory=list)
+    exact: tuple[Aligned, Aligned] | None = None
     told: dict[str, Counter[str]] = field(default_factory=dict)  # by path: how its pairs were used
 
     @property
@@ -111,30 +134,30 @@ class Baselines:
         return lines
 
     def floors(
-        self, comparison: Comparison, cancelled: Callable[[], bool] | None = None
+        self, aligned: Aligned, results: Results, cancelled: Callable[[], bool] | None = None
     ) -> dict[int, Floor]:
         """By row, for every pair that differs and that a further capture has."""
         self.told.clear()
         indexed = [_by_label(other) for other in self.against]
         exact = None if self.exact is None else tuple(_by_label(side) for side in self.exact)
         found: dict[int, Floor] = {}
-        for row in comparison.rows:
-            result = comparison.measurements[row.index]
+        for row in aligned.rows:
+            result = results.measurements[row.index]
             if cancelled is not None and cancelled():
                 break
             if not isinstance(result, Measurement) or result.identical or not result.structure:
                 continue
-            floor = self._floor(comparison, row, indexed, exact)
+            floor = self._floor(aligned, row, indexed, exact)
             if floor.baseline is not None or floor.exact is not None:
                 found[row.index] = floor
         return found
 
     def _floor(
-        self, comparison: Comparison, row: Row, indexed: list[dict[_Key, int]],
+        self, aligned: Aligned, row: Row, indexed: list[dict[_Key, int]],
         exact: tuple[dict[_Key, int], ...] | None,
     ) -> Floor:  # fmt: skip
         key, least = (row.step, row.label), _least(row)
-        own = token_errors(comparison, row.index)
+        own = token_errors(aligned, row.index)
         best: tuple[Ratio, str] | None = None
         for other, places in zip(self.against, indexed, strict=True):
             theirs = token_errors(other, places[key]) if key in places else None
@@ -170,11 +193,9 @@ class Baselines:
         return how == "used"
 
 
-def _by_label(comparison: Comparison) -> dict[_Key, int]:
+def _by_label(aligned: Aligned) -> dict[_Key, int]:
     return {
-        (row.step, row.label): row.index
-        for row in comparison.rows
-        if comparison.measurable(row.index)
+        (row.step, row.label): row.index for row in aligned.rows if aligned.measurable(row.index)
     }
 
 
@@ -187,7 +208,7 @@ def _least(row: Row) -> float:
 TokenErrors = tuple["Array", "Array"]  # |d|^2 and |x|^2 of each token
 
 
-def token_errors(comparison: Comparison, index: int) -> TokenErrors | None:
+def token_errors(aligned: Aligned, index: int) -> TokenErrors | None:
     """Squares by token of the pair on row `index`; by channel where it has one token. None where
     it cannot be read or is not finite.
     """
@@ -196,7 +217,7 @@ def token_errors(comparison: Comparison, index: int) -> TokenErrors | None:
     from ..measuring.bounded_sample import UNREADABLE, read_sample
 
     try:
-        sample = read_sample(comparison.task(index), most=_MOST)
+        sample = read_sample(aligned.task(index), most=_MOST)
     except UNREADABLE:
         return None
     axis = 1 if len(sample.x) > 1 else 0
@@ -237,43 +258,14 @@ def _errors(squares: TokenErrors, places: Array, least: float) -> Array:
     return np.maximum(np.sqrt(dd / np.maximum(xx, 1e-300)), max(least, 1e-300))
 
 
-def with_floor(verdict: Verdict, floor: Floor) -> Verdict:
-    """A verdict of the noise policy, given what further captures say of the pair.
-
-    More than the baseline, with margin, is diverged; no more than it is noise, whatever the
-    neighbours say. NaN, shapes and the like stay as they are.
-    """
-    if verdict.level not in ("ok", "noise", "drift", "diverged"):
-        return verdict
-    ratio, what = floor.baseline, "the baseline's error"
-    if ratio is None:
-        ratio, what = floor.exact, "the reference's error against the exact capture"
-    assert ratio is not None
-    words = f"{ratio.words} {what} ({ratio.error:.2g} against {ratio.floor:.2g})"
-    if floor.exact is not None and floor.off is not None:
-        words += f"; by the exact capture the {floor.off} is off"
-    more = ratio.low > MARGIN
-    unsure = verdict.level == "diverged" and (ratio.high > MARGIN or floor.off == "reference")
-    if more or unsure:
-        reason = f"{words}; {verdict.reason}" if verdict.reason else words
-        return replace(verdict, level="diverged", reason=reason)
-    return Verdict(
-        "noise" if verdict.level in ("diverged", "drift") else verdict.level, words, "none"
-    )
-
-
-def open_baselines(
-    comparison: Comparison, baselines: Sequence[str], exact: str | None
-) -> Baselines:
+def open_baselines(aligned: Aligned, baselines: Sequence[str], exact: str | None) -> Baselines:
     """Open and align further captures. Raises `CaptureError` when one cannot be opened."""
     from ...capture.open import open_capture
-    from ..comparison import Comparison
+    from ..matching.align import align
 
-    def aligned(reference: Capture, candidate: Capture) -> Comparison:
-        return Comparison(reference, candidate, comparison.rules)
-
-    found = Baselines([aligned(comparison.reference, open_capture(path)) for path in baselines])
+    reference, candidate, rules = aligned.reference, aligned.candidate, aligned.rules
+    found = Baselines([align(reference, open_capture(path), rules) for path in baselines])
     if exact is not None:
         capture = open_capture(exact)
-        found.exact = aligned(capture, comparison.reference), aligned(capture, comparison.candidate)
+        found.exact = align(capture, reference, rules), align(capture, candidate, rules)
     return found

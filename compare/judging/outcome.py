@@ -7,18 +7,16 @@ says less than another.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...capture.models.run_details import run_details
-from ..coverage import OUTPUT_ROLES
+from ..aligned import Aligned, Results
+from ..coverage import OUTPUT_ROLES, count
 from ..limits import LAST_SHARE
-from ..model import Measurement, Row, SideStatistics
+from ..model import Measurement, Row, SideStatistics, Verdict
 from ..vocabulary import Level
-
-if TYPE_CHECKING:
-    from ..comparison import Comparison
+from .further_evidence import FurtherEvidence
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers|h|blocks?))\.(?P<number>\d{1,6})(?=\.|$)")
 _MADE_OF = re.compile(r"(?:^|\.)(?:num_hidden_layers|layers)$")
@@ -53,25 +51,41 @@ class Outcome:
         return [f"exit status 0: everything comparable agrees up to rounding{but}", *doubts]
 
 
-def outcome_of(comparison: Comparison, min_coverage: float = 0.5) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What is asked of the whole: the least share of the outputs that must be paired, and whether
+    the candidate may end before the reference.
+    """
+
+    min_coverage: float = 0.5
+    allow_early_end: bool = False
+
+
+def outcome_of(
+    aligned: Aligned, results: Results, verdicts: Sequence[Verdict], evidence: FurtherEvidence,
+    demands: Demands,
+) -> Outcome:  # fmt: skip
     """The outcome as it stands; pairs that are not measured yet count as failing."""
-    of_the_whole = (
-        *_coverage(comparison, min_coverage), *_early_end(comparison), *_nothing_in_it(comparison),
-    )  # fmt: skip
-    reasons = (*_levels(comparison), *of_the_whole)
-    return Outcome(1 if reasons else 0, reasons, of_the_whole, tuple(_doubts(comparison)))
+    of_the_whole = list(_coverage(aligned, results, verdicts, demands.min_coverage))
+    if evidence.early_end and not demands.allow_early_end:
+        of_the_whole.append(
+            f"the candidate ends early: {evidence.early_end} (--allow-early-end if that is meant)"
+        )
+    of_the_whole += _nothing_in_it(aligned, results)
+    reasons = (*_levels(aligned, verdicts), *of_the_whole)
+    doubts = tuple(_doubts(aligned, verdicts, evidence))
+    return Outcome(1 if reasons else 0, reasons, tuple(of_the_whole), doubts)
 
 
-def _doubts(comparison: Comparison) -> Iterator[str]:
+def _doubts(
+    aligned: Aligned, verdicts: Sequence[Verdict], evidence: FurtherEvidence
+) -> Iterator[str]:
     """What makes agreement say less: a candidate that is the reference, and pairs that are not
     judged since their records do not seem to belong together.
     """
-    if comparison.same is not None:
-        yield comparison.same.words
-    found = [
-        row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
-        if verdict.doubtful
-    ]  # fmt: skip
+    if evidence.same is not None:
+        yield evidence.same.words
+    found = [row for row, verdict in zip(aligned.rows, verdicts, strict=True) if verdict.doubtful]
     if found:
         pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
         yield (
@@ -80,11 +94,11 @@ def _doubts(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _levels(comparison: Comparison) -> Iterator[str]:
+def _levels(aligned: Aligned, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Verdicts that fail, and what could not be read or was not looked at."""
     for level, one, many in _WORDS:
         found = [
-            row for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+            row for row, verdict in zip(aligned.rows, verdicts, strict=True)
             if verdict.level == level
         ]  # fmt: skip
         if len(found) == 1:
@@ -93,11 +107,13 @@ def _levels(comparison: Comparison) -> Iterator[str]:
             yield f"{len(found)} {many}, the first {found[0].label}"
 
 
-def _coverage(comparison: Comparison, least: float) -> Iterator[str]:
-    if not any(row.kind == "pair" for row in comparison.rows):
+def _coverage(
+    aligned: Aligned, results: Results, verdicts: Sequence[Verdict], least: float
+) -> Iterator[str]:
+    if not any(row.kind == "pair" for row in aligned.rows):
         yield "the two have nothing in common: no record has a partner"
         return
-    coverage = comparison.counts.coverage
+    coverage = count(aligned, results, verdicts).coverage
     if coverage is not None and coverage < least:
         yield f"{coverage:.1%} of the outputs are paired, {least:.1%} wanted"
 
@@ -105,21 +121,20 @@ def _coverage(comparison: Comparison, least: float) -> Iterator[str]:
 # The candidate ends early
 
 
-def _early_end(comparison: Comparison) -> Iterator[str]:
-    """The end of the reference has no partner though its beginning has."""
-    if comparison.allow_early_end:
-        return
-    words = _by_layers(comparison)
-    if words is None and comparison.reference.order_known:
-        words = _by_outputs(comparison)
-    if words:
-        yield f"the candidate ends early: {words} (--allow-early-end if that is meant)"
+def early_end(aligned: Aligned) -> str:
+    """What is missing where the end of the reference has no partner though its beginning has; empty
+    where that is not so. May read what the candidate's capture says of its run.
+    """
+    words = _by_layers(aligned)
+    if words is None and aligned.reference.order_known:
+        words = _by_outputs(aligned)
+    return words or ""
 
 
-def _by_layers(comparison: Comparison) -> str | None:
+def _by_layers(aligned: Aligned) -> str | None:
     """By layer numbers: what is missing, nothing, or None where no layer is paired."""
     stacks: dict[str, dict[int, bool]] = {}
-    for row in _reference_outputs(comparison):
+    for row in _reference_outputs(aligned):
         match = _LAYER.match(row.canonical)
         if match:
             layers = stacks.setdefault(match["stack"], {})
@@ -132,15 +147,15 @@ def _by_layers(comparison: Comparison) -> str | None:
             continue
         known = True
         end = _unpaired_end([layers[number] for number in numbers])
-        if end and not _made_of(comparison, numbers[-end]):
+        if end and not _made_of(aligned, numbers[-end]):
             span = f"{stack}.{numbers[-end]}" + (f" to {numbers[-1]}" if end > 1 else "")
             return f"{span} of the reference, the last {end} of {len(numbers)} layers, are missing"
     return "" if known else None
 
 
-def _by_outputs(comparison: Comparison) -> str:
+def _by_outputs(aligned: Aligned) -> str:
     """By the order of the reference's outputs."""
-    rows = _reference_outputs(comparison)
+    rows = _reference_outputs(aligned)
     end = _unpaired_end([row.kind == "pair" for row in rows])
     if not end or rows[0].kind != "pair":
         return ""
@@ -150,10 +165,10 @@ def _by_outputs(comparison: Comparison) -> str:
     )
 
 
-def _reference_outputs(comparison: Comparison) -> list[Row]:
+def _reference_outputs(aligned: Aligned) -> list[Row]:
     """Outputs of the first step that the reference has, in order."""
     found = [
-        row for row in comparison.rows
+        row for row in aligned.rows
         if row.reference is not None and row.role in OUTPUT_ROLES
     ]  # fmt: skip
     first = min((row.step for row in found), default=0)
@@ -170,9 +185,9 @@ def _unpaired_end(paired: list[bool]) -> int:
     return end if end and end >= LAST_SHARE * len(paired) else 0
 
 
-def _made_of(comparison: Comparison, first_missing: int) -> bool:
+def _made_of(aligned: Aligned, first_missing: int) -> bool:
     """Whether the candidate says that it was made of so few layers."""
-    details = run_details(comparison.candidate.path)
+    details = run_details(aligned.candidate.path)
     counts = [int(text) for key, text in details.items()
               if _MADE_OF.search(key) and text.isdecimal()]  # fmt: skip
     return any(0 < count <= first_missing for count in counts)
@@ -181,11 +196,11 @@ def _made_of(comparison: Comparison, first_missing: int) -> bool:
 # Both sides hold nothing
 
 
-def _nothing_in_it(comparison: Comparison) -> Iterator[str]:
+def _nothing_in_it(aligned: Aligned, results: Results) -> Iterator[str]:
     """Both sides all NaN, or all zeros, from some layer to the end: they agree on nothing."""
     tail: dict[str, list[Row]] = {"NaN": [], "zeros": []}
-    for row in reversed(comparison.rows):
-        result = comparison.measurements[row.index]
+    for row in reversed(aligned.rows):
+        result = results.measurements[row.index]
         if row.slot not in _MAIN or not isinstance(result, Measurement) or not result.count:
             continue
         if not _is_float(row):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from ...capture.records import Capture
 from ..limits import FEWEST_EQUAL
+from ..measuring.pair_dtypes import side_dtypes
 from ..model import Measurement, Row
-from .policy import side_dtypes
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ def same_files(reference: Capture, candidate: Capture) -> Sameness | None:
     )
 
 
-def equal_bits(comparison: Comparison) -> Sameness | None:
+def equal_bits(aligned: Aligned, results: Results) -> Sameness | None:
     """Where every value is equal though framework or dtype differ. All is measured by then."""
     floats = 0
     dtypes: tuple[str, str] | None = None
-    for row, result in zip(comparison.rows, comparison.measurements, strict=True):
+    for row, result in zip(aligned.rows, results.measurements, strict=True):
         if row.kind != "pair":
             continue
         if not isinstance(result, Measurement) or not result.identical:
@@ -54,7 +54,7 @@ def equal_bits(comparison: Comparison) -> Sameness | None:
         floats += 1
         if found[0] != found[1]:
             dtypes = dtypes or found
-    left, right = comparison.reference.framework, comparison.candidate.framework
+    left, right = aligned.reference.framework, aligned.candidate.framework
     differ = [f"one is of {left}, the other of {right}"] if left and right and left != right else []
     differ += [f"one is {dtypes[0]}, the other {dtypes[1]}"] if dtypes else []
     if floats < FEWEST_EQUAL or not differ:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...capture.records import Record
 from ...capture.values import Array
+from ..aligned import side_task
 from ..matching.canonical import layer_number
 from ..measuring.pair_reader import PairTask, SideTask, shapes_differ
 from ..model import Row
@@ -18,7 +19,6 @@ from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import view_shapes
 from ..recipes.steps import Concat
-from ..running.scheduler import side_task
 from .candidates import Proposal, propose
 from .hints import Hints
 from .permutations import orders
@@ -173,7 +173,7 @@ def prepare(comparison: Comparison, row: Row) -> tuple[PairTask, Hints]:
     hints = Hints(
         _heads_in_layer(comparison, row), None, row.reference.dtype, row.candidate.dtype, *siblings
     )
-    return PairTask(sides[0], sides[1], comparison.rtol, comparison.atol), hints
+    return PairTask(sides[0], sides[1], comparison.aligned.rtol, comparison.aligned.atol), hints
 
 
 def _siblings(record: Record, records: list[Record]) -> Iterator[Record]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 from ...capture.names import natural_key
-from ...capture.records import Capture, Record
-from ..model import ExecutionOrder, Row
+from ...capture.records import Capture
+from ..aligned import Aligned, Note
 from ..recipes.common_view import SAME, CommonView
 from ..recipes.errors import RecipeError
 from ..recipes.parse import parse_recipe
@@ -42,25 +41,16 @@ from .token_steps import fit_steps, mark_last_rows
 _FEW_NAMED = 0.1  # below this share of named calls, shapes and order alone may align
 
 
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """The rows in execution order, what the rules ignore, and how the two orders compare."""
-
-    rows: list[Row]
-    ignored_reference: list[Record]
-    ignored_candidate: list[Record]
-    order: ExecutionOrder
-
-
-def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Alignment:
+def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Aligned:
     """Align two captures whose headers have been read."""
     rules = rules or Rules()
     ref = side_of(reference, rules.reference, rules)
     cand = side_of(candidate, rules.candidate, rules)
     same_base(ref, cand)
-    fit_steps(ref, cand)
+    notes = [Note(side, text) for side, text in fit_steps(ref, cand)]
     mark_last_rows(ref, cand)
     apart = set(rules.unpaired)
+    notes += _unknown_pairs(ref, cand, rules.pairs)
     matches = list(_by_hand(ref, cand, rules.pairs))
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
@@ -70,7 +60,14 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
     matches = [match for match in matches if not _taken_apart(match, apart)]
     matches = [_with_rule(match, rules) for match in matches]
     rows = lay_out(ref, cand, matches)
-    return Alignment(rows, ref.ignored, cand.ignored, check_order(ref, cand, matches))
+    if rules.thresholds:
+        from ..rules.learned_limits import coverage_notes
+
+        notes += [Note("reference", text) for text in coverage_notes(rules.thresholds, rows)]
+    return Aligned(
+        reference, candidate, rules, tuple(rows), check_order(ref, cand, matches),
+        tuple(ref.ignored), tuple(cand.ignored), tuple(notes),
+    )  # fmt: skip
 
 
 def _only_ones(ref: Side, cand: Side) -> Iterator[Match]:
@@ -105,10 +102,6 @@ def _by_hand(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> Iterator[Mat
         return
     ours, theirs = _by_record_name(ref), _by_record_name(cand)
     for pair in dict.fromkeys(pairs):
-        if pair.reference not in ours or pair.candidate not in theirs:
-            note = f"[[pair]] {pair.reference}, {pair.candidate}: no two such records"
-            if note not in ref.capture.notes:
-                ref.capture.notes.append(note)
         for step, item in ours.get(pair.reference, {}).items():
             other = theirs.get(pair.candidate, {}).get(step)
             if other is None:
@@ -123,6 +116,18 @@ def _by_hand(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> Iterator[Mat
             else:
                 words = f"{why_apart(item, other)}: a recipe is needed"
                 yield join(item, other, SAME, "hand", "paired by hand", words, "shape")
+
+
+def _unknown_pairs(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> list[Note]:
+    """Pairs given by hand whose records are not there."""
+    if not pairs:
+        return []
+    ours, theirs = _by_record_name(ref), _by_record_name(cand)
+    return [
+        Note("reference", f"[[pair]] {pair.reference}, {pair.candidate}: no two such records")
+        for pair in dict.fromkeys(pairs)
+        if pair.reference not in ours or pair.candidate not in theirs
+    ]
 
 
 def _by_record_name(side: Side) -> dict[str, dict[int, Item]]:

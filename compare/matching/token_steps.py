@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from math import prod
 
+from ..aligned import SideName
 from .named_records import Item, Side, behind_layers
 
 _EMBEDDING = "embed_tokens"
 
 
-def fit_steps(ref: Side, cand: Side) -> None:
+def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
     """Where one side has a single step and the other several, find the one that it is.
 
     MAX overwrites its files at every step unless told otherwise: what is left is the last step.
-    Prefill is kept where it fits. Says so in the capture's notes.
+    Prefill is kept where it fits. Gives a note for a side whose step was moved.
     """
-    for single, several in ((ref, cand), (cand, ref)):
+    notes: list[tuple[SideName, str]] = []
+    sides: tuple[tuple[SideName, Side, Side], ...] = (
+        ("reference", ref, cand), ("candidate", cand, ref),
+    )  # fmt: skip
+    for name, single, several in sides:
         steps = {item.step for item in single.items}
         others = sorted({item.step for item in several.items})
         if len(steps) != 1 or len(others) < 2:
@@ -30,8 +35,8 @@ def fit_steps(ref: Side, cand: Side) -> None:
             continue
         _move(single, fitting[-1])
         note = f"holds one step, which fits step {fitting[-1]} of the other side: compared with it"
-        if note not in single.capture.notes:
-            single.capture.notes.append(note)
+        notes.append((name, note))
+    return notes
 
 
 def _move(side: Side, step: int) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...capture.dtypes import DTYPES
-from ..judging.policy import side_dtypes
 from ..limits import MOST_COARSE, ONE_SIDE_COARSE
 from ..model import Failure, Measurement, Row
+from .pair_dtypes import side_dtypes
 
 _NAMES = {7: "bfloat16", 10: "float16"}  # stored bits of mantissa
 _Result = Measurement | Failure | None

@@ -100,7 +100,7 @@ def _judged(
     from ..laws.evaluate import evaluations
     from ..laws.peers import Peers
 
-    scene = scene_of(comparison, cancelled)
+    scene = scene_of(comparison.aligned, comparison.results, comparison.models, cancelled)
     assert comparison.laws is not None
     wanted = {comparison.laws.rows[i].kind for i in rows}
     laws = {comparison.laws.rows[i].local.law for i in rows}

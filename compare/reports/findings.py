@@ -65,7 +65,7 @@ def reports_of(comparison: Comparison) -> list[RowReport]:
     """
     if comparison.complete:
         comparison.analysis()
-        comparison.effect()
+        comparison.find_effect()
     return [row_report(comparison, row.index) for row in comparison.rows]
 
 

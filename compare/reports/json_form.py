@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...capture.records import Capture, Record
+from ..aligned import SideName
 from ..comparison import Comparison
 from ..measuring.metrics import METRICS
 from ..model import Measurement, Row
@@ -60,8 +61,8 @@ def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5)
                 "doubts": outcome.doubts,
             },
             "policy": comparison.policy.describe(),
-            "reference": _side(comparison.reference),
-            "candidate": _side(comparison.candidate),
+            "reference": _side(comparison, "reference"),
+            "candidate": _side(comparison, "candidate"),
             "counts": asdict(counts),
             "verdicts": dict(comparison.level_counts()),
             "execution_order": {
@@ -78,7 +79,7 @@ def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5)
             "findings": [asdict(found) for found in comparison.findings()],
             "answer": headline(comparison),
             "same_as_reference": None if comparison.same is None else comparison.same.words,
-            "effect": effect_json(comparison.effect()),
+            "effect": effect_json(comparison.find_effect()),
             "rows": [_row(comparison, row) for row in comparison.rows],
         }
     )
@@ -95,7 +96,8 @@ def plain_json(value: Any) -> Any:
     return value
 
 
-def _side(capture: Capture) -> dict[str, Any]:
+def _side(comparison: Comparison, side: SideName) -> dict[str, Any]:
+    capture: Capture = getattr(comparison, side)
     return {
         "path": capture.path,
         "format": capture.format,
@@ -107,7 +109,7 @@ def _side(capture: Capture) -> dict[str, Any]:
         "complete": capture.complete,
         "prompt": capture.prompt,
         "input_ids": capture.input_ids,
-        "notes": capture.notes,
+        "notes": comparison.notes(side),
     }
 
 

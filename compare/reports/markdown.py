@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ...capture.records import Capture
+from ..aligned import SideName
 from ..comparison import Comparison
 from ..model import FirstDivergence
 from .effect_words import effect_line
@@ -115,10 +117,13 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
         f"unreadable{paired}",
         "",
     ]
-    for word, side in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for word in sides:
+        side: Capture = getattr(comparison, word)
+        notes = comparison.notes(word)
         lines.append(f"- {word} {code(side.path)}: {_plain(side_line(side))}")
-        lines += [f"  - {_plain(note)}" for note in side.notes[:_MOST_NOTES]]
-        more = len(side.notes) - _MOST_NOTES
+        lines += [f"  - {_plain(note)}" for note in notes[:_MOST_NOTES]]
+        more = len(notes) - _MOST_NOTES
         lines += [f"  - and {more} more notes"] if more > 0 else []
     lines += [f"- ⚠️ {_plain(doubt)}" for doubt in doubts]
     effect = comparison.known_effect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def components(comparison: Comparison) -> dict[str, Component]:
     }
 
 
-def _spread(comparison: Comparison, rows: list[Row], metric: str) -> Spread:
+def _spread(comparison: Comparison, rows: Sequence[Row], metric: str) -> Spread:
     values: list[float] = []
     total = 0
     for row in rows:

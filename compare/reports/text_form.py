@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...capture.records import Capture
 from ...capture.sizes import byte_text
+from ..aligned import SideName
 from ..comparison import Comparison
 from ..measuring.metrics import METRICS
 from ..model import FirstDivergence
@@ -90,11 +91,13 @@ def side_line(capture: Capture) -> str:
 
 def _header(comparison: Comparison) -> str:
     lines = ["layertui comparison", ""]
-    for word, capture in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for word in sides:
+        capture: Capture = getattr(comparison, word)
         lines += [f"{word}  {capture.path}", f"           {side_line(capture)}"]
         if capture.prompt:
             lines.append(f"           prompt: {capture.prompt}")
-        lines += [f"           note: {note}" for note in capture.notes]
+        lines += [f"           note: {note}" for note in comparison.notes(word)]
     return "\n".join([*(clean(line) for line in lines), ""])
 
 
@@ -145,7 +148,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
         lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
     if partial:
         lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
-    effect = comparison.effect()
+    effect = comparison.find_effect()
     if effect is not None:
         lines.append(effect_line(effect))
     lines.append(f"policy: {comparison.policy.describe()}")

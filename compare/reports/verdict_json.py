@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..comparison import Comparison
-from ..judging.policy import FixedPolicy, Policy, policy_named, with_overrides
+from ..judging.policy import Policy, policy_named, with_overrides
 from ..model import Measurement, Row
 from .form import Settings
 from .json_form import json_text, plain_json
@@ -29,7 +29,7 @@ def part(comparison: Comparison, settings: Settings, name: str) -> str:
 def qwen3_report(comparison: Comparison, min_coverage: float = 0.5) -> dict[str, Any]:
     """The report; by the comparison's own policy where that is a fixed one."""
     policy = comparison.policy
-    if not isinstance(policy, FixedPolicy):
+    if policy.name != "fixed":
         policy = with_overrides(policy_named("fixed"), comparison.rules.thresholds)
     inputs = _input_shapes(comparison)
     tested = [

@@ -56,7 +56,8 @@ def place_of(
             "it does not say what the layer should give"
         )
     try:
-        return _evaluated(scene_of(comparison, cancelled), row)
+        scene = scene_of(comparison.aligned, comparison.results, comparison.models, cancelled)
+        return _evaluated(scene, row)
     except UNREADABLE as error:
         raise NothingToReproduceError(f"{row.label}: {error}") from error
 
@@ -65,7 +66,9 @@ def law_report(comparison: Comparison, cancelled: Cancelled | None = None) -> La
     """What the laws say, worked out where the policy did not ask. Raises `CancelledError`."""
     if comparison.laws is not None:
         return comparison.laws
-    report = LawCheck(comparison, cancelled=cancelled).run()
+    report = LawCheck(
+        comparison.aligned, comparison.results, comparison.models, cancelled=cancelled
+    ).run()
     if report is None:
         raise CancelledError
     return report

@@ -294,10 +294,8 @@ class Injector:
         """A pair's reference record on its way to the candidate's form."""
         if row.problem_level is not None:
             raise RerunError(f"`{slot}`: {row.problem or row.problem_level}")
-        from ..running.scheduler import pair_task
-
         assert row.candidate is not None
-        task = pair_task(self.comparison, row.index)
+        task = self.comparison.task(row.index)
         return Fed(
             slot, task.reference, row.index, row.recipe_candidate, row.candidate.shape,
             row.candidate.dtype,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..judging.policy import coarser_dtype, nonfinite_words
+from ..judging.row_verdicts import nonfinite_words
+from ..measuring.pair_dtypes import coarser_dtype
 from ..model import Failure, Measurement, Row
 
 if TYPE_CHECKING:

@@ -32,7 +32,9 @@ def errors_by_law(
     """The own error of every row that has a law; `weights` are the reference's. Reads records."""
     from ..laws.own_errors import own_errors
 
-    return own_errors(scene_of(comparison, models=Models(weights, candidate_weights)))
+    return own_errors(
+        scene_of(comparison.aligned, comparison.results, Models(weights, candidate_weights))
+    )
 
 
 def offline_rows(

@@ -19,7 +19,6 @@ from ..measuring.pair_reader import CancelledError, PairTask, SideTask
 from ..model import Failure, Measurement, Row
 from ..recipes.errors import RecipeError
 from ..running.cache import ENGINE, FileIdentities, MeasurementCache
-from ..running.scheduler import pair_task
 from . import remembered as memory
 from .fed import tensor_of
 from .inputs import Injection, Injector
@@ -165,7 +164,7 @@ class Run:
         found: list[tuple[int, Measurement | Failure]] = []
         for index in dict.fromkeys(injection.rows):
             known = comparison.measurements[index]
-            found.append((index, known or measure(pair_task(comparison, index), self.cancelled)))
+            found.append((index, known or measure(comparison.task(index), self.cancelled)))
         if not found:
             return None, None
         index, result = worst(found)
@@ -250,10 +249,11 @@ class Run:
         comparison = self.session.comparison
         row = comparison.rows[index]
         digest = base.copy()
-        digest.update(repr((comparison.rtol, comparison.atol, comparison.ulp, row.slot,
-                            row.recipe_candidate)).encode())  # fmt: skip
+        how = comparison.aligned
+        settings = how.rtol, how.atol, how.ulp, row.slot, row.recipe_candidate
+        digest.update(repr(settings).encode())
         if comparison.measurable(index):
-            self._identities.feed(digest, pair_task(comparison, index).reference)
+            self._identities.feed(digest, comparison.task(index).reference)
         return digest.hexdigest()
 
     def _remembered(self, layer: Layer, cache: MeasurementCache | None, known: str | None) -> bool:
@@ -295,7 +295,7 @@ def output_of(row: Row, layer: Layer, outputs: dict[str, Locator]) -> Locator | 
 
 
 def single_task(comparison: Comparison, index: int, locator: Locator) -> PairTask:
-    task = pair_task(comparison, index)
+    task = comparison.task(index)
     candidate = SideTask(locator, locator.dtype, task.candidate.recipe, task.candidate.others)
     return replace(task, candidate=candidate)
 

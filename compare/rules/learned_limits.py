@@ -27,7 +27,7 @@ from ..model import Failure, Measurement, Row
 from .rules import LayerLimits, RulesError, ThresholdRule
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
 
 SCHEMA = "layertui.thresholds/1"
 _MOST_BYTES = 64 << 20
@@ -67,20 +67,20 @@ class Baselines:
     gaps: int = 0
     models: list[str] = field(default_factory=list)
 
-    def add(self, comparison: Comparison) -> None:
-        """Take in a measured comparison of a reference with a good run."""
+    def add(self, aligned: Aligned, results: Results) -> None:
+        """Take in what was measured of a reference and a good run."""
         pairs = 0
-        for row, result in zip(comparison.rows, comparison.measurements, strict=True):
+        for row, result in zip(aligned.rows, results.measurements, strict=True):
             if row.kind != "pair":
                 self.gaps += 1
                 continue
             pairs += 1
             self._take(layer_of(row), row, result)
         self.made_from.append(
-            {"reference": comparison.reference.path, "baseline": comparison.candidate.path,
+            {"reference": aligned.reference.path, "baseline": aligned.candidate.path,
              "pairs": pairs}
         )  # fmt: skip
-        for side in (comparison.reference, comparison.candidate):
+        for side in (aligned.reference, aligned.candidate):
             if side.model:
                 self.models.append(side.model)
 

@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from ..aligned import side_task
 from ..laws.peers import Limits
 from ..laws.report import LawReport, LawRow
 from ..model import Cause, Local
 from ..recipes.errors import RecipeError
 from .cache import FileIdentities, TextCache
-from .scheduler import side_task
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned
+    from ..weights.models import Models
 
 LAWS_VERSION = 5  # raise when a law, a limit or a cause changes
 
@@ -32,22 +33,22 @@ class LawCache:
     key: str
 
     @staticmethod
-    def of(comparison: Comparison) -> LawCache | None:
+    def of(aligned: Aligned, models: Models) -> LawCache | None:
         """None where a file, or a recipe, cannot be read: then nothing is remembered."""
         digest = blake2b(digest_size=24)
         digest.update(repr(("laws", LAWS_VERSION)).encode())
         identities = FileIdentities()
         try:
-            for row in comparison.rows:
+            for row in aligned.rows:
                 digest.update(repr((row.kind, row.label, row.step, row.problem)).encode())
                 for record, recipe, capture in (
-                    (row.reference, row.recipe_reference, comparison.reference),
-                    (row.candidate, row.recipe_candidate, comparison.candidate),
+                    (row.reference, row.recipe_reference, aligned.reference),
+                    (row.candidate, row.recipe_candidate, aligned.candidate),
                 ):
                     if record is not None and record.locator is not None:
                         task = side_task(record, recipe, capture.records)
                         identities.feed(digest, task)
-            for weights in (comparison.models.reference, comparison.models.candidate):
+            for weights in (models.reference, models.candidate):
                 if weights is not None:
                     _feed_weights(digest, weights.parameters, weights.config)
         except (OSError, RecipeError):

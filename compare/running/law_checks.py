@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..model import Local
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
     from ..laws.evaluate import Evaluation
     from ..laws.law import Scene
     from ..laws.report import LawReport
@@ -23,24 +23,35 @@ _TICK = 0.1  # seconds between two reports of results
 
 
 def scene_of(
-    comparison: Comparison, cancelled: Callable[[], bool] | None = None,
-    models: Models | None = None,
+    aligned: Aligned, results: Results, models: Models,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Scene:  # fmt: skip
-    """What laws may look at: the comparison's records and checkpoints (or those of `models`)."""
+    """What laws may look at: the records of both captures, and their checkpoints."""
     from ..laws.scene import make_scene
 
-    models = models or comparison.models
     return make_scene(
-        comparison.rows, comparison.reference, comparison.candidate, models.reference,
-        models.candidate, comparison.rules, comparison.measurements, cancelled,
+        aligned.rows, aligned.reference, aligned.candidate, models.reference, models.candidate,
+        aligned.rules, results.measurements, cancelled,
     )  # fmt: skip
 
 
 @dataclass(slots=True)
-class LawCheck:
-    """One run of all laws over a comparison that has been measured."""
+class LawProgress:
+    """How far the laws are, `done` of `total` places, and the local errors by row so far."""
 
-    comparison: Comparison
+    done: int = 0
+    total: int = 0
+    locals: dict[int, Local] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class LawCheck:
+    """One run of all laws over rows that have been measured."""
+
+    aligned: Aligned
+    results: Results
+    models: Models
+    progress: LawProgress = field(default_factory=LawProgress)
     on_results: Callable[[list[int]], None] | None = None
     cancelled: Callable[[], bool] | None = None
     use_cache: bool = True
@@ -55,7 +66,7 @@ class LawCheck:
         known = None if cache is None else cache.get()
         if known is not None:
             return known
-        scene = scene_of(self.comparison, self.cancelled)
+        scene = scene_of(self.aligned, self.results, self.models, self.cancelled)
         report = examine(scene, self._heard, self.cancelled)
         self._tell()
         if report is not None and cache is not None:
@@ -70,13 +81,13 @@ class LawCheck:
     def _cache(self) -> LawCache | None:
         from .law_cache import LawCache
 
-        return LawCache.of(self.comparison)
+        return LawCache.of(self.aligned, self.models)
 
     def _heard(self, evaluation: Evaluation | None, done: int, total: int) -> None:
-        self.comparison.laws_progress = done, total
+        self.progress.done, self.progress.total = done, total
         if evaluation is not None:
             left, right = evaluation.reference, evaluation.candidate
-            self.comparison.locals[evaluation.row] = Local(
+            self.progress.locals[evaluation.row] = Local(
                 evaluation.site.law, left.total, right.total, left.total, left.total
             )
             self._fresh.append(evaluation.row)

@@ -8,54 +8,28 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures import CancelledError as FutureCancelled
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING
 
-from ...capture.records import Locator, Record
-from ..measuring.masks import is_mask_name
+from ..aligned import Aligned, Results
 from ..measuring.measure import measure
-from ..measuring.pair_reader import CancelledError, PairTask, SideTask, concat_names
+from ..measuring.pair_reader import CancelledError
 from ..model import Failure, Measurement
 from ..recipes.errors import RecipeError
 from .cache import FileIdentities, MeasurementCache
-
-if TYPE_CHECKING:
-    from ..comparison import Comparison
 
 _TICK = 0.1  # seconds between two reports of results
 _AHEAD = 3  # tasks in flight per worker: few, so that `visible` can still change the order
 _LOOKUP = 256  # rows looked up in the cache at a time
 
 
-def pair_task(comparison: Comparison, index: int) -> PairTask:
-    """The task of a measurable row."""
-    row = comparison.rows[index]
-    assert row.reference is not None and row.candidate is not None
-    return PairTask(
-        side_task(row.reference, row.recipe_reference, comparison.reference.records),
-        side_task(row.candidate, row.recipe_candidate, comparison.candidate.records),
-        comparison.rtol, comparison.atol, comparison.ulp, is_mask_name(row.canonical, row.slot),
-    )  # fmt: skip
-
-
-def side_task(record: Record, recipe: str, records: list[Record]) -> SideTask:
-    """One side of a task; `records` are those of its capture, for `concat`."""
-    assert record.locator is not None and record.dtype is not None
-    others: tuple[tuple[str, Locator], ...] = ()
-    if "concat" in recipe:
-        wanted = set(concat_names(recipe))
-        others = tuple(
-            (r.name, r.locator)
-            for r in records
-            if r.name in wanted and r.step == record.step and r.locator is not None
-        )
-    return SideTask(record.locator, record.dtype, recipe, others)
-
-
 @dataclass(slots=True)
 class Scheduler:
-    """One run of `Comparison.measure`."""
+    """One run over the pairs that are not measured. `take` hears of every result, after `results`
+    has it.
+    """
 
-    comparison: Comparison
+    aligned: Aligned
+    results: Results
+    take: Callable[[int, Measurement | Failure], None]
     pool: Executor
     visible: Callable[[], Sequence[int]] | None
     on_results: Callable[[list[int]], None] | None
@@ -79,12 +53,7 @@ class Scheduler:
             cache.close()
 
     def _wait_for_all(self) -> None:
-        comparison = self.comparison
-        self._pending = {
-            index: None
-            for index in range(len(comparison.rows))
-            if comparison.measurements[index] is None and comparison.measurable(index)
-        }
+        self._pending = dict.fromkeys(self.results.pending())
 
     def run(self, workers: int) -> bool:
         """Measure everything; False when cancelled."""
@@ -126,7 +95,7 @@ class Scheduler:
 
     def _key(self, identities: FileIdentities, index: int) -> str | None:
         try:
-            return identities.key(pair_task(self.comparison, index))
+            return identities.key(self.aligned.task(index))
         except RecipeError:  # said on the row when it is measured
             return None
 
@@ -151,7 +120,7 @@ class Scheduler:
     def _submit(self, index: int) -> Future[Measurement | Failure]:
         """A future of the row's result, whatever goes wrong (a pool may have lost its workers)."""
         try:
-            task = pair_task(self.comparison, index)
+            task = self.aligned.task(index)
             if self.threads_share_memory:
                 return self.pool.submit(measure, task, self.stop.is_set)
             return self.pool.submit(measure, task)
@@ -191,7 +160,8 @@ class Scheduler:
 
     def _take(self, index: int, result: Measurement | Failure) -> None:
         self._pending.pop(index, None)
-        self.comparison.take(index, result)
+        self.results.take(index, result)
+        self.take(index, result)
         self._done.append(index)
 
     def _tell(self, force: bool = False) -> None:

@@ -15,7 +15,8 @@ from ..vocabulary import SYMPTOMS
 from . import casts, fit, moves, others, parts, regions
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
+    from ..judging.noise_analysis import Analysis
 
 _SAID = 0.5  # a fit that explains less than half is no symptom
 _ALIKE = 0.05  # scores this near are told apart by the order of `SYMPTOMS`
@@ -23,25 +24,27 @@ _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17
 
 
-def symptoms_of(comparison: Comparison, index: int) -> tuple[Symptom, ...]:
+def symptoms_of(
+    aligned: Aligned, results: Results, analysis: Analysis, index: int
+) -> tuple[Symptom, ...]:
     """What the difference of a measured pair looks like, the best explanation first; one symptom
     `none` or `noise-like` where no simple one explains most of it, nothing where nothing differs.
 
     Reads a bounded sample of the pair and of records of the same shape. Raises `RecordError` or
     `RecipeError` where the pair cannot be read any more.
     """
-    result = comparison.measurements[index]
+    result = results.measurements[index]
     if not isinstance(result, Measurement) or result.identical or not result.compared:
         return ()
-    if result.partial or not comparison.measurable(index):
+    if result.partial or not aligned.measurable(index):
         return ()
-    sample = read_sample(comparison.task(index), result.max_abs_index, _MOST)
+    sample = read_sample(aligned.task(index), result.max_abs_index, _MOST)
     if sample.x.size < 4:
         return ()
-    pair = _pair(comparison, index, sample)
-    found = list(_all(comparison, index, result, sample, pair))
+    pair = _pair(analysis, index, sample)
+    found = list(_all(aligned, results, analysis, index, sample, pair))
     said = [symptom for symptom in found if symptom.score >= _SAID]
-    hidden = comparison.analysis().hidden_symptom(index)
+    hidden = analysis.hidden_symptom(index)
     if hidden is not None:
         return _given_away(hidden, found)
     if not said:
@@ -74,10 +77,10 @@ def _rank(symptom: Symptom, top: float) -> tuple[bool, int, float]:
     return symptom.score < top - _ALIKE, SYMPTOMS.index(symptom.name), -symptom.score
 
 
-def _pair(comparison: Comparison, index: int, sample: Sample) -> fit.Pair:
+def _pair(analysis: Analysis, index: int, sample: Sample) -> fit.Pair:
     fine = np.isfinite(sample.x) & np.isfinite(sample.y)
     x, y = np.where(fine, sample.x, 0.0), np.where(fine, sample.y, 0.0)
-    expected = comparison.analysis().expected(index)
+    expected = analysis.expected(index)
     noise = expected * expected * float(np.vdot(x, x))
     d = y - x
     # Never all of it: an explanation must find something that noise leaves over.
@@ -86,13 +89,16 @@ def _pair(comparison: Comparison, index: int, sample: Sample) -> fit.Pair:
 
 
 def _all(
-    comparison: Comparison, index: int, result: Measurement, sample: Sample, pair: fit.Pair
+    aligned: Aligned, results: Results, analysis: Analysis, index: int, sample: Sample,
+    pair: fit.Pair,
 ) -> Iterator[Symptom]:  # fmt: skip
+    result = results.measurements[index]
+    assert isinstance(result, Measurement)
     if result.nonfinite_mismatch:
         yield from casts.overflow(result, sample.x, sample.y)
     if pair.squares == 0:
         return
-    row = comparison.rows[index]
+    row = aligned.rows[index]
     yield from fit.constant(pair)
     yield from fit.scale(pair)
     yield from fit.sign_of_channels(pair)
@@ -100,23 +106,24 @@ def _all(
     yield from fit.by_row(pair)
     yield from moves.shifted(pair)
     yield from moves.permuted(pair)
-    yield from casts.cast(pair, comparison.analysis().facts[index].bits)
+    yield from casts.cast(pair, analysis.facts[index].bits)
     yield from casts.clamp(pair)
     yield from parts.part_of_axis(pair)
     yield from regions.region(pair)
-    yield from others.mixed_up(pair, _others(comparison, row, result, _near(comparison, row)))
-    sources = [comparison.rows[i] for i in comparison.analysis().sources(index)]
-    yield from others.missing_term(pair, _others(comparison, row, result, sources))
+    near = _near(aligned, row)
+    yield from others.mixed_up(pair, _others(aligned, results, row, result, near))
+    sources = [aligned.rows[i] for i in analysis.sources(index)]
+    yield from others.missing_term(pair, _others(aligned, results, row, result, sources))
 
 
-def _near(comparison: Comparison, row: Row) -> list[Row]:
+def _near(aligned: Aligned, row: Row) -> list[Row]:
     """Rows that this one could have been mixed up with: of the same parent, then its sisters, the
     nearest first.
     """
     kind, parent = kind_of(row), parent_of(row.canonical)
     beside = [
         other
-        for other in comparison.rows
+        for other in aligned.rows
         if other.index != row.index
         and (parent_of(other.canonical) == parent or kind_of(other)[:2] == kind[:2])
     ]
@@ -125,18 +132,18 @@ def _near(comparison: Comparison, row: Row) -> list[Row]:
 
 
 def _others(
-    comparison: Comparison, row: Row, result: Measurement, rows: list[Row]
+    aligned: Aligned, results: Results, row: Row, result: Measurement, rows: list[Row]
 ) -> list[others.Other]:  # fmt: skip
     """The same sample of other pairs of this shape; what cannot be read is left out."""
     found: list[others.Other] = []
     for other in rows:
-        measured = comparison.measurements[other.index]
+        measured = results.measurements[other.index]
         if not isinstance(measured, Measurement) or measured.shape != result.shape:
             continue
-        if measured.partial or other.index == row.index or not comparison.measurable(other.index):
+        if measured.partial or other.index == row.index or not aligned.measurable(other.index):
             continue
         try:
-            sample = read_sample(comparison.task(other.index), result.max_abs_index, _MOST)
+            sample = read_sample(aligned.task(other.index), result.max_abs_index, _MOST)
         except UNREADABLE:
             continue
         if not (np.isfinite(sample.x).all() and np.isfinite(sample.y).all()):

@@ -11,7 +11,8 @@ import numpy as np
 from layertui.capture.names import parse_name
 from layertui.capture.open import open_capture
 from layertui.capture.records import Capture, Locator, Record
-from layertui.compare.matching.align import Alignment, align
+from layertui.compare.aligned import Aligned
+from layertui.compare.matching.align import align
 from layertui.compare.model import Row
 from layertui.compare.rules.rules import Rules
 
@@ -72,13 +73,13 @@ def aligned(
     cand: Mapping[str, Shape] | Iterable[Record | str],
     rules: Rules | None = None,
     order: tuple[bool, bool] = (True, True),
-) -> Alignment:
+) -> Aligned:
     result = align(capture(ref, order[0]), capture(cand, order[1]), rules)
     check_rows(result)
     return result
 
 
-def check_rows(alignment: Alignment) -> None:
+def check_rows(alignment: Aligned) -> None:
     """What holds for every alignment: indices in a row, recipes that fit."""
     from layertui.compare.recipes.parse import parse_recipe
     from layertui.compare.recipes.recipe import view_shapes

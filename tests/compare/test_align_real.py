@@ -9,15 +9,16 @@ import pytest
 from synthetic import gaps, row_of
 
 from layertui.capture.open import open_capture
+from layertui.compare.aligned import Aligned
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.matching.align import Alignment, align
+from layertui.compare.matching.align import align
 
 HEALTHY = ["llama-f32", "llama-bf16", "llama_v3-f32", "llama_steps-f32"]
 ALL = [*HEALTHY, "olmo2-f32", "llama_v3_badweights-f32"]
 
 
 @cache
-def alignment_of(real: Path, name: str) -> Alignment:
+def alignment_of(real: Path, name: str) -> Aligned:
     sides = (open_capture(real / name / side) for side in ("torch_dump", "max_dump"))
     return align(*sides)
 

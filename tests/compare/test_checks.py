@@ -15,6 +15,7 @@ from synthetic import record, saved
 from layertui.capture import record as record_capture
 from layertui.capture.open import open_capture
 from layertui.capture.records import Capture
+from layertui.compare.aligned import Note
 from layertui.compare.checks.finding import CODES, Finding
 from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.samples import Budget, look, same_bits
@@ -381,12 +382,12 @@ def test_other_dtypes_and_steps(tmp_path: Path) -> None:
 
 def test_findings_become_notes_once(tmp_path: Path) -> None:
     comparison = pair(tmp_path, model(), model(1))
-    comparison.candidate.notes[:] = ["an old note"]
+    comparison.remarks = (Note("candidate", "an old note"),)
     found = [*check_pair(comparison), Finding("note", "dtype", "x", "y", side="candidate")]
     for _ in range(2):
         note_findings(comparison, found)
-    assert comparison.candidate.notes == ["check, note: candidate: x; y", "an old note"]
-    assert comparison.reference.notes[0].startswith("check, warning: the embedding gives other")
+    assert comparison.notes("candidate") == ["check, note: candidate: x; y", "an old note"]
+    assert comparison.notes("reference")[0].startswith("check, warning: the embedding gives other")
 
 
 def test_cancelling_stops_early(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_policy_can_be_replaced_and_rules_stay(tmp_path: Path) -> None:
 def test_what_policies_need_is_measured(tmp_path: Path) -> None:
     rules = Rules(thresholds=(ThresholdRule("*", (("ulp", 4.0),)),))
     found = compared(tmp_path, [], rules=rules)
-    assert found.ulp and found.exit_status() == 0
+    assert found.aligned.ulp and found.exit_status() == 0
     loose = compared(tmp_path / "loose", ["norm-output"], policy=DtypePolicy(0.0, 100.0))
     assert (loose.rtol, loose.atol) == (0.0, 100.0)
     assert loose.exit_status() == 0

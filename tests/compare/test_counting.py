@@ -100,8 +100,8 @@ def test_both_sides_add_up(
     counts = found.counts
     assert counts.pairs + counts.gaps_reference + counts.gaps_candidate == len(found.rows)
     for side, records, ignored, gap_kind in (
-        (counts.records_reference, left, found.ignored_reference, "gap_reference"),
-        (counts.records_candidate, right, found.ignored_candidate, "gap_candidate"),
+        (counts.records_reference, left, found.aligned.ignored_reference, "gap_reference"),
+        (counts.records_candidate, right, found.aligned.ignored_candidate, "gap_candidate"),
     ):
         assert dataclasses.astuple(side)[0] == len(records)
         assert side.total == side.paired + side.gap + side.unreadable + side.ignored

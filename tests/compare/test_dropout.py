@@ -57,7 +57,7 @@ def test_two_runs_with_dropout_agree_by_statistics(
     judged = [v for v in comparison.verdicts if v.by_statistics]
     assert len(judged) >= 3 and all("statistics" in verdict.reason for verdict in judged)
     for side, at_work in zip(("reference", "candidate"), sides, strict=True):
-        notes = [n for n in getattr(comparison, side).notes if "dropout was at work" in n]
+        notes = [n for n in comparison.notes(side) if "dropout was at work" in n]
         assert len(notes) == at_work
         found = [f for f in check_pair(comparison) if f.side == side and f.code == "config"]
         said = " ".join(f.what for f in found)
@@ -92,7 +92,7 @@ def test_training_without_dropout_is_judged_as_ever(tmp_path: Path) -> None:
     with torch.no_grad():
         wrong.encoder.layer[1].output.dense.weight *= 1.1
     comparison = measured(run(tmp_path / "a", right, True), run(tmp_path / "b", wrong, True))
-    assert comparison.by_statistics is None and comparison.exit_status() == 1
+    assert comparison.evidence.dropout is None and comparison.exit_status() == 1
     assert not any(verdict.by_statistics for verdict in comparison.verdicts)
 
 

@@ -51,7 +51,7 @@ def compared(folder: Path, ref: Sequence[Arrays], cand: Sequence[Arrays]) -> Com
 
 
 def of_heads(folder: Path, ref: np.ndarray, cand: np.ndarray) -> Effect | None:
-    return compared(folder, [{"lm_head-output": ref}], [{"lm_head-output": cand}]).effect()
+    return compared(folder, [{"lm_head-output": ref}], [{"lm_head-output": cand}]).find_effect()
 
 
 def by_torch(ref: np.ndarray, cand: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_nan_is_never_agreement(tmp_path: Path) -> None:
         comparison = compared(
             tmp_path / str(number), [{"lm_head-output": ref}], [{"lm_head-output": cand}]
         )
-        found = comparison.effect()
+        found = comparison.find_effect()
         assert found is not None and np.isnan(found.logits_kl)
         assert (found.top1_agreement, found.first_differing_token) == (0.75, 2)
         assert json_report(comparison, "")["effect"] == {
@@ -164,9 +164,11 @@ def test_what_the_model_returned_counts_rather_than_its_head(tmp_path: Path) -> 
         return {"model.lm_head-output": x, "model-output_logits": capped}
 
     comparison = compared(tmp_path, [side(ref)], [side(cand)])
-    assert [row.slot for row in logits_rows(comparison)] == ["output_logits"]
+    assert [row.slot for row in logits_rows(comparison.aligned, comparison.results)] == [
+        "output_logits"
+    ]
     capped = (2 * np.tanh(x / 2).astype(np.float32) for x in (ref, cand))
-    found = comparison.effect()
+    found = comparison.find_effect()
     assert found is not None
     assert found.logits_kl == pytest.approx(by_torch(*capped).mean(), rel=1e-4)
 
@@ -179,7 +181,7 @@ def test_what_the_model_returned_counts_rather_than_its_head(tmp_path: Path) -> 
 def test_what_are_logits(tmp_path: Path, name: str, width: int, known: bool) -> None:
     ref = random_logits(1, 6, width)
     comparison = compared(tmp_path, [{name: ref}], [{name: disturbed(ref, 0.1)}])
-    assert (comparison.effect() is not None) is known
+    assert (comparison.find_effect() is not None) is known
     assert (json_report(comparison, "")["effect"] is not None) is known
     assert ("logits: KL" in text_report(comparison, "")) is known
 
@@ -190,7 +192,7 @@ def test_padding_does_not_count(tmp_path: Path) -> None:
     cand[1, :2] = random_logits(2, VOCABULARY, seed=9)  # of tokens that stand for nothing
     mask = np.array([[1, 1, 1, 1], [0, 0, 1, 1]])
     sides = [[{"model-input_attention_mask": mask, "model-output_logits": x}] for x in (ref, cand)]
-    found = compared(tmp_path, *sides).effect()
+    found = compared(tmp_path, *sides).find_effect()
     assert found is not None and found.tokens == 6
     kl = by_torch(ref, cand)[mask != 0].mean()
     assert found.logits_kl == pytest.approx(kl, rel=1e-9)
@@ -202,7 +204,7 @@ def test_the_last_token_of_a_batch(tmp_path: Path) -> None:
     cand = disturbed(ref, 0.01)[:, -1].copy()
     cand[1] = ref[1, -1][::-1]
     comparison = compared(tmp_path, [{"lm_head-output": ref}], [{"lm_head-output": cand}])
-    found = comparison.effect()
+    found = comparison.find_effect()
     assert found is not None and found.generated
     assert (found.tokens, found.first_differing_token) == (3, 0)
     assert found.top1_agreement == pytest.approx(2 / 3)
@@ -238,7 +240,7 @@ def steps_of(
 
 
 def test_generated_tokens_are_counted_by_step(tmp_path: Path) -> None:
-    found = compared(tmp_path, *steps_of(ids=True, apart_from=2, recorded_ids="own")).effect()
+    found = compared(tmp_path, *steps_of(ids=True, apart_from=2, recorded_ids="own")).find_effect()
     assert found is not None and found.generated
     assert (found.first_differing_token, found.tokens) == (2, 6)  # 4 of the prompt, 2 steps
     assert found.top1_agreement == pytest.approx(5 / 6)
@@ -246,13 +248,13 @@ def test_generated_tokens_are_counted_by_step(tmp_path: Path) -> None:
 
 def test_what_follows_on_other_tokens_is_not_compared(tmp_path: Path) -> None:
     """Where the ids are not recorded, they are other ones behind a token that differs."""
-    found = compared(tmp_path, *steps_of(ids=False, apart_from=1)).effect()
+    found = compared(tmp_path, *steps_of(ids=False, apart_from=1)).find_effect()
     assert found is not None
     assert (found.first_differing_token, found.tokens) == (1, 5)
 
 
 def test_steps_that_were_given_the_same_tokens_are_all_compared(tmp_path: Path) -> None:
-    found = compared(tmp_path, *steps_of(ids=True, apart_from=1)).effect()
+    found = compared(tmp_path, *steps_of(ids=True, apart_from=1)).find_effect()
     assert found is not None
     assert (found.first_differing_token, found.tokens) == (1, 7)
 
@@ -262,7 +264,7 @@ def test_nothing_is_said_of_other_prompts(tmp_path: Path) -> None:
         ids = np.arange(4)[None] + first
         return {"embed_tokens-input_0": ids, "lm_head-output": random_logits(1, 4, VOCABULARY)}
 
-    assert compared(tmp_path, [side(0)], [side(1)]).effect() is None
+    assert compared(tmp_path, [side(0)], [side(1)]).find_effect() is None
 
 
 def test_a_prompt_that_differs_inside_generates_the_same(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_a_prompt_that_differs_inside_generates_the_same(tmp_path: Path) -> None
     changed = np.array(sides[1][0]["lm_head-output"])
     changed[0, 1] = changed[0, 1][::-1]
     sides[1][0] = {**sides[1][0], "lm_head-output": changed}
-    found = compared(tmp_path, *sides).effect()
+    found = compared(tmp_path, *sides).find_effect()
     assert found is not None
     assert found.first_differing_token is None and found.top1_agreement == pytest.approx(6 / 7)
     assert "no generated token differs" in effect_line(found)
@@ -285,16 +287,16 @@ def test_worked_out_once_and_not_before_all_is_measured(tmp_path: Path) -> None:
         (tmp_path / side).mkdir()
         np.save(tmp_path / side / "lm_head-output.npy", x)
     comparison = open_comparison(str(tmp_path / "ref"), str(tmp_path / "cand"))
-    assert comparison.effect() is None
+    assert comparison.find_effect() is None
     comparison.measure(use_cache=False)
     assert comparison.known_effect is None
     with pytest.raises(CancelledError):
-        comparison.effect(lambda: True)
+        comparison.find_effect(lambda: True)
     assert comparison.known_effect is None
-    found = comparison.effect()
+    found = comparison.find_effect()
     assert found is not None and comparison.known_effect is found
     (tmp_path / "ref" / "lm_head-output.npy").unlink()
-    assert comparison.effect() is found
+    assert comparison.find_effect() is found
 
 
 def test_a_record_that_cannot_be_read_any_more(tmp_path: Path) -> None:
@@ -303,14 +305,14 @@ def test_a_record_that_cannot_be_read_any_more(tmp_path: Path) -> None:
         tmp_path, [{"lm_head-output": ref}], [{"lm_head-output": disturbed(ref, 0.1)}]
     )
     (tmp_path / "cand" / "lm_head-output.npy").unlink()
-    assert comparison.effect() is None
+    assert comparison.find_effect() is None
 
 
 def test_a_model_in_two_engines(real: Path) -> None:
     pair = real / "llama_v3_badweights-f32"
     comparison = open_comparison(str(pair / "torch_dump"), str(pair / "max_dump"))
     comparison.measure(use_cache=False)
-    found = comparison.effect()
+    found = comparison.find_effect()
     assert found is not None and found.generated
     assert found.top1_agreement == 0 and found.first_differing_token == 0
     assert found.logits_kl > 1
@@ -323,7 +325,7 @@ def test_in_every_report(tmp_path: Path) -> None:
     cand = ref.copy()
     cand[0, 3, 9] = 3.25
     comparison = compared(tmp_path, [{"lm_head-output": ref}], [{"lm_head-output": cand}])
-    found = comparison.effect()
+    found = comparison.find_effect()
     assert found is not None
     said = (
         f"logits: KL {found.logits_kl:.2g} nats, top-1 agrees at 4 of 5 tokens; the first to "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from layertui.compare.aligned import SideName
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.reports.json_form import json_report
 
@@ -101,7 +102,8 @@ def test_pairs_by_place_whose_values_are_unrelated_are_doubtful(real: Path) -> N
 
 def test_a_coarser_run_is_said(real: Path) -> None:
     coarse = judged(real, "bf16-runs-saved-as-float32-healthy")
-    for side in (coarse.reference, coarse.candidate):
-        assert any("the values are bfloat16" in note for note in side.notes)
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for side in sides:
+        assert any("the values are bfloat16" in note for note in coarse.notes(side))
     quantised = judged(real, "int4-weights-healthy")
-    assert any("as 4-bit weights do" in note for note in quantised.candidate.notes)
+    assert any("as 4-bit weights do" in note for note in quantised.notes("candidate"))

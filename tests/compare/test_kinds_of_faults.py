@@ -75,7 +75,7 @@ def test_coarse_runs_saved_as_float32_are_clean_and_said(
     other = Decoder(dtype=dtype, massive=massive, split=4)
     found = compare(tmp_path, one, other, ("float32", "float32"))
     assert blamed(found) is None
-    assert any(f"the values are {dtype}" in note for note in found.candidate.notes)
+    assert any(f"the values are {dtype}" in note for note in found.notes("candidate"))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -229,7 +229,7 @@ def test_quantised_weights_are_no_fault_and_said(
     assert blamed(found) is None
     if dtype == "float32":
         bits = "4-bit" if "4" in how else "8-bit"
-        assert any(f"as {bits} weights do" in note for note in found.candidate.notes)
+        assert any(f"as {bits} weights do" in note for note in found.notes("candidate"))
 
 
 @pytest.mark.parametrize("how", QUANTISERS)

@@ -32,7 +32,7 @@ from layertui.compare.judging.evidence import (
     scaled,
     scaled_by_row,
 )
-from layertui.compare.judging.noise_policy import Analysis, _State
+from layertui.compare.judging.origins import State, is_copy
 from layertui.compare.judging.outcome import _unpaired_end
 from layertui.compare.judging.peers import Sisters, Usual, _change, limit_of, usual
 from layertui.compare.judging.policy import DtypePolicy
@@ -287,7 +287,7 @@ def test_what_a_clean_run_would_have(tmp_path: Path) -> None:
     assert isinstance(result, Measurement) and error == pytest.approx(0.05, rel=0.2)
 
     def inherits(clean: float) -> bool:
-        return analysis._judged(row, result, _State(None, True, clean)).level == "diverged"
+        return analysis.judged(row, result, State(None, True, clean)).level == "diverged"
 
     below(inherits, error / 4)
 
@@ -514,8 +514,7 @@ def test_factors_by_row() -> None:
 
 def test_copies_of_earlier_records() -> None:
     def is_other(error: float) -> bool:
-        facts = [SimpleNamespace(greater=0.01, floor=0.0), SimpleNamespace(greater=error, floor=0)]
-        return not Analysis._is_copy(cast(Analysis, SimpleNamespace(facts=facts)), 1, 0)
+        return not is_copy(facts(error, floor=0.0), facts(0.01, floor=0.0))
 
     above(is_other, 0.015)
 

@@ -12,18 +12,17 @@ from hypothesis import strategies as st
 from synthetic import record
 
 from layertui.compare.judging.policy import (
-    LIMITS,
     DtypePolicy,
     FixedPolicy,
-    Limits,
     NoisePolicy,
     PolicyError,
-    coarser_dtype,
     metrics_needed,
     policy_named,
     with_overrides,
 )
+from layertui.compare.limits import LIMITS, Limits
 from layertui.compare.measuring.measure import finish
+from layertui.compare.measuring.pair_dtypes import coarser_dtype
 from layertui.compare.measuring.sums import Sums, Tolerance
 from layertui.compare.model import Failure, Measurement, Row, SideStatistics
 from layertui.compare.recipes.cast import cast

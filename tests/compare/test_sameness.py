@@ -45,7 +45,7 @@ def test_the_same_files_are_said(tmp_path: Path, how: str) -> None:
             (candidate / file.name).hardlink_to(file)
     found = measured(reference, candidate)
     assert found.same is not None and "read from the same files" in found.same.words
-    assert found.candidate.notes[0] == found.same.words
+    assert found.notes("candidate")[0] == found.same.words
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "junit"])

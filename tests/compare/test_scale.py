@@ -14,7 +14,8 @@ import pytest
 from synthetic import capture, record
 
 from layertui.capture.records import Capture
-from layertui.compare.matching.align import Alignment, align
+from layertui.compare.aligned import Aligned
+from layertui.compare.matching.align import align
 
 FEW, MANY = 1000, 4000
 
@@ -56,7 +57,7 @@ CASES: dict[str, tuple[Maker, Maker, float | None]] = {
 }
 
 
-def aligned(case: str, count: int) -> tuple[Alignment, int]:
+def aligned(case: str, count: int) -> tuple[Aligned, int]:
     """The alignment of `count` records a side, and how many calls it took."""
     left, right = (make(count) for make in CASES[case][:2])
     with cProfile.Profile() as profile:

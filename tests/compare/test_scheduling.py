@@ -110,12 +110,18 @@ def test_results_are_the_same_with_one_thread_four_and_processes(tmp_path: Path)
     }
 
 
+def with_recipe(comparison: Comparison, index: int, **recipe: str) -> None:
+    rows = list(comparison.rows)
+    rows[index] = replace(rows[index], **recipe)
+    comparison.aligned = replace(comparison.aligned, rows=tuple(rows))
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_cancelling_returns_at_once(tmp_path: Path, turned: bool) -> None:
     """In the middle of a pair of 4 GB."""
     comparison = opened(huge_sides(tmp_path, (32_768, 32_768)))
     if turned:
-        comparison.rows[0] = replace(comparison.rows[0], recipe_reference="transpose(0, 1)")
+        with_recipe(comparison, 0, recipe_reference="transpose(0, 1)")
     asked = threading.Event()
     at = [0.0]
 
@@ -238,7 +244,7 @@ def test_a_file_that_is_gone_or_cut_is_a_row_of_its_side(tmp_path: Path) -> None
 def test_a_recipe_that_is_wrong_is_said_on_its_row(tmp_path: Path) -> None:
     comparison = opened(two_sides(tmp_path, 3))
     for index, recipe in ((0, "concat(0"), (1, "squeeze(0)")):
-        comparison.rows[index] = replace(comparison.rows[index], recipe_candidate=recipe)
+        with_recipe(comparison, index, recipe_candidate=recipe)
     assert comparison.measure()
     assert [verdict.level for verdict in comparison.verdicts][:2] == ["shape", "shape"]
     assert isinstance(comparison.measurements[2], Measurement)

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from tui_captures import make_app, measured, settled, until, write_pair, write_safetensors
 
 from layertui.capture import open_capture
+from layertui.compare.aligned import Note
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure
 from layertui.tui.app import JobNews, LayertuiApp
@@ -232,7 +233,7 @@ async def test_metric_changes_badges_not_the_cursor(small_pair: tuple[Path, Path
         await measured(pilot, app)
         comparison = app.list_screen.comparison
         assert comparison is not None
-        assert comparison.ulp
+        assert comparison.aligned.ulp
         assert app.list_screen.row == 12
 
 
@@ -265,7 +266,7 @@ async def test_a_tolerance_counts_mismatches_anew(small_pair: tuple[Path, Path])
         await measured(pilot, app)
         comparison = app.list_screen.comparison
         assert comparison is not None
-        assert (comparison.rtol, comparison.atol) == (10, 10)
+        assert (comparison.aligned.rtol, comparison.aligned.atol) == (10, 10)
         assert comparison.failing == []
         assert app.list_screen.row == row
 
@@ -662,7 +663,7 @@ async def test_nothing_that_is_there_to_read_is_cut(
         comparison = app.list_screen.comparison
         assert comparison is not None
         note = "a note that goes on and on " * 6
-        comparison.candidate.notes.append(note)
+        comparison.remarks = (Note("candidate", note),)
         wanted = [key.description for key in keys_of("list")]
         wanted += [command.description for command in COMMANDS]
         for opened, words in (("question_mark", wanted), (None, [note.strip()])):

@@ -19,7 +19,6 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import NoisePolicy, Policy
 from layertui.compare.model import Symptom
 from layertui.compare.rules.learned_limits import load_thresholds
-from layertui.compare.symptoms import diagnosis
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.limits import limits_of
@@ -122,10 +121,6 @@ def test_while_measuring_nothing_is_analysed(
     assert "so far" in first_sentence(comparison, first)
 
 
-def never(*_: object) -> None:
-    raise AssertionError("an analysis was asked for")
-
-
 def test_another_policy_keeps_the_analysis(paths: dict[str, str]) -> None:
     comparison = compared(paths)
     known = comparison.analysis()
@@ -151,8 +146,8 @@ def test_a_row_of_the_pane(paths: dict[str, str], monkeypatch: pytest.MonkeyPatc
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
     assert later["verdict"].startswith("DIVERGED inherited (90 % sure)")
     assert later["looks like"] == "not worked out yet: S does"
-    monkeypatch.setattr(diagnosis, "symptoms_of", lambda *_: ())
-    assert comparison.symptoms(BLAMED + 1) == ()
+    known = {**comparison.evidence.symptoms, BLAMED + 1: ()}
+    comparison.evidence = replace(comparison.evidence, symptoms=known)
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
     assert later["looks like"].startswith("unknown: not enough")
     floor = comparison.floors[BLAMED]
@@ -307,7 +302,7 @@ async def test_a_low_pane_keeps_room_for_the_numbers(
         assert comparison is not None
         long = Symptom("scale", 0.98, "words that go on for lines and lines " * 9)
         known = {BLAMED: (long, replace(long, name="offset"))}
-        monkeypatch.setattr(Comparison, "known_symptoms", lambda _, row: known.get(row, ()))
+        comparison.evidence = replace(comparison.evidence, symptoms=known)
         await pilot.press("f")
         await settled(pilot)
         shown = pane(app)

@@ -19,6 +19,7 @@ from layertui.compare.laws import report as law_report
 from layertui.compare.model import Cause
 from layertui.compare.reports import explanation
 from layertui.compare.reports.law_words import cause_line
+from layertui.compare.running.law_checks import LawProgress
 from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
@@ -118,10 +119,10 @@ def test_without_a_cause_the_answer_says_where_and_why(olmo: Comparison) -> None
     assert shown.startswith(" L0 self_attn.q_norm  introduced here, so far (")
     assert "explains" not in shown
     assert shown.endswith("  checking layers")
-    comparison.laws_progress = 12, 32
+    comparison.law_progress = LawProgress(12, 32)
     assert line(comparison, 80, working=True).endswith("  checking layers 12/32")
     assert width_of(line(comparison, 80, working=True)) < 80
-    comparison.laws_progress = 32, 32
+    comparison.law_progress = LawProgress(32, 32)
     assert laws_progress(comparison) == "looking for causes"
     assert "checking" not in line(comparison, 80)
     comparison.set_policy(DtypePolicy())
@@ -146,9 +147,10 @@ def test_where_nothing_diverged_the_worst_is_told(real: Path) -> None:
         if row.state == "keeps"
     )
     assert f" {worst:.2g} x" in wide
-    comparison.laws = law_report.LawReport({})
+    comparison.take_laws(law_report.LawReport({}))
     assert line(comparison) == " no divergence in 48 pairs"
-    comparison.laws, comparison.laws_progress = None, (0, 0)
+    comparison.evidence = replace(comparison.evidence, laws=None)
+    comparison.law_progress = LawProgress()
     assert "not all layers were checked" in line(comparison)
     assert line(comparison, working=True) == " no divergence in 48 pairs so far  checking layers"
 
@@ -217,12 +219,13 @@ def test_what_no_mistake_explains_and_what_the_reference_breaks(olmo: Comparison
             (replace(row, state="unknown"), "law", "norm: violated by the reference itself"),
             (replace(row, derived=("x from y", "z")), "derived", "x from y"),
         ):
-            olmo.laws = replace(known, rows={**known.rows, Q_NORM: changed})
+            report = replace(known, rows={**known.rows, Q_NORM: changed})
+            olmo.evidence = replace(olmo.evidence, laws=report)
             fields = {field.label: field.value for field in law_fields(olmo, Q_NORM)}
             assert fields[label].startswith(words)
             assert local_text(olmo, Q_NORM) == ("?" if changed.state == "unknown" else "3e+04x")
     finally:
-        olmo.laws = known
+        olmo.evidence = replace(olmo.evidence, laws=known)
 
 
 @pytest.mark.parametrize(("width", "shown"), [(60, 0), (68, 0), (69, 7), (80, 7), (142, 7)])

@@ -46,7 +46,7 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
 
     def work(job: Job) -> bool:
         from ...capture import open_capture
-        from ...compare.comparison import pick_sides
+        from ...compare.matching.sides import pick_sides
 
         request = current()
         reference = open_capture(request.reference, raw=request.raw, headers=False)
@@ -115,7 +115,7 @@ def _look_at_logits(job: Job, comparison: Comparison) -> bool:
     from ...compare.measuring.pair_reader import CancelledError
 
     try:
-        comparison.effect(job.stopped)
+        comparison.find_effect(job.stopped)
     except CancelledError:
         return False
     return True
@@ -152,7 +152,7 @@ def diagnose(comparison: Comparison, rows: Sequence[int]) -> Callable[[Job], boo
         for done, row in enumerate(rows):
             if job.stopped():
                 return False
-            comparison.symptoms(row)
+            comparison.find_symptoms(row)
             job.tell(Diagnosed((row,), done + 1, len(rows)))
         return True
 

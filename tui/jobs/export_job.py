@@ -77,7 +77,7 @@ def export_text(
         progress(done, len(choice.scenes))
         comparison = scene.comparison
         if scene.verdict.fails and comparison.complete and scene.trial is scene.injected is None:
-            comparison.symptoms(scene.index)
+            comparison.find_symptoms(scene.index)
         text = row_report(
             scene.comparison, scene.index, row=scene.row if scene.trial else None,
             result=scene.result, views=choice.views, options=options, top=choice.top,

@@ -49,7 +49,8 @@ class FollowingList(ListDisplay):
     def _say_limits(self) -> None:
         """Layers that a thresholds file has no limits for are judged by something else: say so."""
         assert self.comparison is not None
-        found = [note for note in self.comparison.reference.notes if " has no limits for " in note]
+        notes = self.comparison.notes("reference")
+        found = [note for note in notes if " has no limits for " in note]
         if found:
             self.host.say(f"{found[0]} (:notes)", warn=True)
 

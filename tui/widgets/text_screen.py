@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual.app import ComposeResult
 
-    from ...capture.records import Capture
+    from ...capture.records import Capture, Record
+    from ...compare.aligned import SideName
     from ...compare.comparison import Comparison
     from ...compare.vocabulary import Origin
     from ..keys import Key
@@ -121,13 +122,13 @@ def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
     def add(text: str, style: Style | None = None) -> None:
         lines.append([(clean(text, look.terminal.ascii), style)])
 
-    sides = (
-        ("Reference", comparison.reference, comparison.ignored_reference),
-        ("Candidate", comparison.candidate, comparison.ignored_candidate),
+    sides: tuple[tuple[str, Capture, SideName, tuple[Record, ...]], ...] = (
+        ("Reference", comparison.reference, "reference", comparison.aligned.ignored_reference),
+        ("Candidate", comparison.candidate, "candidate", comparison.aligned.ignored_candidate),
     )
-    for title, capture, ignored in sides:
+    for title, capture, side, ignored in sides:
         add(f" {title}: {capture.path}", palette.heading)
-        for line in _capture_lines(capture):
+        for line in _capture_lines(capture, comparison.notes(side)):
             add(f"  {line}")
         for record in ignored:
             add(f"  ignored by a rule: {record.name}", palette.muted)
@@ -146,7 +147,7 @@ def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
     return lines
 
 
-def _capture_lines(capture: Capture) -> list[str]:
+def _capture_lines(capture: Capture, notes: list[str]) -> list[str]:
     known = (
         ("format", capture.format), ("framework", capture.framework),
         ("version", capture.framework_version), ("model", capture.model),
@@ -156,7 +157,7 @@ def _capture_lines(capture: Capture) -> list[str]:
     lines.append(f"{'records':<10} {len(capture.records)}")
     if capture.complete is False:
         lines.append("INCOMPLETE: the program that wrote it did not finish")
-    return lines + [f"note: {note}" for note in capture.notes]
+    return lines + [f"note: {note}" for note in notes]
 
 
 def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:

@@ -16,11 +16,11 @@ import numpy as np
 from ....capture.dtypes import DTYPES
 from ....capture.records import Record
 from ....capture.values import Array
+from ...aligned import side_task
 from ...matching.roles import Role, role_of
 from ...measuring.pair_reader import PairReader, SideName, SideTask
 from ...model import Row
 from ...recipes.errors import RecipeError, Shape
-from ...running.scheduler import side_task
 
 _MOST_WHOLE = 1 << 25  # elements that a table may have to be read whole
 _RUN = 1 << 22  # elements read at a time

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
 
+from ...aligned import SideName
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
 from ...model import FirstDivergence
@@ -139,13 +140,16 @@ def _banner(
 
 def _captures(comparison: Comparison) -> str:
     parts = ["<h3>Captures</h3>", "<dl>"]
-    for word, side in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+    sides: tuple[SideName, ...] = ("reference", "candidate")
+    for word in sides:
+        side = getattr(comparison, word)
         parts.append(f"<dt>{word}</dt><dd><code>{_text(side.path)}</code><br>")
         parts.append(_text(side_line(side)))
         if side.prompt:
             parts.append(f"<br>prompt: {_text(side.prompt)}")
-        if side.notes:
-            parts.append(_items(side.notes))
+        notes = comparison.notes(word)
+        if notes:
+            parts.append(_items(notes))
         parts.append("</dd>")
     return "\n".join([*parts, "</dl>"])
 

@@ -177,7 +177,7 @@ def test_rounded_weights_explain_no_other_cause(sides: Sides) -> None:
     assert first.causes and first.causes[0].name == "precision"
     rounded = f"the candidate's checkpoint has {DOWN}.weight rounded to bfloat16"
     assert first.model_difference == rounded
-    scene = scene_of(both)
+    scene = scene_of(both.aligned, both.results, both.models)
     (site,) = (s for s in LinearLaw().sites(scene) if s.module == "layers.1.mlp.down_proj")
     different = ModelDifference(scene)
     assert [different.words(site, causes) for causes in (["transposed"], ["quantised"], [])] == [
@@ -197,7 +197,8 @@ def test_a_module_that_hands_on_its_last_projection_is_no_finding_of_its_own(
 def test_a_stop_is_heard_while_weights_are_compared(sides: Sides) -> None:
     set_tensor(sides.model("theirs"), f"{DOWN}.weight", noisy)
     sides.run("theirs")
-    scene = scene_of(sides.compared("ours", "theirs"))
+    found = sides.compared("ours", "theirs")
+    scene = scene_of(found.aligned, found.results, found.models)
     (site,) = (s for s in LinearLaw().sites(scene) if s.module == "layers.1.mlp.down_proj")
     assert "another" in ModelDifference(scene, lambda: False).words(site, [])
     assert ModelDifference(scene, lambda: True).words(site, []) == ""

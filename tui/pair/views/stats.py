@@ -55,7 +55,7 @@ class StatsView(View):
         key = (id(comparison), index)
         if key not in self._asked:  # once: some rows have none
             self._asked.add(key)
-            self.run_task("symptoms", lambda _: comparison.symptoms(index))
+            self.run_task("symptoms", lambda _: comparison.find_symptoms(index))
 
     def lines(self) -> list[Pieces]:
         scene = self.scene

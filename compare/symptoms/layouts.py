@@ -9,78 +9,57 @@ divergence, and a recipe that brings it in line is offered.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..model import Measurement
+from ..judging.doubts import agreeing_behind
+from ..model import Layout, Measurement
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..aligned import Aligned, Results
+    from ..judging.errors import Errors
 
 _MOST = 1 << 17  # elements of a sample
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """`error` is the relative L2 that is left in that order; `recipe` brings the candidate in line
-    (empty where no step does).
+def explained_layouts(
+    aligned: Aligned, results: Results, errors: Errors, wrong: Iterable[int]
+) -> dict[int, Layout]:
+    """By row, of the pairs `wrong` that differ: those where everything made of them agrees. Reads
+    these pairs.
     """
-
-    words: str
-    recipe: str
-    error: float
-
-    @property
-    def reason(self) -> str:
-        """The verdict's reason."""
-        offered = f"; recipe for the candidate: {self.recipe}" if self.recipe else ""
-        return (
-            f"permuted: the same values in another layout, {self.words} (differs by "
-            f"{self.error:.2g} then), and all that is made of them agrees{offered}"
-        )
-
-
-def explained_layouts(comparison: Comparison) -> dict[int, Layout]:
-    """By row, for the pairs that differ though nothing behind them does. Reads these pairs."""
     from ..measuring.bounded_sample import UNREADABLE
-    from .doubts import agreeing_behind
 
-    analysis = comparison.analysis()
-    wrong = {
-        index for index in comparison.failing
-        if comparison.verdicts[index].level == "diverged" and index in analysis.facts
-    }  # fmt: skip
-    wrong |= analysis.doubtful.keys()
     found: dict[int, Layout] = {}
-    for index in sorted(agreeing_behind(analysis, wrong)):
+    for index in sorted(agreeing_behind(errors, wrong)):
         try:
-            layout = _layout(comparison, index, analysis.facts[index].ok)
+            layout = _layout(aligned, results, index, errors.facts[index].ok)
         except UNREADABLE:
             continue
         if layout is not None:
             found[index] = layout
-    kept = agreeing_behind(analysis, set(found))
+    kept = agreeing_behind(errors, set(found))
     return {index: layout for index, layout in found.items() if index in kept}
 
 
-def _layout(comparison: Comparison, index: int, most: float) -> Layout | None:
+def _layout(aligned: Aligned, results: Results, index: int, most: float) -> Layout | None:
     """The order that leaves less than `most` of the difference; None where none does."""
     import numpy as np
 
     from ..measuring.bounded_sample import read_sample
-    from ..symptoms.fit import Pair
-    from ..symptoms.moves import orders
+    from .fit import Pair
+    from .moves import orders
 
-    result = comparison.measurements[index]
+    result = results.measurements[index]
     if not isinstance(result, Measurement) or result.nonfinite_mismatch or result.partial:
         return None
-    sample = read_sample(comparison.task(index), result.max_abs_index, _MOST)
+    sample = read_sample(aligned.task(index), result.max_abs_index, _MOST)
     x, y = sample.x, sample.y
     squares = float(np.vdot(x, x))
     if x.size < 4 or not 0 < squares < math.inf or not np.isfinite(y).all():
         return None
     pair = Pair(x, y, sample.rows, sample.channels, sample.shape, 0.0)
-    row = comparison.rows[index]
+    row = aligned.rows[index]
     for order in orders(pair):
         error = math.sqrt(pair.left(order.fitted) / squares)
         if error <= most:

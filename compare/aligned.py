@@ -1,0 +1,119 @@
+"""Two captures, aligned: the rows that are compared, and what is measured of them so far.
+
+`Aligned` never changes. Results arrive beside it, in `Results`; whoever reads tensors, judges or
+reports takes these two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from .model import ExecutionOrder, Failure, Measurement, Result, Row
+
+if TYPE_CHECKING:
+    from ..capture.records import Capture, Locator, Record
+    from .measuring.pair_reader import PairTask, SideTask
+    from .rules.rules import Rules
+
+SideName = Literal["reference", "candidate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence about one of the two captures."""
+
+    side: SideName
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Two captures (headers read) and their rows in execution order.
+
+    `ignored_reference` and `ignored_candidate` are records that the rules leave out, `order` says
+    how the two sides' orders compare, `notes` what aligning found out. `rtol` and `atol` are the
+    tolerance of `mismatched` (None: by dtype); `ulp` asks for that metric, which costs another
+    pass.
+    """
+
+    reference: Capture
+    candidate: Capture
+    rules: Rules
+    rows: tuple[Row, ...]
+    order: ExecutionOrder
+    ignored_reference: tuple[Record, ...] = ()
+    ignored_candidate: tuple[Record, ...] = ()
+    notes: tuple[Note, ...] = ()
+    rtol: float | None = field(default=None, kw_only=True)
+    atol: float | None = field(default=None, kw_only=True)
+    ulp: bool = field(default=False, kw_only=True)
+
+    def measurable(self, index: int) -> bool:
+        """True for a pair whose values can be compared."""
+        row = self.rows[index]
+        return row.kind == "pair" and row.problem_level is None
+
+    def task(self, index: int) -> PairTask:
+        """What an executor needs to measure the pair on row `index`, which must be measurable.
+
+        Raises `RecipeError` where a recipe names records that are not there.
+        """
+        from .measuring.masks import is_mask_name
+        from .measuring.pair_reader import PairTask
+
+        row = self.rows[index]
+        assert row.reference is not None and row.candidate is not None
+        return PairTask(
+            side_task(row.reference, row.recipe_reference, self.reference.records),
+            side_task(row.candidate, row.recipe_candidate, self.candidate.records),
+            self.rtol, self.atol, self.ulp, is_mask_name(row.canonical, row.slot),
+        )  # fmt: skip
+
+
+def side_task(record: Record, recipe: str, records: Iterable[Record]) -> SideTask:
+    """One side of a task; `records` are those of its capture, for `concat`."""
+    from .measuring.pair_reader import SideTask, concat_names
+
+    assert record.locator is not None and record.dtype is not None
+    others: tuple[tuple[str, Locator], ...] = ()
+    if "concat" in recipe:
+        wanted = set(concat_names(recipe))
+        others = tuple(
+            (r.name, r.locator)
+            for r in records
+            if r.name in wanted and r.step == record.step and r.locator is not None
+        )
+    return SideTask(record.locator, record.dtype, recipe, others)
+
+
+class Results:
+    """Results by row: None for gaps and for pairs that are not measured yet. `known` are those that
+    there are already.
+    """
+
+    def __init__(self, aligned: Aligned, known: Sequence[Result] | None = None) -> None:
+        self.measurements: list[Result] = list(known or [None] * len(aligned.rows))
+        wanted = [index for index in range(len(aligned.rows)) if aligned.measurable(index)]
+        self.to_measure = len(wanted)
+        self._waiting = {index for index in wanted if self.measurements[index] is None}
+
+    def take(self, index: int, result: Measurement | Failure) -> None:
+        """Store the result of a row."""
+        self.measurements[index] = result
+        self._waiting.discard(index)
+
+    @property
+    def measured(self) -> int:
+        """Pairs measured so far, failures included."""
+        return sum(1 for result in self.measurements if result is not None)
+
+    @property
+    def complete(self) -> bool:
+        """True when there is nothing left to measure."""
+        return not self._waiting
+
+    def pending(self) -> list[int]:
+        """Rows that can be measured and are not, in execution order."""
+        return sorted(self._waiting)

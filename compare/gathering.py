@@ -1,0 +1,118 @@
+"""Gathering the further evidence and judging by it: everything here may read records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .aligned import Aligned, Results
+from .judging.further_evidence import FurtherEvidence
+from .judging.judgement import Judgement
+from .judging.outcome import Demands
+from .judging.policies.base import Policy
+from .model import Layout
+
+if TYPE_CHECKING:
+    from .judging.noise_analysis import Analysis
+    from .judging.noise_floor import Baselines
+    from .model import FirstDivergence
+    from .weights.models import Models
+
+
+def gather_and_judge(
+    aligned: Aligned, results: Results, policy: Policy, known: FurtherEvidence, demands: Demands,
+    baselines: Baselines | None = None, models: Models | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[FurtherEvidence, Judgement]:  # fmt: skip
+    """The evidence that needs all measurements, and what `policy` makes of it. Of what is `known`
+    laws and symptoms are kept. What the first divergence looks like is worked out, and, where no
+    law applies to it and `models` are given, what explains it.
+    """
+    evidence = replace(_from_records(aligned, results, known), layouts={})
+    if baselines is not None:
+        floors = baselines.floors(aligned, results, cancelled)
+        evidence = replace(evidence, floors=floors, floor_notes=tuple(baselines.notes))
+    judgement = policy.judge_all(aligned, results, evidence, demands)
+    layouts = _layouts(aligned, results, policy, judgement)
+    if layouts:
+        evidence = replace(evidence, layouts=layouts)
+        judgement = policy.judge_all(aligned, results, evidence, demands)
+    first, analysis = judgement.first, judgement.analysis
+    if first is not None and analysis is not None:
+        evidence = with_symptoms(evidence, aligned, results, analysis, first.index)
+        evidence = _with_output_causes(evidence, aligned, results, analysis, first, models)
+        causes = evidence.output_causes.get(first.index, first.causes)
+        first = replace(first, symptoms=evidence.symptoms[first.index], causes=causes)
+        judgement = replace(judgement, first=first)
+    return evidence, judgement
+
+
+def _from_records(aligned: Aligned, results: Results, known: FurtherEvidence) -> FurtherEvidence:
+    """What routers, dropout modules and equal bits show."""
+    from .judging.dropout import judging_of
+    from .judging.expert_routing import find_routings
+    from .judging.sameness import equal_bits, same_files
+
+    same = same_files(aligned.reference, aligned.candidate)
+    if same is None and results.complete:
+        same = equal_bits(aligned, results)
+    routings = find_routings(aligned, results)
+    return replace(known, routings=routings, dropout=judging_of(aligned), same=same)
+
+
+def _layouts(
+    aligned: Aligned, results: Results, policy: Policy, judgement: Judgement
+) -> dict[int, Layout]:
+    """Pairs whose values are in another order, where the policy asks for them."""
+    from .symptoms.layouts import explained_layouts
+
+    analysis = judgement.analysis
+    if "layouts" not in policy.needs or analysis is None or not results.complete:
+        return {}
+    errors = analysis.origins.errors
+    wrong = {
+        index for index, verdict in enumerate(judgement.verdicts)
+        if verdict.level == "diverged" and index in errors.facts
+    }  # fmt: skip
+    return explained_layouts(aligned, results, errors, wrong | analysis.origins.doubtful.keys())
+
+
+def _with_output_causes(
+    evidence: FurtherEvidence, aligned: Aligned, results: Results, analysis: Analysis,
+    first: FirstDivergence, models: Models | None,
+) -> FurtherEvidence:  # fmt: skip
+    """Causes that need no law, where none applies to the first divergence: in its output alone."""
+    from .laws.numerics.quantities import Key
+    from .laws.same_inputs import causes_of_output
+    from .running.law_checks import scene_of
+
+    index, row = first.index, aligned.rows[first.index]
+    plain = first.module == row.canonical and row.slot == "output"
+    if models is None or evidence.laws is None or index in evidence.law_rows or not plain:
+        return evidence
+    if index in evidence.output_causes:
+        return evidence
+    key = Key(row.canonical, row.slot, row.step, row.call)
+    scene = scene_of(aligned, results, models)
+    found = causes_of_output(scene, key, analysis.expected(index))
+    known = evidence.output_causes
+    return replace(evidence, output_causes={**known, index: found} if found else known)
+
+
+def with_symptoms(
+    evidence: FurtherEvidence, aligned: Aligned, results: Results, analysis: Analysis, index: int
+) -> FurtherEvidence:
+    """The evidence with what the difference on row `index` looks like, the best explanation first;
+    nothing where it cannot be read. Reads a bounded part of the records unless it is known.
+    """
+    from .measuring.bounded_sample import UNREADABLE
+    from .symptoms.diagnosis import symptoms_of
+
+    if index in evidence.symptoms:
+        return evidence
+    try:
+        found = symptoms_of(aligned, results, analysis, index)
+    except UNREADABLE:
+        found = ()
+    return replace(evidence, symptoms={**evidence.symptoms, index: found})

@@ -1,0 +1,165 @@
+"""The errors of all pairs: how large, made of what, and what rounding explains of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ...capture.dtypes import DTYPES
+from ..limits import ROUNDINGS, limits_for
+from ..matching.canonical import ROOT
+from ..measuring.grids import Grids, grids_of
+from ..measuring.pair_dtypes import printed_rounding, printed_share
+from ..measuring.pair_reader import coarser
+from ..model import Layout, Measurement, Result, Row
+from .dataflow import DECODER, Flow, flow_of
+from .dtype_verdicts import by_dtype
+from .expert_routing import Routing
+from .reduced_precision import Arithmetic, coarse_arithmetic
+from .row_facts import Facts
+
+
+@dataclass
+class Errors:
+    """What is known of every measured pair, by row. Values in another order are held to the error
+    that their layout leaves, tokens that a router sent elsewhere are left out.
+    """
+
+    rows: Sequence[Row]
+    results: Sequence[Result]
+    routings: Mapping[int, Routing] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
+    facts: dict[int, Facts] = field(init=False, default_factory=dict)
+    arithmetic: Arithmetic | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        for index in self.flow.nodes:
+            self.facts[index] = self._facts(index)
+        for index, node in self.flow.nodes.items():
+            self.facts[index].sources = [self.facts[source] for source in node.sources]
+            self.facts[index].is_same = node.same is not None
+            self.facts[index].stand_in = node.stand_in
+        self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
+        for facts in self.facts.values():
+            if self.arithmetic is not None and not facts.exact:
+                self.arithmetic.apply(facts)
+            coarser = (f.unit for f in facts.sources if f.error > 0 and f.dtype != facts.dtype)
+            facts.unit = max([facts.unit, *coarser])
+            facts.floor = max(facts.floor, ROUNDINGS * facts.unit)
+            if self._alone(facts):
+                row = self.rows[facts.index]
+                facts.alone = by_dtype(row, facts.result, facts.dtype)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """What every record was made from."""
+        return flow_of(self.rows, self.results)
+
+    @cached_property
+    def grids(self) -> Grids:
+        """The precision that the values of either side really have."""
+        return grids_of(self.rows, self.results)
+
+    def _facts(self, index: int) -> Facts:
+        row, result = self.rows[index], self.results[index]
+        assert isinstance(result, Measurement)
+        dtypes = self.grids.dtypes(row, result) or ("float32", "float32")
+        name = coarser(*dtypes)
+        dtype, limits = DTYPES[name], limits_for(name)
+        exact = dtype.epsilon == 0
+        error, passed, kept = error_of(result, exact), None, None
+        plain = error if exact or is_masked(result) else result.relative_l2 or 0.0
+        if index in self.layouts:
+            error = plain = self.layouts[index].error
+        routing = self.routed(index) if self.routings else None
+        if routing is not None and error > 0:
+            kept = routing.rest.get(index)
+            error, passed = 0.0 if kept is None else kept.even_error, error
+            plain = 0.0 if kept is None else kept.error
+        return Facts(
+            index,
+            error,
+            plain,
+            name,
+            dtype.epsilon / 2,
+            _printed_floor(row, result),
+            0.0 if limits is None else limits.ok,
+            exact,
+            result,
+            bits=DTYPES[dtypes[1]].mantissa_bits,
+            passed=passed,
+            kept=kept,
+            mixed=dtypes[0] != dtypes[1],
+            linear=self.family(index) == "linear",
+        )
+
+    def _alone(self, facts: Facts) -> bool:
+        """Nothing is recorded that it can have been made from, and it is not where a run begins."""
+        row = self.rows[facts.index]
+        if facts.sources or facts.exact or facts.blocked or row.canonical in (ROOT, DECODER):
+            return False
+        return not row.canonical.rpartition(".")[2].startswith("embed")
+
+    def family(self, index: int) -> str:
+        """`norm` or `linear` for what such a module returns, else empty."""
+        row = self.rows[index]
+        if row.role not in ("output", "value"):
+            return ""
+        last = row.canonical.rpartition(".")[2]
+        if last.endswith("norm"):
+            return "norm"
+        return "linear" if last.endswith("_proj") or last == "lm_head" else ""
+
+    def routed(self, index: int) -> Routing | None:
+        """The routing within noise that this row's values come from."""
+        row = self.rows[index]
+        for routing in self._by_step.get(row.step, ()):
+            if routing.touches(row):
+                return routing
+        return None
+
+    @cached_property
+    def _by_step(self) -> dict[int, list[Routing]]:
+        found: dict[int, list[Routing]] = {}
+        for index, routing in self.routings.items():
+            if routing.within_noise:
+                found.setdefault(self.rows[index].step, []).append(routing)
+        return found
+
+
+def error_of(result: Measurement, exact: bool = False) -> float:
+    """The relative L2 of a pair with all values counting alike, of masks the share of places that
+    are blocked on one side only; of exact numbers the share that differs.
+    """
+    if exact:
+        return result.mismatched_fraction or 0.0
+    structure, whole = result.structure, result.relative_l2
+    if structure is not None and is_masked(result):
+        blocked, apart = structure.blocked
+        return max(structure.error, apart / blocked)
+    if structure is not None and whole is not None and structure.error > 0:
+        # A sample may have missed some of what differs.
+        return structure.even_error * max(1.0, whole / structure.error)
+    if whole is not None:
+        return whole
+    return 0.0 if not result.max_abs else 1.0
+
+
+def is_masked(result: Measurement) -> bool:
+    """Whether the values are a mask, which blocks places by large negative numbers."""
+    return result.structure is not None and result.structure.blocked[0] > 0
+
+
+def _printed_floor(row: Row, result: Measurement) -> float:
+    """The relative error that the rounding of a print makes."""
+    side, structure = result.reference, result.structure
+    floor = printed_share(row)
+    if side is not None and side.l2 and result.compared:
+        plain = printed_rounding(row) * math.sqrt(result.compared) / side.l2
+        even = 1.0
+        if structure is not None and structure.error > 0:
+            even = structure.even_error / structure.error
+        floor = max(floor, plain * max(1.0, even))
+    return floor

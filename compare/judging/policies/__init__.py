@@ -1,0 +1,1 @@
+"""The policies: ways to make verdicts of measurements, a module each."""
