@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import OVERWRITE, RAW, RULES, form_option, model_options, output_option
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.checks.finding import Finding
@@ -42,14 +42,14 @@ def check(
     from .output import check_target, write_output
 
     check_target(output, overwrite)
-    found = _findings(reference, candidate, Judging(**judging))
+    found = _findings(reference, candidate, JudgingOptions(**judging))
     captures = [path for path in (reference, candidate) if path is not None]
     text = _json(captures, found) if form == "json" else _text(captures, found)
     write_output(output, text, overwrite)
     return 1 if any(finding.severity == "error" for finding in found) else 0
 
 
-def _findings(reference: str, candidate: str | None, judging: Judging) -> list[Finding]:
+def _findings(reference: str, candidate: str | None, judging: JudgingOptions) -> list[Finding]:
     from ..capture.cases import read_index
 
     for path in (reference, candidate):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from ..compare.reports.registry import FORMS, purposes
 from .errors import UserError
 from .options import (
@@ -20,7 +21,6 @@ from .options import (
     output_option,
     two_captures,
 )
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
@@ -95,9 +95,9 @@ def compare(
     return comparison.exit_status(options.min_coverage)
 
 
-def _options(form: str, judging: dict[str, Any]) -> Judging:
+def _options(form: str, judging: dict[str, Any]) -> JudgingOptions:
     """The options, with the policy that the form goes with."""
-    options, policy = Judging(**judging), FORMS[form].policy
+    options, policy = JudgingOptions(**judging), FORMS[form].policy
     if policy is None or options.policy == policy:
         return options
     if options.policy is not None:
@@ -105,7 +105,9 @@ def _options(form: str, judging: dict[str, Any]) -> Judging:
     return replace(options, policy=policy)
 
 
-def _settings(arguments: list[str], options: Judging, only_diverged: bool = False) -> Settings:
+def _settings(
+    arguments: list[str], options: JudgingOptions, only_diverged: bool = False
+) -> Settings:
     from ..compare.reports import Settings
 
     command = shlex.join(["layertui", *arguments])
@@ -113,8 +115,8 @@ def _settings(arguments: list[str], options: Judging, only_diverged: bool = Fals
 
 
 def _all_cases(
-    pairs: list[CasePair], options: Judging, form: str, settings: Settings, threads: int | None,
-    use_cache: bool, processes: int | None,
+    pairs: list[CasePair], options: JudgingOptions, form: str, settings: Settings,
+    threads: int | None, use_cache: bool, processes: int | None,
 ) -> tuple[str, int]:  # fmt: skip
     """Report and exit status of two matrices of captures."""
     from ..compare.reports import whole
@@ -138,7 +140,7 @@ def report(comparison: Comparison, form: str, settings: Settings) -> str:
     return whole([part_of(comparison, form, settings)], form, settings)
 
 
-def text_report_of(comparison: Comparison, options: Judging, arguments: list[str]) -> str:
+def text_report_of(comparison: Comparison, options: JudgingOptions, arguments: list[str]) -> str:
     """The report to read, of a command line other than that of `compare`."""
     return report(comparison, "text", _settings(arguments, options))
 

@@ -19,9 +19,9 @@ import click
 from ..capture.demo.factories import DTYPES
 from ..capture.demo.faults import FAULTS, NAMES
 from ..capture.demo.shipped import SHIPPED, is_shipped
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .output import stderr_is_terminal
-from .session import Judging
 
 # The child must not find a user's torch.py: `-c` puts the working directory on the path.
 _CHILD = (
@@ -106,7 +106,7 @@ def demo(
         again = shlex.join(["layertui", reference, candidate])
         click.echo(f"open them with:  {click.format_filename(again)}")
         return 0
-    return show(reference, candidate, Judging(), plain=plain, mouse=not no_mouse)
+    return show(reference, candidate, JudgingOptions(), plain=plain, mouse=not no_mouse)
 
 
 def _refuse_dumb_terminal() -> None:

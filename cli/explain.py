@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import (
     NO_CACHE,
@@ -18,7 +19,6 @@ from .options import (
     output_option,
     two_captures,
 )
-from .session import Judging
 
 SCHEMA = "layertui.explain/1"
 
@@ -53,7 +53,7 @@ def explain(
     from .session import measure_all, open_pair
 
     check_target(output, overwrite)
-    comparison = open_pair(reference, candidate, Judging(**judging))
+    comparison = open_pair(reference, candidate, JudgingOptions(**judging))
     if not comparison.judges_by_laws:
         raise UserError("laws go with --policy noise")
     measure_all(comparison, threads, not no_cache)

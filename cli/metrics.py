@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import OVERWRITE, judging_options, two_captures
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
@@ -38,7 +38,7 @@ def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judg
     """
     from .cases import case_pairs
 
-    options = Judging(**judging)
+    options = JudgingOptions(**judging)
     cases = case_pairs(reference, candidate)
     if cases is None:
         return _write(reference, candidate, output, overwrite, options)
@@ -52,7 +52,9 @@ def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judg
     return worst
 
 
-def _write(reference: str, candidate: str, output: str, overwrite: bool, options: Judging) -> int:
+def _write(
+    reference: str, candidate: str, output: str, overwrite: bool, options: JudgingOptions
+) -> int:
     """Write the files of one pair aside, then move them to their place."""
     from ..compare.reports.metric_csv import write_metrics
     from .session import measure_all, open_pair

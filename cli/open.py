@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import judging_options, model_options
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.rules.rules import Rules
@@ -37,15 +37,17 @@ def open_captures(
     from ..tui import is_interactive
 
     if candidate is None:
-        return open_verification(reference, Judging(**judging), no_tui, plain, not no_mouse)
-    options, arguments = Judging(**judging), list(ctx.obj or [])
+        return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
+    options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again)
     return show(reference, candidate, options, plain=plain, mouse=not no_mouse)
 
 
-def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, mouse: bool) -> int:
+def open_verification(
+    export: str, options: JudgingOptions, no_tui: bool, plain: bool, mouse: bool
+) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
     from ..compare.reports.escaping import clean
     from ..compare.rerun.verification import is_export, open_export, scenario_lines
@@ -71,7 +73,9 @@ def open_verification(export: str, options: Judging, no_tui: bool, plain: bool, 
     return 1 if found.blamed else 0
 
 
-def print_summary(reference: str, candidate: str, options: Judging, arguments: list[str]) -> int:
+def print_summary(
+    reference: str, candidate: str, options: JudgingOptions, arguments: list[str]
+) -> int:
     """The text report on standard output; returns the exit status of `compare`.
 
     `arguments` are those of the command line that prints it again.
@@ -88,28 +92,40 @@ def print_summary(reference: str, candidate: str, options: Judging, arguments: l
 
 
 def show(
-    reference: str, candidate: str, options: Judging, *, plain: bool = False, mouse: bool = True,
-    export: str | None = None,
+    reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
+    mouse: bool = True, export: str | None = None,
 ) -> int:  # fmt: skip
     """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
     not there at all. Raises `RulesError`, `UserError`, `CaptureError` for a checkpoint that is not
     there.
     """
     from ..tui import run_app
+    from .session import policy_of
 
     rules = options.make_rules()
     _check_models(reference, candidate, options, rules)
-    policy = None if options.plain else options.make_policy()
+    policy = policy_of(options) if options.asks_for_a_policy else None
     return run_app(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
         export=export, models=options.models,
-        options=tuple(["--thresholds", options.thresholds_file] if options.thresholds_file else []),
+        options=tuple(_not_on_the_screen(options).to_arguments()),
+        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end,
     )  # fmt: skip
 
 
-def _check_models(reference: str, candidate: str, options: Judging, rules: Rules | None) -> None:
+def _not_on_the_screen(options: JudgingOptions) -> JudgingOptions:
+    """Those of the options that the screen has no setting for."""
+    return JudgingOptions(
+        thresholds_file=options.thresholds_file, min_coverage=options.min_coverage,
+        allow_early_end=options.allow_early_end,
+    )  # fmt: skip
+
+
+def _check_models(
+    reference: str, candidate: str, options: JudgingOptions, rules: Rules | None
+) -> None:
     """Refuse checkpoints that are not there before the screen opens; remember the others. What is
     in them is looked at behind the screen.
     """

@@ -166,7 +166,7 @@ def candidate_model_option(text: str) -> Callable[[Command], Command]:
 
 def model_options(command: Command) -> Command:
     """`--reference-model` and `--candidate-model`: the checkpoints of both captures, remembered
-    for them. `Judging` takes them.
+    for them. `JudgingOptions` takes them.
     """
     command = candidate_model_option("The candidate's, where it is another one.")(command)
     return click.option(

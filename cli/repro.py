@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import NO_CACHE, RAW, RULES, THREADS, model_options
-from .session import Judging
 
 
 @click.command()
@@ -47,7 +47,7 @@ def repro(
 
     try:
         check_folder(folder, overwrite)
-        comparison = open_pair(reference, candidate, Judging(**judging))
+        comparison = open_pair(reference, candidate, JudgingOptions(**judging))
         measure_all(comparison, threads, not no_cache)
         found = reproduction(comparison, layer)
         test, data = write(found, folder, overwrite)

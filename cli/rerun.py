@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .capture_options import (
     ALLOW_UNSUPPORTED,
     MODULE_APIS,
@@ -28,7 +29,6 @@ from .options import (
     output_option,
     two_captures,
 )
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..capture.records import Capture
@@ -118,7 +118,7 @@ def rerun(
 
     if bool(layers_wanted) == everything:
         raise UserError("rerun: name layers, or give --all")
-    options = Judging(**judging)
+    options = JudgingOptions(**judging)
     check_target(output, overwrite)
     comparison = open_pair(reference, candidate, replace(options, candidate_model=None))
     _use_model(comparison, options)
@@ -144,7 +144,7 @@ def rerun(
         return exit_status(session, asked=not everything)
 
 
-def _use_model(comparison: Comparison, options: Judging) -> None:
+def _use_model(comparison: Comparison, options: JudgingOptions) -> None:
     """Take the candidate's model for its weights too, where it has any: a runner may load what has
     none, and be told of a model in words of its own.
     """

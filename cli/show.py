@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..compare.inspection.text_views import VIEW_NAMES
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import OVERWRITE, judging_options, model_options, output_option
-from .session import Judging, forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +123,7 @@ def show(
     check_target(output, overwrite)
     if partner is not None and len(places) != 3:
         raise UserError("--with belongs to show REF CAND NAME")
-    options = Judging(**judging)
+    options = JudgingOptions(**judging)
     settings = {
         "top": top, "order": order, "region": region, "quantity": quantity, "form": form,
         "heads": heads,
@@ -142,7 +142,7 @@ def show(
 
 
 def _pair(
-    places: Sequence[str], judging: Judging, recipes: tuple[str | None, str | None],
+    places: Sequence[str], judging: JudgingOptions, recipes: tuple[str | None, str | None],
     partner: str | None, step: int | None, views: Sequence[str], settings: dict[str, Any],
 ) -> tuple[str, int]:  # fmt: skip
     """The text of one pair, and the exit status that its verdict means."""
@@ -175,7 +175,7 @@ def _pair(
     _judge_among_others(comparison)
     text = row_report(
         comparison, row.index, row=row, result=result, views=shown,
-        options=forwarded(judging), aligned=aligned, **settings,
+        options=judging.to_arguments(), aligned=aligned, **settings,
     )  # fmt: skip
     verdict = comparison.verdict_of(row, result)
     bad = verdict.fails or verdict.level in ("unreadable", "missing")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..compare.judging.options import JudgingOptions
 from .errors import UserError
 from .options import NO_CACHE, OVERWRITE, RAW, RULES, THREADS, output_option
-from .session import Judging
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
@@ -51,7 +51,7 @@ def thresholds(
     if form == "aiu" and (percentile is not None or margin is not None):
         raise UserError("--format aiu has sums, not limits: --percentile and --margin mean nothing")
     check_target(output, overwrite)
-    judging = Judging(rules=rules, raw=raw)
+    judging = JudgingOptions(rules=rules, raw=raw)
     baselines = Baselines()
     kept: list[Comparison] = []
     for reference, baseline in _pairs(runs):

@@ -46,7 +46,7 @@ def assert_captures_match(
         policy = policy_named(policy, threshold, rtol, atol)
     comparison = open_comparison(
         os.fspath(reference), os.fspath(candidate), rules=_rules(rules, thresholds), policy=policy,
-        raw=raw, rtol=rtol, atol=atol,
+        raw=raw, rtol=rtol, atol=atol, min_coverage=min_coverage,
     )  # fmt: skip
     models = (reference_model, candidate_model)
     comparison.use_models(ModelPaths(*(None if p is None else os.fspath(p) for p in models)))
@@ -56,7 +56,7 @@ def assert_captures_match(
         from .checks.two_sides import check_pair
 
         errors = [finding for finding in check_pair(comparison) if finding.severity == "error"]
-    message = _message(comparison, errors, min_coverage, allow_gaps)
+    message = _message(comparison, errors, allow_gaps)
     if message:
         raise AssertionError(message)
     return comparison
@@ -76,11 +76,11 @@ def _rules(rules: PathLike | Rules | None, thresholds: PathLike | None) -> Rules
 
 
 def _message(
-    comparison: Comparison, errors: list[Finding], min_coverage: float, allow_gaps: bool
+    comparison: Comparison, errors: list[Finding], allow_gaps: bool
 ) -> str:
     """Why the test fails; empty when it does not."""
     gaps = [row for row in comparison.rows if row.kind != "pair"]
-    failed = comparison.exit_status(min_coverage) != 0
+    failed = comparison.exit_status() != 0
     if not (failed or errors or (gaps and not allow_gaps)):
         return ""
     from .reports.escaping import clean
@@ -89,7 +89,7 @@ def _message(
     lines = [f"captures differ: {summary_line(comparison)}"]
     lines += [f"  {clean(finding.line)}" for finding in errors]
     lines += _divergence(comparison)
-    lines += [f"  {clean(reason)}" for reason in comparison.outcome(min_coverage).reasons]
+    lines += [f"  {clean(reason)}" for reason in comparison.outcome().reasons]
     if gaps and not allow_gaps:
         names = [record.name for row in gaps if (record := row.reference or row.candidate)]
         more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""

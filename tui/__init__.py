@@ -37,6 +37,8 @@ def run_app(
     options: tuple[str, ...] = (),
     export: str | None = None,
     models: ModelPaths | None = None,
+    min_coverage: float = 0.5,
+    allow_early_end: bool = False,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -64,7 +66,8 @@ def run_app(
     return start(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
-        options=options, export=export, models=models,
+        options=options, export=export, models=models, min_coverage=min_coverage,
+        allow_early_end=allow_early_end,
     )  # fmt: skip
 
 

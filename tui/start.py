@@ -23,9 +23,13 @@ def start(
     policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
     raw: str | None, rules_path: str | None = None,
     options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
+    min_coverage: float = 0.5, allow_early_end: bool = False,
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
-    request = Request(reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp", models)
+    request = Request(
+        reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp", models,
+        min_coverage, allow_early_end,
+    )  # fmt: skip
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,

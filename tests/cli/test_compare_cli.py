@@ -223,11 +223,12 @@ def test_plot(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
-    from layertui.cli.session import Judging, measure_all, open_pair
+    from layertui.cli.session import measure_all, open_pair
+    from layertui.compare.judging.options import JudgingOptions
     from layertui.compare.reports.plot import draw_plot, plot_points
 
     ref, cand = spoiled(real, tmp_path, "nan")
-    comparison = open_pair(str(ref), str(cand), Judging())
+    comparison = open_pair(str(ref), str(cand), JudgingOptions())
     measure_all(comparison)
     points = plot_points(comparison)
     assert [point.index for point in points] == [row.index for row in comparison.rows]

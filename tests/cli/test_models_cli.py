@@ -58,7 +58,7 @@ def test_the_screen_does_not_open_on_a_bad_path(real: Path, tmp_path: Path) -> N
     """As on a terminal: refused before it is drawn on."""
     code = (
         "import sys; from layertui.cli import open as command\n"
-        "from layertui.cli.session import Judging\n"
+        "from layertui.compare.judging.options import JudgingOptions as Judging\n"
         "from layertui.capture.errors import CaptureError\n"
         "try: command.show(*sys.argv[1:3], Judging(candidate_model=sys.argv[3]))\n"
         "except CaptureError as error: print(error); sys.exit(2)\n"

@@ -36,6 +36,8 @@ class Request:
     atol: float | None = None
     ulp: bool = False
     models: ModelPaths | None = None
+    min_coverage: float = 0.5
+    allow_early_end: bool = False
 
 
 def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
@@ -80,7 +82,8 @@ def _align_and_measure(
     comparison = Comparison(
         reference, candidate, request.rules or Rules(), policy,
         rtol=request.rtol, atol=request.atol, ulp=request.ulp,
-        model_paths=request.models or ModelPaths(),
+        model_paths=request.models or ModelPaths(), min_coverage=request.min_coverage,
+        allow_early_end=request.allow_early_end,
     )  # fmt: skip
     if job.stopped():
         return False

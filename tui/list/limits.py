@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ...compare.judging.options import JudgingOptions
 from ...compare.measuring.metrics import METRICS
+from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
 
 if TYPE_CHECKING:
     from ...compare.judging.policy import Policy
 
 
-USUAL = "noise"  # the policy where nobody asks for another
+USUAL = POLICIES[0]  # the policy where nobody asks for another
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,12 @@ class Limits:
     @property
     def options(self) -> list[str]:
         """The same as options of the command line; nothing for what is the default anyway."""
-        options = [] if self.usual else ["--policy", self.policy]
         policy = self._of_the_command_line()
-        for path in getattr(policy, "baselines", ()):
-            options += ["--baseline", path]
-        if getattr(policy, "exact", None) is not None:
-            options += ["--exact", str(getattr(policy, "exact", ""))]
-        for name, value in self.thresholds.items():
-            options += ["--threshold", f"{name}={value:g}"]
-        if self.rtol is not None and self.atol is not None:
-            options += ["--rtol", f"{self.rtol:g}", "--atol", f"{self.atol:g}"]
-        return options
+        baselines, exact = ((), None) if policy is None else policy.further_captures
+        return JudgingOptions(
+            policy=None if self.usual else self.policy, baselines=baselines, exact=exact,
+            thresholds=tuple(self.thresholds.items()), rtol=self.rtol, atol=self.atol,
+        ).to_arguments()  # fmt: skip
 
     def make(self) -> Policy:
         """The policy. Raises `CommandError` when there is none of that name."""

@@ -1,0 +1,114 @@
+"""How to judge, as it is asked for: the options of the command line, of the screen and of tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..rules.rules import Rules
+    from ..weights.models import ModelPaths
+    from .policies.base import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingOptions:
+    """What was asked for; None, and what is empty, where nothing was.
+
+    `thresholds` are limits by metric for the policy `fixed`, `thresholds_file` limits by layer;
+    `rules` and `raw` are as `--rules` and `--raw` have them.
+    """
+
+    metric: str = "mse"
+    policy: str | None = None
+    thresholds: tuple[tuple[str, float], ...] = ()
+    thresholds_file: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    rules: str | None = None
+    raw: str | None = None
+    min_coverage: float = 0.5
+    allow_early_end: bool = False
+    baselines: tuple[str, ...] = ()
+    exact: str | None = None
+    reference_model: str | None = None
+    candidate_model: str | None = None
+
+    @property
+    def models(self) -> ModelPaths:
+        """The checkpoints that were given."""
+        from ..weights.models import ModelPaths
+
+        return ModelPaths(self.reference_model, self.candidate_model)
+
+    @property
+    def wants_ulp(self) -> bool:
+        """Whether the metric is asked for that costs another pass."""
+        return self.metric == "ulp" or any(name == "ulp" for name, _ in self.thresholds)
+
+    @property
+    def asks_for_a_policy(self) -> bool:
+        """Whether anything but the default policy is asked for."""
+        further = self.baselines or self.exact is not None
+        given = self.policy is not None or self.thresholds or further
+        return bool(given) or self.rtol is not None or self.atol is not None
+
+    def validate(self) -> None:
+        """Raise `PolicyError` where options contradict each other."""
+        from .policies.base import PolicyError
+
+        if (self.rtol is None) != (self.atol is None):
+            raise PolicyError("--rtol and --atol: give both or neither")
+        if self.baselines or self.exact is not None:
+            other = self.policy not in (None, "noise", "default")
+            if other or self.thresholds or self.rtol is not None:
+                raise PolicyError(
+                    "--baseline and --exact belong to --policy noise, without thresholds"
+                )
+        elif self.thresholds and self.policy not in (None, "fixed"):
+            raise PolicyError("--threshold belongs to --policy fixed")
+
+    def make_policy(self) -> Policy:
+        """The policy that is asked for. Raises `PolicyError`."""
+        from .policy import NoisePolicy, policy_named
+
+        self.validate()
+        if self.baselines or self.exact is not None:
+            return NoisePolicy(baselines=self.baselines, exact=self.exact)
+        return policy_named(self.policy or "default", dict(self.thresholds), self.rtol, self.atol)
+
+    def make_rules(self) -> Rules | None:
+        """The rules file and, behind its limits, the thresholds file. Raises `RulesError`."""
+        from ..rules.rules import Rules, load_rules
+
+        rules = None if self.rules is None else load_rules(self.rules)
+        if self.thresholds_file is None:
+            return rules
+        from ..rules.learned_limits import load_thresholds
+
+        limits = load_thresholds(self.thresholds_file)
+        rules = rules or Rules()
+        return replace(rules, thresholds=(limits, *rules.thresholds))
+
+    def to_arguments(self) -> list[str]:
+        """The options again, as words of a command line; none for what is the default anyway."""
+        words: list[str] = []
+        if self.metric != "mse":
+            words += ["--metric", self.metric]
+        for name, value in (
+            ("--policy", self.policy), ("--rules", self.rules), ("--raw", self.raw),
+            ("--thresholds", self.thresholds_file), ("--rtol", self.rtol), ("--atol", self.atol),
+            ("--exact", self.exact), ("--reference-model", self.reference_model),
+            ("--candidate-model", self.candidate_model),
+        ):  # fmt: skip
+            if value is not None:
+                words += [name, str(value)]
+        for path in self.baselines:
+            words += ["--baseline", path]
+        for metric, limit in self.thresholds:
+            words += ["--threshold", f"{metric}={limit}"]
+        if self.min_coverage != 0.5:
+            words += ["--min-coverage", str(self.min_coverage)]
+        if self.allow_early_end:
+            words.append("--allow-early-end")
+        return words
