@@ -75,9 +75,7 @@ def _rules(rules: PathLike | Rules | None, thresholds: PathLike | None) -> Rules
     return replace(rules, thresholds=(load_thresholds(os.fspath(thresholds)), *rules.thresholds))
 
 
-def _message(
-    comparison: Comparison, errors: list[Finding], allow_gaps: bool
-) -> str:
+def _message(comparison: Comparison, errors: list[Finding], allow_gaps: bool) -> str:
     """Why the test fails; empty when it does not."""
     gaps = [row for row in comparison.rows if row.kind != "pair"]
     failed = comparison.exit_status() != 0

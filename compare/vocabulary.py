@@ -64,7 +64,7 @@ MARKS: dict[Level, tuple[str, str]] = {
     "unreadable": ("?", "UNREADABLE"),
 }
 FAILING: frozenset[Level] = frozenset({"diverged", "nan", "shape"})
-NOT_PASSED: frozenset[Level] = FAILING | {"unreadable", "pending"}
+NOT_PASSED: frozenset[Level] = frozenset({*FAILING, "unreadable", "pending"})
 
 _ORIGINS: dict[tuple[bool, Origin], str] = {
     (False, "made"): "introduced here", (False, "inherited"): "inherited",

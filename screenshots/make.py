@@ -41,7 +41,7 @@ FIRST = "list"  # the one that the README shows first, as PNG
 async def picture(size: tuple[int, int], keys: tuple[str, ...]) -> str:
     """The screen as SVG."""
     from layertui.tui.app import LayertuiApp
-    from layertui.tui.jobs.jobs import Request
+    from layertui.tui.jobs.compare_job import Request
 
     app = LayertuiApp(Request("olmo2-f32/torch_dump", "olmo2-f32/max_dump"))
     async with app.run_test(size=size) as pilot:

@@ -174,7 +174,7 @@ def test_a_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_view(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`:view sizes` brings it to the front."""
     from layertui.tui.app import LayertuiApp
-    from layertui.tui.jobs.jobs import Request
+    from layertui.tui.jobs.compare_job import Request
     from layertui.tui.pair import screen as pair
 
     toy = module("view").SizesView

@@ -14,10 +14,11 @@ from ..recipes.errors import RecipeError
 from ..reports.escaping import clean
 from ..reports.row_text import row_text
 from ..reports.summary import recorded_statistics
-from ..reports.text_form import row_text, side_line
+from ..reports.text_form import side_line
+from ..reports.words import partial_words, record_shape, value_text
 from .naming import command_line, telling_name
 from .subject import NothingToInspectError, Subject, subject_of_row
-from .text import table, value_text
+from .text import table
 from .text_views import Inspection, values_region
 from .window import parse_region
 

@@ -113,7 +113,7 @@ def _stats(inspection: Inspection, reader: PairReader) -> list[str]:
 
 
 def _histogram(inspection: Inspection, reader: PairReader) -> list[str]:
-    from .text import histogram_text, magnitude_text
+    from .histogram_text import histogram_text, magnitude_text
 
     profile = inspection.profile(reader)
     magnitudes = magnitude_text(profile)
@@ -121,8 +121,8 @@ def _histogram(inspection: Inspection, reader: PairReader) -> list[str]:
 
 
 def _top(inspection: Inspection, reader: PairReader) -> list[str]:
-    from .text import top_text
     from .top import TopAnalysis
+    from .top_text import top_text
 
     subject, order, count = inspection.subject, inspection.order, inspection.top
     make = inspection.passed(lambda shape: TopAnalysis(subject, shape, order, count))
@@ -131,7 +131,7 @@ def _top(inspection: Inspection, reader: PairReader) -> list[str]:
 
 def _axes(inspection: Inspection, reader: PairReader) -> list[str]:
     from .axes import AxesAnalysis
-    from .text import axes_text
+    from .top_text import axes_text
 
     make = inspection.passed(lambda shape: AxesAnalysis(shape, inspection.heads))
     return axes_text(make.read(reader)) or ["  no axis: a single element"]
@@ -139,7 +139,7 @@ def _axes(inspection: Inspection, reader: PairReader) -> list[str]:
 
 def _heat(inspection: Inspection, reader: PairReader) -> list[str]:
     from .heat import HeatAnalysis, HeatPlan, default_axes
-    from .text import heat_text
+    from .heat_text import heat_text
     from .window import parse_region
 
     region, _ = parse_region(inspection.region, reader.shape)
@@ -149,7 +149,7 @@ def _heat(inspection: Inspection, reader: PairReader) -> list[str]:
 
 
 def _values(inspection: Inspection, reader: PairReader) -> list[str]:
-    from .text import values_text
+    from .values_text import values_text
     from .window import read_window
 
     region = values_region(inspection.region, reader.shape)

@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping
 from importlib import import_module
 
+from ..measuring.metrics import METRICS
 from ..rules.rules import ThresholdRule
-from ..vocabulary import METRICS, POLICIES, POLICY_CLASSES
+from ..vocabulary import POLICIES, POLICY_CLASSES
 from .policies.base import Policy, PolicyError
 from .policies.dtype import DtypePolicy
 from .policies.fixed import FIXED, FixedPolicy

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..measuring.metrics import METRICS
 from ..model import Failure, Measurement, Row, Verdict
 from ..rules.rules import LayerLimits, ThresholdRule
-from ..vocabulary import METRICS, Level
+from ..vocabulary import Level
 
 
 def structural(row: Row, result: Measurement | Failure | None) -> Verdict | None:
@@ -74,7 +75,7 @@ def by_thresholds(result: Measurement, limits: Mapping[str, float], what: str) -
     """Diverged when any metric is beyond its limit, or could not be computed."""
     for name, limit in limits.items():
         value = result.metric(name)
-        greater_is_worse = METRICS[name][1]
+        greater_is_worse = METRICS[name].greater_is_worse
         if value is None:
             if result.identical or result.max_abs == 0:
                 continue

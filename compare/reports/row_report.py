@@ -44,9 +44,10 @@ from .words import (
 
 if TYPE_CHECKING:
     from ...capture.records import Record
-    from ..comparison import Comparison, Result
+    from ..comparison import Comparison
     from ..judging.noise_floor import Floor
     from ..laws.report import LawRow
+    from ..model import Result
 
 Side = Literal["reference", "candidate"]
 SIDES: tuple[Side, Side] = ("reference", "candidate")

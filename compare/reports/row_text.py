@@ -10,7 +10,8 @@ from .escaping import clean
 from .row_report import SIDES, Fact, RowReport, Side, row_report
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison, Result
+    from ..comparison import Comparison
+    from ..model import Result
 
 _IN_A_LINE = 3  # metrics
 

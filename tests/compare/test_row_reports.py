@@ -20,8 +20,8 @@ from layertui.compare.reports import FORMS, Settings
 from layertui.compare.reports.row_report import RowReport, row_report
 from layertui.compare.reports.row_text import row_text
 from layertui.tui.list.row_model import ComparedRows
-from layertui.tui.pair.scene import Scene
 from layertui.tui.present.row_fields import page_fields, pane_fields, summary
+from layertui.tui.scene import Scene
 
 PAIRS = ("llama-bf16", "llama_v3_badweights-f32", "olmo2-f32", "llama_steps-f32")
 METRICS = ("mse", "relative_l2", "max_abs", "cosine")

@@ -10,6 +10,7 @@ from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
+from layertui.tui.present.row_fields import pane_fields
 
 
 def with_logits(arrays: Arrays, token: int | None = None) -> Arrays:

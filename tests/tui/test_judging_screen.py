@@ -103,6 +103,10 @@ def test_the_first_divergence_in_words(paths: dict[str, str]) -> None:
     assert sure_text(0.53) == "53 % sure"
 
 
+def never(*_: object) -> None:
+    raise AssertionError("an analysis was asked for")
+
+
 def test_while_measuring_nothing_is_analysed(
     paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

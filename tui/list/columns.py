@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...compare.vocabulary import METRICS
+from ...compare.measuring.metrics import METRICS
 from ..present.text import fit
 
 _SHAPES_FROM = 96  # columns from which shapes are shown
@@ -84,7 +84,7 @@ def heading(columns: Columns, metric: str, ratio: str = "") -> str:
     right = fit("candidate", columns.right_name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
-    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric][0]}", 2 + VALUE)
+    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric].heading}", 2 + VALUE)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
     if columns.ratio:

@@ -154,7 +154,7 @@ class Export:
         if comparison is None or row is None:
             self._host.say("no row to yank")
             return
-        from ...compare.reports.text_form import row_text
+        from ...compare.reports.row_text import row_text
         from ..yank import yank
 
         text = self._host.front.yank_text() or row_text(comparison, row)

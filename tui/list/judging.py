@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...compare.vocabulary import METRICS
+from ...compare.measuring.metrics import METRICS
 from ..commands import CommandError
 from ..session import Question
 from .limits import Limits, parse_limits, with_thresholds
@@ -33,7 +33,7 @@ class Judging:
             raise CommandError(f"no metric {text!r}: {', '.join(METRICS)}")
         session.metric = text
         self._face.verdicts_changed()
-        self._host.say(f"metric {METRICS[text][0]}")
+        self._host.say(f"metric {METRICS[text].heading}")
         if text == "ulp":  # takes another pass over the values, so only when asked for
             self._comparing.measure_with(session.limits, ulp=True)
 

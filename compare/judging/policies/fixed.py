@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...measuring.metrics import METRICS
 from ...model import Measurement, Row, Verdict
 from ...rules.rules import ThresholdRule
-from ...vocabulary import METRICS
 from ..row_verdicts import by_thresholds, rules_words
 from .base import LimitedPolicy, PolicyError
 
@@ -43,7 +43,7 @@ class FixedPolicy(LimitedPolicy):
 
     def describe(self) -> str:
         limits = ", ".join(
-            f"{name} {'<=' if METRICS[name][1] else '>='} {limit:g}"
+            f"{name} {'<=' if METRICS[name].greater_is_worse else '>='} {limit:g}"
             for name, limit in self.thresholds
         )
         return f"fixed: {limits}{rules_words(self.overrides)}"

@@ -85,7 +85,7 @@ class Picture:
         return max(1, min(2, height // rows)), max(1, min(4, width // columns))
 
     def _levels(self, heat: HeatMap, steps: int) -> Any:
-        from ....compare.inspection.text import heat_levels
+        from ....compare.inspection.heat_text import heat_levels
 
         return heat_levels(heat, steps)
 
@@ -132,7 +132,7 @@ class Picture:
 
     def _scale(self) -> Pieces:
         """The colours from little to much, with their numbers."""
-        from ....compare.inspection.text import heat_range
+        from ....compare.inspection.heat_text import heat_range
 
         low, high = heat_range(self.heat)
         steps = _STEPS[self.look.terminal.colors][0]
@@ -168,7 +168,7 @@ def _cursor_style() -> Style:
 
 def _cost(heat: HeatMap, steps: int, cell: int, segment: int) -> int:
     """Bytes that drawing takes: every cell, and more for every change of colour."""
-    from ....compare.inspection.text import heat_levels
+    from ....compare.inspection.heat_text import heat_levels
 
     levels = heat_levels(heat, steps)
     changes = int((levels[:, 1:] != levels[:, :-1]).sum()) + levels.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...present.row_fields import verdict_words
+from ....compare.reports.row_report import verdict_line
 from ...present.text import clean, cut, number, shape_text
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ def numbers_line(look: Look, label: str, scene: Scene) -> Pieces:
     pieces: list[Piece] = [(f"  {label:<10} ", look.palette.muted)]
     pieces.append((f"{look.glyph(level)} ", look.style(level)))
     if found is None:
-        words = scene.problem or verdict_words(scene.verdict)
+        words = scene.problem or verdict_line(scene.verdict)
         return [*pieces, (clean(words, look.terminal.ascii), look.style(level))]
     numbers = (
         f"relative L2 {number(found.relative_l2)}  MSE {number(found.mse)}  "
         f"max abs {number(found.max_abs)}  "
     )
-    return [*pieces, (numbers, None), (verdict_words(scene.verdict).split("  ")[0],
+    return [*pieces, (numbers, None), (verdict_line(scene.verdict).split("  ")[0],
                                        look.style(level))]  # fmt: skip
 
 
