@@ -25,7 +25,8 @@ from layertui.capture.demo.factories import described
 from layertui.capture.demo.faults import FAULTS, NAMES, Fault, fault_named
 from layertui.capture.demo.shipped import ARCHIVE, SHIPPED, is_shipped, pack, unpack
 from layertui.capture.errors import CaptureError
-from layertui.capture.values import load, upcast
+from layertui.capture.load import load
+from layertui.capture.values import upcast
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison
 
