@@ -102,7 +102,7 @@ def test_names_of_known_engines(module: str, root: str, expected: str) -> None:
         ("layer_3_attn_k_rope", "layers.3.self_attn.k_rope", "output"),
         ("layer_3_attn_residual_output", "layers.3.post_attention_layernorm", "input_0"),
         ("layer_3_mlp_intermediate", "layers.3.mlp.down_proj", "input_0"),
-        ("layer_3_layer_output", "layer_3_layer_output", None),
+        ("layer_3_layer_output", "layers.3", "output"),
         ("layer_3_output", "layers.3", "output"),
         ("final_norm_output", "norm", "output"),
         ("Qcur-12", "layers.12.self_attn.q_proj", "output"),

@@ -19,7 +19,7 @@ LAYER_DUMPS = EngineNames(
         (r"^layer_(\d+)_mlp_(gate|up)_proj$", r"layers.\1.mlp.\2_proj", "output"),
         (r"^layer_(\d+)_mlp_intermediate$", r"layers.\1.mlp.down_proj", "input_0"),
         (r"^layer_(\d+)_(?:mlp_down_proj|mlp_output)$", r"layers.\1.mlp.down_proj", "output"),
-        (r"^layer_(\d+)_output$", r"layers.\1", "output"),
+        (r"^layer_(\d+)_(?:layer_)?output$", r"layers.\1", "output"),
         (r"^final_norm_output$", "norm", "output"),
         (r"^(?:logits|lm_head_output)$", "lm_head", "output"),
     ),
