@@ -223,7 +223,7 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
                 f"--candidate-model: not known which framework made {capture.path}; give "
                 "--runner or --factory"
             )
-        from ..compare.weights.models import directory_of
+        from ..compare.weights.remembered_models import directory_of
 
         said["model"] = directory_of(said["model"]) or said["model"]
         kind = "max" if capture.framework == "max" else "torch"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..run_metadata import write_metadata
 from . import CANDIDATE_FACTORY, REFERENCE_FACTORY
-from .factories import DTYPES, described
+from .factories import DTYPES, build_candidate, described
 from .faults import FAULTS, Fault, fault_named
 
 if TYPE_CHECKING:
@@ -66,18 +66,6 @@ def _describe(path: str, factory: str, model: str, dtype: str, seed: int) -> Non
         "complete": True, "notes": [],
         "run": {"factory": factory, "model": model, "dtype": dtype, "layers": LAYERS, "seed": seed},
     })  # fmt: skip
-
-
-def build_candidate(reference: LlamaForCausalLM, fault: Fault) -> RaggedLlama:
-    """The other implementation with the weights of `reference` and one fault."""
-    import torch
-
-    from .model import RaggedLlama
-
-    with torch.no_grad():
-        model = RaggedLlama(reference)
-        fault.plant(model)
-    return model
 
 
 def write_candidate(reference: LlamaForCausalLM, fault: Fault, path: str) -> None:

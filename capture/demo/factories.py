@@ -9,10 +9,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ..errors import CaptureError
-from .faults import NAMES, fault_named
+from .faults import NAMES, Fault, fault_named
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import LlamaForCausalLM
 
     from .model import RaggedLlama
 
@@ -36,11 +37,22 @@ def reference(model: str) -> nn.Module:
 
 def candidate(model: str) -> RaggedLlama:
     """The demo's candidate with its fault. Raises `CaptureError` as `reference` does."""
-    from .demo import build_candidate
     from .model import build_reference
 
     fault, seed, dtype = _parsed(model)
     return build_candidate(build_reference(seed, dtype), fault_named(fault))
+
+
+def build_candidate(reference: LlamaForCausalLM, fault: Fault) -> RaggedLlama:
+    """The other implementation with the weights of `reference` and one fault."""
+    import torch
+
+    from .model import RaggedLlama
+
+    with torch.no_grad():
+        model = RaggedLlama(reference)
+        fault.plant(model)
+    return model
 
 
 def _parsed(model: str) -> tuple[str, int, str]:

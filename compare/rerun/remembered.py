@@ -14,7 +14,7 @@ from ...capture.runners.spec import Kind, RunnerSpec, spec_from
 from ..matching.canonical import NameRules, canonical_name, layer_number
 from ..paths import cache_dir
 from ..running.remembered import Remembered
-from ..weights.models import directory_of, remembered_model
+from ..weights.remembered_models import directory_of, remembered_model
 
 _RUNNERS = Remembered("runners.json", "layertui.runners/1")
 _MOST_HELLOS = 50

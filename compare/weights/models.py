@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-from ..running.remembered import Remembered
+from typing import Literal
+from .remembered_models import MODELS, remembered_model
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
     from ...capture.weights import Weights
 
+
 ModelSide = Literal["reference", "candidate"]
 SIDES: tuple[ModelSide, ModelSide] = ("reference", "candidate")
-
-_MODELS = Remembered("models.json", "layertui.models/1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,30 +172,14 @@ def check_models(given: ModelPaths) -> None:
             layout_of(find_model(_absolute(path)))
 
 
-def directory_of(path: str) -> str | None:
-    """The directory that a model can be loaded from: `path`, or where the file `path` lies beside
-    a config. None where there is no such.
-    """
-    if os.path.isdir(path):
-        return path
-    folder = os.path.dirname(path) or os.curdir
-    return folder if os.path.isfile(os.path.join(folder, "config.json")) else None
-
-
-def remembered_model(capture: Capture) -> str | None:
-    """The checkpoint that was given for this capture before."""
-    known = _MODELS.of(capture.path)
-    return known if isinstance(known, str) and known else None
-
-
 def remember_models(reference: str, candidate: str, given: ModelPaths) -> None:
     """Keep what was given for the captures at these paths; a rerun uses the candidate's too."""
     for side, path in zip(SIDES, (reference, candidate), strict=True):
         said = given.absolute().of(side)
         if said is None:
             continue
-        if _MODELS.of(path) != said:
-            _MODELS.put(path, said)
+        if MODELS.of(path) != said:
+            MODELS.put(path, said)
         if side == "candidate":
             from ..rerun.remembered import use_model
 

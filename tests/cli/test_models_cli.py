@@ -10,7 +10,7 @@ import pytest
 
 from layertui.capture import open_capture
 from layertui.cli.main import status_of
-from layertui.compare.weights.models import remembered_model
+from layertui.compare.weights.remembered_models import remembered_model
 
 
 def arguments(real: Path, command: str) -> list[str]:

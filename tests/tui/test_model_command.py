@@ -8,7 +8,8 @@ from test_app_pilot import olmo, type_line
 from textual.pilot import Pilot
 from tui_captures import measured, settled, until
 
-from layertui.compare.weights.models import ModelPaths, remembered_model
+from layertui.compare.weights.models import ModelPaths
+from layertui.compare.weights.remembered_models import remembered_model
 from layertui.tui.app import LayertuiApp
 from layertui.tui.widgets.text_screen import TextScreen
 

@@ -1,0 +1,29 @@
+"""Checkpoints that were given for a capture once, kept in the state directory."""
+
+from __future__ import annotations
+
+import os
+from ..running.remembered import Remembered
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...capture.records import Capture
+
+
+MODELS = Remembered("models.json", "layertui.models/1")
+
+
+def directory_of(path: str) -> str | None:
+    """The directory that a model can be loaded from: `path`, or where the file `path` lies beside
+    a config. None where there is no such.
+    """
+    if os.path.isdir(path):
+        return path
+    folder = os.path.dirname(path) or os.curdir
+    return folder if os.path.isfile(os.path.join(folder, "config.json")) else None
+
+
+def remembered_model(capture: Capture) -> str | None:
+    """The checkpoint that was given for this capture before."""
+    known = MODELS.of(capture.path)
+    return known if isinstance(known, str) and known else None
