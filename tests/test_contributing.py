@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layertui.capture import open as opening
 from layertui.capture import open_capture, read_headers
+from layertui.capture.formats import registry as formats
+from layertui.capture.formats.format import Format
 from layertui.compare import open_comparison
 from layertui.compare.laws import evaluate, registry
-from layertui.compare.matching import canonical
 from layertui.compare.matching.canonical import NameRules, canonical_name
+from layertui.compare.matching.engines import registry as engines
 from layertui.compare.rules.rules import load_rules
 
 ROOT = Path(__file__).parent.parent
@@ -77,9 +78,9 @@ def test_a_capture_as_test_data(real: Path, tmp_path: Path) -> None:
 
 
 def test_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = module("format")
-    monkeypatch.setattr(opening, "FORMATS", (toy, *opening.FORMATS))
-    monkeypatch.setattr(opening, "_BY_NAME", {**opening._BY_NAME, toy.NAME: toy})
+    monkeypatch.setitem(sys.modules, "plain_file", module("format"))
+    plain = Format("plain file", "plain_file", 45, (".plain",))
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, plain))
     for side in ("a", "b"):
         (tmp_path / side).mkdir()
         values = np.arange(6, dtype="<f4") + (side == "b")
@@ -108,10 +109,8 @@ def test_names_of_an_engine_as_rules(tmp_path: Path) -> None:
 
 
 def test_names_of_an_engine_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = module("engine-row").ROW
     assert canonical_name("block7/ff_out", "", NameRules()).module != "layers.7.mlp.down_proj"
-    monkeypatch.setattr(canonical, "_QUANTITIES", (*canonical._QUANTITIES, row))
-    monkeypatch.setattr(canonical, "_ANY_QUANTITY", row[0])
+    monkeypatch.setattr(engines, "ENGINES", (*engines.ENGINES, module("engine").BLOCKS))
     found = canonical_name("block7/ff_out", "", NameRules())
     assert (found.module, found.slot) == ("layers.7.mlp.down_proj", "output")
 
@@ -176,9 +175,13 @@ async def test_a_view(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from layertui.tui.app import LayertuiApp
     from layertui.tui.jobs.compare_job import Request
     from layertui.tui.pair import screen as pair
+    from layertui.tui.pair import title
+    from layertui.tui.pair.views import registry as views
 
     toy = module("view").SizesView
-    monkeypatch.setattr(pair, "VIEWS", (*pair.VIEWS, toy))
+    listed = (*views.VIEWS, toy)
+    for place in (views, pair, title):  # where the list was imported
+        monkeypatch.setattr(place, "VIEWS", listed)
     sides = [str(real / "olmo2-f32" / side) for side in ("torch_dump", "max_dump")]
     app = LayertuiApp(Request(*sides))
     async with app.run_test(size=(110, 34)) as pilot:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import LlamaForCausalLM
 
-    from .model import RaggedLlama
 
 __all__ = ["DTYPES", "FAULTS", "capture_pair", "main", "record_call", "write_candidate"]
 

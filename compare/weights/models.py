@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
 from .remembered_models import MODELS, remembered_model
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ...capture.records import Capture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from ..running.remembered import Remembered
 from typing import TYPE_CHECKING
+
+from ..running.remembered import Remembered
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
