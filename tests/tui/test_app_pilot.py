@@ -642,7 +642,7 @@ async def test_a_fused_slice_taken_apart_can_be_put_back(real: Path) -> None:
         await measured(pilot, app)
         comparison = app.list_screen.comparison
         assert comparison is not None
-        rows = list(comparison.rows)
+        rows = comparison.rows
         await type_line(pilot, "colon", "goto 7")
         assert label(app) == "layers.0.self_attn.q_proj-output"
         await pilot.press("P")
