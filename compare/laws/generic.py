@@ -13,7 +13,7 @@ from ...capture.values import Array
 from . import limits
 from .law import Case, Hypothesis, Prediction
 from .linear.quantisers import float8
-from .names import measured_words, number_words
+from .names import factor_words, measured_words, number_words
 from .numerics.rounding import on_grid, unit_of
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
@@ -75,7 +75,7 @@ def _scaled(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesi
     if abs(plain - factor) > _SURE * error:
         plain = factor
     yield Hypothesis(
-        "scale", f"the output is {number_words(plain)} x what it should be",
+        "scale", f"the output is {factor_words(plain)} x what it should be",
         lambda: Prediction(value * plain, prediction.spread * max(abs(plain), 1e-3)),
         "factor", "1", measured_words(plain, error), number_words(error),
         0 if plain != factor else 1,
@@ -157,8 +157,8 @@ def _factor_words(what: str, factors: Array, changed: Array) -> str:
     some, count = factors[changed], int(np.count_nonzero(changed))
     at = np.flatnonzero(changed)
     if count == 1:
-        return f"{what} {at[0]} is {number_words(some[0])} x what it should be"
-    low, high = number_words(float(some.min())), number_words(float(some.max()))
+        return f"{what} {at[0]} is {factor_words(some[0])} x what it should be"
+    low, high = factor_words(float(some.min())), factor_words(float(some.max()))
     span = f"{low} x" if low == high else f"{low} .. {high} x"
     which = f" ({', '.join(map(str, at[:6]))}{', ...' if count > 6 else ''})"
     which = "" if count == len(factors) else which

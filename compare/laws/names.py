@@ -23,6 +23,14 @@ def number_words(value: float) -> str:
     return re.sub(r"e([+-])0+(\d)", r"e\1\2", text).replace("e+", "e")
 
 
+def factor_words(value: float) -> str:
+    """A factor with three significant digits, and two of what it is off 1: `1.003`, not `1`."""
+    off = abs(value - 1)
+    if not 0 < off < 0.1:
+        return number_words(value)
+    return f"{value:.{max(2, 1 - math.floor(math.log10(off)))}f}".rstrip("0")
+
+
 def measured_words(value: float, error: float) -> str:
     """A number with as many digits as its standard error leaves, one of them uncertain; three at
     least, twelve at most.
