@@ -24,7 +24,7 @@ format:
 fast *args:
     {{python}} -m pytest -q -n 2 --dist worksteal -m 'not slow' {{args}}
 
-# One test or file: just one tests/capture/test_numpy_file.py -k versions
+# One test or file: just one tests/capture/formats/test_numpy_file.py -k versions
 one +args:
     {{python}} -m pytest -q -x {{args}}
 

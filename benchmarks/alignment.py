@@ -2,8 +2,8 @@
 
     python benchmarks/alignment.py [--records 10000]
 
-The cases are those of `tests/compare/test_scale.py`: equal names, nothing in common, half as many
-records on one side, known and unknown order.
+The cases are those of `tests/support/long_captures.py`: equal names, nothing in common, half as
+many records on one side, known and unknown order.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "compare"))
-
-from test_scale import CASES, Maker
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from layertui.compare.matching.align import align
 from layertui.compare.matching.named_records import side_of
 from layertui.compare.rules.rules import Rules
+from support.long_captures import CASES, Maker
 
 
 def best(left: Maker, right: Maker, records: int, repeat: int) -> tuple[float, float]:

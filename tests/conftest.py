@@ -19,6 +19,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+pytest.register_assert_rewrite("support")
+
 pytest_plugins = ["lanes", "without_torch"]
 
 DATA = Path(__file__).parent / "data"

@@ -11,11 +11,19 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SLOW_FOLDERS = ("tui", "rerun", "runners", "recorder", "capture_cli", "compare/laws")
+SLOW_FOLDERS = (
+    "capture/recorder",
+    "capture/runners",
+    "capture_cli",
+    "compare/laws",
+    "compare/repro",
+    "compare/rerun",
+    "tui",
+)
 SLOW_FILES = (
-    "capture/test_fuzz_readers.py",
-    "capture/test_fuzz_text.py",
-    "capture/test_max_writes.py",
+    "capture/formats/test_fuzz_readers.py",
+    "capture/formats/test_fuzz_text.py",
+    "capture/formats/test_max_writes.py",
     "cli/test_compare_cli.py",
     "cli/test_completion.py",
     "cli/test_demo.py",
@@ -23,14 +31,14 @@ SLOW_FILES = (
     "cli/test_main.py",
     "cli/test_show.py",
     "compare/inspection/test_inspect_running.py",
-    "compare/test_cache.py",
-    "compare/test_kinds_of_captures.py",
-    "compare/test_kinds_of_faults.py",
-    "compare/test_likely.py",
-    "compare/test_noise.py",
-    "compare/test_reports.py",
-    "compare/test_scale.py",
-    "compare/test_scheduling.py",
+    "compare/running/test_cache.py",
+    "compare/judging/test_kinds_of_captures.py",
+    "compare/judging/test_kinds_of_faults.py",
+    "compare/layout_search/test_likely.py",
+    "compare/judging/test_noise.py",
+    "compare/reports/test_reports.py",
+    "compare/matching/test_scale.py",
+    "compare/running/test_scheduling.py",
     "compare/test_testing.py",
     "test_contributing.py",
     "test_light_install.py",

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-PROGRAM = HERE.parent
+PROGRAM = Path(__file__).parent.parent
 ABSENT = frozenset(
     name
     for name in ("torch", "transformers", "accelerate", "tokenizers", "gguf")
@@ -67,12 +66,6 @@ class Module(pytest.Module):
             if why is None:
                 raise
             pytest.skip(why, allow_module_level=True)
-
-
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """A conftest that imports torch would end the whole run."""
-    needed = [HERE / "compare" / "laws", HERE / "capture_cli"]
-    return True if "torch" in ABSENT and collection_path in needed else None
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Module | None:

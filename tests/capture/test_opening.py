@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from max_bytes import max_file, zeros
 
 from layertui.capture import Capture, CaptureError, open_capture, read_headers
 from layertui.capture.load import load
 from layertui.capture.values import upcast
+from support.max_bytes import max_file, zeros
 
 PAIRS = ("llama-bf16", "llama-f32", "llama_steps-f32", "llama_v3-f32", "llama_v3_badweights-f32",
          "olmo2-f32")  # fmt: skip

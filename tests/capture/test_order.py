@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from max_bytes import max_file, zeros
 
 from layertui.capture import open_capture
 from layertui.capture.dtypes import split_type
 from layertui.capture.execution_order import find_hints, read_names, written_lines
 from layertui.capture.names import natural_key
+from support.max_bytes import max_file, zeros
 
 
 def line(path: str, kind: str = "2xf32") -> str:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_storage import SCHEME, MemoryStorage
 from safetensors.numpy import save_file
 
 import layertui.capture as capture_package
@@ -21,6 +20,7 @@ from layertui.capture.load import load
 from layertui.capture.records import Capture
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
+from support.memory_storage import SCHEME, MemoryStorage
 
 torch = pytest.importorskip("torch")
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_checkpoints import write_llama
 
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny llama: 2 layers, hidden size 64, with weights and a tokenizer."""
+    from support.tiny_checkpoints import write_llama
+
     return write_llama(tmp_path_factory.mktemp("checkpoint") / "llama")

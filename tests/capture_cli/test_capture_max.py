@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_checkpoints import IDS, IDS_TEXT, with_wrong_weight
 
 from layertui.capture import open_capture
 from layertui.capture.extras import install_command
 from layertui.cli.main import status_of
+from support.tiny_checkpoints import IDS, IDS_TEXT, with_wrong_weight
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_checkpoints import IDS_TEXT, with_wrong_weight
 
 from layertui.capture import open_capture
 from layertui.capture.cases import Case
@@ -15,6 +14,7 @@ from layertui.capture.weights import open_weights
 from layertui.capture.weights.recorded import INDEX, recorded_digests, recorded_parameters
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
+from support.tiny_checkpoints import IDS_TEXT, with_wrong_weight
 
 
 def capture(model: Path, out: Path, *more: str) -> int:

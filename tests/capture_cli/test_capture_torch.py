@@ -18,7 +18,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_checkpoints import (
+
+from layertui.capture import Capture, open_capture
+from layertui.capture.load import load
+from layertui.cli.main import status_of
+from support.tiny_checkpoints import (
     IDS,
     IDS_TEXT,
     index_of,
@@ -27,10 +31,6 @@ from tiny_checkpoints import (
     write_config,
     write_llava,
 )
-
-from layertui.capture import Capture, open_capture
-from layertui.capture.load import load
-from layertui.cli.main import status_of
 
 
 def capture(model: object, out: Path, *args: object) -> int:

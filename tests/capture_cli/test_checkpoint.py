@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tiny_checkpoints import llama_config, write_config
 
 from layertui.capture.cases import Case
 from layertui.capture.errors import CaptureError
 from layertui.capture.models.checkpoint import load_config, load_model, model_class, stage_for_max
 from layertui.capture.models.run_plan import Plan
+from support.tiny_checkpoints import llama_config, write_config
 
 
 class Quiet:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from golden import FORMS, PAIRS, difference, kept, report
+
+from support.golden import FORMS, PAIRS, difference, kept, report
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import capture, gaps, pairs, saved
 
 from layertui.capture.errors import CaptureError
 from layertui.compare.comparison import Comparison, open_comparison, pick_sides
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.rules.rules import HandPair, RecipeRule, Rules, ThresholdRule
+from support.synthetic import capture, gaps, pairs, saved
 
 RUN = [
     "embed_tokens-input_0", "embed_tokens-output", "layers.0.input_layernorm-input_0",

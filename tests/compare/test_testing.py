@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_captures import layer_file, two_sides
 
 from layertui.compare import assert_captures_match
 from layertui.compare.judging.policy import PolicyError, policy_named
 from layertui.compare.rules.rules import Rules, RulesError, ThresholdRule
+from support.small_captures import layer_file, two_sides
 
 
 def pair(real: Path, name: str) -> tuple[Path, Path]:

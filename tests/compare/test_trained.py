@@ -6,14 +6,9 @@ there is has one fault, in float32 and in bfloat16, and the shares have to reach
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import torch
 import trained
 from planting import TrainedFault

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import textual.app
 import textual.pilot
-from tui_captures import write_pair
+
+from support.screens.tui_captures import write_pair
 
 _REPAINT = 0.02  # seconds within which the screen is painted again
 

@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled, until, write_pair, write_safetensors
 
 from layertui.capture import open_capture
 from layertui.compare.aligned import Note
@@ -31,10 +30,16 @@ from layertui.tui.scene import Scene
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
 from layertui.tui.widgets.text_screen import TextScreen
-
-
-def olmo(real: Path) -> LayertuiApp:
-    return make_app(real / "olmo2-f32" / "torch_dump", real / "olmo2-f32" / "max_dump")
+from support.screens.tui_captures import (
+    make_app,
+    measured,
+    olmo,
+    settled,
+    type_line,
+    until,
+    write_pair,
+    write_safetensors,
+)
 
 
 def label(app: LayertuiApp) -> str:
@@ -42,15 +47,6 @@ def label(app: LayertuiApp) -> str:
     assert screen.comparison is not None
     assert screen.row is not None
     return screen.comparison.rows[screen.row].label
-
-
-async def type_line(pilot: Pilot[None], key: str, text: str) -> None:
-    await pilot.press(key)
-    entry = pilot.app.screen.query_one(Entry)
-    assert entry.has_focus
-    entry.value = text
-    await pilot.press("enter")
-    await pilot.pause()
 
 
 class NamesOnly(LayertuiApp):

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_host import FakeHost
 
 from layertui.tui.commands import COMMANDS, CommandError
 from layertui.tui.jobs.news import Ended
 from layertui.tui.list.row_model import ComparedRows
+from support.screens.fake_host import FakeHost
 
 _OF_SCREENS = {"notes", "help", "quit", "heads", "view", "top", "slice", "axes", "recipe", "with",
                "keep"}  # fmt: skip

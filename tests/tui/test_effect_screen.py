@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from judged_captures import Arrays, run, runs
-from tui_captures import measured
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.present.row_fields import pane_fields
+from support.screens.judged_captures import Arrays, run, runs
+from support.screens.tui_captures import measured
 
 
 def with_logits(arrays: Arrays, token: int | None = None) -> Arrays:

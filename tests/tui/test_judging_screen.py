@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judged_captures import run, runs
 from textual.pilot import Pilot
-from tui_captures import measured, settled
 
 from layertui import capture
 from layertui.compare.checks import two_sides
@@ -36,6 +34,8 @@ from layertui.tui.present.row_fields import pane_fields
 from layertui.tui.terminal import Terminal
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
+from support.screens.judged_captures import run, runs
+from support.screens.tui_captures import measured, settled
 
 BLAMED = 32  # layers.2.self_attn.o_proj-input_0
 NOISE = 3e-7

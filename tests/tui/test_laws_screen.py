@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judged_captures import run, runs
-from test_app_pilot import type_line
-from tui_captures import make_app, measured, settled, until, write_safetensors
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
@@ -31,6 +28,15 @@ from layertui.tui.present.text import width_of
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
 from layertui.tui.widgets.lines import Lines, ScrolledLines
+from support.screens.judged_captures import run, runs
+from support.screens.tui_captures import (
+    make_app,
+    measured,
+    settled,
+    type_line,
+    until,
+    write_safetensors,
+)
 
 Q_NORM, GAP = 9, 4  # rows of the real pair: the first divergence, a record of one side alone
 CAUSE = Cause(

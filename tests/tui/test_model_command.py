@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_app_pilot import olmo, type_line
 from textual.pilot import Pilot
-from tui_captures import measured, settled, until
 
 from layertui.compare.weights.models import ModelPaths
 from layertui.compare.weights.remembered_models import remembered_model
 from layertui.tui.app import LayertuiApp
 from layertui.tui.widgets.text_screen import TextScreen
+from support.screens.tui_captures import measured, olmo, settled, type_line, until
 
 
 async def model(pilot: Pilot[None], app: LayertuiApp, text: str, words: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from tui_captures import PARTS, make_app, measured, settled, write_pair, write_safetensors
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
@@ -26,6 +25,14 @@ from layertui.tui.present.short_names import ShortNames, block_of
 from layertui.tui.present.text import clean, cut, elide, fit, metric_number, number, width_of, wrap
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import LOOKS
+from support.screens.tui_captures import (
+    PARTS,
+    make_app,
+    measured,
+    settled,
+    write_pair,
+    write_safetensors,
+)
 
 
 @given(st.text(max_size=60), st.integers(2, 40))

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layout_captures import write_arrays, write_layout_pair
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled, until
 
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
@@ -20,6 +18,8 @@ from layertui.tui.pair.views.heat import HeatView
 from layertui.tui.pair.views.layout import LayoutView
 from layertui.tui.pair.views.top import TopView
 from layertui.tui.pair.views.values import ValuesView
+from support.screens.layout_captures import write_arrays, write_layout_pair
+from support.screens.tui_captures import make_app, measured, settled, until
 
 
 @pytest.fixture

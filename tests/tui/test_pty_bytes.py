@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from terminal_driver import PtyApp
-from tui_captures import write_pair
+
+from support.screens.terminal_driver import PtyApp
+from support.screens.tui_captures import write_pair
 
 STEP, PAGE = 1_500, 25_000
 
@@ -75,7 +76,8 @@ def test_results_repaint_only_what_they_change(tmp_path: Path) -> None:
 def test_a_heat_map_of_noise_fits_the_budget(tmp_path: Path) -> None:
     """Noise changes colour at nearly every cell: the map is drawn smaller and in fewer steps."""
     import numpy as np
-    from layout_captures import write_arrays
+
+    from support.screens.layout_captures import write_arrays
 
     rng = np.random.default_rng(3)
     value = rng.standard_normal((300, 700)).astype(np.float32)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from tui_captures import measured, settled
 
 from layertui.compare.judging.policy import NoisePolicy
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.limits import limits_of
+from support.screens.tui_captures import measured, settled
 
 
 async def command(pilot: Pilot[None], line: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled, until
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.pair.screen import PairScreen
-
-sys.path.append(str(Path(__file__).parents[1] / "rerun"))
-import small_model
+from support import small_model
+from support.screens.tui_captures import make_app, measured, settled, until
 
 
 @pytest.fixture(autouse=True)

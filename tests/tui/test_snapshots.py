@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from tui_captures import make_app, measured, settled
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.terminal import Terminal
+from support.screens.tui_captures import make_app, measured, settled
 
 RunBefore = Callable[[Pilot[None]], Awaitable[None]]
 

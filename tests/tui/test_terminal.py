@@ -11,9 +11,9 @@ import termios
 from pathlib import Path
 
 import pytest
-from terminal_driver import PtyApp
 
 from layertui.tui import terminal
+from support.screens.terminal_driver import PtyApp
 
 # SGR parameters that set a colour; 39 and 49 (the terminal's own) do not.
 _SGR = re.compile(rb"\x1b\[([0-9;]*)m")

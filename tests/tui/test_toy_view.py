@@ -30,7 +30,7 @@ class ToyView(View):
 
 registry.VIEWS = (*registry.VIEWS, ToyView)
 from layertui.tui import keys_markdown
-from tui_captures import make_app, measured, until
+from support.screens.tui_captures import make_app, measured, until
 from layertui.tui.widgets.footer import Footer
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 
@@ -65,7 +65,7 @@ asyncio.run(main())
 
 
 def test_a_toy_view_arrives_everywhere(small_pair: tuple[Path, Path]) -> None:
-    folder = str(Path(__file__).parent)
+    folder = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", _TOY, *map(str, small_pair), folder],
         capture_output=True, text=True, check=False,

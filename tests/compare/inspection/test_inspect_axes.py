@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import looked
 
 from layertui.compare.inspection import axes
 from layertui.compare.inspection.axes import AxesAnalysis, AxisRanking
 from layertui.compare.inspection.top_text import axes_text, axis_rows
+from support.looking import looked
 
 
 def along(

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import looked, raw_elements
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.values import upcast
@@ -22,6 +21,7 @@ from layertui.compare.inspection.heat import (
 )
 from layertui.compare.inspection.heat_text import heat_legend, heat_levels, heat_text
 from layertui.compare.measuring.pair_reader import Block
+from support.looking import looked, raw_elements
 
 
 def drawn(

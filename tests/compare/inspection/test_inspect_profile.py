@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import FLOATS, as_numbers, looked, raw_elements
 
 from layertui.capture.dtypes import DTYPES
 from layertui.compare.inspection.histogram_text import (
@@ -21,6 +20,7 @@ from layertui.compare.inspection.histogram_text import (
 from layertui.compare.inspection.profile import LADDER, PERCENTILES, Profile, ProfileAnalysis
 from layertui.compare.inspection.text import ladder_rows, likeness_rows, stats_text
 from layertui.compare.measuring.ulp import distances
+from support.looking import FLOATS, as_numbers, looked, raw_elements
 
 SEEDS = st.integers(0, 2**32)
 BLOCKS = st.sampled_from([1, 3, 7, 64, 1 << 17])

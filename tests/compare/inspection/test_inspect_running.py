@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import run, subject
-from small_captures import huge_sides, layer_file, two_sides
 
 from layertui.capture.errors import RecordError
 from layertui.capture.load import load_any
@@ -35,6 +33,8 @@ from layertui.compare.inspection.text_views import VIEW_NAMES, Inspection
 from layertui.compare.inspection.top import Top, TopAnalysis
 from layertui.compare.measuring.pair_reader import CancelledError, PairReader, SideError
 from layertui.compare.recipes.errors import RecipeError
+from support.looking import run, subject
+from support.small_captures import huge_sides, layer_file, two_sides
 
 
 def profile_of(about: Subject, block: int = 1 << 17, **more: object) -> Profile:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import FLOATS, looked, raw_elements, run, side, subject
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.records import Locator
@@ -21,6 +20,7 @@ from layertui.compare.measuring.pair_reader import SideTask
 from layertui.compare.measuring.ulp import distances
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.recipes.recipe import views
+from support.looking import FLOATS, looked, raw_elements, run, side, subject
 
 
 def top_of(order: Order, count: int) -> object:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looking import as_numbers, raw_elements, subject
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.values import upcast
@@ -25,6 +24,7 @@ from layertui.compare.inspection.window import (
 )
 from layertui.compare.measuring.pair_reader import PairReader
 from layertui.compare.recipes.errors import RecipeError
+from support.looking import as_numbers, raw_elements, subject
 
 
 def window_of(

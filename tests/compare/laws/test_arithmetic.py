@@ -23,22 +23,22 @@ from layertui.compare.laws.arithmetic import (
 )
 from layertui.compare.laws.evaluate import asked
 from layertui.compare.laws.registry import LAWS
-
-from .law_checks import capture, tried
-from .linear_faults import DOWN, GATE, int_groups, narrow_sums, nf4, rounded_rows
-from .linear_models import (
+from support.laws.law_checks import capture, tried
+from support.laws.linear_faults import DOWN, GATE, int_groups, narrow_sums, nf4, rounded_rows
+from support.laws.linear_models import (
     HIDDEN,
     LAYERS,
     WIDTH,
     Pairs,
     Product,
     Stack,
+    bfloat16,
     label,
     linear_out,
     products,
+    tf32,
 )
-from .linear_models import made as product
-from .test_linear_law import bfloat16, tf32
+from support.laws.linear_models import made as product
 
 FINE, COARSE = 2.0**-24, 2.0**-8
 

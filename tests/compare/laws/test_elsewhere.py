@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from layertui.capture import record
-
-from .law_checks import Tried, tried
-from .linear_faults import DOWN, GATE, UP, K, O, V
-from .linear_models import Pairs, Stack, hidden, label, linear_out
+from support.laws.law_checks import Tried, tried
+from support.laws.linear_faults import DOWN, GATE, UP, K, O, V
+from support.laws.linear_models import Pairs, Stack, hidden, label, linear_out
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["f32", "bf16"])

@@ -15,8 +15,7 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.reports.law_words import agreement, headline
 from layertui.compare.running.law_cache import LawCache, decoded, encoded
 from layertui.compare.weights.models import ModelPaths
-
-from .law_checks import capture
+from support.laws.law_checks import capture
 
 
 def measured(real: Path, name: str, model: str | None = None) -> Comparison:

@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.weights.models import ModelPaths
-
-from .law_checks import capture
+from support.laws.law_checks import capture
 
 IDS = (torch.arange(24)[None] * 7 + 3) % 60
 

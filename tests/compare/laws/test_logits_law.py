@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layertui.capture import record
-
-from .law_checks import Tried, tried
+from support.laws.law_checks import Tried, tried
 
 LABEL = "model-output_logits"
 SIZES: dict[str, Any] = {

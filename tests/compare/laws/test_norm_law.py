@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from .law_checks import Tried, capture, tried
+from support.laws.law_checks import Tried, capture, tried
 
 WIDTH, ROWS = 48, 24
 

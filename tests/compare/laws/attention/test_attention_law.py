@@ -1,0 +1,78 @@
+"""The law of attention against transformers' own modules and real captures of MAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.laws.attention_models import attention_of, compared, model_of
+from support.laws.law_checks import tried
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "olmo2"])
+def test_attention_of_transformers_keeps_to_the_law(
+    tmp_path: Path, kind: str, attention: str, dtype: torch.dtype
+) -> None:
+    one, other = (model_of(kind, a, dtype) for a in ("eager", attention))
+    found = attention_of(compared(tmp_path, one, other))
+    assert len(found) == 4
+    for judged in found:
+        assert judged.trusted
+        assert judged.excess is None
+        assert judged.evaluation.fit.words["scale"] == "1/sqrt(16)"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "mask", "rotary"),
+    [
+        ("gpt2", "as recorded", "none"), ("bert", "none", "none"),
+        ("neox", "as recorded", "half, recorded tables"),
+        ("phi3", "as recorded", "half, recorded tables"),
+        ("mistral", "as recorded", "half, recorded tables"),
+        ("gemma3", "as recorded", "half, recorded tables"),
+    ],
+)  # fmt: skip
+def test_attention_of_other_families_keeps_to_the_law(
+    tmp_path: Path, kind: str, mask: str, rotary: str, dtype: torch.dtype
+) -> None:
+    one, other = (model_of(kind, a, dtype) for a in ("eager", "sdpa"))
+    found = attention_of(compared(tmp_path, one, other))
+    assert len(found) == 4
+    for judged in found:
+        assert judged.trusted
+        assert judged.excess is None
+        words = judged.evaluation.fit.words
+        assert (words["mask"], words["rotary"]) == (mask, rotary)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_without_a_checkpoint_the_heads_are_told_from_the_records(
+    tmp_path: Path, kind: str
+) -> None:
+    found = attention_of(compared(tmp_path, model_of(kind), model_of(kind), with_model=False))
+    assert len(found) == 4
+    words = {j.evaluation.fit.words["heads"] for j in found}
+    assert words == {"4 of 16, 2 key heads"}
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "most"),
+    [
+        ("llama-f32", 2, 2e-7), ("olmo2-f32", 2, 2e-7), ("qwen3-f32", 2, 2e-7),
+        ("llama_steps-f32", 6, 2e-7), ("llama_batch_steps-f32", 6, 2e-7), ("llama-bf16", 2, 6e-3),
+    ],
+)  # fmt: skip
+def test_fused_attention_of_max_keeps_to_the_law(
+    real: Path, name: str, count: int, most: float
+) -> None:
+    found = attention_of(tried(real / name / "torch_dump", real / name / "max_dump"))
+    assert len(found) == count
+    for judged in found:
+        assert judged.trusted
+        assert judged.excess is None
+        assert judged.evaluation.candidate.relative < most

@@ -1,0 +1,64 @@
+"""Layers of the real MAX run again: a defect of it found, a wrong weight blamed, decode steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from layertui.cli.main import status_of
+from layertui.compare.rerun.verification import open_export
+from support.tiny_checkpoints import IDS_TEXT, with_wrong_weight, write_llama
+
+pytestmark = pytest.mark.max
+
+
+@pytest.fixture(autouse=True)
+def max_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MAX keeps what it compiled where it always does."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+
+def test_the_norms_of_olmo2_are_convicted(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """MAX 26.7 gives them an eps of 1e-6 where the checkpoint has 1e-5. What comes after them is as
+    wrong in the dump, and right alone.
+    """
+    sides = [str(real / "olmo2-f32" / name) for name in ("torch_dump", "max_dump")]
+    wanted = ["q_norm", "k_norm"]
+    names = [f"layers.0.self_attn.{name}" for name in wanted]
+    more = ["--candidate-model", str(real / "checkpoints" / "olmo2-f32"), "--format", "json",
+            "--no-cache"]  # fmt: skip
+    status = status_of(["rerun", *sides, *names, "layers.0.post_attention_layernorm", *more])
+    assert status == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["blamed"] == names
+    rows = {row["canonical"]: row for row in report["rows"]}
+    for name in names:
+        assert rows[name]["single"]["mse"] == pytest.approx(rows[name]["entire"]["mse"], rel=1e-3)
+    assert rows[names[0]]["single"]["mse"] == pytest.approx(3.2e-6, rel=0.05)
+    after = rows["layers.0.post_attention_layernorm"]
+    assert after["judgement"] == "inherited"
+    assert after["entire"]["mse"] == pytest.approx(2.9e-6, rel=0.05)
+    assert after["single"]["mse"] < 1e-13
+
+
+def test_a_wrong_weight_is_blamed_in_both_steps(tmp_path: Path) -> None:
+    good = write_llama(tmp_path / "good")
+    wrong = "layers.1.mlp.down_proj"
+    bad = with_wrong_weight(good, tmp_path / "bad", f"model.{wrong}.weight")
+    place = tmp_path / "export"
+    more = ["--mode", "generate", "--max-new-tokens", "2", "--input-ids", IDS_TEXT, "--dtype",
+            "float32", "--device", "cpu", "--save-layers", "-o", str(place)]  # fmt: skip
+    assert status_of(["verify", str(good), "--candidate-model", str(bad), *more]) == 1
+    found = open_export(str(place))
+    assert found.blamed == (wrong,)
+    steps = {row.step for row in found.rows if row.judgement == "wrong"}
+    assert steps == {0, 1}
+    attention = {(row.canonical, row.step): row for row in found.rows}
+    for key in (("layers.0.self_attn", 1), ("layers.1.self_attn", 1)):
+        single = attention[key].single
+        assert single is not None and single.mse is not None and single.mse < 1e-12, key
+    for scenario in ("without_injection", "with_injection"):
+        names = {path.name for path in (place / scenario).iterdir()}
+        assert {"max_layers", "torch_layers", "module_names_max.txt", "mse_plot.png"} <= names
