@@ -26,8 +26,12 @@ from pathlib import Path
 
 import torch
 import transformers
-from fault_list import FAULTS, Planted
-from fault_models import (
+from opening import cause_names, compared
+
+from layertui.compare.comparison import Comparison
+from layertui.compare.judging.policy import NoisePolicy
+from small_models.fault_list import FAULTS, Planted
+from small_models.fault_models import (
     FAMILIES,
     PARTS,
     CoarseLinear,
@@ -40,10 +44,6 @@ from fault_models import (
     token_ids,
     write_max_like,
 )
-from opening import cause_names, compared
-
-from layertui.compare.comparison import Comparison
-from layertui.compare.judging.policy import NoisePolicy
 
 FORMS = ("torch", "max")
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}

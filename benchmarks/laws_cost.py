@@ -26,12 +26,12 @@ import numpy as np
 import torch
 import transformers
 from opening import cause_names, compared
-from planting import after, new_weight, noise
 from torch import Tensor
-from trained_builds import candidate
 
 from layertui.capture import record
 from layertui.compare.judging.policy import DtypePolicy, Policy
+from trained_models.builds import candidate
+from trained_models.planting import after, new_weight, noise
 
 _BLOCK = 1 << 24  # weights that are made float32 at once
 

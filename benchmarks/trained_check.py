@@ -18,12 +18,13 @@ from pathlib import Path
 
 import torch
 import transformers
-from fault_models import all_tensors
-from planting import TrainedFault
 from torch import Tensor
 from trained import parser, tasks_of
-from trained_model import cache_directory
-from trained_runs import Bench, CleanPair
+
+from small_models.fault_models import all_tensors
+from trained_models.planting import TrainedFault
+from trained_models.runs import Bench, CleanPair
+from trained_models.wheels import cache_directory
 
 _UNITS = {"f32": 2.0**-24, "bf16": 2.0**-9}
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import trained
-from planting import TrainedFault
-from trained_faults import CAUSES, FAULTS
-from trained_model import UnavailableError, cache_directory
-from trained_runs import CLEAN, Bench, Case, in_groups
+
+from trained_models.faults import CAUSES, FAULTS
+from trained_models.planting import TrainedFault
+from trained_models.runs import CLEAN, Bench, Case, in_groups
+from trained_models.wheels import UnavailableError, cache_directory
 
 pytestmark = pytest.mark.trained
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fault_list
-import fault_models
 import faults
 import torch
+
+from small_models import fault_list, fault_models
 
 torch.set_num_threads(1)  # the models are tiny: threads only wait for one another
 

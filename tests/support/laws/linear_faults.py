@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from quantising import fp8, int8_tensor, mxfp4, nf4, rounded_rows
 from torch import Tensor
+
+from small_models.quantising import fp8, int8_tensor, mxfp4, nf4, rounded_rows
 
 from .linear_models import HEAD, HIDDEN, Change, Product, new_weight
 

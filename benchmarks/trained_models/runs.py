@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fault_models import all_tensors, as_tf32
 from opening import cause_names, compared
-from planting import Answer, TrainedFault
-from quantising import int4_groups, rounded_rows
 from torch import Tensor, nn
-from trained_builds import (
+
+from layertui.compare.comparison import Comparison
+from small_models.fault_models import all_tensors, as_tf32
+from small_models.quantising import int4_groups, rounded_rows
+
+from .builds import (
     NarrowLinear,
     SplitLinear,
     candidate,
@@ -26,8 +28,7 @@ from trained_builds import (
     inputs_of,
     reference,
 )
-
-from layertui.compare.comparison import Comparison
+from .planting import Answer, TrainedFault
 
 Build = Callable[[Any, Path, torch.dtype], Any]
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

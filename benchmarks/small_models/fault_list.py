@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fault_models import CoarseLinear
 from torch import Tensor, nn
+
+from .fault_models import CoarseLinear
 
 Hook = Callable[[Tensor], Tensor]
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from planted_values import centred, epsilon, gelu_tanh, missing, quick_gelu
-from planted_weights import interleaved, of, rows, shuffled, swapped
-from planting import (
+from torch import Tensor, nn
+
+from .planted_values import centred, epsilon, gelu_tanh, missing, quick_gelu
+from .planted_weights import interleaved, of, rows, shuffled, swapped
+from .planting import (
     BERT,
     LLAMA,
     Plant,
@@ -20,7 +22,6 @@ from planting import (
     output,
     weight,
 )
-from torch import Tensor, nn
 
 Q, K, V, O = (f"self_attn.{name}_proj" for name in "qkvo")  # noqa: E741
 Q_NORM, K_NORM = "self_attn.q_norm", "self_attn.k_norm"

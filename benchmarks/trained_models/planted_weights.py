@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from planting import LLAMA, Change, Plant, Site, TrainedFault, in_all, new_weight, noise, weight
-from quantising import (
+from torch import Tensor, nn
+
+from small_models.quantising import (
     fp8,
     int4_groups,
     int8_tensor,
@@ -15,8 +16,9 @@ from quantising import (
     nf4,
     rounded_rows,
 )
-from torch import Tensor, nn
-from trained_builds import HEAD
+
+from .builds import HEAD
+from .planting import LLAMA, Change, Plant, Site, TrainedFault, in_all, new_weight, noise, weight
 
 Q, K, V, O = (f"self_attn.{name}_proj" for name in "qkvo")  # noqa: E741
 GATE, UP, DOWN = (f"mlp.{name}_proj" for name in ("gate", "up", "down"))

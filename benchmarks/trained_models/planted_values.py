@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from fault_models import as_tf32
-from planted_weights import DOWN, INPUT_NORM, MLP_NORM, UP, O, V
-from planting import (
+from torch import Tensor, nn
+
+from small_models.fault_models import as_tf32
+
+from .planted_weights import DOWN, INPUT_NORM, MLP_NORM, UP, O, V
+from .planting import (
     LLAMA,
     Plant,
     Site,
@@ -22,7 +25,6 @@ from planting import (
     output,
     weight,
 )
-from torch import Tensor, nn
 
 FINAL = "model.norm"
 ACT = "mlp.act_fn"

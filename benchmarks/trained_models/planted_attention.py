@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from planting import LLAMA, Plant, Site, TrainedFault, attention, in_all, outside
 from torch import Tensor
-from trained_builds import HEAD, rotate_half
+
+from .builds import HEAD, rotate_half
+from .planting import LLAMA, Plant, Site, TrainedFault, attention, in_all, outside
 
 ROTARY = "model.rotary_emb"
 SELF = LLAMA + "self_attn"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from planted_attention import ATTENTION_FAULTS
-from planted_values import VALUE_FAULTS
-from planted_variants import VARIANT_FAULTS
-from planted_weights import WEIGHT_FAULTS
-from planting import TrainedFault
+from .planted_attention import ATTENTION_FAULTS
+from .planted_values import VALUE_FAULTS
+from .planted_variants import VARIANT_FAULTS
+from .planted_weights import WEIGHT_FAULTS
+from .planting import TrainedFault
 
 # What a cause may be called; see "Laws and causes" of the JSON's description.
 CAUSES = (
