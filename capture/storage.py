@@ -245,6 +245,11 @@ def register(scheme: str, storage: Storage) -> None:
     _BY_SCHEME[scheme] = storage
 
 
+def unregister(scheme: str) -> None:
+    """Paths `scheme://...` are files of this machine again."""
+    _BY_SCHEME.pop(scheme, None)
+
+
 def storage_of(path: str) -> Storage:
     """The storage that holds `path`."""
     if not _BY_SCHEME:

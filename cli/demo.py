@@ -24,7 +24,7 @@ from .errors import UserError
 from .output import stderr_is_terminal
 
 # The child must not find a user's torch.py: `-c` puts the working directory on the path.
-_CHILD = (
+CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
     "from layertui.capture.demo.demo import main; sys.exit(main())"
 )
@@ -136,7 +136,7 @@ def make_captures(folder: str, fault: str, seed: int, dtype: str) -> None:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, folder, fault, str(seed), dtype],
+            [sys.executable, "-c", CHILD, folder, fault, str(seed), dtype],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
             encoding="utf-8", errors="replace",
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The fast lane: `-m 'not slow'` leaves out what drives terminals, starts processes or runs models.
 
-What is slow is a folder or a file here, so that nobody has to think of a marker. Measure with
-`pytest --durations 50` before you add to either list.
+What is slow is a folder or a file here, so that nobody has to think of a marker; with `-m 'not
+slow'` it is not even imported. Measure with `pytest --durations 40` before you add to either list.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ def is_slow(path: Path) -> bool:
         return False
     place = path.relative_to(HERE)
     return place.as_posix() in SLOW_FILES or any(place.is_relative_to(f) for f in SLOW_FOLDERS)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In the fast lane: importing torch and transformers takes longer than its tests."""
+    fast = config.option.markexpr == "not slow"
+    return True if fast and is_slow(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` is looked at

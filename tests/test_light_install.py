@@ -26,7 +26,7 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a process in which no heavy package is installed."""
     away = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\n"
     command = [sys.executable, "-c", away + code, *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def modules() -> list[str]:
@@ -166,10 +166,10 @@ def test_a_damaged_note_is_no_error(noted: str, monkeypatch: pytest.MonkeyPatch)
 def test_reading_by_torch_says_so_without_starting_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from layertui.capture.engines import torch_client
+    from layertui.capture.formats import torch_client
 
     monkeypatch.setattr(torch_client, "has_package", lambda _: False)
-    monkeypatch.setattr(torch_client, "_CHILD", torch_client._Child())
+    torch_client.end_child()  # of another test
     monkeypatch.setattr(torch_client.subprocess, "Popen", None)
     (tmp_path / "a.pt").write_bytes(b"x")
     with pytest.raises(RecordError, match="needs the extra 'torch'"):

@@ -47,11 +47,11 @@ def test_importing_the_faces_imports_nothing_heavy() -> None:
         "import sys; import layertui.capture, layertui.compare; "
         "print([name for name in ('numpy', 'torch', 'textual', 'rich') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_program_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "layertui.cli", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stdout.startswith("layertui "), done.stderr

@@ -56,7 +56,7 @@ def capture_max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
         for folder, rows, case in zip(job.folders, job.rows, plan.cases, strict=True):
             Path(folder).mkdir(parents=True, exist_ok=True)
             job.write(folder, rows, case, complete=False)
-        _keep_parameters(job, watcher)
+        keep_parameters(job, watcher)
         try:
             _Run(job, watcher).run()
         finally:
@@ -65,7 +65,7 @@ def capture_max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
     """A run of all cases in one child, and what came of it."""
 
     plan: Plan
@@ -110,7 +110,7 @@ class _Job:
         ]
 
 
-def _keep_parameters(job: _Job, watcher: Watcher) -> None:
+def keep_parameters(job: Job, watcher: Watcher) -> None:
     """Of the checkpoint that MAX loads; a factory's model is not known here."""
     from ..weights import open_weights
     from ..weights.recorded import link_parameters, sources_of_weights, write_parameters
@@ -131,7 +131,7 @@ def _keep_parameters(job: _Job, watcher: Watcher) -> None:
         raise CaptureError(f"{first}: parameters cannot be written: {words}") from error
 
 
-def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> _Job:
+def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> Job:
     several = len(plan.cases) > 1
     folders = [os.path.join(path, case.name) if several else path for case in plan.cases]
     folders = [str(Path(folder).resolve()) for folder in folders]
@@ -149,7 +149,7 @@ def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> _Job:
         "steps": plan.steps,
         "cases": [{"folder": f, "rows": r} for f, r in zip(folders, rows, strict=True)],
     }  # fmt: skip
-    return _Job(plan, path, request, folders, rows)
+    return Job(plan, path, request, folders, rows)
 
 
 def _checkpoint(
@@ -197,7 +197,7 @@ def max_version() -> str | None:
 class _Run:
     """One child process, from its start to what it told last."""
 
-    def __init__(self, job: _Job, watcher: Watcher) -> None:
+    def __init__(self, job: Job, watcher: Watcher) -> None:
         self._job = job
         self._watcher = watcher
         self._done = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 _PROBE = 8  # tokens of the short run that sizes are taken from
-_INPUTS = 1.5  # with inputs against outputs alone; most inputs are some output and stored once
+INPUTS = 1.5  # with inputs against outputs alone; most inputs are some output and stored once
 
 
 def capture_torch(plan: Plan, path: str, watcher: Watcher) -> list[str]:
@@ -265,15 +265,15 @@ def _check_estimate(plan: Plan, folder: str, model: Any, inputs: Inputs, watcher
     if "decoder_input_ids" in short:
         short["decoder_input_ids"] = short["decoder_input_ids"][:1]
     try:
-        size = _bytes_of(model, args, short) / few
+        size = bytes_of(model, args, short) / few
     except (RuntimeError, ValueError, LookupError, TypeError):
         return  # the run itself will say it
     tokens = ids.numel() + ids.shape[0] * (plan.steps - 1)
-    need = size * tokens * (_INPUTS if plan.inputs else 1)
+    need = size * tokens * (INPUTS if plan.inputs else 1)
     check_space(folder if os.path.isdir(folder) else os.path.dirname(folder) or ".", need)
 
 
-def _bytes_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def bytes_of(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Bytes of all outputs of all modules in one run."""
     import torch
 

@@ -27,11 +27,11 @@ from ..records import Locator
 if TYPE_CHECKING:
     from ..values import Array
 
-_START = (
+START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from layertui.capture.formats.torch_child import main; main()"
 )
-_SECONDS = 120.0  # importing torch from a cold disk takes a while
+SECONDS = 120.0  # importing torch from a cold disk takes a while
 _BYTES_PER_SECOND = 20e6
 _MOST_ANSWER = 256 << 20
 _FORCING = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "PYTHONPATH")
@@ -85,7 +85,7 @@ def load_tensor(locator: Locator) -> Array:
 
 def _timeout(path: str) -> float:
     try:
-        return _SECONDS + os.path.getsize(path) / _BYTES_PER_SECOND
+        return SECONDS + os.path.getsize(path) / _BYTES_PER_SECOND
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}") from error
 
@@ -153,7 +153,7 @@ def _started() -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if key not in _FORCING}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", _START, json.dumps(sys.path)],
+        [sys.executable, "-c", START, json.dumps(sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -198,5 +198,10 @@ def _forget() -> None:
     _CHILD = _Child()
 
 
-atexit.register(lambda: _CHILD.end())
+def end_child() -> None:
+    """End the process that reads files with torch; the next such file starts another."""
+    _CHILD.end()
+
+
+atexit.register(end_child)
 os.register_at_fork(after_in_child=_forget)

@@ -56,7 +56,7 @@ def check_weights(comparison: Comparison, cancelled: Cancelled = None) -> list[F
         comparison.rows, comparison.reference, comparison.candidate, comparison.rules
     )
     ours = SideParameters(reference, facts, rules.reference, rules.fused)
-    theirs = _beside(ours, candidate, facts, rules.candidate)
+    theirs = parameters_beside(ours, candidate, facts, rules.candidate)
     report = compare_weights(ours, theirs, cancelled)
     if report is None:
         return found
@@ -97,7 +97,7 @@ def compare_weights(
     return report
 
 
-def _beside(
+def parameters_beside(
     ours: SideParameters, candidate: Weights, facts: dict[str, ModuleFacts], names: NameRules
 ) -> SideParameters:
     """The candidate's parameters; what it has joined is cut to the widths of the reference's."""

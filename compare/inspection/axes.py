@@ -16,7 +16,7 @@ from ..measuring.pair_reader import Block
 from ..recipes.errors import Shape
 from .elements import difference
 
-_MOST = 1 << 16  # places kept along an axis; a longer axis is cut into ranges of equal length
+MOST_PLACES = 1 << 16  # places kept along an axis; a longer axis is cut into ranges of equal length
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class AxesAnalysis:
     def __init__(self, shape: Shape, heads: int | None = None) -> None:
         self._shape = shape
         self._heads = heads if heads and shape and shape[-1] % heads == 0 else None
-        self._steps = [max(1, -(-size // _MOST)) for size in shape]
+        self._steps = [max(1, -(-size // MOST_PLACES)) for size in shape]
         lengths = [-(-size // step) for size, step in zip(shape, self._steps, strict=True)]
         self._squares = [np.zeros(length) for length in lengths]
         self._counts = [np.zeros(length) for length in lengths]

@@ -17,7 +17,7 @@ from .subject import Subject
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 BLOCK = 1 << 16  # elements: float64 copies of a block stay in the cache, its bookkeeping is small
-_EVERY = 0.15  # seconds between two reports of progress
+EVERY = 0.15  # seconds between two reports of progress
 
 
 class Analysis(Protocol[Result_co]):
@@ -63,7 +63,7 @@ class Pass(Generic[Result]):
                 analysis.add(block)
                 done += prod(high - low for low, high in block.ranges)
                 now = time.monotonic()
-                if self._on_progress is not None and now - told >= _EVERY and done < total:
+                if self._on_progress is not None and now - told >= EVERY and done < total:
                     self._on_progress(analysis.result(), done, total)
                     told = time.monotonic()
             return analysis.result()

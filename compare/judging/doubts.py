@@ -24,7 +24,7 @@ def doubtful_pairs(errors: Errors) -> dict[int, str]:
     alike = _one_dialect(errors)
     wrong = {
         index for index, facts in errors.facts.items()
-        if _may_be_doubted(errors, facts)
+        if may_be_doubted(errors, facts)
         and not (alike and errors.rows[index].matched_by == "name")
     }  # fmt: skip
     if not wrong:
@@ -67,7 +67,7 @@ def _single_of_a_name(errors: Errors, doubted: set[int]) -> set[int]:
     }  # fmt: skip
 
 
-def _may_be_doubted(errors: Errors, facts: Facts) -> bool:
+def may_be_doubted(errors: Errors, facts: Facts) -> bool:
     """Values that differ grossly, in a pair made by place; of equal names, that are unrelated."""
     row = errors.rows[facts.index]
     if facts.exact or facts.blocked or row.role == "input" or facts.index in errors.layouts:
@@ -119,10 +119,10 @@ def _all_agree(
 ) -> bool:
     """Whether what is made of a record agrees or is excused, and something of it agrees."""
     others = [each for each in consumers[index] if each not in excused]
-    return bool(others) and all(_agrees(errors, index, each, excused) for each in others)
+    return bool(others) and all(agrees(errors, index, each, excused) for each in others)
 
 
-def _agrees(errors: Errors, index: int, behind: int, excused: set[int]) -> bool:
+def agrees(errors: Errors, index: int, behind: int, excused: set[int]) -> bool:
     """Whether a record agrees that is made of another: where names say that the two of that one
     belong together, to what rounding and all else that it is made of explain.
     """

@@ -169,7 +169,7 @@ class ByStatistics:
             if verdict.level != "diverged" or self._is_known(laws.get(row.index)):
                 continue
             if isinstance(result, Measurement) and override_for(row, overrides) is None:
-                found[row.index] = self._judged(result, verdict)
+                found[row.index] = self.by_moments(result, verdict)
         return found
 
     def _is_known(self, law: LawRow | None) -> bool:
@@ -177,7 +177,8 @@ class ByStatistics:
             return False
         return not any(module.startswith(f"{law.module}.") for module in self.modules)
 
-    def _judged(self, result: Measurement, verdict: Verdict) -> Verdict:
+    def by_moments(self, result: Measurement, verdict: Verdict) -> Verdict:
+        """The verdict by root mean square and mean of either side."""
         left, right = _moments(result, "reference"), _moments(result, "candidate")
         if left is None or right is None:
             return verdict

@@ -204,7 +204,7 @@ def _by_part(
     typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, PART_TIMES_USUAL * typical, _least_factor(facts))
     allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
-    along = _row_weights if name == "row_scale" else _crossed
+    along = row_weights if name == "row_scale" else _crossed
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
     if part.size <= allowed or part.size < 0.6 * facts.error:
         return None
@@ -282,7 +282,7 @@ def _ratio(facts: Facts, name: str, across: str) -> float | None:
     return worst / max(middle, 0.3 * facts.unit)
 
 
-def _row_weights(facts: Facts, source: Facts) -> bool:
+def row_weights(facts: Facts, source: Facts) -> bool:
     """A few numbers for each of the rows: what a router weighs its experts with."""
     rows, shape = facts.result.shape[:-1], source.result.shape
     few = len(shape) > 0 and shape[-1] <= FEW_WEIGHTS

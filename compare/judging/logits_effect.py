@@ -30,7 +30,7 @@ from ..measuring.pair_reader import CancelledError, PairReader, PairTask
 from ..model import Effect, Measurement, Row
 from ..recipes.errors import Shape
 
-_AT_ONCE = 1 << 18  # elements of a block: 2 MiB for each of half a dozen float64 arrays
+AT_ONCE = 1 << 18  # elements of a block: 2 MiB for each of half a dozen float64 arrays
 _LEAST_VOCABULARY = 256  # of logits without a head that has as many: classifiers have fewer classes
 _MOST_MASK = 1 << 24  # elements of an attention mask that is read
 
@@ -271,7 +271,7 @@ def numbers(
             x, y, _ = reader.window(key)
             assert x is not None and y is not None
             width = reader.shape[-1]
-            parts.append(_of_block(_table(x, width), _table(y, width)))
+            parts.append(divergence(_table(x, width), _table(y, width)))
     kl, agree, margin = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return kl, agree, margin
 
@@ -281,19 +281,20 @@ def _table(values: Array, width: int) -> Array:
 
 
 def _keys(shape: Shape) -> Iterator[tuple[slice, ...]]:
-    """Keys of runs of rows of at most `_AT_ONCE` elements, at least one row each, in order."""
+    """Keys of runs of rows of at most `AT_ONCE` elements, at least one row each, in order."""
     if len(shape) < 2:
         yield ()
         return
-    most = max(1, _AT_ONCE // shape[-1])
+    most = max(1, AT_ONCE // shape[-1])
     for outer in np.ndindex(*shape[:-2]):
         before = tuple(slice(at, at + 1) for at in outer)
         for start in range(0, shape[-2], most):
             yield (*before, slice(start, min(start + most, shape[-2])))
 
 
-def _of_block(x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Of rows in float64; with u = x - max x and S the sum of e^u, log p = u - log S."""
+def divergence(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """KL divergence, whether the greatest logit is the same, and its margin where it is not, of
+    rows in float64; with u = x - max x and S the sum of e^u, log p = u - log S."""
     agree = x.argmax(1) == y.argmax(1)
     u, v = x - x.max(1, keepdims=True), y - y.max(1, keepdims=True)
     weight = np.exp(u)

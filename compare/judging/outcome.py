@@ -146,7 +146,7 @@ def _by_layers(aligned: Aligned) -> str | None:
         if not layers[numbers[0]]:
             continue
         known = True
-        end = _unpaired_end([layers[number] for number in numbers])
+        end = unpaired_end([layers[number] for number in numbers])
         if end and not _made_of(aligned, numbers[-end]):
             span = f"{stack}.{numbers[-end]}" + (f" to {numbers[-1]}" if end > 1 else "")
             return f"{span} of the reference, the last {end} of {len(numbers)} layers, are missing"
@@ -156,7 +156,7 @@ def _by_layers(aligned: Aligned) -> str | None:
 def _by_outputs(aligned: Aligned) -> str:
     """By the order of the reference's outputs."""
     rows = _reference_outputs(aligned)
-    end = _unpaired_end([row.kind == "pair" for row in rows])
+    end = unpaired_end([row.kind == "pair" for row in rows])
     if not end or rows[0].kind != "pair":
         return ""
     return (
@@ -175,7 +175,7 @@ def _reference_outputs(aligned: Aligned) -> list[Row]:
     return [row for row in found if row.step == first]
 
 
-def _unpaired_end(paired: list[bool]) -> int:
+def unpaired_end(paired: list[bool]) -> int:
     """How many at the end have no partner; 0 where that is less than a tenth of all, or nothing
     has one.
     """

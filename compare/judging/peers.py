@@ -118,7 +118,7 @@ class Sisters:
         found = [
             change
             for steps in ([f.amplification for f in known], [f.plain_step for f in known])
-            if (change := _change([f.index for f in known], steps)) is not None
+            if (change := change_of([f.index for f in known], steps)) is not None
         ]
         return max(found, key=lambda change: change.after / change.before, default=None)
 
@@ -137,7 +137,8 @@ class Sisters:
         return values[:at] + values[at + 1 :]
 
 
-def _change(places: Sequence[int], steps: Sequence[float]) -> Change | None:
+def change_of(places: Sequence[int], steps: Sequence[float]) -> Change | None:
+    """Where steps become greater for good, by a gap; None where they do not."""
     if len(steps) < BEFORE + AFTER:
         return None
     least = list(accumulate(reversed(steps), min))[::-1]  # from each one on

@@ -53,7 +53,7 @@ _QUANTISED = ("quantization_config.quant_method", "quantization_config.bits",
               "quantization_config.fmt", "quantization_config.group_size")  # fmt: skip
 
 # Cause -> what a config says of it; names that end with a dot stand for all that begin so.
-_OF_CAUSES: dict[str, tuple[str, ...]] = {
+OF_CAUSES: dict[str, tuple[str, ...]] = {
     "eps": EPS_NAMES[:1], "activation": FUNCTION_NAMES[:1], "rope-base": _ROTARY,
     "rope-scaling": _ROTARY, "rope-style": _STYLE, "attention-scale": _SCALES,
     "attention-mask": _MASKS, "alibi": _ALIBI, "head-repetition": _HEAD_COUNTS,
@@ -62,7 +62,7 @@ _OF_CAUSES: dict[str, tuple[str, ...]] = {
     "clamp": ("swiglu_limit", "clip_qkv"), "bias": _BIASES, "quantised": _QUANTISED,
 }  # fmt: skip
 # Law -> the same, where no cause is known or it is not about a number of a config.
-_OF_LAWS: dict[str, tuple[str, ...]] = {
+OF_LAWS: dict[str, tuple[str, ...]] = {
     "norm": EPS_NAMES[:1], "linear": (*_BIASES, *_QUANTISED), "activation": FUNCTION_NAMES[:1],
     "gated": (*FUNCTION_NAMES[:1], "swiglu_limit"),
     "gated-mlp": (*FUNCTION_NAMES[:1], "swiglu_limit", *_BIASES, *_QUANTISED),
@@ -80,8 +80,8 @@ def names_of(law: str, causes: Iterable[str]) -> tuple[str, ...]:
     """What a config has to say of a layer with this law and these causes."""
     found: list[str] = []
     for cause in causes:
-        found += _OF_CAUSES.get(cause, ())
-    return tuple(dict.fromkeys(found or _OF_LAWS.get(law, ())))
+        found += OF_CAUSES.get(cause, ())
+    return tuple(dict.fromkeys(found or OF_LAWS.get(law, ())))
 
 
 def config_differences(

@@ -118,7 +118,7 @@ class Source:
         first = piece[key]
         span = self._span(first)
         scattered = span is not None and self._scattered(first, span)
-        return self._gathered(piece) if scattered else piece
+        return self.gathered(piece) if scattered else piece
 
     def read(self, piece: Array) -> Array:
         """The elements of `piece` (a view of `array`, or of a panel of it), contiguous. Good until
@@ -128,7 +128,7 @@ class Source:
         if span is None:
             return np.ascontiguousarray(piece)
         if self._scattered(piece, span):
-            return self._gathered(piece)
+            return self.gathered(piece)
         low, high = span
         if self._buffer.nbytes < high - low:
             self._buffer = np.empty(high - low, np.uint8)
@@ -176,7 +176,7 @@ class Source:
             return None
         return low, high
 
-    def _gathered(self, piece: Array) -> Array:
+    def gathered(self, piece: Array) -> Array:
         """The elements of `piece`, read in lines: along its widest axes index by index, until what
         an index spans is mostly wanted.
         """

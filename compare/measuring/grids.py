@@ -63,14 +63,14 @@ def grids_of(rows: Sequence[Row], results: Sequence[_Result]) -> Grids:
         if bits is not None and dtypes is not None:
             shown.append(bits)
             wider.append((_is_wider(dtypes[0], bits[0]), _is_wider(dtypes[1], bits[1])))
-    left, right = (_grid([bits[side] for bits in shown]) for side in (0, 1))
+    left, right = (grid_of([bits[side] for bits in shown]) for side in (0, 1))
     if (left is None) != (right is None) and len(shown) < ONE_SIDE_COARSE:
         return Grids()
     said = [2 * sum(each[side] for each in wider) > len(wider) for side in (0, 1)]
     return Grids(left, right, (said[0], said[1]))
 
 
-def _grid(bits: list[int]) -> str | None:
+def grid_of(bits: list[int]) -> str | None:
     """The dtype whose grid most records of a side lie on."""
     for limit, name in _NAMES.items():
         if bits and sum(each <= limit for each in bits) >= MOST_COARSE * len(bits):

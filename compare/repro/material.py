@@ -14,8 +14,8 @@ from .place import NothingToReproduceError, Place
 
 MOST_BYTES = 256 << 20  # of parameters; a test that is sent around should not be larger
 MOST_ELEMENTS = 1 << 22  # of one weight matrix, above which output channels are sampled
-_MOST_TABLE = 1 << 20  # of an output, above which its channels are sampled
-_MOST_CHANNELS = 1024  # that are taken then
+MOST_TABLE = 1 << 20  # of an output, above which its channels are sampled
+MOST_CHANNELS = 1024  # that are taken then
 _WORST = 8  # one of so many sampled channels is among those with the greatest error
 
 
@@ -56,14 +56,14 @@ class Subject:
     def by_size(self) -> Array | None:
         """The channels to keep where the law works element by element; None for all."""
         rows, width = self.cases[1].output.shape
-        return None if rows * width <= _MOST_TABLE else self.sampled(_MOST_TABLE // rows)
+        return None if rows * width <= MOST_TABLE else self.sampled(MOST_TABLE // rows)
 
     def of_weight(self, shape: Iterable[int]) -> Array | None:
         """The output channels to keep of a weight [out, in]; None for all."""
         out, width = shape
         if out * width <= MOST_ELEMENTS:
             return None
-        return self.sampled(min(_MOST_CHANNELS, max(64, MOST_ELEMENTS // width)))
+        return self.sampled(min(MOST_CHANNELS, max(64, MOST_ELEMENTS // width)))
 
     def sampled(self, count: int) -> Array | None:
         """Channels in order: some with the candidate's greatest errors, others evenly spread."""

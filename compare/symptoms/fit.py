@@ -142,7 +142,7 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
     left = pair.left(x + factors[:, None] * x) * count / (count - 1)
     alike = left <= 0.5 * float(np.vdot(pair.y, pair.y))
     alike = alike and _of_all_channels(x, d, factors[:, None] * x)
-    if alike and _of_many(factors) and left <= OWN_BY_ROW * pair.squares:
+    if alike and of_many(factors) and left <= OWN_BY_ROW * pair.squares:
         words = (
             f"every row by a factor of its own, x{1 + float(factors.min()):.4f} to "
             f"x{1 + float(factors.max()):.4f}; {left_words(pair, left)}"
@@ -150,7 +150,7 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
         yield Symptom("scale", pair.score(left), words)
     means = d.mean(1)
     left = pair.left(x + means[:, None]) * count / (count - 1)
-    if _of_many(means) and left <= OWN_BY_ROW * pair.squares:
+    if of_many(means) and left <= OWN_BY_ROW * pair.squares:
         words = (
             f"a constant of its own for every row, {float(means.min()):+.4g} to "
             f"{float(means.max()):+.4g}; {left_words(pair, left)}"
@@ -167,7 +167,7 @@ def _of_all_channels(x: Array, d: Array, fitted: Array) -> bool:
     return float(np.vdot(rest, rest)) <= OWN_BY_ROW * whole
 
 
-def _of_many(values: Array) -> bool:
+def of_many(values: Array) -> bool:
     """Whether more than a few rows have a part in it; of few, their place says more."""
     size = np.abs(values)
     return bool(np.count_nonzero(size > 0.1 * size.max()) > FEW_ROWS * len(size))

@@ -34,7 +34,8 @@ def part_of_axis(pair: Pair) -> Iterator[Symptom]:
         wrong = _wrong(pair, axis, places)
         if wrong is None:
             continue
-        words = _heads(axis, wrong) if axis.number == len(pair.shape) - 1 else _indices(axis, wrong)
+        channels = axis.number == len(pair.shape) - 1
+        words = whole_heads(axis, wrong) if channels else _indices(axis, wrong)
         if words:
             inside = np.isin(places, wrong)
             d = pair.d if inside.ndim == 1 and len(inside) == len(pair.rows) else pair.d.T
@@ -100,7 +101,7 @@ def _one(axis: Axis, index: int) -> str:
     )
 
 
-def _heads(axis: Axis, wrong: Array) -> str:
+def whole_heads(axis: Axis, wrong: Array) -> str:
     """Whole blocks of channels of equal width, as heads are: the widest that fit."""
     breaks = np.flatnonzero(np.diff(wrong) != 1) + 1
     runs = np.split(wrong, breaks)

@@ -18,7 +18,7 @@ from .parameters import Weight
 
 Cancelled = Callable[[], bool] | None
 
-_BLOCK = 1 << 18  # elements that are compared at a time
+BLOCK = 1 << 18  # elements that are compared at a time
 _ROUNDINGS = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 _PARTS = slice(0, 1024), slice(1024, None)  # of a block: the first nearly always shows rounding
 
@@ -96,7 +96,7 @@ def _same_bits(ours: Weight, theirs: Weight, cancelled: Cancelled) -> bool:
         return False
     for one, other in zip(left, right, strict=True):
         x, y = one.raw(), other.raw()
-        step = max(1, _BLOCK // max(1, x[:1].size))
+        step = max(1, BLOCK // max(1, x[:1].size))
         for start in range(0, len(x), step):
             if cancelled is not None and cancelled():
                 raise StoppedError
@@ -128,7 +128,7 @@ def _rounds(exact: Array, coarse: Array, dtype: str) -> bool:
 
 def _blocks(ours: Weight, theirs: Weight, cancelled: Cancelled) -> Iterator[tuple[Array, Array]]:
     rows = ours.shape[0]
-    step = max(1, _BLOCK // max(1, prod(ours.shape[1:])))
+    step = max(1, BLOCK // max(1, prod(ours.shape[1:])))
     if _is_stored_numbers(ours):
         for start in range(0, rows, step):
             if cancelled is not None and cancelled():

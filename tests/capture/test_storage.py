@@ -30,7 +30,7 @@ def memory() -> Iterator[MemoryStorage]:
     held = MemoryStorage()
     storage.register(SCHEME, held)
     yield held
-    storage._BY_SCHEME.clear()
+    storage.unregister(SCHEME)
 
 
 def write_all_kinds(folder: Path) -> None:

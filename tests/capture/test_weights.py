@@ -244,14 +244,14 @@ def test_a_damaged_config_is_not_passed_over(tmp_path: Path) -> None:
 
 def test_headers_that_promise_more_than_any_memory(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    started = time.monotonic()
+    started = time.process_time()
     path.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
     assert "header of" in refusal(tmp_path)
     for shape, end in (([1 << 40, 1 << 40], 16), ([1 << 30], 1 << 32), ([4], 17), ([-4], -16)):
         entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}
         safetensors(path, {"x.weight": entry}, bytes(16))
         assert refusal(tmp_path).startswith(f"{path}: x.weight: ")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_names_that_are_no_line_of_text(tmp_path: Path) -> None:

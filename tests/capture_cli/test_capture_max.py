@@ -145,10 +145,10 @@ def test_ctrl_c_ends_the_child(factory: str, tmp_path: Path) -> None:
     started = time.monotonic()
     mark = tmp_path / "waiting"
     while not mark.exists() or not mark.read_text():
-        assert program.poll() is None and time.monotonic() - started < 60
+        assert program.poll() is None and time.monotonic() - started < 300
         time.sleep(0.05)
     program.send_signal(signal.SIGINT)
-    _, err = program.communicate(timeout=20)
+    _, err = program.communicate(timeout=300)
     assert program.returncode == 130
     assert err.strip() == "layertui: interrupted"
     with pytest.raises(ProcessLookupError):

@@ -8,7 +8,7 @@ import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.cases import Case
-from layertui.capture.engines.max_capture import _Job, _keep_parameters
+from layertui.capture.engines.max_capture import Job, keep_parameters
 from layertui.capture.models.run_plan import Plan
 from layertui.capture.weights import open_weights
 from layertui.capture.weights.recorded import INDEX, recorded_digests, recorded_parameters
@@ -94,8 +94,8 @@ def test_of_the_checkpoint_that_max_loads(llama: Path, tmp_path: Path) -> None:
     for folder in folders:
         Path(folder).mkdir()
     plan, watcher = Plan("model", cases), Told()
-    job = _Job(plan, str(tmp_path), {"model": str(llama)}, folders, [])
-    _keep_parameters(job, watcher)
+    job = Job(plan, str(tmp_path), {"model": str(llama)}, folders, [])
+    keep_parameters(job, watcher)
     for name in ("c", "d"):  # any capture that is there
         capture(llama, tmp_path / name, "--parameters", "none")
     capture_ = open_capture(tmp_path / "c")
@@ -104,8 +104,8 @@ def test_of_the_checkpoint_that_max_loads(llama: Path, tmp_path: Path) -> None:
     assert digests.keys() == open_weights(llama).parameters.keys()
     assert recorded_parameters(capture_) is not None
     assert watcher.lines == []
-    gone = _Job(plan, str(tmp_path), {"model": str(tmp_path / "gone")}, [str(tmp_path)], [])
-    _keep_parameters(gone, watcher)
+    gone = Job(plan, str(tmp_path), {"model": str(tmp_path / "gone")}, [str(tmp_path)], [])
+    keep_parameters(gone, watcher)
     assert "parameters are not kept" in watcher.lines[0]
 
 
@@ -115,8 +115,8 @@ def test_digests_of_both_frameworks_are_of_the_same_bytes(llama: Path, tmp_path:
     torch_side = recorded_digests(open_capture(tmp_path / "c"))
     (tmp_path / "max").mkdir()
     plan = Plan("model", (Case(""),))
-    job = _Job(plan, "", {"model": str(llama)}, [str(tmp_path / "max")], [])
-    _keep_parameters(job, Told())
+    job = Job(plan, "", {"model": str(llama)}, [str(tmp_path / "max")], [])
+    keep_parameters(job, Told())
     other = open_capture(tmp_path / "c")
     other.path = str(tmp_path / "max")
     max_side = recorded_digests(other)

@@ -279,13 +279,13 @@ def test_the_report_s_command_makes_it_again(real: Path, tmp_path: Path) -> None
     (tmp_path / "c").symlink_to(cand)
     first = subprocess.run(
         [sys.executable, "-m", "layertui.cli.main", "compare", "a b", "c", "--format", "json"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True,
+        capture_output=True, text=True, cwd=tmp_path, timeout=300, check=True,
     )  # fmt: skip
     program, *args = shlex.split(json.loads(first.stdout)["command"])
     assert program == "layertui"
     again = subprocess.run(
         [sys.executable, "-m", "layertui.cli.main", *args],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True,
+        capture_output=True, text=True, cwd=tmp_path, timeout=300, check=True,
     )  # fmt: skip
     assert again.stdout == first.stdout
 

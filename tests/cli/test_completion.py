@@ -32,7 +32,7 @@ def test_the_script_is_valid(shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
     script = subprocess.run(
         [sys.executable, "-m", "layertui.cli.main", "completion", shell],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=300,
     ).stdout  # fmt: skip
     checked = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
@@ -66,6 +66,6 @@ def test_the_shell_gets_its_answers() -> None:
          "from layertui.cli.main import run; run()"],
         env={"_LAYERTUI_COMPLETE": "bash_complete", "COMP_WORDS": "layertui dem", "COMP_CWORD": "1",
              "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert "plain,demo" in done.stdout.splitlines()

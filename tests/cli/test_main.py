@@ -19,7 +19,7 @@ CLI = [sys.executable, "-m", "layertui.cli.main"]
 
 def run(*args: str, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CLI, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+        [*CLI, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300,
         **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_answers_without_heavy_imports(args: list[str]) -> None:
         "heavy = {'textual', 'numpy', 'torch', 'rich', 'transformers', 'safetensors'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)), 'STATUS', status)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines()[-1] == "HEAVY [] STATUS 0", done.stderr
 
 
@@ -191,7 +191,7 @@ def test_standard_streams_may_be_full_or_closed(
         ["bash", "-c", f'"$@" {redirect}', "-", *command],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == expected, done.stderr
     assert said in done.stderr

@@ -98,7 +98,7 @@ def test_pytest_shows_the_message_and_the_caller_s_line(real: Path, tmp_path: Pa
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_port.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1
     assert "E       AssertionError: captures differ: 56 pairs" in done.stdout
@@ -112,5 +112,5 @@ def test_importing_it_is_light() -> None:
         "from layertui.compare import assert_captures_match\n"
         "print(sorted({'numpy', 'torch', 'textual', 'click'} & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["[]", "[]"], done.stderr

@@ -49,9 +49,7 @@ async def read(pilot: Pilot[None], app: LayertuiApp) -> None:
 
 async def typed(pilot: Pilot[None], text: str) -> None:
     """Type into the prompt as a user would, key by key."""
-    from textual.keys import _character_to_key
-
-    await pilot.press(*(_character_to_key(char) for char in text))
+    await pilot.press(*text)
 
 
 def texts(screen: PairScreen) -> str:

@@ -14,6 +14,7 @@ from support.screens.terminal_driver import PtyApp
 from support.screens.tui_captures import write_pair
 
 STEP, PAGE = 1_500, 25_000
+FIRST, QUIET = 5.0, 0.4  # seconds: a busy machine answers late
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +30,20 @@ def app(big_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 def test_a_step_is_cheap(app: PtyApp) -> None:
     for key in "jg":  # the message at the end of the measuring goes with the first step
-        app.press(key)
-    steps = [len(app.press(key)) for key in "jjjkj"]
+        app.press(key, QUIET, FIRST)
+    steps = [len(app.press(key, QUIET, FIRST)) for key in "jjjkj"]
     assert 0 < max(steps) <= STEP
 
 
 def test_a_page_is_one_repaint_of_the_list(app: PtyApp) -> None:
-    app.press("g")
-    pages = [len(app.press(key)) for key in (b"\x1b[6~", b"\x1b[6~", b"\x06", b"\x1b[5~", "G", "g")]
+    app.press("g", QUIET)
+    keys = (b"\x1b[6~", b"\x1b[6~", b"\x06", b"\x1b[5~", "G", "g")
+    pages = [len(app.press(key, QUIET, FIRST)) for key in keys]
     assert 0 < max(pages) <= PAGE
 
 
 def test_rest_is_silence(app: PtyApp) -> None:
-    app.press("j")
+    app.press("j", 1.0, FIRST)
     assert app.read(1.0, 1.0) == b""
     assert app.press(b"\x1b[<35;40;20M") == b""  # the mouse moves over the list
 
@@ -65,10 +67,10 @@ def test_results_repaint_only_what_they_change(tmp_path: Path) -> None:
         app.wait_for("measured ")
         app.read(0.2, 0.4)
         bursts = []
+        end = time.monotonic() + 300
         while "measured" in app.text:
-            started = time.monotonic()
+            assert time.monotonic() < end
             bursts.append(len(app.read(0.2, 1.0)))
-            assert time.monotonic() - started < 2
         # A full repaint is 30,000 bytes; ten a second would be 300,000.
         assert median(bursts or [0]) < 12_000
 

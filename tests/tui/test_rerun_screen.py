@@ -20,9 +20,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def typed(pilot: Pilot[None], text: str) -> None:
-    from textual.keys import _character_to_key
-
-    await pilot.press(*(_character_to_key(char) for char in text))
+    await pilot.press(*text)
 
 
 async def reran(pilot: Pilot[None], app: LayertuiApp) -> None:

@@ -46,7 +46,7 @@ class ActivationLaw:
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         some = reference.thinned()
-        tries = Tries(some, partial(_drawn, some))
+        tries = Tries(some, partial(drawn, some))
         for function in tries.in_order(likely_of(scene, site)):
             yield Fit({"function": function.words}, {"function": tries.words(function)})
 
@@ -54,19 +54,20 @@ class ActivationLaw:
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]
     ) -> list[Prediction | None]:
         function = function_named(fit.values["function"])
-        return [Tries(case, partial(_drawn, case)).prediction(function) for case in cases]
+        return [Tries(case, partial(drawn, case)).prediction(function) for case in cases]
 
     def hypotheses(
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
-        tries = Tries(candidate, partial(_drawn, candidate))
+        tries = Tries(candidate, partial(drawn, candidate))
         own = function_named(fit.values["function"])
         yield from tries.hypotheses(own, fit.words["function"])
         yield from _of_other_inputs(scene, site, own, candidate)
         yield from output_hypotheses(tries.prediction(own), candidate, site.groups)
 
 
-def _drawn(case: Case, function: Function, jitter: Jitter) -> Array:
+def drawn(case: Case, function: Function, jitter: Jitter) -> Array:
+    """A function of a case's input, with the roundings that `jitter` draws."""
     x, units = case.inputs["x"], case.units
     return function.of(jitter(x, units["x"]), lambda v: jitter(v, units["output"]))
 
@@ -191,7 +192,7 @@ def _of_other_inputs(scene: Scene, site: Site, own: Function, case: Case) -> Ite
         if found is None or found[0].shape != case.output.shape:
             continue
         changed = replace(case, inputs={"x": found[0]}, units={**case.units, "x": found[1]})
-        tries = Tries(changed, partial(_drawn, changed))
+        tries = Tries(changed, partial(drawn, changed))
         yield Hypothesis(
             "swapped", f"the function is applied to the output of {name}, not of "
             f"{key.module.rpartition('.')[2]}", partial(tries.prediction, own), "input",

@@ -23,7 +23,7 @@ from ...model import Row
 from ...recipes.errors import RecipeError, Shape
 
 _MOST_WHOLE = 1 << 25  # elements that a table may have to be read whole
-_RUN = 1 << 22  # elements read at a time
+RUN = 1 << 22  # elements read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Tables:
         width = shape[-1] if shape else 1
         if rows is None:
             return self._whole(quantity).reshape(-1, width)
-        if prod(shape) <= _RUN:
+        if prod(shape) <= RUN:
             return self._whole(quantity).reshape(-1, width)[rows]
         with self._open(quantity) as reader:
             # A reader hands out the same memory for every window: each is copied at once.

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -333,9 +332,7 @@ def test_listing_needs_neither_numpy_nor_torch_and_is_quick(tmp_path: Path) -> N
         f"assert len(open_capture({str(tmp_path / 'c')!r}).records) == {count}; "
         "print(time.process_time() - t, {'torch', 'numpy'} & set(sys.modules))"
     )
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert time.monotonic() - start < 10
     seconds, _, modules = done.stdout.strip().partition(" ")
     assert modules == "set()", done.stderr
     assert float(seconds) < 1.0  # 0.1 s on an idle core

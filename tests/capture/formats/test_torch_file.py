@@ -248,8 +248,8 @@ def test_old_file_that_promises_too_much_memory(tmp_path: Path) -> None:
 
 def test_crash_of_the_child_costs_one_record(tmp_path: Path, monkeypatch: Any) -> None:
     record = saved(tmp_path / "old.pt", torch.ones(2), _use_new_zipfile_serialization=False)
-    monkeypatch.setattr(torch_client, "_START", "import os; os.kill(os.getpid(), 11)")
-    torch_client._CHILD.end()
+    monkeypatch.setattr(torch_client, "START", "import os; os.kill(os.getpid(), 11)")
+    torch_client.end_child()
     with pytest.raises(RecordError, match=r"crashed|failed"):
         torch_file.read_header(record)
     monkeypatch.undo()
@@ -259,9 +259,9 @@ def test_crash_of_the_child_costs_one_record(tmp_path: Path, monkeypatch: Any) -
 
 def test_child_that_hangs_is_given_up(tmp_path: Path, monkeypatch: Any) -> None:
     record = saved(tmp_path / "old.pt", torch.ones(2), _use_new_zipfile_serialization=False)
-    monkeypatch.setattr(torch_client, "_START", "import time; time.sleep(60)")
-    monkeypatch.setattr(torch_client, "_SECONDS", 0.2)
-    torch_client._CHILD.end()
+    monkeypatch.setattr(torch_client, "START", "import time; time.sleep(60)")
+    monkeypatch.setattr(torch_client, "SECONDS", 0.2)
+    torch_client.end_child()
     with pytest.raises(RecordError, match="too long"):
         torch_file.read_header(record)
 

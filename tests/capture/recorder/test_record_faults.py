@@ -44,7 +44,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def wait_for_shards(folder: Path, number: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while len(list(folder.glob("data-*.safetensors"))) < number:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -83,7 +83,7 @@ def test_interrupted_by_ctrl_c(tmp_path: Path) -> None:
     with start(LOOP, tmp_path / "c") as process:
         wait_for_shards(tmp_path / "c", 2)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     capture = open_capture(tmp_path / "c")
@@ -168,7 +168,7 @@ FULL = """
 def test_a_file_too_large_for_the_system(form: str, tmp_path: Path) -> None:
     limit = 120_000 if form == "native" else 10_000
     with start(FULL, tmp_path / "c", limit, form) as process:
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=300)
     assert errors == ""
     assert said.startswith("30 ")  # the model's run was not broken
     assert said.count("\n") == 1
@@ -187,7 +187,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         pytest.skip("no tmpfs can be mounted here")
     try:
         with start(FULL, disk / "c", 0, "native") as process:
-            said, errors = process.communicate(timeout=60)
+            said, errors = process.communicate(timeout=300)
         assert errors == ""
         assert said.startswith("30 ")
         assert "No space left on device" in said
@@ -372,13 +372,9 @@ def test_the_recorder_failing_does_not_break_the_model(
         def forward(self, x: torch.Tensor, other: object) -> torch.Tensor:
             return x + 1
 
-    with (
-        pytest.raises(CaptureError, match="strange argument"),
-        record(Takes(), tmp_path / "c") as r,
-    ):
-        model_takes = r._model
-        assert model_takes is not None
-        assert model_takes(torch.ones(1), Strange()).item() == 2
+    takes = Takes()
+    with pytest.raises(CaptureError, match="strange argument"), record(takes, tmp_path / "c"):
+        assert takes(torch.ones(1), Strange()).item() == 2
     assert open_capture(tmp_path / "c").complete is False
     assert raw_bytes(model(**inputs).logits) == raw_bytes(bare)
 

@@ -107,10 +107,13 @@ def test_tap_below_a_module(tmp_path: Path) -> None:
 def test_tap_without_a_recording_does_nothing() -> None:
     x = torch.ones(1)
     assert tap("x", x) is x
-    started = time.perf_counter()
-    for _ in range(10_000):
-        tap("x", x)
-    assert time.perf_counter() - started < 0.2  # 20 us each, at the very most
+    took = []
+    for _ in range(3):
+        started = time.thread_time()
+        for _ in range(10_000):
+            tap("x", x)
+        took.append(time.thread_time() - started)
+    assert min(took) < 0.2  # 20 us each, at the very most
 
 
 @pytest.mark.parametrize("first", ["record", "Record"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -201,12 +201,18 @@ def test_only_equal_bytes_are_the_same(size: int, place: int, on_disk: bool) -> 
 
 def test_ctrl_c_while_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk that is slow: what is on it counts, the rest is let go."""
-    real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.1), real(descriptor))[1])
+    real, calls = os.fsync, itertools.count(1)
+
+    def slow(descriptor: int) -> None:
+        if next(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.1)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
     with pytest.raises(KeyboardInterrupt), record(None, tmp_path / "c", shard_bytes=10) as recorder:
         for index in range(100):
             recorder.add("x", torch.full((4,), index))
-        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
     capture = open_capture(tmp_path / "c")
     assert capture.complete is False
     assert any("KeyboardInterrupt" in note for note in capture.notes)

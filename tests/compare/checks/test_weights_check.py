@@ -55,7 +55,7 @@ def saved(folder: Path, tensors: Tensors, **config: Any) -> Path:
 
 def compared(one: Path, other: Path) -> WeightsReport:
     ours = SideParameters(open_weights(one))
-    report = compare_weights(ours, checks._beside(ours, open_weights(other), {}, None))  # type: ignore
+    report = compare_weights(ours, checks.parameters_beside(ours, open_weights(other), {}, None))  # type: ignore
     assert report is not None
     return report
 
@@ -190,7 +190,7 @@ def test_names_that_two_parameters_share_are_compared_by_themselves(tmp_path: Pa
 
 
 def test_a_stop_is_heard_between_blocks(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_difference, "_BLOCK", 64)
+    monkeypatch.setattr(weight_difference, "BLOCK", 64)
     side = SideParameters(open_weights(real / "weights" / "hf_sharded"))
     asked = 0
 
@@ -209,7 +209,7 @@ def test_blocks_do_not_change_what_is_found(
     noisy = {name: tensor + torch.randn_like(tensor) * 1e-3 for name, tensor in tensors.items()}
     path = saved(tmp_path / "noisy", noisy)
     whole = compared(real / "weights" / "hf_sharded", path)
-    monkeypatch.setattr(weight_difference, "_BLOCK", 100)
+    monkeypatch.setattr(weight_difference, "BLOCK", 100)
     blocks = compared(real / "weights" / "hf_sharded", path)
     for one, other in zip(whole.differences, blocks.differences, strict=True):
         assert one.relative_l2 == pytest.approx(other.relative_l2)

@@ -66,7 +66,7 @@ def test_heads_that_do_not_divide_the_axis_are_left_out() -> None:
 
 @pytest.mark.parametrize("block", [7, 64, 1 << 17])
 def test_long_axes_are_ranked_in_ranges(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(axes, "_MOST", 10)
+    monkeypatch.setattr(axes, "MOST_PLACES", 10)
     x = np.zeros((2, 95), np.float32)
     y = x.copy()
     y[1, 94] = 3.0

@@ -235,7 +235,7 @@ def test_stopping_between_blocks(tmp_path: Path) -> None:
 
 
 def test_progress_stays_as_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_EVERY", 0.0)
+    monkeypatch.setattr(running, "EVERY", 0.0)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 40, 5))
     y[30] = np.nan
@@ -291,7 +291,7 @@ from layertui.compare.inspection.top import TopAnalysis
 from layertui.compare.inspection.window import parse_region, read_window
 from layertui.compare.measuring.pair_reader import CancelledError, PairReader
 
-running._EVERY = 0.0
+running.EVERY = 0.0
 about = subject_of(open_comparison(*sys.argv[1:3]), 0)
 shape = about.reference.locator.shape
 plan = HeatPlan("difference", tuple((0, n) for n in shape), *default_axes(shape), 40, 120)

@@ -191,7 +191,7 @@ def test_how_far_statistics_may_be_apart(
 ) -> None:
     dropout = Dropout(("a",), share or 0.0)
     judging = ByStatistics(0, None, dropout)
-    found = judging._judged(measurement(left, right), Verdict("diverged", "far"))
+    found = judging.by_moments(measurement(left, right), Verdict("diverged", "far"))
     assert found.fails == fails and found.by_statistics
 
 
@@ -234,7 +234,6 @@ def test_dropout_by_a_function_is_judged_by_statistics(tmp_path: Path) -> None:
         functional(tmp_path / name, Functional(), True, seed) for seed, name in enumerate("ab")
     )
     comparison = measured(one, other)
-    assert comparison.by_statistics is not None
     assert comparison.first_divergence() is None and comparison.exit_status() == 0
     assert any(verdict.by_statistics for verdict in comparison.verdicts)
     wrong = Functional()

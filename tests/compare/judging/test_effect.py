@@ -78,11 +78,11 @@ def test_never_negative_and_nothing_for_a_common_shift(
 ) -> None:
     """A constant added to all logits of a token changes nothing that softmax gives."""
     x = random_logits(tokens, width, seed=seed).astype(np.float64)
-    kl, agree, _ = effect_module._of_block(x, x + shift)
+    kl, agree, _ = effect_module.divergence(x, x + shift)
     assert agree.all()
     assert (kl >= 0).all() and kl.max() < 1e-9
     y = disturbed(x, 1.0, seed).astype(np.float64)
-    assert (effect_module._of_block(x, y)[0] >= 0).all()
+    assert (effect_module.divergence(x, y)[0] >= 0).all()
 
 
 def test_first_differing_token_and_the_margin_there(tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_blocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ref = random_logits(3, 5, VOCABULARY)
     cand = disturbed(ref, 0.3)
     whole = of_heads(tmp_path / "whole", ref, cand)
-    monkeypatch.setattr(effect_module, "_AT_ONCE", 2 * VOCABULARY)
+    monkeypatch.setattr(effect_module, "AT_ONCE", 2 * VOCABULARY)
     assert of_heads(tmp_path / "parts", ref, cand) == whole
-    monkeypatch.setattr(effect_module, "_AT_ONCE", 1)
+    monkeypatch.setattr(effect_module, "AT_ONCE", 1)
     assert of_heads(tmp_path / "rows", ref, cand) == whole
 
 

@@ -17,34 +17,34 @@ import pytest
 
 from layertui.compare import limits
 from layertui.compare.comparison import Comparison
-from layertui.compare.judging.doubts import _agrees, _may_be_doubted
+from layertui.compare.judging.doubts import agrees, may_be_doubted
 from layertui.compare.judging.dropout import ByStatistics
 from layertui.compare.judging.evidence import (
     Evidence,
-    _row_weights,
     amplified,
     clamped,
     displaced,
     few_channels,
     few_rows,
     rounded,
+    row_weights,
     scaled,
     scaled_by_row,
 )
 from layertui.compare.judging.origins import State, is_copy
-from layertui.compare.judging.outcome import _unpaired_end
-from layertui.compare.judging.peers import Sisters, Usual, _change, limit_of, usual
+from layertui.compare.judging.outcome import unpaired_end
+from layertui.compare.judging.peers import Sisters, Usual, change_of, limit_of, usual
 from layertui.compare.judging.policy import DtypePolicy
 from layertui.compare.judging.reduced_precision import coarse_arithmetic
 from layertui.compare.judging.row_facts import Facts
 from layertui.compare.measuring.error_structure import Part, Structure
 from layertui.compare.measuring.even_sample import weights
-from layertui.compare.measuring.grids import _grid, grids_of
+from layertui.compare.measuring.grids import grid_of, grids_of
 from layertui.compare.measuring.masks import looks_like_mask
 from layertui.compare.model import Measurement, Row, SideStatistics, Verdict
-from layertui.compare.symptoms.fit import Pair, _of_many, by_row
+from layertui.compare.symptoms.fit import Pair, by_row, of_many
 from layertui.compare.symptoms.others import Other, mixed_up
-from layertui.compare.symptoms.parts import Axis, _heads, part_of_axis
+from layertui.compare.symptoms.parts import Axis, part_of_axis, whole_heads
 from support.synthetic import record, saved
 
 TINY = 1e-9
@@ -208,7 +208,7 @@ def test_clamped_and_rounded() -> None:
 
 def test_weights_of_experts() -> None:
     rows = facts(shape=(4, 64))
-    assert _row_weights(rows, facts(shape=(4, 16))) and not _row_weights(rows, facts(shape=(4, 17)))
+    assert row_weights(rows, facts(shape=(4, 16))) and not row_weights(rows, facts(shape=(4, 17)))
 
 
 # What a step may make of the error that it is given
@@ -240,7 +240,7 @@ def test_of_many_the_one_that_is_asked_about_counts_too() -> None:
 
 def test_a_step_for_good() -> None:
     def steps(before: list[float], after: list[float]) -> bool:
-        return _change(range(99), [*before, *after]) is not None
+        return change_of(range(99), [*before, *after]) is not None
 
     assert steps([1.0] * 4, [2.0] * 3)
     assert not steps([1.0] * 3, [2.0] * 4)
@@ -333,7 +333,7 @@ def test_masks() -> None:
 
 
 def test_most_records_are_coarse() -> None:
-    assert _grid([7] * 8 + [23] * 2) == "bfloat16" and _grid([7] * 7 + [23] * 3) is None
+    assert grid_of([7] * 8 + [23] * 2) == "bfloat16" and grid_of([7] * 7 + [23] * 3) is None
 
 
 def test_one_side_is_coarse() -> None:
@@ -411,8 +411,8 @@ def test_coarse_projections_behind_others() -> None:
 
 
 def test_the_end_of_a_run() -> None:
-    assert _unpaired_end([True] * 9 + [False]) == 1
-    assert _unpaired_end([True] * 10 + [False]) == 0
+    assert unpaired_end([True] * 9 + [False]) == 1
+    assert unpaired_end([True] * 10 + [False]) == 0
 
 
 def test_equal_bits(tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def doubted(how: str, error: float, cosine: float) -> bool:
     row = replace(row, matched_by=cast(Any, how))
     known = facts(error)
     known.result = replace(known.result, cosine=cosine)
-    return _may_be_doubted(cast(Any, SimpleNamespace(rows=[row], layouts={})), known)
+    return may_be_doubted(cast(Any, SimpleNamespace(rows=[row], layouts={})), known)
 
 
 def test_doubtful_pairs() -> None:
@@ -447,13 +447,13 @@ def test_doubtful_pairs() -> None:
     below(lambda cosine: doubted("name", 1.0, cosine), 0.5)
     row = Row(0, "pair", record("a-output"), record("a-output"), "a", "output", matched_by="name")
 
-    def agrees(error: float, given: float = 0.0) -> bool:
+    def is_alike(error: float, given: float = 0.0) -> bool:
         behind = facts(error, floor=1e-3, ok=1.0, sources=[facts(given, index=7)])
         analysis = SimpleNamespace(rows=[row], facts={1: behind})
-        return _agrees(cast(Any, analysis), 0, 1, set())
+        return agrees(cast(Any, analysis), 0, 1, set())
 
-    below(agrees, 2 * 1e-3)
-    below(lambda error: agrees(error, 0.01), 3 * 0.01)
+    below(is_alike, 2 * 1e-3)
+    below(lambda error: is_alike(error, 0.01), 3 * 0.01)
 
 
 # What a difference looks like
@@ -477,7 +477,7 @@ def test_parts_that_agree() -> None:
 
 def test_whole_heads() -> None:
     axis = Axis(1, "channel", 32)
-    assert _heads(axis, np.arange(8, 16)) and not _heads(axis, np.arange(4, 8))
+    assert whole_heads(axis, np.arange(8, 16)) and not whole_heads(axis, np.arange(4, 8))
 
 
 def test_mixed_up() -> None:
@@ -507,9 +507,9 @@ def test_factors_by_row() -> None:
     below(named, 0.5, near=1.08)
     values = np.zeros(20)
     values[:5] = 1.0
-    assert not _of_many(values)
+    assert not of_many(values)
     values[5] = 1.0
-    assert _of_many(values)
+    assert of_many(values)
 
 
 def test_copies_of_earlier_records() -> None:

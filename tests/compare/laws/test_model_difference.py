@@ -316,5 +316,5 @@ def test_what_configs_say_of_a_cause(
 
 
 def test_every_law_and_every_cause_of_the_table_is_one() -> None:
-    assert {law.name for law in LAWS} == set(config_names._OF_LAWS)
-    assert set(config_names._OF_CAUSES) <= set(CAUSES)
+    assert {law.name for law in LAWS} == set(config_names.OF_LAWS)
+    assert set(config_names.OF_CAUSES) <= set(CAUSES)

@@ -302,11 +302,11 @@ def test_two_gigabytes_are_never_loaded(tmp_path: Path) -> None:
         path.touch()
         os.truncate(path, 4 * int(np.prod(shape)))
         sides.append(SideTask(Locator(str(path), "float32", shape), "float32"))
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     found = rank(PairTask(*sides), propose(shape, shape))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert len(found) > 20 and grown < 400_000, grown  # kilobytes
-    assert time.monotonic() - start < 120
+    assert time.process_time() - start < 120
 
 
 def partial_dump(folder: Path, values: np.ndarray) -> None:

@@ -131,7 +131,7 @@ def test_random_views_read_as_the_plain_array(
             views.append(np.broadcast_to(view[..., None], (*view.shape, 5)) if wide else view)
         np.testing.assert_array_equal(source.read(views[0]), views[1])
         if views[0].size:
-            np.testing.assert_array_equal(source._gathered(views[0]), views[1])
+            np.testing.assert_array_equal(source.gathered(views[0]), views[1])
 
 
 def test_strides_of_the_record_itself(tmp_path: Path) -> None:

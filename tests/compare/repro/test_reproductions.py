@@ -178,8 +178,8 @@ def test_large_layers_are_sampled(
     faulty: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(material_module, "MOST_ELEMENTS", 64)
-    monkeypatch.setattr(material_module, "_MOST_CHANNELS", 16)
-    monkeypatch.setattr(material_module, "_MOST_TABLE", 48 * 16)
+    monkeypatch.setattr(material_module, "MOST_CHANNELS", 16)
+    monkeypatch.setattr(material_module, "MOST_TABLE", 48 * 16)
     monkeypatch.setattr(
         material_module.Subject, "of_weight", lambda self, shape: self.sampled(min(16, shape[0]))
     )

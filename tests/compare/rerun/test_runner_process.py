@@ -71,7 +71,7 @@ def row_named(session: RerunSession, label: str) -> int:
 
 def gone(pid: int) -> bool:
     """True once there is no such process; a zombie of another parent is none any more."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             os.kill(pid, 0)
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -85,7 +85,7 @@ def gone(pid: int) -> bool:
 
 def pid_of(made: Path, what: str = "pid") -> int:
     place = made / f"weights.json.{what}"
-    for _ in range(200):
+    for _ in range(2000):
         if place.exists() and place.read_text():
             return int(place.read_text())
         time.sleep(0.05)
@@ -238,7 +238,7 @@ def test_a_hanging_runner_is_killed_when_cancelled(session: RerunSession, made: 
     assert not session.rerun(
         [row_named(session, "down-output")], cancelled=lambda: time.monotonic() - begun > 0.5
     )
-    assert gone(pid_of(made)) and time.monotonic() - begun < 15
+    assert gone(pid_of(made)) and time.monotonic() - begun < 50  # it would sleep for 60
 
 
 def test_close_ends_a_rerun_that_waits(session: RerunSession, made: Path) -> None:
@@ -250,7 +250,7 @@ def test_close_ends_a_rerun_that_waits(session: RerunSession, made: Path) -> Non
     while session.hello is None:
         time.sleep(0.05)
     session.close()
-    worker.join(10)
+    worker.join(50)
     assert not worker.is_alive() and done == [False]
 
 
@@ -278,9 +278,9 @@ def test_nothing_is_left_when_the_program_is_ended(
     time.sleep(0.3)
     assert list(private_temporary.iterdir())
     child.send_signal(how)
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=300)
     assert gone(pid)
-    for _ in range(100):
+    for _ in range(1000):
         if not list(private_temporary.iterdir()):
             break
         time.sleep(0.05)

@@ -54,12 +54,14 @@ class PtyApp:
             os.waitpid(self.pid, 0)
         os.close(self.fd)
 
-    def read(self, quiet: float = 0.25, limit: float = 10.0) -> bytes:
-        """What the program writes until it has written nothing for `quiet` seconds."""
+    def read(self, quiet: float = 0.25, limit: float = 10.0, first: float = 0.0) -> bytes:
+        """What the program writes until it has written nothing for `quiet` seconds, or for `first`
+        seconds at the beginning.
+        """
         out = bytearray()
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            ready, _, _ = select.select([self.fd], [], [], quiet)
+            ready, _, _ = select.select([self.fd], [], [], quiet if out else max(quiet, first))
             if not ready:
                 break
             try:
@@ -75,7 +77,7 @@ class PtyApp:
         self._stream.feed(_PRIVATE.sub(b"", bytes(out)))
         return bytes(out)
 
-    def wait_for(self, text: str, limit: float = 15.0) -> None:
+    def wait_for(self, text: str, limit: float = 90.0) -> None:
         """Until `text` is on the screen."""
         end = time.monotonic() + limit
         while text not in self.text:
@@ -86,12 +88,12 @@ class PtyApp:
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def press(self, keys: str | bytes, quiet: float = 0.15) -> bytes:
-        """Send keys; what the program writes in answer."""
+    def press(self, keys: str | bytes, quiet: float = 0.15, first: float = 0.0) -> bytes:
+        """Send keys; what the program writes in answer, which may take `first` seconds to come."""
         os.write(self.fd, keys.encode() if isinstance(keys, str) else keys)
-        return self.read(quiet)
+        return self.read(quiet, first=first)
 
-    def wait_for_exit(self, limit: float = 10.0) -> int:
+    def wait_for_exit(self, limit: float = 60.0) -> int:
         """The exit status; negative for a signal that killed it."""
         end = time.monotonic() + limit
         while time.monotonic() < end:

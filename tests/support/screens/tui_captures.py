@@ -75,7 +75,7 @@ async def settled(pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-async def until(pilot: Pilot[None], done: Callable[[], object], limit: float = 30.0) -> None:
+async def until(pilot: Pilot[None], done: Callable[[], object], limit: float = 120.0) -> None:
     """Until `done()`, looked at whenever the keys so far are over."""
     end = time.monotonic() + limit
     await pilot.pause()

@@ -154,7 +154,7 @@ def test_the_function_is_among_those_that_are_named(
 ) -> None:
     from functools import partial
 
-    from layertui.compare.laws.feed_forward.activation import Tries, _drawn
+    from layertui.compare.laws.feed_forward.activation import Tries, drawn
     from layertui.compare.laws.law import Case
     from layertui.compare.laws.numerics.rounding import on_grid
 
@@ -163,5 +163,5 @@ def test_the_function_is_among_those_that_are_named(
     x = on_grid(np.random.default_rng(seed).standard_normal((ROWS, WIDTH)) * size, unit)
     y = on_grid(function.of(x, lambda v: v), unit)
     case = Case("reference", y, np.arange(ROWS), {"x": x}, {"x": unit, "output": unit})
-    tries = Tries(case, partial(_drawn, case))
+    tries = Tries(case, partial(drawn, case))
     assert function.words in tries.words(tries.in_order(None)[0]).split(" or ")
