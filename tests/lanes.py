@@ -1,7 +1,7 @@
 """The fast lane: `-m 'not slow'` leaves out what drives terminals, starts processes or runs models.
 
-What is slow is a folder or a file here, so that nobody has to think of a marker; with `-m 'not
-slow'` it is not even imported. Measure with `pytest --durations 40` before you add to either list.
+What is slow is a folder, a file or a test here, so that nobody has to think of a marker; folders
+and files are then not even imported. Measure with `pytest --durations 40` before you add to a list.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ SLOW_FILES = (
     "cli/test_demo.py",
     "cli/test_golden.py",
     "cli/test_main.py",
+    "cli/test_new_metric.py",
     "cli/test_show.py",
     "compare/inspection/test_inspect_running.py",
     "compare/running/test_cache.py",
+    "compare/judging/test_dropout.py",
     "compare/judging/test_kinds_of_captures.py",
     "compare/judging/test_kinds_of_faults.py",
     "compare/layout_search/test_likely.py",
@@ -42,6 +44,11 @@ SLOW_FILES = (
     "compare/test_testing.py",
     "test_contributing.py",
     "test_light_install.py",
+)
+SLOW_TESTS = (
+    "capture/formats/test_console_log.py::test_torch_print_of_megabytes",
+    "compare/measuring/test_measure.py::test_memory_does_not_grow_with_the_tensors",
+    "test_readme.py::test_example_of_running_the_demo_s_layers_again",
 )
 
 
@@ -63,5 +70,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marked = {mark.name for mark in item.iter_markers()}
-        if is_slow(item.path) or marked & {"max", "trained", "tmux"}:
+        alone = item.nodeid.partition("[")[0].removeprefix("tests/") in SLOW_TESTS
+        if alone or is_slow(item.path) or marked & {"max", "trained", "tmux"}:
             item.add_marker(pytest.mark.slow)

@@ -111,9 +111,9 @@ def test_values_from_before_the_run(tmp_path: Path) -> None:
     """A model that changes its parameters while it runs was made with those it began with."""
 
     class Drifting(nn.Linear):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
             self.bias.data += 1
-            return super().forward(x)
+            return super().forward(input)
 
     model = Drifting(3, 3)
     before = model.bias.detach().clone()

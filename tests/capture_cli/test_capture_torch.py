@@ -95,7 +95,7 @@ def test_a_prompt_is_tokenized(llama: Path, tmp_path: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(llama)
     assert opened.prompt == "hello"
     assert opened.input_ids == [tokenizer("hello")["input_ids"]]
-    assert len(opened.input_ids[0]) == 5
+    assert opened.input_ids is not None and len(opened.input_ids[0]) == 5
 
 
 @pytest.mark.parametrize(("length", "expected"), [(3, IDS[:3]), (12, [*IDS, 3, 40])])

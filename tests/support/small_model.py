@@ -116,7 +116,8 @@ def captures(folder: Path, wrong: str = "up") -> tuple[Path, Path]:
         with record(model, folder / "reference"):
             model(inputs)
         if wrong:
-            model.get_submodule(wrong).weight[2, 3] += 1.0
+            part: Any = model.get_submodule(wrong)
+            part.weight[2, 3] += 1.0
         with record(model, folder / "candidate"):
             model(inputs)
     weights: dict[str, Any] = {

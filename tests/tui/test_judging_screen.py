@@ -35,7 +35,7 @@ from layertui.tui.terminal import Terminal
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
 from support.screens.judged_captures import run, runs
-from support.screens.tui_captures import measured, settled
+from support.screens.tui_captures import measured, settled, until
 
 BLAMED = 32  # layers.2.self_attn.o_proj-input_0
 NOISE = 3e-7
@@ -285,14 +285,14 @@ async def test_stats_tell_where_from_and_what_it_looks_like(paths: dict[str, str
         await command(pilot, f"goto {BLAMED + 1}")
         assert "x" in app.list_screen.pairs.model.ratio(BLAMED + 1)  # type: ignore[union-attr]
         await pilot.press("enter")
-        for _ in range(200):
-            await pilot.pause(0.02)
-            shown = "\n".join(app.screen.query_one("#view-stats", ScrolledLines).texts)
-            if "no simple mistake" in shown:
-                break
+
+        def shown() -> str:
+            return "\n".join(app.screen.query_one("#view-stats", ScrolledLines).texts)
+
+        await until(pilot, lambda: "no simple mistake" in shown())
         for words in ("inherited (90 % sure)", "baseline ", "exact ", "the candidate is off",
                       "no simple mistake"):  # fmt: skip
-            assert words in shown
+            assert words in shown()
 
 
 async def test_a_low_pane_keeps_room_for_the_numbers(

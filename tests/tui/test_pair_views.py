@@ -247,6 +247,7 @@ async def test_heat_map(layouts: tuple[Path, Path]) -> None:
         view: Any = screen.view
         assert isinstance(view, HeatView) and view.map is not None
         numbers = screen.scene.numbers  # type: ignore[union-attr]
+        assert numbers is not None and numbers.max_abs_index is not None
         whole = view.map.plan
         rows, columns = view.map.cell(*view.cursor)  # the cursor begins at the extreme
         assert rows[0] <= numbers.max_abs_index[0] < rows[1]
@@ -283,8 +284,8 @@ async def test_values(layouts: tuple[Path, Path]) -> None:
         await read(pilot, app)
         view: Any = screen.view
         assert isinstance(view, ValuesView)
-        assert view.window.region == ((2, 4), (60, 64))
-        window = view.window
+        window: Any = view.window
+        assert window.region == ((2, 4), (60, 64))
         assert np.array_equal(
             window.difference, window.candidate.astype(float) - window.reference.astype(float)
         )
@@ -300,7 +301,7 @@ async def test_values(layouts: tuple[Path, Path]) -> None:
         await typed(pilot, "slice")
         await pilot.press("enter", "G", "end", "right")
         await read(pilot, app)
-        assert view.window.region[0][1] == 10
+        assert view.window is not None and view.window.region[0][1] == 10
 
 
 async def test_rows_change_without_leaving_the_view(layouts: tuple[Path, Path]) -> None:
@@ -409,6 +410,7 @@ async def test_export_of_what_is_looked_at(layouts: tuple[Path, Path], tmp_path:
         await typed(pilot, "recipe transpose(0,1)")
         await pilot.press("enter")
         await read(pilot, app)
+        text = ""
         for _ in range(2):  # the second time it exists, and n leaves it alone
             await pilot.press("colon")
             await typed(pilot, f"export {out}")

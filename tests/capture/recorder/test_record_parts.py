@@ -132,6 +132,7 @@ def test_named_structures() -> None:
     ]  # fmt: skip
     again = rebuild(structure[0], lambda seq: kept[seq][1])
     assert isinstance(again, BaseModelOutput)
+    assert again.hidden_states is not None
     assert torch.equal(again.hidden_states[0], torch.zeros(1))
     for own in structure[1:]:
         with pytest.raises(CaptureError, match="refused"):

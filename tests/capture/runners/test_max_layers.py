@@ -282,7 +282,7 @@ def test_layers_of_the_module_interface_v3(real: Path, tmp_path: Path) -> None:
                 name = f"model.language_model.layers.{layer}.{part}"
                 answer = llama.rerun(name, ours.inputs(name))
                 assert mse(answer.outputs["output"], ours[f"{name}-output"]) < ROUNDING, name
-            assert answer.compile_seconds == 0, "compiled for layer 0 already"
+                assert layer == 0 or answer.compile_seconds == 0, "compiled for layer 0 already"
 
 
 def test_what_does_not_fit_is_one_line(llama: Held) -> None:

@@ -84,6 +84,7 @@ def test_partial_dumps_are_looked_at_where_both_have_elements(real: Path) -> Non
     about = subject_of(comparison, index)
     for block in (1 << 17, 7):
         profile = profile_of(about, block)
+        assert profile.reference is not None
         assert profile.compared == len(both) == profile.reference.count
         top = top_of(about, block)
         assert top.compared == len(both)

@@ -137,7 +137,8 @@ def test_a_row_of_a_report_says_it(doubted: Comparison) -> None:
 
 def test_rules_make_the_doubt_go(tmp_path: Path) -> None:
     left, right = engines()
-    saved(tmp_path / "ref", left), saved(tmp_path / "cand", right)
+    saved(tmp_path / "ref", left)
+    saved(tmp_path / "cand", right)
     rules = replace(Rules(), ignore=("*.act_fn",))
     found = open_comparison(str(tmp_path / "ref"), str(tmp_path / "cand"), rules=rules)
     assert found.measure(use_cache=False, threads=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -107,7 +108,7 @@ def test_each_change_of_one_norm_is_named(tmp_path: Path, name: str, dtype: torc
 
 
 def _plant(norm: nn.Module, name: str) -> None:
-    weight = norm.weight.data  # type: ignore[union-attr]
+    weight: Any = norm.weight.data
     inner = norm.forward
     if name == "norm-missing":
         norm.forward = lambda x: x

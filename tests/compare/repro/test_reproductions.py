@@ -269,6 +269,7 @@ def both_tested(comparison: Comparison, folder: Path, layers: dict[str, str | No
 
 def test_templates_of_vision(tmp_path: Path) -> None:
     reference, candidate = Vision(), Vision()
+    assert candidate.patches.bias is not None
     candidate.patches.bias.data[:] = 0
     candidate.scale.lambda1.data[:] = 1
     changed(candidate.mean, lambda y, _: 1.1 * y)
