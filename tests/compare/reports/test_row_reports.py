@@ -34,7 +34,7 @@ def comparison(request: pytest.FixtureRequest, real: Path) -> Comparison:
     found = open_comparison(str(folder / "torch_dump"), str(folder / "max_dump"), ulp=True)
     found.measure(use_cache=False)
     found.analysis()
-    found.effect()
+    found.find_effect()
     for index in found.failing:
         found.symptoms(index)
     return found
