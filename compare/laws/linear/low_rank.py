@@ -1,8 +1,10 @@
 """A weight that differs by a matrix of low rank, as an adapter that is merged on one side only.
 
-The rows of the error's spectrum (see `linear_spectrum`) then have that rank, and the further
-singular values are those of noise. Only with at least 3 r rows is it anything but a coincidence,
-and only where the error is spread over rows and channels.
+The rows of the error's spectrum (see `spectrum`) then have that rank, and the further singular
+values are those of noise; or the error itself has that rank, and what is left is as small as the
+usual rounding, although a change of full rank would show in many more directions of the input.
+Only with at least 3 r rows is it anything but a coincidence, and only where the error is spread
+over rows and channels.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ _DIRECTIONS_A_RANK = 2  # and directions that the rounding does not hide
 _GAP = 4.0  # how far the last singular value of the difference stands above the first of the noise
 _CHASM = 30.0  # as far, that it does not matter what the noise is like
 _ABOVE = 3.0  # times the noise's usual largest singular value
+_USUAL = 1.5  # times that, which what is left of a difference may have
 _SPREAD_OVER = 6.0  # rows, and channels, that the difference has its energy in
 _CONSTANT = 0.05  # of the error's energy that is left of a bias, with the mean of each channel gone
 
@@ -34,6 +37,8 @@ def low_rank(bench: Bench) -> Iterator[Hypothesis]:
     if found is None:
         return
     rank = rank_of(np.linalg.svd(found.z, compute_uv=False), *found.z.shape)
+    if rank is None:
+        rank = rank_above(found, bench.noise)
     if rank is None or len(left) < _ROWS_A_RANK * rank:
         return
     scaled = _projected(found, rank)
@@ -77,6 +82,21 @@ def rank_of(s: Array, rows: int, out: int) -> int | None:
         if even and s[rank - 1] >= max(_ABOVE * largest, _GAP * s[rank]):
             return rank
     return None
+
+
+def rank_above(found: Spectrum, noise: float) -> int | None:
+    """How many singular values of the error stand above those of the usual rounding, `noise` being
+    its square in units of the spread; None where that may be all that can be seen of a difference
+    of full rank. (What rounds unlike the rest, as a massive activation does, makes the spectrum
+    uneven, and counts little here.)
+    """
+    rows, out = found.residual.shape
+    s = np.linalg.svd(found.residual, compute_uv=False)
+    largest = noise**0.5 * (rows**0.5 + out**0.5)
+    rank = int(np.count_nonzero(s > _USUAL * largest))
+    if not 0 < rank <= len(found.sizes) // _ROWS_A_RANK or rank == len(s):
+        return None
+    return rank if s[rank - 1] >= max(_ABOVE * largest, _GAP * s[rank]) else None
 
 
 def _spread_out(part: Array) -> bool:
