@@ -176,8 +176,11 @@ class Bench:
 
     def rows_of(self, weight: Weight, channels: Array) -> Array:
         """Rows of a weight as the loader has them, float64."""
-        rows = weight.take(channels.tolist()).astype(np.float64)
-        return on_grid(rows, self.unit) if self.unit else rows
+        return self.loaded(weight.take(channels.tolist()).astype(np.float64))
+
+    def loaded(self, numbers: Array) -> Array:
+        """Weights on the grid that the side's loader rounds them to."""
+        return on_grid(numbers, self.unit) if self.unit else numbers
 
     def error_of(self, prediction: Prediction) -> float:
         """What a prediction leaves of the candidate, in units of the base's rounding."""

@@ -69,6 +69,18 @@ def noise_of(probe: Probe, usual: float) -> Noise | None:
     return Noise(relative, of, _growth(left, value))
 
 
+def made_by_weight(probe: Probe) -> bool:
+    """Whether the error, besides a common factor, goes as the inputs do: a change of the weight,
+    whatever it is like.
+    """
+    if len(probe.x) < _FEWEST_ROWS or not probe.fine.all():
+        return False
+    scale = separable(probe.spread)
+    left, value = probe.residual * scale, (probe.base - probe.bias) * scale
+    left = left - float((left * value).sum()) / max(float(np.square(value).sum()), 1e-300) * value
+    return _sure(*_coherence(left, probe.x * scale.mean(1)[:, None]))
+
+
 def _made_of(left: Array, x: Array, weight: Array) -> str | None:
     of_weight, of_input = _coherence(left, x), _coherence(left.T, weight)
     if _sure(*of_weight) and of_input[0] < _COHERENT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +13,9 @@ from ..law import Hypothesis, Prediction
 from ..numerics.rounding import on_grid
 from . import quantisers
 from .bench import Bench, Probe
+from .noise import made_by_weight
 from .quantisers import Quantiser
+from .unnamed_schemes import left_on, unnamed
 
 _GLANCE_CHANNELS = 5  # of a probe, for a glance at all kinds
 _FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # for the first look at those that may do at a glance
@@ -21,6 +23,7 @@ _BEST = 4  # kinds that are looked at again, in their variants
 _MOST_LEFT = 0.6  # of the error, that a kind may leave
 _MOST_LEFT_GLANCE = 0.9  # at a glance: a kind that is not there leaves more than it finds
 _MOST_LEFT_FIRST = 0.8  # at the first look, where ties weigh more
+_NAMED = 0.1  # of the error that a kind with a name leaves where no other needs to be looked for
 _SAID = 3  # kinds that are said, no more than 1.5 times worse than the best
 _WHOLE = 0.1  # share of the error up to which a kind may be exact, but for ties
 _EXACT = 16.0  # units of rounding up to which nothing is left of a kind's error
@@ -92,10 +95,25 @@ def kinds_of(bench: Bench) -> list[Kind]:
     first = [replace(kind, left=_first_look(bench, part, kind)) for kind in likely]
     first.sort(key=lambda kind: kind.left)
     near = [kind for kind in first[:_BEST] if kind.left <= _MOST_LEFT_FIRST]
-    variants = [v for kind in near for v in _variants(bench, kind)]
-    found = [replace(kind, left=_left(bench, probe, kind)) for kind in variants]
-    found = sorted((k for k in found if k.left <= _MOST_LEFT), key=lambda kind: kind.left)
+    found = _looked_at(bench, near)
+    if not found or found[0].left > _NAMED:
+        found = sorted([*found, *_unnamed(bench, part)], key=lambda kind: kind.left)
     return [kind for kind in found if kind.left <= 1.5 * found[0].left][:_SAID]
+
+
+def _looked_at(bench: Bench, kinds: Sequence[Kind]) -> list[Kind]:
+    """The variants of kinds that take most of the probe's error away, the best first."""
+    variants = [v for kind in kinds for v in _variants(bench, kind)]
+    found = [replace(kind, left=_left(bench, bench.probe, kind)) for kind in variants]
+    return sorted((k for k in found if k.left <= _MOST_LEFT), key=lambda kind: kind.left)
+
+
+def _unnamed(bench: Bench, part: Probe) -> list[Kind]:
+    """Schemes that have no name, where the error is made by the weight."""
+    if not made_by_weight(bench.probe):
+        return []
+    left = left_on(part, bench, _share_left)
+    return _looked_at(bench, [Kind(q, None, bench.unit) for q in unnamed(bench, left)])
 
 
 def _weights(bench: Bench, probe: Probe) -> Iterator[Kind]:

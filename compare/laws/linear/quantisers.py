@@ -144,9 +144,48 @@ class Affine:
         return (np.clip(np.rint(groups / scale) + point, 0, most) - point) * scale
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Any number of equal steps from 0 to the greatest |w| of a group; codes up to `top`, None for
+    all that there are, and down to -`top` or, where it is `lower`, one below.
+    """
+
+    steps: float
+    top: int | None = None
+    lower: bool = False
+    scale_unit: float = 0.0
+
+    def __call__(self, groups: Array) -> Array:
+        scale = _scale(np.abs(groups).max(-1, keepdims=True) / self.steps, self.scale_unit)
+        codes = np.rint(groups / scale)
+        if self.top is not None:
+            codes = np.clip(codes, -self.top - self.lower, self.top)
+        return codes * scale
+
+
+@dataclass(frozen=True)
+class StepsBetween:
+    """Any number of equal steps from the least to the greatest value of a group; `whole` zero
+    points are rounded to integers.
+    """
+
+    steps: int
+    whole: bool
+    scale_unit: float = 0.0
+
+    def __call__(self, groups: Array) -> Array:
+        low, high = groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
+        scale = _scale((high - low) / self.steps, self.scale_unit)
+        if not self.whole:
+            least = on_grid(low, self.scale_unit) if self.scale_unit else low
+            return np.rint((groups - low) / scale) * scale + least
+        point = np.rint(-low / scale)
+        return (np.clip(np.rint(groups / scale) + point, 0, self.steps) - point) * scale
+
+
 def with_scale_unit(codec: Codec, unit: float) -> Codec | None:
     """The same codec with scales rounded to a grid; None where it has no plain ones."""
-    if isinstance(codec, Symmetric | SignedExtreme | Affine):
+    if isinstance(codec, Symmetric | SignedExtreme | Affine | Steps | StepsBetween):
         return replace(codec, scale_unit=unit)
     return None
 

@@ -343,6 +343,36 @@ def test_bits_and_group_size_are_found(
     assert cause.candidate.removeprefix("weights in ").startswith(wanted)
 
 
+def levels(w: Tensor, count: int, size: int, symmetric: bool) -> Tensor:
+    """So many levels in groups along the inner axis (0: a row, -1: the tensor)."""
+    groups = w.reshape(1, -1) if size < 0 else w.unflatten(-1, (-1, size or w.shape[-1]))
+    if symmetric:
+        step = groups.abs().amax(-1, keepdim=True) / ((count - 1) / 2)
+        return ((groups / step).round() * step).reshape(w.shape)
+    low = groups.amin(-1, keepdim=True)
+    step = (groups.amax(-1, keepdim=True) - low) / (count - 1)
+    return (((groups - low) / step).round() * step + low).reshape(w.shape)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "symmetric", "words"),
+    [
+        (11, 64, True, "11 symmetric levels in groups of 64"),
+        (25, 16, True, "25 symmetric levels in groups of 16"),
+        (21, 0, True, "21 symmetric levels by row"),
+        (41, -1, True, "41 symmetric levels by tensor"),
+        (10, 32, False, "10 levels in groups of 32 with offsets"),
+        (13, 128, False, "13 levels in groups of 128 with offsets"),
+    ],
+)
+def test_levels_and_groups_of_a_scheme_without_a_name_are_found(
+    pairs: Pairs, count: int, size: int, symmetric: bool, words: str
+) -> None:
+    change = partial(levels, count=count, size=size, symmetric=symmetric)
+    cause = cause_of(pairs.changed(DOWN, new_weight(change)), label(DOWN))
+    assert (cause.name, cause.candidate) == ("quantised", f"weights in {words}")
+
+
 @settings(max_examples=5, deadline=None)
 @given(rank=st.integers(1, 10), seed=st.integers(0, 50))
 def test_the_rank_of_an_adapter_is_found(fine: Pairs, rank: int, seed: int) -> None:
