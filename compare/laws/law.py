@@ -23,6 +23,7 @@ from .numerics.rounding import on_grid, unit_of
 # Elements, and rows at least, that a law's form is chosen by (which function, which sum): forms
 # differ by far more than rounding.
 _CHOOSING, _CHOOSING_ROWS = 1 << 15, 8
+_LARGEST = 64  # channels with the largest outputs, of those that are thinned out
 
 
 class Parameters(Protocol):
@@ -109,6 +110,22 @@ class Case:
         take = np.linspace(0, count - 1, most).astype(np.int64)
         inputs = {n: v[take] if len(v) == count else v for n, v in self.inputs.items()}
         return replace(self, output=self.output[take], rows=self.rows[take], inputs=inputs)
+
+    def thinned_elements(self) -> Case:
+        """The same with some of the rows and, of wide ones, some of the channels: for laws that
+        work element by element. The channels with the largest outputs are among them, since what
+        is alike near 0 may be unlike there.
+        """
+        some = self.thinned()
+        count, width = some.output.shape
+        most = max(_CHOOSING // max(1, count), 2 * _LARGEST)
+        if width <= most or any(v.shape != some.output.shape for v in some.inputs.values()):
+            return some
+        even = np.linspace(0, width - 1, most - _LARGEST).astype(np.int64)
+        size = np.nan_to_num(np.abs(some.output)).max(0)
+        take = np.union1d(even, np.argpartition(size, -_LARGEST)[-_LARGEST:])
+        inputs = {name: values[:, take] for name, values in some.inputs.items()}
+        return replace(some, output=some.output[:, take], inputs=inputs)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class ActivationLaw:
         return case
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-        some = reference.thinned()
+        some = reference.thinned_elements()
         tries = Tries(some, partial(drawn, some))
         for function in tries.in_order(likely_of(scene, site)):
             yield Fit({"function": function.words}, {"function": tries.words(function)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from layertui.compare.laws.law import Case
 from layertui.compare.laws.numerics.sampling import most_rows, sample_rows
 
 
@@ -22,3 +23,21 @@ def test_rows_are_distinct_with_both_ends_and_what_is_wanted(count: int, most: i
     assert rows == sorted(set(rows)) and len(rows) <= max(most, 1)
     assert len(rows) == min(count, most) or count > 4096
     assert {0, wanted, count - 1} <= set(rows)
+
+
+def test_thinned_elements_keep_the_largest_channels_and_what_belongs_together() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((16, 14336))
+    x[:, 77] *= 50.0
+    case = Case("reference", 2 * x, np.arange(16), {"x": x}, {"output": 2.0**-8, "x": 2.0**-8})
+    some = case.thinned_elements()
+    assert some.output.size <= 1 << 16 and len(some.output) >= 8
+    assert np.array_equal(some.output, 2 * some.inputs["x"])
+    assert np.abs(some.output).max() == np.abs(2 * x[some.rows]).max()
+
+
+def test_narrow_cases_and_unlike_inputs_keep_all_channels() -> None:
+    y, narrow = np.ones((16, 14336)), np.ones((8, 512))
+    unlike = Case("reference", y, np.arange(16), {"x": y[:, :9]}, {})
+    assert unlike.thinned_elements().output.shape[1] == 14336
+    assert Case("reference", narrow, np.arange(8), {}, {}).thinned_elements().output.shape[1] == 512
