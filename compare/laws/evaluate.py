@@ -113,12 +113,13 @@ def grids(found: Sequence[Evaluation]) -> list[float | None]:
     """For every evaluation the unit of its peers, where the candidate's (but not the reference's)
     is more than twice as coarse; else None.
     """
-    units: dict[str, list[float]] = {}
+    units: dict[tuple[str, str], list[float]] = {}  # two laws may have places of one kind
     for evaluation in found:
-        units.setdefault(evaluation.site.kind, []).append(evaluation.unit_candidate)
+        site = evaluation.site
+        units.setdefault((site.law, site.kind), []).append(evaluation.unit_candidate)
     grid: list[float | None] = []
     for evaluation in found:
-        peers = units[evaluation.site.kind]
+        peers = units[evaluation.site.law, evaluation.site.kind]
         usual = median(peers)
         finest = 2 * max(usual, evaluation.unit_reference)
         few = sum(unit > 2 * usual for unit in peers) <= limits.MOST_ODD * len(peers)

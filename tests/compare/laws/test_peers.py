@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.laws.evaluate import Evaluation
+from layertui.compare.laws.evaluate import Evaluation, grids
 from layertui.compare.laws.law import Fit, Site
 from layertui.compare.laws.numerics.local_error import LocalError, Peak, Term
 from layertui.compare.laws.numerics.quantities import Key
@@ -259,3 +259,15 @@ def test_the_median_of_few_rows_scatters_as_rows_do(
         return replace(found, ratio=times, total=times, row=Peak(times, 0))
 
     assert out(with_change(layers, change, 7)) == ([7] if sticks_out else [])
+
+
+# Grids
+
+
+def test_the_grid_of_a_layer_is_held_to_that_of_its_law_s_own_peers() -> None:
+    """Two laws of one kind of record may be of unlike precision: neither is odd for that."""
+    fine = [replace(e, unit_reference=FINE) for e in clean(6, unit=FINE)]
+    coarse = [replace(e, unit_reference=FINE) for e in clean(2, law="rotary")]
+    assert grids([*fine, *coarse]) == [None] * 8
+    odd = replace(fine[0], unit_candidate=COARSE)
+    assert grids([odd, *fine[1:], *coarse]) == [FINE] + [None] * 7
