@@ -248,7 +248,7 @@ class Comparison(ComparisonState):
 
     def realign(self, rules: Rules) -> None:
         """Align again by other rules. Rows of the same records and recipes keep their results; the
-        policy stays, whatever the thresholds of `rules`.
+        policy stays, for any thresholds of `rules`.
         """
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         old = self.aligned

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# What a dtype allows, whatever is known of a record's inputs
+# What a dtype allows, independent of a record's inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,18 @@ def limits_for(dtype: str, limits: Mapping[str, Limits] = LIMITS) -> Limits | No
 # What a step may make of the error that it is given
 
 ROUNDINGS = 4.0  # units: a step's own rounding; clean matrix products reach 2
-UNRELATED = 0.5  # error of inputs that says nothing of what should come out
+UNRELATED = 0.5  # error of inputs beyond which nothing can be expected of the output
 ALONE = 8.0  # amplification that rounding may reach where there is nothing to compare with
 WIDEST, NARROWEST = 4.0, 2.5  # times the median of its kind: few of a kind, many alike
-LEAST = 3.0  # amplification that is noise whatever the others of its kind do; clean pairs reach 2
-LEAST_OF_SOME = 2.0  # the same where `SOME` of a kind or more show what is usual
+LEAST = 3.0  # amplification that is noise in any case; clean pairs reach 2
+LEAST_OF_SOME = 2.0  # the same where `SOME` of a kind or more show what is typical
 SOME = 8
-NEVER = 32.0  # amplification that is no noise, whatever its kind does; clean runs stay below 2
+NEVER = 32.0  # amplification that is never noise; clean runs stay below 2
 NOTHING = 0.05  # stands for the amplification of what is identical, which has no logarithm
 FEW = 6  # of a kind from which on their spread is trusted
 MANY = 16  # of a kind from which on it makes no difference whether one is among them
-DRIFT = 1.6  # times the usual amplification: more is said, though nobody is guilty
-TAINTED = 4.0  # times what a clean run would have: an error that came from a fault before
+DRIFT = 1.6  # times the typical amplification: more is reported as drift
+INHERITED = 4.0  # times what a clean run would have: an error that came from a fault before
 
 # Where the errors of a kind step up for good
 
@@ -77,11 +77,11 @@ STANDARD_ERRORS = 8.0  # of a mean or factor: the chance of more, in normal nois
 ONE_INPUT, PRODUCTS = 0.7, 0.9  # of the likeliest greatest factor that noise has by chance
 OTHER_DTYPE = 3.0  # units: rounded weights are the same for all tokens and make a factor too
 SAME_DTYPE = 0.5  # units: the bias of rounded partial sums, 5e-5 in bfloat16 and float16
-TIMES_USUAL = 6.0  # times the factor or offset that its kind has
-PART_TIMES_USUAL = 4.0  # times the same for factors by row or channel, and for single ones
+TIMES_TYPICAL = 6.0  # times the factor or offset that its kind has
+PART_TIMES_TYPICAL = 4.0  # times the same for factors by row or channel, and for single ones
 PEAK_RATIO = 12.0  # times the middle row or channel; rows of clean pairs reach 10
 SEEN_RATIO = 6.0  # the same of rows, where the sources' rows are known as well ...
-SEEN_TIMES_USUAL = 3.0  # ... and this is so many times what its kind has; clean pairs reach 2.4 ...
+SEEN_TIMES_TYPICAL = 3.0  # ... and are so many times what is typical; clean pairs reach 2.4 ...
 SEEN_WORST = 3.0  # ... and this is so many times the worst of these; clean pairs reach 2
 PEAK_UNITS = 8.0  # units: a row or channel that is off by less is rounding
 PEAK_INHERITED = 3.0  # times the error of the inputs
@@ -92,12 +92,12 @@ FEW_WEIGHTS = 16  # experts that a token goes to, at most
 
 # Which values rule a record
 
-MASSIVE = 6.0  # times its channel's usual size: a larger value counts as this one
-MASSIVE_ROW = 3.0  # times the rows' usual size: a larger row counts as this one
-# Times its usual size: a channel with a larger value has large weights, which the other tokens'
+MASSIVE = 6.0  # times its channel's typical size: a larger value counts as this one
+MASSIVE_ROW = 3.0  # times the rows' typical size: a larger row counts as this one
+# Times its typical size: a channel with a larger value has large weights, which the other tokens'
 # values need not show (they cancel), but their errors do.
 MASSIVE_CHANNEL = 12.0
-SMALL_CHANNEL = 0.5  # of the channels' usual size: a smaller channel counts as this one
+SMALL_CHANNEL = 0.5  # of the channels' typical size: a smaller channel counts as this one
 
 # Records that repeat an earlier one
 
@@ -161,7 +161,7 @@ FEWEST_EQUAL = 2  # pairs of what a model computed that must be equal to call on
 # Pairs that do not seem to belong together (see `doubts`)
 
 UNLIKE = 0.25  # relative L2: no rounding and no quantisation differs by more
-UNRELATED_COSINE = 0.5  # of records of equal names: half of one says nothing of the other
+UNRELATED_COSINE = 0.5  # of records of equal names: half of one shows nothing of the other
 AGREES = 2.0  # times a record's rounding: what is made of an unrelated record of equal name
 
 # What a difference looks like (see `symptoms`)
@@ -170,4 +170,4 @@ AGREEING_PART = 8.0  # times the error of what agrees: the least of what is wron
 LEAST_HEAD = 8  # channels: no model has narrower heads
 MIXED_UP = 0.05  # of the squares by which two records differ in the reference: nearer is the other
 OWN_BY_ROW = 0.5  # of the error that factors or offsets by row must leave, at most
-FEW_ROWS = 0.25  # of the rows: an error of so few is told by its place
+FEW_ROWS = 0.25  # of the rows: an error of so few is described by its place

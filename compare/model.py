@@ -126,7 +126,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A pair that could not be measured: why, in one line, and which side's record is to blame."""
+    """A pair that could not be measured: why, in one line, and which side's record it is."""
 
     reason: str
     side: Literal["reference", "candidate"] | None = None

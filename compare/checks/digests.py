@@ -21,7 +21,7 @@ from .one_side import Cancelled
 
 def check_digests(comparison: Comparison) -> Iterator[Finding]:
     """Parameters that both captures kept and that had other bits. Those of other dtypes cannot be
-    told apart from rounded ones and are left out.
+    distinguished from rounded ones and are left out.
     """
     found: list[dict[tuple[str, str], tuple[str, Digest]]] = []
     sides: tuple[SideName, SideName] = ("reference", "candidate")
@@ -53,7 +53,7 @@ def check_own_weights(
     try:
         digests = recorded_digests(capture)
     except CaptureError:
-        return  # `check_digests` says so
+        return  # `check_digests` reports it
     apart: list[str] = []
     compared = 0
     for source in sources_of_weights(weights) if digests else ():

@@ -14,7 +14,7 @@ ADVICE_ON_WEIGHTS = (
     "load the same checkpoint in both; check how the candidate maps, fuses and casts it"
 )
 
-# Codes in the order in which they are told: a wrong input explains everything behind it.
+# Codes in the order in which they are reported: a wrong input explains everything behind it.
 CODES = (
     "inputs", "weights", "empty", "incomplete", "unreadable", "steps", "layers", "stale",
     "constant", "nan", "order", "config", "dtype", "versions", "partial", "statistics",

@@ -29,7 +29,7 @@ def check_capture(
     """All findings about one capture (headers read), the worst first. `looks` keeps what was seen.
 
     Reads samples of every output, and in full what the samples make suspicious, at most 2 GB. Stops
-    early, with what it has, when `cancelled` says so.
+    early, with what it has, when `cancelled` returns True.
     """
     items = side_of(capture, names or NameRules(), Rules()).items
     found = _by_headers(capture, items)
@@ -53,7 +53,7 @@ def check_capture(
 def check_headers(
     capture: Capture, side: SideName | None = None, names: NameRules | None = None
 ) -> list[Finding]:  # fmt: skip
-    """What names and headers tell of one capture, the worst first: no values are read."""
+    """What names and headers show of one capture, the worst first: no values are read."""
     items = side_of(capture, names or NameRules(), Rules()).items
     return sorted_findings(_with_side(_by_headers(capture, items), side))
 
@@ -140,10 +140,10 @@ def _steps(items: list[Item]) -> list[Finding]:
                     "frames were lost (CUDA graphs run no hooks): capture again without them")
         )  # fmt: skip
     decode = [step for step in sorted(steps) if step > 0]
-    usual = _usual([steps[step] for step in decode])
+    typical = _typical([steps[step] for step in decode])
     for step in decode if len(decode) > 2 else ():
         missing = sorted(f"{module}({call})" if call > 1 else module
-                         for module, call in usual - steps[step])  # fmt: skip
+                         for module, call in typical - steps[step])  # fmt: skip
         if missing:
             found.append(
                 Finding("warning", "steps",
@@ -154,7 +154,7 @@ def _steps(items: list[Item]) -> list[Finding]:
     return found
 
 
-def _usual(sets: list[set[tuple[str, int]]]) -> set[tuple[str, int]]:
+def _typical(sets: list[set[tuple[str, int]]]) -> set[tuple[str, int]]:
     """What more than half of the sets have."""
     counts: dict[tuple[str, int], int] = {}
     for one in sets:
@@ -187,7 +187,7 @@ def _layers(items: list[Item]) -> list[Finding]:
 
 
 def _order(capture: Capture, items: list[Item]) -> list[Finding]:
-    """Outputs return children first, and layer after layer; what goes backwards is told."""
+    """Outputs return children first, and layer after layer; what goes backwards is reported."""
     if not capture.order_known:
         return []
     backwards: list[str] = []

@@ -140,7 +140,7 @@ def is_constant(locator: Locator, value: float) -> bool:
 
 @dataclass(slots=True)
 class Looks:
-    """Samples of the records of one capture, looked at once."""
+    """Samples of the records of one capture, examined once."""
 
     budget: Budget
     known: dict[int, Look | None] = field(default_factory=dict)

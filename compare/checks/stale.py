@@ -41,12 +41,12 @@ def stale_outputs(outputs: Sequence[Item], items: Iterable[Item], looks: Looks) 
 
 
 def stale_beside(
-    comparison: Comparison, looks: tuple[Looks, Looks], told: Iterable[Finding]
+    comparison: Comparison, looks: tuple[Looks, Looks], reported: Iterable[Finding]
 ) -> Iterator[Finding]:
     """Outputs of one side that are equal bit by bit where those of the other have as many values
-    as there are modules; `told` findings are not repeated.
+    as there are modules; `reported` findings are not repeated.
     """
-    known = {(f.side, name) for f in told if f.code == "stale" for name in f.records}
+    known = {(f.side, name) for f in reported if f.code == "stale" for name in f.records}
     sides: tuple[tuple[SideName, SideName], ...] = (
         ("reference", "candidate"), ("candidate", "reference"),
     )  # fmt: skip

@@ -43,7 +43,7 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
     """All findings about two captures, different inputs first.
 
     Uses measurements that are there and makes those of token ids and weights that are not. Stops
-    early, with what it has, when `cancelled` says so.
+    early, with what it has, when `cancelled` returns True.
     """
     found: list[Finding] = []
     checks: tuple[Callable[[Comparison], Iterator[Finding]], ...] = (
@@ -64,7 +64,7 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
 
 
 def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
-    """What can be told at once, as `check_pair` will tell it again: other inputs, how the runs
+    """What is known at once, and `check_pair` reports again: other inputs, how the runs
     differ and, of captures that are not huge, what names and headers show. Reads token ids and,
     where there are none, the embedding's output.
     """
@@ -103,7 +103,7 @@ def _together(left: list[Finding], right: list[Finding]) -> list[Finding]:
 
 
 def _inputs(comparison: Comparison) -> Iterator[Finding]:
-    """Prompts and token ids, from what the captures say and from what went into the embedding."""
+    """Prompts and token ids, as the captures record them and as they went into the embedding."""
     ref, cand = comparison.reference, comparison.candidate
     advice = "stop here: run both on the same input, nothing behind this means anything"
     if ref.prompt is not None and cand.prompt is not None and ref.prompt != cand.prompt:
@@ -153,7 +153,7 @@ def _different(comparison: Comparison, row: Row) -> str:
 
 
 def _ids(capture: Capture) -> list[int] | None:
-    """The token ids of the first step: what the capture says, else what went into the embedding."""
+    """The token ids of the first step: as recorded, else what went into the embedding."""
     if capture.input_ids is not None:
         return _flat(capture.input_ids)
     for record in capture.records:
@@ -286,12 +286,12 @@ def _dtypes(comparison: Comparison) -> Iterator[Finding]:
     left, right = comparison.reference.main_dtype(), comparison.candidate.main_dtype()
     if left is not None and right is not None and left != right:
         yield Finding("note", "dtype", f"the reference is {left}, the candidate {right}",
-                      "the limits of the coarser one hold; a baseline in it tells noise from "
+                      "the limits of the coarser one hold; a baseline in it separates noise from "
                       "faults")  # fmt: skip
 
 
 def _runs(comparison: Comparison) -> Iterator[Finding]:
-    """Models, versions, devices, and whatever else both captures say of their runs."""
+    """Models, versions, devices, and all else that both captures record of their runs."""
     ref, cand = comparison.reference, comparison.candidate
     if ref.model and cand.model and _model(ref.model) != _model(cand.model):
         yield Finding("warning", "config", f"the reference ran {_short(ref.model)}, the candidate "

@@ -16,9 +16,9 @@ from .digests import check_own_weights
 from .finding import ADVICE_ON_WEIGHTS, Finding, some
 from .one_side import Cancelled
 
-_WORST = 3  # weights whose figures are said
+_WORST = 3  # weights whose figures are printed
 _EXPERT = re.compile(r"^(.*experts)\.(\d+)\.(gate_proj|up_proj|down_proj)$")
-# What says nothing of what a model computes.
+# What has no bearing on what a model computes.
 _CONFIG = re.compile(r"^(?:_name_or_path|_commit_hash|architectures|transformers_version|"
                      r"(?:torch_)?dtype|use_cache|auto_map|.*_token_id)$")  # fmt: skip
 
@@ -39,7 +39,7 @@ def check_weights(comparison: Comparison, cancelled: Cancelled = None) -> list[F
     """Findings about the checkpoints of two captures: against what the runs kept of theirs, and
     against each other where both are known and not the same.
 
-    Reads them, block by block. Stops, with what it has, when `cancelled` says so.
+    Reads them, block by block. Stops, with what it has, when `cancelled` returns True.
     """
     models = comparison.models
     reference, candidate = models.reference, models.candidate
@@ -69,7 +69,7 @@ def compare_weights(
     reference: SideParameters, candidate: SideParameters, cancelled: Cancelled = None
 ) -> WeightsReport | None:
     """Compare two checkpoints parameter by parameter, in bounded memory; joined ones with their
-    parts. None when `cancelled` said stop.
+    parts. None when cancelled.
     """
     report = WeightsReport()
     used: set[str] = set()

@@ -1,4 +1,4 @@
-"""Where the error of a record can come from, told from names, order and equal numbers alone.
+"""Where the error of a record can come from, inferred from names, order and equal numbers alone.
 
 No graph of the model is known. A record whose reference has the same numbers as an earlier one
 *is* that record (what a norm returns is what q_proj takes in). What a module returns was made from
@@ -36,7 +36,7 @@ class Node:
     """A pair and the pairs that its values were made from.
 
     `same` is the earlier pair whose reference has the same numbers. `parent` is the module whose
-    code made this input, None for what a module returned. `kind` is common to all sisters: the same
+    code made this input, None for what a module returned. `kind` is common to all peers: the same
     slot of the same module in every layer. `stand_in`: the module's inputs are not recorded, the
     sources are what was returned before it.
     """
@@ -62,7 +62,7 @@ class Flow:
 
 
 def kind_of(row: Row) -> tuple[str, str, bool]:
-    """What sisters share: the module without its numbers, the slot, prompt or later step."""
+    """What peers share: the module without its numbers, the slot, prompt or later step."""
     module = _NUMBER.sub(".N", "." + row.canonical)[1:]
     return module, f"{row.slot}({row.call})" if row.call > 1 else row.slot, row.step > 0
 
@@ -136,7 +136,7 @@ class _Step:
         return node
 
     def fingerprint(self, row: Row) -> _Fingerprint | None:
-        """What tells the reference's numbers from other ones: exact sums over the same elements."""
+        """A fingerprint of the reference's numbers: exact sums over the same elements."""
         result = self.results[row.index]
         assert isinstance(result, Measurement)
         side = result.reference

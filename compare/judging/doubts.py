@@ -33,7 +33,7 @@ def doubtful_pairs(errors: Errors) -> dict[int, str]:
     while True:
         kept = agreeing_behind(errors, wrong)
         kinds = {errors.flow[index].kind for index in kept}
-        # The last of its kind has nothing behind it that could tell.
+        # The last of its kind has nothing behind it that could show it.
         kept |= {index for index in wrong if index not in consumers
                  and errors.flow[index].kind in kinds}  # fmt: skip
         single = _single_of_a_name(errors, kept)
@@ -101,7 +101,7 @@ def consumers_of(errors: Errors) -> dict[int, list[int]]:
 
 def agreeing_behind(errors: Errors, wrong: Iterable[int]) -> set[int]:
     """Those of the rows `wrong` of which everything that is made agrees, or is one of them;
-    something that agrees there must be. Rows that nothing is made of say nothing of others.
+    something that agrees there must be. Rows that nothing is made of are no evidence about others.
     """
     consumers = consumers_of(errors)
     ends = {index for index in wrong if not consumers.get(index)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..rules.rules import ThresholdRule
 
 _DROPOUT = re.compile(r"drop", re.IGNORECASE)  # names and classes: Dropout, resid_drop, DropPath
-_MOST = 64  # modules of a side that are looked at
+_MOST = 64  # modules of a side that are examined
 _RECENT = 4  # outputs before an input that it may be made of by dropout
 _LEAST = 64  # elements of a sample that were not zero
 _ROUNDING = 4.0  # units of the dtype that factors of single elements may be apart
@@ -37,7 +37,7 @@ _ROUNDING = 4.0  # units of the dtype that factors of single elements may be apa
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Dropout of a run: how many of the modules that were looked at did it, the greatest share of
+    """Dropout of a run: how many of the modules examined did it, the greatest share of
     zeros that they made, and the names of their records.
     """
 
@@ -51,7 +51,7 @@ class Dropout:
 
 
 def dropout_of(records: Iterable[Record], training: bool = False) -> Dropout | None:
-    """What the records of one run show; None for nothing. `training` says that the model was in
+    """What the records of one run show; None for nothing. `training`: the model was in
     training mode: then functions between modules may have done it, too. Reads samples.
     """
     found: list[str] = []
@@ -160,7 +160,7 @@ class ByStatistics:
         overrides: tuple[ThresholdRule, ...] = (),
     ) -> list[Verdict]:  # fmt: skip
         """The same verdicts, those of rows behind the dropout by statistics where they diverged.
-        What a rules file has a limit for stays, and so does what a law with a known cause tells of
+        What a rules file has a limit for stays, and so does what a law with a known cause shows of
         a module that has no such dropout inside.
         """
         found = list(verdicts)

@@ -1,4 +1,4 @@
-"""What the limits of a dtype, or a tolerance, say of a pair.
+"""Verdicts of pairs by the limits of a dtype or a tolerance.
 
 The coarser dtype of a pair (after casts) counts. Two numbers count, both free of the tensor's
 size: `relative_l2`, the error of the whole, and the *peak*, the greatest single difference in units
@@ -31,7 +31,7 @@ from .row_verdicts import place_words
 def by_dtype(
     row: Row, result: Measurement, dtype: str, limits: Mapping[str, Limits] = LIMITS
 ) -> Verdict:
-    """What the limits of `dtype` say of a pair."""
+    """The verdict of a pair by the limits of `dtype`."""
     found = limits_for(dtype, limits)
     if found is None:
         return _exact(result)
@@ -83,10 +83,10 @@ def _by_limits(result: Measurement, limits: Limits, dtype: str, printed: float) 
 
 
 def _within_print(printed: float, rms: float | None, limits: Limits) -> Verdict:
-    """Both sides agree to the last digit that a log prints, which may be too few to tell."""
+    """Both sides agree to the last digit that a log prints, which may be too few to decide."""
     if rms and printed / rms <= limits.diverged:
         return Verdict("ok", f"equal to the digits that the log prints (+-{printed:g})")
-    return Verdict("drift", f"the log prints too few digits to tell: +-{printed:g}")
+    return Verdict("drift", f"the log prints too few digits to decide: +-{printed:g}")
 
 
 def _rms(result: Measurement) -> float | None:

@@ -1,6 +1,6 @@
-"""What tells an error that was made at a record from one that came with its sources.
+"""What distinguishes an error that was made at a record from one that came with its sources.
 
-Each test looks at one record, the records that it was made from and its sisters (the same slot of
+Each test looks at one record, the records that it was made from and its peers (the same slot of
 the same module in the other layers), and answers with how far beyond its limit the record is. The
 limits were set on clean pairs (`benchmarks/faults.py`): models of 4 to 32 layers, in which only the
 order of summation differs.
@@ -24,21 +24,21 @@ from ..limits import (
     ONE_INPUT,
     OTHER_DTYPE,
     PART_OF_OK,
-    PART_TIMES_USUAL,
+    PART_TIMES_TYPICAL,
     PEAK_INHERITED,
     PEAK_RATIO,
     PEAK_UNITS,
     PRODUCTS,
     SAME_DTYPE,
     SEEN_RATIO,
-    SEEN_TIMES_USUAL,
+    SEEN_TIMES_TYPICAL,
     SEEN_WORST,
     STANDARD_ERRORS,
-    TIMES_USUAL,
+    TIMES_TYPICAL,
     UNRELATED,
 )
 from ..measuring.error_structure import FEW_VALUES
-from .peers import Sisters, limit_of
+from .peers import LayerPeers, limit_of
 from .row_facts import Facts
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`strength` is the ratio to the limit, above 1; `words` are the reason. `symptom` is what the
-    test looked for, where the size of the error alone would not have told.
+    test looked for, where the size of the error alone did not show it.
     """
 
     strength: float
@@ -56,24 +56,24 @@ class Evidence:
     symptom: str | None = None
 
 
-Test = Callable[[Facts, Sisters], Evidence | None]
+Test = Callable[[Facts, LayerPeers], Evidence | None]
 
 
-def amplified(facts: Facts, sisters: Sisters) -> Evidence | None:
+def amplified(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """The error is larger than its sources' errors and rounding explain, and than what the dtype
     allows: below that, a bad pair in front of it is the likelier explanation.
     """
     if facts.inherited > UNRELATED:
         return None
-    found = _more_than_usual(facts, sisters, "amplification", facts.error)
-    return found or _more_than_usual(facts, sisters, "plain_amplification", facts.plain)
+    found = _more_than_typical(facts, peers, "amplification", facts.error)
+    return found or _more_than_typical(facts, peers, "plain_amplification", facts.plain)
 
 
-def _more_than_usual(facts: Facts, sisters: Sisters, name: str, error: float) -> Evidence | None:
+def _more_than_typical(facts: Facts, peers: LayerPeers, name: str, error: float) -> Evidence | None:
     if error <= facts.ok:
         return None
     amplification: float = getattr(facts, name)
-    found = sisters.usual(name, lambda f: getattr(f, name), facts)
+    found = peers.typical(name, lambda f: getattr(f, name), facts)
     strength = amplification / limit_of(found)
     if strength <= 1:
         return None
@@ -81,41 +81,41 @@ def _more_than_usual(facts: Facts, sisters: Sisters, name: str, error: float) ->
         greatest = f"the reference is all zeros, the candidate up to {facts.result.max_abs:.2e}"
         return Evidence(strength, f"{_inputs(facts)}; {greatest}")
     if found is None:
-        compared = f"{amplification:.3g}x; no layer of its kind to compare with"
+        compared = f"{amplification:.3g}x; no other layer to compare with"
     else:
         times = amplification / max(found.middle, 1e-3)
-        who = f"its {found.count} sisters do"
-        if len(sisters.members) < 3:
-            who = f"{found.count} modules like it do"
-        compared = f"{times:.3g}x what {who}"
+        others = f"the same output in {found.count} other layers"
+        if len(peers.members) < 3:
+            others = f"{found.count} similar modules"
+        compared = f"{times:.3g}x the median of {others}"
     words = f"{_inputs(facts)}, {_this(facts)} differs by {error:.2g}: {compared}"
     return Evidence(strength, words)
 
 
 def _inputs(facts: Facts) -> str:
     if not facts.sources:
-        return "nothing that was recorded comes before it"
+        return "nothing recorded precedes it"
     if facts.stand_in:
         agree = f"agrees to {facts.inherited:.2g}" if facts.inherited else "is identical"
-        return f"its inputs are not recorded, what comes before them {agree}"
+        return f"its inputs are not recorded, what precedes them {agree}"
     if facts.inherited == 0:
         return "inputs are identical"
     return f"inputs agree to {facts.inherited:.2g}"
 
 
 def _this(facts: Facts) -> str:
-    return "what is passed on" if facts.is_same else "output"
+    return "the value passed on" if facts.is_same else "output"
 
 
-def scaled(facts: Facts, sisters: Sisters) -> Evidence | None:
-    """A common factor, which noise of any size does not have: it knows nothing of the numbers."""
+def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
+    """A common factor, which noise of any size does not have: it is independent of the values."""
     if facts.scale is None or facts.result.compared < 64 or facts.blocked or facts.shares:
         return None
     factor, standard_error = facts.scale
-    typical = sisters.typical("scale", gain, facts) or 0.0
+    typical = peers.median_of_others("scale", gain, facts) or 0.0
     found = gain(facts) or 0.0
     allowed = max(
-        STANDARD_ERRORS * standard_error, _by_chance(facts, sisters), TIMES_USUAL * typical,
+        STANDARD_ERRORS * standard_error, _by_chance(facts, peers), TIMES_TYPICAL * typical,
         _least_factor(facts),
     )  # fmt: skip
     if found <= allowed:
@@ -128,21 +128,21 @@ def scaled(facts: Facts, sisters: Sisters) -> Evidence | None:
     return Evidence(found / allowed, words, "scale")
 
 
-def displaced(facts: Facts, sisters: Sisters) -> Evidence | None:
-    """A common offset: all of it is moved one way, as noise never does."""
+def displaced(facts: Facts, peers: LayerPeers) -> Evidence | None:
+    """A common offset: all values are shifted the same way, as noise never does."""
     if facts.offset is None or facts.result.compared < 64 or facts.blocked or facts.shares:
         return None
     offset, standard_error = facts.offset
-    typical = sisters.typical("offset", _displacement, facts) or 0.0
+    typical = peers.median_of_others("offset", _displacement, facts) or 0.0
     before = max((_displacement(source) or 0.0 for source in facts.sources), default=0.0)
     allowed = max(
-        STANDARD_ERRORS * standard_error, _by_chance(facts, sisters), TIMES_USUAL * typical,
+        STANDARD_ERRORS * standard_error, _by_chance(facts, peers), TIMES_TYPICAL * typical,
         2 * before, OFFSET_OF_OK * facts.ok,
     )  # fmt: skip
     if abs(offset) <= allowed:
         return None
     words = (
-        f"all of it is moved by {offset:+.2g} +- {standard_error:.1g} of its usual size, its "
+        f"all of it is shifted by {offset:+.2g} +- {standard_error:.1g} of its RMS, its "
         f"inputs are not: noise has no mean ({facts.error:.2g} of difference, "
         f"{facts.inherited:.2g} inherited)"
     )
@@ -158,7 +158,7 @@ def _displacement(facts: Facts) -> float | None:
     return None if facts.offset is None else abs(facts.offset[0])
 
 
-def _by_chance(facts: Facts, sisters: Sisters) -> float:
+def _by_chance(facts: Facts, peers: LayerPeers) -> float:
     """The greatest common factor or offset that noise has by chance, or arithmetic without fault.
 
     Elements of one token share their errors: tokens, not elements, are independent.
@@ -166,7 +166,7 @@ def _by_chance(facts: Facts, sisters: Sisters) -> float:
     result = facts.result
     tokens = max(1, result.compared // max(1, result.shape[-1] if result.shape else 1))
     # The greatest of so many, with some ten kinds of records in a layer.
-    chance = (2 * math.log(9 * max(2, len(sisters.members)))) ** 0.5 * facts.error / tokens**0.5
+    chance = (2 * math.log(9 * max(2, len(peers.members)))) ** 0.5 * facts.error / tokens**0.5
     likely = (PRODUCTS if len(facts.sources) != 1 else ONE_INPUT) * chance
     least = (OTHER_DTYPE if facts.mixed else SAME_DTYPE) * facts.unit
     return max(likely, least)
@@ -185,24 +185,24 @@ def gain(facts: Facts) -> float | None:
     return min(abs(scale - 1.0), *(abs(scale - other) for other in before), math.inf)
 
 
-def scaled_by_row(facts: Facts, sisters: Sisters) -> Evidence | None:
+def scaled_by_row(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every row has a factor of its own: an epsilon, a norm of something else."""
-    return _by_part(facts, sisters, "row_scale", 1.5, "every row by a factor of its own")
+    return _by_part(facts, peers, "row_scale", 1.5, "every row by a factor of its own")
 
 
-def scaled_by_channel(facts: Facts, sisters: Sisters) -> Evidence | None:
+def scaled_by_channel(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every channel has a factor of its own: weights of a norm."""
-    return _by_part(facts, sisters, "channel_scale", 4.0, "every channel by a factor of its own")
+    return _by_part(facts, peers, "channel_scale", 4.0, "every channel by a factor of its own")
 
 
 def _by_part(
-    facts: Facts, sisters: Sisters, name: str, units: float, words: str
+    facts: Facts, peers: LayerPeers, name: str, units: float, words: str
 ) -> Evidence | None:  # fmt: skip
     part = _part(facts, name)
     if part is None or part.mean < 3 or facts.shares:
         return None
-    typical = sisters.typical(name, lambda f: _size(f, name), facts) or 0.0
-    allowed = max(units * facts.unit, PART_TIMES_USUAL * typical, _least_factor(facts))
+    typical = peers.median_of_others(name, lambda f: _size(f, name), facts) or 0.0
+    allowed = max(units * facts.unit, PART_TIMES_TYPICAL * typical, _least_factor(facts))
     allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
     along = row_weights if name == "row_scale" else _crossed
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
@@ -221,34 +221,34 @@ def _size(facts: Facts, name: str) -> float | None:
     return None if part is None else part.size
 
 
-def few_channels(facts: Facts, sisters: Sisters) -> Evidence | None:
+def few_channels(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """One channel is off far more than the others."""
-    return _peak(facts, sisters, "channel_error", "channel", "rows")
+    return _peak(facts, peers, "channel_error", "channel", "rows")
 
 
-def few_rows(facts: Facts, sisters: Sisters) -> Evidence | None:
+def few_rows(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """One row (token, head) is off far more than the others."""
-    return _peak(facts, sisters, "row_error", "row", "channels")
+    return _peak(facts, peers, "row_error", "row", "channels")
 
 
 def _peak(
-    facts: Facts, sisters: Sisters, name: str, word: str, across: str
+    facts: Facts, peers: LayerPeers, name: str, word: str, across: str
 ) -> Evidence | None:  # fmt: skip
     ratio = _ratio(facts, name, across)
     if ratio is None or facts.structure is None:
         return None
-    typical = sisters.typical(name, lambda f: _ratio(f, name, across), facts) or 0.0
+    typical = peers.median_of_others(name, lambda f: _ratio(f, name, across), facts) or 0.0
     before = max((_ratio(s.whole, name, across) or 0.0 for s in facts.sources), default=0.0)
     if name == "channel_error":
         crossed = [s.whole for s in facts.sources if _crossed(facts, s)]
         rows = (_ratio(source, "row_error", "channels") or 0.0 for source in crossed)
         before = max(before, *rows, 0.0)
-    allowed = max(PEAK_RATIO, PART_TIMES_USUAL * typical, PART_TIMES_USUAL * before)
+    allowed = max(PEAK_RATIO, PART_TIMES_TYPICAL * typical, PART_TIMES_TYPICAL * before)
     middle, worst, at = getattr(facts.structure, name)
     least = max(PEAK_UNITS * facts.unit, PEAK_INHERITED * facts.inherited, PART_OF_OK * facts.ok)
     sticks_out = ratio > allowed or (
         name == "row_error"
-        and ratio > max(SEEN_RATIO, SEEN_TIMES_USUAL * typical)
+        and ratio > max(SEEN_RATIO, SEEN_TIMES_TYPICAL * typical)
         and worst > SEEN_WORST * _worst_row_before(facts)
     )
     if not sticks_out or worst < least:
@@ -299,13 +299,13 @@ def _crossed(facts: Facts, source: Facts) -> bool:
     return own.channels == math.prod(source.result.shape[:-1]) != other.channels
 
 
-def clamped(facts: Facts, sisters: Sisters) -> Evidence | None:
+def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Many elements stand at one greatest value where the reference goes on."""
     structure = facts.structure
     if structure is None:
         return None
     count = structure.saturated
-    typical = sisters.typical("saturated", _saturated, facts) or 0.0
+    typical = peers.median_of_others("saturated", _saturated, facts) or 0.0
     before = max((_saturated(source.whole) or 0.0 for source in facts.sources), default=0.0)
     allowed = max(CLAMPED, 2 * typical, 2 * before)
     if count <= allowed:
@@ -318,13 +318,13 @@ def _saturated(facts: Facts) -> float | None:
     return None if facts.structure is None else float(facts.structure.saturated)
 
 
-def rounded(facts: Facts, sisters: Sisters) -> Evidence | None:
-    """The candidate's values lie on a coarser grid than the reference's and the sisters' do."""
+def rounded(facts: Facts, peers: LayerPeers) -> Evidence | None:
+    """The candidate's values lie on a coarser grid than the reference's and the peers' do."""
     structure = facts.structure
     if structure is None or structure.distinct_of < FEW_VALUES or structure.distinct[0] < 128:
         return None
     coarse = _coarseness(facts) or 1.0
-    typical = sisters.typical("coarseness", _coarseness, facts)
+    typical = peers.median_of_others("coarseness", _coarseness, facts)
     known = [found for source in facts.sources if (found := _coarseness(source.whole)) is not None]
     before = max(known, default=None)
     if typical is None and before is None:
@@ -351,7 +351,7 @@ def _coarseness(facts: Facts) -> float | None:
     return left / max(1, right) if right <= FEW_MAGNITUDES else 1.0
 
 
-def differs(facts: Facts, sisters: Sisters) -> Evidence | None:
+def differs(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Whole numbers or bools are not the same, though all that they were made from is."""
     if facts.error == 0 or facts.inherited > 0:
         return None
@@ -360,12 +360,12 @@ def differs(facts: Facts, sisters: Sisters) -> Evidence | None:
     return Evidence(10.0, words)
 
 
-def beyond_limits(facts: Facts, sisters: Sisters) -> Evidence | None:
-    """More than the dtype allows: all that can be said where no inputs are recorded."""
+def beyond_limits(facts: Facts, peers: LayerPeers) -> Evidence | None:
+    """More than the dtype allows: the only test where no inputs are recorded."""
     verdict = facts.alone
     if verdict is None or not verdict.fails:
         return None
-    return Evidence(1.0, f"nothing that was recorded comes before it; {verdict.reason}")
+    return Evidence(1.0, f"nothing recorded precedes it; {verdict.reason}")
 
 
 NUMERIC: tuple[Test, ...] = (
@@ -376,14 +376,14 @@ EXACT: tuple[Test, ...] = (differs,)
 ALONE: tuple[Test, ...] = (beyond_limits, scaled, displaced)
 
 
-def evidence_for(facts: Facts, sisters: Sisters) -> Evidence | None:
+def evidence_for(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """The strongest evidence that the error was made at this record; None where there is none."""
     if any(source.exact and source.error > 0 for source in facts.sources):
-        return None  # other token ids: nothing is known of what should come of them
+        return None  # other token ids: no expectation for what follows from them
     tests = EXACT if facts.exact else NUMERIC
     if facts.alone is not None:
         tests = ALONE
-    found = [evidence for test in tests if (evidence := test(facts, sisters)) is not None]
+    found = [evidence for test in tests if (evidence := test(facts, peers)) is not None]
     if not found:
         return None
     strongest = max(evidence.strength for evidence in found)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 2.0  # times the greatest difference of the token's logits
 _MOST_EXPERTS = 1024
-_LIKELY = (1, 2, 4, 6, 8)  # experts a token goes to, where no record tells
+_LIKELY = (1, 2, 4, 6, 8)  # experts a token goes to, where no record shows it
 _ROUTERS = ("gate", "gate_proj", "router", "gate_score")
 
 

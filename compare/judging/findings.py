@@ -29,7 +29,7 @@ def finding_of(
     row, verdict = aligned.rows[index], verdicts[index]
     module, reason = row.canonical, verdict.reason
     if analysis.origin(index) == "made":
-        module = analysis.to_blame(index)
+        module = analysis.origin_module(index)
     if module != row.canonical:
         reason = f"introduced inside {module}, whose records before this input agree: {reason}"
     law = _law_of(aligned, evidence, index, module)
@@ -55,16 +55,16 @@ def findings_of(
     layers is one finding, at the first of them.
     """
     found: list[FirstDivergence] = []
-    said: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for index, verdict in enumerate(verdicts):
         if not verdict.fails or verdict.origin == "inherited":
             continue
         law = evidence.law_rows.get(index)
         if law is not None and law.causes:
             place = law.kind, law.causes[0].name
-            if law.causes[0].layers > 1 and place in said:
+            if law.causes[0].layers > 1 and place in reported:
                 continue
-            said.add(place)
+            reported.add(place)
         finding = finding_of(aligned, verdicts, analysis, evidence, index)
         if not any(_is_repeated(finding, other) for other in found):
             found.append(finding)
@@ -86,5 +86,5 @@ def _law_of(aligned: Aligned, evidence: FurtherEvidence, index: int, module: str
 
 
 def _is_repeated(one: FirstDivergence, other: FirstDivergence) -> bool:
-    """Whether two findings say the same of the same module, about two of its records."""
+    """Whether two findings are the same for the same module, about two of its records."""
     return one.module == other.module and bool(one.causes) and one.causes == other.causes

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FurtherEvidence:
     """By row: `routings`, tokens that a router sent elsewhere; `layouts`, values in another order;
-    `floors`, what captures of further runs say; `symptoms`, what a difference looks like, where
+    `floors`, what captures of further runs show; `symptoms`, what a difference looks like, where
     that was worked out; `output_causes`, what explains an output without a law. `dropout` and
     `same` (the candidate is the reference) are of the whole, and so is `early_end`, how the
     candidate ends before the reference (empty: it does not). `laws` are None before they were
-    tried; `floor_notes` say how the further captures could be used.
+    tried; `floor_notes`: how the further captures could be used.
     """
 
     early_end: str = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Verdicts by row, the rows that fail, the first divergence as a finding, notes about either
-    side, and what all of it comes to. `analysis` says where errors come from, where that was asked.
+    side, and what all of it comes to. `analysis`: where errors come from, where that was asked for.
     """
 
     verdicts: tuple[Verdict, ...]

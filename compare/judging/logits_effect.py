@@ -38,7 +38,7 @@ _MOST_MASK = 1 << 24  # elements of an attention mask that is read
 def effect_of(
     aligned: Aligned, results: Results, cancelled: Callable[[], bool] | None = None
 ) -> Effect | None:
-    """What the logits of measured rows say. None where none are recorded on both sides,
+    """What the logits of measured rows show. None where none are recorded on both sides,
     where they cannot be read (any more), or where the two sides were given other tokens.
 
     Raises `CancelledError`.
@@ -211,7 +211,7 @@ def _generates(results: Results, rows: Sequence[Row]) -> bool:
 
 
 def _same_tokens(aligned: Aligned, results: Results, step: int) -> bool | None:
-    """Whether both sides were given the same token ids; None where they do not tell."""
+    """Whether both sides were given the same token ids; None where that is not recorded."""
     for row in aligned.rows:
         result = results.measurements[row.index]
         if row.step != step or row.role != "input" or not isinstance(result, Measurement):

@@ -1,15 +1,16 @@
-"""Noise or bug: verdicts that know where an error comes from and what is usual for its kind.
+"""Noise or bug: verdicts that know where an error comes from and what is typical for its kind.
 
 A fixed tolerance is wrong in both directions: noise grows with depth, and a bug may be smaller than
 it. Here each pair is held against the pairs that it was made from (`dataflow`) and against its
-sisters in the other layers (`evidence`):
+peers in the other layers (`evidence`):
 
     made       the error is more than the sources' errors and rounding explain
     inherited  the error came with the sources, and one of those was made somewhere
     none       the error is what rounding explains
 
 Levels: `identical`; `ok`, within what the dtype allows; `noise`, more than that, but explained;
-`drift`, grown faster than its kind does, with nobody guilty; `diverged`, `nan`: made or inherited.
+`drift`, grown faster than in other layers, no origin identified; `diverged`,
+`nan`: made or inherited.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..aligned import SideName
-from ..limits import DRIFT, TAINTED, UNRELATED, Limits, limits_for
+from ..limits import DRIFT, INHERITED, UNRELATED, Limits, limits_for
 from ..model import Measurement, Row, Verdict
 from ..vocabulary import Level, Origin
 from .dataflow import Flow, Node
@@ -37,8 +38,8 @@ _NOT_KEPT = "its law does not fit this side; its inputs may have been changed in
 
 @dataclass
 class Analysis:
-    """Verdicts by where errors come from. `settled` are verdicts that stand whatever the neighbours
-    say.
+    """Verdicts by where errors come from. `settled` are verdicts that hold independent of the
+    neighbours.
     """
 
     origins: Origins
@@ -59,7 +60,7 @@ class Analysis:
         return self._errors.flow
 
     def verdicts(self) -> list[Verdict]:
-        """The verdicts of all rows, before what further captures and dropout say."""
+        """The verdicts of all rows, before further captures and dropout are taken into account."""
         return [self.verdict(index) for index in range(len(self.settled))]
 
     def verdict(self, index: int) -> Verdict:
@@ -76,9 +77,9 @@ class Analysis:
         """How sure it is that the error was made at this row; None where it was not."""
         return self.verdict(index).confidence
 
-    def to_blame(self, index: int) -> str:
+    def origin_module(self, index: int) -> str:
         """The module that made the error seen at row `index`, as deep as the records allow."""
-        return self.origins.to_blame(index)
+        return self.origins.origin_module(index)
 
     def expected(self, index: int) -> float:
         """The relative L2 that a clean run would have here, by the sources and the other layers."""
@@ -97,11 +98,11 @@ class Analysis:
         sentence.
         """
         grids, arithmetic = self._errors.grids, self._errors.arithmetic
-        said: tuple[tuple[SideName, str | None], ...] = (
+        sentences: tuple[tuple[SideName, str | None], ...] = (
             ("reference", grids.words("reference")), ("candidate", grids.words("candidate")),
             ("candidate", None if arithmetic is None else arithmetic.words),
         )  # fmt: skip
-        return [(side, words) for side, words in said if words is not None]
+        return [(side, words) for side, words in sentences if words is not None]
 
     def _verdict(self, row: Row) -> Verdict:
         settled, state = self.settled[row.index], self.origins.states.get(row.index)
@@ -148,8 +149,8 @@ class Analysis:
         if facts.alone is not None:
             return replace(facts.alone, origin="none")
         limits = limits_for(facts.dtype)
-        least = max(TAINTED * state.clean, facts.floor, facts.ok)
-        if state.tainted and facts.inherited > 0 and facts.passed_on > least:
+        least = max(INHERITED * state.expected_error, facts.floor, facts.ok)
+        if state.has_inherited and facts.inherited > 0 and facts.passed_on > least:
             words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
             return Verdict("diverged", words, "inherited", 0.9)
         routing = self._errors.routed(row.index) if facts.passed is not None else None
@@ -167,9 +168,9 @@ class Analysis:
     def _kept(self, facts: Facts, law: LawRow, limits: Limits | None) -> Verdict:
         """A row that is what its own inputs make of it."""
         local = law.local
-        usual = f"{local.candidate:.2g} x its rounding, {local.usual_candidate:.2g} x is usual"
+        rounding = f"{local.candidate:.2g} x its rounding, typically {local.usual_candidate:.2g} x"
         error = facts.greater
-        words = f"differs by {error:.2g}, {source_words(facts)}; for its own inputs: {usual}"
+        words = f"differs by {error:.2g}, {source_words(facts)}; for its own inputs: {rounding}"
         level: Level = "noise" if limits is None or error > limits.ok else "ok"
         return Verdict(level, words, "none", None)
 
@@ -180,27 +181,30 @@ class Analysis:
             return Verdict(
                 "diverged" if error else "ok", words, "inherited" if error else "none", 0.5
             )
-        sisters = self.origins.sisters[node.kind]
-        usual = sisters.usual("amplification", lambda f: f.amplification, facts)
-        if facts.amplification > limit_of(usual) and facts.inherited <= UNRELATED:
+        peers = self.origins.peers[node.kind]
+        typical = peers.typical("amplification", lambda f: f.amplification, facts)
+        if facts.amplification > limit_of(typical) and facts.inherited <= UNRELATED:
             words = (
                 f"differs by {error:.2g}, {facts.amplification:.3g}x what its inputs and rounding "
                 f"explain, but within the {limits.ok:g} that {facts.dtype} allows"
             )
             return Verdict("drift", words, "none", None)
-        if usual is not None and facts.amplification > max(
-            DRIFT * usual.middle * math.exp(2 * usual.spread), 1.5
+        if typical is not None and facts.amplification > max(
+            DRIFT * typical.middle * math.exp(2 * typical.spread), 1.5
         ):
-            times = facts.amplification / usual.middle
-            words = f"differs by {error:.2g}, {times:.2g}x what its sisters add, below a divergence"
+            times = facts.amplification / typical.middle
+            words = (
+                f"differs by {error:.2g}, {times:.2g}x the typical growth in other layers; below "
+                "the divergence threshold"
+            )
             return Verdict("drift", words, "none", None)
-        # Tokens that rounding sends to other experts make steps that mean nothing.
-        change = None if self._errors.routings else sisters.change
+        # Tokens that rounding sends to other experts make steps without meaning.
+        change = None if self._errors.routings else peers.change
         if change is not None and change.index == facts.index:
             words = (
-                f"differs by {error:.2g}; from here on its kind has at least {change.after:.2g}x "
-                f"the error that comes in, in the {change.count} layers before at most "
-                f"{change.before:.2g}x"
+                f"differs by {error:.2g}; from here on every layer's error is at least "
+                f"{change.after:.2g}x that of its inputs, in the {change.count} layers before at "
+                f"most {change.before:.2g}x"
             )
             return Verdict("drift", words, "none", None)
         if error > limits.ok:
@@ -213,12 +217,12 @@ class Analysis:
         facts = self.facts[row.index]
         worst = max(facts.sources, key=lambda source: source.error, default=None)
         if worst is None:
-            return "from before what was recorded"
+            return "from before the first record"
         return f"{self._errors.rows[worst.index].label} differs by {worst.error:.2g}"
 
     def _confidence(self, row: Row, state: State) -> float:
         """From how far beyond its limit the strongest evidence is, less where no inputs are known
-        or no sisters: 0.5 at the limit, 0.99 at ten times it.
+        or no peers: 0.5 at the limit, 0.99 at ten times it.
         """
         assert state.evidence is not None
         square = state.evidence.strength**2
@@ -231,6 +235,6 @@ class Analysis:
             return 0.5
         if facts.stand_in or (not facts.sources and node.role == "output"):
             sure *= 0.7
-        if len(self.origins.sisters[node.kind].members) < 3:
+        if len(self.origins.peers[node.kind].members) < 3:
             sure *= 0.95
         return round(sure, 2)

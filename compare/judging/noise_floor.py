@@ -3,7 +3,7 @@
 A *baseline* is another run of the reference: on other hardware, in the candidate's dtype.
 What it differs by from the reference is what may be expected of the candidate; the ratio of the two
 errors says how much more there is. An *exact* capture is a run in higher precision: both sides are
-held against it, which tells which of them is off.
+compared with it, which shows which of them is off.
 
 Ratios are of relative L2. Their intervals are bootstrapped over tokens (rows of the pair's view,
 all but the last axis; Efron, 1979), because elements of one token share their errors; where both
@@ -33,7 +33,7 @@ _MOST = 1 << 15  # elements of a pair that are read for it
 _Key = tuple[int, str]
 _NOT_USED = (
     ("equal", "are equal bit for bit and have no noise to show"),
-    ("apart", "differ by more than any rounding does and are not believed"),
+    ("apart", "differ by more than rounding can explain and were ignored"),
     ("missing", "are not there"),
 )
 
@@ -56,7 +56,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What the further captures say of a pair. `baseline`: the candidate's error over that of the
+    """What the further captures show of a pair. `baseline`: the candidate's error over that of the
     baseline with the greatest error. `exact`: the candidate's error against the exact capture over
     the reference's; `off` is the side that is further from it, None when they are alike.
     """
@@ -89,10 +89,10 @@ class Floor:
         return lines
 
     def applied_to(self, verdict: Verdict) -> Verdict:
-        """A verdict of the policy `noise`, given what further captures say of the pair.
+        """A verdict of the policy `noise`, given what further captures show of the pair.
 
-        More than the baseline, with margin, is diverged; no more than it is noise, whatever the
-        neighbours say. NaN, shapes and the like stay as they are.
+        More than the baseline, with margin, is diverged; no more than it is noise, independent of
+        the neighbours. NaN, shapes and the like stay as they are.
         """
         if verdict.level not in ("ok", "noise", "drift", "diverged"):
             return verdict
@@ -121,15 +121,15 @@ class Baselines:
 
     against: list[Aligned] = field(default_factory=list)
     exact: tuple[Aligned, Aligned] | None = None
-    told: dict[str, Counter[str]] = field(default_factory=dict)  # by path: how its pairs were used
+    usage: dict[str, Counter[str]] = field(default_factory=dict)  # by path: how its pairs were used
 
     @property
     def notes(self) -> list[str]:
-        """For each further capture: how many pairs it tells something of, and why not of others."""
+        """For each further capture: how many pairs it is usable for, and why not for others."""
         lines: list[str] = []
-        for path, count in self.told.items():
+        for path, count in self.usage.items():
             why = "; ".join(f"{count[how]} {words}" for how, words in _NOT_USED if count[how])
-            of = f"{path}: tells of {count['used']} of {sum(count.values())} pairs that differ"
+            of = f"{path}: usable for {count['used']} of {sum(count.values())} differing pairs"
             lines.append(f"{of} ({why})" if why else of)
         return lines
 
@@ -137,7 +137,7 @@ class Baselines:
         self, aligned: Aligned, results: Results, cancelled: Callable[[], bool] | None = None
     ) -> dict[int, Floor]:
         """By row, for every pair that differs and that a further capture has."""
-        self.told.clear()
+        self.usage.clear()
         indexed = [_by_label(other) for other in self.against]
         exact = None if self.exact is None else tuple(_by_label(side) for side in self.exact)
         found: dict[int, Floor] = {}
@@ -161,7 +161,7 @@ class Baselines:
         best: tuple[Ratio, str] | None = None
         for other, places in zip(self.against, indexed, strict=True):
             theirs = token_errors(other, places[key]) if key in places else None
-            if not self._believed(other.candidate.path, theirs):
+            if not self._is_usable(other.candidate.path, theirs):
                 continue
             ratio = ratio_of(own, theirs, least)
             if ratio is not None and (best is None or ratio.floor > best[0].floor):
@@ -172,13 +172,13 @@ class Baselines:
                 token_errors(side, places[key]) if key in places else None
                 for side, places in zip(self.exact, exact, strict=True)
             )
-            if self._believed(self.exact[0].reference.path, reference):
+            if self._is_usable(self.exact[0].reference.path, reference):
                 against_exact = ratio_of(candidate, reference, least)
         if best is None:
             return Floor(exact=against_exact)
         return Floor(best[0], best[1], against_exact)
 
-    def _believed(self, path: str, errors: TokenErrors | None) -> bool:
+    def _is_usable(self, path: str, errors: TokenErrors | None) -> bool:
         """Whether a further capture is a measure: one that is equal bit for bit has no noise, one
         that differs by more than any rounding is another run, or a wrong one.
         """
@@ -189,7 +189,7 @@ class Baselines:
             how = "equal"
         elif errors[0].sum() > _TOO_FAR**2 * errors[1].sum():
             how = "apart"
-        self.told.setdefault(path, Counter())[how] += 1
+        self.usage.setdefault(path, Counter())[how] += 1
         return how == "used"
 
 
@@ -200,7 +200,7 @@ def _by_label(aligned: Aligned) -> dict[_Key, int]:
 
 
 def _least(row: Row) -> float:
-    """The error below which nothing can be told: a quarter unit of the last place."""
+    """The error below which nothing is resolved: a quarter unit of the last place."""
     dtype = DTYPES.get(coarser_dtype(row) or "")
     return 0.0 if dtype is None else dtype.epsilon / 8
 
@@ -221,7 +221,7 @@ def token_errors(aligned: Aligned, index: int) -> TokenErrors | None:
     except UNREADABLE:
         return None
     axis = 1 if len(sample.x) > 1 else 0
-    with np.errstate(all="ignore"):  # whatever bits a file holds
+    with np.errstate(all="ignore"):  # a file may hold any bits
         d = sample.y - sample.x
         squares = (d * d).sum(axis), (sample.x * sample.x).sum(axis)
     return squares if all(np.isfinite(part).all() for part in squares) else None

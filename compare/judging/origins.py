@@ -16,7 +16,7 @@ from .dataflow import Node
 from .doubts import doubtful_pairs
 from .errors import Errors
 from .evidence import Evidence, evidence_for
-from .peers import Sisters
+from .peers import LayerPeers
 from .row_facts import Facts
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ class State:
     """What is found out about a record: the evidence, and the error that a clean run would have."""
 
     evidence: Evidence | None = None
-    tainted: bool = False
-    clean: float = 0.0
+    has_inherited: bool = False
+    expected_error: float = 0.0
 
 
 @dataclass
 class Origins:
-    """Where errors are made. `laws` are rows whose module was held against its law: what these say
-    comes before all statistics. `doubtful` says of pairs why their records do not belong together.
+    """Where errors are made. `laws` are rows whose module was checked against its law: they take
+    precedence over all statistics. `doubtful`: why the records of a pair do not belong together.
     """
 
     errors: Errors
     laws: Mapping[int, LawRow] = field(default_factory=dict)
-    sisters: dict[tuple[str, str, bool], Sisters] = field(init=False, default_factory=dict)
+    peers: dict[tuple[str, str, bool], LayerPeers] = field(init=False, default_factory=dict)
     states: dict[int, State] = field(init=False, default_factory=dict)
     doubtful: dict[int, str] = field(init=False, default_factory=dict)
 
@@ -60,22 +60,22 @@ class Origins:
         groups: dict[tuple[str, str, bool], list[Facts]] = {}
         for index, node in self.errors.flow.nodes.items():
             groups.setdefault(node.kind, []).append(self.errors.facts[index])
-        cousins = self._cousins()
-        self.sisters = {
-            kind: Sisters(members, cousins.get(self.errors.family(members[0].index)))
+        families = self._families()
+        self.peers = {
+            kind: LayerPeers(members, families.get(self.errors.family(members[0].index)))
             for kind, members in groups.items()
         }
         for index in self._sources_first():
             self.states[index] = self._state(index)
 
-    def _cousins(self) -> dict[str, Sisters]:
+    def _families(self) -> dict[str, LayerPeers]:
         """Outputs of like modules: all norms, all projections, by class where it is known."""
         families: dict[str, list[Facts]] = {}
         for index, node in self.errors.flow.nodes.items():
             family = self.errors.family(index)
             if family and node.same is None:
                 families.setdefault(family, []).append(self.errors.facts[index])
-        return {family: Sisters(members) for family, members in families.items()}
+        return {family: LayerPeers(members) for family, members in families.items()}
 
     def _sources_first(self) -> Iterable[int]:
         """Rows so that sources come before what is made of them."""
@@ -95,17 +95,17 @@ class Origins:
         facts, node = self.errors.facts[index], self.errors.flow[index]
         sources = [source.index for source in facts.sources]
         known = [self.states[s] for s in sources if s in self.states]
-        tainted = facts.passed_on > 0 and any(state.tainted for state in known)
+        has_inherited = facts.passed_on > 0 and any(state.has_inherited for state in known)
         if self.nonfinite(index):
             clean = any(self.nonfinite(source) for source in sources)
             born = None if clean else Evidence(100.0, "")
             return State(born, True, facts.floor)
-        before = max((state.clean for state in known), default=0.0)
+        before = max((state.expected_error for state in known), default=0.0)
         found = self._evidence(facts, node)
-        if found is None and not tainted:
+        if found is None and not has_inherited:
             return State(None, False, facts.passed_on)
-        usual = self.sisters[node.kind].usual("amplification", lambda f: f.amplification, facts)
-        grows = min(usual.middle, 2.0) if usual is not None else 1.0
+        typical = self.peers[node.kind].typical("amplification", lambda f: f.amplification, facts)
+        grows = min(typical.middle, 2.0) if typical is not None else 1.0
         return State(found, True, max(before, facts.floor) * max(grows, 0.5))
 
     def _evidence(self, facts: Facts, node: Node) -> Evidence | None:
@@ -115,7 +115,7 @@ class Origins:
         law = self.law_of(facts.index)
         if law is not None and law.state == "keeps":
             return None
-        found = evidence_for(facts, self.sisters[node.kind])
+        found = evidence_for(facts, self.peers[node.kind])
         if law is None or law.state == "unknown":
             return found
         if is_rounding(law, facts):
@@ -128,8 +128,8 @@ class Origins:
         return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None
 
     def law_of(self, index: int) -> LawRow | None:
-        """What the law says of a row, or of the earlier row that has the same numbers: the same on
-        both sides, as far as the size of their errors tells.
+        """The result of the law for a row, or for the earlier row that has the same numbers: the
+        same on both sides, as far as the size of their errors shows.
         """
         seen: set[int] = set()
         while index not in self.laws and index not in seen:
@@ -168,14 +168,14 @@ class Origins:
         return not self._same_mask(result)
 
     def _same_mask(self, result: Measurement) -> bool:
-        """Both sides block the same places, whatever large negative number they do it with."""
+        """Both sides block the same places, with any large negative number."""
         structure = result.structure
         return structure is not None and structure.blocked[0] > 0 and structure.blocked[1] == 0
 
     def expected(self, index: int) -> float:
-        """The relative L2 that a clean run would have here, by the sources and the sisters."""
+        """The relative L2 that a clean run would have here, by the sources and the peers."""
         state = self.states.get(index)
-        return 0.0 if state is None else state.clean
+        return 0.0 if state is None else state.expected_error
 
     def hidden_symptom(self, index: int) -> tuple[str, str] | None:
         """What gave the error away where its size did not: a symptom's name, and the words."""
@@ -190,7 +190,7 @@ class Origins:
         node = self.errors.flow.nodes.get(index)
         return () if node is None else node.sources
 
-    def to_blame(self, index: int) -> str:
+    def origin_module(self, index: int) -> str:
         """The module that made the error seen at row `index`, as deep as the records allow."""
         row = self.errors.rows[index]
         node = self.errors.flow.nodes.get(index)
@@ -202,9 +202,9 @@ class Origins:
         rows = self.errors.rows
         if not any(rows[i].role != "input" for i in self.errors.flow.nodes if i < index):
             return row.canonical  # the inputs of the whole run
-        return self._maker(node)
+        return self._producer(node)
 
-    def _maker(self, node: Node) -> str:
+    def _producer(self, node: Node) -> str:
         """The module whose code made a wrong input: its parent, or, where the parent was given the
         same wrong numbers, whoever is around that.
         """
@@ -240,7 +240,7 @@ def is_rounding(law: LawRow, facts: Facts) -> bool:
 def source_words(facts: Facts) -> str:
     """The error of what a record was made from, in words."""
     if not facts.sources:
-        return "of no recorded inputs"
+        return "no recorded inputs"
     if facts.stand_in:
-        return f"what comes before it {facts.inherited:.2g}"
+        return f"what precedes it {facts.inherited:.2g}"
     return f"inputs {facts.inherited:.2g}" if facts.inherited else "inputs identical"

@@ -1,7 +1,7 @@
 """What a comparison comes to: exit status 0 or 1, and every reason for a 1 in words.
 
 The text, JSON and other reports and the exit status all take it from here, so that none of them
-says less than another.
+is less complete than another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORDS: tuple[tuple[Level, str, str], ...] = (
 class Outcome:
     """`status` is the exit status; `reasons` are the words for a 1, empty for a 0. `of_the_whole`
     are those of them that no single row shows. `doubts` are no reason for a 1, but what agrees
-    without these says less.
+    is then weaker evidence.
     """
 
     status: int
@@ -80,8 +80,8 @@ def outcome_of(
 def _doubts(
     aligned: Aligned, verdicts: Sequence[Verdict], evidence: FurtherEvidence
 ) -> Iterator[str]:
-    """What makes agreement say less: a candidate that is the reference, and pairs that are not
-    judged since their records do not seem to belong together.
+    """What makes agreement weaker evidence: a candidate that is the reference, and pairs that are
+    not judged since their records do not seem to belong together.
     """
     if evidence.same is not None:
         yield evidence.same.words
@@ -95,7 +95,7 @@ def _doubts(
 
 
 def _levels(aligned: Aligned, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Verdicts that fail, and what could not be read or was not looked at."""
+    """Verdicts that fail, and what could not be read or was not measured."""
     for level, one, many in _WORDS:
         found = [
             row for row, verdict in zip(aligned.rows, verdicts, strict=True)
@@ -123,7 +123,7 @@ def _coverage(
 
 def early_end(aligned: Aligned) -> str:
     """What is missing where the end of the reference has no partner though its beginning has; empty
-    where that is not so. May read what the candidate's capture says of its run.
+    where that is not so. May read what the candidate's capture records of its run.
     """
     words = _by_layers(aligned)
     if words is None and aligned.reference.order_known:
@@ -186,7 +186,7 @@ def unpaired_end(paired: list[bool]) -> int:
 
 
 def _made_of(aligned: Aligned, first_missing: int) -> bool:
-    """Whether the candidate says that it was made of so few layers."""
+    """Whether the candidate's details record a model of so few layers."""
     details = run_details(aligned.candidate.path)
     counts = [int(text) for key, text in details.items()
               if _MADE_OF.search(key) and text.isdecimal()]  # fmt: skip
@@ -214,7 +214,7 @@ def _nothing_in_it(aligned: Aligned, results: Results) -> Iterator[str]:
             what = "NaN" if word == "NaN" else "zeros"
             yield (
                 f"both sides hold nothing but {what} from {rows[-1].label} on: that they are equal "
-                "says nothing"
+                "means nothing"
             )
 
 

@@ -1,4 +1,4 @@
-"""What is usual among the records of one kind: the same slot of the same module in every layer."""
+"""What is typical of the records of one kind: the same slot of the same module in every layer."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .row_facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
-    """A number's median and robust spread among sisters, in logarithms; None without sisters."""
+class Typical:
+    """A number's median and robust spread among peers, in logarithms."""
 
     middle: float
     spread: float
@@ -39,7 +39,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From row `index` on every sister amplifies by at least `after`; the `count` before it do by
+    """From row `index` on every peer amplifies by at least `after`; the `count` before it do by
     at most `before`.
     """
 
@@ -52,35 +52,35 @@ class Change:
 Number = Callable[[Facts], float | None]
 
 
-def usual(values: Sequence[float | None]) -> Usual | None:
+def log_median_mad(values: Sequence[float | None]) -> Typical | None:
     """Median and 1.4826 x median absolute deviation of the logarithms (Hampel, 1974). Zeros count:
-    of sisters without an error the one that has some is not like them.
+    among peers without an error one that has some stands out.
     """
     logs = [math.log(max(value, NOTHING)) for value in values if value is not None]
     if len(logs) < 2:
         return None
     middle = median(logs)
     spread = 1.4826 * median(abs(value - middle) for value in logs)
-    return Usual(math.exp(middle), spread, len(logs))
+    return Typical(math.exp(middle), spread, len(logs))
 
 
-class Sisters:
-    """All records of one kind in execution order, and what is usual among them.
+class LayerPeers:
+    """All records of one kind in execution order, and what is typical among them.
 
-    Of few sisters the one that is asked about is left out; among many it makes no difference, and
-    each number is worked out once. `cousins` are the records of like modules (norms, projections),
-    which stand in for the amplification where there are no sisters.
+    Of few peers the one in question is left out; among many it makes no difference, and
+    each number is computed once. `family` are the records of like modules (norms, projections),
+    which stand in for the amplification where there are no peers.
     """
 
-    def __init__(self, members: Sequence[Facts], cousins: Sisters | None = None) -> None:
+    def __init__(self, members: Sequence[Facts], family: LayerPeers | None = None) -> None:
         self.members = members
-        self.cousins = cousins
+        self.family = family
         self._place = {facts.index: at for at, facts in enumerate(members)}
         self._values: dict[str, list[float | None]] = {}
         self._medians: dict[str, float | None] = {}
-        self._usual: dict[tuple[str, int], Usual | None] = {}
+        self._typical: dict[tuple[str, int], Typical | None] = {}
 
-    def typical(self, name: str, of: Number, facts: Facts) -> float | None:
+    def median_of_others(self, name: str, of: Number, facts: Facts) -> float | None:
         """The median of a number among the others; None where fewer than two have it."""
         if len(self.members) > MANY:
             if name not in self._medians:
@@ -88,9 +88,9 @@ class Sisters:
             return self._medians[name]
         return _median(self._others(name, of, facts))
 
-    def usual(self, name: str, of: Number, facts: Facts) -> Usual | None:
-        """What is usual among the others, or among those before where that is less: a fault in
-        every layer from some layer on must not count as usual.
+    def typical(self, name: str, of: Number, facts: Facts) -> Typical | None:
+        """What is typical of the others, or of those before where that is less: a fault in every
+        layer from some layer on must not count as typical.
         """
         at = self._place[facts.index]
         values = self._all(name, of)
@@ -98,10 +98,10 @@ class Sisters:
             others = self._upto(name, values, len(values))
             earlier = self._upto(name, values, 1 << (at.bit_length() - 1)) if at >= 4 else None
         else:
-            others = usual(self._others(name, of, facts))
-            earlier = usual(values[:at]) if at >= 3 else None
-        if others is None and self.cousins is not None and facts.index in self.cousins._place:
-            return self.cousins.usual(name, of, facts)
+            others = log_median_mad(self._others(name, of, facts))
+            earlier = log_median_mad(values[:at]) if at >= 3 else None
+        if others is None and self.family is not None and facts.index in self.family._place:
+            return self.family.typical(name, of, facts)
         if others is None or earlier is None:
             return others
         return min(others, earlier, key=lambda found: found.middle)
@@ -122,10 +122,10 @@ class Sisters:
         ]
         return max(found, key=lambda change: change.after / change.before, default=None)
 
-    def _upto(self, name: str, values: list[float | None], count: int) -> Usual | None:
-        if (name, count) not in self._usual:
-            self._usual[name, count] = usual(values[:count])
-        return self._usual[name, count]
+    def _upto(self, name: str, values: list[float | None], count: int) -> Typical | None:
+        if (name, count) not in self._typical:
+            self._typical[name, count] = log_median_mad(values[:count])
+        return self._typical[name, count]
 
     def _all(self, name: str, of: Number) -> list[float | None]:
         if name not in self._values:
@@ -156,7 +156,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     return median(known) if len(known) >= 2 else None
 
 
-def limit_of(found: Usual | None) -> float:
+def limit_of(found: Typical | None) -> float:
     """The amplification that is still noise."""
     if found is None:
         return ALONE

@@ -1,13 +1,13 @@
 """Arithmetic, or weights, that are coarser than the numbers they are kept in.
 
 Records of float32 may come from products in TF32 or bfloat16, or of weights that were quantised:
-every projection then differs by what these round, and not one of them is at fault. This is told
+every projection then differs by what these round, and none of them is at fault. This is seen
 from the projections whose inputs agree: where these differ by the same noise, of the size that such
 arithmetic makes, and enough of those behind small errors add one of that size, one side computes
 with fewer bits than it stores.
 
 A product of rounded factors has a relative L2 error of about 0.6 units (half the spacing at 1.0) of
-the coarse dtype, whatever its length: both factors add u / sqrt(3) x 0.75, the mean over a binade.
+the coarse dtype, for any length: both factors add u / sqrt(3) x 0.75, the mean over a binade.
 Weights of 4 bits in groups of 16 to 128 add 6 to 12 %, of 8 bits 0.4 to 3 % (a step of the greatest
 weight over 7 or 127, uniform within it; three bits of mantissa for 8-bit floats).
 """
@@ -64,21 +64,21 @@ def coarse_arithmetic(projections: Sequence[Facts]) -> Arithmetic | None:
     errors = [f.error for f in equal]
     if max(errors) > ALIKE * min(errors):
         return None
-    usual = median(errors)
-    kind = next((k for k in COARSE_KINDS if k.least <= usual <= k.greatest), None)
-    if kind is None or usual < 4 * max(f.unit for f in equal):
+    typical = median(errors)
+    kind = next((k for k in COARSE_KINDS if k.least <= typical <= k.greatest), None)
+    if kind is None or typical < 4 * max(f.unit for f in equal):
         return None
-    near = [f for f in fine if AGREE * f.error < f.inherited <= NEAR * usual]
+    near = [f for f in fine if AGREE * f.error < f.inherited <= NEAR * typical]
     own = [math.sqrt(max(f.error**2 - f.inherited**2, 0.0)) for f in near]
-    made = sum(error >= OWN * usual for error in own)
+    made = sum(error >= OWN * typical for error in own)
     count = len(equal) + made
     if count < kind.fewest or made < OWN_SHARE * len(near):
         return None
-    return Arithmetic(kind, usual, count)
+    return Arithmetic(kind, typical, count)
 
 
 def _without_those_that_stick_out(equal: list[Facts]) -> list[Facts]:
-    """Most projections show what is usual; a few that differ by more are faults of their own."""
+    """Most projections show the typical error; a few that differ by more are faults."""
     most = ALIKE * min((f.error for f in equal), default=0.0)
     kept = [f for f in equal if f.error <= most]
     return kept if len(kept) >= MOST_ALIKE * len(equal) else equal

@@ -17,11 +17,11 @@ class Facts:
     """What the tests know of a record.
 
     `error` is relative L2 with all values counting alike (see `even`), or the share of elements
-    that differ where numbers are exact; `plain` relative L2 as it is, which tells of the largest
+    that differ where numbers are exact; `plain` relative L2 as it is, which reflects the largest
     values; `dtype` what it is judged by: the coarser one of the sides, by their values; `unit` half
     the spacing of 1.0 in it; `floor` the error that rounding alone makes; `ok` what the dtype
-    allows whatever the inputs are. `bits` are the mantissa bits of what the candidate's values are
-    judged by; `linear` says that it is a projection, `mixed` that the sides' dtypes differ.
+    allows for any inputs. `bits` are the mantissa bits of what the candidate's values are
+    judged by; `linear`: it is a projection, `mixed` that the sides' dtypes differ.
     `passed` is the error that what comes after gets, where that is more: tokens that a router sent
     elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
     limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
@@ -53,7 +53,7 @@ class Facts:
 
     @property
     def blocked(self) -> bool:
-        """True for masks: what they block says nothing but that it is blocked."""
+        """True for masks: the values of blocked places carry no meaning."""
         whole = self.result.structure
         return whole is not None and whole.blocked[0] > 0
 
@@ -82,7 +82,7 @@ class Facts:
 
     @property
     def offset(self) -> tuple[float, float] | None:
-        """The offset that all of it has in common, in units of its usual size, and its standard
+        """The offset that all of it has in common, in units of its RMS, and its standard
         error.
         """
         return None if self.structure is None else self.structure.offset
@@ -113,7 +113,7 @@ class Facts:
 
     @property
     def plain_step(self) -> float:
-        """Relative L2 as it is against that of the sources, whatever their ordinary values do."""
+        """Relative L2 as it is against that of the sources, ordinary values not weighted."""
         least = max((source.plain for source in self.sources), default=0.0)
         least = max(least, self.floor)
         return self.plain / least if least > 0 else 0.0

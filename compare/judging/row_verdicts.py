@@ -1,4 +1,4 @@
-"""What is settled of a row whatever the policy: the plain cases, and limits of a rules file."""
+"""What is settled of a row under every policy: the plain cases, and limits of a rules file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..vocabulary import Level
 
 
 def structural(row: Row, result: Measurement | Failure | None) -> Verdict | None:
-    """What every policy says alike: gaps, unreadable records, shapes, NaN, equality."""
+    """What every policy judges alike: gaps, unreadable records, shapes, NaN, equality."""
     if row.problem_level is not None:
         return Verdict(row.problem_level, row.problem or "")
     if row.kind != "pair":
@@ -44,7 +44,7 @@ def nonfinite_words(result: Measurement) -> str:
 def before_policy(
     row: Row, result: Measurement | Failure | None, overrides: tuple[ThresholdRule, ...]
 ) -> Verdict | None:
-    """What is settled whatever the policy: the plain cases, then a limit of the rules file."""
+    """What is settled under every policy: the plain cases, then a limit of the rules file."""
     plain = structural(row, result)
     override = override_for(row, overrides)
     if plain is not None or override is None or not isinstance(result, Measurement):

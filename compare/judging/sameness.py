@@ -1,4 +1,4 @@
-"""A candidate that is the reference: a comparison of something with itself says nothing.
+"""A candidate that is the reference: a comparison of something with itself means nothing.
 
 Two runs of one program may well agree bit by bit. Two frameworks, or two dtypes, do not: one of the
 captures is then a copy of the other, or both are of one run.
@@ -34,7 +34,7 @@ def same_files(reference: Capture, candidate: Capture) -> Sameness | None:
         return None
     return Sameness(
         "the candidate is the reference: both are read from the same files, so that their agreeing "
-        "says nothing",
+        "means nothing",
         "the candidate is the reference itself",
     )
 

@@ -1,4 +1,4 @@
-"""What the laws say of every row of a comparison: plain numbers and words, small enough to keep."""
+"""Results of the laws for every row of a comparison: numbers and words, small enough to keep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDING = ("precision", "cast", "quantised")  # causes that are a coarser arit
 
 @dataclass(frozen=True, slots=True)
 class LawRow:
-    """A row against its law. `state` says whether the candidate keeps to the law; `unknown` where
+    """A row against its law. `state`: whether the candidate keeps to the law; `unknown` where
     the reference itself does not. `excess` is how many times beyond its limit the local error is,
     and `where` what sticks out. `layers` are all peers of the kind. `limits` is what the local
     error may be, `grid` the unit that the candidate's output was held to, where that is its peers'.
@@ -50,7 +50,7 @@ class LawRow:
         local = self.local
         size = (
             f"for its own inputs it should give something else: the local error is "
-            f"{local.candidate:.3g} x its rounding, {local.usual_candidate:.3g} x is usual"
+            f"{local.candidate:.3g} x its rounding, typically {local.usual_candidate:.3g} x"
         )
         if not self.causes:
             return f"{size} ({self.where})"

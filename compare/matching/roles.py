@@ -1,7 +1,7 @@
 """What a module is: its role in a model, from its canonical name and, where recorded, its class.
 
 One table for all engines. Names are those of `canonical`, so that `layers.3.self_attn.q_proj` has
-the same role whatever a dump calls it. A class that says something else than the name wins: a
+the same role under every name. Where class and name disagree, the class wins: a
 module called `norm` of the class `Identity` normalises nothing.
 """
 

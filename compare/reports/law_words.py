@@ -1,4 +1,4 @@
-"""What the laws say of a comparison, in words and in the forms of the reports."""
+"""The results of the laws for a comparison, in words and in the forms of the reports."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def headline(comparison: Comparison) -> str:
     return agreement(comparison).words[0] if first is None else first_line(first)
 
 
-LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" says little
+LEAST_COVERAGE = 0.5  # of the outputs, below which "no divergence" is weak evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """That nothing diverges among what is known: `words` from the longest form to the shortest;
-    `doubts` says that not everything could be compared.
+    `doubts`: not everything could be compared.
     """
 
     words: tuple[str, ...]
@@ -73,7 +73,7 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
         total = comparison.to_measure
         done = total - levels["pending"]
         return Agreement((f"no divergence so far, in {done} of {total} pairs",))
-    said = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    sentence = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
     doubts = []
     if levels.get("unreadable"):
         doubts.append(f", but {levels['unreadable']} cannot be read")
@@ -84,16 +84,16 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
         doubts.append(f", but {counts.doubtful} of them {are} doubtful")
     if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
         doubts.append(f", but only {counts.coverage:.0%} of the outputs are paired")
-    said += "".join(doubts)
+    sentence += "".join(doubts)
     worst = worst_row(comparison)
     if worst is None:
-        return Agreement((said,), bool(doubts))
+        return Agreement((sentence,), bool(doubts))
     times, row = worst
     size, name = f"{times:.2g} x", short_module(row.module)
     forms = (
-        f"{said}; the worst is {size} its usual rounding, {name}",
-        f"{said}; worst {size} usual rounding, {name}",
-        f"{said}; worst {size} usual, {name}",
+        f"{sentence}; the worst is {size} its typical rounding, {name}",
+        f"{sentence}; worst {size} typical rounding, {name}",
+        f"{sentence}; worst {size} typical, {name}",
     )
     return Agreement(forms, bool(doubts))
 
@@ -108,7 +108,7 @@ def first_line(first: FirstDivergence) -> str:
 
 
 def worst_row(comparison: Comparison) -> tuple[float, LawRow] | None:
-    """The layer that keeps to its law with the greatest local error over its usual one."""
+    """The layer that keeps to its law with the greatest local error over its typical one."""
     if comparison.laws is None:
         return None
     kept = [
@@ -129,7 +129,7 @@ def cause_line(cause: Cause) -> str:
 
 
 def cause_lines(causes: Sequence[Cause] | None) -> list[str]:
-    """The causes of a finding, best first; what is said where none was found."""
+    """The causes of a finding, best first; what is printed where none was found."""
     if causes is None:
         return []
     return [cause_line(cause) for cause in causes] or [NO_CAUSE]
@@ -170,7 +170,7 @@ def state_words(row: LawRow) -> str:
     return {
         "keeps": "satisfied by the candidate",
         "breaks": f"violated by the candidate: {row.where}, {row.excess:.3g} x the limit",
-        "unknown": "violated by the reference itself, which says nothing of the candidate",
+        "unknown": "violated by the reference itself, so no statement about the candidate",
     }[row.state]
 
 

@@ -1,4 +1,4 @@
-"""From a row to its symptoms: what is read, which fits are tried, what is said first."""
+"""From a row to its symptoms: what is read, which fits are tried, what is reported first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..aligned import Aligned, Results
     from ..judging.noise_analysis import Analysis
 
-_SAID = 0.5  # a fit that explains less than half is no symptom
-_ALIKE = 0.05  # scores this near are told apart by the order of `SYMPTOMS`
+_LEAST_SCORE = 0.5  # a fit that explains less than half is no symptom
+_ALIKE = 0.05  # scores this near are ordered by the order of `SYMPTOMS`
 _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17
 
@@ -43,18 +43,18 @@ def symptoms_of(
         return ()
     pair = _pair(analysis, index, sample)
     found = list(_all(aligned, results, analysis, index, sample, pair))
-    said = [symptom for symptom in found if symptom.score >= _SAID]
+    likely = [symptom for symptom in found if symptom.score >= _LEAST_SCORE]
     hidden = analysis.hidden_symptom(index)
     if hidden is not None:
         return _given_away(hidden, found)
-    if not said:
+    if not likely:
         return (_nothing(result, pair, found),)
-    return _ranked(said)
+    return _ranked(likely)
 
 
 def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom, ...]:
     """An error no larger than the noise around it looks like what gave it away: fits of all that
-    differs would speak of the noise.
+    differs would describe the noise.
     """
     name, words = hidden
     fits = [symptom for symptom in found if symptom.name == name]
@@ -64,9 +64,9 @@ def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom,
     return (Symptom(name, best.score, f"{words}; {best.evidence}"),)
 
 
-def _ranked(said: list[Symptom]) -> tuple[Symptom, ...]:
+def _ranked(likely: list[Symptom]) -> tuple[Symptom, ...]:
     best: dict[str, Symptom] = {}
-    for symptom in said:  # the simplest of a name stands first
+    for symptom in likely:  # the simplest of a name stands first
         if symptom.name not in best or symptom.score > best[symptom.name].score + _ALIKE:
             best[symptom.name] = symptom
     top = max(symptom.score for symptom in best.values())
@@ -117,7 +117,7 @@ def _all(
 
 
 def _near(aligned: Aligned, row: Row) -> list[Row]:
-    """Rows that this one could have been mixed up with: of the same parent, then its sisters, the
+    """Rows that this one could have been mixed up with: of the same parent, then its peers, the
     nearest first.
     """
     kind, parent = kind_of(row), parent_of(row.canonical)
@@ -148,8 +148,8 @@ def _others(
             continue
         if not (np.isfinite(sample.x).all() and np.isfinite(sample.y).all()):
             continue
-        sister = kind_of(other)[:2] == kind_of(row)[:2]
-        found.append(others.Other(other.label, sister, sample.x, sample.y))
+        is_peer = kind_of(other)[:2] == kind_of(row)[:2]
+        found.append(others.Other(other.label, is_peer, sample.x, sample.y))
         if len(found) == _MOST_OTHERS:
             break
     return found

@@ -168,7 +168,7 @@ def _of_all_channels(x: Array, d: Array, fitted: Array) -> bool:
 
 
 def of_many(values: Array) -> bool:
-    """Whether more than a few rows have a part in it; of few, their place says more."""
+    """Whether more than a few rows have a part in it: few are described by their place."""
     size = np.abs(values)
     return bool(np.count_nonzero(size > 0.1 * size.max()) > FEW_ROWS * len(size))
 

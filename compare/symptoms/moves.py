@@ -43,7 +43,7 @@ def shifted(pair: Pair) -> Iterator[Symptom]:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The reference in another order: `fitted` is the reference in it, `words` say what it is, and
+    """The reference in another order: `fitted` is the reference in it, `words` name the order, and
     `recipe` are the steps that bring the candidate's view back into the reference's order.
     """
 

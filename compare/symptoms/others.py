@@ -18,18 +18,18 @@ _LEAST = 0.05  # of a term: less of one that is like the record itself is a scal
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another record of the same shape: its label, whether it is a sister (the same module's in
+    """Another record of the same shape: its label, whether it is a peer (the same module's in
     another layer, step or call), and the same sample of both sides.
     """
 
     label: str
-    sister: bool
+    is_peer: bool
     x: Array
     y: Array
 
 
 def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
-    """The candidate has what belongs to another record: of a sister (stale) or of any (swapped)."""
+    """The candidate has what belongs to another record: of a peer (stale) or of any (swapped)."""
     best: Symptom | None = None
     for other in others:
         if np.array_equal(other.x, pair.x):
@@ -43,11 +43,11 @@ def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
         score = 1.0 - left / max(pair.squares, 1e-300)
         if score < 0.5 or (best is not None and score <= best.score):
             continue
-        name = "stale" if other.sister else "swapped"
+        name = "stale" if other.is_peer else "swapped"
         how = "equals" if left == 0 else "is nearly"
         whose = "the candidate's own" if theirs < own else "the reference's"
         back = ""
-        if not other.sister and _alike(other.y, pair.x, other.x):
+        if not other.is_peer and _alike(other.y, pair.x, other.x):
             back = ", and that one has what belongs here"
         words = f"{how} {whose} {other.label}{back}; {left_words(pair, left)}"
         best = Symptom(name, score, words)

@@ -61,7 +61,7 @@ def _word(number: int, axes: int) -> str:
 
 
 def _wrong(pair: Pair, axis: Axis, places: Array) -> Array | None:
-    """The indices that are wrong, where a gap tells them from those that agree; None without."""
+    """The wrong indices, where a gap separates them from those that agree; None without."""
     along = "ij,ij->j" if axis.number == len(pair.shape) - 1 else "ij,ij->i"
     known, inverse = np.unique(places, return_inverse=True)
     if len(known) < 2:
@@ -69,8 +69,8 @@ def _wrong(pair: Pair, axis: Axis, places: Array) -> Array | None:
     dd = np.bincount(inverse, np.einsum(along, pair.d, pair.d))
     xx = np.bincount(inverse, np.einsum(along, pair.x, pair.x))
     # A massive activation makes no index agree; one that is bitwise equal is no gap from rounding.
-    usual = max(float(np.median(xx)), 1e-300)
-    error = np.sqrt(dd / np.clip(xx, 0.25 * usual, 4.0 * usual))
+    typical = max(float(np.median(xx)), 1e-300)
+    error = np.sqrt(dd / np.clip(xx, 0.25 * typical, 4.0 * typical))
     order = np.sort(error)
     noise = (pair.noise / max(float(xx.sum()), 1e-300)) ** 0.5
     steps = order[1:] / np.maximum(order[:-1], max(noise, 1e-12 * order[-1]))

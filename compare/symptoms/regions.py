@@ -11,7 +11,7 @@ from ..model import Symptom
 from .fit import Pair
 
 _MOST_OF_IT = 0.9
-_ITS_SHARE = 0.7  # of the reference's squares in a part that is said to be wrong by itself
+_ITS_SHARE = 0.7  # of the reference's squares in a part that counts as wrong by itself
 _RUNS, _SCATTERED = 3, 0.06  # more runs than that are a region only of few rows or channels
 _SMALL = 0.26  # of the rows or channels: more is no region
 
@@ -37,8 +37,8 @@ def _part(pair: Pair, energy: Array, word: str, places: Array) -> Symptom | None
     if count > max(1, int(_SMALL * len(energy))):
         return None
     # All that stand out belong to it: a gap in size ends the region.
-    usual = float(np.median(energy))
-    count = max(count, int((energy > max(30 * usual, 0.02 * float(energy[order[0]]))).sum()))
+    typical = float(np.median(energy))
+    count = max(count, int((energy > max(30 * typical, 0.02 * float(energy[order[0]]))).sum()))
     if count > max(1, int(2 * _SMALL * len(energy))):
         return None
     inside = np.sort(order[:count])

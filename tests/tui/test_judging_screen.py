@@ -143,7 +143,7 @@ def test_a_row_of_the_pane(paths: dict[str, str], monkeypatch: pytest.MonkeyPatc
     fields = [(field.label, field.value) for field in pane_fields(comparison, BLAMED)]
     words = dict(fields)
     assert words["verdict"].startswith("DIVERGED introduced here (over 99 % sure)  ")
-    assert "what its 4 sisters do" in words["verdict"]
+    assert "the median of the same output in 4 other layers" in words["verdict"]
     assert f"the error of {paths['base']}" in words["baseline"]
     assert "over 24 tokens" in words["baseline"]
     assert words["exact"].startswith("the candidate is off: candidate 0.9")

@@ -143,7 +143,7 @@ def test_where_nothing_diverged_the_worst_is_told(real: Path) -> None:
     assert comparison.laws is not None
     wide, narrow = line(comparison, 120), line(comparison, 80)
     assert wide.startswith(" no divergence in 48 pairs; the worst is ")
-    assert " x its usual rounding, L" in wide
+    assert " x its typical rounding, L" in wide
     assert narrow.startswith(" no divergence in 48 pairs; ") and width_of(narrow) < 80
     assert wide.split(", ")[-1] == narrow.split(", ")[-1]
     rows = comparison.laws.rows

@@ -190,8 +190,8 @@ def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
 
 
 _ORIGINS: dict[Origin, str] = {
-    "made": "made (of NaN and Inf: born) here: more than inputs and rounding explain",
-    "inherited": "inherited: it came with the inputs",
+    "made": "introduced here: more than inputs and rounding explain; NaN or Inf first appear here",
+    "inherited": "inherited: propagated from the inputs",
 }
 _MEANINGS = {
     "pending": "its numbers are still to come",

@@ -1,4 +1,4 @@
-"""What every policy is, and what all of them say alike."""
+"""What every policy is, and what all of them judge alike."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from layertui.compare.judging.doubts import agrees, may_be_doubted
 from layertui.compare.judging.dropout import ByStatistics
 from layertui.compare.judging.evidence import (
     Evidence,
+    Test,
     amplified,
     clamped,
     displaced,
@@ -33,7 +34,13 @@ from layertui.compare.judging.evidence import (
 )
 from layertui.compare.judging.origins import State, is_copy
 from layertui.compare.judging.outcome import unpaired_end
-from layertui.compare.judging.peers import Sisters, Usual, change_of, limit_of, usual
+from layertui.compare.judging.peers import (
+    LayerPeers,
+    Typical,
+    change_of,
+    limit_of,
+    log_median_mad,
+)
 from layertui.compare.judging.policy import DtypePolicy
 from layertui.compare.judging.reduced_precision import coarse_arithmetic
 from layertui.compare.judging.row_facts import Facts
@@ -128,21 +135,21 @@ def facts(
     return Facts(index=index, error=error, dtype="float32", exact=False, result=result, **known)
 
 
-def alone(found: Facts) -> Sisters:
-    return Sisters([found])
+def alone(found: Facts) -> LayerPeers:
+    return LayerPeers([found])
 
 
-def among(found: Facts, *others: Facts) -> Sisters:
-    return Sisters([found, *(replace(other, index=at) for at, other in enumerate(others, 1))])
+def among(found: Facts, *others: Facts) -> LayerPeers:
+    return LayerPeers([found, *(replace(other, index=at) for at, other in enumerate(others, 1))])
 
 
-def says(test: Callable[[Facts, Sisters], Evidence | None], found: Facts, *others: Facts) -> bool:
+def shows(test: Test, found: Facts, *others: Facts) -> bool:
     return test(found, among(found, *others) if others else alone(found)) is not None
 
 
 def test_a_factor_that_all_share() -> None:
     def factor(by: float, *others: Facts, **more: Any) -> bool:
-        return says(scaled, facts(factor=(1 + by, more.pop("se", 0.0)), **more), *others)
+        return shows(scaled, facts(factor=(1 + by, more.pop("se", 0.0)), **more), *others)
 
     above(lambda by: factor(by, ok=0.04, unit=2**-9), 0.15 * 0.04)
     above(lambda by: factor(by, ok=0.04, unit=1e-6), 32e-6)
@@ -156,15 +163,15 @@ def test_a_factor_that_all_share() -> None:
 
 
 def test_an_offset_that_all_share() -> None:
-    above(lambda size: says(displaced, facts(offset=(size, 0.0), ok=0.04)), 0.75 * 0.04)
-    above(lambda size: says(displaced, facts(offset=(size, 0.01))), 8 * 0.01)
+    above(lambda size: shows(displaced, facts(offset=(size, 0.0), ok=0.04)), 0.75 * 0.04)
+    above(lambda size: shows(displaced, facts(offset=(size, 0.01))), 8 * 0.01)
 
 
 def test_a_factor_by_row() -> None:
     def by(size: float, *others: float) -> bool:
         part = [Part(9.0, each, 9.0, each, 0) for each in (size, *others)]
         first, *rest = (facts(error=TINY, row_scale=each) for each in part)
-        return says(scaled_by_row, first, *rest)
+        return shows(scaled_by_row, first, *rest)
 
     above(lambda size: by(size, 0.01, 0.01), 4 * 0.01)
 
@@ -172,7 +179,7 @@ def test_a_factor_by_row() -> None:
 def test_rows_and_channels_that_stick_out() -> None:
     def channel(worst: float, middle: float, *others: Facts, **more: Any) -> bool:
         found = facts(error=0.1, channel_error=(middle, worst, 0), **more)
-        return says(few_channels, found, *others)
+        return shows(few_channels, found, *others)
 
     above(lambda worst: channel(worst, 1e-3, ok=0.04), 2 * 0.04)
     above(lambda worst: channel(worst, 1e-6, unit=0.01), 8 * 0.01)
@@ -186,7 +193,7 @@ def test_rows_whose_sources_are_known() -> None:
     def row(worst: float, middle: float, before: float, *others: Facts) -> bool:
         source = facts(TINY, row_error=(before, before, 0))
         found = facts(error=0.1, row_error=(middle, worst, 0), sources=[source])
-        return says(few_rows, found, *others)
+        return shows(few_rows, found, *others)
 
     above(lambda worst: row(worst, 0.1, 1e-6), 6 * 0.1)
     usual_five = facts(0.1, row_error=(0.1, 0.5, 0))
@@ -195,12 +202,12 @@ def test_rows_whose_sources_are_known() -> None:
 
 
 def test_clamped_and_rounded() -> None:
-    above(lambda count: says(clamped, facts(saturated=round(count))), 4.5, near=1.1)
+    above(lambda count: shows(clamped, facts(saturated=round(count))), 4.5, near=1.1)
 
     def coarse(left: int, right: int) -> bool:
         usual_grid = facts(distinct=(left, left), distinct_of=600)
         found = facts(distinct=(left, right), distinct_of=600)
-        return says(rounded, found, usual_grid, usual_grid)
+        return shows(rounded, found, usual_grid, usual_grid)
 
     below(lambda right: coarse(300, round(right)), 300 / 3, near=1.03)
     assert coarse(1000, 160) and not coarse(1000, 161)
@@ -215,26 +222,26 @@ def test_weights_of_experts() -> None:
 
 
 def test_amplification() -> None:
-    above(lambda error: says(amplified, facts(error, floor=1e-3)), 8 * 1e-3)
-    below(lambda given: says(amplified, facts(99.0, sources=[facts(given)])), 0.5)
+    above(lambda error: shows(amplified, facts(error, floor=1e-3)), 8 * 1e-3)
+    below(lambda given: shows(amplified, facts(99.0, sources=[facts(given)])), 0.5)
 
 
 def test_limits_of_an_amplification() -> None:
     assert limit_of(None) == 8
-    assert limit_of(Usual(2.0, 9.0, 3)) == 4 * 2
-    assert limit_of(Usual(2.0, 0.0, 5)) == 4 * 2
-    assert limit_of(Usual(2.0, 0.0, 6)) == 2.5 * 2
-    assert limit_of(Usual(0.1, 0.0, 7)) == 3
-    assert limit_of(Usual(0.1, 0.0, 8)) == 2
-    assert limit_of(Usual(99.0, 0.0, 3)) == 32
-    found = usual([0.0, 0.0])
+    assert limit_of(Typical(2.0, 9.0, 3)) == 4 * 2
+    assert limit_of(Typical(2.0, 0.0, 5)) == 4 * 2
+    assert limit_of(Typical(2.0, 0.0, 6)) == 2.5 * 2
+    assert limit_of(Typical(0.1, 0.0, 7)) == 3
+    assert limit_of(Typical(0.1, 0.0, 8)) == 2
+    assert limit_of(Typical(99.0, 0.0, 3)) == 32
+    found = log_median_mad([0.0, 0.0])
     assert found is not None and found.middle == pytest.approx(0.05)
 
 
 def test_of_many_the_one_that_is_asked_about_counts_too() -> None:
     for count, middle in ((16, 9.0), (17, 9.0), (8, 5.0), (32, 16.5)):
         members = [facts(error=at + 1.0, index=at) for at in range(count)]
-        found = Sisters(members).typical("error", lambda f: f.error, members[0])
+        found = LayerPeers(members).median_of_others("error", lambda f: f.error, members[0])
         assert found == middle, count
 
 
@@ -543,10 +550,10 @@ def test_every_limit_is_known_here() -> None:
     tested = {
         "FLOAT8", "LIMITS", "PEAK_ROUNDINGS", "PART_OF_OK", "FACTOR_OF_OK", "FACTOR_UNITS",
         "OFFSET_OF_OK", "ROUNDINGS", "UNRELATED", "ALONE", "WIDEST", "NARROWEST", "LEAST",
-        "LEAST_OF_SOME", "SOME", "NEVER", "NOTHING", "FEW", "MANY", "DRIFT", "TAINTED", "BEFORE",
+        "LEAST_OF_SOME", "SOME", "NEVER", "NOTHING", "FEW", "MANY", "DRIFT", "INHERITED", "BEFORE",
         "AFTER", "STEP", "ADDS", "STANDARD_ERRORS", "ONE_INPUT", "PRODUCTS", "OTHER_DTYPE",
-        "SAME_DTYPE", "TIMES_USUAL", "PART_TIMES_USUAL", "PEAK_RATIO", "SEEN_RATIO",
-        "SEEN_TIMES_USUAL", "SEEN_WORST", "PEAK_UNITS", "PEAK_INHERITED", "CLAMPED", "COARSER",
+        "SAME_DTYPE", "TIMES_TYPICAL", "PART_TIMES_TYPICAL", "PEAK_RATIO", "SEEN_RATIO",
+        "SEEN_TIMES_TYPICAL", "SEEN_WORST", "PEAK_UNITS", "PEAK_INHERITED", "CLAMPED", "COARSER",
         "FEW_MAGNITUDES", "FEW_WEIGHTS", "MASSIVE", "MASSIVE_CHANNEL", "MASSIVE_ROW",
         "SMALL_CHANNEL", "BLOCKED", "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE",
         "MOST_ALIKE", "AGREE", "NEAR", "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE",

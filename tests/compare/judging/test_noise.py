@@ -113,7 +113,7 @@ def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Pa
         right = saved(tmp_path / level, {"lm_head.output": values + np.float32(size) * noise})
         comparison = judged(Path(left.path), Path(right.path))
         assert comparison.verdicts[0].level == level
-    assert "nothing that was recorded comes before it" in comparison.verdicts[0].reason
+    assert "nothing recorded precedes it" in comparison.verdicts[0].reason
     assert comparison.verdicts[0].confidence == 0.5
 
 

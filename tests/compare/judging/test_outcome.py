@@ -95,7 +95,7 @@ def test_both_sides_empty_from_some_layer_on(tmp_path: Path, value: float, word:
     assert outcome.status == 1
     assert outcome.reasons == (
         f"both sides hold nothing but {word} from {list(run)[9].removeprefix('model.')} on: that "
-        "they are equal says nothing",
+        "they are equal means nothing",
     )
 
 
