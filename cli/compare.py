@@ -92,7 +92,7 @@ def compare(
         write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
     text = report(comparison, form, settings)
     write_output(output, text, overwrite)
-    return comparison.exit_status(options.min_coverage)
+    return comparison.exit_status()
 
 
 def _options(form: str, judging: dict[str, Any]) -> JudgingOptions:
@@ -111,7 +111,7 @@ def _settings(
     from ..compare.reports import Settings
 
     command = shlex.join(["layertui", *arguments])
-    return Settings(command, options.metric, only_diverged, options.min_coverage)
+    return Settings(command, options.metric, only_diverged)
 
 
 def _all_cases(

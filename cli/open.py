@@ -88,7 +88,7 @@ def print_summary(
     measure_all(comparison)
     note_checks(comparison)
     write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
-    return comparison.exit_status(options.min_coverage)
+    return comparison.exit_status()
 
 
 def show(
@@ -110,12 +110,12 @@ def show(
         metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
         export=export, models=options.models,
-        options=tuple(_not_on_the_screen(options).to_arguments()),
+        options=tuple(not_on_the_screen(options).to_arguments()),
         min_coverage=options.min_coverage, allow_early_end=options.allow_early_end,
     )  # fmt: skip
 
 
-def _not_on_the_screen(options: JudgingOptions) -> JudgingOptions:
+def not_on_the_screen(options: JudgingOptions) -> JudgingOptions:
     """Those of the options that the screen has no setting for."""
     return JudgingOptions(
         thresholds_file=options.thresholds_file, min_coverage=options.min_coverage,

@@ -226,10 +226,12 @@ class ComparisonState:
         return count(self.aligned, self.results, self.verdicts)
 
     def outcome(self, min_coverage: float | None = None) -> Outcome:
-        """What the comparison comes to: the exit status and its reasons."""
-        demands = self.demands
-        if min_coverage is not None:
-            demands = replace(demands, min_coverage=min_coverage)
+        """What the comparison comes to: the exit status and its reasons. It is the judgement's,
+        but where another coverage is asked for.
+        """
+        if min_coverage is None or min_coverage == self.demands.min_coverage:
+            return self.judgement.outcome
+        demands = replace(self.demands, min_coverage=min_coverage)
         return outcome_of(self.aligned, self.results, self.verdicts, self.evidence, demands)
 
     def exit_status(self, min_coverage: float | None = None) -> int:

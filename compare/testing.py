@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,17 +38,23 @@ def assert_captures_match(
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     from .comparison import open_comparison
-    from .judging.policy import policy_named
-    from .weights.models import ModelPaths
+    from .judging.options import JudgingOptions
+    from .rules.rules import Rules
 
-    if isinstance(policy, str):
-        policy = policy_named(policy, threshold, rtol, atol)
-    comparison = open_comparison(
-        os.fspath(reference), os.fspath(candidate), rules=_rules(rules, thresholds), policy=policy,
-        raw=raw, rtol=rtol, atol=atol, min_coverage=min_coverage,
+    loaded = rules if isinstance(rules, Rules) else None
+    options = JudgingOptions(
+        policy=policy if isinstance(policy, str) else None,
+        thresholds=tuple((threshold or {}).items()), thresholds_file=_path(thresholds),
+        rtol=rtol, atol=atol, rules=None if isinstance(rules, Rules) else _path(rules), raw=raw,
+        min_coverage=min_coverage, reference_model=_path(reference_model),
+        candidate_model=_path(candidate_model),
     )  # fmt: skip
-    models = (reference_model, candidate_model)
-    comparison.use_models(ModelPaths(*(None if p is None else os.fspath(p) for p in models)))
+    comparison = open_comparison(
+        os.fspath(reference), os.fspath(candidate), rules=options.make_rules(loaded),
+        policy=options.make_policy() if isinstance(policy, str) else policy,
+        raw=raw, rtol=rtol, atol=atol, ulp=options.wants_ulp, min_coverage=min_coverage,
+    )  # fmt: skip
+    comparison.use_models(options.models)
     comparison.measure()
     errors: list[Finding] = []
     if check:
@@ -62,17 +67,8 @@ def assert_captures_match(
     return comparison
 
 
-def _rules(rules: PathLike | Rules | None, thresholds: PathLike | None) -> Rules | None:
-    from .rules.rules import Rules, load_rules
-
-    if rules is not None and not isinstance(rules, Rules):
-        rules = load_rules(os.fspath(rules))
-    if thresholds is None:
-        return rules
-    from .rules.learned_limits import load_thresholds
-
-    rules = rules or Rules()
-    return replace(rules, thresholds=(load_thresholds(os.fspath(thresholds)), *rules.thresholds))
+def _path(given: PathLike | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 def _message(comparison: Comparison, errors: list[Finding], allow_gaps: bool) -> str:

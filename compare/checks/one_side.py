@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from ...capture.records import Capture
 from ..judging.dropout import dropout_of
 from ..matching.canonical import ROOT, NameRules, parent_of
 from ..matching.named_records import Item, side_of
+from ..matching.roles import is_shared
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision
@@ -19,7 +19,6 @@ from .stale import LAYER, LEAST, stale_outputs
 Cancelled = Callable[[], bool] | None
 
 # The same in every layer by design: tables of positions, masks, biases by distance.
-_SHARED = re.compile(r"rotary|rope|\bcos\b|\bsin\b|mask|position|inv_freq|alibi|freqs|relative")
 
 
 def check_capture(
@@ -68,11 +67,10 @@ def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]
 
 def is_value(item: Item) -> bool:
     """The main floating-point result of a call that depends on the input."""
-    shared = _SHARED.search(item.module.rpartition(".")[2].lower())
     return (
         item.kind in ("float", "complex")
         and item.slot in ("output", "value")
-        and not shared
+        and not is_shared(item.module)
         and item.record.locator is not None
         and item.record.locator.count >= LEAST
     )

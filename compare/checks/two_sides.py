@@ -15,6 +15,7 @@ from ...capture.models.run_details import run_details
 from ...capture.records import Capture, Record
 from ..aligned import Note
 from ..comparison import Comparison
+from ..matching.roles import is_embedded, is_embedding
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairReader, SideTask
 from ..measuring.per_token import TokenRows, token_rows
@@ -25,7 +26,6 @@ from .one_side import Cancelled, check_capture, check_headers
 from .samples import Budget, Looks
 from .stale import stale_beside
 
-_EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|tok_embeddings|embeddings)$")
 _IDS = re.compile(r"input_ids$|^tokens$")
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|bias|weight_scale)$")
 _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
@@ -133,8 +133,7 @@ def _is_ids(row: Row) -> bool:
     records = (row.reference, row.candidate)
     whole = all(r is not None and (r.dtype or "").startswith(("int", "uint")) for r in records)
     return whole and (
-        bool(_IDS.search(row.slot))
-        or (row.role == "input" and bool(_EMBEDDINGS.search(row.canonical)))
+        bool(_IDS.search(row.slot)) or (row.role == "input" and is_embedding(row.canonical))
     )
 
 
@@ -157,10 +156,9 @@ def _ids(capture: Capture) -> list[int] | None:
     if capture.input_ids is not None:
         return _flat(capture.input_ids)
     for record in capture.records:
-        ids = record.slot.endswith("input_ids") or (
-            record.slot.startswith("input") and _EMBEDDINGS.search(record.module)
-        )
-        if ids and record.step == 0 and (record.dtype or "").startswith(("int", "uint")):
+        if record.step != 0 or not (record.dtype or "").startswith(("int", "uint")):
+            continue
+        if record.slot.endswith("input_ids") or is_embedded(capture, record):
             return _read(record)
     return None
 
@@ -198,7 +196,7 @@ def _ids_apart(left: list[int], right: list[int]) -> str:
 def _embedded(comparison: Comparison, advice: str) -> Iterator[Finding]:
     """Where no ids are recorded: rows of the embedding that are another token's."""
     for row in comparison.rows:
-        if row.role != "output" or not _EMBEDDINGS.search(row.canonical):
+        if row.role != "output" or not is_embedding(row.canonical):
             continue
         if not comparison.measurable(row.index):
             continue
@@ -258,7 +256,7 @@ def _tables(comparison: Comparison, advice: str) -> Iterator[Finding]:
         if row.kind == "pair" and _is_ids(row) and not _different(comparison, row)
     }
     for row in comparison.rows:
-        output = row.role == "output" and _EMBEDDINGS.search(row.canonical)
+        output = row.role == "output" and is_embedding(row.canonical)
         if not output or (row.step, row.call) not in same or not comparison.measurable(row.index):
             continue
         result = comparison.measurements[row.index] or measure(comparison.task(row.index))

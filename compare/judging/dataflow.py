@@ -16,18 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..matching.canonical import ROOT, parent_of
+from ..matching.roles import beside, last_name
 from ..model import Failure, Measurement, Row
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _Fingerprint = tuple[object, ...]
 DECODER = f"{ROOT}.{ROOT}"  # inside the root, with the root's children (see `canonical`)
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "q_norm", "k_norm")
-_BESIDE = {  # modules that are given the same, not what these return
-    **dict.fromkeys(_ATTENTION[:3], _ATTENTION),
-    "q_norm": ("k_proj", "v_proj", "k_norm"),
-    "k_norm": ("q_proj", "v_proj", "q_norm"),
-    "up_proj": ("gate_proj", "act_fn"),
-}
 _STREAM = 3  # records before it that a top-level input is taken to be made of
 
 
@@ -164,17 +158,16 @@ class _Step:
         returned before row `index`, and what its parent was given.
         """
         parent = self.recorded_parent(module)
-        beside = _BESIDE.get(module.rpartition(".")[2], ())
-        earlier = self.returned_before(index, parent, module, beside)
+        earlier = self.returned_before(index, parent, module, beside(module))
         if parent == ROOT:
             return earlier
         return earlier + (self.inputs.get(parent) or self.given(parent, index))
 
     def returned_before(
-        self, index: int, parent: str, module: str, beside: Sequence[str] = ()
+        self, index: int, parent: str, module: str, without: Sequence[str] = ()
     ) -> list[int]:
         """What the other modules inside `parent` returned before row `index`, without those called
-        `beside`. Of the root, whose modules are a stream, only the last: these are made of all
+        `without`. Of the root, whose modules are a stream, only the last: these are made of all
         before them.
         """
         outputs = self._outputs_of(parent)
@@ -182,7 +175,7 @@ class _Step:
         found: list[int] = []
         for at in range(bisect_left(outputs, (index, "")) - 1, -1, -1):
             row, child = outputs[at]
-            if child not in (module, parent) and child.rpartition(".")[2] not in beside:
+            if child not in (module, parent) and last_name(child) not in without:
                 found.append(row)
             if len(found) == most:
                 break

@@ -10,6 +10,7 @@ from functools import cached_property
 from ...capture.dtypes import DTYPES
 from ..limits import ROUNDINGS, limits_for
 from ..matching.canonical import ROOT
+from ..matching.roles import begins_a_run, family_of
 from ..measuring.grids import Grids, grids_of
 from ..measuring.pair_dtypes import printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
@@ -100,17 +101,15 @@ class Errors:
         row = self.rows[facts.index]
         if facts.sources or facts.exact or facts.blocked or row.canonical in (ROOT, DECODER):
             return False
-        return not row.canonical.rpartition(".")[2].startswith("embed")
+        return not begins_a_run(row.canonical)
 
     def family(self, index: int) -> str:
         """`norm` or `linear` for what such a module returns, else empty."""
         row = self.rows[index]
         if row.role not in ("output", "value"):
             return ""
-        last = row.canonical.rpartition(".")[2]
-        if last.endswith("norm"):
-            return "norm"
-        return "linear" if last.endswith("_proj") or last == "lm_head" else ""
+        record = row.reference or row.candidate
+        return family_of(row.canonical, record.module_class if record is not None else None)
 
     def routed(self, index: int) -> Routing | None:
         """The routing within noise that this row's values come from."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
 
+from ..matching.roles import may_be_router
 from ..model import Measurement, Row
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _MARGIN = 2.0  # times the greatest difference of the token's logits
 _MOST_EXPERTS = 1024
 _LIKELY = (1, 2, 4, 6, 8)  # experts a token goes to, where no record shows it
-_ROUTERS = ("gate", "gate_proj", "router", "gate_score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,11 @@ def _without_flips(
 
 
 def _is_router(row: Row, result: Measurement) -> bool:
-    name = row.canonical.rpartition(".")[2]
-    if name not in _ROUTERS or row.slot not in ("output", "output_0") or not result.structure:
+    if (
+        not may_be_router(row.canonical)
+        or row.slot not in ("output", "output_0")
+        or not result.structure
+    ):
         return False
     width = result.shape[-1] if result.shape else 0
     return 2 <= width <= _MOST_EXPERTS

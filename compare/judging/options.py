@@ -49,39 +49,44 @@ class JudgingOptions:
     @property
     def asks_for_a_policy(self) -> bool:
         """Whether anything but the default policy is asked for."""
-        further = self.baselines or self.exact is not None
-        given = self.policy is not None or self.thresholds or further
+        given = self.policy is not None or self.thresholds or self._further
         return bool(given) or self.rtol is not None or self.atol is not None
 
+    @property
+    def _further(self) -> bool:
+        return bool(self.baselines) or self.exact is not None
+
     def validate(self) -> None:
-        """Raise `PolicyError` where options contradict each other."""
+        """Raise `PolicyError` where options contradict each other; what a policy makes of its own
+        limits is checked where it is made.
+        """
         from .policies.base import PolicyError
 
-        if (self.rtol is None) != (self.atol is None):
-            raise PolicyError("--rtol and --atol: give both or neither")
-        if self.baselines or self.exact is not None:
+        if self._further:
             other = self.policy not in (None, "noise", "default")
             if other or self.thresholds or self.rtol is not None:
                 raise PolicyError(
-                    "--baseline and --exact belong to --policy noise, without thresholds"
+                    "baseline and exact belong to the policy noise, without limits of its own"
                 )
         elif self.thresholds and self.policy not in (None, "fixed"):
-            raise PolicyError("--threshold belongs to --policy fixed")
+            raise PolicyError("thresholds by metric belong to the policy fixed")
 
     def make_policy(self) -> Policy:
         """The policy that is asked for. Raises `PolicyError`."""
         from .policy import NoisePolicy, policy_named
 
         self.validate()
-        if self.baselines or self.exact is not None:
+        if self._further:
             return NoisePolicy(baselines=self.baselines, exact=self.exact)
         return policy_named(self.policy or "default", dict(self.thresholds), self.rtol, self.atol)
 
-    def make_rules(self) -> Rules | None:
-        """The rules file and, behind its limits, the thresholds file. Raises `RulesError`."""
+    def make_rules(self, loaded: Rules | None = None) -> Rules | None:
+        """The rules file, or rules that are `loaded` already, and, behind their limits, the
+        thresholds file. Raises `RulesError`.
+        """
         from ..rules.rules import Rules, load_rules
 
-        rules = None if self.rules is None else load_rules(self.rules)
+        rules = loaded if self.rules is None else load_rules(self.rules)
         if self.thresholds_file is None:
             return rules
         from ..rules.learned_limits import load_thresholds
@@ -98,13 +103,15 @@ class JudgingOptions:
         for name, value in (
             ("--policy", self.policy), ("--rules", self.rules), ("--raw", self.raw),
             ("--thresholds", self.thresholds_file), ("--rtol", self.rtol), ("--atol", self.atol),
-            ("--exact", self.exact), ("--reference-model", self.reference_model),
+            ("--reference-model", self.reference_model),
             ("--candidate-model", self.candidate_model),
         ):  # fmt: skip
             if value is not None:
                 words += [name, str(value)]
         for path in self.baselines:
             words += ["--baseline", path]
+        if self.exact is not None:
+            words += ["--exact", self.exact]
         for metric, limit in self.thresholds:
             words += ["--threshold", f"{metric}={limit}"]
         if self.min_coverage != 0.5:

@@ -19,6 +19,7 @@ from .canonical import (
     is_first_shard,
     layer_number,
 )
+from .roles import precedes_layers
 
 Key = tuple[int, str, int]  # step, canonical module, call
 
@@ -196,7 +197,7 @@ def _first_number(module: str) -> int | None:
 
 def behind_layers(module: str) -> bool:
     """True for what runs after the layers, where engines may keep the last tokens only."""
-    return layer_number(module) is None and "embed" not in module and "rotary" not in module
+    return layer_number(module) is None and not precedes_layers(module)
 
 
 def primary(items: Iterable[Item]) -> Item | None:

@@ -8,7 +8,14 @@ module called `norm` of the class `Identity` normalises nothing.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from .canonical import NameRules, canonical_name
+
+if TYPE_CHECKING:
+    from ...capture.records import Capture, Record
 
 Role = Literal[
     "root", "layer", "attention", "mlp", "experts", "embedding", "positions", "norm",
@@ -18,7 +25,7 @@ Role = Literal[
 ]  # fmt: skip
 
 # Last component of a canonical name -> role.
-_BY_NAME: dict[str, Role] = {
+BY_NAME: dict[str, Role] = {
     "self_attn": "attention", "cross_attn": "attention", "encoder_attn": "attention",
     "mlp": "mlp", "block_sparse_moe": "mlp", "experts": "experts", "shared_expert": "mlp",
     "shared_experts": "mlp",
@@ -42,7 +49,7 @@ _BY_CLASS: tuple[tuple[str, Role], ...] = (
 )  # fmt: skip
 _ACTIVATIONS = re.compile(r"(activation|silu|gelu|relu|sigmoid|tanh|swish|mish)\d*$")
 _LAYER = re.compile(r"(?:^|\.)layers\.\d+$")
-_NORM = re.compile(r"(?:^|_)(?:layer_?norm|norm|ln)\d*$|layernorm$")
+_NORM = re.compile(r"(?:^|_)(?:layer_?norm|norm|ln)\d*$|norm$")
 _PROJECTIONS: frozenset[Role] = frozenset(
     {
         "query", "key", "value", "query_key_value", "attention_output", "gate", "up", "gate_up",
@@ -51,6 +58,7 @@ _PROJECTIONS: frozenset[Role] = frozenset(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 14)
 def role_of(module: str, module_class: str | None = None) -> Role:
     """The role of the module with the canonical name `module`."""
     last = module.rpartition(".")[2]
@@ -64,8 +72,8 @@ def role_of(module: str, module_class: str | None = None) -> Role:
         return "root"
     if _LAYER.search(module):
         return "layer"
-    if last in _BY_NAME:
-        return _BY_NAME[last]
+    if last in BY_NAME:
+        return BY_NAME[last]
     if _NORM.search(last):
         return "norm"
     if last == "gate" and module.rpartition(".")[0].endswith(("mlp", "block_sparse_moe", "moe")):
@@ -73,6 +81,88 @@ def role_of(module: str, module_class: str | None = None) -> Role:
     if last.endswith(("_proj", "dense", "fc")) or kind in ("linear", "conv1d"):
         return "projection"
     return "other"
+
+
+# Names, beside those of the table, of what may give a mixture's logits of experts: whether a module
+# does is seen by its values.
+_MAY_ROUTE = frozenset({"gate", "gate_score"})
+# Buffers and tables that layers share; they do not depend on the layer.
+_SHARED = re.compile(r"rotary|rope|\bcos\b|\bsin\b|mask|position|inv_freq|alibi|freqs|relative")
+# Modules that take in what this one does, and nothing that it returns, by last components.
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "q_norm", "k_norm")
+_BESIDE: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_ATTENTION[:3], _ATTENTION),
+    "q_norm": ("k_proj", "v_proj", "k_norm"),
+    "k_norm": ("q_proj", "v_proj", "q_norm"),
+    "up_proj": ("gate_proj", "act_fn"),
+}
+# What returns queries with their heads on an axis of their own: the axis of the heads, of four.
+_HEADS_AXIS: Mapping[str, int] = {"q_norm": 2, "q_rope": 1}
+
+
+def last_name(module: str) -> str:
+    """The last component of a canonical name."""
+    return module.rpartition(".")[2]
+
+
+def is_embedding(module: str, module_class: str | None = None) -> bool:
+    """True for what takes token ids in: the table of embeddings, or the module around it."""
+    return role_of(module, module_class) == "embedding" or last_name(module) == "embeddings"
+
+
+def is_embedded(capture: Capture, record: Record) -> bool:
+    """True for inputs of the embedding, by the engine's names: token ids."""
+    module = canonical_name(record.module, capture.root, NameRules()).module
+    return record.slot.startswith("input") and is_embedding(module)
+
+
+def begins_a_run(module: str) -> bool:
+    """True for embeddings of any kind, which are made of nothing that is recorded."""
+    return role_of(module) in ("embedding", "positions") or last_name(module).startswith("embed")
+
+
+def precedes_layers(module: str) -> bool:
+    """True for what, outside the layers, is computed before them for all tokens."""
+    parts = module.split(".")
+    return "embed" in module or "rotary" in module or any(
+        role_of(part) in ("embedding", "positions", "rotary") for part in parts
+    )  # fmt: skip
+
+
+def is_shared(module: str) -> bool:
+    """True for what does not depend on the layer: tables of positions, masks."""
+    last = last_name(module).lower()
+    return bool(_SHARED.search(last)) or role_of(last) in ("positions", "rotary")
+
+
+def family_of(module: str, module_class: str | None = None) -> str:
+    """`norm` or `linear` for modules whose errors grow alike, else empty. Routers are no family:
+    their outputs are few.
+    """
+    role = role_of(module, module_class)
+    if role == "norm":
+        return "norm"
+    return "linear" if is_projection(role) and role != "router" else ""
+
+
+def may_be_router(module: str) -> bool:
+    """True for what may give the logits of experts."""
+    return role_of(module) in ("router", "gate") or last_name(module) in _MAY_ROUTE
+
+
+def is_in_attention(module: str) -> bool:
+    """True for an attention module and what is inside it."""
+    return any(role_of(part) == "attention" for part in module.split("."))
+
+
+def beside(module: str) -> tuple[str, ...]:
+    """Last components of modules that are given what `module` is given, and nothing it returns."""
+    return _BESIDE.get(last_name(module), ())
+
+
+def query_heads_axis(module: str) -> int | None:
+    """Which of four axes of the output are the heads of queries; None where that is not known."""
+    return _HEADS_AXIS.get(last_name(module))
 
 
 def is_projection(role: Role) -> bool:

@@ -9,8 +9,7 @@ from math import prod
 
 from ..aligned import SideName
 from .named_records import Item, Side, behind_layers
-
-_EMBEDDING = "embed_tokens"
+from .roles import role_of
 
 
 def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
@@ -29,8 +28,8 @@ def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
         if len(steps) != 1 or len(others) < 2:
             continue
         (step,) = steps
-        tokens = _tokens(single, step)
-        fitting = [other for other in others if _tokens(several, other) == tokens]
+        tokens, found = _tokens(single).get(step), _tokens(several)
+        fitting = [other for other in others if found.get(other) == tokens]
         if tokens is None or not fitting or step in fitting:
             continue
         _move(single, fitting[-1])
@@ -51,23 +50,20 @@ def mark_last_rows(ref: Side, cand: Side) -> None:
     """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
     there the last row of a padded sequence is not the last token of a ragged one.
     """
-    steps = {item.step for item in ref.items}
-    differing = {
-        step
-        for step in steps
-        if None not in (counts := (_tokens(ref, step), _tokens(cand, step)))
-        and counts[0] != counts[1]
-    }
+    ours, theirs = _tokens(ref), _tokens(cand)
+    differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
     for item in (*ref.items, *cand.items):
         item.last_rows = item.step not in differing and behind_layers(item.module)
 
 
-def _tokens(side: Side, step: int) -> int | None:
-    """Rows of the embedding's output; None where it is not captured or not readable."""
-    for item in side.groups.get((step, _EMBEDDING, 1), ()):
-        if _is_activation(item):
-            return prod(item.shape[:-1])
-    return None
+def _tokens(side: Side) -> dict[int, int]:
+    """By step: rows of the embedding's output; none where it is not captured or not readable."""
+    found: dict[int, int] = {}
+    for item in side.items:
+        first = item.record.call == 1 and item.step not in found
+        if first and role_of(item.module) == "embedding" and _is_activation(item):
+            found[item.step] = prod(item.shape[:-1])
+    return found
 
 
 def _is_activation(item: Item) -> bool:

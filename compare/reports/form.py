@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What steers a report: the command line that makes it again, the metric that stands first,
-    and what `exit_status` asks.
+    """What steers a report: the command line that makes it again, and the metric that stands
+    first.
     """
 
     command: str
     metric: str = "mse"
     only_diverged: bool = False
-    min_coverage: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class ReportForm:
 
     def part(self, comparison: Comparison, settings: Settings, name: str = "") -> Part:
         """The report of one comparison."""
-        status = comparison.exit_status(settings.min_coverage)
+        status = comparison.exit_status()
         return Part(name, status, self.load().part(comparison, settings, name))
 
     def whole(self, parts: Sequence[Part], settings: Settings) -> str:

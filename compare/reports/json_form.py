@@ -24,7 +24,7 @@ CASES_SCHEMA = "layertui.compare-cases/1"
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
     """The report of one comparison."""
-    return json_text(json_report(comparison, settings.command, settings.min_coverage))
+    return json_text(json_report(comparison, settings.command))
 
 
 def whole(parts: Sequence[Part], settings: Settings) -> str:
@@ -46,11 +46,11 @@ def json_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-def json_report(comparison: Comparison, command: str, min_coverage: float = 0.5) -> dict[str, Any]:
+def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
     """The report as in `layertui.compare/1`: only values that JSON has."""
     first = comparison.first_divergence()
     counts = comparison.counts
-    outcome = comparison.outcome(min_coverage)
+    outcome = comparison.outcome()
     return plain_json(
         {
             "schema": SCHEMA,

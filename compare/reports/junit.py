@@ -68,7 +68,7 @@ def _open_suite(name: str, cases: Sequence[str]) -> str:
 
 def _whole_case(comparison: Comparison, settings: Settings) -> str:
     """What is asked of the whole, and no row shows: enough in common, an end, values at all."""
-    reasons = comparison.outcome(settings.min_coverage).of_the_whole
+    reasons = comparison.outcome().of_the_whole
     body = ""
     if reasons:
         body = _outcome("failure", "coverage", "; ".join(reasons), summary_line(comparison))

@@ -40,7 +40,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     """The report of one comparison, at most `most` characters."""
     first = comparison.first_divergence()
     reports = reports_of(comparison)
-    outcome = comparison.outcome(settings.min_coverage)
+    outcome = comparison.outcome()
     status = outcome.status
     title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first, status)}"
     if name:

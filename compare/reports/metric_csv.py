@@ -36,6 +36,7 @@ from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
 from ..matching.canonical import layer_number
+from ..matching.roles import is_embedded
 from ..measuring.metrics import NUMBERS
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row, Verdict
@@ -52,7 +53,6 @@ COLUMNS = (
 _BYTES = 24  # of a number as text
 _UNSAFE = re.compile(r"[^A-Za-z0-9._()-]")
 _MOST_NAME = 180
-_EMBEDDED = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings)$")
 
 
 @dataclass(slots=True)
@@ -209,7 +209,8 @@ def _input_shape(comparison: Comparison) -> tuple[str, str]:
 def _embedded_shape(side: Capture) -> tuple[int, ...] | None:
     for record in side.records:
         whole = (record.dtype or "").startswith(("int", "uint")) and record.step == 0
-        embedded = record.slot.startswith("input") and _EMBEDDED.search(record.module)
-        if whole and embedded and record.shape is not None and len(record.shape) == 2:
+        if not whole or record.shape is None or len(record.shape) != 2:
+            continue
+        if is_embedded(side, record):
             return record.shape
     return None

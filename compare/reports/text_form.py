@@ -26,7 +26,7 @@ def part(comparison: Comparison, settings: Settings, name: str) -> str:
     """The report of one comparison."""
     return text_report(
         comparison, settings.command, only_diverged=settings.only_diverged,
-        metric=settings.metric, min_coverage=settings.min_coverage,
+        metric=settings.metric,
     )  # fmt: skip
 
 
@@ -42,8 +42,7 @@ def _case(part: Part) -> str:
 
 
 def text_report(
-    comparison: Comparison, command: str, *, only_diverged: bool = False, metric: str = "mse",
-    min_coverage: float = 0.5,
+    comparison: Comparison, command: str, *, only_diverged: bool = False, metric: str = "mse"
 ) -> str:  # fmt: skip
     """The report to read; `only_diverged` leaves rows that agree, and gaps, out of the table.
 
@@ -52,7 +51,7 @@ def text_report(
     parts = [
         _header(comparison),
         section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
-        section("OUTCOME", comparison.outcome(min_coverage).lines()),
+        section("OUTCOME", comparison.outcome().lines()),
         section("SUMMARY", summary_lines(comparison)),
         *(
             section(f"{METRICS[name].heading.upper()} STATISTICS", spread_lines(comparison, name))

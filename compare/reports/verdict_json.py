@@ -23,10 +23,10 @@ _PASSED = ("identical", "ok")
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
     """The report as text."""
-    return json_text(qwen3_report(comparison, settings.min_coverage))
+    return json_text(qwen3_report(comparison))
 
 
-def qwen3_report(comparison: Comparison, min_coverage: float = 0.5) -> dict[str, Any]:
+def qwen3_report(comparison: Comparison) -> dict[str, Any]:
     """The report; by the comparison's own policy where that is a fixed one."""
     policy = comparison.policy
     if policy.name != "fixed":
@@ -41,7 +41,7 @@ def qwen3_report(comparison: Comparison, min_coverage: float = 0.5) -> dict[str,
     ]
     passed = sum(layer["pass_threshold"] for layer in layers)
     coverage = comparison.counts.coverage
-    covered = coverage is None or coverage >= min_coverage
+    covered = coverage is None or coverage >= comparison.demands.min_coverage
     whole = comparison.counts.unreadable == 0 and covered and bool(layers)
     return plain_json(
         {

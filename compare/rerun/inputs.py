@@ -17,6 +17,7 @@ from ...capture.dtypes import DTYPES
 from ...capture.records import Record
 from ...capture.runners.layers import LayerInfo, RerunError
 from ...capture.runners.protocol import Hello
+from ..matching.roles import is_in_attention, role_of
 from ..model import Row
 from .fed import Fed, is_float, plain, side_task_of
 from .layers import Layer
@@ -219,13 +220,12 @@ class Injector:
 
     def _attends(self, layer: Layer) -> bool:
         """True for attention and for what has attention in it."""
-        parts = layer.canonical.split(".")
-        if "self_attn" in parts:
-            return parts[-1] == "self_attn"
+        if is_in_attention(layer.canonical):
+            return role_of(layer.canonical) == "attention"
         prefix = layer.canonical + "."
-        whole = layer.canonical in ("model", "model.model")
+        whole = role_of(layer.canonical) == "root"
         return any(
-            "self_attn" in row.canonical.split(".") and (whole or row.canonical.startswith(prefix))
+            is_in_attention(row.canonical) and (whole or row.canonical.startswith(prefix))
             for row in self.comparison.rows
         )
 

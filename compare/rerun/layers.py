@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ...capture.records import Record
+from ..matching.roles import role_of
 from ..model import Row
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def inside(part: Row | Layer, whole: Row | Layer) -> bool:
     if whole.canonical == "model":
         return True
     if whole.canonical == "model.model":  # everything but the head
-        return part.canonical not in ("lm_head", "model")
+        return role_of(part.canonical) not in ("head", "root")
     return part.canonical.startswith(whole.canonical + ".")
 
 

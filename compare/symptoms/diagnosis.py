@@ -11,8 +11,7 @@ from ..judging.dataflow import kind_of
 from ..matching.canonical import parent_of
 from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
-from ..vocabulary import SYMPTOMS
-from . import casts, fit, moves, others, parts, regions
+from . import casts, fit, others, registry
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
@@ -74,7 +73,7 @@ def _ranked(likely: list[Symptom]) -> tuple[Symptom, ...]:
 
 
 def _rank(symptom: Symptom, top: float) -> tuple[bool, int, float]:
-    return symptom.score < top - _ALIKE, SYMPTOMS.index(symptom.name), -symptom.score
+    return symptom.score < top - _ALIKE, registry.place_of(symptom.name), -symptom.score
 
 
 def _pair(analysis: Analysis, index: int, sample: Sample) -> fit.Pair:
@@ -99,21 +98,14 @@ def _all(
     if pair.squares == 0:
         return
     row = aligned.rows[index]
-    yield from fit.constant(pair)
-    yield from fit.scale(pair)
-    yield from fit.sign_of_channels(pair)
-    yield from fit.offset(pair)
-    yield from fit.by_row(pair)
-    yield from moves.shifted(pair)
-    yield from moves.permuted(pair)
-    yield from casts.cast(pair, analysis.facts[index].bits)
-    yield from casts.clamp(pair)
-    yield from parts.part_of_axis(pair)
-    yield from regions.region(pair)
-    near = _near(aligned, row)
-    yield from others.mixed_up(pair, _others(aligned, results, row, result, near))
     sources = [aligned.rows[i] for i in analysis.sources(index)]
-    yield from others.missing_term(pair, _others(aligned, results, row, result, sources))
+    difference = registry.Difference(
+        pair, result, analysis.facts[index].bits,
+        lambda: _others(aligned, results, row, result, _near(aligned, row)),
+        lambda: _others(aligned, results, row, result, sources),
+    )  # fmt: skip
+    for test in registry.TESTS:
+        yield from test(difference)
 
 
 def _near(aligned: Aligned, row: Row) -> list[Row]:

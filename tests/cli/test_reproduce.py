@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layertui.cli.main import status_of
+from layertui.cli.open import not_on_the_screen
 from layertui.compare.judging.options import JudgingOptions
 from layertui.compare.judging.policy import PolicyError
+from layertui.tui.jobs.compare_job import Request
+from layertui.tui.list.limits import limits_of
+from layertui.tui.session import Session
 
 NAMES = ("a", "b", "c")
+VIEWS = ("--view", "stats", "--view", "top")  # of `show` where none are asked for
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +55,14 @@ def asked(draw: st.DrawFn) -> JudgingOptions:
         baselines=draw(st.sampled_from([(), ("base",)])),
         exact=draw(st.sampled_from([None, "exact"])),
     )  # fmt: skip
+
+
+def _is_valid(options: JudgingOptions) -> bool:
+    try:
+        options.make_policy()
+    except PolicyError:
+        return False
+    return True
 
 
 @settings(
@@ -95,3 +111,49 @@ def test_a_status_of_1_has_its_reason_in_every_form(
     arguments = ["compare", runs["ref"], str(few), "--format", form]
     assert status_of([*arguments, "--min-coverage", "1.0"]) == 1
     assert "of the outputs are paired, 100.0% wanted" in capsys.readouterr().out
+
+
+def _report(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Any], str]:
+    """Exit status, the rows with verdicts and reasons, and the printed command."""
+    status = status_of(["compare", *arguments, "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["outcome"]["status"] == status
+    return status, [found["first_divergence"], found["rows"]], found["command"]
+
+
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(options=asked().filter(_is_valid), pair=st.sampled_from(["llama-f32", "qwen3-f32"]))
+def test_every_printed_command_gives_the_same_verdicts(
+    real: Path, capsys: pytest.CaptureFixture[str], options: JudgingOptions, pair: str
+) -> None:
+    """Those of a report, of a text of one pair (both lines), and of the screens and exports."""
+    reference, candidate = (str(real / pair / side) for side in ("torch_dump", "max_dump"))
+    options = replace(
+        options, baselines=(candidate,) if options.baselines else (),
+        exact=None if options.exact is None else reference,
+    )  # fmt: skip
+    asked_for = [reference, candidate, *options.to_arguments()]
+    status, rows, command = _report(asked_for, capsys)
+    assert _report(_compared(command), capsys)[:2] == (status, rows)
+
+    status_of(["show", reference, candidate, "#1", *options.to_arguments()])
+    printed = capsys.readouterr().out.split("REPRODUCE\n---------\n")[1].splitlines()
+    assert shlex.split(printed[0])[5:] == [*VIEWS, *options.to_arguments()]
+    assert _report(shlex.split(printed[1])[1:], capsys)[:2] == (status, rows)
+
+    policy = options.make_policy() if options.asks_for_a_policy else None
+    kept = Session(
+        Request(reference, candidate), limits_of(policy, options.rtol, options.atol),
+        options=tuple(not_on_the_screen(options).to_arguments()),
+    )  # fmt: skip
+    assert _report([reference, candidate, *kept.command_options()], capsys)[:2] == (status, rows)
+
+
+def _compared(command: str) -> list[str]:
+    """The arguments of a printed `layertui compare`, without its form."""
+    words = shlex.split(command)
+    assert words[:2] == ["layertui", "compare"]
+    at = words.index("--format")
+    return [*words[2:at], *words[at + 2 :]]

@@ -285,7 +285,7 @@ class ListDisplay(WorkScreen):
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
             limits = self.session.limits
-            policy = "" if limits.usual else f"policy {limits.policy}"
+            policy = "" if limits.is_default else f"policy {limits.policy}"
             pieces = status_line(
                 self.comparison, self._counts, hidden, look, width - self._position_width,
                 width >= _WIDE, self.session.inputs_differ, self._settings, policy,
@@ -311,7 +311,7 @@ class ListDisplay(WorkScreen):
         limits = self.session.limits
         words = [
             self._state,
-            "" if limits.usual else f"policy {limits.policy}",
+            "" if limits.is_default else f"policy {limits.policy}",
             f"{self.findings} warnings (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
             "only diverged" if self.view.only else MODE_WORDS[self.view.mode],

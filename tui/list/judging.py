@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...compare.measuring.metrics import METRICS
+from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
 from ..session import Question
 from .limits import Limits, parse_limits, with_thresholds
@@ -59,7 +60,7 @@ class Judging:
         """`:policy noise|dtype|fixed`."""
         limits = self._host.session.limits
         if not text:
-            raise CommandError(f"policy which? noise, dtype or fixed; now {self._now()}")
+            raise CommandError(f"policy which? {', '.join(POLICIES)}; now {self._now()}")
         if text == "dtype":  # which has no thresholds of its own
             self._set(Limits("dtype", rtol=limits.rtol, atol=limits.atol, given=limits.given))
         elif text in ("noise", "default"):  # which has no limits at all

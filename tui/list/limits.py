@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ...compare.judging.policy import Policy
 
 
-USUAL = POLICIES[0]  # the policy where nobody asks for another
+DEFAULT = POLICIES[0]  # the policy where no other is asked for
 
 
 @dataclass(frozen=True)
 class Limits:
     """What verdicts are made with; None where the policy has its own values."""
 
-    policy: str = USUAL
+    policy: str = DEFAULT
     thresholds: dict[str, float] = field(default_factory=dict)
     rtol: float | None = None
     atol: float | None = None
@@ -39,29 +39,36 @@ class Limits:
         return " ".join(parts)
 
     @property
-    def usual(self) -> bool:
-        """True for the policy that there is without asking for one."""
-        return self.policy == USUAL or (self.policy == "dtype" and self.rtol is not None)
+    def is_default(self) -> bool:
+        """True for the policy that is used without asking for one."""
+        return self.policy == DEFAULT or (self.policy == "dtype" and self.rtol is not None)
 
     @property
     def options(self) -> list[str]:
         """The same as options of the command line; nothing for what is the default anyway."""
+        return self.judging.to_arguments()
+
+    @property
+    def judging(self) -> JudgingOptions:
+        """The same as options of a command."""
         policy = self._of_the_command_line()
         baselines, exact = ((), None) if policy is None else policy.further_captures
         return JudgingOptions(
-            policy=None if self.usual else self.policy, baselines=baselines, exact=exact,
+            policy=None if self.is_default else self.policy, baselines=baselines, exact=exact,
             thresholds=tuple(self.thresholds.items()), rtol=self.rtol, atol=self.atol,
-        ).to_arguments()  # fmt: skip
+        )  # fmt: skip
 
     def make(self) -> Policy:
-        """The policy. Raises `CommandError` when there is none of that name."""
-        from ...compare.judging.policy import PolicyError, policy_named
+        """The policy. Raises `CommandError` when there is none of that name, or limits do not go
+        with it.
+        """
+        from ...compare.judging.policies.base import PolicyError
 
         given = self._of_the_command_line()
         if given is not None:
             return given
         try:
-            return policy_named(self.policy, self.thresholds, self.rtol, self.atol)
+            return self.judging.make_policy()
         except PolicyError as error:
             raise CommandError(str(error)) from error
 
@@ -74,7 +81,7 @@ class Limits:
 def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
     """The line that describes `policy`; None is the default one."""
     if policy is None:
-        return Limits(USUAL if rtol is None else "dtype", rtol=rtol, atol=atol)
+        return Limits(DEFAULT if rtol is None else "dtype", rtol=rtol, atol=atol)
     return Limits(policy.name, dict(getattr(policy, "thresholds", ())), rtol, atol, policy)
 
 
@@ -91,8 +98,8 @@ def parse_limits(text: str) -> Limits:
         limits = _with(limits, name, value)
     if not limits.policy:
         tolerance = limits.rtol is not None or limits.atol is not None
-        usual = "dtype" if tolerance else USUAL
-        limits = replace(limits, policy="fixed" if limits.thresholds else usual)
+        default = "dtype" if tolerance else DEFAULT
+        limits = replace(limits, policy="fixed" if limits.thresholds else default)
     return limits
 
 

@@ -45,12 +45,14 @@ def shape_of(scene: Scene) -> tuple[int, ...] | None:
 
 def guess_heads(comparison: Comparison | None) -> int | None:
     """How many heads the model has, where a record of queries has them on an axis of their own."""
+    from ...compare.matching.roles import query_heads_axis
+
     for row in comparison.rows if comparison is not None else ():
-        if not row.canonical.endswith(("q_norm", "q_rope")) or row.role != "output":
+        axis = query_heads_axis(row.canonical)
+        if axis is None or row.role != "output":
             continue
         for record in (row.reference, row.candidate):
             shape = record.shape if record is not None else None
             if shape is not None and len(shape) == 4:
-                heads_last = row.canonical.endswith("q_norm")
-                return shape[2] if heads_last else shape[1]
+                return shape[axis]
     return None

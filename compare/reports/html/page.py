@@ -52,7 +52,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     def anchor(row: int) -> str:
         return f"{mark}-{row}"
 
-    outcome = comparison.outcome(settings.min_coverage)
+    outcome = comparison.outcome()
     title = f"<h2>case {_text(name)}</h2>" if name else ""
     return "\n".join(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def layers(count: int, seed: int = 0) -> dict[str, Array]:
 
 
 def compared(
-    tmp_path: Path, left: dict[str, Array], right: dict[str, Array], **more: bool
+    tmp_path: Path, left: dict[str, Array], right: dict[str, Array], **more: Any
 ) -> Comparison:
     for name, side in (("left", left), ("right", right)):
         if not (tmp_path / name).exists():
@@ -99,7 +100,7 @@ def test_both_sides_empty_from_some_layer_on(tmp_path: Path, value: float, word:
     )
 
 
-def test_zeros_in_the_middle_are_nobodys_business(tmp_path: Path) -> None:
+def test_zeros_in_the_middle_are_no_reason(tmp_path: Path) -> None:
     run = layers(6)
     run["model.layers.2.self_attn-output"] = np.zeros((6, 16), np.float32)
     assert compared(tmp_path, run, dict(run)).outcome().status == 0
@@ -108,10 +109,9 @@ def test_zeros_in_the_middle_are_nobodys_business(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["text", "json", "html", "markdown", "junit"])
 def test_every_form_says_why(tmp_path: Path, form: str) -> None:
     run = layers(3)
-    comparison = compared(tmp_path, run, dict(run))
-    settings = Settings("layertui compare a b", min_coverage=1.1)
-    assert part_of(comparison, form, Settings("layertui")).status == 0
-    part = part_of(comparison, form, settings)
+    settings = Settings("layertui compare a b")
+    assert part_of(compared(tmp_path, run, dict(run)), form, settings).status == 0
+    part = part_of(compared(tmp_path, run, dict(run), min_coverage=1.1), form, settings)
     assert part.status == 1
     text = whole([part], form, settings).replace("&#46;", ".")
     assert "100.0% of the outputs are paired, 110.0% wanted" in text

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from layertui.compare.comparison import Comparison
+from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.model import Symptom
 from layertui.compare.reports import FORMATS, SEVERAL, Part, Settings, part_of, whole
@@ -110,9 +110,13 @@ def test_junit_of_any_name(which: str, request: pytest.FixtureRequest) -> None:
 
 def test_junit_is_red_when_the_exit_status_is(tmp_path: Path, real: Path) -> None:
     comparison = measured_pair(real, "llama-f32")
-    strict = Settings("c", min_coverage=1.0)
-    (suite,) = suites(whole([part_of(comparison, "junit", strict)], "junit", strict))
-    assert (suite.attrib["failures"], comparison.exit_status(1.0)) == ("1", 1)
+    pair = real / "llama-f32"
+    strict = open_comparison(
+        str(pair / "torch_dump"), str(pair / "max_dump"), min_coverage=1.0
+    )  # fmt: skip
+    assert strict.measure()
+    (suite,) = suites(rendered(strict, "junit"))
+    assert (suite.attrib["failures"], strict.exit_status()) == ("1", 1)
     (suite,) = suites(rendered(comparison, "junit"))
     assert suite.attrib["failures"] == suite.attrib["errors"] == "0"
     alone = Comparison(
