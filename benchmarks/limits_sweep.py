@@ -1,39 +1,87 @@
-"""What each limit of `compare.limits` holds up: every one is halved and doubled, and rows of a set
-of captures whose verdict is then another one are counted.
+"""What each limit of `compare.limits` holds up: every one is halved and doubled, and the verdicts
+that change are named, for a healthy pair and for pairs with faults.
 
-    python benchmarks/limits_sweep.py REFERENCE CANDIDATE [REFERENCE CANDIDATE ...] [--only NAME]
+    python benchmarks/limits_sweep.py [--only NAME] [--json FILE] [REFERENCE CANDIDATE ...]
 
-A limit that changes nothing in either direction is not needed for these captures; one that changes
-much is near their noise or their faults. Captures are measured anew for each value: small ones will
-do.
+Without captures those of the demo are taken (a healthy pair, faults of weights, of attention, and a
+row of NaN) and a real pair in bfloat16 (`tests/data`); each is judged with the laws of its layers and
+without. Pairs are measured once and judged anew for each value; where a limit is used in measuring,
+they are measured anew. A limit that changes nothing is not needed for these captures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Literal, get_args
 
+from layertui.capture.demo.shipped import SHIPPED, unpack
 from layertui.compare import limits
-from layertui.compare.comparison import open_comparison
+from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.gathering import gather_and_judge
 
-Pair = tuple[str, str]
-Levels = list[tuple[str, ...]]
+How = Literal["judged", "gathered", "measured"]
+DATA = Path(__file__).resolve().parents[1] / "tests/data"
 
 
-def levels(pairs: list[Pair]) -> Levels:
-    """The verdicts of every pair of captures, row by row, and the module that is named."""
-    found: Levels = []
-    for reference, candidate in pairs:
-        comparison = open_comparison(reference, candidate)
+@dataclass(frozen=True)
+class Judged:
+    """Levels by row, the module that is named as the first divergence, and its symptoms where these
+    were looked for.
+    """
+
+    levels: tuple[str, ...]
+    named: str
+    symptoms: tuple[str, ...]
+
+
+class Captures:
+    """A pair of captures: measured once, with the laws of its layers tried. `lawless`: judged as if
+    no law had applied.
+    """
+
+    def __init__(self, name: str, reference: str, candidate: str) -> None:
+        self.name, self._paths = name, (reference, candidate)
+        self._measured, self.lawless = self._measure(), False
+
+    def without_laws(self) -> Captures:
+        """The same, judged without its laws; it need not be measured again."""
+        other = copy(self)
+        other.name, other.lawless = f"{self.name}, no laws", True
+        return other
+
+    def _measure(self) -> Comparison:
+        comparison = open_comparison(*self._paths)
         comparison.measure(use_cache=False, threads=1)
-        first = comparison.first_divergence()
-        named = "" if first is None else first.module
-        found.append((named, *(verdict.level for verdict in comparison.verdicts)))
-    return found
+        return comparison
+
+    def judged(self, how: How) -> Judged:
+        """The verdicts by the limits as they are now."""
+        found = self._measure() if how == "measured" else self._measured
+        given = found.aligned, found.results, found.evidence
+        if self.lawless:
+            given = *given[:2], replace(given[2], laws=None)
+        if how == "judged":
+            judgement = found.policy.judge_all(*given, found.demands)
+        else:
+            evidence = replace(given[2], symptoms={})
+            judgement = gather_and_judge(*given[:2], found.policy, evidence, found.demands)[1]
+        first = judgement.first
+        return Judged(
+            tuple(verdict.level for verdict in judgement.verdicts),
+            "none" if first is None else first.module,
+            () if first is None or how == "judged" else tuple(s.name for s in first.symptoms or ()),
+        )
 
 
 def scaled(value: Any, factor: float) -> Any:
@@ -52,60 +100,117 @@ def scaled(value: Any, factor: float) -> Any:
     return replace(value, **{f.name: scaled(getattr(value, f.name), factor) for f in fields(value)})
 
 
+def holders(name: str) -> list[Any]:
+    """The modules that have taken the limit by name."""
+    value = getattr(limits, name)
+    return [
+        module for key, module in list(sys.modules.items())
+        if key.startswith("layertui.compare") and getattr(module, name, None) is value
+    ]  # fmt: skip
+
+
 @contextmanager
 def moved(name: str, value: Any) -> Iterator[None]:
-    """The limit `name` has another value, also where modules have taken it by name."""
-    usual = getattr(limits, name)
-    if isinstance(usual, dict):  # default arguments hold the same one
-        kept = dict(usual)
-        usual.update(value)
+    """The limit `name` has another value, also where modules have taken it by name. Tables are
+    changed in place: default arguments hold the same one. Raises ValueError where a default
+    argument holds a limit that is no table.
+    """
+    kept = getattr(limits, name)
+    if isinstance(kept, dict):
+        before = dict(kept)
+        kept.update(value)
         try:
             yield
         finally:
-            usual.update(kept)
+            kept.update(before)
         return
-    holders = [
-        module for key, module in list(sys.modules.items())
-        if key.startswith("layertui.compare") and getattr(module, name, None) is usual
-    ]  # fmt: skip
-    for module in holders:
+    modules = holders(name)
+    for module in modules:
+        if (frozen := defaults_with(module, kept)) and not isinstance(kept, int):
+            raise ValueError(f"{name} is a default argument of {frozen}: it cannot be moved")
+    for module in modules:
         setattr(module, name, value)
     try:
         yield
     finally:
-        for module in holders:
-            setattr(module, name, usual)
+        for module in modules:
+            setattr(module, name, kept)
 
 
-def changes(before: Levels, after: Levels) -> tuple[int, int, int]:
-    """Rows with another verdict, pairs of captures that have such rows, and pairs of captures whose
-    first divergence is in another module.
-    """
-    rows = [sum(a != b for a, b in zip(x[1:], y[1:], strict=True))
-            for x, y in zip(before, after, strict=True)]  # fmt: skip
-    named = sum(x[0] != y[0] for x, y in zip(before, after, strict=True))
-    return sum(rows), sum(1 for count in rows if count), named
+def defaults_with(module: Any, value: Any) -> str:
+    """A function of the module that has the very value as a default; empty where none has."""
+    for name, found in vars(module).items():
+        if isinstance(found, FunctionType) and found.__module__ == module.__name__:
+            given = (*(found.__defaults__ or ()), *(found.__kwdefaults__ or {}).values())
+            if any(each is value for each in given):
+                return f"{module.__name__}.{name}"
+    return ""
+
+
+def differences(name: str, before: Judged, after: Judged) -> list[str]:
+    """What changed, in words: `transposed-o-proj: 3 noise -> diverged; names none, not lm_head`."""
+    steps = Counter(
+        f"{a} -> {b}" for a, b in zip(before.levels, after.levels, strict=True) if a != b
+    )
+    words = [f"{count} {step}" for step, count in steps.most_common(3)]
+    if before.named != after.named:
+        words.append(f"names {after.named}, not {before.named}")
+    elif before.symptoms != after.symptoms:
+        words.append(f"symptoms {', '.join(after.symptoms)}, not {', '.join(before.symptoms)}")
+    return [f"{name}: {', '.join(words)}"] if words else []
+
+
+def needed(name: str) -> How:
+    """What must be done again where a limit moves."""
+    rooms = " ".join(module.__name__ for module in holders(name))
+    if ".measuring." in rooms:
+        return "measured"
+    gathered = (".symptoms.", ".expert_routing", ".noise_floor", ".dropout", ".sameness")
+    return "gathered" if any(room in rooms for room in gathered) else "judged"
+
+
+def swept(captures: Sequence[Captures], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Limit, `half` or `double`, and what changes."""
+    known = {how: [each.judged(how) for each in captures] for how in get_args(How)}
+    for name in names:
+        how = needed(name)
+        before = known[how]
+        for word, factor in (("half", 0.5), ("double", 2.0)):
+            with moved(name, scaled(getattr(limits, name), factor)):
+                after = [each.judged(how) for each in captures]
+            found = [
+                line for each, a, b in zip(captures, before, after, strict=True)
+                for line in differences(each.name, a, b)
+            ]  # fmt: skip
+            yield name, word, "; ".join(found) or "nothing"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("captures", nargs="+", metavar="REFERENCE CANDIDATE")
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", help="this limit; may be repeated"
-    )
+    parser.add_argument("captures", nargs="*", metavar="REFERENCE CANDIDATE")
+    parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
+    parser.add_argument("--json", metavar="FILE", help="write what changes there, too")
     given = parser.parse_args()
     if len(given.captures) % 2:
         parser.error("captures come in pairs: REFERENCE CANDIDATE")
     pairs = list(zip(given.captures[::2], given.captures[1::2], strict=True))
     names = given.only or [name for name in vars(limits) if name.isupper()]
-    before = levels(pairs)
-    print(f"{len(before)} pairs of captures, {sum(len(x) - 1 for x in before)} rows")
-    print(f"{'limit':20} {'times':>5} {'rows':>6} {'captures':>8} {'first divergences':>17}")
-    for name in names:
-        for factor in (0.5, 2.0):
-            with moved(name, scaled(getattr(limits, name), factor)):
-                rows, captures, named = changes(before, levels(pairs))
-            print(f"{name:20} {factor:5g} {rows:6d} {captures:8d} {named:17d}", flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        captures = [Captures(Path(second).name, first, second) for first, second in pairs]
+        for fault in SHIPPED if not pairs else ():
+            captures.append(Captures(fault, *unpack(str(Path(work, fault)), fault)))
+        if not pairs:
+            with tarfile.open(DATA / "llama-bf16.tar.xz") as tar:
+                tar.extractall(work, filter="data")
+            real = Path(work, "llama-bf16")
+            captures.append(Captures(real.name, str(real / "torch_dump"), str(real / "max_dump")))
+        captures += [each.without_laws() for each in captures]
+        found: dict[str, dict[str, str]] = {}
+        for name, word, what in swept(captures, names):
+            found.setdefault(name, {})[word] = what
+            print(f"{name:20} {word:6} {what}", flush=True)
+    if given.json:
+        Path(given.json).write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

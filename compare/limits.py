@@ -62,6 +62,9 @@ NEVER = 32.0  # amplification that is never noise; clean runs stay below 2
 NOTHING = 0.05  # stands for the amplification of what is identical, which has no logarithm
 FEW = 6  # of a kind from which on their spread is trusted
 MANY = 16  # of a kind from which on it makes no difference whether one is among them
+PASSED_ON = 1.001  # times the error of its source up to which a record just passes it on
+SPREADS = 8.0  # robust standard deviations of a kind, where these make less than WIDEST
+DRIFT_LEAST = 1.5  # amplification below which nothing is drift; clean pairs scatter up to it
 DRIFT = 1.6  # times the typical amplification: more is reported as drift
 INHERITED = 4.0  # times what a clean run would have: an error that came from a fault before
 
@@ -85,8 +88,14 @@ SEEN_TIMES_TYPICAL = 3.0  # ... and are so many times what is typical; clean pai
 SEEN_WORST = 3.0  # ... and this is so many times the worst of these; clean pairs reach 2
 PEAK_UNITS = 8.0  # units: a row or channel that is off by less is rounding
 PEAK_INHERITED = 3.0  # times the error of the inputs
+FEWEST_FITTED = 64  # elements below which no common factor or offset is looked for
+ROW_UNITS = 1.5  # units: factors by row that rounding makes; rows have many elements each
+CHANNEL_UNITS = 4.0  # units: the same by channel, of which there are fewer
+PART_INHERITED = 3.0  # times the factors by row or channel that a source has
+PART_OF_ERROR = 0.6  # of the error that factors by row or channel must make up
 CLAMPED = 4.0  # elements at one greatest value; by chance there are two
 COARSER = 3.0  # times fewer magnitudes than the reference has: a bit and a half of mantissa
+FEWEST_MAGNITUDES = 128  # that the reference has; of fewer a coarser grid is not seen
 FEW_MAGNITUDES = 160  # that 8-bit types have, and some
 FEW_WEIGHTS = 16  # experts that a token goes to, at most
 
@@ -120,26 +129,33 @@ ONE_SIDE_COARSE = 5  # records that must, where the other side's values are fine
 class CoarseKind:
     """An arithmetic by the error that a projection with equal inputs has, `least` to `greatest`.
 
-    `unit` is that of what it rounds to (0 for weights, which are rounded once), `ok` the error that
-    a run in it may have, `fewest` projections must show it, whose error is well above the rounding
-    of the record's own dtype: four units.
+    `unit` is that of what it rounds to (0 for weights, which are rounded once), `like` the dtype
+    whose limits a run in it is judged by, `fewest` projections must show it, whose error is well
+    above the rounding of the record's own dtype: four units.
     """
 
     name: str
     least: float
     greatest: float
     unit: float
-    ok: float
+    like: str
     fewest: int
     weights: bool = False
+
+    @property
+    def ok(self) -> float:
+        """The error that a run in it may have."""
+        limits = limits_for(self.like)
+        assert limits is not None
+        return limits.ok
 
 
 # 0.35 to 0.9 units of TF32 (10 bits) and bfloat16, then what 8 and 4 bits make of weights.
 COARSE_KINDS = (
-    CoarseKind("TF32 or float16", 0.35 * 2**-11, 0.9 * 2**-11, 2**-11, LIMITS["float16"].ok, 3),
-    CoarseKind("bfloat16", 0.35 * 2**-8, 0.9 * 2**-8, 2**-8, LIMITS["bfloat16"].ok, 3),
-    CoarseKind("8-bit weights", 0.9 * 2**-8, 0.04, 0.0, LIMITS["bfloat16"].ok, 4, True),
-    CoarseKind("4-bit weights", 0.04, 0.25, 0.0, FLOAT8.ok, 4, True),
+    CoarseKind("TF32 or float16", 0.35 * 2**-11, 0.9 * 2**-11, 2**-11, "float16", 3),
+    CoarseKind("bfloat16", 0.35 * 2**-8, 0.9 * 2**-8, 2**-8, "bfloat16", 3),
+    CoarseKind("8-bit weights", 0.9 * 2**-8, 0.04, 0.0, "bfloat16", 4, True),
+    CoarseKind("4-bit weights", 0.04, 0.25, 0.0, "float8_e4m3fn", 4, True),
 )
 ALIKE = 2.0  # times that the greatest of those with equal inputs is the least
 MOST_ALIKE = 0.6  # of these that must be so; others that have more are faults
@@ -147,6 +163,11 @@ AGREE = 0.1  # of the error: inputs that count as equal
 NEAR = 1.5  # times the error: inputs behind which it is still seen
 OWN = 0.7  # times the error that a projection behind such inputs adds
 OWN_SHARE = 0.33  # of these projections that must add it
+
+# Experts, and further captures (see `judging.expert_routing`, `judging.noise_floor`)
+
+MARGIN = 2.0  # times the greatest difference of a token's logits: each of two may be off by it
+TOO_FAR = 0.35  # relative L2 of a baseline: even float8 stays below it
 
 # Runs with dropout (see `dropout`)
 

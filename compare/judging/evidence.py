@@ -14,21 +14,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..limits import (
+    CHANNEL_UNITS,
     CLAMPED,
     COARSER,
     FACTOR_OF_OK,
     FACTOR_UNITS,
     FEW_MAGNITUDES,
     FEW_WEIGHTS,
+    FEWEST_FITTED,
+    FEWEST_MAGNITUDES,
     OFFSET_OF_OK,
     ONE_INPUT,
     OTHER_DTYPE,
+    PART_INHERITED,
+    PART_OF_ERROR,
     PART_OF_OK,
     PART_TIMES_TYPICAL,
     PEAK_INHERITED,
     PEAK_RATIO,
     PEAK_UNITS,
     PRODUCTS,
+    ROW_UNITS,
     SAME_DTYPE,
     SEEN_RATIO,
     SEEN_TIMES_TYPICAL,
@@ -109,7 +115,12 @@ def _this(facts: Facts) -> str:
 
 def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common factor, which noise of any size does not have: it is independent of the values."""
-    if facts.scale is None or facts.result.compared < 64 or facts.blocked or facts.shares:
+    if (
+        facts.scale is None
+        or facts.result.compared < FEWEST_FITTED
+        or facts.blocked
+        or facts.shares
+    ):
         return None
     factor, standard_error = facts.scale
     typical = peers.median_of_others("scale", gain, facts) or 0.0
@@ -130,7 +141,12 @@ def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
 
 def displaced(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common offset: all values are shifted the same way, as noise never does."""
-    if facts.offset is None or facts.result.compared < 64 or facts.blocked or facts.shares:
+    if (
+        facts.offset is None
+        or facts.result.compared < FEWEST_FITTED
+        or facts.blocked
+        or facts.shares
+    ):
         return None
     offset, standard_error = facts.offset
     typical = peers.median_of_others("offset", _displacement, facts) or 0.0
@@ -187,12 +203,14 @@ def gain(facts: Facts) -> float | None:
 
 def scaled_by_row(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every row has a factor of its own: an epsilon, a norm of something else."""
-    return _by_part(facts, peers, "row_scale", 1.5, "every row by a factor of its own")
+    return _by_part(facts, peers, "row_scale", ROW_UNITS, "every row by a factor of its own")
 
 
 def scaled_by_channel(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every channel has a factor of its own: weights of a norm."""
-    return _by_part(facts, peers, "channel_scale", 4.0, "every channel by a factor of its own")
+    return _by_part(
+        facts, peers, "channel_scale", CHANNEL_UNITS, "every channel by a factor of its own"
+    )
 
 
 def _by_part(
@@ -203,10 +221,12 @@ def _by_part(
         return None
     typical = peers.median_of_others(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, PART_TIMES_TYPICAL * typical, _least_factor(facts))
-    allowed += 3 * max((_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0)
+    allowed += PART_INHERITED * max(
+        (_size(source.whole, name) or 0.0 for source in facts.sources), default=0.0
+    )
     along = row_weights if name == "row_scale" else _crossed
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
-    if part.size <= allowed or part.size < 0.6 * facts.error:
+    if part.size <= allowed or part.size < PART_OF_ERROR * facts.error:
         return None
     size = f"{part.size:.2g} of the {facts.error:.2g} that differ"
     return Evidence(part.size / allowed, f"{size} scale {words}, which the inputs do not show")
@@ -321,7 +341,11 @@ def _saturated(facts: Facts) -> float | None:
 def rounded(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """The candidate's values lie on a coarser grid than the reference's and the peers' do."""
     structure = facts.structure
-    if structure is None or structure.distinct_of < FEW_VALUES or structure.distinct[0] < 128:
+    if (
+        structure is None
+        or structure.distinct_of < FEW_VALUES
+        or structure.distinct[0] < FEWEST_MAGNITUDES
+    ):
         return None
     coarse = _coarseness(facts) or 1.0
     typical = peers.median_of_others("coarseness", _coarseness, facts)

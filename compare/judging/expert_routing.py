@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
 
+from ..limits import MARGIN
 from ..matching.roles import may_be_router
 from ..model import Measurement, Row
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..measuring.bounded_sample import Sample
     from ..measuring.error_structure import Structure
 
-_MARGIN = 2.0  # times the greatest difference of the token's logits
 _MOST_EXPERTS = 1024
 _LIKELY = (1, 2, 4, 6, 8)  # experts a token goes to, where no record shows it
 
@@ -61,6 +61,11 @@ class Routing:
         if row.canonical == block:
             return row.role == "output"
         return row.canonical.startswith(block + ".expert")
+
+
+def is_within_noise(margin: Array, noise: Array) -> bool:
+    """Whether the margins by which tokens were routed are no larger than what logits differ by."""
+    return bool((margin <= MARGIN * noise).all())
 
 
 def block_of(router: str) -> str:
@@ -186,5 +191,5 @@ def _flips(row: Row, logits: Sample, left: Array, right: Array) -> Routing | Non
     worst = int((margin / np.maximum(noise, 1e-300)).argmax())
     return Routing(
         row.canonical, tuple(logits.rows[flipped].tolist()), len(x), left.shape[1],
-        float(margin[worst]), float(noise[worst]), bool((margin <= _MARGIN * noise).all()),
+        float(margin[worst]), float(noise[worst]), is_within_noise(margin, noise),
     )  # fmt: skip

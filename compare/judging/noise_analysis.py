@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..aligned import SideName
-from ..limits import DRIFT, INHERITED, UNRELATED, Limits, limits_for
+from ..limits import DRIFT, DRIFT_LEAST, INHERITED, UNRELATED, Limits, limits_for
 from ..model import Measurement, Row, Verdict
 from ..vocabulary import Level, Origin
 from .dataflow import Flow, Node
@@ -190,7 +190,7 @@ class Analysis:
             )
             return Verdict("drift", words, "none", None)
         if typical is not None and facts.amplification > max(
-            DRIFT * typical.middle * math.exp(2 * typical.spread), 1.5
+            DRIFT * typical.middle * math.exp(2 * typical.spread), DRIFT_LEAST
         ):
             times = facts.amplification / typical.middle
             words = (

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...capture.dtypes import DTYPES
+from ..limits import TOO_FAR
 from ..measuring.pair_dtypes import coarser_dtype
 from ..model import Measurement, Row, Verdict
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..aligned import Aligned, Results
 
 MARGIN = 1.5  # the least ratio, at the interval's near end, that is more than a baseline
-_TOO_FAR = 0.35  # relative L2 of a baseline: even float8 stays below it
 _DRAWS = 500
 _INTERVAL = (2.5, 97.5)  # percent
 _MOST = 1 << 15  # elements of a pair that are read for it
@@ -187,10 +187,15 @@ class Baselines:
             how = "missing"
         elif float(errors[0].sum()) == 0:
             how = "equal"
-        elif errors[0].sum() > _TOO_FAR**2 * errors[1].sum():
+        elif is_too_far(errors[0].sum(), errors[1].sum()):
             how = "apart"
         self.usage.setdefault(path, Counter())[how] += 1
         return how == "used"
+
+
+def is_too_far(error: float, size: float) -> bool:
+    """Whether a run differs, in squares, by more than rounding can explain."""
+    return error > TOO_FAR**2 * size
 
 
 def _by_label(aligned: Aligned) -> dict[_Key, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..limits import COPIED
+from ..limits import COPIED, PASSED_ON
 from ..matching.canonical import ROOT
 from ..model import Measurement
 from .dataflow import Node
@@ -21,8 +21,6 @@ from .row_facts import Facts
 
 if TYPE_CHECKING:
     from ..laws.report import LawRow
-
-_ALIKE = 1.001  # times the error of its source up to which a record just passes it on
 
 
 @dataclass(slots=True)
@@ -120,7 +118,7 @@ class Origins:
             return found
         if is_rounding(law, facts):
             return None
-        if law.row != facts.index and facts.greater <= _ALIKE * facts.inherited:
+        if law.row != facts.index and is_passed_on(facts):
             return None  # what the row that has the law gave, passed on
         if law.causes and law.row == facts.index:
             words = f"{law.words}; differs by {facts.greater:.2g}, {source_words(facts)}"
@@ -226,6 +224,11 @@ class Origins:
 def is_copy(own: Facts, earlier: Facts) -> bool:
     """Whether the candidate repeats the earlier record where the reference does."""
     return own.greater <= COPIED * max(earlier.greater, own.floor)
+
+
+def is_passed_on(facts: Facts) -> bool:
+    """Whether the error is no more than that of what the record was made from."""
+    return facts.greater <= PASSED_ON * facts.inherited
 
 
 def is_rounding(law: LawRow, facts: Facts) -> bool:

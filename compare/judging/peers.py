@@ -22,6 +22,7 @@ from ..limits import (
     NEVER,
     NOTHING,
     SOME,
+    SPREADS,
     STEP,
     WIDEST,
 )
@@ -162,6 +163,6 @@ def limit_of(found: Typical | None) -> float:
         return ALONE
     factor = WIDEST
     if found.count >= FEW:
-        factor = min(WIDEST, max(NARROWEST, math.exp(8 * found.spread)))
+        factor = min(WIDEST, max(NARROWEST, math.exp(SPREADS * found.spread)))
     least = LEAST_OF_SOME if found.count >= SOME else LEAST
     return min(max(least, factor * found.middle), NEVER)

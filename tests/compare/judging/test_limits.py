@@ -30,9 +30,12 @@ from layertui.compare.judging.evidence import (
     rounded,
     row_weights,
     scaled,
+    scaled_by_channel,
     scaled_by_row,
 )
-from layertui.compare.judging.origins import State, is_copy
+from layertui.compare.judging.expert_routing import is_within_noise
+from layertui.compare.judging.noise_floor import is_too_far
+from layertui.compare.judging.origins import State, is_copy, is_passed_on
 from layertui.compare.judging.outcome import unpaired_end
 from layertui.compare.judging.peers import (
     LayerPeers,
@@ -176,6 +179,28 @@ def test_a_factor_by_row() -> None:
     above(lambda size: by(size, 0.01, 0.01), 4 * 0.01)
 
 
+def test_factors_by_part_against_rounding_sources_and_the_whole_error() -> None:
+    def of(size: float) -> Part:
+        return Part(9.0, size, 9.0, size, 0)
+
+    def row(size: float, error: float = TINY, unit: float = TINY, before: float = 0.0) -> bool:
+        sources = [facts(row_scale=of(before))] if before else []
+        return shows(
+            scaled_by_row, facts(error, unit=unit, row_scale=of(size), sources=sources)
+        )  # fmt: skip
+
+    above(lambda size: row(size, unit=0.01), 1.5 * 0.01)
+    above(lambda size: shows(scaled_by_channel, facts(unit=0.01, channel_scale=of(size))), 0.04)
+    above(lambda size: row(size, before=0.01), 3 * 0.01)
+    below(lambda error: row(0.01, error), 0.01 / 0.6)
+
+
+def test_few_elements_have_no_common_factor_or_offset() -> None:
+    for test, more in ((scaled, {"factor": (2.0, 0.0)}), (displaced, {"offset": (1.0, 0.0)})):
+        assert shows(test, facts(shape=(64,), **more)), test
+        assert not shows(test, facts(shape=(63,), **more)), test
+
+
 def test_rows_and_channels_that_stick_out() -> None:
     def channel(worst: float, middle: float, *others: Facts, **more: Any) -> bool:
         found = facts(error=0.1, channel_error=(middle, worst, 0), **more)
@@ -211,6 +236,7 @@ def test_clamped_and_rounded() -> None:
 
     below(lambda right: coarse(300, round(right)), 300 / 3, near=1.03)
     assert coarse(1000, 160) and not coarse(1000, 161)
+    assert coarse(128, 10) and not coarse(127, 10)
 
 
 def test_weights_of_experts() -> None:
@@ -230,6 +256,7 @@ def test_limits_of_an_amplification() -> None:
     assert limit_of(None) == 8
     assert limit_of(Typical(2.0, 9.0, 3)) == 4 * 2
     assert limit_of(Typical(2.0, 0.0, 5)) == 4 * 2
+    assert limit_of(Typical(2.0, math.log(3) / 8, 6)) == pytest.approx(3 * 2)
     assert limit_of(Typical(2.0, 0.0, 6)) == 2.5 * 2
     assert limit_of(Typical(0.1, 0.0, 7)) == 3
     assert limit_of(Typical(0.1, 0.0, 8)) == 2
@@ -280,6 +307,24 @@ def test_drift(tmp_path: Path) -> None:
         return [verdict.level for verdict in found.verdicts].count("drift") == 1
 
     above(drifts, 1.6 * 2, near=1.15)
+
+    def drifts_a_little(times: float) -> bool:
+        found = layers(tmp_path / f"little-{times}", [0.5, 0.5, times, 0.5, 0.5])
+        return [verdict.level for verdict in found.verdicts].count("drift") == 1
+
+    above(drifts_a_little, 1.5, near=1.15)
+
+
+def test_what_is_passed_on() -> None:
+    below(lambda error: is_passed_on(facts(error, sources=[facts(0.1)])), 1.001 * 0.1, 1.0005)
+
+
+def test_tokens_that_rounding_routes() -> None:
+    below(lambda margin: is_within_noise(np.array([margin]), np.array([0.1])), 2 * 0.1)
+
+
+def test_a_baseline_of_something_else() -> None:
+    above(lambda error: is_too_far(error**2, 1.0), 0.35)
 
 
 def test_the_rounding_of_a_step(tmp_path: Path) -> None:
@@ -558,6 +603,8 @@ def test_every_limit_is_known_here() -> None:
         "SMALL_CHANNEL", "BLOCKED", "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE",
         "MOST_ALIKE", "AGREE", "NEAR", "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE",
         "UNRELATED_COSINE", "AGREES", "AGREEING_PART", "LEAST_HEAD", "MIXED_UP", "OWN_BY_ROW",
-        "FEW_ROWS", "COPIED", "STATISTICS_APART",
+        "FEW_ROWS", "COPIED", "STATISTICS_APART", "PASSED_ON", "SPREADS", "DRIFT_LEAST", "MARGIN",
+        "FEWEST_FITTED", "ROW_UNITS", "CHANNEL_UNITS", "PART_INHERITED", "PART_OF_ERROR",
+        "FEWEST_MAGNITUDES", "TOO_FAR",
     }  # fmt: skip
     assert known == tested
