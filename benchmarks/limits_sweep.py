@@ -1,23 +1,23 @@
 """What each limit of `compare.limits` holds up: every one is halved and doubled, and the verdicts
 that change are named, for a healthy pair and for pairs with faults.
 
-    python benchmarks/limits_sweep.py [--only NAME] [--json FILE] [REFERENCE CANDIDATE ...]
+    python benchmarks/limits_sweep.py [--only NAME] [--table FILE] [REFERENCE CANDIDATE ...]
 
 Without captures those of the demo are taken (a healthy pair, faults of weights, of attention, and a
-row of NaN) and a real pair in bfloat16 (`tests/data`); each is judged with the laws of its layers and
-without. Pairs are measured once and judged anew for each value; where a limit is used in measuring,
-they are measured anew. A limit that changes nothing is not needed for these captures.
+row of NaN) and a real pair in bfloat16 (`tests/data`); each is judged with the laws of its layers
+and without. Pairs are measured once and judged anew for each value; where a limit is used in
+measuring, they are measured anew. A limit that changes nothing is not needed for these captures.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -185,11 +185,45 @@ def swept(captures: Sequence[Captures], names: Sequence[str]) -> Iterator[tuple[
             yield name, word, "; ".join(found) or "nothing"
 
 
+_ASSIGNED = re.compile(r"([A-Z][A-Z_0-9, ]*?)(?:: [^=]*)? = ([^#]*)(?:#(.*))?$")
+
+
+def meanings() -> dict[str, tuple[str, str]]:
+    """By limit: its value as `limits.py` has it, `table` where that is one, and its comment."""
+    found: dict[str, tuple[str, str]] = {}
+    above: list[str] = []
+    for line in Path(limits.__file__).read_text().splitlines():
+        match = _ASSIGNED.match(line)
+        if match is None:
+            above = [*above, line[1:].strip()] if line.startswith("#") else []
+            continue
+        names = [name.strip() for name in match[1].split(",")]
+        values = [value.strip() for value in match[2].split(", ", len(names) - 1)]
+        words = (match[3] or " ".join(above)).strip()
+        for name, value in zip(names, values, strict=True):
+            plain = isinstance(getattr(limits, name), (int, float))
+            found[name] = (value if plain else "table", words)
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, str]]) -> str:
+    """The table of `docs/judging.md`."""
+    lines = [
+        "| limit | value | meaning, and what set it | halved | doubled |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (value, words) in meanings().items():
+        changes = found.get(name, {})
+        cells = (f"`{name}`", value, words, changes.get("half", ""), changes.get("double", ""))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("captures", nargs="*", metavar="REFERENCE CANDIDATE")
     parser.add_argument("--only", action="append", metavar="NAME", help="may be repeated")
-    parser.add_argument("--json", metavar="FILE", help="write what changes there, too")
+    parser.add_argument("--table", metavar="FILE", help="write the table of the documentation")
     given = parser.parse_args()
     if len(given.captures) % 2:
         parser.error("captures come in pairs: REFERENCE CANDIDATE")
@@ -209,8 +243,8 @@ def main() -> None:
         for name, word, what in swept(captures, names):
             found.setdefault(name, {})[word] = what
             print(f"{name:20} {word:6} {what}", flush=True)
-    if given.json:
-        Path(given.json).write_text(json.dumps(found, indent=1))
+    if given.table:
+        Path(given.table).write_text(table(found) + "\n")
 
 
 if __name__ == "__main__":

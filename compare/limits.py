@@ -28,6 +28,7 @@ class Limits:
 # Real pairs that agree lie at 1e-7 (float32) and 1.2e-2 (bfloat16) after two layers, and grow with
 # depth: `ok` is some three times what 32 layers reach.
 FLOAT8 = Limits(0.15, 0.35, 2.0, 2**-3)
+# The same for wider types, by dtype.
 LIMITS: dict[str, Limits] = {
     "float64": Limits(1e-9, 1e-6, 1e-5, 2**-52),
     "complex128": Limits(1e-9, 1e-6, 1e-5, 2**-52),
@@ -57,7 +58,7 @@ ALONE = 8.0  # amplification that rounding may reach where there is nothing to c
 WIDEST, NARROWEST = 4.0, 2.5  # times the median of its kind: few of a kind, many alike
 LEAST = 3.0  # amplification that is noise in any case; clean pairs reach 2
 LEAST_OF_SOME = 2.0  # the same where `SOME` of a kind or more show what is typical
-SOME = 8
+SOME = 8  # of a kind from which on the least amplification that is noise is lower
 NEVER = 32.0  # amplification that is never noise; clean runs stay below 2
 NOTHING = 0.05  # stands for the amplification of what is identical, which has no logarithm
 FEW = 6  # of a kind from which on their spread is trusted

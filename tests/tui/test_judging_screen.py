@@ -352,7 +352,7 @@ async def test_a_policy_that_looks_at_all_rows_runs_beside_the_screen(
         assert all(a is b for a, b in zip(comparison.measurements, numbers, strict=True))
         assert "policy" not in counts(app)
         await command(pilot, "policy")
-        assert "noise, dtype or fixed; now noise:" in app.list_screen.prompt.message
+        assert "noise, dtype, fixed, default; now noise:" in app.list_screen.prompt.message
 
 
 async def test_a_policy_chosen_while_headers_are_read(

@@ -108,13 +108,17 @@ def test_junit_of_any_name(which: str, request: pytest.FixtureRequest) -> None:
     suites(rendered(request.getfixturevalue(which), "junit"))
 
 
+def strictly(real: Path, pair: str) -> Comparison:
+    """A real pair of which all outputs must be paired."""
+    sides = (str(real / pair / side) for side in ("torch_dump", "max_dump"))
+    comparison = open_comparison(*sides, min_coverage=1.0)
+    assert comparison.measure()
+    return comparison
+
+
 def test_junit_is_red_when_the_exit_status_is(tmp_path: Path, real: Path) -> None:
     comparison = measured_pair(real, "llama-f32")
-    pair = real / "llama-f32"
-    strict = open_comparison(
-        str(pair / "torch_dump"), str(pair / "max_dump"), min_coverage=1.0
-    )  # fmt: skip
-    assert strict.measure()
+    strict = strictly(real, "llama-f32")
     (suite,) = suites(rendered(strict, "junit"))
     assert (suite.attrib["failures"], strict.exit_status()) == ("1", 1)
     (suite,) = suites(rendered(comparison, "junit"))
@@ -328,7 +332,7 @@ def test_qwen3_fails_closed(odd: Comparison) -> None:
 
 def test_qwen3_of_a_clean_pair(real: Path) -> None:
     assert qwen3_report(measured_pair(real, "llama-f32"))["overall_success"] is True
-    assert qwen3_report(measured_pair(real, "llama-f32"), 1.0)["overall_success"] is False
+    assert qwen3_report(strictly(real, "llama-f32"))["overall_success"] is False
 
 
 # Many cases
