@@ -4,26 +4,28 @@ that change are named, for a healthy pair and for pairs with faults.
     python benchmarks/limits_sweep.py [--only NAME] [--table FILE] [REFERENCE CANDIDATE ...]
 
 Without captures those of the demo are taken (a healthy pair, faults of weights, of attention, and a
-row of NaN) and a real pair in bfloat16 (`tests/data`); each is judged with the laws of its layers
-and without. Pairs are measured once and judged anew for each value; where a limit is used in
-measuring, they are measured anew. A limit that changes nothing is not needed for these captures.
+row of NaN), the healthy pair with small faults planted, and a real pair in bfloat16 (`tests/data`).
+Each is judged with the laws of its layers and without. Pairs are measured once and judged anew for
+each value; where a limit is used in measuring, they are measured anew. A limit that changes nothing
+is not needed for these captures.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from layertui.capture.demo.shipped import SHIPPED, unpack
 from layertui.compare import limits
@@ -31,6 +33,7 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.gathering import gather_and_judge
 
 How = Literal["judged", "gathered", "measured"]
+_PLANTED = tuple(f"0/model.layers.layers.1.{part}-output.pt" for part in ("mlp.down_proj", "mlp"))
 DATA = Path(__file__).resolve().parents[1] / "tests/data"
 
 
@@ -82,6 +85,33 @@ class Captures:
             "none" if first is None else first.module,
             () if first is None or how == "judged" else tuple(s.name for s in first.symptoms or ()),
         )
+
+
+def planted(work: Path, reference: str, candidate: str) -> Iterator[Captures]:
+    """The healthy pair of the demo with one record of the candidate changed a little: small faults,
+    near the limits. Needs torch.
+    """
+    import torch
+
+    def part(x: torch.Tensor, axis: int) -> torch.Tensor:
+        noisy = x.clone()
+        noisy.select(axis, 3).mul_(1 + 2e-5)
+        return noisy
+
+    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "factor": lambda x: x * (1 + 3e-5),
+        "offset": lambda x: x + 2e-4 * x.std(),
+        "row": lambda x: part(x, -2),
+        "channel": lambda x: part(x, -1),
+        "clamp": lambda x: x.clamp(-2.5 * float(x.std()), 2.5 * float(x.std())),
+        "cast": lambda x: x.to(torch.float16).float(),
+        "noise": lambda x: x + 3e-6 * x.std() * torch.sin(1e4 * x),
+    }
+    for name, change in changes.items():
+        folder = shutil.copytree(candidate, work / name)
+        for record in _PLANTED:
+            torch.save(change(torch.load(folder / record)), folder / record)
+        yield Captures(f"planted {name}", reference, str(folder))
 
 
 def scaled(value: Any, factor: float) -> Any:
@@ -171,7 +201,10 @@ def needed(name: str) -> How:
 
 def swept(captures: Sequence[Captures], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Limit, `half` or `double`, and what changes."""
-    known = {how: [each.judged(how) for each in captures] for how in get_args(How)}
+    known: dict[How, list[Judged]] = {}
+    for how in ("judged", "gathered"):
+        known[how] = [each.judged(how) for each in captures]
+    known["measured"] = known["gathered"]
     for name in names:
         how = needed(name)
         before = known[how]
@@ -229,11 +262,14 @@ def main() -> None:
         parser.error("captures come in pairs: REFERENCE CANDIDATE")
     pairs = list(zip(given.captures[::2], given.captures[1::2], strict=True))
     names = given.only or [name for name in vars(limits) if name.isupper()]
+    names.sort(key=lambda name: needed(name) == "measured")  # these take long
     with tempfile.TemporaryDirectory() as work:
         captures = [Captures(Path(second).name, first, second) for first, second in pairs]
         for fault in SHIPPED if not pairs else ():
             captures.append(Captures(fault, *unpack(str(Path(work, fault)), fault)))
         if not pairs:
+            healthy = (str(Path(work, "none", side)) for side in ("reference", "candidate"))
+            captures += planted(Path(work), *healthy)
             with tarfile.open(DATA / "llama-bf16.tar.xz") as tar:
                 tar.extractall(work, filter="data")
             real = Path(work, "llama-bf16")
@@ -243,8 +279,8 @@ def main() -> None:
         for name, word, what in swept(captures, names):
             found.setdefault(name, {})[word] = what
             print(f"{name:20} {word:6} {what}", flush=True)
-    if given.table:
-        Path(given.table).write_text(table(found) + "\n")
+            if given.table:
+                Path(given.table).write_text(table(found) + "\n")
 
 
 if __name__ == "__main__":

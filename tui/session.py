@@ -96,6 +96,7 @@ class Session:
         for side in SIDES if models is not None else ():
             path = None if models is None else models.of(side)
             options += [] if path is None else [f"--{side}-model", path]
+        options += [] if self.metric == "mse" else ["--metric", self.metric]
         return [*options, *self.options, *self.limits.options]
 
 

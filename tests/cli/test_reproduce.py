@@ -146,7 +146,7 @@ def test_every_printed_command_gives_the_same_verdicts(
     policy = options.make_policy() if options.asks_for_a_policy else None
     kept = Session(
         Request(reference, candidate), limits_of(policy, options.rtol, options.atol),
-        options=tuple(not_on_the_screen(options).to_arguments()),
+        metric=options.metric, options=tuple(not_on_the_screen(options).to_arguments()),
     )  # fmt: skip
     assert _report([reference, candidate, *kept.command_options()], capsys)[:2] == (status, rows)
 

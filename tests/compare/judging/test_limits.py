@@ -608,3 +608,9 @@ def test_every_limit_is_known_here() -> None:
         "FEWEST_MAGNITUDES", "TOO_FAR",
     }  # fmt: skip
     assert known == tested
+
+
+def test_the_documentation_has_every_limit() -> None:
+    text = (Path(__file__).parents[2] / "docs/judging.md").read_text()
+    missing = {name for name in vars(limits) if name.isupper() and f"| `{name}` |" not in text}
+    assert missing == set()
