@@ -20,7 +20,6 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.judging.doubts import agrees, may_be_doubted
 from layertui.compare.judging.dropout import ByStatistics
 from layertui.compare.judging.evidence import (
-    Evidence,
     Test,
     amplified,
     clamped,

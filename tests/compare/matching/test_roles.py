@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import saved
 
 import layertui.compare
 from layertui.capture.records import Capture
@@ -20,6 +19,7 @@ from layertui.compare.matching.engines.names import EngineNames
 from layertui.compare.matching.named_records import behind_layers, side_of
 from layertui.compare.matching.token_steps import mark_last_rows
 from layertui.compare.rules.rules import Rules
+from support.synthetic import saved
 
 ROOT = Path(layertui.compare.__file__).parents[1]
 # Names of modules that stand for a role; the rooms that may have lists of them.
