@@ -15,7 +15,7 @@ from ...capture.values import Array
 from ..laws.embedding.sum import Entry
 from ..laws.embedding.tables import Table
 from ..laws.feed_forward.gated import Form, operands
-from ..laws.feed_forward.gated_mlp import Layer
+from ..laws.feed_forward.gated_layer import Layer
 from ..laws.law import Case
 from ..laws.linear.products import loaded_unit
 from ..laws.logits import Last

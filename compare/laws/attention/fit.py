@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from ....capture.values import Array
 from ..law import Case, Fit, Scene, Site
 from ..names import number_words
 from ..rotary.fit import rotary_from
-from ..rotary.frequencies import Rotary, partial_factor, rotary_of, tables
+from ..rotary.frequencies import Rotary, partial_factor, rotary_of
+from .choice import Choice, misfit
 from .config import (
     config_scale,
     config_slopes,
@@ -21,53 +22,11 @@ from .config import (
     head_counts,
     is_encoder,
 )
-from .form import Angles, Form, MaskKind, Material
-from .math import attend
+from .form import Form, MaskKind, Material
 
 _USUAL_WIDTHS = (64, 128, 32, 80, 96, 256, 16, 48, 72, 112, 192, 8, 24, 40, 160)
 ROTATED = "rotated"  # marks a site whose queries and keys were recorded behind the rotation
 _MOST_FIRST = 2  # likeliest forms that are tried before a search
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One variant of the reference's attention that may be tried."""
-
-    form: Form
-    rotary: Rotary | None = None
-
-
-def fitting(form: Form, material: Material, rotary: Rotary | None) -> Material | None:
-    """The material for a form: with tables made from `rotary` where none were recorded. None where
-    widths do not fit the form.
-    """
-    q, k, v = (m.shape[1] for m in (material.q, material.k, material.v))
-    if q % form.heads or k % form.kv_heads or v % form.kv_heads:
-        return None
-    width = q // form.heads
-    if width != k // form.kv_heads or form.rotated > width or form.heads % form.kv_heads:
-        return None
-    if form.style == "none" or not form.rotated:
-        return material
-    if material.angles is not None:
-        return material if material.angles.cos_q.shape[1] == form.rotated else None
-    if rotary is None:
-        return None
-    return material.with_angles(made_angles(rotary, material))
-
-
-def made_angles(rotary: Rotary, material: Material, moved: Array | None = None) -> Angles:
-    """Tables of all tokens by their places in their sequences; `moved` is added to the positions by
-    place.
-    """
-    length = material.length
-    by_place = np.arange(length, dtype=np.float64)
-    if moved is not None:
-        by_place = by_place + moved
-    cos, sin = tables(rotary, by_place, "half", length)
-    return Angles(
-        cos[material.place_q], sin[material.place_q], cos[material.place_k], sin[material.place_k]
-    )
 
 
 def fits(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
@@ -80,23 +39,6 @@ def fits(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
     yield from (as_fit(choice, reference) for choice in choices[:_MOST_FIRST])
     if choices:
         yield from (as_fit(c, reference) for c in searched(scene, site, choices, reference))
-
-
-def misfit(choice: Choice, case: Case) -> float:
-    """Median over rows of |recorded - predicted| / |recorded|; infinity where it cannot be."""
-    material = fitting(choice.form, case.more["material"], choice.rotary)
-    if material is None:
-        return math.inf
-    form = choice.form
-    if form.heads * (material.v.shape[1] // form.kv_heads) != case.output.shape[1]:
-        return math.inf
-    value = attend(form, material).value
-    y = np.where(np.isfinite(case.output), case.output, 0.0)
-    size = np.linalg.norm(y, axis=1)
-    left = np.linalg.norm(y - value, axis=1)
-    usable = size > 0
-    found = float(np.median(left[usable] / size[usable])) if usable.any() else math.inf
-    return found if math.isfinite(found) else math.inf
 
 
 def likeliest(scene: Scene, site: Site, case: Case) -> Iterator[Choice]:

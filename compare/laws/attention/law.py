@@ -21,8 +21,9 @@ from ..names import kind_name
 from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import unit_of
 from .causes import attention_hypotheses
+from .choice import fitting
 from .config import head_counts
-from .fit import ROTATED, fits, fitting
+from .fit import ROTATED, fits
 from .form import Form, Material
 from .inputs import read_material
 from .math import predicted

@@ -15,7 +15,7 @@ from ..numerics.number_fit import Number
 from ..numerics.rounding import ROUNDED
 from ..rotary.fit import rotary_from
 from ..rotary.frequencies import USUAL_BASES, Rotary, unscaled, with_base
-from .fit import made_angles
+from .choice import made_angles
 from .form import Angles, Material
 from .trial import Trials
 

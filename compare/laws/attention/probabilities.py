@@ -20,8 +20,9 @@ from ..names import kind_name, measured_words, number_words
 from ..numerics.number_fit import fitted_number
 from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import ROUNDED, unit_of
+from .choice import fitting
 from .config import head_counts
-from .fit import as_fit, fitting, likeliest
+from .fit import as_fit, likeliest
 from .form import Form, Material
 from .inputs import over_steps, places_of, read_material, token_counts
 from .law import attention_targets, columns, holder_of, sources

@@ -11,8 +11,8 @@ import numpy as np
 from ..law import Case, Scene, Site
 from ..numerics.number_fit import narrowed
 from ..rotary.frequencies import USUAL_BASES, Rotary, is_rotary_config
+from .choice import Choice, misfit
 from .config import config_window
-from .fit import Choice, misfit
 from .form import MaskKind, Material, alibi_slopes
 from .inputs import rows_kept
 

@@ -14,7 +14,7 @@ from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from ..numerics.local_error import local_error, row_ratios
 from ..numerics.number_fit import Number, fitted_number
 from ..rotary.frequencies import Rotary
-from .fit import fitting
+from .choice import fitting
 from .form import Form, Material, allowed, uses_bias
 from .math import attend, predicted, roundings
 from .scores import EXACT, Rounding

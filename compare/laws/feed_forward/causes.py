@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ..law import Case, Hypothesis, Prediction, Scene, Site, read_source
 from ..names import number_words
@@ -14,9 +13,7 @@ from ..numerics.quantities import Key
 from .activation import same
 from .functions import FUNCTIONS
 from .gated import Form
-
-if TYPE_CHECKING:
-    from .gated_mlp import Layer
+from .gated_layer import Layer, layer_of, predictions
 
 _LAYER = re.compile(r"(?<=layers\.)\d+")
 _NEIGHBOURS = (-1, 1)
@@ -70,8 +67,6 @@ def _of_gate(
 
 
 def _predicted(layer: Layer, form: Form, case: Case, scene: Scene) -> Prediction:
-    from .gated_mlp import predictions
-
     return predictions(layer, form, [case], scene)[0]
 
 
@@ -122,8 +117,6 @@ def _parts(scene: Scene, layer: Layer, form: Form, case: Case) -> Iterator[Hypot
 def _other_layers(
     scene: Scene, site: Site, layer: Layer, form: Form, case: Case
 ) -> Iterator[Hypothesis]:
-    from .gated_mlp import layer_of
-
     number = _LAYER.search(site.module)
     if number is None:
         return

@@ -9,7 +9,7 @@ own; each expert's weights are read once for both sides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,26 +26,13 @@ from ..linear.operands import Operand, multiplied
 from ..names import kind_name
 from ..numerics.quantities import Key, SideQuantities
 from ..numerics.rounding import ROUNDED, Jitter, spread_of, unit_of
-from .experts_causes import COUNTED, experts_hypotheses
+from .expert_form import COUNTED, Mixture
+from .experts_causes import experts_hypotheses
 from .routing import Rule, chosen_of, routers, rules, scattered
 
 _MOST_ROWS = 16  # tokens: with 8 of 128 experts each they already have most experts
 _DRAWS = 2
 _USUAL = ("silu", "gelu", "gelu (tanh form)", "relu")
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """How the experts of a layer compute. `rule` says how they are chosen where no record does;
-    `count_as` is one of `COUNTED`.
-    """
-
-    experts: str
-    form: Form
-    rule: Rule | None = None
-    count_as: str = COUNTED[0]
-    swapped: bool = False
-    shift: int = 0  # the expert so many further on stands in each one's place
 
 
 class ExpertsLaw:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..feed_forward.functions import function_named
 from ..law import Case
 from ..names import number_words
-
-if TYPE_CHECKING:
-    from .experts import Mixture
+from .expert_form import COUNTED, Mixture
+from .routing import changes
 
 _COMMON = ("silu", "gelu", "gelu (tanh form)", "quick gelu", "relu", "no function")
-# What the outputs of the chosen experts are multiplied with; the first is right.
-COUNTED = ("their scores", "one", "their normalised scores", "the best one alone")
 
 # Name of the cause, text, parameter, the reference's, the candidate's, the changed mixture.
-Change = tuple[str, str, str, str, str, "Mixture"]
+Change = tuple[str, str, str, str, str, Mixture]
 
 
 def experts_hypotheses(mixture: Mixture, case: Case) -> Iterator[Change]:
     """One change at a time."""
-    from .routing import changes
-
     ours = mixture.form.function.words
     for theirs in (name for name in _COMMON if name != ours):
         form = replace(mixture.form, function=function_named(theirs))
