@@ -15,7 +15,7 @@ from .logits import LogitsLaw
 from .mixture.experts import ExpertsLaw
 from .mixture.routing import RoutingLaw
 from .mixture.shared_experts import SharedExpertsLaw
-from .norm import NormLaw
+from .norm.law import NormLaw
 from .residual.law import ResidualLaw
 from .rotary.tables import RotaryTablesLaw
 from .vision.convolution import ConvolutionLaw

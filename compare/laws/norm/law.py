@@ -18,16 +18,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...capture.values import Array
-from ..matching.canonical import parent_of
-from .config_names import EPS_NAMES
-from .generic import output_hypotheses
-from .law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
-from .names import kind_name, number_words
-from .numerics.number_fit import narrowed
-from .numerics.quantities import Key, Quantity, SideQuantities
-from .numerics.rounding import STILL, Jitter, spread_of
-from .residual.carried import carried_sum, whole
+from ....capture.values import Array
+from ...matching.canonical import parent_of
+from ..config_names import EPS_NAMES
+from ..generic import output_hypotheses
+from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
+from ..names import kind_name, number_words
+from ..numerics.number_fit import narrowed
+from ..numerics.quantities import Key, Quantity, SideQuantities
+from ..numerics.rounding import STILL, Jitter, spread_of
+from ..residual.carried import carried_sum, whole
 
 Kind = Literal["rms", "layer", "none"]
 _USUAL_EPS = (1e-5, 1e-6, 1e-8, 1e-12, 0.0)

@@ -1,0 +1,1 @@
+"""The law of normalisation, and what can be wrong with it."""
