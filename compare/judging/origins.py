@@ -15,7 +15,8 @@ from ..model import Measurement
 from .dataflow import Node
 from .doubts import doubtful_pairs
 from .errors import Errors
-from .evidence import Evidence, evidence_for
+from .evidence import evidence_for
+from .evidence_form import Evidence
 from .peers import LayerPeers
 from .row_facts import Facts
 

@@ -19,7 +19,7 @@ from ..laws.feed_forward.gated_layer import Layer
 from ..laws.law import Case
 from ..laws.linear.products import loaded_unit
 from ..laws.logits import Last
-from ..laws.norm.law import Norm
+from ..laws.norm.form import Norm
 from ..laws.numerics.rounding import on_grid
 from ..laws.residual.law import Sum
 from ..laws.rotary.tables import Turn

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,48 +23,15 @@ from ...matching.canonical import parent_of
 from ..config_names import EPS_NAMES
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
-from ..names import kind_name, number_words
+from ..names import kind_name
 from ..numerics.number_fit import narrowed
 from ..numerics.quantities import Key, Quantity, SideQuantities
-from ..numerics.rounding import STILL, Jitter, spread_of
 from ..residual.carried import carried_sum, whole
+from .causes import eps_hypotheses, kind_hypotheses, weight_hypotheses
+from .form import KINDS, Kind, Norm, eps_words, epsilons, estimate_eps, predicted
 
-Kind = Literal["rms", "layer", "none"]
-_USUAL_EPS = (1e-5, 1e-6, 1e-8, 1e-12, 0.0)
-_KINDS: dict[Kind, str] = {"rms": "RMS norm", "layer": "layer norm", "none": "no norm"}
-_DRAWS = 2
 _STEPS = 48  # of the search for an epsilon
-_SURE = 4.0  # standard errors that an epsilon must be off by to be another one
 _FEWEST = 4  # rows from which a weight may be fitted
-
-
-@dataclass(frozen=True)
-class Norm:
-    """The parameters of a norm; `weight` is what the normalised input is multiplied with (a stored
-    weight plus `offset`), None for one; `eps_error` the standard error of a fitted epsilon.
-    """
-
-    kind: Kind
-    eps: float
-    weight: Array | None = None
-    bias: Array | None = None
-    offset: float = 0.0
-    eps_error: float = 0.0
-    precise: bool = True
-
-    def apply(self, x: Array, units: Mapping[str, float], jitter: Jitter = STILL) -> Array:
-        """The norm of rows; jittered as rounding of the input, and of the normalised rows,
-        would.
-        """
-        x = jitter(x, units["x"])
-        if self.kind == "layer":
-            x = x - x.mean(-1, keepdims=True)
-        if self.kind != "none":
-            x = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + self.eps)
-        x = jitter(x, units["output"])
-        if self.weight is not None:
-            x = x * self.weight
-        return x if self.bias is None else x + self.bias
 
 
 class NormLaw:
@@ -107,7 +74,7 @@ class NormLaw:
         given = _config_eps(scene.config)
         found = False
         for norm, offset in self._stored(scene, site, reference):
-            for eps in _epsilons(given, norm, reference):
+            for eps in epsilons(given, norm, reference):
                 found = True
                 yield _as_fit(replace(norm, eps=eps), offset, read=True)
             eps, error = estimate_eps(norm, reference)
@@ -143,52 +110,10 @@ class NormLaw:
         self, scene: Scene, site: Site, fit: Fit, reference: Case, candidate: Case
     ) -> Iterable[Hypothesis]:
         norm: Norm = fit.values["norm"]
-        yield from _eps_hypotheses(norm, candidate)
-        yield from _kind_hypotheses(norm, candidate)
-        yield from _weight_hypotheses(scene, site, fit, norm, candidate)
+        yield from eps_hypotheses(norm, candidate)
+        yield from kind_hypotheses(norm, candidate)
+        yield from weight_hypotheses(scene, site, fit, norm, candidate)
         yield from output_hypotheses(predicted(norm, candidate), candidate, site.groups)
-
-
-def predicted(norm: Norm, case: Case) -> Prediction:
-    """What the norm gives for the case's input."""
-    x = case.inputs["x"]
-    value = norm.apply(x, case.units)
-    moved = [norm.apply(x, case.units, Jitter(seed)) for seed in range(_DRAWS)]
-    return Prediction(value, spread_of(value, moved, case.units["output"]))
-
-
-def estimate_eps(norm: Norm, case: Case) -> tuple[float, float]:
-    """Epsilon of rows under a given weight and its standard error; not below 0."""
-    x, y = case.inputs["x"], case.output
-    if norm.kind == "layer":
-        x = x - x.mean(-1, keepdims=True)
-    if norm.bias is not None:
-        y = y - norm.bias
-    z = x if norm.weight is None else x * norm.weight
-    zz = np.square(z).sum(1)
-    mean = np.square(x).mean(1)
-    usable = (zz > 0) & (mean > 0) & np.isfinite(y).all(1)
-    if not usable.any():
-        return 0.0, math.inf
-    slope = np.where(
-        usable, (z * np.where(np.isfinite(y), y, 0)).sum(1) / np.where(zz > 0, zz, 1), 0
-    )
-    usable &= slope > 0
-    if not usable.any():
-        return 0.0, math.inf
-    slope, mean, z, y, zz = slope[usable], mean[usable], z[usable], y[usable], zz[usable]
-    estimate = 1.0 / np.square(slope) - mean
-    left = np.square(y - slope[:, None] * z).sum(1) / max(1, z.shape[1] - 1)
-    unit = case.units["output"]
-    relative = np.sqrt(left / zz) / slope + 0.1 * unit / z.shape[1] ** 0.5 + 2.0**-26
-    error = 2.0 * relative / np.square(slope)
-    weight = 1.0 / np.square(error)
-    found = float((estimate * weight).sum() / weight.sum())
-    # Rows scatter more than their residuals say where the unrounded input was normalised.
-    scatter = float(
-        np.sqrt((weight * np.square(estimate - found)).sum() / max(1, len(estimate) - 1))
-    )
-    return max(0.0, found), max(1.0, scatter) / float(weight.sum()) ** 0.5
 
 
 def fitted(case: Case) -> Iterator[Fit]:
@@ -248,7 +173,7 @@ def _least_squares(case: Case, kind: Kind, eps: float) -> tuple[float, Norm]:
 
 
 def _as_fit(norm: Norm, offset: float, read: bool) -> Fit:
-    words = {"kind": _KINDS[norm.kind], "eps": eps_words(norm.eps, norm.eps_error)}
+    words = {"kind": KINDS[norm.kind], "eps": eps_words(norm.eps, norm.eps_error)}
     if read:
         words["weight"] = "checkpoint + 1" if offset else "checkpoint"
     else:
@@ -257,26 +182,12 @@ def _as_fit(norm: Norm, offset: float, read: bool) -> Fit:
     return Fit({"norm": norm}, words, read, free)
 
 
-def eps_words(eps: float, error: float) -> str:
-    """An epsilon with its uncertainty; where it cannot be told from 0, what it is below."""
-    if error and eps < _SURE * error:
-        return f"below {number_words(eps + _SURE * error)}"
-    return number_words(eps) if not error else f"{number_words(eps)} ± {number_words(error)}"
-
-
 def _config_eps(config: Mapping[str, Any]) -> list[float]:
     found = []
     for part in (config, config.get("text_config") or {}):
         values = (part.get(name) for name in EPS_NAMES) if isinstance(part, Mapping) else ()
         found += [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1]
     return list(dict.fromkeys(found))
-
-
-def _epsilons(given: Sequence[float], norm: Norm, case: Case) -> list[float]:
-    """The config's epsilons, and a usual one that the rows say."""
-    eps, error = estimate_eps(norm, case)
-    usual = [e for e in _USUAL_EPS if abs(e - eps) <= _SURE * error and error < 0.3 * max(e, 1e-12)]
-    return list(dict.fromkeys([*given, *usual]))
 
 
 def _sources(scene: Scene, key: Key) -> Iterator[Source]:
@@ -320,82 +231,3 @@ def _streams_before(side: SideQuantities, key: Key) -> list[Key]:
         and q.key.slot == "output" and side.role(q.key.module) in ("layer", "embedding")
     ]  # fmt: skip
     return [q.key for q in rows[-2:][::-1]]
-
-
-def _eps_hypotheses(norm: Norm, case: Case) -> Iterator[Hypothesis]:
-    if norm.kind == "none":
-        return
-    eps, error = estimate_eps(norm, case)
-    ours = eps_words(norm.eps, norm.eps_error)
-    for value in dict.fromkeys((*_USUAL_EPS, norm.eps * norm.eps)):
-        if value != norm.eps and abs(value - eps) <= _SURE * error:
-            text = f"eps {number_words(value)} where the reference has {ours}"
-            yield _with("eps", replace(norm, eps=value), case, text, "eps", ours,
-                        number_words(value), number_words(error))  # fmt: skip
-    theirs = eps_words(eps, error)
-    text = f"eps {theirs} where the reference has {ours}"
-    changed = replace(norm, eps=eps)
-    yield _with("eps", changed, case, text, "eps", ours, theirs, number_words(error), 1)
-
-
-def _kind_hypotheses(norm: Norm, case: Case) -> Iterator[Hypothesis]:
-    for kind in ("rms", "layer", "none"):
-        if kind == norm.kind:
-            continue
-        name = "norm-missing" if kind == "none" else "norm-kind"
-        text = f"{_KINDS[kind]} where the reference has {_KINDS[norm.kind]}"
-        if kind == "none":
-            text = "the norm is not applied: the input is passed on"
-            bare = Norm("none", 0.0)
-            yield _with(name, bare, case, text, "kind", _KINDS[norm.kind], "none")
-            text = "the input is multiplied with the weight, but not normalised"
-        other = replace(norm, kind=kind)
-        yield _with(name, other, case, text, "kind", _KINDS[norm.kind], _KINDS[kind])
-
-
-def _weight_hypotheses(
-    scene: Scene, site: Site, fit: Fit, norm: Norm, case: Case
-) -> Iterator[Hypothesis]:
-    if norm.weight is None:
-        return
-    for offset in (1.0, -1.0):
-        text = f"weight {'+' if offset > 0 else '-'} 1 where the reference has the weight"
-        if norm.offset and offset < 0:
-            text = "weight where the reference has weight + 1"
-        yield _with("weight-offset", replace(norm, weight=norm.weight + offset), case, text,
-                    "weight", "weight", f"weight {offset:+g}")  # fmt: skip
-    plain = replace(norm, weight=None)
-    yield _with("weight-ignored", plain, case, "the weight is not applied (taken as 1)", "weight",
-                "weight", "1")  # fmt: skip
-    if norm.bias is not None:
-        text = "the bias is not added"
-        yield _with("bias", replace(norm, bias=None), case, text, "bias", "added", "not added")
-    if not fit.read or scene.parameters is None:
-        return
-    for module, weight in other_norms(scene, site, norm.weight.shape):
-        same_layer = parent_of(module) == parent_of(site.module)
-        name = "other-weights" if same_layer else "other-layer"
-        values = weight + norm.offset
-        text = f"the weight of {module} where the reference has its own"
-        yield _with(name, replace(norm, weight=values), case, text, "weight", site.module, module)
-
-
-def other_norms(scene: Scene, site: Site, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
-    """The weights of all other norms of this width."""
-    assert scene.parameters is not None
-    for module in scene.reference.classes | dict.fromkeys(k.module for k in scene.reference.known):
-        if module == site.module or scene.reference.role(module) != "norm":
-            continue
-        weight = scene.parameters.weight(module)
-        if weight is not None and weight.shape == shape:
-            yield module, weight.read().astype(np.float64)
-
-
-def _with(
-    name: str, norm: Norm, case: Case, text: str, parameter: str, reference: str,
-    candidate: str, uncertainty: str = "", count: int = 0,
-) -> Hypothesis:  # fmt: skip
-    return Hypothesis(
-        name, text, lambda: predicted(norm, case), parameter, reference, candidate, uncertainty,
-        count,
-    )  # fmt: skip

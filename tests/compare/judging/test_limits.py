@@ -19,19 +19,15 @@ from layertui.compare import limits
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.doubts import agrees, may_be_doubted
 from layertui.compare.judging.dropout import ByStatistics
-from layertui.compare.judging.evidence import (
-    Test,
-    amplified,
-    clamped,
-    displaced,
+from layertui.compare.judging.evidence import amplified, clamped, displaced, rounded, scaled
+from layertui.compare.judging.evidence_by_part import (
     few_channels,
     few_rows,
-    rounded,
     row_weights,
-    scaled,
     scaled_by_channel,
     scaled_by_row,
 )
+from layertui.compare.judging.evidence_form import Test
 from layertui.compare.judging.expert_routing import is_within_noise
 from layertui.compare.judging.noise_floor import is_too_far
 from layertui.compare.judging.origins import State, is_copy, is_passed_on

@@ -136,7 +136,7 @@ def test_an_epsilon_is_found_within_its_uncertainty(
     tmp_path: Path, true: float, seed: int, half: bool
 ) -> None:
     from layertui.compare.laws.law import Case
-    from layertui.compare.laws.norm.law import Norm, estimate_eps
+    from layertui.compare.laws.norm.form import Norm, estimate_eps
 
     dtype = torch.bfloat16 if half else torch.float32
     torch.manual_seed(seed)
