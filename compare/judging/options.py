@@ -62,14 +62,16 @@ class JudgingOptions:
         """
         from .policies.base import PolicyError
 
+        if (self.rtol is None) != (self.atol is None):
+            raise PolicyError("--rtol and --atol are given both or neither")
         if self._further:
             other = self.policy not in (None, "noise", "default")
             if other or self.thresholds or self.rtol is not None:
                 raise PolicyError(
-                    "baseline and exact belong to the policy noise, without limits of its own"
+                    "--baseline and --exact belong to --policy noise, without limits of its own"
                 )
         elif self.thresholds and self.policy not in (None, "fixed"):
-            raise PolicyError("thresholds by metric belong to the policy fixed")
+            raise PolicyError("limits by metric (--threshold) belong to --policy fixed")
 
     def make_policy(self) -> Policy:
         """The policy that is asked for. Raises `PolicyError`."""

@@ -70,6 +70,8 @@ OF_LAWS: dict[str, tuple[str, ...]] = {
     "shared-experts": (*FUNCTION_NAMES[:1], *_QUANTISED), "convolution": (), "pooling": (),
     "layer-scale": (),
     "rotary tables": (*_ROTARY, *_STYLE),
+    "attention-probabilities": (*_SCALES, *_MASKS, *_ALIBI, *_HEAD_COUNTS, *_CAPS[:1]),
+    "attention-values": _HEAD_COUNTS,
     "attention": (*_SCALES, *_MASKS, *_ALIBI, *_HEAD_COUNTS, *_CAPS[:1], *_ROTARY, *_STYLE),
     "residual": _RESIDUAL, "embedding": EMBEDDING_FACTORS[:1],
     "embedding-sum": EMBEDDING_FACTORS[:1], "logits": (*_LOGIT_FACTORS, *_CAPS[1:]),

@@ -21,9 +21,9 @@ add(MetricSpec("quiet", lambda sums: None, "quiet", lambda sums: "never there", 
 COMMAND = "from layertui.cli.main import run\nrun()\n"
 SCREEN = """
 from layertui.compare.comparison import open_comparison
-from layertui.tui.list.pair_list import columns_for, heading
+from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.row_model import ComparedRows
-from layertui.tui.widgets.depth_strip import bar_height
+from layertui.tui.list.depth_strip import bar_height
 from layertui.tui.list.limits import parse_limits
 comparison = open_comparison("ref", "cand")
 comparison.measure(use_cache=False)

@@ -126,7 +126,7 @@ def _refined(scheme: _Scheme, left_of: Left) -> Quantiser:
 def _around(codec: quantisers.Steps, far: float, apart: float) -> list[quantisers.Steps]:
     """The same with numbers of steps up to `far` from its own, `apart` from each other."""
     moved = codec.steps + np.arange(-far, far + apart / 2, apart)
-    return [replace(codec, steps=float(steps)) for steps in moved]
+    return [replace(codec, steps=float(steps)) for steps in moved if steps >= _APART]
 
 
 def _left_with(scheme: _Scheme, left_of: Left) -> Callable[[quantisers.Steps], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ def test_every_form_says_it(
     for command in ("explain", "show"):
         more = [data["rows"][at]["reference"]["name"]] if command == "show" else []
         assert status_of([command, *words[:2], *more, *words[2:]]) in (0, 1)
-        assert f"model      {EPS}" in capsys.readouterr().out
+        assert re.search(rf"^ +model +{re.escape(EPS)}", capsys.readouterr().out, re.MULTILINE)
     assert status_of(["explain", *words, "--format", "json"]) == 0
     assert EPS in {
         each["model_difference"] for each in json.loads(capsys.readouterr().out)["layers"]

@@ -36,7 +36,7 @@ def comparison(request: pytest.FixtureRequest, real: Path) -> Comparison:
     found.analysis()
     found.find_effect()
     for index in found.failing:
-        found.symptoms(index)
+        found.find_symptoms(index)
     return found
 
 
