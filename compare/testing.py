@@ -43,7 +43,7 @@ def assert_captures_match(
 
     loaded = rules if isinstance(rules, Rules) else None
     options = JudgingOptions(
-        policy=policy if isinstance(policy, str) else None,
+        policy=policy if isinstance(policy, str) and policy != "default" else None,
         thresholds=tuple((threshold or {}).items()), thresholds_file=_path(thresholds),
         rtol=rtol, atol=atol, rules=None if isinstance(rules, Rules) else _path(rules), raw=raw,
         min_coverage=min_coverage, reference_model=_path(reference_model),

@@ -30,8 +30,10 @@ def two_sides(tmp_path: Path, layers: int, size: int = 50) -> tuple[Path, Path]:
     return write_side(tmp_path / "reference", ref), write_side(tmp_path / "candidate", cand)
 
 
-def opened(sides: tuple[Path, Path], rtol: float | None = None) -> Comparison:
-    comparison = open_comparison(*map(str, sides), rtol=rtol)
+def opened(
+    sides: tuple[Path, Path], rtol: float | None = None, atol: float | None = None
+) -> Comparison:
+    comparison = open_comparison(*map(str, sides), rtol=rtol, atol=atol)
     assert all(comparison.measurable(i) for i in range(len(comparison.rows)))
     return comparison
 
