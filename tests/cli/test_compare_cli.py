@@ -212,6 +212,7 @@ def test_an_impossible_target_is_refused_before_the_work(
 
 
 def test_plot(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
     target = tmp_path / "mse.png"
     assert compare(*pair(real, "llama_v3_badweights-f32"), "--plot", target) == 1
     assert target.read_bytes().startswith(b"\x89PNG")
@@ -223,6 +224,7 @@ def test_plot(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     from layertui.cli.session import measure_all, open_pair
     from layertui.compare.judging.options import JudgingOptions
     from layertui.compare.reports.plot import draw_plot, plot_points
@@ -241,6 +243,7 @@ def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
 
 def test_a_plot_of_strange_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names are data: no formula is typeset, none hides from the legend, many find room."""
+    pytest.importorskip("matplotlib")
     import numpy as np
 
     values = np.ones((2, 3), np.float32)
