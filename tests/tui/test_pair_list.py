@@ -73,9 +73,9 @@ def test_wrapped_text_that_is_cut_ends_in_the_dots_of_the_terminal() -> None:
     [
         ("mse", 3.14e-14, "3.1e-14"),
         ("mse", 0.0, "0"),
-        ("mse", None, "--"),
-        ("mse", float("nan"), "nan"),
-        ("mse", float("inf"), "inf"),
+        ("mse", None, "-"),
+        ("mse", float("nan"), "NaN"),
+        ("mse", float("inf"), "Inf"),
         ("ulp", 12.0, "12"),
         ("cosine", 1.0, "1"),
         ("cosine", 1 - 2e-9, "1-2.0e-09"),

@@ -146,7 +146,10 @@ def _coarse(site: Site, found: Rotary, case: Case) -> Iterator[Turn]:
     shown = turning(inputs["cos"], inputs["sin"], inputs["positions"], case.units["output"])
     if found.fitted is None or shown is None:
         return
-    least = local_error(case, predicted(site, Turn(found), case)).total
+    prediction = predicted(site, Turn(found), case)
+    if prediction.value.shape != case.output.shape:  # what was returned is no table
+        return
+    least = local_error(case, prediction).total
     for grid in _GRIDS:
         plain = plain_rotary(shown, found.width, grid) if grid else None
         if plain is not None:
