@@ -175,7 +175,7 @@ sys.exit(run_app(sys.argv[1], sys.argv[2]))
 def test_a_crash_is_one_line_a_log_and_a_failing_status(
     small_pair: tuple[Path, Path], private_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("terminal_driver._RUN", _CRASH)
+    monkeypatch.setattr("support.screens.terminal_driver._RUN", _CRASH)
     with PtyApp(*small_pair, size=(200, 24)) as app:
         app.wait_for("40 pairs")
         os.write(app.fd, b"u")
