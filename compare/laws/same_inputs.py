@@ -33,6 +33,9 @@ from .peers import Judged, usual_of
 _LAW = "the reference's output"
 _LIKE = 1e-3  # of the squares that may differ for a record to be looked at as a whole
 _ROUNDINGS = 2.0  # units that an output may be off whatever its inputs are
+# Channels of one row, which is read whole: logits have 262,144 and less. Without the limit a
+# tensor of one axis and gigabytes would be read and copied some twenty times.
+WIDEST = 1 << 18
 _SAID_BY_SIZE = ("precision",)  # cannot be told from inherited errors of the same size
 
 
@@ -57,8 +60,11 @@ def _cases(scene: Scene, key: Key) -> tuple[Case, Case] | None:
     count = scene.tables.rows(left)
     if count == 0 or scene.tables.shape(left) != scene.tables.shape(right):
         return None
+    width = (scene.tables.shape(left) or (1,))[-1]
+    if width > WIDEST:
+        return None
     peak = scene.peaks.get(right.row)
-    most = most_rows((scene.tables.shape(left) or (1,))[-1])
+    most = most_rows(width)
     rows = sample_rows(count, [] if peak is None else [peak], most)
     one, two = (_case(scene, quantity, rows) for quantity in (left, right))
     return one, two

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.laws.same_inputs import WIDEST
 from support.laws.law_checks import capture
 
 WIDTH, LAYERS = 32, 4
@@ -100,3 +102,17 @@ def test_what_only_weights_can_tell_has_no_cause(tmp_path: Path, dtype: torch.dt
 
 def test_a_clean_pair_has_none(tmp_path: Path) -> None:
     assert compared(tmp_path, torch.float32, None).first_divergence() is None
+
+
+@pytest.mark.parametrize("more, named", [(0, True), (1, False)])
+def test_a_row_is_not_read_whole_whatever_its_width(tmp_path: Path, more: int, named: bool) -> None:
+    """Just at the widest row that is tried, and just above it."""
+    values = np.random.default_rng(0).standard_normal((2, WIDEST + more)).astype(np.float32)
+    for folder, array in (("one", values), ("other", 1.2 * values)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "model.layers.0.mlp-output.npy", array)
+    found = open_comparison(str(tmp_path / "one"), str(tmp_path / "other"))
+    found.measure(use_cache=False, threads=1)
+    first = found.first_divergence()
+    assert first is not None
+    assert [cause.name for cause in first.causes or ()] == (["scale"] if named else [])
