@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import prod
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,6 @@ class Analysis(Protocol[Result_co]):
 
 
 Make = Callable[[Shape], Analysis[Result]]
-OnProgress = Callable[[Any, int, int], None]
 
 
 class Pass(Generic[Result]):

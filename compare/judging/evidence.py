@@ -72,12 +72,7 @@ def _more_than_typical(facts: Facts, peers: LayerPeers, name: str, error: float)
 
 def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common factor, which noise of any size does not have: it is independent of the values."""
-    if (
-        facts.scale is None
-        or facts.result.compared < FEWEST_FITTED
-        or facts.blocked
-        or facts.shares
-    ):
+    if facts.scale is None or not _is_fitted(facts):
         return None
     factor, standard_error = facts.scale
     typical = peers.median_of_others("scale", gain, facts) or 0.0
@@ -96,14 +91,14 @@ def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     return Evidence(found / allowed, words, "scale")
 
 
+def _is_fitted(facts: Facts) -> bool:
+    """Whether a common factor or offset of this record says something."""
+    return not (facts.result.compared < FEWEST_FITTED or facts.blocked or facts.shares)
+
+
 def displaced(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common offset: all values are shifted the same way, as noise never does."""
-    if (
-        facts.offset is None
-        or facts.result.compared < FEWEST_FITTED
-        or facts.blocked
-        or facts.shares
-    ):
+    if facts.offset is None or not _is_fitted(facts):
         return None
     offset, standard_error = facts.offset
     typical = peers.median_of_others("offset", _displacement, facts) or 0.0

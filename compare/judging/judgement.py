@@ -93,7 +93,3 @@ class RunningVerdicts:
             self.failing.insert(at, index)
         elif known and not verdict.fails:
             del self.failing[at]
-
-    def first_pending(self) -> int | None:
-        """The first row that waits for its measurement."""
-        return next((i for i, v in enumerate(self.verdicts) if v.level == "pending"), None)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from ...capture.dtypes import DTYPES
-from ...capture.errors import RecordError
 from ...capture.values import Array
 from ..model import Failure, Measurement, SideStatistics
-from ..recipes.errors import RecipeError
 from .blocks import BLOCK, PANEL, flat_where_possible, pieces
-from .bounded_sample import take_sample
+from .bounded_sample import UNREADABLE, take_sample
 from .error_structure import structure_of
+from .failures import failure_of
 from .masks import blocked_places
 from .metrics import METRICS, compute
 from .moments import Extreme, SideSums
@@ -29,7 +28,6 @@ from .pair_reader import (
     CancelledError,
     PairReader,
     PairTask,
-    SideError,
     coarser,
     numbers,
     shapes_differ,
@@ -76,14 +74,8 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
                 return _measure_partial(task, reader)
             found = _measure_whole(task, reader, cancelled)
             return _with_structure(task, reader, found)
-    except SideError as error:
-        return Failure(str(error), error.side)
-    except RecipeError as error:
-        return Failure(str(error), level="shape")
-    except (RecordError, OSError) as error:
-        return Failure(str(error))
-    except MemoryError:
-        return Failure("not enough memory to load this record")
+    except UNREADABLE as error:
+        return failure_of(error)
 
 
 def _measure_whole(

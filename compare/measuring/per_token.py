@@ -21,8 +21,9 @@ import numpy as np
 from ...capture.errors import RecordError
 from ...capture.values import Array
 from ..model import Failure
-from ..recipes.errors import RecipeError
-from .pair_reader import CancelledError, PairReader, PairTask, SideError, shapes_differ
+from .bounded_sample import UNREADABLE
+from .failures import failure_of
+from .pair_reader import CancelledError, PairReader, PairTask, shapes_differ
 
 _MOST_ROWS = 1 << 24  # of one pair: six float64 each
 
@@ -136,14 +137,8 @@ def token_rows(
                 if visit is not None:
                     visit(found.shape, block.start, sizes)
             return found
-    except SideError as error:
-        return Failure(str(error), error.side)
-    except RecipeError as error:
-        return Failure(str(error), level="shape")
-    except (RecordError, OSError) as error:
-        return Failure(str(error))
-    except MemoryError:
-        return Failure("not enough memory to load this record")
+    except UNREADABLE as error:
+        return failure_of(error)
 
 
 def _rows_of(shape: tuple[int, ...]) -> TokenRows:

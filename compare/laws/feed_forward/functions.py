@@ -167,12 +167,6 @@ def plain(function: Function, x: Array) -> Array:
     return function.of(x, lambda values: values)
 
 
-def likely_functions(module_class: str | None, config: Mapping[str, Any]) -> list[Function]:
-    """All functions, the one that a class name or the config says first."""
-    first = likely_function(module_class, config)
-    return [*([first] if first is not None else []), *(f for f in FUNCTIONS if f is not first)]
-
-
 def likely_function(module_class: str | None, config: Mapping[str, Any]) -> Function | None:
     """What a class name, else the config, says that the function is; None where neither does. A
     class `GELU` may be either form: the config is asked for it.

@@ -243,7 +243,6 @@ def _scale(scale: Array, unit: float) -> Array:
 
 _ROW, _TENSOR = 0, -1
 _GROUPS = (16, 32, 64, 128, 256)
-_TILE = 128
 
 
 @cache
