@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# Compiled modules are kept, as those of an installed package are.
+_NOT_INHERITED = ("NO_COLOR", "TMUX", "PYTHONDONTWRITEBYTECODE")
 SYNC_QUERY, SYNC_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 
 
@@ -30,7 +32,7 @@ class Terminal:
         """Run `argv`; caches and settings go below `home`."""
         pid, fd = pty.fork()
         if pid == 0:
-            inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX")}
+            inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
             xdg = {f"XDG_{name}_HOME": str(home) for name in ("CACHE", "CONFIG", "STATE")}
             terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
             os.execvpe(argv[0], argv, {**inherited, **xdg, **terminal, **env})

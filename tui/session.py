@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from ..compare.weights.models import SIDES
 from .jobs.rerun_job import Reruns
 from .unsaved import Unsaved
 
@@ -93,8 +92,7 @@ class Session:
         options = [] if self.rules_path is None else ["--rules", self.rules_path]
         options += [] if self.request.raw is None else ["--raw", self.request.raw]
         models = self.request.models
-        for side in SIDES if models is not None else ():
-            path = None if models is None else models.of(side)
+        for side, path in () if models is None else models.by_side():
             options += [] if path is None else [f"--{side}-model", path]
         options += [] if self.metric == "mse" else ["--metric", self.metric]
         return [*options, *self.options, *self.limits.options]

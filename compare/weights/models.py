@@ -33,6 +33,10 @@ class ModelPaths:
         """The one of a side."""
         return self.reference if side == "reference" else self.candidate
 
+    def by_side(self) -> tuple[tuple[ModelSide, str | None], ...]:
+        """Each side with its own."""
+        return tuple((side, self.of(side)) for side in SIDES)
+
     def over(self, other: ModelPaths) -> ModelPaths:
         """These, and those of `other` where nothing is said here."""
         return ModelPaths(self.reference or other.reference, self.candidate or other.candidate)

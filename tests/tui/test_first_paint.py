@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 _HEAVY = ("numpy", "torch", "transformers", "einops", "pydantic", "click", "matplotlib")
+# Only a comparison needs these; their classes alone take some 15 ms to make.
+_LATER = ("layertui.compare.model", "layertui.compare.weights.models", "statistics")
 
 # `begin` runs after the first refresh of the screen and starts the first work.
 _PROBE = """
@@ -39,6 +41,7 @@ def test_nothing_heavy_before_the_first_paint(small_pair: tuple[Path, Path]) -> 
     modules = set(lines[1].split())
     assert "textual.app" in modules
     assert modules.isdisjoint(_HEAVY)
+    assert modules.isdisjoint(_LATER)
 
 
 def test_the_package_itself_does_not_load_textual() -> None:

@@ -23,7 +23,7 @@ from ..jobs.news import (
     ModelsTaken,
     Reading,
 )
-from ..present.answer import checking_laws
+from ..present.working import checking_laws
 
 if TYPE_CHECKING:
     from collections.abc import Callable

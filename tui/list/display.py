@@ -9,8 +9,8 @@ from rich.style import Style
 from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
-from ..present.answer import answer_line, checking_laws
 from ..present.rerun_fields import rerun_fields
+from ..present.working import checking_laws
 from ..widgets.detail_pane import Detail
 from ..widgets.footer import Footer
 from ..widgets.lines import Lines
@@ -299,6 +299,8 @@ class ListDisplay(WorkScreen):
         if comparison is None or self._counts is None:
             line.set_lines([[]])
         else:
+            from ..present.answer import answer_line  # not before the first paint
+
             working = self.controllers.comparing.working
             pieces = answer_line(comparison, self._counts, self.look, self.size.width, working)
             line.set_lines([pieces])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..present.answer import checking_laws
+from ..present.working import checking_laws
 from .depth_strip import DepthStrip
 from .display import ListDisplay
 from .status_line import short_finding

@@ -15,6 +15,7 @@ from ..theme import LOOKS
 from .origin import first_known, likeness, sure_text
 from .pieces import Piece, Pieces
 from .text import clean, cut, elide, width_of
+from .working import checking_laws, laws_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,18 +145,3 @@ def _no_divergence(
         forms = (stopped, f"{said}; not all layers were checked")
         return Answer(forms, style=look.palette.warn)
     return Answer(found.words, style=style)
-
-
-def checking_laws(comparison: Comparison) -> bool:
-    """Whether layers are still to be held against their laws, everything being measured."""
-    return comparison.judges_by_laws and comparison.laws is None and comparison.complete
-
-
-def laws_progress(comparison: Comparison) -> str:
-    """`checking layers 120/424`; nothing unless that is going on."""
-    if not checking_laws(comparison):
-        return ""
-    done, total = comparison.laws_progress
-    if not total:
-        return "checking layers"
-    return f"checking layers {done}/{total}" if done < total else "looking for causes"

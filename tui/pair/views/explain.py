@@ -6,10 +6,10 @@ import re
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from ...present.answer import laws_progress
 from ...present.laws import NO_LAWS_YET, law_fields
 from ...present.pieces import Pieces
 from ...present.text import clean, width_of, wrap
+from ...present.working import laws_progress
 from .view import LABEL, View
 
 if TYPE_CHECKING:
