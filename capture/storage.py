@@ -22,12 +22,15 @@ _DEEPEST = 8  # directories below the capture that are looked into
 
 
 class Status(NamedTuple):
-    """What a path is. `identity` changes whenever the file's content may have."""
+    """What a path is. `identity` changes whenever the file's content may have; `place` is equal for
+    all names of one file, links of both kinds included, and for no other file; empty: not known.
+    """
 
     size: int
     is_file: bool
     is_folder: bool
     identity: tuple[object, ...] = ()
+    place: tuple[object, ...] = ()
 
 
 class OpenFile(Protocol):
@@ -169,7 +172,8 @@ class LocalStorage:
         mode = status.st_mode
         # The time of the inode's change cannot be set back as that of the content can.
         identity = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        return Status(status.st_size, S_ISREG(mode), S_ISDIR(mode), identity)
+        place = (status.st_dev, status.st_ino)
+        return Status(status.st_size, S_ISREG(mode), S_ISDIR(mode), identity, place)
 
     def is_link(self, path: str) -> bool:
         try:

@@ -6,11 +6,11 @@ captures is then a copy of the other, or both are of one run.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...capture.records import Capture
+from ...capture.storage import Status, storage_of
 from ..limits import FEWEST_EQUAL
 from ..measuring.pair_dtypes import side_dtypes
 from ..model import Measurement, Row
@@ -74,17 +74,21 @@ def _tells(row: Row, dtypes: tuple[str, str], result: Measurement) -> bool:
     return side is not None and side.min is not None and side.min != side.max
 
 
-def _files(capture: Capture) -> list[tuple[str, int, int]]:
-    """Each record's name, and the device and inode of its file; nothing where one is gone."""
-    known: dict[str, os.stat_result] = {}
-    found: list[tuple[str, int, int]] = []
+def _files(capture: Capture) -> list[tuple[str, tuple[object, ...]]]:
+    """Each record's name and which file holds it; nothing where one is gone."""
+    known: dict[str, Status | None] = {}
+    found: list[tuple[str, tuple[object, ...]]] = []
     for record in capture.records:
         if record.locator is None:
             continue
         path = record.locator.path
-        try:
-            state = known[path] = known.get(path) or os.stat(path)
-        except OSError:
+        if path not in known:
+            try:
+                known[path] = storage_of(path).status(path)
+            except OSError:
+                return []
+        status = known[path]
+        if status is None or not status.place:
             return []
-        found.append((record.name, state.st_dev, state.st_ino))
-    return sorted(found)
+        found.append((record.name, status.place))
+    return sorted(found, key=repr)

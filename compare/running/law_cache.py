@@ -7,11 +7,11 @@ the laws: whatever of these changes, everything is worked out again.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from ...capture.storage import storage_of
 from ..aligned import side_task
 from ..laws.peers import Limits
 from ..laws.report import LawReport, LawRow
@@ -67,12 +67,14 @@ class LawCache:
 
 
 def _feed_weights(digest: blake2b, parameters: Any, config: Any) -> None:
-    files: dict[str, tuple[int, int, int]] = {}
+    files: dict[str, tuple[object, ...]] = {}
     for name in sorted(parameters):
         locator = parameters[name].locator
         if locator.path not in files:
-            status = os.stat(locator.path)
-            files[locator.path] = status.st_ino, status.st_size, status.st_mtime_ns
+            status = storage_of(locator.path).status(locator.path)
+            if status is None:
+                raise FileNotFoundError(locator.path)
+            files[locator.path] = status.identity
         digest.update(repr((name, locator, files[locator.path])).encode())
     digest.update(repr(sorted(config.items(), key=lambda item: str(item[0]))).encode())
 

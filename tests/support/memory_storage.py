@@ -72,7 +72,7 @@ class MemoryStorage:
 
     def status(self, path: str) -> Status | None:
         if path in self.held:
-            return Status(len(self.held[path]), True, False, (hash(self.held[path]),))
+            return Status(len(self.held[path]), True, False, (hash(self.held[path]),), (path,))
         return Status(0, False, True) if self.names(path) else None
 
     def is_link(self, path: str) -> bool:
