@@ -34,6 +34,7 @@ from .call_match import (
 from .canonical import usual_order
 from .fused import match_fused
 from .named_records import Item, Key, Side, kind_of, primary, same_base, side_of
+from .padding import drop_padding
 from .row_order import check_order, lay_out
 from .sequence import Token, align_sequences
 from .token_steps import fit_steps, mark_last_rows
@@ -48,6 +49,7 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
     cand = side_of(candidate, rules.candidate, rules)
     same_base(ref, cand)
     notes = [Note(side, text) for side, text in fit_steps(ref, cand)]
+    notes += drop_padding(ref, cand)
     mark_last_rows(ref, cand)
     apart = set(rules.unpaired)
     notes += _unknown_pairs(ref, cand, rules.pairs)
@@ -307,7 +309,10 @@ def _misfit(match: Match, view: CommonView) -> str | None:
     if any(isinstance(s, Concat) for s in (*view.reference.steps, *view.candidate.steps)):
         return None  # its shape is known once the other records are open
     shapes = view_shapes(
-        view.reference, view.candidate, match.reference.shape, match.candidate.shape
+        view.reference,
+        view.candidate,
+        match.reference.record.shape or (),
+        match.candidate.record.shape or (),
     )
     if shapes[0] != shapes[1]:
         return f"recipe gives {list(shapes[0])} against {list(shapes[1])}"

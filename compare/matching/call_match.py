@@ -10,6 +10,7 @@ from math import prod
 
 from ..recipes.common_view import SAME, CommonView, common_view
 from ..recipes.errors import Shape
+from ..recipes.recipe import Recipe
 from ..vocabulary import Level, MatchedBy
 from .named_records import Item
 
@@ -59,6 +60,12 @@ def join(
     reference.matches += 1
     candidate.matches += 1
     words = f"{how}; {view.how}" if view.how else how
+    if reference.unpadded.steps or candidate.unpadded.steps:
+        view = CommonView(
+            Recipe((*reference.unpadded.steps, *view.reference.steps)),
+            Recipe((*candidate.unpadded.steps, *view.candidate.steps)), view.how,
+        )  # fmt: skip
+        words += "; padding left out"
     return Match(reference, candidate, view, matched_by, words, problem, level)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ...capture.dtypes import DTYPES
 from ...capture.names import natural_key, slot_role
 from ...capture.records import Capture, Record
+from ..recipes.recipe import Recipe
 from ..rules.rules import Rules
 from .canonical import (
     LAYER,
@@ -23,6 +24,7 @@ from .roles import precedes_layers
 
 Key = tuple[int, str, int]  # step, canonical module, call
 
+_AS_IT_IS = Recipe()
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
 
 
@@ -38,6 +40,7 @@ class Item:
     plain: str  # the module as dumped, without the root
     step: int
     last_rows: bool = False  # one side may have only the last token of what the other has
+    unpadded: Recipe = _AS_IT_IS  # leaves the tokens of a padded batch
     matches: int = 0
 
     @property
@@ -59,7 +62,9 @@ class Item:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.record.shape or ()
+        """Without padding, where that is left out."""
+        shape = self.record.shape or ()
+        return self.unpadded.shape(shape) if self.unpadded.steps else shape
 
 
 def kind_of(dtype: str) -> str:

@@ -25,7 +25,7 @@ from ..recipes.cast import cast
 from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import Recipe, views
-from ..recipes.steps import Concat, IndexSelect, Roll
+from ..recipes.steps import Concat, IndexSelect, Ranges, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
 
 SideName = Literal["reference", "candidate"]
@@ -121,7 +121,7 @@ def numbers(raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
     return values
 
 
-_COPYING = (Roll, IndexSelect, Concat)  # a reshape may do without
+_COPYING = (Roll, IndexSelect, Ranges, Concat)  # a reshape may do without
 
 
 @dataclass(slots=True)

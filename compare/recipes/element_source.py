@@ -18,6 +18,7 @@ from .steps import (
     Flip,
     IndexSelect,
     Permute,
+    Ranges,
     Reshape,
     Roll,
     Select,
@@ -135,6 +136,18 @@ def _looked_up(indices: tuple[int, ...], at: Any) -> Any:
     return np.array(indices, np.int64)[at]
 
 
+def _ranges(step: Ranges, before: Shape, index: Index) -> Index:
+    axis = step.dim % len(before)
+    at = index[axis]
+    if isinstance(at, int):
+        place: Any = step.place(at)
+    else:
+        import numpy as np
+
+        place = np.concatenate([np.arange(*part) for part in step.parts])[at]
+    return (*index[:axis], place, *index[axis + 1 :])
+
+
 def _concat(step: Concat, before: Shape, index: Index) -> Index:
     axis = step.dim % len(before)
     foreign = index[axis] >= before[axis]
@@ -164,5 +177,6 @@ def _cast(step: Cast, before: Shape, index: Index) -> Index:
 _BACK: dict[type[Step], Callable[[Any, Shape, Index], Index]] = {
     Squeeze: _squeeze, Unsqueeze: _unsqueeze, Reshape: _reshape, Transpose: _permute,
     Permute: _permute, Flip: _flip, Roll: _roll, Shift: _shift, Select: _select, Slice: _slice,
-    IndexSelect: _index_select, Concat: _concat, Rearrange: _rearrange, Cast: _cast,
+    IndexSelect: _index_select, Ranges: _ranges, Concat: _concat, Rearrange: _rearrange,
+    Cast: _cast,
 }  # fmt: skip

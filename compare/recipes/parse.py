@@ -21,6 +21,7 @@ from .steps import (
     Flip,
     IndexSelect,
     Permute,
+    Ranges,
     Reshape,
     Roll,
     Select,
@@ -68,6 +69,7 @@ def _split(text: str) -> list[str]:
 
 
 _PARSING = threading.Lock()
+_RANGE = re.compile(r"\d{1,18}:\d{1,18}", re.ASCII)
 
 
 def _expression(text: str) -> ast.expr:
@@ -181,6 +183,15 @@ def _make_index_select(args: list[Any], named: dict[str, Any]) -> Step:
     return IndexSelect(_int(dim), _ints(indices))
 
 
+def _make_ranges(args: list[Any], named: dict[str, Any]) -> Step:
+    _only(named)
+    dim, *parts = args
+    if not parts or not all(isinstance(part, str) and _RANGE.fullmatch(part) for part in parts):
+        raise ValueError('ranges such as "0:5", "8:16" wanted')
+    ends = [part.split(":") for part in parts]
+    return Ranges(_int(dim), tuple((_int(int(start)), _int(int(stop))) for start, stop in ends))
+
+
 def _make_concat(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     dim, *names = args
@@ -215,6 +226,7 @@ _MAKERS: dict[str, Callable[[list[Any], dict[str, Any]], Step]] = {
     "shift": _numbers(Shift, 2),
     "select": _numbers(Select, 2),
     "index_select": _make_index_select,
+    "ranges": _make_ranges,
     "concat": _make_concat,
     "cast": _make_cast,
     "rearrange": _make_rearrange,

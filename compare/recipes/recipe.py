@@ -4,6 +4,7 @@ Text form, steps joined by `|`, applied left to right:
 
     squeeze(0) | reshape(10, 4, 16) | transpose(0, 1)
     [:, 0:64]        index_select(0, [2, 0, 1])      rearrange("t (h d) -> h t d", h=4)
+    ranges(0, "0:5", "8:16")
     shift(1, 0)      concat(-1, "layers.0.k_proj-output")      cast(bfloat16)
 
 One parser, one printer: `parse_recipe(str(recipe)) == recipe`. Every step can say what shape it

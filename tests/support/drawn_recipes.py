@@ -12,6 +12,7 @@ from layertui.compare.recipes.steps import (
     Flip,
     IndexSelect,
     Permute,
+    Ranges,
     Reshape,
     Roll,
     Select,
@@ -53,8 +54,12 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(Select, NUMBERS, NUMBERS),
     st.builds(Slice, st.lists(NUMBERS | SLICE, min_size=1, max_size=4).map(tuple)),
     st.builds(IndexSelect, NUMBERS, st.lists(st.integers(-4, 4), max_size=5).map(tuple)),
+    st.builds(
+        Ranges, NUMBERS,
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=1).map(tuple),
+    ),
     PATTERNS.map(lambda p: Rearrange(*p)),
-)
+)  # fmt: skip
 ANY_TEXT = st.text(st.characters(codec=None), max_size=12)
 PRINTED: st.SearchStrategy[Step] = STEPS | st.one_of(
     st.builds(Concat, NUMBERS, st.lists(ANY_TEXT, min_size=1, max_size=3).map(tuple)),
