@@ -25,9 +25,13 @@ def drop_padding(ref: Side, cand: Side) -> list[Note]:
     )  # fmt: skip
     if not any(_may_be_padded(side) for _, side, _ in sides):
         return []
-    known = {name: paddings(side.capture.records) for name, side, _ in sides}
+    known: dict[SideName, dict[int, list[Padding]]] = {
+        name: paddings(side.capture.records) for name, side, _ in sides
+    }
     lengths = {name: sequence_lengths(side.capture.records) for name, side, _ in sides}
-    rows = {name: _rows(side) for name, side, _ in sides}
+    rows: dict[SideName, dict[int, tuple[int, ...]]] = {
+        name: _rows(side) for name, side, _ in sides
+    }
     notes: list[Note] = []
     for step in sorted(set(known["reference"]) | set(known["candidate"])):
         shapes = {rows[name].get(step) for name, _, _ in sides}

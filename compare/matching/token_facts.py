@@ -18,25 +18,23 @@ if TYPE_CHECKING:
 Kind = Literal["ids", "positions", "mask", "inverted mask", "lengths", "offsets"]
 
 # Names of records and arguments in transformers, vLLM, SGLang, MAX, FlashAttention and torch.nn.
-_NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
-    (re.compile(rf"(?:{pattern})(?:_0)?"), kind)
-    for pattern, kind in (
-        (r"(?:decoder_|prompt_)?(?:input_ids?|token_ids?|tokens|input_tokens)", "ids"),
-        (r"position(?:_id)?s|pos_ids", "positions"),
-        (r"(?:decoder_|encoder_)?(?:attention|attn|input)_mask", "mask"),
-        (r"(?:(?:encoder|key)_)?pad(?:ding)?_mask", "inverted mask"),
-        (
-            r"(?:extend_|prompt_|encoder_)?(?:seq(?:uence)?_?len(?:gth)?s?|lengths|prompt_lens)"
-            r"(?:_[qk])?",
-            "lengths",
-        ),
-        (
-            r"cu_?seq_?lens?(?:_[qk])?|query_start_loc|(?:input_)?row_offsets|seq_start_loc|"
-            r"(?:qo|kv)_indptr",
-            "offsets",
-        ),
-    )
-)  # fmt: skip
+_PATTERNS: tuple[tuple[str, Kind], ...] = (
+    (r"(?:decoder_|prompt_)?(?:input_ids?|token_ids?|tokens|input_tokens)", "ids"),
+    (r"position(?:_id)?s|pos_ids", "positions"),
+    (r"(?:decoder_|encoder_)?(?:attention|attn|input)_mask", "mask"),
+    (r"(?:(?:encoder|key)_)?pad(?:ding)?_mask", "inverted mask"),
+    (
+        r"(?:extend_|prompt_|encoder_)?(?:seq(?:uence)?_?len(?:gth)?s?|lengths|prompt_lens)"
+        r"(?:_[qk])?",
+        "lengths",
+    ),
+    (
+        r"cu_?seq_?lens?(?:_[qk])?|query_start_loc|(?:input_)?row_offsets|seq_start_loc|"
+        r"(?:qo|kv)_indptr",
+        "offsets",
+    ),
+)
+_NAMES = tuple((re.compile(rf"(?:{pattern})(?:_0)?"), kind) for pattern, kind in _PATTERNS)
 _MOST_ELEMENTS = 1 << 22  # a mask of 2,048 x 2,048 tokens; larger ones are not read for this
 
 
