@@ -34,7 +34,9 @@ _PATTERNS: tuple[tuple[str, Kind], ...] = (
         "offsets",
     ),
 )
-_NAMES = tuple((re.compile(rf"(?:{pattern})(?:_0)?"), kind) for pattern, kind in _PATTERNS)
+_NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
+    (re.compile(rf"(?:{pattern})(?:_0)?"), kind) for pattern, kind in _PATTERNS
+)
 _MOST_ELEMENTS = 1 << 22  # a mask of 2,048 x 2,048 tokens; larger ones are not read for this
 
 
