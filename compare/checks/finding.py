@@ -57,6 +57,11 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
+def quoted(text: str) -> str:
+    """A text of a capture, in quotes and cut."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
 def sorted_findings(found: Iterable[Finding]) -> list[Finding]:
     """Different inputs first, then by severity, then by code."""
     return sorted(

@@ -6,32 +6,24 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from ...capture.errors import RecordError
 from ...capture.models.run_details import run_details
-from ...capture.records import Capture, Record
+from ...capture.records import Capture
 from ..aligned import Note
 from ..comparison import Comparison
-from ..matching.roles import is_embedded, is_embedding
+from ..matching.roles import is_embedding
 from ..measuring.measure import measure
-from ..measuring.pair_reader import CancelledError, PairReader, SideTask
-from ..measuring.per_token import TokenRows, token_rows
-from ..model import Measurement, Row
+from ..model import Measurement
 from .digests import check_digests
-from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
+from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, quoted, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
 from .samples import Budget, Looks
 from .stale import stale_beside
+from .token_inputs import different_inputs, how_different, tells
 
-_IDS = re.compile(r"input_ids$|^tokens$")
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|bias|weight_scale)$")
 _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
-_MOST_IDS = 1 << 20
 _AT_ONCE = 20_000  # records of a capture whose names are gone through in a fraction of a second
-_APART = 0.5  # relative error of an embedding's row from which it is another token's
 # What differs between any two runs, or is compared elsewhere.
 _ELSEWHERE = re.compile(
     r"^(?:schema|layertui|argv|started|host\.|notes|prompt|input_ids|tokens|complete|options\.|"
@@ -47,7 +39,7 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
     """
     found: list[Finding] = []
     checks: tuple[Callable[[Comparison], Iterator[Finding]], ...] = (
-        _inputs, _weights, _steps, _dtypes, _runs, _constants,
+        different_inputs, _weights, _steps, _dtypes, _runs, _constants,
     )  # fmt: skip
     for check in checks:
         if cancelled is not None and cancelled():
@@ -69,7 +61,7 @@ def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) 
     where there are none, the embedding's output.
     """
     found: list[Finding] = []
-    for check in (_inputs, _steps, _dtypes, _runs):
+    for check in (different_inputs, _steps, _dtypes, _runs):
         if cancelled is not None and cancelled():
             return sorted_findings(found)
         found += check(comparison)
@@ -99,128 +91,6 @@ def _together(left: list[Finding], right: list[Finding]) -> list[Finding]:
     return joined
 
 
-# Inputs
-
-
-def _inputs(comparison: Comparison) -> Iterator[Finding]:
-    """Prompts and token ids, as the captures record them and as they went into the embedding."""
-    ref, cand = comparison.reference, comparison.candidate
-    advice = "stop here: run both on the same input, nothing behind this means anything"
-    if ref.prompt is not None and cand.prompt is not None and ref.prompt != cand.prompt:
-        words = f"different prompts: {_short(ref.prompt)} and {_short(cand.prompt)}"
-        yield Finding("error", "inputs", words, advice)
-    rows = [row for row in comparison.rows if row.kind == "pair" and _is_ids(row)]
-    for row in rows:
-        words = _different(comparison, row)
-        if words:
-            names = tuple(r.name for r in (row.reference, row.candidate) if r is not None)
-            step = f" in step {row.step}" if row.step else ""
-            yield Finding("error", "inputs", f"different token ids{step}: {words}", advice,
-                          records=names)  # fmt: skip
-            return
-    if rows:
-        return
-    left, right = _ids(ref), _ids(cand)
-    if left is not None and right is not None:
-        words = _ids_apart(left, right)
-        if words:
-            yield Finding("error", "inputs", f"different token ids: {words}", advice)
-        return
-    yield from _embedded(comparison, advice)
-
-
-def _is_ids(row: Row) -> bool:
-    records = (row.reference, row.candidate)
-    whole = all(r is not None and (r.dtype or "").startswith(("int", "uint")) for r in records)
-    return whole and (
-        bool(_IDS.search(row.slot)) or (row.role == "input" and is_embedding(row.canonical))
-    )
-
-
-def _different(comparison: Comparison, row: Row) -> str:
-    """How two records of token ids differ, in words; empty where they do not."""
-    if not comparison.measurable(row.index):
-        return row.problem or ""
-    result = comparison.measurements[row.index] or measure(comparison.task(row.index))
-    if not isinstance(result, Measurement):
-        return result.reason
-    if not result.mismatched:
-        return ""
-    at = list(result.max_abs_index or ())
-    values = result.max_abs_values or (0.0, 0.0)
-    return f"{result.mismatched} of {result.count}, as at {at}: {values[0]:.0f} and {values[1]:.0f}"
-
-
-def _ids(capture: Capture) -> list[int] | None:
-    """The token ids of the first step: as recorded, else what went into the embedding."""
-    if capture.input_ids is not None:
-        return _flat(capture.input_ids)
-    for record in capture.records:
-        if record.step != 0 or not (record.dtype or "").startswith(("int", "uint")):
-            continue
-        if record.slot.endswith("input_ids") or is_embedded(capture, record):
-            return _read(record)
-    return None
-
-
-def _flat(value: Any) -> list[int] | None:
-    if isinstance(value, list):
-        parts = [_flat(inner) for inner in value]
-        if any(part is None for part in parts):
-            return None
-        return [number for part in parts for number in part or ()]
-    return [value] if type(value) is int else None
-
-
-def _read(record: Record) -> list[int] | None:
-    if record.locator is None or record.dtype is None or record.locator.count > _MOST_IDS:
-        return None
-    try:
-        with PairReader(SideTask(record.locator, record.dtype), None) as reader:
-            blocks = [b.x.reshape(-1) for b in reader.blocks() if b.x is not None]
-    except (RecordError, OSError, MemoryError):
-        return None
-    return [int(number) for block in blocks for number in block]
-
-
-def _ids_apart(left: list[int], right: list[int]) -> str:
-    if left == right:
-        return ""
-    if len(left) != len(right):
-        return f"{len(left)} tokens and {len(right)}"
-    at = next(i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b)
-    count = sum(a != b for a, b in zip(left, right, strict=True))
-    return f"{count} of {len(left)}, the first at {at}: {left[at]} and {right[at]}"
-
-
-def _embedded(comparison: Comparison, advice: str) -> Iterator[Finding]:
-    """Where no ids are recorded: rows of the embedding that are another token's."""
-    for row in comparison.rows:
-        if row.role != "output" or not is_embedding(row.canonical):
-            continue
-        if not comparison.measurable(row.index):
-            continue
-        try:
-            found = token_rows(comparison.task(row.index))
-        except CancelledError:
-            return
-        if not isinstance(found, TokenRows) or not found.rows:
-            return
-        apart = ~(found.relative_l2 < _APART)
-        count = int(np.count_nonzero(apart))
-        names = tuple(r.name for r in (row.reference, row.candidate) if r is not None)
-        if 0 < count < found.rows:
-            words = (
-                f"the embeddings of {count} of {found.rows} tokens differ and the others agree: "
-                f"different token ids, the first at {int(np.flatnonzero(apart)[0])}"
-            )
-            yield Finding("error", "inputs", words, advice, records=names)
-        elif count and count == found.rows:
-            words = "the embeddings of all tokens differ: different token ids, or another table"
-            yield Finding("error", "inputs", words, advice, records=names)
-        return
-
-
 # Weights and runs
 
 
@@ -243,7 +113,7 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
     left, right = run_details(comparison.reference.path), run_details(comparison.candidate.path)
     for key in left:
         if _HASH.search(key) and key in right and left[key] != right[key]:
-            words = f"{key} differs: {_short(left[key])} and {_short(right[key])}"
+            words = f"{key} differs: {quoted(left[key])} and {quoted(right[key])}"
             yield Finding("error", "weights", words, advice)
     yield from check_digests(comparison)
 
@@ -253,7 +123,7 @@ def _tables(comparison: Comparison, advice: str) -> Iterator[Finding]:
     same = {
         (row.step, row.call)
         for row in comparison.rows
-        if row.kind == "pair" and _is_ids(row) and not _different(comparison, row)
+        if row.kind == "pair" and tells(row, "ids") and not how_different(comparison, row)
     }
     for row in comparison.rows:
         output = row.role == "output" and is_embedding(row.canonical)
@@ -292,15 +162,15 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
     """Models, versions, devices, and all else that both captures record of their runs."""
     ref, cand = comparison.reference, comparison.candidate
     if ref.model and cand.model and _model(ref.model) != _model(cand.model):
-        yield Finding("warning", "config", f"the reference ran {_short(ref.model)}, the candidate "
-                      f"{_short(cand.model)}", "compare two runs of one model")  # fmt: skip
+        yield Finding("warning", "config", f"the reference ran {quoted(ref.model)}, the candidate "
+                      f"{quoted(cand.model)}", "compare two runs of one model")  # fmt: skip
     same = ref.framework is not None and ref.framework == cand.framework
     if same and ref.framework_version != cand.framework_version:
         yield Finding("note", "versions", f"{ref.framework} {ref.framework_version or '?'} and "
                       f"{cand.framework_version or '?'}", "kernels may differ")  # fmt: skip
     if ref.device and cand.device and ref.device != cand.device:
-        yield Finding("note", "versions", f"run on {_short(ref.device)} and on "
-                      f"{_short(cand.device)}", "kernels differ")  # fmt: skip
+        yield Finding("note", "versions", f"run on {quoted(ref.device)} and on "
+                      f"{quoted(cand.device)}", "kernels differ")  # fmt: skip
     left, right = run_details(ref.path), run_details(cand.path)
     sides: tuple[tuple[SideName, dict[str, str]], ...] = (("reference", left), ("candidate", right))
     for side, details in sides:
@@ -308,7 +178,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("warning", "config", "the model ran in training mode",
                           "call model.eval(): dropout makes any two runs differ", side)  # fmt: skip
     apart = [
-        f"{key} {_short(left[key])} and {_short(right[key])}"
+        f"{key} {quoted(left[key])} and {quoted(right[key])}"
         for key in left
         if key in right and left[key] != right[key]
         and not _ELSEWHERE.search(key) and not _HASH.search(key)
@@ -342,7 +212,3 @@ def _constants(comparison: Comparison) -> Iterator[Finding]:
 
 def _model(name: str) -> str:
     return os.path.basename(name.rstrip("/")).lower()
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,75 @@
+"""Other tokens than the other side's: said first, and in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layertui.compare.checks.finding import Finding
+from layertui.compare.checks.token_inputs import different_inputs, ids_apart
+from layertui.compare.comparison import open_comparison
+
+IDS = [7, 3, 9, 4, 1, 8, 2, 6]
+TABLE = np.random.default_rng(3).standard_normal((16, 6)).astype(np.float32)
+
+
+def side(folder: Path, ids: list[int], **more: np.ndarray) -> str:
+    folder.mkdir(parents=True)
+    arrays = {"model.embed_tokens": TABLE[ids][None], **more}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return str(folder)
+
+
+def found(left: str, right: str) -> list[Finding]:
+    return list(different_inputs(open_comparison(left, right)))
+
+
+@pytest.mark.parametrize(
+    "name", ["input_ids", "tokens", "model-input_input_ids", "model.token_ids"]
+)
+def test_records_of_ids_are_compared_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    other = [*IDS[:5], 11, *IDS[6:]]
+    paths = [
+        side(tmp_path / str(i), ids, **{name: np.array([ids])})
+        for i, ids in enumerate((IDS, other))
+    ]
+    (finding,) = found(*paths)
+    assert finding.severity == "error" and "1 of 8" in finding.what and "8 and 11" in finding.what
+    assert found(paths[0], paths[0]) == []
+
+
+def test_positions_that_differ(tmp_path: Path) -> None:
+    places = np.arange(8)[None]
+    left = side(tmp_path / "a", IDS, position_ids=places)
+    right = side(tmp_path / "b", IDS, position_ids=places + 1)
+    (finding,) = found(left, right)
+    assert "different positions" in finding.what and "8 of 8" in finding.what
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_one_more_token_in_front(tmp_path: Path, recorded: bool) -> None:
+    other = [IDS[0], *IDS]
+    left, right = (
+        side(tmp_path / str(i), ids, **({"input_ids": np.array([ids])} if recorded else {}))
+        for i, ids in enumerate((IDS, other))
+    )
+    (finding,) = found(left, right)
+    assert "the candidate has 1 token more in front" in finding.what
+    assert "[:, 1:]" in finding.what
+    assert ("there twice" in finding.what) == recorded
+    (finding,) = found(right, left)
+    assert "the reference has 1 token more in front" in finding.what
+
+
+def test_tokens_behind_and_other_texts(tmp_path: Path) -> None:
+    assert "2 tokens more behind (5, 5)" in ids_apart(IDS, [*IDS, 5, 5])
+    assert "[:, :-2]" in ids_apart(IDS, [*IDS, 5, 5])
+    assert "[:, 1:-1]" in ids_apart([0, *IDS, 5], IDS)
+    assert ids_apart(IDS, [*IDS[1:], 3, 3, 3]) == "8 tokens and 10"
+    assert ids_apart(IDS, list(IDS)) == ""
+    left = side(tmp_path / "a", IDS)
+    right = side(tmp_path / "b", [*IDS[::-1], 5])
+    assert found(left, right) == []
