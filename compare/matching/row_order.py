@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...capture.names import natural_key
 from ..model import ExecutionOrder, Reordered, Row
@@ -13,6 +13,7 @@ from ..vocabulary import RowKind
 from .call_match import Match
 from .canonical import ROOT, has_usual_place, parent_of, usual_order
 from .named_records import Item, Key, Side
+from .token_facts import kind_of_record
 
 _ROLES = {"input": 0, "grad_input": 0, "value": 1, "output": 2, "grad_output": 2}
 
@@ -36,7 +37,21 @@ def lay_out(ref: Side, cand: Side, matches: list[Match]) -> list[Row]:
         behind = _behind_previous(slots, other, lead_is_ref)
     else:
         behind = _beside_relatives(slots, gaps, lead_is_ref)
-    return _rows(slots, behind, lead_is_ref)
+    return _tokens_first(_rows(slots, behind, lead_is_ref))
+
+
+def _tokens_first(rows: list[Row]) -> list[Row]:
+    """What a run was given stands before all that it computed, wherever its dump has it."""
+    given = [_is_given(row) for row in rows]
+    if not any(given):
+        return rows
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].step, not given[i]))
+    return [replace(rows[i], index=index) for index, i in enumerate(order)]
+
+
+def _is_given(row: Row) -> bool:
+    record = row.reference or row.candidate
+    return row.role == "value" and record is not None and kind_of_record(record) is not None
 
 
 def _in_order(side: Side) -> list[Item]:

@@ -73,3 +73,16 @@ def test_tokens_behind_and_other_texts(tmp_path: Path) -> None:
     left = side(tmp_path / "a", IDS)
     right = side(tmp_path / "b", [*IDS[::-1], 5])
     assert found(left, right) == []
+
+
+def test_other_ids_come_before_what_was_computed_from_them(tmp_path: Path) -> None:
+    other = [*IDS[:5], 11, *IDS[6:]]
+    paths = [
+        side(tmp_path / str(i), ids, token_ids=np.array([ids]), a_first=TABLE[ids] ** 2)
+        for i, ids in enumerate((IDS, other))
+    ]
+    comparison = open_comparison(*paths)
+    assert comparison.rows[0].canonical == "token_ids"
+    comparison.measure(use_cache=False, threads=1)
+    first = comparison.first_divergence()
+    assert first is not None and first.module == "token_ids"
