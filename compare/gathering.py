@@ -29,14 +29,15 @@ def gather_and_judge(
     laws and symptoms are kept. What the first divergence looks like is worked out, and, where no
     law applies to it and `models` are given, what explains it.
     """
-    evidence = replace(_from_records(aligned, results, known), layouts={})
+    evidence = replace(_from_records(aligned, results, known), layouts={}, quantised={})
     if baselines is not None:
         floors = baselines.floors(aligned, results, cancelled)
         evidence = replace(evidence, floors=floors, floor_notes=tuple(baselines.notes))
     judgement = policy.judge_all(aligned, results, evidence, demands)
     layouts = _layouts(aligned, results, policy, judgement)
-    if layouts:
-        evidence = replace(evidence, layouts=layouts)
+    quantised = _quantised(aligned, results, judgement, cancelled)
+    if layouts or quantised:
+        evidence = replace(evidence, layouts=layouts, quantised=quantised)
         judgement = policy.judge_all(aligned, results, evidence, demands)
     first, analysis = judgement.first, judgement.analysis
     if first is not None and analysis is not None:
@@ -76,6 +77,24 @@ def _layouts(
         if verdict.level == "diverged" and index in errors.facts
     }  # fmt: skip
     return explained_layouts(aligned, results, errors, wrong | analysis.origins.doubtful.keys())
+
+
+def _quantised(
+    aligned: Aligned, results: Results, judgement: Judgement,
+    cancelled: Callable[[], bool] | None,
+) -> dict[int, str]:  # fmt: skip
+    """Parameters that differ by being quantised, in words; where the policy asks for origins."""
+    from .symptoms.quantised import quantised_parameters
+
+    analysis = judgement.analysis
+    if analysis is None or not results.complete:
+        return {}
+    wrong = [
+        index for index, verdict in enumerate(judgement.verdicts)
+        if verdict.level == "diverged" and index in analysis.facts
+        and analysis.facts[index].parameter
+    ]  # fmt: skip
+    return quantised_parameters(aligned, results, wrong, cancelled) if wrong else {}
 
 
 def _with_output_causes(

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..matching.canonical import ROOT, parent_of
-from ..matching.roles import beside, last_name
+from ..matching.roles import beside, is_parameter, last_name
 from ..model import Failure, Measurement, Row
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
@@ -95,6 +95,10 @@ class _Step:
     seen: dict[_Fingerprint, int] = field(default_factory=dict)
 
     def link(self) -> None:
+        given = [row for row in self.rows if row.role == "value" and is_parameter(row.canonical)]
+        for row in given:  # parameters are made of nothing, and what is made of them is not here
+            self.flow.nodes[row.index] = Node(row.index, row.canonical, row.role, kind_of(row))
+        self.rows = [row for row in self.rows if row.index not in self.flow.nodes]
         for row in self.rows:
             self.labels[row.label], self.by_index[row.index] = row.index, row
             place = self.inputs if row.role == "input" else self.outputs

@@ -10,7 +10,7 @@ from functools import cached_property
 from ...capture.dtypes import DTYPES
 from ..limits import ROUNDINGS, limits_for
 from ..matching.canonical import ROOT
-from ..matching.roles import begins_a_run, family_of
+from ..matching.roles import begins_a_run, family_of, is_parameter
 from ..measuring.grids import Grids, grids_of
 from ..measuring.pair_dtypes import printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
@@ -32,6 +32,7 @@ class Errors:
     results: Sequence[Result]
     routings: Mapping[int, Routing] = field(default_factory=dict)
     layouts: Mapping[int, Layout] = field(default_factory=dict)
+    quantised: Mapping[int, str] = field(default_factory=dict)
     facts: dict[int, Facts] = field(init=False, default_factory=dict)
     arithmetic: Arithmetic | None = field(init=False, default=None)
 
@@ -94,6 +95,7 @@ class Errors:
             kept=kept,
             mixed=dtypes[0] != dtypes[1],
             linear=self.family(index) == "linear",
+            parameter=row.role == "value" and is_parameter(row.canonical),
         )
 
     def _alone(self, facts: Facts) -> bool:

@@ -83,11 +83,13 @@ def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     )  # fmt: skip
     if found <= allowed:
         return None
+    found_words = f"{factor:.5f} +- {standard_error:.1g} times the reference"
     words = (
-        f"the output is {factor:.5f} +- {standard_error:.1g} times the reference, its "
-        f"inputs are not: noise has no common factor ({facts.error:.2g} of difference, "
-        f"{facts.inherited:.2g} inherited)"
+        f"the output is {found_words}, its inputs are not: noise has no common factor "
+        f"({facts.error:.2g} of difference, {facts.inherited:.2g} inherited)"
     )
+    if facts.parameter:
+        words = f"the parameter is {found_words}: rounding has no common factor"
     return Evidence(found / allowed, words, "scale")
 
 
@@ -109,11 +111,13 @@ def displaced(facts: Facts, peers: LayerPeers) -> Evidence | None:
     )  # fmt: skip
     if abs(offset) <= allowed:
         return None
+    found_words = f"all of it is shifted by {offset:+.2g} +- {standard_error:.1g} of its RMS"
     words = (
-        f"all of it is shifted by {offset:+.2g} +- {standard_error:.1g} of its RMS, its "
-        f"inputs are not: noise has no mean ({facts.error:.2g} of difference, "
+        f"{found_words}, its inputs are not: noise has no mean ({facts.error:.2g} of difference, "
         f"{facts.inherited:.2g} inherited)"
     )
+    if facts.parameter:
+        words = f"{found_words}: rounding has no mean"
     return Evidence(abs(offset) / allowed, words, "offset")
 
 
@@ -218,6 +222,8 @@ def beyond_limits(facts: Facts, peers: LayerPeers) -> Evidence | None:
     verdict = facts.alone
     if verdict is None or not verdict.fails:
         return None
+    if facts.parameter:
+        return Evidence(1.0, f"the parameter differs: {verdict.reason}")
     return Evidence(1.0, f"nothing recorded precedes it; {verdict.reason}")
 
 

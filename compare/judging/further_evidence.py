@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FurtherEvidence:
     """By row: `routings`, tokens that a router sent elsewhere; `layouts`, values in another order;
+    `quantised`, parameters that are the other side's, rounded to few bits: how, in words;
     `floors`, what captures of further runs show; `symptoms`, what a difference looks like, where
     that was worked out; `output_causes`, what explains an output without a law. `dropout` and
     `same` (the candidate is the reference) are of the whole, and so is `early_end`, how the
@@ -29,6 +30,7 @@ class FurtherEvidence:
     early_end: str = ""
     routings: Mapping[int, Routing] = field(default_factory=dict)
     layouts: Mapping[int, Layout] = field(default_factory=dict)
+    quantised: Mapping[int, str] = field(default_factory=dict)
     floors: Mapping[int, Floor] = field(default_factory=dict)
     floor_notes: tuple[str, ...] = ()
     dropout: ByStatistics | None = None

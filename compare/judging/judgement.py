@@ -63,7 +63,9 @@ def analysis_of(aligned: Aligned, results: Results, evidence: FurtherEvidence) -
         before_policy(row, result, overrides)
         for row, result in zip(aligned.rows, results.measurements, strict=True)
     ]
-    errors = Errors(aligned.rows, results.measurements, evidence.routings, evidence.layouts)
+    errors = Errors(
+        aligned.rows, results.measurements, evidence.routings, evidence.layouts, evidence.quantised
+    )
     return Analysis(Origins(errors, evidence.law_rows), settled)
 
 

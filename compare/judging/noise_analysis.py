@@ -144,6 +144,9 @@ class Analysis:
             return Verdict("ok", layout.reason, "none")
         if doubt is not None:
             return Verdict("drift", f"doubtful pair: {doubt}", "none", doubtful=doubt)
+        quantised = self._errors.quantised.get(row.index)
+        if quantised is not None:
+            return Verdict("noise", f"{quantised} (differs by {facts.error:.2g})", "none")
         if state.evidence is not None:
             return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
         if facts.alone is not None:
@@ -230,6 +233,8 @@ class Analysis:
         node, facts = self.flow[row.index], self.facts[row.index]
         law = self.origins.laws.get(row.index)
         if law is not None and law.causes:
+            return 0.99
+        if facts.parameter:
             return 0.99
         if facts.alone is not None:
             return 0.5

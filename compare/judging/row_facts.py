@@ -25,7 +25,8 @@ class Facts:
     `passed` is the error that what comes after gets, where that is more: tokens that a router sent
     elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
     limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
-    the sources are not its inputs but what came before these (see `dataflow.Node`).
+    the sources are not its inputs but what came before these (see `dataflow.Node`); `parameter`: it
+    is none of a run's tensors but a checkpoint's.
     """
 
     index: int
@@ -46,6 +47,7 @@ class Facts:
     kept: Structure | None = None
     alone: Verdict | None = None
     stand_in: bool = False
+    parameter: bool = False
 
     @property
     def structure(self) -> Structure | None:

@@ -105,6 +105,17 @@ def last_name(module: str) -> str:
     return module.rpartition(".")[2]
 
 
+_PARAMETER = re.compile(
+    r"(?:.*_)?(?:weight|bias|weight_scale|weight_packed|scales|zeros|qweight|qzeros|gamma|beta|kernel"
+    r"|inv_freq|running_mean|running_var|layer_scale|A_log)"
+)
+
+
+def is_parameter(module: str) -> bool:
+    """True for a parameter or buffer of a checkpoint, by its own name."""
+    return bool(_PARAMETER.fullmatch(last_name(module)))
+
+
 def is_embedding(module: str, module_class: str | None = None) -> bool:
     """True for what takes token ids in: the table of embeddings, or the module around it."""
     return role_of(module, module_class) == "embedding" or last_name(module) == "embeddings"
