@@ -15,8 +15,10 @@ from .formats.format import Format
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .names import NOT_TENSORS
+from .places import placed_files
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
+from .settling import settle
 from .storage import is_folder, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
@@ -67,7 +69,7 @@ def read_headers(
         if progress is not None and index % 256 == 0:
             progress(index, len(capture.records))
     capture.records[:] = done
-    _refuse_duplicates(capture.records)
+    settle(capture)
     if all(record.error for record in capture.records) and len(capture.records) == 1:
         raise CaptureError(f"{capture.records[0].path}: {capture.records[0].error}")
     return True
@@ -86,7 +88,7 @@ _Claim = tuple[FoundFile, "Format | None"]
 
 
 def _listed(path: str, raw: str | None) -> Capture:
-    files = storage_of(path).files(path)
+    files = _files(path)
     context = Context(raw=raw)
     if raw is not None:
         parse_raw(raw)
@@ -94,17 +96,33 @@ def _listed(path: str, raw: str | None) -> Capture:
     claims = [(found, _claim(found, first, context)) for found in files]
     hints = _hints(path, claims)
     context.written = hints.written
-    context.alone = sum(1 for _, format_ in claims if format_ is not None) == 1
     claims = [(found, format_ or _asked(found, last, context)) for found, format_ in claims]
     _note_problems(claims, context)
     claims = _logs_aside(claims, context)
     records: list[Record] = []
+    alone = _one_file_each(claims)
     for found, format_ in claims:
         if format_ is not None:
+            context.alone = alone or found.nameless
             records.extend(_records_of(found, format_, context))
     if not records:
         raise CaptureError(_nothing(path, files))
     return _capture(path, records, hints, context)
+
+
+def _files(path: str) -> list[FoundFile]:
+    """The files of a capture, with the steps and ranks that their names tell."""
+    files = placed_files(storage_of(path).files(path))
+    if len(files) == 1 and files[0].path == path:  # one step by itself is that of any other file
+        return [replace(files[0], step=0)]
+    return files
+
+
+def _one_file_each(claims: list[_Claim]) -> bool:
+    """True where every step of every rank is one file, so that names of files say nothing."""
+    places = [(f.step, f.rank) for f, format_ in claims if format_ is not None]
+    names = {found.name for found, format_ in claims if format_ is not None}
+    return len(set(places)) == len(places) and len(names) == 1
 
 
 def _claim(found: FoundFile, formats: tuple[Format, ...], context: Context) -> Format | None:
@@ -208,7 +226,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
         ordered, known = records, True
         source = said
     else:
-        ordered, known = sort_records(records, hints)
+        ordered, known = sort_records(records, hints, _kept(records))
         source = hints.source if known else "unknown"
     formats = [format_named(name) for name in dict.fromkeys(record.format for record in records)]
     hooked = sum(1 for r in records if r.module == _HOOK_ROOT or r.module.startswith("model."))
@@ -222,6 +240,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
         root=_HOOK_ROOT if hooked and not self_contained else "",
         framework=_framework(formats),
         notes=list(context.notes),
+        names_order=hints,
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)
@@ -235,6 +254,11 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     return capture
 
 
+def _kept(records: list[Record]) -> set[str]:
+    """Files that list several tensors in an order that is worth keeping."""
+    return {r.path for r in records if r.key and format_named(r.format).keeps_order}
+
+
 def _framework(formats: list[Format]) -> str | None:
     """Whose files these are, by the first format that tells."""
     telling = [format_ for format_ in formats if format_.framework is not None]
@@ -246,15 +270,3 @@ def _nothing(path: str, files: list[FoundFile]) -> str:
         return f"{path}: empty directory, no tensors in it"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
     return f"{path}: no tensors found in {len(files)} files ({some}); known are {known_kinds()}"
-
-
-def _refuse_duplicates(records: list[Record]) -> None:
-    """Two files that claim one name cannot both be right: neither is compared."""
-    seen: dict[tuple[str | None, int, str, str, int], Record] = {}
-    for record in records:
-        key = (record.side, record.step, record.module, record.slot, record.call)
-        first = seen.setdefault(key, record)
-        if first is not record:
-            for one, other in ((first, record), (record, first)):
-                one.error = one.error or f"duplicate name: {other.path} holds it too; remove one"
-                one.locator = None

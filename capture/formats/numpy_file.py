@@ -18,7 +18,7 @@ from ..records import Locator, Record
 from ..storage import OpenFile, open_file
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
-from .members import named_member, named_record, unique_keys
+from .members import named_member, named_record, place_members
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         names = [name for name in Archive(file).entries if name.endswith(".npy")]
     if not names:
         raise RecordError("holds no array")
-    labels = unique_keys(name.removesuffix(".npy") for name in names)
+    placed = place_members([(name.removesuffix(".npy"),) for name in names])
     records: list[Record] = []
-    for name, label in zip(names, labels, strict=True):
-        member = named_member(record, label, None, alone=context.alone, single=len(names) == 1)
+    for name, (label, step) in zip(names, placed, strict=True):
+        member = named_member(
+            record, label, None, alone=context.alone, single=len(names) == 1, step=step
+        )
         member.key = name
         records.append(member)
     return records

@@ -21,7 +21,7 @@ from ..storage import open_file, storage_of
 from . import tensor_pickle
 from .context import Context
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
-from .members import named_member, named_record, unique_keys
+from .members import named_member, named_record, place_members
 from .tensor_pickle import NeedsTorchError, Tensor
 from .zip_directory import STORED, Archive, Entry
 
@@ -58,12 +58,12 @@ def read_header(record: Record) -> list[Record]:
     members = read_members(record.path)
     if not members:
         raise RecordError("holds no tensor")
-    keys = unique_keys("/".join(member.keys) for member in members)
+    placed = place_members([member.keys for member in members])
     single = len(members) == 1
     records: list[Record] = []
-    for member, key in zip(members, keys, strict=True):
+    for member, (key, step) in zip(members, placed, strict=True):
         if member.keys:
-            named = named_member(record, key, member.locator, alone=alone, single=single)
+            named = named_member(record, key, member.locator, alone=alone, single=single, step=step)
         else:
             named = replace(record, key="", locator=member.locator)
             if member.locator is not None:
