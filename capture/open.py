@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from .cases import read_index
+from .cases import find_captures, read_index
 from .errors import CaptureError, RecordError
 from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .files import FoundFile
@@ -44,7 +44,7 @@ def open_capture(
 
 
 def _refuse_several(path: str) -> None:
-    cases = read_index(path)
+    cases = read_index(path) or find_captures(path)
     if cases is not None:
         raise CaptureError(
             f"{path}: holds {len(cases)} captures; give one of them, such as "
