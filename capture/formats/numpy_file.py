@@ -66,6 +66,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record for an `.npy`, which is not opened; for an `.npz` one a member."""
     record = named_record(found, found.stem)
     if found.suffix == ".npy":
+        record.key = _ALONE if context.alone else ""
         return [record]
     with open_file(found.path) as file:
         names = [name for name in Archive(file).entries if name.endswith(".npy")]
@@ -85,11 +86,25 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
 def read_header(record: Record) -> list[Record]:
     """Complete `record`. Raises `RecordError`, `OSError`."""
     with open_file(record.path) as file:
-        if record.key:
+        if record.key and record.path.endswith(".npz"):
             locator = _locate_member(record, file)
+        elif _OBJECTS.search(_header_bytes(file, 0, file.size)):
+            return _read_objects(record)
         else:
             locator = _locate_file(record.path, file)
+            record = replace(record, key="")
     return [replace(record, locator=locator, shape=locator.shape, dtype=locator.dtype)]
+
+
+_OBJECTS = re.compile(rb"'descr':\s*'[|<>=]?O'")
+_ALONE = "*"  # in `Record.key` of an `.npy` that is the whole capture
+
+
+def _read_objects(record: Record) -> list[Record]:
+    """`np.save` of a dictionary: an array of one object, followed as pickles are."""
+    from .pickle_file import read_header as read_pickle
+
+    return read_pickle(record)
 
 
 def _locate_file(path: str, file: OpenFile) -> Locator:
@@ -141,13 +156,13 @@ def _entry(archive: Archive, key: str) -> Entry:
 def _header_bytes(file: OpenFile, start: int, end: int) -> bytes:
     """The bytes from `start` that hold a header, none behind `end`."""
     head = file.read_at(start, min(_USUAL, end - start))
-    need = _header_length(head)
+    need = header_length(head)
     if need > len(head):
         head += file.read_at(start + len(head), min(need, end - start) - len(head))
     return head
 
 
-def _header_length(head: bytes) -> int:
+def header_length(head: bytes) -> int:
     """Bytes of magic, version, length and text, from the first twelve. Raises `RecordError`."""
     if len(head) < 12:
         raise RecordError(f"truncated: {len(head)} bytes are less than an .npy header")
@@ -164,7 +179,7 @@ def _header_length(head: bytes) -> int:
 
 def parse_header(head: bytes) -> Header:
     """Parse the bytes that an `.npy` file starts with; raises `RecordError`."""
-    length = _header_length(head)
+    length = header_length(head)
     if length > len(head):
         raise RecordError(f"truncated: an .npy header of {length} bytes, {len(head)} are there")
     text = head[10 if head[6] == 1 else 12 : length].decode("utf-8", "replace")
@@ -176,7 +191,7 @@ def parse_header(head: bytes) -> Header:
         raise RecordError("a structured array (with named fields) is not a tensor")
     if len(parts) != 3:
         raise RecordError("damaged .npy header")
-    dtype, big_endian = _dtype(parts["descr"])
+    dtype, big_endian = element_type(parts["descr"])
     try:
         sizes = [int(size.strip(" L")) for size in parts["shape"].split(",") if size.strip()]
     except ValueError as error:
@@ -185,8 +200,11 @@ def parse_header(head: bytes) -> Header:
     return Header(dtype, big_endian, parts["fortran"] == "True", shape, length)
 
 
-def _dtype(code: str) -> tuple[str, bool]:
-    """Name of the element type and whether its bytes are swapped. Raises `RecordError`."""
+def element_type(code: str) -> tuple[str, bool]:
+    """Name of the element type that numpy calls `code` (`<f4`), and whether its bytes are swapped.
+
+    Raises `RecordError`.
+    """
     kind = code.lstrip("<>|=")
     if kind.startswith("O"):
         raise RecordError("refused: an array of Python objects is a pickle")
