@@ -114,6 +114,8 @@ def placed_files(files: Sequence[FoundFile]) -> list[FoundFile]:
     """The files of a capture with the steps and ranks that their names and folders tell."""
     found = [place_of(file.stem) for file in files]
     kinds = [file.suffix in NOT_TENSORS for file in files]
+    if all(kinds):  # texts alone are dumps as texts
+        kinds = [False] * len(files)
     marks = [place.joined for place, text in zip(found, kinds, strict=True) if not text]
     if sum(marks) < max(_MOST * len(marks), 1):
         found = [Place(f.stem) if p.joined else p for f, p in zip(files, found, strict=True)]

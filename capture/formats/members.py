@@ -63,8 +63,11 @@ def named_member(
     return member
 
 
-def place_members(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, int | None]]:
-    """Names of the tensors that these keys lead to, and the steps that the keys tell.
+def place_members(
+    paths: Sequence[tuple[str, ...]], known: Sequence[int | None] = ()
+) -> list[tuple[str, int | None]]:
+    """Names of the tensors that these keys lead to, and the steps that the keys tell, where the
+    file itself says no step (`known`).
 
     A list whose items have the same keys holds steps; so do keys such as `step_3`.
     """
@@ -75,6 +78,8 @@ def place_members(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, int | Non
     else:
         placed = place_keys(["/".join(path) for path in paths])
         names, steps = [key for key, _ in placed], [step for _, step in placed]
+    if known:
+        steps = [s if said is None else said for s, said in zip(steps, known, strict=True)]
     found: dict[int | None, list[int]] = {}
     for index, step in enumerate(steps):
         found.setdefault(step, []).append(index)

@@ -43,6 +43,10 @@ FORMATS: tuple[Format, ...] = (
            partial=True, known_as="text dumps"),
     Format("console log", _HERE + "console_log", 70, (".log", ".txt"), looks=True,
            reader="console", partial=True, known_as="logs", only_alone=True),
+    Format("number table", _HERE + "number_table", 75, (".csv", ".tsv", ".txt", ".dat"), looks=True,
+           reader="table", known_as="tables of numbers", only_alone=True),
+    Format("JSON numbers", _HERE + "number_json", 78, (".json", ".jsonl", ".ndjson"), looks=True,
+           reader="json", known_as="JSON", only_alone=True, keeps_order=True),
     Format("raw binary", _HERE + "raw_binary", 80, looks=True, after_logs=True),
 )  # fmt: skip
 
