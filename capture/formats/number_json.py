@@ -161,7 +161,9 @@ def _leaves(values: Any) -> Iterator[Any]:
 def _arrays_of(path: str) -> Iterator[_Array]:
     """Every list of numbers, with the keys that lead to it. Raises `RecordError`, `OSError`."""
     lines = path.lower().endswith((".jsonl", ".ndjson"))
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), parsed(path, lines))]
+    root = parsed(path, lines)
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), root)]
+    apart = lines and _no_key_twice(root)
     while waiting:
         keys, node = waiting.pop()
         if len(keys) > _DEEPEST:
@@ -178,9 +180,15 @@ def _arrays_of(path: str) -> Iterator[_Array]:
         for key, value in items:
             if isinstance(value, (dict, list)):
                 named = isinstance(node, list) and isinstance(value, dict) and _is_entry(value)
-                whole = keys if named or (lines and not keys) else (*keys, plain_text(key))
+                whole = keys if named or (apart and node is root) else (*keys, plain_text(key))
                 inner.append((whole, value))
         waiting.extend(reversed(inner))
+
+
+def _no_key_twice(lines: list[Any]) -> bool:
+    """True where each line has tensors of its own; else a line is a step."""
+    keys = [key for line in lines if isinstance(line, dict) for key in line]
+    return len(set(keys)) == len(keys)
 
 
 def _holds_objects(node: list[Any]) -> bool:

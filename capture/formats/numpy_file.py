@@ -15,16 +15,18 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from ..storage import OpenFile, open_file
+from ..storage import OpenFile, open_file, storage_of
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .members import named_member, named_record, place_members
+from .onnx_names import name_values
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
     from ..values import Array
 
 _MAGIC = b"\x93NUMPY"
+_GRAPHS = (".onnx", ".onnx.gz")  # a graph beside an archive of its values tells their names
 _MOST_HEADER = 1 << 16
 _USUAL = 256  # one read gets most headers
 _ITEM = (
@@ -80,6 +82,8 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         )
         member.key = name
         records.append(member)
+    if any(name.lower().endswith(_GRAPHS) for name in storage_of(found.folder).names(found.folder)):
+        return name_values(records, found.folder, context)
     return records
 
 

@@ -43,6 +43,8 @@ FORMATS: tuple[Format, ...] = (
            partial=True, known_as="text dumps"),
     Format("console log", _HERE + "console_log", 70, (".log", ".txt"), looks=True,
            reader="console", partial=True, known_as="logs", only_alone=True),
+    Format("Polygraphy results", _HERE + "polygraphy_json", 72, (".json",), looks=True,
+           reader="polygraphy", known_as="Polygraphy's JSON", keeps_order=True),
     Format("number table", _HERE + "number_table", 75, (".csv", ".tsv", ".txt", ".dat"), looks=True,
            reader="table", known_as="tables of numbers", only_alone=True),
     Format("JSON numbers", _HERE + "number_json", 78, (".json", ".jsonl", ".ndjson"), looks=True,
