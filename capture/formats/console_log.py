@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..names import parse_name
@@ -21,11 +20,11 @@ from ..storage import first_bytes, open_file, open_stream
 from .context import Context
 from .members import named_record
 from .print_labels import LONGEST_NAME, Labels, message_of, name_before
+from .printed_values import printed_values
 from .tensor_print import (
     Printed,
     full_type,
     load_dtype,
-    number,
     parse_print,
     parse_suffix,
     rounding,
@@ -114,19 +113,10 @@ def load_values(locator: Locator) -> Array | PartialValues:
     Raises `RecordError` when the print is not what it was when it was listed, or a value is no
     number.
     """
-    import numpy as np
-
-    from ..values import PartialValues
-
     length = int(locator.key)
     with open_file(locator.path) as file:
         printed = parse_print(_text(file.read_at(locator.offset, length)))
-    if printed.shape != locator.shape or load_dtype(printed.dtype) != locator.dtype:
-        raise RecordError("the log changed after it was listed")
-    values = _array(printed, locator.dtype)
-    if printed.positions is None:
-        return values.reshape(locator.shape)
-    return PartialValues(values, np.array(printed.positions, np.int64), locator.shape)
+    return printed_values(printed, locator)
 
 
 @dataclass(slots=True)
@@ -312,39 +302,6 @@ def _from_ends(head: str, tail: str, span: _Span) -> Printed:
 
 
 _BODY_END = re.compile(r"\]\s*(?:\)|,\s*[a-z_]+=)")
-
-
-def _array(printed: Printed, dtype: str) -> Array:
-    import numpy as np
-
-    kind, storage = DTYPES[dtype].kind, DTYPES[dtype].storage
-    if kind == "bool":
-        return np.array([_boolean(text) for text in printed.texts], storage)
-    try:
-        if kind == "int":
-            return np.array([_integer(text) for text in printed.texts], storage)
-        if kind == "complex":
-            return np.array([complex(text) for text in printed.texts], storage)
-    except (ValueError, OverflowError) as error:
-        raise RecordError(f"a value is not a number of {dtype}: {error}") from error
-    numbers = np.array([number(text) for text in printed.texts], np.float64)
-    with np.errstate(over="ignore"):
-        out = numbers.astype(storage)
-    if bool((np.isinf(out) & np.isfinite(numbers)).any()):
-        raise RecordError(f"a value does not fit into {dtype}")
-    return out
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise RecordError(f"{text[:40]!r} is neither True nor False")
-    return text == "True"
-
-
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
-        raise RecordError(f"{text[:40]!r} is not an integer")
-    return int(text)
 
 
 def _text(data: bytes) -> str:

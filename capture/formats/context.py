@@ -19,3 +19,5 @@ class Context:
     """Paths of files whose records are listed in execution order by the format itself."""
     alone: bool = False
     """True when one file holds the whole capture: its records need not carry its name."""
+    trees: dict[str, str | None] = field(default_factory=dict)
+    """By folder: the file that describes the others there, where one was looked for."""
