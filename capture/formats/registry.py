@@ -31,6 +31,8 @@ FORMATS: tuple[Format, ...] = (
     NATIVE,
     Format("transformers tree", _HERE + "transformers_tree", 12, (".json", ".safetensors"),
            looks=True, reader="debug tree", partial=True, known_as="transformers' debug trees"),
+    Format("msprobe dump", _HERE + "msprobe_dump", 14, (".json", ".pt", ".npy"), looks=True,
+           known_as="msprobe's dumps"),
     Format("MAX checkpoint", _HERE + "max_checkpoint", 20, (".max",), framework="max"),
     Format("torch file", _HERE + "torch_file", 30, (".pt", ".pth"), reader="torch",
            framework="torch", keeps_order=True),
