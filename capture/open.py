@@ -14,7 +14,7 @@ from .formats.context import Context
 from .formats.format import Format
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
-from .names import NOT_TENSORS
+from .names import NOT_TENSORS, natural_key
 from .places import placed_files
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
@@ -222,7 +222,9 @@ def _records_of(found: FoundFile, format_: Format, context: Context) -> list[Rec
 
 def _capture(path: str, records: list[Record], hints: OrderHints, context: Context) -> Capture:
     said = str(context.metadata.pop("order_source", "order in the file"))
-    if all(record.path in context.ordered for record in records):
+    if context.positions and all(record.path in context.positions for record in records):
+        ordered, known, source = _by_positions(records, context), True, said
+    elif all(record.path in context.ordered for record in records):
         ordered, known = records, True
         source = said
     else:
@@ -252,6 +254,24 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     if hints.positions and not known:
         capture.notes.append(f"{hints.source} does not name every record: order unknown")
     return capture
+
+
+def _by_positions(records: list[Record], context: Context) -> list[Record]:
+    """In the order that the files tell, step by step and rank by rank; what occurs again is the
+    next call.
+    """
+    ordered = sorted(
+        records,
+        key=lambda r: (r.step, natural_key(r.rank or ""), context.positions[r.path]),
+    )
+    taken: dict[tuple[object, ...], int] = {}
+    for record in ordered:
+        place = (record.step, record.rank, record.module, record.slot)
+        record.call = taken[place] = max(taken.get(place, 0) + 1, record.call)
+    if len({record.rank for record in ordered}) == 1:
+        for record in ordered:
+            record.rank = None
+    return ordered
 
 
 def _kept(records: list[Record]) -> set[str]:

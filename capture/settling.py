@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from itertools import pairwise
 
 from .errors import RecordError
 from .execution_order import sort_records
@@ -31,6 +32,8 @@ def settle(capture: Capture) -> None:
     _refuse_duplicates(records)
     if not capture.order_known and not _order_by_names(capture):
         _order_by_files(capture)
+    if any(one.step > other.step for one, other in pairwise(records)):
+        records.sort(key=lambda record: record.step)
 
 
 # Ranks
