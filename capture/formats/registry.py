@@ -49,6 +49,8 @@ FORMATS: tuple[Format, ...] = (
            keeps_order=True),
     Format("GGUF", _HERE + "gguf_file", 54, (".gguf",), reader="gguf", framework="llama.cpp",
            keeps_order=True),
+    Format("distributed checkpoint", _HERE + "distributed_checkpoint", 56, (".distcp",),
+           reader="dcp", framework="torch", keeps_order=True),
     Format("text dump", _HERE + "text_dump", 60, (".txt",), looks=True, reader="text",
            partial=True, known_as="text dumps"),
     Format("llama.cpp log", _HERE + "llama_log", 65, (".log", ".txt"), looks=True,

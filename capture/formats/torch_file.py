@@ -132,15 +132,22 @@ def _read(path: str, lenient: bool = False) -> list[Member]:
             if start[:1] == b"\x80":
                 return _plain_pickle(path)
             raise RecordError("not a torch file: neither a zip nor the older format")
-        archive = Archive(file)
-        prefix = _prefix(archive)
-        _check_byte_order(archive, prefix)
-        pickle, base = _pickle_of(archive, prefix)
-        found = tensor_pickle.read_tensors(pickle, lenient=lenient)
-        return [
-            _member(path, archive, prefix, keys, leaf, base, index)
-            for index, (keys, leaf) in enumerate(found)
-        ]
+        return members_in(path, file, lenient)
+
+
+def members_in(path: str, file: OpenFile, lenient: bool = False) -> list[Member]:
+    """The tensors of the archive `file`, which `path` is or holds. Raises `RecordError`, `OSError`,
+    and unless `lenient` `NeedsTorchError`.
+    """
+    archive = Archive(file)
+    prefix = _prefix(archive)
+    _check_byte_order(archive, prefix)
+    pickle, base = _pickle_of(archive, prefix)
+    found = tensor_pickle.read_tensors(pickle, lenient=lenient)
+    return [
+        _member(path, archive, prefix, keys, leaf, base, index)
+        for index, (keys, leaf) in enumerate(found)
+    ]
 
 
 def pickle_in(file: OpenFile) -> tuple[bytes, int | None]:
