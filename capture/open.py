@@ -12,6 +12,7 @@ from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .files import FoundFile
 from .formats.context import Context
 from .formats.format import Format
+from .formats.look_alikes import look_alike
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .names import NOT_TENSORS, natural_key
@@ -289,4 +290,9 @@ def _nothing(path: str, files: list[FoundFile]) -> str:
     if not files:
         return f"{path}: empty directory, no tensors in it"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
-    return f"{path}: no tensors found in {len(files)} files ({some}); known are {known_kinds()}"
+    nothing = f"{path}: no tensors found in {len(files)} files ({some})"
+    for found in files[:100]:
+        what = look_alike(found)
+        if what is not None:
+            return f"{nothing}; {found.name} is {what}"
+    return f"{nothing}; known are {known_kinds()}"

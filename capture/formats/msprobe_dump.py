@@ -165,7 +165,7 @@ def _describe(record: Record, found: FoundFile, leaf: dict[str, Any]) -> None:
         value = leaf.get(theirs)
         if type(value) is str and ours == "hash":
             stats[ours] = plain_text(value, 64)
-        elif type(value) in (int, float, bool) and ours != "hash" and isfinite(value):
+        elif isinstance(value, (int, float)) and ours != "hash" and isfinite(value):
             stats[ours] = value
     if not stats:
         raise RecordError("neither values nor statistics were dumped")

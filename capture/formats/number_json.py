@@ -31,7 +31,7 @@ _PEEK = 1 << 16
 _NUMBERS = re.compile(
     rb"\[\s*(?:-?\d[\d.eE+-]*|null|NaN|-?Infinity)\s*[,\]]|\[\s*(?:true|false)\s*,"
 )
-_SETTINGS = re.compile(r"(?:^|[._-])(?:config|index|tokenizer\w*|vocab|special_tokens_map|merges)$")
+_SETTINGS = re.compile(r"(?:^|[/._-])(?:config|index|tokenizer\w*|vocab|special_tokens_map)$")
 _VALUES = ("values", "value", "data", "tensor", "array")
 _NAMES = ("name", "key", "layer", "module", "label")
 _DEEPEST = 32

@@ -28,6 +28,7 @@ NATIVE = Format(
 # The manifest claims its shards before the general safetensors reader sees them. Raw files have no
 # mark of their own: a log or `--raw` names them.
 FORMATS: tuple[Format, ...] = (
+    Format("Zarr", _HERE + "zarr_store", 5, looks=True, reader="zarr", known_as="Zarr"),
     NATIVE,
     Format("transformers tree", _HERE + "transformers_tree", 12, (".json", ".safetensors"),
            looks=True, reader="debug tree", partial=True, known_as="transformers' debug trees"),
@@ -51,6 +52,9 @@ FORMATS: tuple[Format, ...] = (
            keeps_order=True),
     Format("distributed checkpoint", _HERE + "distributed_checkpoint", 56, (".distcp",),
            reader="dcp", framework="torch", keeps_order=True),
+    Format("HDF5", _HERE + "hdf5_file", 57, (".h5", ".hdf5"), reader="hdf5"),
+    Format("Parquet", _HERE + "parquet_file", 59, (".parquet",), reader="parquet",
+           keeps_order=True),
     Format("text dump", _HERE + "text_dump", 60, (".txt",), looks=True, reader="text",
            partial=True, known_as="text dumps"),
     Format("llama.cpp log", _HERE + "llama_log", 65, (".log", ".txt"), looks=True,
