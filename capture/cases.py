@@ -15,7 +15,9 @@ from itertools import product
 from typing import Any
 
 from .errors import CaptureError
-from .storage import is_file, open_stream, size_of, storage_of
+from .names import NOT_TENSORS, natural_key
+from .places import place_of
+from .storage import is_file, is_folder, open_stream, size_of, storage_of
 from .writing import write_whole
 
 INDEX = "index.json"
@@ -115,6 +117,104 @@ def read_index(folder: str) -> dict[str, str] | None:
     if not isinstance(entries, list) or not entries:
         raise CaptureError(f"{path}: no cases in it")
     return {_checked_name(path, entry): _place(folder, path, entry) for entry in entries}
+
+
+def find_cases(folder: str) -> dict[str, str] | None:
+    """Sub-directories that hold the same tensors, each of another input: their names and paths.
+
+    Raises nothing; None where the sub-directories are steps, ranks, layers or modules, and where
+    tensors lie in `folder` itself.
+    """
+    try:
+        files = storage_of(folder).files(folder)
+    except (CaptureError, OSError):
+        return None
+    inside: dict[str, set[str]] = {}
+    for found in files:
+        relative = found.path[len(folder) :].lstrip("/" + os.sep).replace(os.sep, "/")
+        first, _, rest = relative.partition("/")
+        base = relative.rpartition("/")[2]
+        readable = found.suffix not in NOT_TENSORS or base.startswith(("py_", "cpp_"))
+        if not rest:
+            if readable:
+                return None
+            continue
+        names = inside.setdefault(first, set())
+        if readable or _MAY_HOLD.search(base):
+            names.add(rest)
+    inside = {name: names for name, names in inside.items() if names}
+    if len(inside) < 2 or any(_is_part(name) for name in inside):
+        return None
+    if not _same_tensors(list(inside.values())):
+        return None
+    return {name: os.path.join(folder, name) for name in sorted(inside, key=natural_key)}
+
+
+def find_captures(folder: str) -> dict[str, str] | None:
+    """Captures of layertui's own that lie side by side in `folder`; None where there are not at
+    least two, or where `folder` is one.
+    """
+    try:
+        names = storage_of(folder).names(folder) if is_folder(folder) else []
+    except OSError:
+        return None
+    if len(names) > _MOST_CAPTURES or _MANIFEST in names:
+        return None
+    places = {name: os.path.join(folder, name) for name in sorted(names, key=natural_key)}
+    found = {n: place for n, place in places.items() if is_file(os.path.join(place, _MANIFEST))}
+    if len(found) < 2 or any(not place_of(name).rest or name.isdecimal() for name in found):
+        return None
+    return found
+
+
+def holds_both_sides(path: str) -> bool:
+    """True for text dumps `py_...` and `cpp_...` in one directory: both sides of a comparison."""
+    try:
+        files = storage_of(path).files(path)
+    except (CaptureError, OSError):
+        return False
+    bases = [found.path.rpartition("/")[2] for found in files if found.suffix == ".txt"]
+    return all(any(base.startswith(side) for base in bases) for side in ("py_", "cpp_"))
+
+
+_MANIFEST = "manifest.jsonl"
+_MOST_CAPTURES = 1000  # entries of a directory that is looked through for captures
+# Texts that hold tensors: logs, tables of numbers, dumps as JSON.
+_MAY_HOLD = re.compile(r"\.(?:log|csv|txt|json|jsonl)$")
+# Folders that are parts of one model or of one run, and files that say nothing but that.
+_PART = re.compile(
+    r"(?<![a-z])(?:layers?|blocks?|blk|h|l)[-_. ]?\d|^\d+$"
+    r"|(?:self_?)?attn|attention|mlp|ffn|embed|norm|head|proj|encoder|decoder|expert"
+    r"|^(?:model|inputs?|outputs?|weights?|grads?|gradients?|activations?|tensors?|data|c)$"
+    r"|\.zarr$|_data$",
+    re.IGNORECASE,
+)
+_CASE = re.compile(r"(?:test|case|prompt|input|sample|example|batch|seq|run|p|b|s)[-_ ]?\d+", re.I)
+_PLAIN_SLOT = re.compile(
+    r"(?:inputs?|outputs?|value|weights?|bias|tensor|data|in|out|grad\w*|zarr|array|kwargs?|args?)"
+    r"(?:[-_.]?\d+)?",
+    re.IGNORECASE,
+)
+
+
+def _is_part(name: str) -> bool:
+    if _CASE.fullmatch(name):
+        return False
+    return not place_of(name).rest or _PART.search(name) is not None
+
+
+def _same_tensors(folders: Sequence[set[str]]) -> bool:
+    first, *rest = folders
+    if any(_MANIFEST in names for names in folders):
+        return all(_MANIFEST in names for names in folders)
+    for other in rest:
+        common = first & other
+        if 2 * len(common) < max(len(first), len(other)):
+            return False
+        stems = {name.rpartition("/")[2].rpartition(".")[0] for name in common}
+        if all(_PLAIN_SLOT.fullmatch(stem) for stem in stems):
+            return False
+    return True
 
 
 def _checked_name(path: str, entry: Any) -> str:

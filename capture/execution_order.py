@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from .dtypes import split_type
@@ -115,8 +115,12 @@ def find_hints(
     return hints
 
 
-def sort_records(records: list[Record], hints: OrderHints) -> tuple[list[Record], bool]:
-    """Records by step and hinted position; `True` when every record had one."""
+def sort_records(
+    records: list[Record], hints: OrderHints, kept: Collection[str] = ()
+) -> tuple[list[Record], bool]:
+    """Records by step and hinted position; `True` when every record had one. Those of the files
+    `kept` stay together as they are where nothing tells their order.
+    """
     known = True
 
     def key(record: Record) -> tuple[object, ...]:
@@ -124,7 +128,8 @@ def sort_records(records: list[Record], hints: OrderHints) -> tuple[list[Record]
         position = hints.positions.get(record.step, {}).get(record.name)
         if position is None:
             known = False
-            return (record.step, 1, 0, natural_key(record.name))
+            name = os.path.basename(record.path) if record.path in kept else record.name
+            return (record.step, 1, 0, natural_key(name))
         return (record.step, 0, position, ())
 
     return sorted(records, key=key), known

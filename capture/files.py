@@ -11,7 +11,9 @@ class FoundFile:
 
     `name` is its path below the capture without the step directory (`model.norm-output.pt`,
     `block/out.npy`), `step` the number of the step directory it lies in (0 without one).
-    `problem` says why it must not be opened (a link that leads out of the capture).
+    `problem` says why it must not be opened (a link that leads out of the capture). `rank` tells
+    apart what the processes of one run wrote; None where there is one. `nameless` is set where the
+    name tells step or rank and nothing else (`step0.pt`).
     """
 
     path: str
@@ -19,6 +21,8 @@ class FoundFile:
     name: str
     step: int
     problem: str | None = None
+    rank: str | None = None
+    nameless: bool = False
 
     @property
     def suffix(self) -> str:

@@ -6,17 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from .cases import read_index
+from .cases import find_captures, read_index
 from .errors import CaptureError, RecordError
 from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .files import FoundFile
 from .formats.context import Context
 from .formats.format import Format
+from .formats.look_alikes import look_alike
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
-from .names import NOT_TENSORS
+from .names import NOT_TENSORS, natural_key
+from .places import placed_files
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
+from .settling import settle
 from .storage import is_folder, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
@@ -42,7 +45,7 @@ def open_capture(
 
 
 def _refuse_several(path: str) -> None:
-    cases = read_index(path)
+    cases = read_index(path) or find_captures(path)
     if cases is not None:
         raise CaptureError(
             f"{path}: holds {len(cases)} captures; give one of them, such as "
@@ -67,7 +70,7 @@ def read_headers(
         if progress is not None and index % 256 == 0:
             progress(index, len(capture.records))
     capture.records[:] = done
-    _refuse_duplicates(capture.records)
+    settle(capture)
     if all(record.error for record in capture.records) and len(capture.records) == 1:
         raise CaptureError(f"{capture.records[0].path}: {capture.records[0].error}")
     return True
@@ -86,7 +89,7 @@ _Claim = tuple[FoundFile, "Format | None"]
 
 
 def _listed(path: str, raw: str | None) -> Capture:
-    files = storage_of(path).files(path)
+    files = _files(path)
     context = Context(raw=raw)
     if raw is not None:
         parse_raw(raw)
@@ -94,17 +97,33 @@ def _listed(path: str, raw: str | None) -> Capture:
     claims = [(found, _claim(found, first, context)) for found in files]
     hints = _hints(path, claims)
     context.written = hints.written
-    context.alone = sum(1 for _, format_ in claims if format_ is not None) == 1
     claims = [(found, format_ or _asked(found, last, context)) for found, format_ in claims]
     _note_problems(claims, context)
     claims = _logs_aside(claims, context)
     records: list[Record] = []
+    alone = _one_file_each(claims)
     for found, format_ in claims:
         if format_ is not None:
+            context.alone = alone or found.nameless
             records.extend(_records_of(found, format_, context))
     if not records:
         raise CaptureError(_nothing(path, files))
     return _capture(path, records, hints, context)
+
+
+def _files(path: str) -> list[FoundFile]:
+    """The files of a capture, with the steps and ranks that their names tell."""
+    files = placed_files(storage_of(path).files(path))
+    if len(files) == 1 and files[0].path == path:  # one step by itself is that of any other file
+        return [replace(files[0], step=0)]
+    return files
+
+
+def _one_file_each(claims: list[_Claim]) -> bool:
+    """True where every step of every rank is one file, so that names of files say nothing."""
+    places = [(f.step, f.rank) for f, format_ in claims if format_ is not None]
+    names = {found.name for found, format_ in claims if format_ is not None}
+    return len(set(places)) == len(places) and len(names) == 1
 
 
 def _claim(found: FoundFile, formats: tuple[Format, ...], context: Context) -> Format | None:
@@ -204,11 +223,13 @@ def _records_of(found: FoundFile, format_: Format, context: Context) -> list[Rec
 
 def _capture(path: str, records: list[Record], hints: OrderHints, context: Context) -> Capture:
     said = str(context.metadata.pop("order_source", "order in the file"))
-    if all(record.path in context.ordered for record in records):
+    if context.positions and all(record.path in context.positions for record in records):
+        ordered, known, source = _by_positions(records, context), True, said
+    elif all(record.path in context.ordered for record in records):
         ordered, known = records, True
         source = said
     else:
-        ordered, known = sort_records(records, hints)
+        ordered, known = sort_records(records, hints, _kept(records))
         source = hints.source if known else "unknown"
     formats = [format_named(name) for name in dict.fromkeys(record.format for record in records)]
     hooked = sum(1 for r in records if r.module == _HOOK_ROOT or r.module.startswith("model."))
@@ -222,6 +243,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
         root=_HOOK_ROOT if hooked and not self_contained else "",
         framework=_framework(formats),
         notes=list(context.notes),
+        names_order=hints,
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)
@@ -235,6 +257,29 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
     return capture
 
 
+def _by_positions(records: list[Record], context: Context) -> list[Record]:
+    """In the order that the files tell, step by step and rank by rank; what occurs again is the
+    next call.
+    """
+    ordered = sorted(
+        records,
+        key=lambda r: (r.step, natural_key(r.rank or ""), context.positions[r.path]),
+    )
+    taken: dict[tuple[object, ...], int] = {}
+    for record in ordered:
+        place = (record.step, record.rank, record.module, record.slot)
+        record.call = taken[place] = max(taken.get(place, 0) + 1, record.call)
+    if len({record.rank for record in ordered}) == 1:
+        for record in ordered:
+            record.rank = None
+    return ordered
+
+
+def _kept(records: list[Record]) -> set[str]:
+    """Files that list several tensors in an order that is worth keeping."""
+    return {r.path for r in records if r.key and format_named(r.format).keeps_order}
+
+
 def _framework(formats: list[Format]) -> str | None:
     """Whose files these are, by the first format that tells."""
     telling = [format_ for format_ in formats if format_.framework is not None]
@@ -245,16 +290,9 @@ def _nothing(path: str, files: list[FoundFile]) -> str:
     if not files:
         return f"{path}: empty directory, no tensors in it"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
-    return f"{path}: no tensors found in {len(files)} files ({some}); known are {known_kinds()}"
-
-
-def _refuse_duplicates(records: list[Record]) -> None:
-    """Two files that claim one name cannot both be right: neither is compared."""
-    seen: dict[tuple[str | None, int, str, str, int], Record] = {}
-    for record in records:
-        key = (record.side, record.step, record.module, record.slot, record.call)
-        first = seen.setdefault(key, record)
-        if first is not record:
-            for one, other in ((first, record), (record, first)):
-                one.error = one.error or f"duplicate name: {other.path} holds it too; remove one"
-                one.locator = None
+    nothing = f"{path}: no tensors found in {len(files)} files ({some})"
+    for found in files[:100]:
+        what = look_alike(found)
+        if what is not None:
+            return f"{nothing}; {found.name} is {what}"
+    return f"{nothing}; known are {known_kinds()}"

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 _RAW = "raw"
+FILE_ORDER = "order of the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Record:
     format: str = ""
     key: str = ""
     side: str | None = None  # "py" or "cpp" where one directory may hold both sides
+    rank: str | None = None  # which of several processes wrote it
 
     @property
     def ready(self) -> bool:
@@ -97,6 +99,15 @@ class Capture:
     complete: bool | None = None
     notes: list[str] = field(default_factory=list)
     run: dict[str, Any] | None = None
+    names_order: Any = field(default=None, repr=False, compare=False)
+    """Order by names (`OrderHints`), for the names that come to light with the headers."""
+
+    @property
+    def order_strength(self) -> int:
+        """How far the order can be trusted: 2 where something tells it, 1 where it is only the
+        order in which a file lists its tensors (`FILE_ORDER`), 0 where it is not known.
+        """
+        return (1 if self.order_source == FILE_ORDER else 2) if self.order_known else 0
 
     @property
     def unreadable(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..capture.cases import read_index
+from ..capture.cases import find_cases, read_index
 from ..capture.errors import CaptureError
 from .errors import UserError
 
@@ -25,13 +25,16 @@ class CasePair:
 
 
 def case_pairs(reference: str, candidate: str) -> list[CasePair] | None:
-    """The cases of both directories in the reference's order; None where neither has an index.
+    """The cases of both directories in the reference's order; None where neither has an index, and
+    the sub-directories of both are not cases either.
 
-    Raises `UserError` where only one has.
+    Raises `UserError` where only one has an index.
     """
     ref, cand = read_index(reference), read_index(candidate)
     if ref is None and cand is None:
-        return None
+        ref, cand = find_cases(reference), find_cases(candidate)
+        if ref is None or cand is None or not ref.keys() & cand.keys():
+            return None
     for path, cases, other in ((reference, ref, candidate), (candidate, cand, reference)):
         if cases is None:
             holder = next(iter((cand if ref is None else ref) or {}))

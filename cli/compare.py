@@ -145,6 +145,13 @@ def text_report_of(comparison: Comparison, options: JudgingOptions, arguments: l
     return report(comparison, "text", _settings(arguments, options))
 
 
+def text_of_cases(
+    pairs: list[CasePair], options: JudgingOptions, arguments: list[str]
+) -> tuple[str, int]:
+    """The reports to read of all cases, and the exit status."""
+    return _all_cases(pairs, options, "text", _settings(arguments, options), None, True, None)
+
+
 def plot_format(path: str) -> str:
     """`png`, `svg` or `pdf`, by the file's suffix. Raises `UserError` for any other."""
     suffix = path.rsplit(".", 1)[-1].lower() if "." in path else ""

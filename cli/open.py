@@ -34,8 +34,11 @@ def open_captures(
     **judging: Any,
 ) -> int:
     """Compare two captures on the screen, or both scenarios of a verification."""
+    from ..capture.cases import holds_both_sides
     from ..tui import is_interactive
 
+    if candidate is None and holds_both_sides(reference):
+        candidate = reference
     if candidate is None:
         return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
     options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
@@ -56,7 +59,8 @@ def open_verification(
 
     if not is_export(export):
         raise UserError(
-            f"{export}: give two captures to compare, or a directory that layertui verify wrote"
+            f"{export}: give two captures to compare, a directory that layertui verify wrote, or "
+            "one with text dumps py_*.txt and cpp_*.txt"
         )
     found = open_export(export)
     saved = found.reference is not None and found.candidate is not None
@@ -80,10 +84,16 @@ def print_summary(
 
     `arguments` are those of the command line that prints it again.
     """
-    from .compare import text_report_of
+    from .cases import case_pairs
+    from .compare import text_of_cases, text_report_of
     from .output import write_output
     from .session import measure_all, note_checks, open_pair
 
+    pairs = case_pairs(reference, candidate)
+    if pairs is not None:
+        text, status = text_of_cases(pairs, options, arguments)
+        write_output("-", text, overwrite=False)
+        return status
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison)
     note_checks(comparison)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..names import parse_name
@@ -20,11 +19,12 @@ from ..records import Locator, Record
 from ..storage import first_bytes, open_file, open_stream
 from .context import Context
 from .members import named_record
+from .print_labels import LONGEST_NAME, Labels, message_of, name_before
+from .printed_values import printed_values
 from .tensor_print import (
     Printed,
     full_type,
     load_dtype,
-    number,
     parse_print,
     parse_suffix,
     rounding,
@@ -38,7 +38,7 @@ _PEEK = 1 << 16
 _PIECE = 1 << 16  # bytes of a line that are looked at together
 _WHOLE = 1 << 20  # prints up to this size are taken apart when they are listed
 _ENDS = 4096  # of a larger one, this much at its beginning and end
-_LONGEST_NAME = 1000
+_LONGEST_LABEL_LINE = 1000
 _START = re.compile(rb"tensor\(|tensor<[^<>\s]{1,400}>\s*\[|Parameter containing:\s*$")
 # What a further line of a print can begin with; any other line means that the print was cut off.
 _GOES_ON = re.compile(
@@ -68,18 +68,25 @@ def prints_tensors(path: str) -> bool:
         head = first_bytes(path, _PEEK)
     except OSError:
         return False
-    return any(_find_start(line, 0) is not None for line in head.splitlines())
+    labels = Labels()
+    for line in head.splitlines():
+        if _find_start(line, 0, labels) is not None:
+            return True
+        labels.see(_text(line[:_LONGEST_LABEL_LINE]))
+    return False
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """A record a print, in the order of the log; cut-off prints are records with an `error`."""
     records: list[Record] = []
     styles: set[str] = set()
-    taken: set[tuple[str, str, int]] = set()
+    taken: set[tuple[int, str, str, int]] = set()
     with open_stream(found.path) as file:
         for span in list(_scan(file)):
             record = named_record(found, span.name)
-            record = _numbered(record, taken)
+            if span.step is not None:
+                record.step = span.step
+            record = numbered(record, taken)
             try:
                 record, style = _described(record, span, file)
                 styles.add(style)
@@ -106,19 +113,10 @@ def load_values(locator: Locator) -> Array | PartialValues:
     Raises `RecordError` when the print is not what it was when it was listed, or a value is no
     number.
     """
-    import numpy as np
-
-    from ..values import PartialValues
-
     length = int(locator.key)
     with open_file(locator.path) as file:
         printed = parse_print(_text(file.read_at(locator.offset, length)))
-    if printed.shape != locator.shape or load_dtype(printed.dtype) != locator.dtype:
-        raise RecordError("the log changed after it was listed")
-    values = _array(printed, locator.dtype)
-    if printed.positions is None:
-        return values.reshape(locator.shape)
-    return PartialValues(values, np.array(printed.positions, np.int64), locator.shape)
+    return printed_values(printed, locator)
 
 
 @dataclass(slots=True)
@@ -137,11 +135,13 @@ class _Span:
     abbreviated: bool = False
     problem: str | None = None
     waiting: bool = False  # `Parameter containing:` was seen, its tensor not yet
+    step: int | None = None
 
 
 def _scan(file: BinaryIO) -> Iterator[_Span]:
     """The prints of a log, in order, by one pass over pieces of its lines."""
     span: _Span | None = None
+    labels = Labels()
     offset, fresh = 0, True
     while piece := file.readline(_PIECE):
         at = 0
@@ -150,9 +150,12 @@ def _scan(file: BinaryIO) -> Iterator[_Span]:
             span = None
         while True:
             if span is None:
-                span, at = _begin(piece, at, offset)
+                span, at = _begin(piece, at, offset, labels)
                 if span is None:
+                    if fresh and at == 0 and len(piece) < _LONGEST_LABEL_LINE:
+                        labels.see(_text(piece))
                     break
+                labels.forget()
             at = _continue(span, piece, at, offset)
             if at < 0:
                 break
@@ -172,34 +175,27 @@ _SIZE_BEHIND = re.compile(
 )
 
 
-def _begin(piece: bytes, at: int, offset: int) -> tuple[_Span | None, int]:
-    found = _find_start(piece, at)
+def _begin(piece: bytes, at: int, offset: int, labels: Labels) -> tuple[_Span | None, int]:
+    found = _find_start(piece, at, labels)
     if found is None:
         return None, at
     name, start, waiting = found
     full = piece.startswith(b"tensor<", start)
-    return _Span(name, offset + start, full, waiting=waiting), start
+    return _Span(name, offset + start, full, waiting=waiting, step=labels.step), start
 
 
-def _find_start(line: bytes, at: int) -> tuple[str, int, bool] | None:
-    """`(name, offset, parameter)` of the next `name = tensor(` or `name: tensor<` of a line."""
+def _find_start(line: bytes, at: int, labels: Labels | None = None) -> tuple[str, int, bool] | None:
+    """`(name, offset, parameter)` of the next `name = tensor(` or `name: tensor<` of a line, or of
+    one that begins the line, below its label.
+    """
     for match in _START.finditer(line, at):
-        left = line[max(at, match.start() - 2 * _LONGEST_NAME) : match.start()].rstrip()
-        if not left.endswith((b"=", b":")):
-            continue
-        name = _clean_name(_text(left[:-1]))
+        left = _text(line[max(at, match.start() - 2 * LONGEST_NAME) : match.start()])
+        name = name_before(left)
+        if not name and labels is not None and not message_of(left):
+            name = labels.name()
         if name:
             return name, match.start(), match[0].startswith(b"Parameter")
     return None
-
-
-def _clean_name(text: str) -> str:
-    """The name before `=`: quotes and brackets of a printed dict go, and so does a log prefix."""
-    name = text.strip(" \t'\"{},;([").strip()
-    words = name.split()
-    if len(words) > 1 and ("." in words[-1] or "-" in words[-1]):
-        name = words[-1]
-    return name[-_LONGEST_NAME:]
 
 
 def _interrupts(span: _Span, line: bytes) -> bool:
@@ -244,12 +240,12 @@ def _cut_off(span: _Span) -> _Span:
     return span
 
 
-def _numbered(record: Record, taken: set[tuple[str, str, int]]) -> Record:
+def numbered(record: Record, taken: set[tuple[int, str, str, int]]) -> Record:
     """A name that was printed before is the next call of its module, `name(2)`."""
     call = record.call
-    while (record.module, record.slot, call) in taken:
+    while (record.step, record.module, record.slot, call) in taken:
         call += 1
-    taken.add((record.module, record.slot, call))
+    taken.add((record.step, record.module, record.slot, call))
     if call == record.call:
         return record
     ending = record.name[len(record.name) - len(record.slot) - 1 :]
@@ -306,39 +302,6 @@ def _from_ends(head: str, tail: str, span: _Span) -> Printed:
 
 
 _BODY_END = re.compile(r"\]\s*(?:\)|,\s*[a-z_]+=)")
-
-
-def _array(printed: Printed, dtype: str) -> Array:
-    import numpy as np
-
-    kind, storage = DTYPES[dtype].kind, DTYPES[dtype].storage
-    if kind == "bool":
-        return np.array([_boolean(text) for text in printed.texts], storage)
-    try:
-        if kind == "int":
-            return np.array([_integer(text) for text in printed.texts], storage)
-        if kind == "complex":
-            return np.array([complex(text) for text in printed.texts], storage)
-    except (ValueError, OverflowError) as error:
-        raise RecordError(f"a value is not a number of {dtype}: {error}") from error
-    numbers = np.array([number(text) for text in printed.texts], np.float64)
-    with np.errstate(over="ignore"):
-        out = numbers.astype(storage)
-    if bool((np.isinf(out) & np.isfinite(numbers)).any()):
-        raise RecordError(f"a value does not fit into {dtype}")
-    return out
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise RecordError(f"{text[:40]!r} is neither True nor False")
-    return text == "True"
-
-
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
-        raise RecordError(f"{text[:40]!r} is not an integer")
-    return int(text)
 
 
 def _text(data: bytes) -> str:

@@ -17,5 +17,9 @@ class Context:
     notes: list[str] = field(default_factory=list)
     ordered: set[str] = field(default_factory=set)
     """Paths of files whose records are listed in execution order by the format itself."""
+    positions: dict[str, int] = field(default_factory=dict)
+    """Places of files in the order in which they were written, where they tell it."""
     alone: bool = False
     """True when one file holds the whole capture: its records need not carry its name."""
+    trees: dict[str, str | None] = field(default_factory=dict)
+    """By folder: the file that describes the others there, where one was looked for."""

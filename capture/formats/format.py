@@ -64,6 +64,8 @@ class Format:
     """A log: it may tell the order of other files, and is a capture only where there are none."""
     after_logs: bool = False
     """Asked last, when it is known what logs say of the files."""
+    keeps_order: bool = False
+    """Its files list tensors in the order in which they were given to the writer."""
     foreign: bool = False
     """Another package's: whatever its module raises is the failure of a file, not of layertui."""
 

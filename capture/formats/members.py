@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from ..files import FoundFile
 from ..names import parse_name
+from ..places import place_keys
 from ..records import Locator, Record
 
 
@@ -19,6 +21,7 @@ def named_record(found: FoundFile, name: str) -> Record:
         call=parsed.call,
         step=found.step,
         path=found.path,
+        rank=found.rank,
     )
 
 
@@ -28,13 +31,15 @@ def says_where(key: str) -> bool:
 
 
 def named_member(
-    record: Record, key: str, locator: Locator | None, *, alone: bool, single: bool
-) -> Record:
+    record: Record, key: str, locator: Locator | None, *, alone: bool, single: bool,
+    step: int | None = None,
+) -> Record:  # fmt: skip
     """The record of the tensor `key` in the file of `record`.
 
     A key that says where it belongs gives module, slot and call. Otherwise the file does:
     `model.mlp-output.pt` with a tuple holds slots `output_0`, `output_1`; the `single` tensor of
     a file goes by the file's name; else both names count, or the key where the file is `alone`.
+    `step` is the one that the key told, if it did.
     """
     whole = f"{record.name}/{key}" if not alone else key
     module, slot, call = record.module, record.slot, record.call
@@ -50,12 +55,60 @@ def named_member(
         parsed = parse_name(whole)
         module, slot, call = parsed.module, parsed.slot, parsed.call
     member = Record(
-        whole, module, slot, call, record.step, record.path,
-        format=record.format, key=key, side=record.side,
+        whole, module, slot, call, record.step if step is None else step, record.path,
+        format=record.format, key=key, side=record.side, rank=record.rank,
     )  # fmt: skip
     if locator is not None:
         member.locator, member.shape, member.dtype = locator, locator.shape, locator.dtype
     return member
+
+
+def place_members(
+    paths: Sequence[tuple[str, ...]], known: Sequence[int | None] = ()
+) -> list[tuple[str, int | None]]:
+    """Names of the tensors that these keys lead to, and the steps that the keys tell, where the
+    file itself says no step (`known`).
+
+    A list whose items have the same keys holds steps; so do keys such as `step_3`.
+    """
+    items = _items(paths)
+    if items is not None:
+        steps: list[int | None] = [int(path[0]) for path in paths]
+        names = ["/".join(path[1:]) for path in paths]
+    else:
+        placed = place_keys(["/".join(path) for path in paths])
+        names, steps = [key for key, _ in placed], [step for _, step in placed]
+    if known:
+        steps = [s if said is None else said for s, said in zip(steps, known, strict=True)]
+    found: dict[int | None, list[int]] = {}
+    for index, step in enumerate(steps):
+        found.setdefault(step, []).append(index)
+    for indices in found.values():
+        unique = unique_keys(names[index] for index in indices)
+        for index, name in zip(indices, unique, strict=True):
+            names[index] = name
+    return list(zip(names, steps, strict=True))
+
+
+def _items(paths: Sequence[tuple[str, ...]]) -> int | None:
+    """How many steps a list holds: its items are dictionaries with about the same keys, which tell
+    a whole model (layers by number, an embedding, logits). None for anything else.
+    """
+    if not paths or not all(len(path) > 1 and _INDEX.fullmatch(path[0]) for path in paths):
+        return None
+    keys: dict[int, set[str]] = {}
+    for path in paths:
+        keys.setdefault(int(path[0]), set()).add("/".join(path[1:]))
+    if len(keys) < 2 or sorted(keys) != list(range(len(keys))):
+        return None
+    first, *rest = keys.values()
+    alike = all(2 * len(first & other) >= max(len(first), len(other)) for other in rest)
+    return len(keys) if alike and any(_MODEL_KEY.search(key) for key in first) else None
+
+
+_INDEX = re.compile(r"\d{1,6}")
+# Items of a list whose keys have no layers in them are layers themselves.
+_MODEL_KEY = re.compile(r"[A-Za-z._/:-]\d|embed|logits|lm_head|wte", re.IGNORECASE)
 
 
 def unique_keys(keys: Iterable[str]) -> list[str]:

@@ -15,16 +15,18 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from ..storage import OpenFile, open_file
+from ..storage import OpenFile, open_file, storage_of
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
-from .members import named_member, named_record, unique_keys
+from .members import named_member, named_record, place_members
+from .onnx_names import name_values
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
     from ..values import Array
 
 _MAGIC = b"\x93NUMPY"
+_GRAPHS = (".onnx", ".onnx.gz")  # a graph beside an archive of its values tells their names
 _MOST_HEADER = 1 << 16
 _USUAL = 256  # one read gets most headers
 _ITEM = (
@@ -66,28 +68,47 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record for an `.npy`, which is not opened; for an `.npz` one a member."""
     record = named_record(found, found.stem)
     if found.suffix == ".npy":
+        record.key = _ALONE if context.alone else ""
         return [record]
     with open_file(found.path) as file:
         names = [name for name in Archive(file).entries if name.endswith(".npy")]
     if not names:
         raise RecordError("holds no array")
-    labels = unique_keys(name.removesuffix(".npy") for name in names)
+    placed = place_members([(name.removesuffix(".npy"),) for name in names])
     records: list[Record] = []
-    for name, label in zip(names, labels, strict=True):
-        member = named_member(record, label, None, alone=context.alone, single=len(names) == 1)
+    for name, (label, step) in zip(names, placed, strict=True):
+        member = named_member(
+            record, label, None, alone=context.alone, single=len(names) == 1, step=step
+        )
         member.key = name
         records.append(member)
+    if any(name.lower().endswith(_GRAPHS) for name in storage_of(found.folder).names(found.folder)):
+        return name_values(records, found.folder, context)
     return records
 
 
 def read_header(record: Record) -> list[Record]:
     """Complete `record`. Raises `RecordError`, `OSError`."""
     with open_file(record.path) as file:
-        if record.key:
+        if record.key and record.path.endswith(".npz"):
             locator = _locate_member(record, file)
+        elif _OBJECTS.search(_header_bytes(file, 0, file.size)):
+            return _read_objects(record)
         else:
             locator = _locate_file(record.path, file)
+            record = replace(record, key="")
     return [replace(record, locator=locator, shape=locator.shape, dtype=locator.dtype)]
+
+
+_OBJECTS = re.compile(rb"'descr':\s*'[|<>=]?O'")
+_ALONE = "*"  # in `Record.key` of an `.npy` that is the whole capture
+
+
+def _read_objects(record: Record) -> list[Record]:
+    """`np.save` of a dictionary: an array of one object, followed as pickles are."""
+    from .pickle_file import read_header as read_pickle
+
+    return read_pickle(record)
 
 
 def _locate_file(path: str, file: OpenFile) -> Locator:
@@ -139,13 +160,13 @@ def _entry(archive: Archive, key: str) -> Entry:
 def _header_bytes(file: OpenFile, start: int, end: int) -> bytes:
     """The bytes from `start` that hold a header, none behind `end`."""
     head = file.read_at(start, min(_USUAL, end - start))
-    need = _header_length(head)
+    need = header_length(head)
     if need > len(head):
         head += file.read_at(start + len(head), min(need, end - start) - len(head))
     return head
 
 
-def _header_length(head: bytes) -> int:
+def header_length(head: bytes) -> int:
     """Bytes of magic, version, length and text, from the first twelve. Raises `RecordError`."""
     if len(head) < 12:
         raise RecordError(f"truncated: {len(head)} bytes are less than an .npy header")
@@ -162,7 +183,7 @@ def _header_length(head: bytes) -> int:
 
 def parse_header(head: bytes) -> Header:
     """Parse the bytes that an `.npy` file starts with; raises `RecordError`."""
-    length = _header_length(head)
+    length = header_length(head)
     if length > len(head):
         raise RecordError(f"truncated: an .npy header of {length} bytes, {len(head)} are there")
     text = head[10 if head[6] == 1 else 12 : length].decode("utf-8", "replace")
@@ -174,7 +195,7 @@ def parse_header(head: bytes) -> Header:
         raise RecordError("a structured array (with named fields) is not a tensor")
     if len(parts) != 3:
         raise RecordError("damaged .npy header")
-    dtype, big_endian = _dtype(parts["descr"])
+    dtype, big_endian = element_type(parts["descr"])
     try:
         sizes = [int(size.strip(" L")) for size in parts["shape"].split(",") if size.strip()]
     except ValueError as error:
@@ -183,8 +204,11 @@ def parse_header(head: bytes) -> Header:
     return Header(dtype, big_endian, parts["fortran"] == "True", shape, length)
 
 
-def _dtype(code: str) -> tuple[str, bool]:
-    """Name of the element type and whether its bytes are swapped. Raises `RecordError`."""
+def element_type(code: str) -> tuple[str, bool]:
+    """Name of the element type that numpy calls `code` (`<f4`), and whether its bytes are swapped.
+
+    Raises `RecordError`.
+    """
     kind = code.lstrip("<>|=")
     if kind.startswith("O"):
         raise RecordError("refused: an array of Python objects is a pickle")

@@ -23,20 +23,27 @@ from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import DTYPES
+from ..dtypes import DTYPES, dtype_named
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
 from ..storage import first_bytes, open_file, open_text, size_of
 from .context import Context
 from .members import named_record
+from .raw_binary import parse_raw
 from .tensor_print import number, rounding
 
 if TYPE_CHECKING:
     from ..values import Array, PartialValues
 
 _SIDES = ("py", "cpp")
-_MARKS = re.compile(r"^\s*# (?:Tensor|Shape):", re.MULTILINE)
+# A header line, with or without a comment's sign: `# Shape: 1x3`, `shape = (1, 3)`, `// dims: 1 3`.
+_MARK = r"^\s*(?:#+|//|%+|;|--)?\s*"
+_MARKS = re.compile(
+    rf"{_MARK}(?:tensor(?: name)?\s*:|(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*"
+    r"(?:torch\.Size)?[\[({]*\s*\d)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _PEEK = 4096
 _CHEAP = 1 << 20  # bytes of a file that is counted through when its header is read
 _MOST_ELEMENTS = 1 << 60
@@ -66,6 +73,14 @@ def unread(found: FoundFile) -> Record:
     return replace(named_record(found, name), side=side)
 
 
+def list_records(found: FoundFile, context: Context) -> list[Record]:
+    """The record of a file; `--raw` says the shape of one that has no header."""
+    record = unread(found)
+    if context.raw is not None:
+        record.dtype, record.shape = parse_raw(context.raw)
+    return [record]
+
+
 def read_header(record: Record) -> list[Record]:
     """Complete `record`; `partial` when the header says that only some elements are shown.
 
@@ -74,10 +89,10 @@ def read_header(record: Record) -> list[Record]:
     """
     size = size_of(record.path)
     if size <= _CHEAP:
-        dump = _read(record.path)
+        dump = _read(record.path, record.shape)
         shown = dump.check_counts()
     else:
-        dump = _read(record.path, head_only=True)
+        dump = _read(record.path, record.shape, head_only=True)
         shown = dump.promised()
         if 2 * shown > size:
             raise RecordError(f"truncated: {shown} values promised, the file is too short for them")
@@ -100,7 +115,7 @@ def load_values(locator: Locator) -> Array | PartialValues:
 
     from ..values import PartialValues
 
-    dump = _read(locator.path)
+    dump = _read(locator.path, locator.shape)
     shown = dump.check_counts()
     shape, total = dump.shape_and_total()
     if shape != locator.shape or dump.locator_dtype() != locator.dtype:
@@ -120,16 +135,28 @@ def _side(found: FoundFile) -> str | None:
 
 
 _FIELDS = {
-    "shape": re.compile(r"# Shape:\s*(.*)$"),
-    "total": re.compile(r"# Total elements:\s*(\S+)"),
-    "itemsize": re.compile(r"# Data type size:\s*(\d{1,3})\s*bytes?"),
-    "special": re.compile(r"# Special values\s*-\s*(.*)$"),
+    name: re.compile(_MARK + pattern, re.IGNORECASE)
+    for name, pattern in (
+        ("shape", r"(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*(.*)$"),
+        (
+            "total",
+            r"(?:total elements|(?:num(?:ber)?[ _]?(?:of )?)?elements|numel|count)\s*[:=]\s*(\S+)",
+        ),
+        ("itemsize", r"data type size\s*[:=]\s*(\d{1,3})\s*bytes?"),
+        ("special", r"special values\s*-\s*(.*)$"),
+        ("dtype", r"(?:dtype|data[ _]?type|type)\s*[:=]\s*([\w.]+)\s*$"),
+    )
 }
-_TENSOR = re.compile(r"# Tensor:.*?(?:\((FP16|BF16|FP32) format\))?\s*$")
-_SECTION = re.compile(
-    r"# (?:(?P<all>Data:)|First (?P<first>\d{1,9}) elements|Last (?P<last>\d{1,9}) elements"
-    r"|Data \(first (?P<hex>\d{1,9}) elements)"
+_TENSOR = re.compile(
+    _MARK + r"tensor(?: name)?\s*:.*?(?:\((FP16|BF16|FP32) format\))?\s*$", re.IGNORECASE
 )
+_SECTION = re.compile(
+    _MARK + r"(?:(?P<all>(?:data|values)\s*:\s*$)|first (?P<first>\d{1,9}) elements"
+    r"|last (?P<last>\d{1,9}) elements|data \(first (?P<hex>\d{1,9}) elements)",
+    re.IGNORECASE,
+)
+_HEADER_LINE = re.compile(r"#|//|%|;|--|[A-Za-z_][\w ()/.-]*\s*(?:[:=]|$)")
+_VALUE_WORD = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
 _HEX = re.compile(r"0x([0-9a-fA-F]{4}|[0-9a-fA-F]{8})\s*(?:\(([^()]*(?:\(ind\))?)\))?$")
 _SPECIAL = re.compile(r"(NaN|Inf)\s*:\s*(\d{1,18})")
 _NAMED = {"FP16": "float16", "BF16": "bfloat16", "FP32": "float32"}
@@ -152,19 +179,23 @@ class _Dump:
     last: list[str] = field(default_factory=list)
     hexadecimal: bool = False
     ended: bool = True  # the last line is a whole one
+    given: tuple[int, ...] | None = None  # the shape that the user says
 
     def shape_and_total(self) -> tuple[tuple[int, ...], int]:
         """The shape and its product; raises `RecordError` when the two of the header differ."""
-        if "shape" not in self.fields:
-            raise RecordError("no '# Shape:' line")
-        shape = _shape(self.fields["shape"])
+        if self.given is not None:
+            shape = self.given
+        elif "shape" in self.fields:
+            shape = _shape(self.fields["shape"])
+        else:
+            raise RecordError("no '# Shape:' line; --raw 1x3x2048xf32 says what it would")
         total = prod(shape)
         if total > _MOST_ELEMENTS:
-            raise RecordError(f"shape {self.fields['shape']} is more than any file can hold")
+            raise RecordError(f"shape {list(shape)[:9]} is more than any file can hold")
         said = self.fields.get("total")
         if said is not None and said != str(total):
             raise RecordError(
-                f"header says {said[:40]} elements, shape {self.fields['shape']} has {total}"
+                f"header says {said[:40]} elements, shape {'x'.join(map(str, shape))} has {total}"
             )
         return shape, total
 
@@ -235,8 +266,10 @@ class _Dump:
         return out
 
 
-def _read(path: str, head_only: bool = False) -> _Dump:
-    """The dump in `path`; with `head_only` up to its first value, plus how it ends."""
+def _read(path: str, shape: tuple[int, ...] | None, head_only: bool = False) -> _Dump:
+    """The dump in `path`; with `head_only` up to its first value, plus how it ends. `shape` holds
+    where the dump has none of its own.
+    """
     dump = _Dump(path)
     target = dump.first
     for line in _lines(path):
@@ -244,7 +277,7 @@ def _read(path: str, head_only: bool = False) -> _Dump:
         line = line.strip()
         if not line:
             continue
-        if line.startswith("#"):
+        if _HEADER_LINE.match(line) and not _VALUE_WORD.match(line):
             section = _SECTION.match(line)
             if section is None:
                 _take_field(dump, line)
@@ -252,10 +285,15 @@ def _read(path: str, head_only: bool = False) -> _Dump:
                 target = dump.last
             continue
         dump.hexadecimal = dump.hexadecimal or line.startswith("0x")
-        target.append(line)
+        if dump.hexadecimal or (line[-1] not in ",]" and " " not in line and "," not in line):
+            target.append(line)
+        else:
+            target.extend(line.strip("[]").replace(",", " ").split())
         if head_only:
             _find_last(dump)
             break
+    if "shape" not in dump.fields:
+        dump.given = shape
     return dump
 
 
@@ -300,6 +338,8 @@ def _take_field(dump: _Dump, line: str) -> None:
                 raise RecordError(f"the header says twice, and differently, {line[:60]!r}")
             if name == "itemsize":
                 _take_itemsize(dump, int(match[1]))
+            if name == "dtype":
+                _take_dtype(dump, match[1])
             return
     match = _TENSOR.match(line)
     if match and match[1]:
@@ -313,8 +353,19 @@ def _take_itemsize(dump: _Dump, size: int) -> None:
         dump.dtype = {2: "float16", 4: "float32"}[size]
 
 
+def _take_dtype(dump: _Dump, name: str) -> None:
+    """A dtype by name; words of other programs say nothing."""
+    try:
+        known = dtype_named(name)
+    except RecordError:
+        return
+    if known.kind == "float" and known.itemsize > 1:
+        dump.dtype = known.name
+
+
 def _shape(text: str) -> tuple[int, ...]:
-    sizes = re.split(r"\s*[x,]\s*|\s+", text.strip().strip("[]()").strip().rstrip(","))
+    inner = text.strip().removeprefix("torch.Size").strip("[](){}<> ").rstrip(",")
+    sizes = re.split(r"\s*[xX×*,]\s*|\s+", inner)
     if sizes == [""]:
         return ()
     if not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):

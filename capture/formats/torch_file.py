@@ -17,19 +17,21 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from ..storage import open_file, storage_of
+from ..storage import OpenFile, open_file, storage_of
 from . import tensor_pickle
 from .context import Context
 from .extents import checked_shape, checked_strides, reach, refuse_bomb
-from .members import named_member, named_record, unique_keys
-from .tensor_pickle import NeedsTorchError, Tensor
+from .members import named_member, named_record, place_members
+from .pickled_arrays import locate_array, pickle_of
+from .pickled_objects import Array, Refused
+from .tensor_pickle import NeedsTorchError, Storage, Tensor
 from .zip_directory import STORED, Archive, Entry
 
 if TYPE_CHECKING:
-    from ..values import Array
+    from ..values import Array as Values
 
 _ALONE = "*"  # in `Record.key` until the file is read: its tensors are the whole capture
-_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # before torch 1.6
+LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # before torch 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,12 @@ def read_header(record: Record) -> list[Record]:
     members = read_members(record.path)
     if not members:
         raise RecordError("holds no tensor")
-    keys = unique_keys("/".join(member.keys) for member in members)
+    placed = place_members([member.keys for member in members])
     single = len(members) == 1
     records: list[Record] = []
-    for member, key in zip(members, keys, strict=True):
+    for member, (key, step) in zip(members, placed, strict=True):
         if member.keys:
-            named = named_member(record, key, member.locator, alone=alone, single=single)
+            named = named_member(record, key, member.locator, alone=alone, single=single, step=step)
         else:
             named = replace(record, key="", locator=member.locator)
             if member.locator is not None:
@@ -73,7 +75,7 @@ def read_header(record: Record) -> list[Record]:
     return records
 
 
-def load_values(locator: Locator) -> Array:
+def load_values(locator: Locator) -> Values:
     """Raw elements of a tensor that only torch can read; `locator.key` is its number."""
     from .torch_client import load_tensor
 
@@ -83,24 +85,100 @@ def load_values(locator: Locator) -> Array:
 def read_members(path: str) -> list[Member]:
     """The tensors of a file, in order. Raises `RecordError`, `OSError`."""
     try:
-        return _read(path)
+        return _unwrapped(_read(path))
     except NeedsTorchError:
-        return _read_by_torch(path)
+        pass
+    try:
+        return _unwrapped(_read_by_torch(path))
+    except RecordError:
+        # What torch refuses may be one object among many; the rest can be had without it.
+        members = _read_leniently(path)
+        if not any(member.locator is not None for member in members):
+            raise
+        return _unwrapped(members)
 
 
-def _read(path: str) -> list[Member]:
+def _read_leniently(path: str) -> list[Member]:
+    try:
+        return _read(path, lenient=True)
+    except (RecordError, NeedsTorchError):
+        return []
+
+
+def _unwrapped(members: list[Member]) -> list[Member]:
+    """Without the key of a checkpoint that the state dict stands under: `{"model": {...}}`."""
+    for key in _WRAPPERS:
+        inside = [member.keys for member in members if member.keys[:1] == (key,)]
+        names = {keys[1] for keys in inside if len(keys) == 2}
+        if inside and len(names) == len(inside) and any("." in name for name in names):
+            others = {member.keys[0] for member in members if member.keys[:1] != (key,)}
+            if not names & others:
+                return [
+                    replace(member, keys=member.keys[1:]) if member.keys[0] == key else member
+                    for member in members
+                ]
+    return members
+
+
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "net", "params")
+
+
+def _read(path: str, lenient: bool = False) -> list[Member]:
     with open_file(path) as file:
-        start = file.read_at(0, len(_LEGACY))
+        start = file.read_at(0, len(LEGACY))
         if not start.startswith(b"PK"):
-            if start == _LEGACY:
+            if start == LEGACY:
                 raise NeedsTorchError("the format from before torch 1.6")
+            if start[:1] == b"\x80":
+                return _plain_pickle(path)
             raise RecordError("not a torch file: neither a zip nor the older format")
-        archive = Archive(file)
-        prefix = _prefix(archive)
-        _check_byte_order(archive, prefix)
-        pickle = archive.read(archive.entries[f"{prefix}data.pkl"], tensor_pickle.MOST_BYTES)
-        tensors = tensor_pickle.read_tensors(pickle)
-        return [_member(path, archive, prefix, keys, tensor) for keys, tensor in tensors]
+        return members_in(path, file, lenient)
+
+
+def members_in(path: str, file: OpenFile, lenient: bool = False) -> list[Member]:
+    """The tensors of the archive `file`, which `path` is or holds. Raises `RecordError`, `OSError`,
+    and unless `lenient` `NeedsTorchError`.
+    """
+    archive = Archive(file)
+    prefix = _prefix(archive)
+    _check_byte_order(archive, prefix)
+    pickle, base = _pickle_of(archive, prefix)
+    found = tensor_pickle.read_tensors(pickle, lenient=lenient)
+    return [
+        _member(path, archive, prefix, keys, leaf, base, index)
+        for index, (keys, leaf) in enumerate(found)
+    ]
+
+
+def pickle_in(file: OpenFile) -> tuple[bytes, int | None]:
+    """The `data.pkl` of a torch file, and where in the file it lies if as it is."""
+    archive = Archive(file)
+    return _pickle_of(archive, _prefix(archive))
+
+
+def _pickle_of(archive: Archive, prefix: str) -> tuple[bytes, int | None]:
+    entry = archive.entries[f"{prefix}data.pkl"]
+    stored = entry.method == STORED and entry.packed == entry.size
+    most = _MOST_STORED if stored else tensor_pickle.MOST_BYTES
+    return archive.read(entry, most), archive.data_offset(entry) if stored else None
+
+
+_MOST_STORED = 1 << 30  # bytes of a pickle that lies in the file as it is; it may hold arrays
+
+
+def _plain_pickle(path: str) -> list[Member]:
+    """What some save by `pickle.dump` under this name."""
+    from .pickle_file import locate
+
+    data, at = pickle_of(path)
+    found = tensor_pickle.read_tensors(data, at, lenient=True)
+    members: list[Member] = []
+    for index, (keys, leaf) in enumerate(found):
+        try:
+            members.append(Member(keys, locate(path, data, leaf, index)))
+        except RecordError as error:
+            members.append(Member(keys, None, str(error)))
+    return members
 
 
 def _prefix(archive: Archive) -> str:
@@ -121,27 +199,46 @@ def _check_byte_order(archive: Archive, prefix: str) -> None:
 
 
 def _member(
-    path: str, archive: Archive, prefix: str, keys: tuple[str, ...], tensor: Tensor
-) -> Member:
+    path: str, archive: Archive, prefix: str, keys: tuple[str, ...], leaf: object,
+    base: int | None, index: int,
+) -> Member:  # fmt: skip
+    if not isinstance(leaf, Tensor):
+        return _array_member(path, keys, leaf, base, index)
     try:
-        entry = archive.entries.get(f"{prefix}data/{tensor.storage.key}")
+        if not isinstance(leaf.storage, Storage):
+            raise RecordError("damaged torch file: a storage inside its pickle")
+        entry = archive.entries.get(f"{prefix}data/{leaf.storage.key}")
         if entry is None:
             raise RecordError("damaged torch file: a tensor's storage is missing")
-        return Member(keys, _locate(path, archive, entry, tensor))
+        return Member(keys, _locate(path, archive, entry, leaf, leaf.storage))
     except RecordError as error:
         return Member(keys, None, str(error))
 
 
-def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor) -> Locator:
+def _array_member(
+    path: str, keys: tuple[str, ...], leaf: object, base: int | None, index: int
+) -> Member:
+    """A numpy array in the pickle itself, or what is refused in its place."""
+    if isinstance(leaf, Refused):
+        return Member(keys, None, leaf.why)
+    if not isinstance(leaf, Array):
+        return Member(keys, None, "a tensor whose values lie nowhere in the file")
+    try:
+        return Member(keys, locate_array(path, leaf, base, index))
+    except RecordError as error:
+        return Member(keys, None, str(error))
+
+
+def _locate(path: str, archive: Archive, entry: Entry, tensor: Tensor, storage: Storage) -> Locator:
     itemsize = DTYPES[tensor.dtype].itemsize
     shape = checked_shape(tensor.shape, itemsize)
     strides = checked_strides(tensor.strides, shape)
     if entry.method != STORED or entry.packed != entry.size:
         raise RecordError("compressed by another program: torch.save stores tensors as they are")
-    width = DTYPES[tensor.storage.dtype].itemsize if tensor.storage.dtype else 1
-    if tensor.storage.elements * width != entry.size:
+    width = DTYPES[storage.dtype].itemsize if storage.dtype else 1
+    if storage.elements * width != entry.size:
         raise RecordError(
-            f"damaged torch file: a storage of {tensor.storage.elements * width} bytes promised, "
+            f"damaged torch file: a storage of {storage.elements * width} bytes promised, "
             f"the file holds {entry.size}"
         )
     last = tensor.offset + reach(shape, strides)

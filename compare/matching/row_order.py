@@ -24,7 +24,7 @@ def lay_out(ref: Side, cand: Side, matches: list[Match]) -> list[Row]:
     The other side's gaps go behind the row of the record they followed; where that side's order
     is not known, to the rows of their own module or its nearest relatives.
     """
-    lead_is_ref = ref.capture.order_known or not cand.capture.order_known
+    lead_is_ref = ref.capture.order_strength >= cand.capture.order_strength
     lead, other = (ref, cand) if lead_is_ref else (cand, ref)
     by_item: dict[int, list[Match]] = defaultdict(list)
     for match in matches:
@@ -271,6 +271,9 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
         for index, m in enumerate(outputs)
         if index not in kept
     )  # fmt: skip
+    weak = min(ref.capture.order_strength, cand.capture.order_strength) < 2
+    if moved and weak:
+        return ExecutionOrder(None, "only the order in which a file lists its tensors is known")
     if not moved:
         return ExecutionOrder(True, f"{len(outputs)} pairs of outputs return in the same order")
     return ExecutionOrder(

@@ -143,7 +143,7 @@ def test_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
     np.save(tmp_path / "e.npy", evil, allow_pickle=True)
     np.savez(tmp_path / "e.npz", evil=evil)
     for name in ("e.npy", "e.npz"):
-        with pytest.raises(RecordError, match="refused: an array of Python objects"):
+        with pytest.raises(RecordError, match=r"refused: (an array of Python|pickle wants posix)"):
             read(tmp_path / name)
     assert not trap.exists()
 

@@ -85,7 +85,7 @@ def test_a_new_format_arrives_everywhere(toy: str, tmp_path: Path) -> None:
     if toy == "table":
         (tmp_path / "none").mkdir()
         (tmp_path / "none" / "README.md").write_text("no tensors")
-        with pytest.raises(CaptureError, match=r"logs and \.toy"):
+        with pytest.raises(CaptureError, match=r" and \.toy"):
             open_capture(tmp_path / "none")
 
 

@@ -328,11 +328,17 @@ def test_a_pickle_runs_nothing(tmp_path: Path, zipped: bool, kind: str) -> None:
     record = saved(
         tmp_path / "e.pt", value, _use_new_zipfile_serialization=zipped, pickle_protocol=2
     )
-    with pytest.raises(RecordError, match="refused") as raised:
-        torch_file.read_header(record)
     wanted = name if zipped or kind == "system" else "eval"  # torch leaves out `builtins`
-    assert f"pickle wants {wanted}, only tensors" in str(raised.value)
-    assert "\n" not in str(raised.value)
+    if zipped:
+        read, refused = torch_file.read_header(record)
+        assert read.locator is not None and read.error is None
+        said = str(refused.error)
+    else:  # torch itself reads all of such a file, or nothing
+        with pytest.raises(RecordError, match="refused") as raised:
+            torch_file.read_header(record)
+        said = str(raised.value)
+    assert f"pickle wants {wanted}, only tensors" in said
+    assert "\n" not in said
     assert not trap.exists()
     pickle.loads(pickle.dumps(evil))  # the trap does work
     assert trap.exists()

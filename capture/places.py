@@ -1,0 +1,169 @@
+"""Steps and ranks in the names of files, folders and keys: `step_0/`, `Pass00001.pt`, `rank1/`,
+`acts_step03.npy`, `TP0_PP0_Rank0_pid42/`.
+
+A part of a name that is nothing but a step or a rank always counts. One that is joined to other
+words (`layer_3_step07`) counts where most names have one, since a module may be called like that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .files import FoundFile
+from .names import NOT_TENSORS, natural_key
+
+_STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ ]?(?P<{0}>\d{{1,9}})"
+_WHOLE_STEP = re.compile(
+    rf"(?:{_STEP.format('step')}|(?:token|tok)[-_ ]?(?P<token>\d{{1,9}}))", re.IGNORECASE
+)
+_PREFILL = re.compile(r"prefill(?:[-_ ]?0+)?", re.IGNORECASE)
+_STEP_BEFORE = re.compile(rf"{_STEP.format('step')}[-_.](?=.)", re.IGNORECASE)
+_STEP_BEHIND = re.compile(rf"(?<=.)[-_.]{_STEP.format('step')}", re.IGNORECASE)
+_ONE_RANK = (
+    r"(?:(?:local_?|global_?|world_?)?rank|tp|pp|dp|ep|cp|worker|gpu)[-_ ]?\d{1,6}"
+    r"(?:[-_]of[-_]\d{1,6})?"
+)
+_WHOLE_RANK = re.compile(
+    rf"{_ONE_RANK}(?:[-_]?{_ONE_RANK})*(?:[-_]pid[-_]?\d+)?|(?:proc|pid)[-_]?\d+", re.IGNORECASE
+)
+_RANK_BEFORE = re.compile(rf"(?P<rank>{_ONE_RANK})[-_.](?=.)", re.IGNORECASE)
+_RANK_BEHIND = re.compile(rf"(?<=.)[-_.](?P<rank>{_ONE_RANK})", re.IGNORECASE)
+_NUMBERED = re.compile(r"([a-z]+)[-_ ]?(\d+)")
+_MOST = 0.5  # share of names with a step or rank joined to other words, for it to be one
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`rest` is the name without its step and rank; empty where it has nothing else.
+
+    `prefill` is set for the step before those of `decode`; `decode` where the number counts
+    steps of decoding.
+    """
+
+    rest: str
+    step: int | None = None
+    rank: str | None = None
+    prefill: bool = False
+    decode: bool = False
+    joined: bool = False  # step or rank stand in one word with something else
+
+
+def place_of(name: str) -> Place:
+    """Take step and rank out of a path with `/` between its parts."""
+    found = Place("")
+    kept: list[str] = []
+    for part in name.split("/"):
+        rest, found = _take_out(part, found)
+        if rest:
+            kept.append(rest)
+    return replace(found, rest="/".join(kept))
+
+
+def _take_out(part: str, found: Place) -> tuple[str, Place]:
+    if found.step is None:
+        whole = _WHOLE_STEP.fullmatch(part)
+        if whole:
+            number = int(whole["step"] or whole["token"])
+            decode = part.lower().startswith("decode")
+            return "", replace(found, step=number, decode=decode)
+        if _PREFILL.fullmatch(part):
+            return "", replace(found, step=0, prefill=True)
+    if _WHOLE_RANK.fullmatch(part):
+        said = _rank_label(part)
+        return "", replace(found, rank=f"{found.rank}-{said}" if found.rank else said)
+    if found.step is None:
+        for pattern in (_STEP_BEFORE, _STEP_BEHIND):
+            match = pattern.match(part) if pattern is _STEP_BEFORE else _at_end(pattern, part)
+            if match:
+                decode = match[0].lstrip("-_.").lower().startswith("decode")
+                rest = part[: match.start()] + part[match.end() :]
+                found = replace(found, step=int(match["step"]), decode=decode, joined=True)
+                return _take_out(rest, found)
+    if found.rank is None:
+        for pattern in (_RANK_BEFORE, _RANK_BEHIND):
+            match = pattern.match(part) if pattern is _RANK_BEFORE else _at_end(pattern, part)
+            if match:
+                rest = part[: match.start()] + part[match.end() :]
+                found = replace(found, rank=_rank_label(match["rank"]), joined=True)
+                return _take_out(rest, found)
+    return part, found
+
+
+def _at_end(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    last = None
+    for match in pattern.finditer(text):
+        last = match
+    return last if last is not None and last.end() == len(text) else None
+
+
+def _rank_label(text: str) -> str:
+    """`rank0` for `TP0_PP0_Rank0_pid4242`; every kind of parallelism where no rank says all."""
+    kinds = {word: int(number) for word, number in _NUMBERED.findall(text.lower()) if word != "of"}
+    for whole in ("rank", "global", "world", "worker", "gpu"):
+        if whole in kinds:
+            return f"rank{kinds[whole]}"
+    process = kinds.pop("pid", kinds.pop("proc", None))
+    if not kinds:
+        return f"process {process}"
+    return "-".join(f"{word}{number}" for word, number in kinds.items())
+
+
+def placed_files(files: Sequence[FoundFile]) -> list[FoundFile]:
+    """The files of a capture with the steps and ranks that their names and folders tell."""
+    found = [place_of(file.stem) for file in files]
+    kinds = [file.suffix in NOT_TENSORS for file in files]
+    if all(kinds):  # texts alone are dumps as texts
+        kinds = [False] * len(files)
+    marks = [place.joined for place, text in zip(found, kinds, strict=True) if not text]
+    if sum(marks) < max(_MOST * len(marks), 1):
+        found = [Place(f.stem) if p.joined else p for f, p in zip(files, found, strict=True)]
+    found = _decoding_behind_prefill(found)
+    ranks = _numbered_processes({place.rank for place in found if place.rank is not None})
+    return [
+        _placed(file, place, ranks) for file, place in zip(files, found, strict=True)
+    ]  # fmt: skip
+
+
+def _placed(file: FoundFile, place: Place, ranks: dict[str, str]) -> FoundFile:
+    if place.step is None and place.rank is None:
+        return file
+    step = file.step if place.step is None else place.step
+    rank = ranks[place.rank] if place.rank is not None and len(ranks) > 1 else None
+    if not place.rest:
+        base = file.name[file.name.rfind("/") + 1 :]
+        return replace(file, step=step, rank=rank, name=base, nameless=True)
+    dot = file.suffix and file.name[len(file.name) - len(file.suffix) :]
+    return replace(file, step=step, rank=rank, name=place.rest + dot)
+
+
+def _decoding_behind_prefill(places: list[Place]) -> list[Place]:
+    """Steps of decoding that count from 0 come behind the prefill."""
+    prefill = any(place.prefill for place in places)
+    if not prefill or not any(place.decode and place.step == 0 for place in places):
+        return places
+    return [
+        replace(place, step=(place.step or 0) + 1) if place.decode else place for place in places
+    ]
+
+
+def _numbered_processes(ranks: set[str]) -> dict[str, str]:
+    """Numbers of processes differ from run to run: they are counted instead."""
+    processes = sorted((rank for rank in ranks if rank.startswith("process ")), key=natural_key)
+    named = {rank: rank for rank in ranks}
+    named.update({rank: f"process{number}" for number, rank in enumerate(processes)})
+    return named
+
+
+def place_keys(keys: Sequence[str]) -> list[tuple[str, int | None]]:
+    """Keys of one file without their steps, and the steps; as they are where few have one."""
+    found = _decoding_behind_prefill([place_of(key) for key in keys])
+    stepped = [place.step is not None and bool(place.rest) for place in found]
+    joined = any(p.joined and s for p, s in zip(found, stepped, strict=True))
+    if not any(stepped) or (joined and sum(stepped) < _MOST * len(keys)):
+        return [(key, None) for key in keys]
+    return [
+        (place.rest, place.step) if marked and place.rank is None else (key, None)
+        for key, place, marked in zip(keys, found, stepped, strict=True)
+    ]
