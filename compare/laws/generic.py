@@ -23,6 +23,7 @@ _LIKE = 0.98  # correlation from which two channels are the same one
 _NO_WORSE = 0.02  # of correlation that a channel in its own place may have less than elsewhere
 _TAKEN = 4.0  # squared units of rounding an element that a factor must take away
 MOST_CHANNELS = 8192  # channels whose order is looked for
+_ROWS_ROLLED = 8  # rows that tell by how many places all channels are moved
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
 # A value within so many errors of the middle goes the other way with this chance, besides that of
@@ -309,10 +310,51 @@ def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothe
                 "head-order", "head", prediction, _channels(order, value.shape[1]), order
             )
     by_heads = order
-    if len(value) >= 8 and value.shape[1] <= MOST_CHANNELS:
-        order = order_of(value, y)
+    wide = value.shape[1] > MOST_CHANNELS
+    if len(value) >= 8:
+        order = _order_of_wrong(prediction, y) if wide else order_of(value, y)
         if order is not None and not _same(order, by_heads):
             yield _reordered("row-order", "output channel", prediction, order, order)
+    if wide:
+        yield from _rolled(prediction, y)
+
+
+def _order_of_wrong(prediction: Prediction, y: Array) -> Array | None:
+    """The order of the channels that are far off, of too many to look at all; None where too many
+    are.
+    """
+    squares = np.square(y - prediction.value).sum(0)
+    spread = np.broadcast_to(np.square(prediction.spread), y.shape).sum(0)
+    ratio = np.sqrt(squares / np.maximum(spread, 1e-300))
+    wrong = np.flatnonzero(ratio > _FAR * max(float(np.median(ratio)), 1.0))
+    if not 2 <= len(wrong) <= MOST_CHANNELS:
+        return None
+    order = np.arange(y.shape[1])
+    found = order_of(prediction.value[:, wrong], y[:, wrong])
+    if found is None:
+        return None
+    order[wrong] = wrong[found]
+    return order
+
+
+def _rolled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
+    """All channels moved by as many places, around the end (of a vocabulary, say): what the product
+    of the Fourier transforms, their cyclic correlation, is greatest at.
+    """
+    value = prediction.value
+    a, b = (np.fft.rfft(values[:_ROWS_ROLLED], axis=1) for values in (value, y))
+    like = np.fft.irfft((a.conj() * b).sum(0), value.shape[1])
+    by = int(like.argmax())
+    if by == 0:
+        return
+    spread = np.broadcast_to(prediction.spread, value.shape)
+    by -= value.shape[1] if by > value.shape[1] // 2 else 0
+    yield Hypothesis(
+        "row-order", f"every output channel stands {abs(by)} {'after' if by > 0 else 'before'} its "
+        "own place, those at the end at the other one",
+        lambda: Prediction(np.roll(value, by, axis=1), np.roll(spread, by, axis=1)),
+        "shift", "0", f"{by:+d}",
+    )  # fmt: skip
 
 
 def _reordered(
