@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from layertui.compare.laws.generic import MOST_CHANNELS
+from layertui.compare.laws.output_orders import MOST_CHANNELS
 from support.laws.law_checks import capture, tried
 
 WORDS = MOST_CHANNELS + 809
