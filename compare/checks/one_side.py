@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...capture.records import Capture
-from ..judging.dropout import dropout_of
+from ..judging.dropout import dropout_of_run
 from ..matching.canonical import ROOT, NameRules, parent_of
 from ..matching.named_records import Item, side_of
 from ..matching.roles import is_shared
@@ -235,7 +235,7 @@ def _values(outputs: list[Item], items: list[Item], looks: Looks) -> list[Findin
 
 
 def _random(capture: Capture) -> list[Finding]:
-    dropout = dropout_of(capture.records)
+    dropout = dropout_of_run(capture)
     if dropout is None:
         return []
     return [

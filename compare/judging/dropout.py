@@ -23,7 +23,7 @@ from ..model import Failure, Measurement, Row, Verdict
 from .row_verdicts import override_for
 
 if TYPE_CHECKING:
-    from ...capture.records import Record
+    from ...capture.records import Capture, Record
     from ..aligned import Aligned, SideName
     from ..laws.report import LawRow
     from ..rules.rules import ThresholdRule
@@ -64,6 +64,11 @@ def dropout_of(records: Iterable[Record], training: bool = False) -> Dropout | N
             found.append(output.name)
             most = max(most, share)
     return Dropout(tuple(found), most) if found else None
+
+
+def dropout_of_run(capture: Capture) -> Dropout | None:
+    """What a capture shows, in the mode that its details say the model was in. Reads samples."""
+    return dropout_of(capture.records, run_details(capture.path).get("training") == "True")
 
 
 def _modules(records: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
@@ -217,10 +222,7 @@ def judging_of(aligned: Aligned) -> ByStatistics | None:
     """How two captures are to be judged where dropout was at work on either side; None where it was
     on neither. Reads samples of dropout modules.
     """
-    left, right = (
-        dropout_of(capture.records, run_details(capture.path).get("training") == "True")
-        for capture in (aligned.reference, aligned.candidate)
-    )
+    left, right = dropout_of_run(aligned.reference), dropout_of_run(aligned.candidate)
     if left is None and right is None:
         return None
     names = (left.names if left else (), right.names if right else ())

@@ -15,14 +15,12 @@ from .law import Case, Hypothesis, Prediction
 from .linear.quantisers import float8
 from .names import factor_words, measured_words, number_words
 from .numerics.rounding import on_grid, unit_of
+from .output_orders import permuted
 
 _FEW_ROWS = 4  # rows from which a constant by channel may be fitted
 _SHIFTS = (1, -1, 2, -2)
 _STEPS = 2.5  # units: a whole number times a step that is rounded, from a maximum that is, too
-_LIKE = 0.98  # correlation from which two channels are the same one
-_NO_WORSE = 0.02  # of correlation that a channel in its own place may have less than elsewhere
 _TAKEN = 4.0  # squared units of rounding an element that a factor must take away
-MOST_CHANNELS = 8192  # channels whose order is looked for
 _FAR = 4.0  # times the median ratio of the channels from which one may have a fault of its own
 _ROUND = 1e-3  # a factor this near a plain number is called by it
 # A value within so many errors of the middle goes the other way with this chance, besides that of
@@ -46,7 +44,7 @@ def output_hypotheses(prediction: Prediction, case: Case, groups: int = 1) -> It
     if value.shape != y.shape or not np.isfinite(value).all():
         return
     recorded = np.where(np.isfinite(y), y, 0.0)
-    yield from _permuted(prediction, recorded, groups)
+    yield from permuted(prediction, recorded, groups)
     yield from _shifted(prediction, case)
     yield from _coarse(prediction, recorded, case.units["output"])
     yield from _narrow(prediction, recorded, case.units["output"])
@@ -297,67 +295,3 @@ def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
             lambda moved=moved, spread=spread: Prediction(moved, spread), "shift", "0",
             f"{shift:+d}",
         )  # fmt: skip
-
-
-def _permuted(prediction: Prediction, y: Array, groups: int) -> Iterator[Hypothesis]:
-    """Heads, or channels, in another order: each is found by what it correlates with."""
-    value, order = prediction.value, None
-    if groups > 1 and value.shape[1] % groups == 0:
-        order = order_of(_by_group(value, groups), _by_group(y, groups))
-        if order is not None:
-            yield _reordered(
-                "head-order", "head", prediction, _channels(order, value.shape[1]), order
-            )
-    by_heads = order
-    if len(value) >= 8 and value.shape[1] <= MOST_CHANNELS:
-        order = order_of(value, y)
-        if order is not None and not _same(order, by_heads):
-            yield _reordered("row-order", "output channel", prediction, order, order)
-
-
-def _reordered(
-    name: str, what: str, prediction: Prediction, channels: Array, order: Array
-) -> Hypothesis:
-    moved = np.flatnonzero(order != np.arange(len(order)))
-    shown = ", ".join(map(str, order[:8])) + (", ..." if len(order) > 8 else "")
-    spread = np.broadcast_to(prediction.spread, prediction.value.shape)
-    return Hypothesis(
-        name, f"{len(moved)} of {len(order)} {what}s are in another order ({shown})",
-        lambda: Prediction(prediction.value[:, channels], spread[:, channels]),
-        "order", "0, 1, 2, ...", shown,
-    )  # fmt: skip
-
-
-def _same(order: Array, by_heads: Array | None) -> bool:
-    """Whether an order of channels is one of whole heads."""
-    return by_heads is not None and np.array_equal(order, _channels(by_heads, len(order)))
-
-
-def _by_group(values: Array, groups: int) -> Array:
-    """`[rows x channels of a group, groups]`."""
-    return values.reshape(len(values), groups, -1).transpose(0, 2, 1).reshape(-1, groups)
-
-
-def _channels(order: Array, width: int) -> Array:
-    size = width // len(order)
-    return (order[:, None] * size + np.arange(size)).reshape(-1)
-
-
-def order_of(value: Array, y: Array) -> Array | None:
-    """For every column of `y` the column of `value` that it is like; None where they are in order
-    already, or where it is no permutation.
-    """
-    a = value - value.mean(0)
-    b = y - y.mean(0)
-    a = a / np.maximum(np.linalg.norm(a, axis=0), 1e-300)
-    b = b / np.maximum(np.linalg.norm(b, axis=0), 1e-300)
-    own = np.einsum("ij,ij->j", a, b)
-    if (own >= 1.0 - _NO_WORSE).all():
-        return None  # no other can be better by enough
-    like = b.T @ a
-    best = like.argmax(1)
-    best = np.where(own >= like.max(1) - _NO_WORSE, np.arange(len(own)), best)
-    if np.array_equal(best, np.arange(len(best))) or len(np.unique(best)) != len(best):
-        return None
-    moved = best != np.arange(len(best))
-    return best if (like[moved, best[moved]] >= _LIKE).mean() > 0.9 else None

@@ -55,6 +55,15 @@ class Probe:
         """What the reference's parameters leave; 0 where the record is not finite."""
         return np.where(self.fine, self.y - self.base, 0.0)
 
+    def some(self, rows: Array, channels: Array) -> Probe:
+        """A smaller probe, of some of the rows and channels (places in this one)."""
+        grid = np.ix_(rows, channels)
+        return replace(
+            self, channels=self.channels[channels], rows=self.rows[rows], x=self.x[rows],
+            y=self.y[grid], base=self.base[grid], spread=self.spread[grid], fine=self.fine[grid],
+            weight=self.weight[channels], bias=self.bias[channels],
+        )  # fmt: skip
+
     def left(self, value: Array) -> float:
         """The error of another prediction, in units of the base's rounding."""
         return self.distance(self.y, value)

@@ -1,16 +1,16 @@
 """What can be wrong with the weights of a projection: one change at a time, the cheap ones first.
 
-`FAMILIES` lists where changes come from. Of a joined projection (q, k and v, gate and up) of which
-one part is wrong, the changes are those of the part. What is like rounding without being any known
-one is said last, and only where nothing else explains the error: the size of an error is no
-evidence, since whatever has no name is as large as some rounding is.
+`PLAIN` and `SEARCHED` list where changes come from. Of a joined projection (q, k and v, gate and
+up) of which one part is wrong, the changes are those of the part. What is like rounding without
+being any known one is said last, and only where nothing else explains the error: the size of an
+error is no evidence, since whatever has no name is as large as some rounding is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from math import inf
 
@@ -39,11 +39,15 @@ from .quantised import quantised
 
 Family = Callable[[Bench], Iterator[Hypothesis]]
 
-# Every change of weights that is tried.
-FAMILIES: tuple[Family, ...] = (
+# Every change of weights that is tried: those that are looked up, and those that are searched for,
+# which takes long and is done only where nothing simple explains the error.
+PLAIN: tuple[Family, ...] = (
     biases, no_weight, known_rows, row_parts, known_columns, same_layer, other_layers, transposed,
-    any_rows_but_bias, column_groups, precision, quantised, column_factors, any_columns, low_rank,
+    any_rows_but_bias, column_groups, precision,
 )  # fmt: skip
+SEARCHED: tuple[Family, ...] = (quantised, column_factors, any_columns, low_rank)
+FAMILIES = PLAIN + SEARCHED
+_SIMPLE = 2  # numbers fitted to the candidate, at most, by what is simple
 _EXPLAINED = 0.15  # of the error: what leaves less is better than any talk of noise
 _USUAL = 1.5  # times the usual error: what leaves less explains it, too
 # Times the squared error of small outputs that large ones have at most in narrow sums (5.6 was
@@ -56,8 +60,11 @@ def weight_hypotheses(bench: Bench) -> Iterator[Hypothesis]:
     """Changes of the weight, then those that any output can have, then mere noise."""
     best = Best(bench)
     parts = list(_wrong_parts(bench))
-    yield from best.of(h for family in FAMILIES for h in family(bench))
-    yield from best.of(output_hypotheses(bench.base, bench.case, bench.heads))
+    yield from best.of(h for family in PLAIN for h in family(bench))
+    outputs = list(best.of(output_hypotheses(bench.base, bench.case, bench.heads)))
+    if not best.explains_simply:
+        yield from best.of(h for family in SEARCHED for h in family(bench))
+    yield from outputs
     for part in parts:
         yield from best.of(_embedded(bench, part))
     if not best.explains and _rounds(bench):
@@ -80,14 +87,25 @@ class Best:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._left = inf
+        self._left = self._left_simply = inf
 
     @property
     def explains(self) -> bool:
         """Whether one leaves next to nothing, or what is usual."""
-        before = self._bench.error_of(self._bench.base)
-        usual = _USUAL * self._bench.noise**0.5
-        return self._left <= max(_EXPLAINED * before, min(0.5 * before, usual))
+        return self._left <= max(_EXPLAINED * self._before, self._usual)
+
+    @property
+    def explains_simply(self) -> bool:
+        """Whether one with hardly a number fitted to the candidate leaves what is usual."""
+        return self._left_simply <= self._usual
+
+    @cached_property
+    def _before(self) -> float:
+        return self._bench.error_of(self._bench.base)
+
+    @property
+    def _usual(self) -> float:
+        return min(0.5 * self._before, _USUAL * self._bench.noise**0.5)
 
     def of(self, hypotheses: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """The same hypotheses; each is worked out once, whoever asks."""
@@ -95,8 +113,12 @@ class Best:
             predict = cache(hypothesis.predict)
             yield replace(hypothesis, predict=predict)
             prediction = predict()
-            if prediction is not None:
-                self._left = min(self._left, self._bench.error_of(prediction))
+            if prediction is None:
+                continue
+            left = self._bench.error_of(prediction)
+            self._left = min(self._left, left)
+            if hypothesis.fitted <= _SIMPLE:
+                self._left_simply = min(self._left_simply, left)
 
 
 def _wrong_parts(bench: Bench) -> Iterator[Bench]:

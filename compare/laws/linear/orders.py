@@ -10,10 +10,10 @@ import numpy as np
 from ....capture.values import Array
 from ...matching.canonical import parent_of
 from ...weights.fused_weights import head_counts, text_config
-from ..generic import MOST_CHANNELS, order_of
 from ..law import Hypothesis, Prediction
 from ..numerics import permutations
 from ..numerics.permutations import Order
+from ..output_orders import MOST_CHANNELS, order_of
 from .bench import Bench, Probe
 from .matching_columns import column_order
 

@@ -55,7 +55,7 @@ def transposed(bench: Bench) -> Iterator[Hypothesis]:
     out, inner = bench.weight.shape
     if out == 1 or inner == 1:
         return
-    if out * inner >= _LARGE and not _may_be_turned(bench):
+    if out * inner >= _LARGE and not may_be_turned(bench):
         return
     square = out == inner
     text = f"the weight{bench.where} is transposed"
@@ -66,7 +66,7 @@ def transposed(bench: Bench) -> Iterator[Hypothesis]:
     )
 
 
-def _may_be_turned(bench: Bench) -> bool:
+def may_be_turned(bench: Bench) -> bool:
     """Whether the inputs that matter most, multiplied with their part of the turned weight, are
     in the output at all: then the regression of the output on them is near 1, else near 0.
     """

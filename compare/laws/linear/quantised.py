@@ -18,6 +18,10 @@ from .quantisers import Quantiser
 from .unnamed_schemes import left_on, unnamed
 
 _GLANCE_CHANNELS = 5  # of a probe, for a glance at all kinds
+_GLANCE_ROWS = 6  # rows of activations that a kind must do well on before all are rounded
+# Sizes of a kind's own error, in that of the error that is seen, outside of which it is not what
+# was done: what leaves 0.6 is from 0.4 to 1.6 times as large, and one channel tells it roughly.
+_LIKE_SIZED = (0.25, 2.5)
 _FIRST_CHANNELS, _FIRST_ROWS = 24, 24  # for the first look at those that may do at a glance
 _BEST = 4  # kinds that are looked at again, in their variants
 _MOST_LEFT = 0.6  # of the error, that a kind may leave
@@ -90,8 +94,7 @@ def kinds_of(bench: Bench) -> list[Kind]:
     if probe.before <= 0 or not np.isfinite(probe.before):
         return []
     part = _part(probe, _FIRST_CHANNELS)
-    glance = [*_weights(bench, probe), *_activations(bench, probe)]
-    likely = [kind for kind in glance if kind.left <= _MOST_LEFT_GLANCE]
+    likely = at_a_glance(bench)
     first = [replace(kind, left=_first_look(bench, part, kind)) for kind in likely]
     first.sort(key=lambda kind: kind.left)
     near = [kind for kind in first[:_BEST] if kind.left <= _MOST_LEFT_FIRST]
@@ -99,6 +102,12 @@ def kinds_of(bench: Bench) -> list[Kind]:
     if not found or found[0].left > _NAMED:
         found = sorted([*found, *_unnamed(bench, part)], key=lambda kind: kind.left)
     return [kind for kind in found if kind.left <= 1.5 * found[0].left][:_SAID]
+
+
+def at_a_glance(bench: Bench) -> list[Kind]:
+    """The kinds that do well on a few channels."""
+    found = [*_weights(bench, bench.probe), *_activations(bench, bench.probe)]
+    return [kind for kind in found if kind.left <= _MOST_LEFT_GLANCE]
 
 
 def _looked_at(bench: Bench, kinds: Sequence[Kind]) -> list[Kind]:
@@ -117,36 +126,62 @@ def _unnamed(bench: Bench, part: Probe) -> list[Kind]:
 
 
 def _weights(bench: Bench, probe: Probe) -> Iterator[Kind]:
-    """Every quantiser of weights, with what it leaves of a few channels."""
+    """The quantisers of weights that may do, with what each leaves of a few channels."""
     part = _part(probe, _GLANCE_CHANNELS)
+    middle = _middle(part)
     for quantiser in quantisers.weight_quantisers():
-        if quantiser.fits(part.weight.shape[1]):
-            matrix = _on(quantiser(part.weight, bench.tensor_span_of_weight(quantiser)), bench.unit)
+        if not quantiser.fits(part.weight.shape[1]):
+            continue
+        if like_sized(middle, _rounded_weight(bench, middle, quantiser)):
+            matrix = _rounded_weight(bench, part, quantiser)
             yield Kind(
                 quantiser, None, bench.unit, left=_share_left(part, part.x @ matrix.T)
             )  # fmt: skip
 
 
+def _middle(part: Probe) -> Probe:
+    """The channel of a part whose error is in the middle."""
+    r = np.square(part.residual / np.maximum(part.spread, 1e-300)).sum(0)
+    return part.some(np.arange(len(part.x)), np.argsort(r)[len(r) // 2 : len(r) // 2 + 1])
+
+
+def like_sized(part: Probe, matrix: Array) -> bool:
+    """Whether the error that another weight makes is about as large as the one that is seen."""
+    made, seen = part.x @ (matrix - part.weight).T, part.residual
+    scale = np.where(part.fine, 1.0 / np.maximum(part.spread, 1e-300), 0.0)
+    made, seen = (float(np.square(r * scale).sum()) ** 0.5 for r in (made, seen))
+    least, most = _LIKE_SIZED
+    return least * seen <= made <= most * seen
+
+
+def _rounded_weight(bench: Bench, part: Probe, quantiser: Quantiser) -> Array:
+    """A part's rows of the weight, rounded, as the loader then has them."""
+    return _on(quantiser(part.weight, bench.tensor_span_of_weight(quantiser)), bench.unit)
+
+
 def _activations(bench: Bench, probe: Probe) -> Iterator[Kind]:
-    """Every quantiser of activations, alone and with weights of eight bits."""
+    """The quantisers of activations that may do, alone and with weights of eight bits."""
     part = _part(probe, _GLANCE_CHANNELS)
+    few = part.some(
+        np.unique(np.linspace(0, len(part.x) - 1, _GLANCE_ROWS).astype(int)),
+        np.arange(len(part.channels)),
+    )
     inner = part.weight.shape[1]
     weights: list[tuple[Quantiser | None, Array]] = [(None, part.weight)]
     for quantiser in quantisers.weight_quantisers():
         if quantiser.bits == 8 and quantiser.size in (0, -1, 128) and quantiser.fits(inner):
-            matrix = quantiser(part.weight, bench.tensor_span_of_weight(quantiser))
-            weights.append((quantiser, _on(matrix, bench.unit)))
+            weights.append((quantiser, _rounded_weight(bench, part, quantiser)))
     stacked = np.concatenate([matrix for _, matrix in weights]).T
+
+    def left_of(look: Probe, quantiser: Quantiser) -> list[float]:
+        values = _quantised_rows(bench, look, quantiser) @ stacked
+        return _shares_left(look, values.reshape(len(values), len(weights), -1))
+
     for quantiser in quantisers.activation_quantisers():
-        if quantiser.fits(inner):
-            values = _quantised_rows(bench, part, quantiser) @ stacked
-            for (weight, _), value in zip(
-                weights, np.split(values, len(weights), axis=1), strict=True
-            ):
-                yield Kind(
-                    weight, quantiser, bench.unit if weight else 0.0,
-                    left=_share_left(part, value),
-                )  # fmt: skip
+        if not quantiser.fits(inner) or min(left_of(few, quantiser)) >= 1.0:
+            continue
+        for (weight, _), left in zip(weights, left_of(part, quantiser), strict=True):
+            yield Kind(weight, quantiser, bench.unit if weight else 0.0, left=left)
 
 
 def _first_look(bench: Bench, part: Probe, kind: Kind) -> float:
@@ -194,23 +229,23 @@ def _part(probe: Probe, channels: int) -> Probe:
     """A smaller probe: the rows and channels of the greatest errors."""
     r = np.square(probe.residual / np.maximum(probe.spread, 1e-300))
     rows = np.sort(np.argsort(r.sum(1))[::-1][:_FIRST_ROWS])
-    some = np.sort(np.argsort(r.sum(0))[::-1][:channels])
-    grid = np.ix_(rows, some)
-    return replace(
-        probe, channels=probe.channels[some], rows=probe.rows[rows], x=probe.x[rows],
-        y=probe.y[grid], base=probe.base[grid], spread=probe.spread[grid], fine=probe.fine[grid],
-        weight=probe.weight[some], bias=probe.bias[some],
-    )  # fmt: skip
+    return probe.some(rows, np.sort(np.argsort(r.sum(0))[::-1][:channels]))
 
 
 def _share_left(part: Probe, product: Array) -> float:
     """The share of its error that the middle channel keeps: ties spoil single channels."""
-    squares = np.square(np.maximum(part.spread, 1e-300))
-    left = np.where(part.fine, part.y - product - part.bias, 0.0)
-    after = (np.square(left) / squares).sum(0)
-    before = (np.square(part.residual) / squares).sum(0)
-    share = float(np.median(np.sqrt(after / np.maximum(before, 1e-300))))
-    return share if np.isfinite(share) else np.inf
+    return _shares_left(part, product[:, None, :])[0]
+
+
+def _shares_left(part: Probe, products: Array) -> list[float]:
+    """The same of several products `[rows, products, channels]`."""
+    inverse = np.where(part.fine, 1.0 / np.maximum(part.spread, 1e-300), 0.0)
+    left = np.where(part.fine, part.y - part.bias, 0.0)[:, None, :] - products
+    left = np.where(part.fine[:, None, :], left, 0.0) * inverse[:, None, :]
+    after = np.square(left).sum(0)
+    before = np.square(part.residual * inverse).sum(0)
+    shares = np.median(np.sqrt(after / np.maximum(before, 1e-300)), axis=-1)
+    return np.where(np.isfinite(shares), shares, np.inf).tolist()
 
 
 def _left(bench: Bench, probe: Probe, kind: Kind) -> float:

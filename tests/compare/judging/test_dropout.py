@@ -248,3 +248,10 @@ def test_dropout_by_a_function_is_judged_by_statistics(tmp_path: Path) -> None:
     assert first is not None and first.module == "up_proj"
     plain = measured(*(functional(tmp_path / n, Functional(), False, 0) for n in ("c", "d")))
     assert not any(verdict.by_statistics for verdict in plain.verdicts)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_one_capture_with_dropout_by_a_function_is_said(tmp_path: Path, training: bool) -> None:
+    folder = functional(tmp_path / "run", Functional(), training, 0)
+    found = [f.what for f in check_capture(open_capture(folder)) if f.code == "config"]
+    assert any("dropout was at work" in words for words in found) == training
