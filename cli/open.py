@@ -50,7 +50,8 @@ def open_verification(
 ) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
     from ..compare.reports.escaping import clean
-    from ..compare.rerun.verification import is_export, open_export, scenario_lines
+    from ..compare.rerun.scenario_report import scenario_lines
+    from ..compare.rerun.verification import is_export, open_export
     from ..tui import is_interactive
     from .output import write_output
 

@@ -16,7 +16,8 @@ from ..running.law_checks import scene_of
 from ..weights.models import Models
 from .judge import Judgement, worst
 from .layers import inside
-from .verification import ScenarioRow, Verification, laid_out
+from .scenario_report import laid_out
+from .verification import ScenarioRow, Verification
 
 if TYPE_CHECKING:
     from ...capture.weights import Weights
