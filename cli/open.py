@@ -71,7 +71,7 @@ def open_verification(
     if not saved:
         lines += ["", "the tensors were not saved (--save-layers): nothing to open on the screen"]
     write_output("-", "\n".join(map(clean, lines)) + "\n", overwrite=False)
-    return 1 if found.blamed else 0
+    return 1 if found.wrong_layers else 0
 
 
 def print_summary(

@@ -100,17 +100,17 @@ class VerifyJob:
         from ..compare.rerun.offline import by_laws, errors_by_law, offline_report, offline_rows
 
         errors = errors_by_law(comparison, *self._weights(comparison))
-        rows, blamed = offline_rows(comparison, errors)
+        rows, wrong_layers = offline_rows(comparison, errors)
         found = replace(
-            self._about(comparison, reference, candidate), blamed=blamed, rows=tuple(rows),
-            offline=reason,
+            self._about(comparison, reference, candidate), wrong_layers=wrong_layers,
+            rows=tuple(rows), offline=reason,
         )  # fmt: skip
         self._export.write("without_injection", comparison, found)
         report = offline_report(comparison, errors, found)
         self._export.write_scenario("with_injection", by_laws(comparison, errors), found, report)
         self._export.finish(found)
         told = any(error.state != "unknown" for error in errors.values())
-        return max(comparison.exit_status(), 1 if blamed or not told else 0)
+        return max(comparison.exit_status(), 1 if wrong_layers or not told else 0)
 
     def _weights(self, comparison: Comparison) -> tuple[Weights | None, Weights | None]:
         """The checkpoints of both sides; what has none is said in the notes."""
@@ -201,10 +201,10 @@ class VerifyJob:
         from ..compare.rerun.verification import scenario_rows
 
         rows = session.comparison.rows
-        blamed = tuple(dict.fromkeys(rows[index].canonical for index in session.blamed()))
+        wrong_layers = tuple(dict.fromkeys(rows[index].canonical for index in session.wrong_rows()))
         return replace(
             self._about(session.comparison, reference, candidate), injected=self._saved(injected),
-            blamed=blamed, rows=tuple(scenario_rows(session)),
+            wrong_layers=wrong_layers, rows=tuple(scenario_rows(session)),
         )  # fmt: skip
 
     def _about(self, comparison: Comparison, reference: Path, candidate: Path) -> Verification:

@@ -14,7 +14,7 @@ from ..model import Failure, Measurement, Row
 from ..reports.words import number
 from ..running.law_checks import scene_of
 from ..weights.models import Models
-from .judge import Judgement, worst
+from .judge import Judgement, worst, wrong_layers_sentence
 from .layers import inside
 from .scenario_report import laid_out
 from .verification import ScenarioRow, Verification
@@ -49,14 +49,14 @@ def offline_rows(
         for row in comparison.rows
         if row.kind == "pair" and (row.role in ("output", "value") or row.index in errors)
     }
-    wrong = [index for index, judgement in judged.items() if judgement.blame == "wrong"]
-    blamed = tuple(dict.fromkeys(errors[index].module for index in wrong))
+    wrong = [index for index, judgement in judged.items() if judgement.kind == "wrong"]
+    wrong_layers = tuple(dict.fromkeys(errors[index].module for index in wrong))
     rows = [
         _scenario_row(comparison, index, errors.get(index),
                       _around(comparison, index, judgement, wrong, errors))
         for index, judgement in judged.items()
     ]  # fmt: skip
-    return rows, blamed
+    return rows, wrong_layers
 
 
 def _judgement(comparison: Comparison, row: Row, error: OwnError | None) -> Judgement:
@@ -86,7 +86,7 @@ def _around(
     """The same; of a module that differs and has a wrong one inside, that: a law may tell of what
     the module itself adds alone (a residual stream).
     """
-    if own.blame not in ("unknown", "inherited") or not comparison.verdicts[index].fails:
+    if own.kind not in ("unknown", "inherited") or not comparison.verdicts[index].fails:
         return own
     rows = comparison.rows
     parts = [i for i in wrong if inside(rows[i], rows[index])]
@@ -107,7 +107,7 @@ def _scenario_row(
         row.canonical, row.slot, row.call, row.step,
         row.reference.name if row.reference else "", row.candidate.name if row.candidate else "",
         entire if isinstance(entire, Measurement) else None, _inputs(comparison, row),
-        None if error is None else error.single, judgement.blame, judgement.sentence,
+        None if error is None else error.single, judgement.kind, judgement.sentence,
     )  # fmt: skip
 
 
@@ -156,8 +156,7 @@ def summary(
     unknown = len(errors) - told
     if unknown:
         lines.append(f"of {unknown} more the reference does not keep to the law: nothing is said")
-    blamed = ", ".join(found.blamed)
-    return [*lines, f"wrong on its own: {blamed}" if blamed else "no layer is wrong on its own"]
+    return [*lines, wrong_layers_sentence(found.wrong_layers)]
 
 
 def _detailed(comparison: Comparison, errors: Mapping[int, OwnError]) -> Iterator[str]:

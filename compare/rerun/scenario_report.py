@@ -18,6 +18,7 @@ from ..reports.text_form import (
     summary_lines,
 )
 from ..reports.words import metric_text, number, record_shape
+from .judge import wrong_layers_sentence
 from .verification import BY_LAWS, Verification
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def scenario_lines(verification: Verification) -> list[str]:
         step = f" step {row.step}" if row.step else ""
         errors = f"{_mse(row.entire):>10} {_mse(row.single):>10}"
         lines.append(f"{errors}  {row.canonical}{slot}{step}: {row.words}")
-    blamed = ", ".join(verification.blamed)
-    lines.append(f"wrong on its own: {blamed}" if blamed else "no layer is wrong on its own")
-    return lines
+    return [*lines, wrong_layers_sentence(verification.wrong_layers)]
 
 
 def _mse(result: Measurement | None) -> str:

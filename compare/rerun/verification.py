@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from ...capture.errors import CaptureError
 from ..model import Failure, Measurement
 from ..running.cache import decoded, encoded
-from .judge import Blame, Judgement
+from .judge import Judgement, JudgementKind
 
 if TYPE_CHECKING:
     from .session import RerunSession
@@ -50,8 +50,8 @@ class ScenarioRow:
     @property
     def as_judged(self) -> Judgement:
         """The judgement as it was written; one of no known kind is no judgement."""
-        known = self.judgement in get_args(Blame)
-        return Judgement(cast(Blame, self.judgement if known else "unknown"), self.sentence)
+        known = self.judgement in get_args(JudgementKind)
+        return Judgement(cast(JudgementKind, self.judgement if known else "unknown"), self.sentence)
 
     @property
     def words(self) -> str:
@@ -87,7 +87,7 @@ class Verification:
     reference: str | None
     candidate: str | None
     injected: str | None
-    blamed: tuple[str, ...]
+    wrong_layers: tuple[str, ...]
     rows: tuple[ScenarioRow, ...]
     offline: str | None = None
 
@@ -191,7 +191,7 @@ def scenario_rows(session: RerunSession) -> list[ScenarioRow]:
                 row.reference.name if row.reference else "",
                 row.candidate.name if row.candidate else "",
                 _measured(comparison.measurements[index]), _measured(result.inputs),
-                _measured(result.single), judgement.blame, judgement.sentence,
+                _measured(result.single), judgement.kind, judgement.sentence,
             )
         )  # fmt: skip
     return found
@@ -220,6 +220,6 @@ def verification_json(verification: Verification) -> str:
         "schema": SCHEMA, "model": verification.model, "encoding": verification.encoding,
         "command": verification.command, "reference": verification.reference,
         "candidate": verification.candidate, "injected": verification.injected,
-        "blamed": list(verification.blamed), "offline": verification.offline, "rows": rows,
+        "blamed": list(verification.wrong_layers), "offline": verification.offline, "rows": rows,
     }  # fmt: skip
     return json.dumps(content, indent=1) + "\n"

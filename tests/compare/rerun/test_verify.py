@@ -85,13 +85,13 @@ def test_with_injection_only_the_wrong_layer_and_what_holds_it_differ(export: Pa
 
 def test_the_export_opens_again(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = open_export(str(export))
-    assert found.blamed == (WRONG,)
+    assert found.wrong_layers == (WRONG,)
     assert found.reference is not None and found.candidate is not None
     comparison = open_comparison(found.reference, found.candidate)
     comparison.measure(use_cache=False)
     with RerunSession(comparison) as session:
         assert found.fill(session) == len(found.rows)
-        (index,) = session.blamed()
+        (index,) = session.wrong_rows()
         assert comparison.rows[index].canonical == WRONG
         task = session.pair_task(index)
         assert task is not None
@@ -118,7 +118,7 @@ def test_without_saving_no_tensor_is_left(
     assert len(files) == 9 and not any("layers/" in name for name in files)
     assert not list((tmp_path / "tmp").iterdir())
     found = open_export(str(place))
-    assert found.reference is None and found.blamed == ()
+    assert found.reference is None and found.wrong_layers == ()
     assert {row.step for row in found.rows} == {0, 1}
     capsys.readouterr()
     assert status_of([str(place)]) == 0
@@ -142,7 +142,7 @@ def test_captures_that_are_there_are_used(
              "--candidate-capture", given / "torch_candidate_layers"]  # fmt: skip
     assert verify(good, *sides, "-o", tmp_path / "export") == 1
     assert "captured " not in capsys.readouterr().out
-    assert open_export(str(tmp_path / "export")).blamed == (WRONG,)
+    assert open_export(str(tmp_path / "export")).wrong_layers == (WRONG,)
     assert sorted((path, path.stat().st_mtime_ns) for path in given.rglob("*")) == before
 
 
