@@ -77,15 +77,12 @@ def verify(
 
     Exit status as of compare, over both scenarios.
     """
+    from ..capture.extras import has_extra, needs
     from ..capture.runners.guard import Guard
-    from ..compare.reports.plot import PlotError, require_matplotlib
     from .verify_export import prepare_export
     from .verify_job import VerifyJob
 
-    try:
-        require_matplotlib()
-    except PlotError as error:
-        raise UserError(str(error)) from error
+    _require_frameworks(candidate, reference_capture, candidate_capture)
     plan = make_plan(
         model_dir, prompt=(prompt,) if prompt is not None else (), prompt_file=None, ids=ids,
         batches=(), lengths=(), outputs_only=False, **options,
@@ -93,16 +90,31 @@ def verify(
     plan = _on_known_ids(plan, prompt, ids, reference_capture, candidate_capture)
     if candidate not in ("max", "torch") and candidate_capture is None:
         raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
-    prepare_export(output, overwrite)
+    command = shlex.join(["layertui", *(ctx.obj or [])])
+    prepare_export(output, command, overwrite)
+    if not has_extra("plot"):
+        click.echo(f"note       no mse_plot.png is drawn: {needs('plot', 'plotting')}")
     guard = Guard()
     try:
         work = Path(output) / "without_injection" if save_layers else guard.directory
-        command = shlex.join(["layertui", *(ctx.obj or [])])
         job = VerifyJob(plan, candidate, candidate_model, Path(output), work, guard.directory,
                         command, save_layers, offline)  # fmt: skip
         return job.run(reference_capture, candidate_capture)
     finally:
         guard.close()
+
+
+def _require_frameworks(
+    candidate: str, reference_capture: str | None, candidate_capture: str | None
+) -> None:
+    """Before anything is written: what runs must be installed. Raises `CaptureError`."""
+    from ..capture.engines.max_capture import require_max
+    from ..capture.extras import require_torch
+
+    if reference_capture is None:
+        require_torch("running the reference")
+    if candidate == "max" and candidate_capture is None:
+        require_max()
 
 
 def _on_known_ids(

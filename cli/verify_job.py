@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .capture_progress import CaptureProgress
 from .errors import UserError
-from .verify_export import VerifyExport, copy_capture
+from .verify_export import VerifyExport, copy_capture, keep_log
 
 if TYPE_CHECKING:
     from ..capture.models.run_plan import Plan
@@ -149,7 +149,8 @@ class VerifyJob:
         with CaptureProgress() as watcher:
             failed = run(plan, str(target), watcher)
         if failed:
-            raise UserError(failed[0])
+            problem = failed[0] if self.save else keep_log(self.export, target, failed[0])
+            raise UserError(problem)
         return target
 
     def _spec(self, comparison: Comparison) -> RunnerSpec:

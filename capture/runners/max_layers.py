@@ -42,7 +42,7 @@ class MaxLayers:
 
     `directory` is a Hugging Face directory; `dtype` (`float32`, `bfloat16`), `module_api`
     (`v2`, `v3`), `num_hidden_layers` and `allow_unsupported` are as for a capture. `progress` is
-    told in words what takes long, about once a second, from any thread.
+    told in words what is done now.
 
     Raises `RerunError` when the model cannot be held.
     """

@@ -16,7 +16,7 @@ from ..running.law_checks import scene_of
 from ..weights.models import Models
 from .judge import Judgement, worst, wrong_layers_sentence
 from .layers import inside
-from .scenario_report import laid_out
+from .scenario_report import laid_out, scientific
 from .verification import ScenarioRow, Verification
 
 if TYPE_CHECKING:
@@ -139,8 +139,9 @@ def offline_report(
     comparison: Comparison, errors: Mapping[int, OwnError], found: Verification
 ) -> str:
     """The report of this scenario, the comparison of the two at its end."""
+    alone = by_laws(comparison, errors)
     return laid_out(
-        comparison, by_laws(comparison, errors), found,
+        comparison, alone, [comparison.rows[index] for index in sorted(errors)], found,
         "what every layer gets wrong by itself, by its law", summary(comparison, errors, found),
         list(_detailed(comparison, errors)), f"NOTHING WAS RUN: {found.offline}",
     )  # fmt: skip
@@ -152,7 +153,12 @@ def summary(
     """How many outputs a law tells something about."""
     told = sum(1 for error in errors.values() if error.state != "unknown")
     outputs = sum(1 for row in comparison.rows if row.kind == "pair" and row.role == "output")
-    lines = [f"{told} records were held against their laws; {outputs} outputs are paired"]
+    tried = [comparison.rows[index] for index in errors]
+    layers = len({(row.canonical, row.call, row.step) for row in tried})
+    lines = [
+        f"Total Layers: {layers}",
+        f"{told} records were held against their laws; {outputs} outputs are paired",
+    ]
     unknown = len(errors) - told
     if unknown:
         lines.append(f"of {unknown} more the reference does not keep to the law: nothing is said")
@@ -160,16 +166,16 @@ def summary(
 
 
 def _detailed(comparison: Comparison, errors: Mapping[int, OwnError]) -> Iterator[str]:
-    for count, index in enumerate(sorted(errors), 1):
+    for count, index in enumerate(sorted(errors)):
         row, error = comparison.rows[index], errors[index]
         step = f"  step {row.step}" if row.step else ""
-        yield f"{count:4d}. {row.label}{step}"
+        yield f"[{count:3d}] {row.label}{step}"
         looked = f"{error.sampled} of {error.rows} rows"
         yield f"      law of {error.law} of {error.module}, on {looked}"
         single = error.single
         state = {"keeps": "kept to", "breaks": "NOT KEPT TO", "unknown": "not this layer's law"}
         yield (
-            f"      MSE {number(single.mse)}  max abs {number(single.max_abs)}  relative L2 "
+            f"      MSE: {scientific(single.mse)}  max abs {number(single.max_abs)}  relative L2 "
             f"{number(single.relative_l2)}  {state[error.state]}"
         )
         yield from (f"      {cause.name}: {cause.text}" for cause in error.causes)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..model import Measurement, Row
 from ..reports.escaping import clean
-from ..reports.text_form import (
-    component_lines,
-    order_lines,
-    section,
-    side_line,
-    spread_lines,
-    summary_lines,
-)
-from ..reports.words import metric_text, number, record_shape
+from ..reports.summary import components, spread
+from ..reports.text_form import order_lines, section, side_line, summary_lines
+from ..reports.words import metric_text, number
 from .judge import wrong_layers_sentence
 from .verification import BY_LAWS, Verification
 
@@ -29,16 +24,19 @@ if TYPE_CHECKING:
 def scenario_report(comparison: Comparison, verification: Verification, *, injected: bool) -> str:
     """The report of one scenario, the comparison of the two at its end."""
     how = "every layer fed the reference's inputs" if injected else "as captured"
-    detailed = list(_detailed(comparison))
-    return laid_out(comparison, comparison, verification, how, summary_lines(comparison), detailed)
+    layers = layers_of(comparison)
+    outputs = [row for layer in layers for row in layer.outputs]
+    summary = [f"Total Layers: {len(layers)}", *summary_lines(comparison)]
+    detailed = list(_detailed(comparison, layers))
+    return laid_out(comparison, comparison, outputs, verification, how, summary, detailed)
 
 
 def laid_out(
-    comparison: Comparison, measured: Comparison, verification: Verification, how: str,
-    summary: list[str], detailed: list[str], *more: str,
+    comparison: Comparison, measured: Comparison, rows: Sequence[Row], verification: Verification,
+    how: str, summary: list[str], detailed: list[str], *more: str,
 ) -> str:  # fmt: skip
     """The parts of a scenario's report in their order: `measured` has the numbers of its tables,
-    `how` says what they are of, `more` are further lines of the heading.
+    which are about `rows`; `how` says what they are of, `more` are further lines of the heading.
     """
     head = [f"layer verification: {verification.model} {verification.encoding}, {how}", ""]
     head += [part for line in more for part in (line, "")]
@@ -46,53 +44,119 @@ def laid_out(
              f"candidate  {side_line(comparison.candidate)}", ""]  # fmt: skip
     parts = [
         "\n".join(clean(line) for line in head),
-        section("EXECUTION ORDER VERIFICATION", order_lines(comparison)),
-        section("SUMMARY", summary),
-        section("MSE STATISTICS", spread_lines(measured, "mse")),
-        section("PER-COMPONENT STATISTICS", component_lines(measured)),
-        section("DETAILED LAYER RESULTS", detailed),
-        section("COMPARISON OF THE SCENARIOS", scenario_lines(verification)),
-        section("REPRODUCE", [verification.command]),
+        section("EXECUTION ORDER VERIFICATION:", order_check_lines(comparison)),
+        section("SUMMARY:", summary),
+        section("MSE STATISTICS:", _statistics(measured, rows)),
+        section("PER-COMPONENT STATISTICS:", _component_statistics(measured, rows)),
+        section("DETAILED LAYER RESULTS (Execution Order):", detailed),
+        section("COMPARISON OF THE SCENARIOS:", scenario_lines(verification)),
+        section("REPRODUCE:", [verification.command]),
     ]
     return "\n".join(parts)
 
 
-def _detailed(comparison: Comparison) -> Iterator[str]:
-    """Every module that has an output on both sides, with the shapes of what went in and out."""
+@dataclass(frozen=True, slots=True)
+class ReportedLayer:
+    """One call of a module in one step that has outputs on both sides."""
+
+    name: str
+    inputs: tuple[Row, ...]
+    outputs: tuple[Row, ...]
+
+
+def layers_of(comparison: Comparison) -> list[ReportedLayer]:
+    """The layers of a comparison in execution order."""
     inputs: dict[tuple[str, int, int], list[Row]] = {}
+    outputs: dict[tuple[str, int, int], list[Row]] = {}
     for row in comparison.rows:
+        key = (row.canonical, row.call, row.step)
         if row.role == "input":
-            inputs.setdefault((row.canonical, row.call, row.step), []).append(row)
-    count = 0
-    for row in comparison.rows:
-        if row.kind != "pair" or row.role not in ("output", "value"):
-            continue
-        count += 1
-        call = f"({row.call})" if row.call > 1 else ""
-        step = f"  step {row.step}" if row.step else ""
-        yield f"{count:4d}. {row.canonical}{call}{step}"
-        for given in inputs.get((row.canonical, row.call, row.step), ()):
-            yield f"      {given.slot}: {_shapes(given)}"
-        yield f"      {row.slot}: {_shapes(row)}"
-        yield f"      {_verdict(comparison, row)}"
-
-
-def _shapes(row: Row) -> str:
-    sides = [
-        f"{word} {record_shape(record)}"
-        for word, record in (("reference", row.reference), ("candidate", row.candidate))
-        if record is not None
+            inputs.setdefault(key, []).append(row)
+        elif row.kind == "pair" and row.role in ("output", "value"):
+            outputs.setdefault(key, []).append(row)
+    return [
+        ReportedLayer(_layer_name(*key), tuple(inputs.get(key, ())), tuple(rows))
+        for key, rows in outputs.items()
     ]
-    return ", ".join(sides)
 
 
-def _verdict(comparison: Comparison, row: Row) -> str:
+def _layer_name(module: str, call: int, step: int) -> str:
+    return module + (f"({call})" if call > 1 else "") + (f"  step {step}" if step else "")
+
+
+def order_check_lines(comparison: Comparison) -> list[str]:
+    """Whether both sides ran their layers in the same order, and which stand elsewhere.
+
+    A record that takes part in several pairs (a fused projection) says nothing about order.
+    """
+    order = comparison.order
+    if order.same is None:
+        return [f"Execution order check NOT POSSIBLE: {order.reason}"]
+    pairs = [row for row in comparison.rows
+             if row.kind == "pair" and row.role in ("output", "value")]  # fmt: skip
+    if order.same:
+        parts = sum(1 for row in pairs if row.matched_by == "fused")
+        more = [f"  {parts} of them are parts of fused modules, which run once"] if parts else []
+        total = len({(row.canonical, row.call, row.step) for row in pairs})
+        return [f"Execution order check PASSED: {total} layers in identical order", *more]
+    return [f"Execution order check FAILED: {order.reason}", *order_lines(comparison)[1:]]
+
+
+def _statistics(measured: Comparison, rows: Sequence[Row]) -> list[str]:
+    found = spread(measured, "mse", rows)
+    named = (("Min", found.min), ("Max", found.max), ("Mean", found.mean), ("Median", found.median))
+    lines = [f"{name + ':':8}{scientific(value)}" for name, value in named]
+    if found.finite < found.total:
+        lines.append(f"({found.total - found.finite} of {found.total} outputs have no finite MSE)")
+    return lines
+
+
+def _component_statistics(measured: Comparison, rows: Sequence[Row]) -> list[str]:
+    found = components(measured, rows)
+    width = max((len(name) for name in found), default=0) + 1
+    lines = []
+    for name, part in found.items():
+        numbers = (("Min", part.mse.min), ("Max", part.mse.max), ("Mean", part.mse.mean))
+        said = ", ".join(f"{word}: {scientific(value)}" for word, value in numbers)
+        lines.append(f"{name + ':':{width}} Layers: {part.layers}, MSE {said}")
+    return lines
+
+
+def scientific(value: float | None) -> str:
+    """`1.695000e-15`; `-` where there is none."""
+    return "-" if value is None else f"{value:e}"
+
+
+def _detailed(comparison: Comparison, layers: Sequence[ReportedLayer]) -> Iterator[str]:
+    """Every layer's errors, with the shapes of what went in and out."""
+    for count, layer in enumerate(layers):
+        yield f"[{count:3d}] {layer.name}"
+        for row in layer.outputs:
+            slot = f"  ({row.slot})" if len(layer.outputs) > 1 else ""
+            yield f"      {_errors(comparison, row)}{slot}"
+        yield f"      Input shapes: {_shapes(layer.inputs)}"
+        yield f"      Output shapes: {_shapes(layer.outputs)}"
+
+
+def _shapes(rows: Sequence[Row]) -> str:
+    """`[[1, 9, 5120]]`, the reference's; the candidate's behind it where they are others."""
+    sides = [
+        [list(record.shape) if record.shape is not None else None
+         for record in records if record is not None]
+        for records in ([row.reference for row in rows], [row.candidate for row in rows])
+    ]  # fmt: skip
+    reference, candidate = (str(shapes).replace("None", "unknown") for shapes in sides)
+    return reference if reference == candidate else f"{reference}, candidate {candidate}"
+
+
+def _errors(comparison: Comparison, row: Row) -> str:
     result, verdict = comparison.measurements[row.index], comparison.verdicts[row.index]
     if not isinstance(result, Measurement):
-        return f"{verdict.level}: {verdict.reason}"
+        return f"MSE: -  {verdict.level}: {verdict.reason}"
+    mse = "nan" if result.nonfinite_mismatch else scientific(result.mse)
     reason = f": {verdict.reason}" if verdict.fails else ""
     return (
-        f"MSE {number(result.mse)}  max abs {number(result.max_abs)}  cosine "
+        f"MSE: {mse}  max abs {number(result.max_abs)}  cosine "
         f"{metric_text('cosine', result.cosine)}  {verdict.level}{reason}"
     )
 

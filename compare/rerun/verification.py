@@ -141,6 +141,11 @@ def open_export(path: str) -> Verification:
         content = json.loads(Path(place).read_text(encoding="utf-8"))
         if content.get("schema") != SCHEMA:
             raise CaptureError(f"{place}: not of the schema {SCHEMA}")
+        if content.get("complete") is False:
+            again = str(content["command"])
+            raise CaptureError(
+                f"{path}: its verification was not finished; run it again with --overwrite: {again}"
+            )
         return Verification(
             path, str(content["model"]), str(content["encoding"]), str(content["command"]),
             _inside(path, content["reference"]), _inside(path, content["candidate"]),
@@ -201,6 +206,12 @@ def _measured(result: Measurement | Failure | None) -> Measurement | None:
     return result if isinstance(result, Measurement) else None
 
 
+def unfinished_json(command: str) -> str:
+    """What stands in `verification.json` until `command` is done."""
+    content = {"schema": SCHEMA, "command": command, "complete": False}
+    return json.dumps(content, indent=1) + "\n"
+
+
 def verification_json(verification: Verification) -> str:
     """The content of `verification.json`."""
 
@@ -217,8 +228,9 @@ def verification_json(verification: Verification) -> str:
         for row in verification.rows
     ]  # fmt: skip
     content = {
-        "schema": SCHEMA, "model": verification.model, "encoding": verification.encoding,
-        "command": verification.command, "reference": verification.reference,
+        "schema": SCHEMA, "complete": True, "model": verification.model,
+        "encoding": verification.encoding, "command": verification.command,
+        "reference": verification.reference,
         "candidate": verification.candidate, "injected": verification.injected,
         "blamed": list(verification.wrong_layers), "offline": verification.offline, "rows": rows,
     }  # fmt: skip

@@ -89,7 +89,7 @@ def test_the_wrong_layer_is_named_and_nothing_is_run(
     report = (export / "with_injection" / "layer_verification_report_good_float32.txt").read_text()
     assert "NOTHING WAS RUN: --offline was given" in report
     assert f"law of linear of {WRONG}" in report
-    assert "model: " not in report  # one checkpoint serves both sides
+    assert "\n      model: " not in report  # one checkpoint serves both sides
 
 
 def test_what_its_own_checkpoint_has_otherwise_is_said(
