@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     default=None,
     help="Use this capture instead of running the candidate.",
 )
-@click.option("--prompt", default=None, help="Text to run.")
 @verify_options
 @click.option(
     "--offline",

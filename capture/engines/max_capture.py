@@ -140,14 +140,15 @@ def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> Job:
         model, encoding, limit = plan.model, plan.dtype or "float32", None
     else:
         model, encoding, limit, rows = _checkpoint(plan, private, watcher)
-    longest = max(len(row) for each in rows for row in each) + plan.steps
+    steps = [plan.alone(case).steps for case in plan.cases]
+    lengths = [max(map(len, each)) for each in rows]
     request = {
         "model": model, "encoding": encoding, "device": _device(plan), "batch": max(map(len, rows)),
-        "max_length": _planned(longest, limit, plan), "module_api": plan.module_api,
+        "max_length": _planned(lengths, steps, limit), "module_api": plan.module_api,
         "allow_unsupported": plan.allow_unsupported, "factory": plan.factory,
         "include": plan.include, "exclude": plan.exclude, "inputs": plan.inputs,
-        "steps": plan.steps,
-        "cases": [{"folder": f, "rows": r} for f, r in zip(folders, rows, strict=True)],
+        "cases": [{"folder": f, "rows": r, "steps": s}
+                  for f, r, s in zip(folders, rows, steps, strict=True)],
     }  # fmt: skip
     return Job(plan, path, request, folders, rows)
 
@@ -166,14 +167,16 @@ def _checkpoint(
     return stage_for_max(plan, config, private, watcher), encoding, limit, rows
 
 
-def _planned(longest: int, limit: int | None, plan: Plan) -> int:
+def _planned(lengths: list[int], steps: list[int], limit: int | None) -> int:
+    """Tokens that the pipeline is made for: of the longest case, `limit` at most."""
+    longest, tokens, new = max(
+        (tokens + new, tokens, new) for tokens, new in zip(lengths, steps, strict=True)
+    )
     rounded = -(-longest // _LENGTH) * _LENGTH
     if limit is None:
         return rounded
     if longest > limit:
-        raise CaptureError(
-            f"{longest - plan.steps} tokens and {plan.steps} new ones: the model takes {limit}"
-        )
+        raise CaptureError(f"{tokens} tokens and {new} new ones: the model takes {limit}")
     return min(rounded, limit)
 
 
@@ -261,7 +264,7 @@ class _Run:
             watcher.say(f"input      input_ids {shape}")
             watcher.stage(f"running {job.plan.cases[number].title}", job.folders[number])
         elif "step" in message:
-            watcher.layers(int(message["step"]), job.plan.steps)
+            watcher.layers(int(message["step"]), job.request["cases"][job.begun]["steps"])
         elif "finished" in message:
             number = int(message["finished"])
             job.finished.add(number)

@@ -134,7 +134,7 @@ def test_another_order_is_said(tmp_path: Path) -> None:
 
 def test_the_manual_shows_this_layout(export: Path) -> None:
     """The tree of the manual, with MAX's words replaced by those of a candidate in PyTorch."""
-    manual = (DOCS / "manual" / "rerun.md").read_text()
+    manual = (DOCS / "manual" / "verify.md").read_text()
     shown = manual.partition("EXPORT/\n")[2].partition("```")[0].replace("<model>", "good")
     shown = shown.replace("<encoding>", "float32").replace("_max.", "_torch_candidate.")
     shown = shown.replace("max_layers", "torch_candidate_layers")
