@@ -22,11 +22,12 @@ from typing import IO, Any
 
 from ..cases import Case, Rows, write_index
 from ..errors import CaptureError, RecordError
-from ..extras import has_extra, install_command, needs
+from ..extras import has_extra, install_command, needs, require_torch
 from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from ..models.run_plan import Plan, Watcher
 from ..run_metadata import write_metadata
 from ..sizes import byte_text, size_of
+from .max_refusals import crashed, explained
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -184,6 +185,7 @@ def _device(plan: Plan) -> str:
     """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is."""
     if plan.device != "auto":
         return plan.device
+    require_torch("--device auto", transformers=False)
     import torch
 
     return "auto" if torch.cuda.is_available() else "cpu"
@@ -273,16 +275,19 @@ class _Run:
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}: {install_command('max')}"
         elif "error" in message:
-            job.problem = explained(str(message["error"]), job.plan)
+            said = str(message["error"])
+            job.problem = explained(said, job.plan) or f"MAX says {said} (see {self._log()})"
+        elif "problem" in message:
+            job.problem = str(message["problem"])
         self._done = self._done or "done" in message
 
     def _crash(self, status: int) -> str:
-        log = os.path.join(self._job.folders[self._job.begun], MAX_LOGS[0])
         if status >= 0:
-            return f"MAX ended with status {status} before it was done (see {log})"
-        name = signal.Signals(-status).name
-        again = "" if self._job.plan.allow_unsupported else "; --allow-unsupported may help"
-        return f"MAX crashed ({name}; see {log}){again}"
+            return f"MAX ended with status {status} before it was done (see {self._log()})"
+        return crashed(signal.Signals(-status).name, self._log(), self._job.plan)
+
+    def _log(self) -> str:
+        return os.path.join(self._job.folders[self._job.begun], MAX_LOGS[0])
 
     def _check_files(self) -> None:
         """A case in which MAX wrote nothing did not succeed, whatever was told."""
@@ -319,12 +324,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _search_path() -> list[str]:
     """Where this process finds modules, but not the working directory: it may hold a `max.py`."""
     return [place for place in sys.path if place]
-
-
-def explained(error: str, plan: Plan) -> str:
-    """What MAX said, and what to do about it where that is known."""
-    refused = "'bfloat16' is not compatible with the selected device type" in error
-    if refused and not plan.allow_unsupported:
-        said = error.rstrip(".")
-        return f"{said}; --allow-unsupported runs it nevertheless, --dtype float32 avoids it"
-    return error

@@ -60,7 +60,10 @@ def main() -> None:
         traceback.print_exc()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        pipe.tell(error=str(error) if isinstance(error, CaptureError) else said[:500])
+        if isinstance(error, CaptureError):
+            pipe.tell(problem=str(error))
+        else:
+            pipe.tell(error=said[:500])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

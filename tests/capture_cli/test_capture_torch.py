@@ -602,7 +602,10 @@ def test_bad_options_get_one_line(
     [
         (None, "no config.json"),
         ("{", "the config cannot be loaded"),
-        ('{"model_type": "no-such-model"}', "the config cannot be loaded"),
+        ('{"model_type": "no-such-model"}', "has no models of the type 'no-such-model'"),
+        ('{"model_type": 3}', "the config cannot be loaded"),
+        ('{"no": "type"}', "the config cannot be loaded"),
+        ("[1]", "the config cannot be loaded"),
         ('{"model_type": "wav2vec2"}', "takes input_values"),
     ],
 )
