@@ -46,6 +46,7 @@ class Facts:
     kept: Structure | None = None
     alone: Verdict | None = None
     stand_in: bool = False
+    is_gradient: bool = False
 
     @property
     def structure(self) -> Structure | None:
