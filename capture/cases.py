@@ -1,7 +1,8 @@
 """Cases: the inputs that one call of `layertui capture` runs, and the index of their captures.
 
-Several values of batch size, length or prompt make a matrix: one capture directory a case, below
-one directory with an `index.json`. A single case is a capture by itself, without an index.
+Several values of batch size, length, new tokens or prompt make a matrix: one capture directory a
+case, below one directory with an `index.json`. A single case is a capture by itself, without an
+index.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Case:
     """One input. `name` is its directory, empty when it is the only case.
 
     `ids` are rows of token ids, `prompt` a text; with neither, ids are drawn at random. `batch`
-    and `length` (tokens a row) are None where the ids or the prompt decide.
+    and `length` (tokens a row) are None where the ids or the prompt decide, `new_tokens` (passes of
+    a generation) where the plan does.
     """
 
     name: str = ""
@@ -41,6 +43,7 @@ class Case:
     ids: Rows | None = None
     batch: int | None = None
     length: int | None = None
+    new_tokens: int | None = None
 
     @property
     def title(self) -> str:
@@ -48,28 +51,32 @@ class Case:
 
 
 def expand_cases(
-    prompts: Sequence[str], ids: Rows | None, batches: Sequence[int], lengths: Sequence[int]
-) -> tuple[Case, ...]:
+    prompts: Sequence[str], ids: Rows | None, batches: Sequence[int], lengths: Sequence[int],
+    new_tokens: Sequence[int] = (),
+) -> tuple[Case, ...]:  # fmt: skip
     """Every combination, in the order given; empty sequences stand for one open value.
 
     Raises `CaptureError` for prompts and ids together, and for values given twice.
     """
     if prompts and ids is not None:
         raise CaptureError("give either a prompt or input ids, not both")
-    for what, values in (("batch size", batches), ("sequence length", lengths)):
+    for what, values in (
+        ("batch size", batches), ("sequence length", lengths), ("number of new tokens", new_tokens),
+    ):  # fmt: skip
         if len(set(values)) != len(values):
             raise CaptureError(f"a {what} is given twice")
     made = []
-    for (number, prompt), batch, length in product(
-        enumerate(prompts or [None]), batches or [None], lengths or [None]
+    for (number, prompt), batch, length, new in product(
+        enumerate(prompts or [None]), batches or [None], lengths or [None], new_tokens or [None]
     ):
         parts = [
             f"p{number}" if len(prompts) > 1 else "",
             f"b{batch}" if len(batches) > 1 else "",
             f"s{length}" if len(lengths) > 1 else "",
+            f"n{new}" if len(new_tokens) > 1 else "",
         ]
         name = "-".join(part for part in parts if part)
-        made.append(Case(name, prompt, ids, batch, length))
+        made.append(Case(name, prompt, ids, batch, length, new))
     return tuple(made)
 
 

@@ -111,6 +111,9 @@ def device_option(what: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
+_PROMPT = click.option(
+    "--prompt", "--test-input", "prompt", default=None, metavar="TEXT", help="Text to run."
+)
 _IDS = click.option(
     "--input-ids", "ids", type=TokenIds(), default=None,
     help="Token ids to run instead; rows of a batch are separated by ';'.",
@@ -119,21 +122,27 @@ _IDS = click.option(
 _RUN = (
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
-        help="Cut the model after so many layers.",
+        help="Cut the model after so many layers; 1 is enough to begin with.",
     ),
     click.option(
         "--mode", type=Mode(), default="forward", show_default=True,
-        help="One forward pass, or greedy generation with a step a pass.",
-    ),
-    click.option(
-        "--max-new-tokens", "new_tokens", type=click.IntRange(min=1), default=None,
-        help=f"Passes of --mode generate.  [default: {_NEW_TOKENS}]",
+        help="One forward pass (also called model-forward), or greedy generation with a step a "
+        "pass.",
     ),
     click.option(
         "--seed", type=SEEDS, default=0, show_default=True,
         help="Draws weights where the directory has none, and ids where none are given.",
     ),
 )  # fmt: skip
+
+
+def _new_tokens(kind: click.ParamType, more: str = "") -> Callable[[Command], Command]:
+    return click.option(
+        "--max-new-tokens", "new_tokens", type=kind, default=None,
+        help=f"Passes of --mode generate{more}.  [default: {_NEW_TOKENS}]",
+    )  # fmt: skip
+
+
 ALLOW_UNSUPPORTED = click.option(
     "--allow-unsupported", is_flag=True,
     help="Patch MAX where it refuses a CPU or is known to crash there.",
@@ -151,7 +160,10 @@ _COMMON = (
         "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
         help="Where the capture goes.",
     ),
-    click.option("--prompt", multiple=True, help="Text to run; may be repeated."),
+    click.option(
+        "--prompt", "--test-input", "prompt", multiple=True, metavar="TEXT",
+        help="Text to run; may be repeated.",
+    ),
     click.option(
         "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
         help="One prompt a line.",
@@ -168,6 +180,7 @@ _COMMON = (
     dtype_option("the checkpoint's"),
     device_option("the model runs"),
     *_RUN,
+    _new_tokens(Counts(), "; several make a matrix"),
     click.option(
         "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
     ),
@@ -219,11 +232,9 @@ def max_options(command: Command) -> Command:
 
 
 def verify_options(command: Command) -> Command:
-    """What `verify` takes of them."""
-    return _with(
-        (_IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN, *_MAX),
-        command,
-    )
+    """What `verify` takes of them: one case."""
+    run = (_PROMPT, _IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN)
+    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX), command)
 
 
 def both_options(command: Command) -> Command:
@@ -240,20 +251,21 @@ def _with(options: tuple[Callable[[Any], Any], ...], command: Command) -> Comman
 def make_plan(
     model: str, *, prompt: tuple[str, ...], prompt_file: str | None, ids: Rows | None,
     batches: tuple[int, ...], lengths: tuple[int, ...], outputs_only: bool, mode: str,
-    new_tokens: int | None, **rest: Any,
+    new_tokens: int | tuple[int, ...] | None, **rest: Any,
 ) -> Plan:  # fmt: skip
     """The plan that the options describe. Raises `UserError` where they contradict."""
     if new_tokens is not None and mode != "generate":
         raise UserError("--max-new-tokens belongs to --mode generate")
+    counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
     prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
     try:
-        cases = expand_cases(prompts, ids, batches, lengths)
+        cases = expand_cases(prompts, ids, batches, lengths, counts)
     except CaptureError as error:
         raise UserError(str(error)) from error
     if not rest.get("stats_only") or rest.get("format") != "pt":
         return Plan(
             model, cases, inputs=not outputs_only, mode=mode,
-            new_tokens=new_tokens or _NEW_TOKENS, **rest,
+            new_tokens=counts[0], **rest,
         )  # fmt: skip
     raise UserError("--stats-only needs --format native: a .pt file holds a tensor")
 

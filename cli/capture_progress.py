@@ -1,4 +1,4 @@
-"""A line on the terminal that shows how far a capture is: layers, bytes, time."""
+"""How far a capture or a rerun is: a line on the terminal that is drawn anew, or lines in a log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import click
 from ..capture.sizes import byte_text, size_of
 from .output import stderr_is_terminal
 
-_EVERY = 0.25  # seconds
+_EVERY = 0.25  # seconds between two drawings on a terminal
+_EVERY_LINE = 10.0  # seconds between two lines where there is none: a log is not flooded
 _CELLS = 20
 
 
 class CaptureProgress:
-    """A `Watcher` that prints sentences on standard output, and progress on a terminal's standard
-    error. A context: the line goes away when it is left.
+    """A `Watcher` that prints sentences on standard output, and progress on standard error: on a
+    terminal a line that goes away when this context is left, elsewhere a line every ten seconds, so
+    that what is quick says nothing and what takes minutes is not silent.
     """
 
     def __init__(self) -> None:
@@ -31,8 +33,7 @@ class CaptureProgress:
         self._thread = threading.Thread(target=self._draw_often, daemon=True)
 
     def __enter__(self) -> CaptureProgress:
-        if self._shown:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -42,8 +43,8 @@ class CaptureProgress:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
+        self._thread.join()
         if self._shown:
-            self._thread.join()
             self._erase()
 
     def say(self, line: str) -> None:
@@ -57,15 +58,20 @@ class CaptureProgress:
         self._done = self._total = 0
         self._since = time.monotonic()
 
+    def detail(self, text: str) -> None:
+        """What is done now, within the same stage: its time and its layers go on."""
+        self._text = text
+
     def layers(self, done: int, total: int) -> None:
         self._done, self._total = done, total
 
     def _draw_often(self) -> None:
-        while not self._stop.wait(_EVERY):
+        start, end = ("\r", "\x1b[K") if self._shown else ("", "\n")
+        while not self._stop.wait(_EVERY if self._shown else _EVERY_LINE):
             if self._text:
                 line = self._line()
                 with self._lock:
-                    print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+                    print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
 
     def _line(self) -> str:
         parts = [self._text]

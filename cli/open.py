@@ -53,7 +53,8 @@ def open_verification(
 ) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
     from ..compare.reports.escaping import clean
-    from ..compare.rerun.verification import is_export, open_export, scenario_lines
+    from ..compare.rerun.scenario_report import scenario_lines
+    from ..compare.rerun.verification import is_export, open_export
     from ..tui import is_interactive
     from .output import write_output
 
@@ -74,7 +75,7 @@ def open_verification(
     if not saved:
         lines += ["", "the tensors were not saved (--save-layers): nothing to open on the screen"]
     write_output("-", "\n".join(map(clean, lines)) + "\n", overwrite=False)
-    return 1 if found.blamed else 0
+    return 1 if found.wrong_layers else 0
 
 
 def print_summary(

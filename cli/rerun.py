@@ -242,14 +242,10 @@ def run_layers(session: RerunSession, rows: list[int], *, fresh: bool = False) -
 
     failed: list[BaseException] = []
     with CaptureProgress() as watcher:
-        shown = ""
+        watcher.stage("starting the runner")
 
         def tell(progress: RerunProgress) -> None:
-            nonlocal shown
-            text = "  ".join(part for part in (progress.layer, progress.text) if part)
-            if text != shown:
-                shown = text
-                watcher.stage(text)
+            watcher.detail("  ".join(part for part in (progress.layer, progress.text) if part))
             watcher.layers(progress.done, progress.total)
 
         def work() -> None:

@@ -68,7 +68,7 @@ def test_a_comparison_needs_no_torch(real: Path) -> None:
         (["capture", "torch", "MODEL", "-o", "OUT"], "torch"),
         (["capture", "both", "MODEL", "-o", "OUT"], "max"),
         (["capture", "max", "MODEL", "-o", "OUT"], "max"),
-        (["verify", "MODEL", "-o", "OUT"], "plot"),
+        (["verify", "MODEL", "-o", "OUT"], "torch"),
         (["compare", "SIDE", "SIDE", "--plot", "OUT.png"], "plot"),
         (["rerun", "SIDE", "SIDE", "--all", "--candidate-model", "MODEL"], "torch"),
     ],

@@ -22,11 +22,12 @@ from typing import IO, Any
 
 from ..cases import Case, Rows, write_index
 from ..errors import CaptureError, RecordError
-from ..extras import has_extra, install_command, needs
+from ..extras import has_extra, install_command, needs, require_torch
 from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from ..models.run_plan import Plan, Watcher
 from ..run_metadata import write_metadata
 from ..sizes import byte_text, size_of
+from .max_refusals import crashed, explained
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -140,14 +141,15 @@ def _job(plan: Plan, path: str, private: str, watcher: Watcher) -> Job:
         model, encoding, limit = plan.model, plan.dtype or "float32", None
     else:
         model, encoding, limit, rows = _checkpoint(plan, private, watcher)
-    longest = max(len(row) for each in rows for row in each) + plan.steps
+    steps = [plan.alone(case).steps for case in plan.cases]
+    lengths = [max(map(len, each)) for each in rows]
     request = {
         "model": model, "encoding": encoding, "device": _device(plan), "batch": max(map(len, rows)),
-        "max_length": _planned(longest, limit, plan), "module_api": plan.module_api,
+        "max_length": _planned(lengths, steps, limit), "module_api": plan.module_api,
         "allow_unsupported": plan.allow_unsupported, "factory": plan.factory,
         "include": plan.include, "exclude": plan.exclude, "inputs": plan.inputs,
-        "steps": plan.steps,
-        "cases": [{"folder": f, "rows": r} for f, r in zip(folders, rows, strict=True)],
+        "cases": [{"folder": f, "rows": r, "steps": s}
+                  for f, r, s in zip(folders, rows, steps, strict=True)],
     }  # fmt: skip
     return Job(plan, path, request, folders, rows)
 
@@ -166,14 +168,16 @@ def _checkpoint(
     return stage_for_max(plan, config, private, watcher), encoding, limit, rows
 
 
-def _planned(longest: int, limit: int | None, plan: Plan) -> int:
+def _planned(lengths: list[int], steps: list[int], limit: int | None) -> int:
+    """Tokens that the pipeline is made for: of the longest case, `limit` at most."""
+    longest, tokens, new = max(
+        (tokens + new, tokens, new) for tokens, new in zip(lengths, steps, strict=True)
+    )
     rounded = -(-longest // _LENGTH) * _LENGTH
     if limit is None:
         return rounded
     if longest > limit:
-        raise CaptureError(
-            f"{longest - plan.steps} tokens and {plan.steps} new ones: the model takes {limit}"
-        )
+        raise CaptureError(f"{tokens} tokens and {new} new ones: the model takes {limit}")
     return min(rounded, limit)
 
 
@@ -181,6 +185,7 @@ def _device(plan: Plan) -> str:
     """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is."""
     if plan.device != "auto":
         return plan.device
+    require_torch("--device auto", transformers=False)
     import torch
 
     return "auto" if torch.cuda.is_available() else "cpu"
@@ -261,7 +266,7 @@ class _Run:
             watcher.say(f"input      input_ids {shape}")
             watcher.stage(f"running {job.plan.cases[number].title}", job.folders[number])
         elif "step" in message:
-            watcher.layers(int(message["step"]), job.plan.steps)
+            watcher.layers(int(message["step"]), job.request["cases"][job.begun]["steps"])
         elif "finished" in message:
             number = int(message["finished"])
             job.finished.add(number)
@@ -270,16 +275,19 @@ class _Run:
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}: {install_command('max')}"
         elif "error" in message:
-            job.problem = explained(str(message["error"]), job.plan)
+            said = str(message["error"])
+            job.problem = explained(said, job.plan) or f"MAX says {said} (see {self._log()})"
+        elif "problem" in message:
+            job.problem = str(message["problem"])
         self._done = self._done or "done" in message
 
     def _crash(self, status: int) -> str:
-        log = os.path.join(self._job.folders[self._job.begun], MAX_LOGS[0])
         if status >= 0:
-            return f"MAX ended with status {status} before it was done (see {log})"
-        name = signal.Signals(-status).name
-        again = "" if self._job.plan.allow_unsupported else "; --allow-unsupported may help"
-        return f"MAX crashed ({name}; see {log}){again}"
+            return f"MAX ended with status {status} before it was done (see {self._log()})"
+        return crashed(signal.Signals(-status).name, self._log(), self._job.plan)
+
+    def _log(self) -> str:
+        return os.path.join(self._job.folders[self._job.begun], MAX_LOGS[0])
 
     def _check_files(self) -> None:
         """A case in which MAX wrote nothing did not succeed, whatever was told."""
@@ -316,12 +324,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _search_path() -> list[str]:
     """Where this process finds modules, but not the working directory: it may hold a `max.py`."""
     return [place for place in sys.path if place]
-
-
-def explained(error: str, plan: Plan) -> str:
-    """What MAX said, and what to do about it where that is known."""
-    refused = "'bfloat16' is not compatible with the selected device type" in error
-    if refused and not plan.allow_unsupported:
-        said = error.rstrip(".")
-        return f"{said}; --allow-unsupported runs it nevertheless, --dtype float32 avoids it"
-    return error

@@ -60,7 +60,10 @@ def main() -> None:
         traceback.print_exc()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        pipe.tell(error=str(error) if isinstance(error, CaptureError) else said[:500])
+        if isinstance(error, CaptureError):
+            pipe.tell(problem=str(error))
+        else:
+            pipe.tell(error=said[:500])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -86,16 +89,16 @@ def _work(request: dict[str, Any], pipe: _Pipe) -> None:
         if number:
             _redirect(case["folder"])
         pipe.tell(case=number)
-        tokens = sum(len(row) for row in case["rows"]) + request["steps"] - 1
+        tokens = sum(len(row) for row in case["rows"]) + case["steps"] - 1
         if rates:
             check_space(case["folder"], max(rates) * tokens)
-        _run_case(case, request["steps"], steps_of(case["rows"]), pipe)
+        _run_case(case, steps_of(case["rows"], case["steps"]), pipe)
         rates.append(size_of(case["folder"]) / tokens)
         pipe.tell(finished=number)
 
 
-def _run_case(case: dict[str, Any], steps: int, step: Callable[[], None], pipe: _Pipe) -> None:
-    folder = case["folder"]
+def _run_case(case: dict[str, Any], step: Callable[[], None], pipe: _Pipe) -> None:
+    folder, steps = case["folder"], case["steps"]
     for number in range(steps):
         place = _step_folder(folder, number)
         _print_into(place)
@@ -204,7 +207,8 @@ def _matches(module: str, globs: list[str]) -> bool:
 
 # --- what runs
 
-Steps = Callable[[list[list[int]]], Callable[[], None]]
+Steps = Callable[[list[list[int]], int], Callable[[], None]]
+"""Of rows of token ids and a number of steps: what runs one of the steps."""
 
 
 def _pipeline(request: dict[str, Any], pipe: _Pipe) -> Steps:
@@ -227,12 +231,10 @@ def _pipeline(request: dict[str, Any], pipe: _Pipe) -> Steps:
     _tell_model(type(inner._pipeline_model), pipe)
     open_runs: list[Any] = []
 
-    def begin(rows: list[list[int]]) -> Callable[[], None]:
+    def begin(rows: list[list[int]], steps: int) -> Callable[[], None]:
         if open_runs:
             open_runs.pop().__exit__(None, None, None)
-        run = GenerateIterator(
-            model.pipeline, rows, max_new_tokens=request["steps"], ignore_eos=True, top_k=1
-        )
+        run = GenerateIterator(model.pipeline, rows, max_new_tokens=steps, ignore_eos=True, top_k=1)
         open_runs.append(run.__enter__())
         return lambda: _ignore(run.step())
 
@@ -250,7 +252,7 @@ def _factory(request: dict[str, Any], pipe: _Pipe) -> Steps:
             "function that runs one step on rows of token ids"
         )
     _tell_model(made if inspect.isroutine(made) else type(made), pipe)
-    return lambda rows: lambda: _ignore(made(rows))
+    return lambda rows, _: lambda: _ignore(made(rows))
 
 
 def _tell_model(kind: Any, pipe: _Pipe) -> None:

@@ -143,10 +143,11 @@ def _run_cases(
             write_index(path, "torch", entries)
         try:
             args, kwargs = inputs_of(model, case)
-            work = _tokens(args, kwargs) + plan.steps - 1
+            one = plan.alone(case)
+            work = _tokens(args, kwargs) + one.steps - 1
             if rates:
                 check_space(path, max(rates) * work)
-            _run_case(plan, case, folder, model, (args, kwargs), watcher, done)
+            _run_case(one, case, folder, model, (args, kwargs), watcher, done)
             done = done or folder
             entry["status"] = "done"
             rates.append(size_of(folder) / work)

@@ -44,11 +44,30 @@ def load_config(plan: Plan) -> Any:
     from transformers import AutoConfig  # takes seconds
 
     _quiet_transformers()
+    _check_kind(plan.model)
     with _in_words(f"{plan.model}: the config cannot be loaded"):
         config = AutoConfig.from_pretrained(plan.model, trust_remote_code=False)
     if plan.layers is not None:
         _cut(config, plan.layers, plan.model)
     return config
+
+
+def _check_kind(model: str) -> None:
+    """Raises `CaptureError` where the config in a directory is of a kind that transformers does not
+    have; what else is wrong with it, transformers says.
+    """
+    from transformers import CONFIG_MAPPING, __version__
+
+    try:
+        content = json.loads(Path(model, "config.json").read_text(encoding="utf-8"))
+        kind = content.get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return
+    if isinstance(kind, str) and kind not in CONFIG_MAPPING:
+        raise CaptureError(
+            f"{model}: transformers {__version__} has no models of the type {kind!r}; a newer "
+            "version may, and --factory package.module:function can make the model"
+        )
 
 
 def load_model(plan: Plan, config: Any, watcher: Watcher) -> torch.nn.Module:
@@ -58,6 +77,10 @@ def load_model(plan: Plan, config: Any, watcher: Watcher) -> torch.nn.Module:
     kind = model_class(config)
     torch.manual_seed(plan.seed)
     watcher.say(f"model      {kind.__name__}  {inspect.getsourcefile(kind) or 'no source file'}")
+    named = [str(name) for name in getattr(config, "architectures", None) or ()]
+    if named and kind.__name__ not in named:
+        watcher.say(f"note       the config names {', '.join(named)}, which transformers does not "
+                    f"have: run as {kind.__name__}")  # fmt: skip
     dtype = getattr(torch, plan.dtype) if plan.dtype else _own_dtype(config)
     if not has_weights(plan.model):
         watcher.say(f"weights    none in {plan.model}: random, seed {plan.seed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,8 @@ class Plan:
 
     `model` is a Hugging Face directory or hub id. `layers` cuts the model after so many hidden
     layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
-    forward passes of `mode="generate"`. `factory` is `package.module:function`. `parameters`
-    (`none`, `small` or `all`) are kept with the capture.
+    forward passes of `mode="generate"`, for cases that do not say another. `factory` is
+    `package.module:function`. `parameters` (`none`, `small` or `all`) are kept with the capture.
     """
 
     model: str
@@ -51,9 +51,13 @@ class Plan:
             "module_api": self.module_api, "allow_unsupported": self.allow_unsupported,
         }  # fmt: skip
 
+    def alone(self, case: Case) -> Plan:
+        """The plan of this one case."""
+        return replace(self, cases=(case,), new_tokens=case.new_tokens or self.new_tokens)
+
     @property
     def steps(self) -> int:
-        """Forward passes a case."""
+        """Forward passes of a case that does not say another number of new tokens."""
         return self.new_tokens if self.mode == "generate" else 1
 
 

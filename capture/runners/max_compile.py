@@ -1,4 +1,4 @@
-"""Compiles graphs of single layers, each kind once, and tells how long it has taken so far.
+"""Compiles graphs of single layers, each kind once, and tells what is compiled.
 
 Two layers are of one kind when their graphs are the same text once weights are numbered in order
 of use: everything else that a layer is (sizes, eps, window, scale, rotary base) stands in it.
@@ -10,15 +10,11 @@ from __future__ import annotations
 # pyright: reportMissingImports=false
 # The `max` package is optional.
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from max.engine import InferenceSession
-
-_TICK = 1.0  # seconds between two words on how it goes
 
 
 class Compiler:
@@ -38,10 +34,10 @@ class Compiler:
         return self._compiled.get(key)
 
     def compile(self, key: str, graph: Any, kind: str) -> Any:
-        """Compile `graph`; `kind` names it in what `progress` is told each second."""
+        """Compile `graph`; `kind` names it in what `progress` is told."""
         begun = time.perf_counter()
-        with _clock(f"compiling {kind}", self._progress):
-            compiled = self._session.compile(graph)
+        self._progress(f"compiling {kind}")
+        compiled = self._session.compile(graph)
         self.seconds += time.perf_counter() - begun
         self._compiled[key] = compiled
         return compiled
@@ -73,23 +69,3 @@ def graph_text(graph: Any, names: Mapping[str, str] | None = None) -> str:
         return text
     quoted = "|".join(re.escape(f'"{name}"') for name in names)
     return re.sub(quoted, lambda found: f'"{names[found.group()[1:-1]]}"', text)
-
-
-@contextmanager
-def _clock(what: str, progress: Callable[[str], None]) -> Iterator[None]:
-    """Tell `what: 12 s` about once a second from a thread: compilation blocks this one."""
-    done = threading.Event()
-
-    def tick() -> None:
-        begun = time.monotonic()
-        progress(f"{what}: 0 s")
-        while not done.wait(_TICK):
-            progress(f"{what}: {time.monotonic() - begun:.0f} s")
-
-    thread = threading.Thread(target=tick, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

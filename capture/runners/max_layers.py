@@ -19,7 +19,8 @@ import torch
 from max.driver import CPU, Accelerator
 from max.engine import InferenceSession
 
-from ..engines.max_capture import explained, max_version
+from ..engines.max_capture import max_version
+from ..engines.max_refusals import explained
 from ..errors import CaptureError
 from ..models.checkpoint import load_config, own_dtype_name, stage_for_max
 from ..models.run_plan import Plan
@@ -42,7 +43,7 @@ class MaxLayers:
 
     `directory` is a Hugging Face directory; `dtype` (`float32`, `bfloat16`), `module_api`
     (`v2`, `v3`), `num_hidden_layers` and `allow_unsupported` are as for a capture. `progress` is
-    told in words what takes long, about once a second, from any thread.
+    told in words what is done now.
 
     Raises `RerunError` when the model cannot be held.
     """
@@ -180,8 +181,9 @@ def _opened(plan: Plan, progress: Callable[[str], None]) -> tuple[Model, int]:
     except RerunError as error:
         raise RerunError(f"{plan.model}: {error}") from error
     except Exception as error:
-        said = explained(_first_line(error), plan)
-        raise RerunError(f"{plan.model}: MAX says {said}") from error
+        first = _first_line(error)
+        said = explained(first, plan) or f"MAX says {first}"
+        raise RerunError(f"{plan.model}: {said}") from error
 
 
 def _pipeline(plan: Plan, staged: str, encoding: str, longest: int) -> Any:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from ..matching.canonical import ROOT, parent_of
 from ..matching.roles import beside, is_parameter, last_name
 from ..model import Failure, Measurement, Row
+from .gradient_flow import ROLES as GRADIENT_ROLES
+from .gradient_flow import GradientFlow
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _Fingerprint = tuple[object, ...]
@@ -101,12 +103,18 @@ class _Step:
         self.rows = [row for row in self.rows if row.index not in self.flow.nodes]
         for row in self.rows:
             self.labels[row.label], self.by_index[row.index] = row.index, row
+            if row.role in GRADIENT_ROLES:
+                continue
             place = self.inputs if row.role == "input" else self.outputs
             place.setdefault(row.canonical, []).append(row.index)
         for module in self.outputs:
             self.children.setdefault(self.recorded_parent(module), []).append(module)
+        gradients = GradientFlow(self.recorded_parent)
         for row in self.rows:
-            self.flow.nodes[row.index] = self.node(row)
+            if row.role in GRADIENT_ROLES:
+                self.flow.nodes[row.index] = self.gradient(row, gradients)
+            else:
+                self.flow.nodes[row.index] = self.node(row)
 
     def recorded_parent(self, module: str) -> str:
         """The nearest module around `module` that has records."""
@@ -131,6 +139,22 @@ class _Step:
             node.stand_in = not self.inputs.get(row.canonical)
         if fingerprint is not None:
             self.seen.setdefault(fingerprint, row.index)
+        return node
+
+    def gradient(self, row: Row, gradients: GradientFlow) -> Node:
+        """A node of the backward pass; only another gradient can have the same numbers."""
+        node = Node(row.index, row.canonical, row.role, kind_of(row))
+        fingerprint = self.fingerprint(row)
+        key = None if fingerprint is None else ("gradient", *fingerprint)
+        node.same = None if key is None else self.seen.get(key)
+        node.sources = (
+            gradients.sources(row, self.inputs, self.outputs, self.children)
+            if node.same is None
+            else (node.same,)
+        )
+        if key is not None:
+            self.seen.setdefault(key, row.index)
+        gradients.add(row)
         return node
 
     def fingerprint(self, row: Row) -> _Fingerprint | None:

@@ -18,6 +18,7 @@ from ..model import Layout, Measurement, Result, Row
 from .dataflow import DECODER, Flow, flow_of
 from .dtype_verdicts import by_dtype
 from .expert_routing import Routing
+from .gradient_flow import ROLES as GRADIENT_ROLES
 from .reduced_precision import Arithmetic, coarse_arithmetic
 from .row_facts import Facts
 
@@ -43,6 +44,7 @@ class Errors:
             self.facts[index].sources = [self.facts[source] for source in node.sources]
             self.facts[index].is_same = node.same is not None
             self.facts[index].stand_in = node.stand_in
+            self.facts[index].is_gradient = node.role in GRADIENT_ROLES
         self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
         for facts in self.facts.values():
             if self.arithmetic is not None and not facts.exact:

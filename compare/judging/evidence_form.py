@@ -30,12 +30,17 @@ def inputs_words(facts: Facts) -> str:
     if facts.stand_in:
         agree = f"agrees to {facts.inherited:.2g}" if facts.inherited else "is identical"
         return f"its inputs are not recorded, what precedes them {agree}"
+    if facts.is_gradient:
+        agree = f"agree to {facts.inherited:.2g}" if facts.inherited else "are identical"
+        return f"the forward pass and the gradients before it {agree}"
     if facts.inherited == 0:
         return "inputs are identical"
     return f"inputs agree to {facts.inherited:.2g}"
 
 
 def this_words(facts: Facts) -> str:
+    if facts.is_gradient:
+        return "this gradient"
     return "the value passed on" if facts.is_same else "output"
 
 

@@ -48,6 +48,7 @@ class Facts:
     alone: Verdict | None = None
     stand_in: bool = False
     parameter: bool = False
+    is_gradient: bool = False
 
     @property
     def structure(self) -> Structure | None:

@@ -65,15 +65,17 @@ def component_of(row: Row) -> str:
     return "layer" if last == "layers" else last
 
 
-def spread(comparison: Comparison, metric: str) -> Spread:
-    """The spread of one metric over all pairs, those without a number counted in `total`."""
-    return _spread(comparison, comparison.rows, metric)
+def spread(comparison: Comparison, metric: str, rows: Sequence[Row] | None = None) -> Spread:
+    """The spread of one metric over all pairs, those without a number counted in `total`; over
+    those of `rows` where they are given.
+    """
+    return _spread(comparison, comparison.rows if rows is None else rows, metric)
 
 
-def components(comparison: Comparison) -> dict[str, Component]:
-    """Statistics by component, in the order in which components first appear."""
+def components(comparison: Comparison, rows: Sequence[Row] | None = None) -> dict[str, Component]:
+    """Statistics by component, in the order in which components first appear; `rows` as above."""
     groups: dict[str, list[Row]] = {}
-    for row in comparison.rows:
+    for row in comparison.rows if rows is None else rows:
         if row.kind == "pair":
             groups.setdefault(component_of(row), []).append(row)
     return {

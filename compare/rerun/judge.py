@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,7 @@ from ..model import Failure, Measurement, Row
 if TYPE_CHECKING:
     from ..judging.policy import Policy
 
-Blame = Literal["fine", "inherited", "wrong", "inside", "unlike", "unknown"]
+JudgementKind = Literal["fine", "inherited", "wrong", "inside", "unlike", "unknown"]
 """`fine`: right alone and as captured; `inherited`: right alone, wrong as captured; `wrong`: wrong
 alone; `inside`: wrong alone, by a layer inside it; `unlike`: right alone, wrong as captured though
 nothing wrong came in; `unknown`: not rerun, or not to be measured."""
@@ -31,14 +32,14 @@ _GOOD = ("identical", "ok", "noise")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Who is to blame, and the sentence that says so."""
+    """What a rerun says of a layer, and the sentence for a person."""
 
-    blame: Blame
+    kind: JudgementKind
     sentence: str
 
     @property
     def fails(self) -> bool:
-        return self.blame in ("wrong", "inside", "unlike")
+        return self.kind in ("wrong", "inside", "unlike")
 
 
 def allowed(row: Row) -> float:
@@ -92,10 +93,15 @@ def judge(
 
 def within(outer: Judgement, parts: list[str]) -> Judgement:
     """The judgement of a module that is wrong when `parts` inside it are."""
-    if outer.blame != "wrong" or not parts:
+    if outer.kind != "wrong" or not parts:
         return outer
     more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
     return Judgement("inside", f"wrong inside: {parts[0]}{more} is wrong on its own")
+
+
+def wrong_layers_sentence(names: Sequence[str]) -> str:
+    """Which layers are wrong on their own, for the end of a report."""
+    return f"wrong on its own: {', '.join(names)}" if names else "no layer is wrong on its own"
 
 
 def _explains(inputs: Measurement | Failure | None, entire: Measurement | Failure) -> bool:

@@ -14,9 +14,10 @@ from ..model import Failure, Measurement, Row
 from ..reports.words import number
 from ..running.law_checks import scene_of
 from ..weights.models import Models
-from .judge import Judgement, worst
+from .judge import Judgement, worst, wrong_layers_sentence
 from .layers import inside
-from .verification import ScenarioRow, Verification, laid_out
+from .scenario_report import laid_out, scientific
+from .verification import ScenarioRow, Verification
 
 if TYPE_CHECKING:
     from ...capture.weights import Weights
@@ -48,14 +49,14 @@ def offline_rows(
         for row in comparison.rows
         if row.kind == "pair" and (row.role in ("output", "value") or row.index in errors)
     }
-    wrong = [index for index, judgement in judged.items() if judgement.blame == "wrong"]
-    blamed = tuple(dict.fromkeys(errors[index].module for index in wrong))
+    wrong = [index for index, judgement in judged.items() if judgement.kind == "wrong"]
+    wrong_layers = tuple(dict.fromkeys(errors[index].module for index in wrong))
     rows = [
         _scenario_row(comparison, index, errors.get(index),
                       _around(comparison, index, judgement, wrong, errors))
         for index, judgement in judged.items()
     ]  # fmt: skip
-    return rows, blamed
+    return rows, wrong_layers
 
 
 def _judgement(comparison: Comparison, row: Row, error: OwnError | None) -> Judgement:
@@ -85,7 +86,7 @@ def _around(
     """The same; of a module that differs and has a wrong one inside, that: a law may tell of what
     the module itself adds alone (a residual stream).
     """
-    if own.blame not in ("unknown", "inherited") or not comparison.verdicts[index].fails:
+    if own.kind not in ("unknown", "inherited") or not comparison.verdicts[index].fails:
         return own
     rows = comparison.rows
     parts = [i for i in wrong if inside(rows[i], rows[index])]
@@ -106,7 +107,7 @@ def _scenario_row(
         row.canonical, row.slot, row.call, row.step,
         row.reference.name if row.reference else "", row.candidate.name if row.candidate else "",
         entire if isinstance(entire, Measurement) else None, _inputs(comparison, row),
-        None if error is None else error.single, judgement.blame, judgement.sentence,
+        None if error is None else error.single, judgement.kind, judgement.sentence,
     )  # fmt: skip
 
 
@@ -138,8 +139,9 @@ def offline_report(
     comparison: Comparison, errors: Mapping[int, OwnError], found: Verification
 ) -> str:
     """The report of this scenario, the comparison of the two at its end."""
+    alone = by_laws(comparison, errors)
     return laid_out(
-        comparison, by_laws(comparison, errors), found,
+        comparison, alone, [comparison.rows[index] for index in sorted(errors)], found,
         "what every layer gets wrong by itself, by its law", summary(comparison, errors, found),
         list(_detailed(comparison, errors)), f"NOTHING WAS RUN: {found.offline}",
     )  # fmt: skip
@@ -151,25 +153,29 @@ def summary(
     """How many outputs a law tells something about."""
     told = sum(1 for error in errors.values() if error.state != "unknown")
     outputs = sum(1 for row in comparison.rows if row.kind == "pair" and row.role == "output")
-    lines = [f"{told} records were held against their laws; {outputs} outputs are paired"]
+    tried = [comparison.rows[index] for index in errors]
+    layers = len({(row.canonical, row.call, row.step) for row in tried})
+    lines = [
+        f"Total Layers: {layers}",
+        f"{told} records were held against their laws; {outputs} outputs are paired",
+    ]
     unknown = len(errors) - told
     if unknown:
         lines.append(f"of {unknown} more the reference does not keep to the law: nothing is said")
-    blamed = ", ".join(found.blamed)
-    return [*lines, f"wrong on its own: {blamed}" if blamed else "no layer is wrong on its own"]
+    return [*lines, wrong_layers_sentence(found.wrong_layers)]
 
 
 def _detailed(comparison: Comparison, errors: Mapping[int, OwnError]) -> Iterator[str]:
-    for count, index in enumerate(sorted(errors), 1):
+    for count, index in enumerate(sorted(errors)):
         row, error = comparison.rows[index], errors[index]
         step = f"  step {row.step}" if row.step else ""
-        yield f"{count:4d}. {row.label}{step}"
+        yield f"[{count:3d}] {row.label}{step}"
         looked = f"{error.sampled} of {error.rows} rows"
         yield f"      law of {error.law} of {error.module}, on {looked}"
         single = error.single
         state = {"keeps": "kept to", "breaks": "NOT KEPT TO", "unknown": "not this layer's law"}
         yield (
-            f"      MSE {number(single.mse)}  max abs {number(single.max_abs)}  relative L2 "
+            f"      MSE: {scientific(single.mse)}  max abs {number(single.max_abs)}  relative L2 "
             f"{number(single.relative_l2)}  {state[error.state]}"
         )
         yield from (f"      {cause.name}: {cause.text}" for cause in error.causes)

@@ -10,6 +10,7 @@ from ..reports.escaping import clean
 from ..reports.json_form import metrics_json, plain_json
 from ..reports.text_form import side_line
 from ..reports.words import number
+from .judge import wrong_layers_sentence
 from .results import RerunResult
 from .session import RerunSession
 
@@ -38,15 +39,15 @@ def rerun_json(session: RerunSession, command: str) -> dict[str, Any]:
             "reference": comparison.reference.path,
             "candidate": comparison.candidate.path,
             "runner": None if spec is None else spec.remembered(),
-            "blamed": _blamed(session),
+            "blamed": _wrong_layers(session),
             "rows": [_row(session, session.results[index]) for index in sorted(session.results)],
         }
     )
 
 
-def _blamed(session: RerunSession) -> list[str]:
+def _wrong_layers(session: RerunSession) -> list[str]:
     rows = session.comparison.rows
-    return list(dict.fromkeys(rows[index].canonical for index in session.blamed()))
+    return list(dict.fromkeys(rows[index].canonical for index in session.wrong_rows()))
 
 
 def _row(session: RerunSession, found: RerunResult) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _row(session: RerunSession, found: RerunResult) -> dict[str, Any]:
         "inputs": _numbers(found.inputs),
         "input": None if found.input_row is None else comparison.rows[found.input_row].label,
         "single": _numbers(found.single),
-        "judgement": judgement.blame,
+        "judgement": judgement.kind,
         "sentence": judgement.sentence,
         "problem": found.problem,
         "notes": list(found.notes),
@@ -84,7 +85,7 @@ def _numbers(result: Measurement | Failure | None) -> dict[str, Any] | None:
 
 
 def rerun_text(session: RerunSession, command: str, metric: str = "mse") -> str:
-    """A table in execution order, the judgements, who is to blame."""
+    """A table in execution order, the judgements, which layers are wrong on their own."""
     comparison, spec = session.comparison, session.spec
     heading = METRICS[metric].heading
     lines = [
@@ -116,7 +117,7 @@ def row_lines(session: RerunSession, found: RerunResult, metric: str = "mse") ->
     took = f", {found.seconds:.3g} s" if found.seconds is not None else ""
     more = [f"{'':32}  ({note})" for note in found.notes]
     head = f"{shown}  {row.canonical}{slot}{step}{took}"
-    if judgement.blame == "unknown":
+    if judgement.kind == "unknown":
         return [head, f"{'':32}  not rerun: {judgement.sentence}", *more]
     return [head, f"{'':32}  {judgement.sentence}", *more]
 
@@ -133,13 +134,12 @@ def error_text(result: Measurement | Failure | None, metric: str) -> str:
 def _summary(session: RerunSession) -> list[str]:
     counts: dict[str, int] = {}
     for index in session.results:
-        blame = session.judgement(index).blame
-        counts[blame] = counts.get(blame, 0) + 1
+        kind = session.judgement(index).kind
+        counts[kind] = counts.get(kind, 0) + 1
     words = {
         "fine": "right", "inherited": "right, passing on an error", "wrong": "wrong on their own",
         "inside": "wrong by a part", "unlike": "not reproduced", "unknown": "not rerun",
     }  # fmt: skip
-    said = ", ".join(f"{counts[blame]} {word}" for blame, word in words.items() if blame in counts)
-    blamed = _blamed(session)
-    end = f"wrong on its own: {', '.join(blamed)}" if blamed else "no layer is wrong on its own"
+    said = ", ".join(f"{counts[kind]} {word}" for kind, word in words.items() if kind in counts)
+    end = wrong_layers_sentence(_wrong_layers(session))
     return [f"outputs: {said or 'none'}", end]

@@ -216,10 +216,10 @@ class RerunSession:
     # --- what came out
 
     def judgement(self, index: int) -> Judgement:
-        """Who is to blame for a row, by what has been rerun so far."""
+        """What is wrong at a row, by what has been rerun so far."""
         row = self.comparison.rows[index]
         own = self._alone(index)
-        if own.blame != "wrong":
+        if own.kind != "wrong":
             return own
         return within(own, self._wrong_parts(row))
 
@@ -237,9 +237,7 @@ class RerunSession:
 
     def _wrong_parts(self, row: Row) -> list[str]:
         rows = self.comparison.rows
-        parts = [
-            i for i in self.results if inside(rows[i], row) and self._alone(i).blame == "wrong"
-        ]
+        parts = [i for i in self.results if inside(rows[i], row) and self._alone(i).kind == "wrong"]
         parts.sort()
         innermost = [
             i
@@ -248,9 +246,9 @@ class RerunSession:
         ]
         return list(dict.fromkeys(rows[i].canonical for i in innermost))
 
-    def blamed(self) -> list[int]:
+    def wrong_rows(self) -> list[int]:
         """Rows of the layers that are wrong on their own, those that only contain one left out."""
-        return [index for index in sorted(self.results) if self.judgement(index).blame == "wrong"]
+        return [index for index in sorted(self.results) if self.judgement(index).kind == "wrong"]
 
     def pair_task(self, index: int) -> PairTask | None:
         """The reference's record against the rerun's, for any view of a pair; None where the

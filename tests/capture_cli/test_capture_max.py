@@ -16,9 +16,17 @@ from pathlib import Path
 import pytest
 
 from layertui.capture import open_capture
+from layertui.capture.engines.max_refusals import crashed, explained
 from layertui.capture.extras import install_command
+from layertui.capture.models.run_plan import Plan
 from layertui.cli.main import status_of
-from support.tiny_checkpoints import IDS, IDS_TEXT, with_wrong_weight
+from support.tiny_checkpoints import (
+    IDS,
+    IDS_TEXT,
+    other_config,
+    with_wrong_weight,
+    write_config,
+)
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]
 
@@ -32,8 +40,9 @@ def compare(*args: object) -> int:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
-    err = capsys.readouterr().err
-    assert err.startswith("layertui: ") and err.count("\n") == 1, err
+    """The one line that says why; lines of progress may stand before it."""
+    *_, err = capsys.readouterr().err.splitlines()
+    assert err.startswith("layertui: "), err
     return err
 
 
@@ -119,7 +128,7 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ("function", "words"),
     [
         ("crash", "MAX crashed (SIGSEGV; see"),
-        ("error", "ValueError: first line"),
+        ("error", "MAX says ValueError: first line (see "),
         ("lacking", "MAX lacks the package 'no_such_package'"),
         ("silent", "wrote no tensors"),
         ("shouting", "MAX crashed (SIGABRT; see"),
@@ -154,6 +163,47 @@ def test_ctrl_c_ends_the_child(factory: str, tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
     assert json.loads((tmp_path / "o" / "layertui.json").read_text())["complete"] is False
+
+
+REFUSED = [
+    ("ValueError: No architecture found for BloomForCausalLM", "MAX has no architecture BloomFor"),
+    ("ValueError: quantization_encoding of 'float32' not supported by MAX engine.",
+     "MAX does not run this model in float32; try --dtype bfloat16 (on a CPU with --allow-"),
+    ("ValueError: The encoding 'bfloat16' is not compatible with the selected device type 'cpu'.",
+     "MAX does not run bfloat16 on a CPU; --allow-unsupported runs it nevertheless, --dtype float"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "words"), REFUSED)
+def test_what_max_refuses_comes_with_what_to_try(error: str, words: str) -> None:
+    assert (explained(error, Plan("m", ())) or "").startswith(words)
+
+
+def test_what_was_tried_is_not_proposed() -> None:
+    plan = Plan("m", (), allow_unsupported=True)
+    assert "--allow-unsupported" not in (explained(REFUSED[1][0], plan) or "")
+    assert explained(REFUSED[2][0], plan) is None
+    assert "--allow-unsupported" not in crashed("SIGSEGV", "log", plan)
+    assert "--allow-unsupported" in crashed("SIGSEGV", "log", Plan("m", ()))
+    assert explained("ValueError: something else", Plan("m", ())) is None
+
+
+@pytest.mark.max
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("qwen3", "MAX crashed (SIGSEGV; see"),
+        ("gemma3", "try --dtype bfloat16"),
+        ("bloom", "MAX has no architecture BloomForCausalLM; --factory"),
+    ],
+)
+def test_architectures_that_max_does_not_run(
+    kind: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_config(tmp_path / kind, other_config(kind))
+    status = capture("max", model, "-o", tmp_path / "o", "--device", "cpu", "--input-ids", "3,4")
+    assert status == 2
+    assert words in said(capsys)
 
 
 # --- what is captured

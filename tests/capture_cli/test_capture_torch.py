@@ -490,6 +490,23 @@ def test_a_matrix_is_compared_case_by_case(
     assert blamed == {"layers.1.mlp.down_proj"}
 
 
+def test_several_numbers_of_new_tokens(llama: Path, tmp_path: Path) -> None:
+    """Each is a case with as many steps; what a shorter one holds is what the longer one begins
+    with.
+    """
+    options = ("--mode", "generate", "--max-new-tokens", "2,4", "--batch-size", "1,2")
+    assert capture(llama, tmp_path / "o", *options, "--test-input", "abc") == 0
+    names = ["b1-n2", "b1-n4", "b2-n2", "b2-n4"]
+    assert [entry["name"] for entry in index_of(tmp_path / "o")] == names
+    opened = {name: open_capture(tmp_path / "o" / name) for name in names}
+    steps = {name: {record.step for record in found.records} for name, found in opened.items()}
+    assert steps == {name: set(range(int(name[-1]))) for name in names}
+    assert {found.prompt for found in opened.values()} == {"abc"}
+    short, long = values(opened["b1-n2"]), values(opened["b1-n4"])
+    assert short.keys() < long.keys()
+    assert all(np.array_equal(value, long[key]) for key, value in short.items())
+
+
 def test_a_case_that_one_side_lacks_fails(
     llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -564,6 +581,9 @@ def test_an_index_leads_nowhere_else(
         (["--seq-len", "4,4"], "given twice"),
         (["--num-hidden-layers", "9"], "the model has 2 layers"),
         (["--max-new-tokens", "3"], "--mode generate"),
+        (["--max-new-tokens", "3,3", "--mode", "generate"], "given twice"),
+        (["--max-new-tokens", "3,0", "--mode", "generate"], "not a positive number"),
+        (["--max-new-tokens", "3,4", "--mode", "model-forward"], "--mode generate"),
         (["--stats-only", "--format", "pt"], "--stats-only needs"),
         (["--include", "nothing"], "leave no module"),
         (["--device", "tpu"], "is not cpu, cuda or auto"),
@@ -582,7 +602,10 @@ def test_bad_options_get_one_line(
     [
         (None, "no config.json"),
         ("{", "the config cannot be loaded"),
-        ('{"model_type": "no-such-model"}', "the config cannot be loaded"),
+        ('{"model_type": "no-such-model"}', "has no models of the type 'no-such-model'"),
+        ('{"model_type": 3}', "the config cannot be loaded"),
+        ('{"no": "type"}', "the config cannot be loaded"),
+        ("[1]", "the config cannot be loaded"),
         ('{"model_type": "wav2vec2"}', "takes input_values"),
     ],
 )

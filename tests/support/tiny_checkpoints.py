@@ -32,6 +32,26 @@ def olmo2_config() -> Any:
     )  # fmt: skip
 
 
+def other_config(kind: str) -> Any:
+    """Kinds of models that MAX does not run on a CPU, or not at all: qwen3, gemma3, bloom."""
+    sizes: dict[str, Any] = {
+        "vocab_size": 320, "hidden_size": 64, "bos_token_id": 0, "eos_token_id": 1,
+        "pad_token_id": 2, "dtype": "float32",
+    }  # fmt: skip
+    if kind == "bloom":
+        return transformers.BloomConfig(
+            **sizes, n_layer=2, n_head=4, architectures=["BloomForCausalLM"]
+        )
+    made, name = {
+        "qwen3": (transformers.Qwen3Config, "Qwen3ForCausalLM"),
+        "gemma3": (transformers.Gemma3TextConfig, "Gemma3ForCausalLM"),
+    }[kind]
+    return made(
+        **sizes, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, max_position_embeddings=128, architectures=[name],
+    )  # fmt: skip
+
+
 def write_llama(folder: Path) -> Path:
     """A checkpoint with weights large enough that every layer matters, and a tokenizer.
 

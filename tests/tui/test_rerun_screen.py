@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from layertui.capture.demo.shipped import unpack
 from layertui.tui.app import LayertuiApp
 from layertui.tui.pair.screen import PairScreen
 from support import small_model
@@ -124,3 +126,42 @@ async def test_a_runner_that_fails_leaves_the_screen_alive(tmp_path: Path, mode:
         await pilot.press("j", "k")
         assert app.list_screen.row is not None
     app.session.reruns.close()
+
+
+async def rerun_of_the_demo(tmp_path: Path, wanted: str) -> tuple[str, list[str]]:
+    """R on one row of the demo's captures: the message, and the layers that are found wrong."""
+    app = make_app(*unpack(str(tmp_path / "demo"), "weight-scale"))
+    async with app.run_test(size=(120, 34)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        await on_row(pilot, app, wanted)
+        await pilot.press("R")
+        assert not app.list_screen.prompt.asking  # the capture tells which model made it
+        await reran(pilot, app)
+        message = app.list_screen.prompt.message
+        wrong = [comparison.rows[i].canonical for i in app.session.reruns.wrong_layers(comparison)]
+    app.session.reruns.close()
+    return message, wrong
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("wanted", "wrong", "words"),
+    [
+        ("layers.3.mlp.down_proj-output", ["layers.3.mlp.down_proj"], "this layer is wrong on its"),
+        ("layers.4.mlp-output", [], "the layer itself is fine: it only passes on an error"),
+    ],
+)
+async def test_r_knows_the_model_of_the_demo(
+    wanted: str, wrong: list[str], words: str, tmp_path: Path
+) -> None:
+    message, found = await rerun_of_the_demo(tmp_path, wanted)
+    assert found == wrong and message.startswith(words)
+
+
+async def test_r_without_torch_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    message, found = await rerun_of_the_demo(tmp_path, "layers.3.mlp.down_proj-output")
+    assert not found and "\n" not in message
+    assert "running layers in PyTorch needs the extra 'torch': pip install" in message

@@ -76,7 +76,7 @@ class Reruns:
     def wrong_layers(self, comparison: Comparison) -> list[int]:
         """Rows of layers that are wrong on their own."""
         known = self._known(comparison)
-        return known.blamed() if known is not None else []
+        return known.wrong_rows() if known is not None else []
 
     def sentence(self, comparison: Comparison, row: int) -> str:
         """What the rerun shows of a row: whether its own layer is wrong, or its inputs."""

@@ -105,11 +105,11 @@ def test_the_wrong_layer_of_the_engine_is_found(made: Path, engine: Path) -> Non
         session.choose(replace(question.proposal, command=command))
         assert session.rerun(rows_of(session.layers.all))
         rows = comparison.rows
-        assert [rows[i].canonical for i in session.blamed()] == ["layers.1.mlp.up_proj"]
+        assert [rows[i].canonical for i in session.wrong_rows()] == ["layers.1.mlp.up_proj"]
         assert len(session.results) == 6 * DEPTH
         for index, found in session.results.items():
             assert found.problem is None
-            if session.judgement(index).blame in ("fine", "inherited"):
+            if session.judgement(index).kind in ("fine", "inherited"):
                 assert isinstance(found.single, Measurement)
                 assert found.single.relative_l2 is not None and found.single.relative_l2 < 1e-6
         hello = session.hello

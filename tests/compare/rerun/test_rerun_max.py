@@ -1,4 +1,4 @@
-"""Layers of the real MAX run again: a defect of it found, a wrong weight blamed, decode steps."""
+"""Layers of the real MAX run again: a defect of it found, a wrong weight found, decode steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_norms_of_olmo2_are_convicted(real: Path, capsys: pytest.CaptureFixt
     assert after["single"]["mse"] < 1e-13
 
 
-def test_a_wrong_weight_is_blamed_in_both_steps(tmp_path: Path) -> None:
+def test_a_wrong_weight_is_found_in_both_steps(tmp_path: Path) -> None:
     good = write_llama(tmp_path / "good")
     wrong = "layers.1.mlp.down_proj"
     bad = with_wrong_weight(good, tmp_path / "bad", f"model.{wrong}.weight")
@@ -52,7 +52,7 @@ def test_a_wrong_weight_is_blamed_in_both_steps(tmp_path: Path) -> None:
             "float32", "--device", "cpu", "--save-layers", "-o", str(place)]  # fmt: skip
     assert status_of(["verify", str(good), "--candidate-model", str(bad), *more]) == 1
     found = open_export(str(place))
-    assert found.blamed == (wrong,)
+    assert found.wrong_layers == (wrong,)
     steps = {row.step for row in found.rows if row.judgement == "wrong"}
     assert steps == {0, 1}
     attention = {(row.canonical, row.step): row for row in found.rows}

@@ -49,20 +49,20 @@ def test_every_fault_is_found_where_it_is(
         session.choose(question.proposal)
         assert session.rerun(rows_of(session.layers.all))
         rows = comparison.rows
-        assert [rows[index].canonical for index in session.blamed()] == list(FAULTY)
+        assert [rows[index].canonical for index in session.wrong_rows()] == list(FAULTY)
         for index, found in session.results.items():
             assert found.problem is None, (rows[index].label, found.problem)
-            inside = session.judgement(index).blame == "inside"
+            inside = session.judgement(index).kind == "inside"
             contains = any(name.startswith(rows[index].canonical + ".") for name in FAULTY)
             contains = contains or rows[index].canonical.startswith("model")
             assert inside == contains or (dtype == "bfloat16" and not inside), rows[index].label
-            if not contains and session.judgement(index).blame in ("fine", "inherited"):
+            if not contains and session.judgement(index).kind in ("fine", "inherited"):
                 assert isinstance(found.single, Measurement)
                 assert found.single.relative_l2 is not None
                 # Far below the limit: an order of magnitude between noise and the smallest fault.
                 limit = allowed(rows[index]) / (10 if dtype == "float32" else 2)
                 assert found.single.relative_l2 <= limit, rows[index].label
-        inherited = [i for i in session.results if session.judgement(i).blame == "inherited"]
+        inherited = [i for i in session.results if session.judgement(i).kind == "inherited"]
         assert len(inherited) > 20  # as captured they are wrong, alone they are right
     assert (digests(tmp_path / "reference"), digests(tmp_path / "candidate")) == before
 
@@ -97,8 +97,10 @@ def test_decode_steps_are_run_on_the_recorded_keys_and_values(generated: Path) -
             and row.canonical.startswith("layers.")
         ]  # fmt: skip
         assert session.rerun(wanted)
-        blamed = {(comparison.rows[i].canonical, comparison.rows[i].step) for i in session.blamed()}
-        assert blamed == {("layers.1.self_attn.o_proj", 1), ("layers.1.self_attn.o_proj", 2)}
+        wrong_layers = {
+            (comparison.rows[i].canonical, comparison.rows[i].step) for i in session.wrong_rows()
+        }
+        assert wrong_layers == {("layers.1.self_attn.o_proj", 1), ("layers.1.self_attn.o_proj", 2)}
         for row in comparison.rows:
             if row.canonical == "layers.0.self_attn" and row.index in session.results:
                 single = session.results[row.index].single
@@ -143,7 +145,7 @@ def test_another_model_than_the_captured_one_is_not_acquitted(generated: Path) -
     with RerunSession(comparison, spec) as session:
         rows = rows_of(session.layers.named("layers.1.self_attn.o_proj"))
         session.rerun(rows)
-        assert {session.judgement(index).blame for index in rows} == {"unlike"}
+        assert {session.judgement(index).kind for index in rows} == {"unlike"}
         assert session.judgement(rows[0]).fails
 
 

@@ -107,9 +107,9 @@ def test_the_wrong_layer_is_convicted_and_the_other_is_not(
     session.choose(engine(made))
     assert session.rerun(rows_of(session.layers.all))
     up, down = row_named(session, "up-output"), row_named(session, "down-output")
-    assert session.judgement(up).blame == "wrong"
+    assert session.judgement(up).kind == "wrong"
     assert "wrong on its own" in session.judgement(up).sentence
-    assert session.judgement(down).blame == "inherited"
+    assert session.judgement(down).kind == "inherited"
     assert "only passes on an error that came in (inputs differ by" in (
         session.judgement(down).sentence
     )
@@ -118,7 +118,7 @@ def test_the_wrong_layer_is_convicted_and_the_other_is_not(
     assert single.relative_l2 < 1e-6
     whole = session.results[row_named(session, "model-output")]
     assert whole.problem == "the whole model is not run"
-    assert session.blamed() == [up]
+    assert session.wrong_rows() == [up]
     assert (contents(made / "reference"), contents(made / "candidate")) == before
     pid = pid_of(made)
     session.close()
@@ -164,7 +164,7 @@ def test_a_rerun_that_goes_wrong_is_said_in_words(
     assert found.problem is not None and found.failed and found.single is None
     assert re.search(words, found.problem), found.problem
     assert "\n" not in found.problem
-    assert session.judgement(index).blame == "unknown"
+    assert session.judgement(index).kind == "unknown"
     pid = pid_of(made)
     if mode not in ("error", "no file", "truncated"):
         assert gone(pid)
@@ -178,7 +178,7 @@ def test_nan_and_shapes_are_never_fine(session: RerunSession, made: Path) -> Non
     index = row_named(session, "down-output")
     session.choose(engine(made, "nan"))
     session.rerun([index])
-    assert session.judgement(index).blame == "wrong" and "NaN" in session.judgement(index).sentence
+    assert session.judgement(index).kind == "wrong" and "NaN" in session.judgement(index).sentence
     session.choose(engine(made, "shape"))
     session.rerun([index])
     single = session.results[index].single
@@ -315,7 +315,7 @@ def test_a_layout_of_the_candidate_is_undone(made: Path, tmp_path: Path) -> None
     with RerunSession(with_recipe(made, tmp_path, recipe), engine(made)) as session:
         index = row_named(session, "down-output")
         session.rerun([index])
-        assert session.results[index].problem is None and not session.blamed()
+        assert session.results[index].problem is None and not session.wrong_rows()
         single = session.results[index].single
         assert isinstance(single, Measurement) and single.relative_l2 is not None
         assert single.relative_l2 < 1e-6
@@ -335,7 +335,7 @@ def test_results_are_remembered_without_a_runner(
         assert {index: later.results[index].single for index in found} == {
             index: single for index, single in first.items() if single is not None
         }
-        assert later.blamed() == session.blamed()
+        assert later.wrong_rows() == session.wrong_rows()
         assert later.pair_task(found[0]) is None
         later.rerun(found[:1], fresh=True)
         assert later.pair_task(found[0]) is not None

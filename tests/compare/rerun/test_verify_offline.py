@@ -75,7 +75,7 @@ def test_the_wrong_layer_is_named_and_nothing_is_run(
     assert "by the layers' laws, nothing was run: --offline was given" in out.splitlines()[0]
     assert f"wrong on its own: {WRONG}\n" in out
     found = open_export(str(export))
-    assert found.blamed == (WRONG,)
+    assert found.wrong_layers == (WRONG,)
     assert found.offline == "--offline was given"
     for scenario in ("without_injection", "with_injection"):
         names = {path.name for path in (export / scenario).iterdir()}
@@ -89,7 +89,7 @@ def test_the_wrong_layer_is_named_and_nothing_is_run(
     report = (export / "with_injection" / "layer_verification_report_good_float32.txt").read_text()
     assert "NOTHING WAS RUN: --offline was given" in report
     assert f"law of linear of {WRONG}" in report
-    assert "model: " not in report  # one checkpoint serves both sides
+    assert "\n      model: " not in report  # one checkpoint serves both sides
 
 
 def test_what_its_own_checkpoint_has_otherwise_is_said(
@@ -112,7 +112,7 @@ def test_a_runner_that_cannot_be_started_is_no_obstacle(
     assert verify(place, "bad", export, "--candidate", engine) == 1
     first = capsys.readouterr().out.splitlines()[0]
     assert "nothing was run" in first and "no-such-engine: cannot be started" in first
-    assert open_export(str(export)).blamed == (WRONG,)
+    assert open_export(str(export)).wrong_layers == (WRONG,)
 
 
 def test_a_runner_that_is_there_is_used(place: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_runner_that_is_there_is_used(place: Path, tmp_path: Path) -> None:
     sides = ["--candidate", "torch", "--candidate-model", place / "bad"]
     assert verify(place, "bad", export, *sides) == 1
     found = open_export(str(export))
-    assert found.offline is None and found.blamed == (WRONG,)
+    assert found.offline is None and found.wrong_layers == (WRONG,)
 
 
 def test_the_same_model_is_right_everywhere(
@@ -136,8 +136,8 @@ def test_errors_that_came_in_are_taken_out(place: Path) -> None:
     """
     comparison = compared(place)
     errors = errors_by_law(comparison, open_weights(place / "good"))
-    rows, blamed = offline_rows(comparison, errors)
-    assert blamed == (WRONG,)
+    rows, wrong_layers = offline_rows(comparison, errors)
+    assert wrong_layers == (WRONG,)
     by_name = {row.canonical: row for row in rows if row.slot in ("output", "output_0")}
     behind = by_name["layers.1.mlp.gate_proj"]
     assert behind.entire is not None and behind.single is not None
@@ -208,9 +208,9 @@ def test_the_export_opens_with_the_same_judgements(place: Path, tmp_path: Path) 
         for index, result in session.results.items():
             row = comparison.rows[index]
             if row.slot == "output":
-                assert session.judgement(index).blame == said[row.canonical]
+                assert session.judgement(index).kind == said[row.canonical]
             assert any("nothing was run" in note for note in result.notes)
-        assert {comparison.rows[i].canonical for i in session.blamed()} == {WRONG}
+        assert {comparison.rows[i].canonical for i in session.wrong_rows()} == {WRONG}
 
 
 def test_an_export_of_an_unknown_judgement(place: Path, tmp_path: Path) -> None:
@@ -225,5 +225,5 @@ def test_an_export_of_an_unknown_judgement(place: Path, tmp_path: Path) -> None:
     comparison = compared(place)
     with RerunSession(comparison) as session:
         open_export(str(export)).fill(session)
-        assert session.blamed() == []
-        assert {session.judgement(i).blame for i in session.results} == {"unknown"}
+        assert session.wrong_rows() == []
+        assert {session.judgement(i).kind for i in session.results} == {"unknown"}

@@ -1,0 +1,54 @@
+"""The console examples of the manual's pages on verifying a model and on limits, executed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from support.console_examples import blocks, run_block
+from support.tiny_checkpoints import with_wrong_weight, write_llama, write_tokenizer
+
+MANUAL = Path(__file__).parents[2] / "docs" / "manual"
+
+
+def run_page(name: str, mark: str, folder: Path, **environment: str) -> None:
+    found = blocks((MANUAL / name).read_text(encoding="utf-8"), mark)
+    assert found, f"{name} has no example {mark}"
+    for block in found:
+        run_block(block, folder, **environment)
+
+
+def scaled(model: Path, folder: Path, factor: float) -> None:
+    """A copy in which one projection has another factor."""
+    copy = transformers.LlamaForCausalLM.from_pretrained(model)
+    with torch.no_grad():
+        copy.model.layers[1].mlp.down_proj.weight.mul_(factor)
+    copy.save_pretrained(folder)
+    write_tokenizer(folder)
+
+
+def test_limits_learned_and_applied(tmp_path: Path) -> None:
+    write_llama(tmp_path / "model")
+    scaled(tmp_path / "model", tmp_path / "faulty", 1 + 1e-5)
+    run_page("limits.md", "limits-example", tmp_path)
+
+
+def test_a_model_verified(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_llama(tmp_path / "model")
+    wrong = "model.layers.1.mlp.down_proj.weight"
+    with_wrong_weight(tmp_path / "model", tmp_path / "other", wrong)
+    run_page("verify.md", "verify-example", tmp_path)
+
+
+@pytest.mark.max
+def test_a_model_verified_in_max(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)  # MAX keeps there what it compiled
+    assert "XDG_CACHE_HOME" not in os.environ
+    write_llama(tmp_path / "model")
+    run_page("verify.md", "verify-max-example", tmp_path)
