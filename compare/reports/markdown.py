@@ -42,7 +42,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     reports = reports_of(comparison)
     outcome = comparison.outcome()
     status = outcome.status
-    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first, status)}"
+    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first)}"
     if name:
         title += f" (case {code(name)})"
     why = [f"- {_plain(reason)}" for reason in outcome.reasons]
@@ -80,12 +80,10 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     return text + (f"\n{left} cases are left out here: no room in a comment.\n" if left else "")
 
 
-def _title(comparison: Comparison, first: FirstDivergence | None, status: int) -> str:
+def _title(comparison: Comparison, first: FirstDivergence | None) -> str:
     if first is not None:
         return f"first divergence: {code(first.module)}"
-    if status == 0:
-        return agreement_of(comparison)
-    return "no divergence found, but not everything compared"
+    return _plain(agreement_of(comparison), _MOST_CELL)
 
 
 def _first(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[str]:

@@ -17,6 +17,7 @@ from .escaping import clean
 from .findings import columns_of, does_not_pass, headings, reports_of
 from .form import Part, Settings, is_one
 from .law_words import finding_lines, headline, labelled_causes
+from .nothing_compared import NOTHING, nothing_compared
 from .row_report import RowReport
 from .summary import components, spread
 from .words import number, partial_text, record_shape, sure_text, symptom_lines
@@ -58,7 +59,7 @@ def text_report(
             for name in dict.fromkeys(("mse", metric))
         ),
         section("PER-COMPONENT STATISTICS", component_lines(comparison)),
-        section("FIRST DIVERGENCE", _first_lines(comparison)),
+        _first_section(comparison),
         section("ALL FINDINGS", found) if (found := finding_lines(comparison)) else "",
         section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
         section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
@@ -132,7 +133,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
     coverage = "no outputs to count" if counts.coverage is None else f"{counts.coverage:.1%}"
     lines.append(f"coverage: {coverage} of the outputs of the side with fewer are paired")
     judged = [f"{count} {MARKS[level][1]}" for level, count in levels.items() if level != "missing"]
-    lines.append("verdicts: " + (", ".join(judged) or "none: the two have nothing in common"))
+    lines.append("verdicts: " + (", ".join(judged) or "none, as there are no pairs"))
     lines += list(comparison.outcome().doubts)
     partial = sum(
         1 for r, m in zip(comparison.rows, comparison.measurements, strict=True)
@@ -168,7 +169,10 @@ def summary_line(comparison: Comparison) -> str:
         less += [f"{counts.doubtful} doubtful"] if counts.doubtful else []
         end += f", but {' and '.join(less)}" if less else ""
     waiting = comparison.level_counts().get("pending", 0)
-    if waiting:
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        end = nothing.line
+    elif waiting:
         end = f"{waiting} pairs not measured yet, " + end
     elif first is None and (outcome := comparison.outcome()).status:
         end = f"no divergence found, but {'; '.join(outcome.reasons)}"
@@ -196,12 +200,18 @@ def component_lines(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _first_lines(comparison: Comparison) -> list[str]:
+def _first_section(comparison: Comparison) -> str:
+    """The first divergence, or that nothing could be compared and why."""
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return section(NOTHING.upper(), list(nothing.reasons))
     first = comparison.first_divergence()
     if first is None:
-        nothing = not any(row.kind == "pair" for row in comparison.rows)
-        said = "the two have nothing in common" if nothing else headline(comparison)
-        return [f"none: {said}"]
+        return section("FIRST DIVERGENCE", [f"none: {headline(comparison)}"])
+    return section("FIRST DIVERGENCE", _first_lines(comparison, first))
+
+
+def _first_lines(comparison: Comparison, first: FirstDivergence) -> list[str]:
     return [
         f"{_where(comparison, first)}, row {first.index}: {_verdict(first)}",
         f"reference  {first.reference}",
