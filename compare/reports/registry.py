@@ -24,6 +24,7 @@ FORMS: dict[str, ReportForm] = {
         ReportForm("html", "one page that needs no network", ".html.page"),
         ReportForm("markdown", "for a comment on GitHub", ".markdown"),
         ReportForm("console", "PASS or FAIL a layer", ".console", policy="fixed"),
+        ReportForm("pairs", "a block a pair, in torch.testing's words", ".pairs"),
         ReportForm("layer-dumps", "C++ text dumps, a level a tensor", ".layer_dumps"),
         ReportForm("qwen3-json", "as the Qwen3 layer tests have it", ".verdict_json",
                    several=False, policy="fixed"),

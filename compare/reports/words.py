@@ -107,12 +107,18 @@ def index_text(index: tuple[int, ...] | None) -> str:
     return NONE if index is None else f"({', '.join(map(str, index))})"
 
 
-def place_text(index: tuple[int, ...] | None, values: tuple[float, float] | None) -> str:
-    """` at index (0, 7): reference 1.5, candidate 1.25`; nothing where no element was compared."""
+def place_text(
+    index: tuple[int, ...] | None, values: tuple[float, float] | None, allowed: float | None = None
+) -> str:
+    """` at index (0, 7): reference 1.5, candidate 1.25`; nothing where no element was compared.
+    With what a tolerance allows ` at index (0, 7) (up to 1e-05 allowed): ...`, as torch.testing
+    has it.
+    """
     if index is None or values is None:
         return ""
     left, right = (value_text(value, 9) for value in values)
-    return f" at index {index_text(index)}: reference {left}, candidate {right}"
+    up_to = "" if allowed is None else f" (up to {allowed:g} allowed)"
+    return f" at index {index_text(index)}{up_to}: reference {left}, candidate {right}"
 
 
 # Parts of dumps, symptoms
