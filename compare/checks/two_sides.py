@@ -20,6 +20,7 @@ from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairReader, SideTask
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Measurement, Row
+from ..plurals import IS, counted, which
 from .digests import check_digests
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
@@ -105,7 +106,7 @@ def _together(left: list[Finding], right: list[Finding]) -> list[Finding]:
 def _inputs(comparison: Comparison) -> Iterator[Finding]:
     """Prompts and token ids, as the captures record them and as they went into the embedding."""
     ref, cand = comparison.reference, comparison.candidate
-    advice = "stop here: run both on the same input, nothing behind this means anything"
+    advice = "stop here and run both on the same input: no other difference means anything"
     if ref.prompt is not None and cand.prompt is not None and ref.prompt != cand.prompt:
         words = f"different prompts: {_short(ref.prompt)} and {_short(cand.prompt)}"
         yield Finding("error", "inputs", words, advice)
@@ -148,7 +149,8 @@ def _different(comparison: Comparison, row: Row) -> str:
         return ""
     at = list(result.max_abs_index or ())
     values = result.max_abs_values or (0.0, 0.0)
-    return f"{result.mismatched} of {result.count}, as at {at}: {values[0]:.0f} and {values[1]:.0f}"
+    one, other = values
+    return f"{result.mismatched} of {result.count}, such as {one:.0f} and {other:.0f} at {at}"
 
 
 def _ids(capture: Capture) -> list[int] | None:
@@ -190,7 +192,7 @@ def _ids_apart(left: list[int], right: list[int]) -> str:
         return f"{len(left)} tokens and {len(right)}"
     at = next(i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b)
     count = sum(a != b for a, b in zip(left, right, strict=True))
-    return f"{count} of {len(left)}, the first at {at}: {left[at]} and {right[at]}"
+    return f"{count} of {len(left)}, the first at position {at} ({left[at]} and {right[at]})"
 
 
 def _embedded(comparison: Comparison, advice: str) -> Iterator[Finding]:
@@ -212,7 +214,7 @@ def _embedded(comparison: Comparison, advice: str) -> Iterator[Finding]:
         if 0 < count < found.rows:
             words = (
                 f"the embeddings of {count} of {found.rows} tokens differ and the others agree: "
-                f"different token ids, the first at {int(np.flatnonzero(apart)[0])}"
+                f"different token ids, the first at position {int(np.flatnonzero(apart)[0])}"
             )
             yield Finding("error", "inputs", words, advice, records=names)
         elif count and count == found.rows:
@@ -237,8 +239,8 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
             wrong.append(row.label)
     advice = ADVICE_ON_WEIGHTS
     if wrong:
-        yield Finding("error", "weights", f"{len(wrong)} weights differ", advice,
-                      records=tuple(wrong))  # fmt: skip
+        words = counted(len(wrong), "weight", ("differs", "differ"))
+        yield Finding("error", "weights", words, advice, records=tuple(wrong))
     yield from _tables(comparison, advice)
     left, right = run_details(comparison.reference.path), run_details(comparison.candidate.path)
     for key in left:
@@ -263,7 +265,8 @@ def _tables(comparison: Comparison, advice: str) -> Iterator[Finding]:
         if comparison.policy.judge(row, result).fails:
             names = tuple(r.name for r in (row.reference, row.candidate) if r is not None)
             words = "the embedding gives other outputs for the same token ids"
-            yield Finding("warning", "weights", words, f"its table differs, or is scaled: {advice}",
+            why = "its table differs, or one side scales it"
+            yield Finding("warning", "weights", words, f"{why}; {advice}",
                           records=names)  # fmt: skip
             return
 
@@ -276,7 +279,8 @@ def _steps(comparison: Comparison) -> Iterator[Finding]:
     for only, word in ((left - right, "reference"), (right - left, "candidate")):
         if only:
             listed = ", ".join(map(str, sorted(only)[:5])) + (", ..." if len(only) > 5 else "")
-            yield Finding("warning", "steps", f"step {listed} is only in the {word}",
+            steps = f"{which(len(only), 'step', 'steps')} {listed} {which(len(only), *IS)}"
+            yield Finding("warning", "steps", f"{steps} only in the {word}",
                           "generate as many tokens in both")  # fmt: skip
 
 
@@ -284,8 +288,8 @@ def _dtypes(comparison: Comparison) -> Iterator[Finding]:
     left, right = comparison.reference.main_dtype(), comparison.candidate.main_dtype()
     if left is not None and right is not None and left != right:
         yield Finding("note", "dtype", f"the reference is {left}, the candidate {right}",
-                      "the limits of the coarser one hold; a baseline in it separates noise from "
-                      "faults")  # fmt: skip
+                      "the limits of the coarser one apply; a baseline run in it separates noise "
+                      "from faults")  # fmt: skip
 
 
 def _runs(comparison: Comparison) -> Iterator[Finding]:
@@ -296,11 +300,14 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
                       f"{_short(cand.model)}", "compare two runs of one model")  # fmt: skip
     same = ref.framework is not None and ref.framework == cand.framework
     if same and ref.framework_version != cand.framework_version:
-        yield Finding("note", "versions", f"{ref.framework} {ref.framework_version or '?'} and "
-                      f"{cand.framework_version or '?'}", "kernels may differ")  # fmt: skip
+        words = (
+            f"the reference ran on {ref.framework} {ref.framework_version or '?'}, the candidate "
+            f"on {cand.framework_version or '?'}"
+        )
+        yield Finding("note", "versions", words, "kernels may differ")  # fmt: skip
     if ref.device and cand.device and ref.device != cand.device:
-        yield Finding("note", "versions", f"run on {_short(ref.device)} and on "
-                      f"{_short(cand.device)}", "kernels differ")  # fmt: skip
+        yield Finding("note", "versions", f"the reference ran on {_short(ref.device)}, the "
+                      f"candidate on {_short(cand.device)}", "kernels differ")  # fmt: skip
     left, right = run_details(ref.path), run_details(cand.path)
     sides: tuple[tuple[SideName, dict[str, str]], ...] = (("reference", left), ("candidate", right))
     for side, details in sides:
@@ -308,7 +315,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("warning", "config", "the model ran in training mode",
                           "call model.eval(): dropout makes any two runs differ", side)  # fmt: skip
     apart = [
-        f"{key} {_short(left[key])} and {_short(right[key])}"
+        f"{key} ({_short(left[key])} and {_short(right[key])})"
         for key in left
         if key in right and left[key] != right[key]
         and not _ELSEWHERE.search(key) and not _HASH.search(key)
@@ -316,7 +323,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
     if apart:
         more = f" and {len(apart) - 5} more" if len(apart) > 5 else ""
         yield Finding("warning", "config", f"the runs differ in {'; '.join(apart[:5])}{more}",
-                      "make them equal where they should be")  # fmt: skip
+                      "make equal what should be equal")  # fmt: skip
 
 
 def _constants(comparison: Comparison) -> Iterator[Finding]:
@@ -334,8 +341,11 @@ def _constants(comparison: Comparison) -> Iterator[Finding]:
             if flat and moving and result.compared > 1 and record is not None:
                 names.append(record.name)
         if names:
-            yield Finding("error", "constant", f"{len(names)} outputs are one number all over, "
-                          f"those of the {other} are not", "look whether they were computed at all",
+            what = (
+                f"{counted(len(names), 'output')} {which(len(names), 'is', 'are')} the same number"
+            )
+            yield Finding("error", "constant", f"{what} everywhere, which is not so in the {other}",
+                          "check whether they were computed at all",
                           side="reference" if mine == "reference" else "candidate",
                           records=tuple(names))  # fmt: skip
 

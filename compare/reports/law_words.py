@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..model import Cause, Counts, FirstDivergence
+from ..plurals import counted, which
 from .nothing_compared import nothing_compared
 
 if TYPE_CHECKING:
@@ -75,15 +76,14 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
         total = comparison.to_measure
         done = total - levels["pending"]
         return Agreement((f"no divergence so far, in {done} of {total} pairs",))
-    sentence = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    sentence = f"no divergence in {counted(counts.pairs, 'pair')}"
     doubts = []
     if levels.get("unreadable"):
         doubts.append(f"{levels['unreadable']} cannot be read")
     if comparison.same is not None:
         doubts.append(comparison.same.short)
     if counts.doubtful:
-        are = "is" if counts.doubtful == 1 else "are"
-        doubts.append(f"{counts.doubtful} of them {are} doubtful")
+        doubts.append(f"{counts.doubtful} of them {which(counts.doubtful, 'is', 'are')} doubtful")
     if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
         doubts.append(f"only {counts.coverage:.0%} of the outputs are paired")
     sentence += f", but {' and '.join(doubts)}" if doubts else ""

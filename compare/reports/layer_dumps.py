@@ -15,6 +15,7 @@ from collections import Counter
 
 from ..comparison import Comparison
 from ..model import FirstDivergence, Measurement
+from ..plurals import counted
 from ..vocabulary import NOT_PASSED
 from .escaping import clean
 from .findings import reports_of
@@ -86,7 +87,7 @@ def _headline(comparison: Comparison, pairs: list[RowReport]) -> str:
         return f"first significant difference: {_tensor(pairs, first)}"
     if comparison.exit_status():
         return "no significant difference found, but not everything could be compared"
-    return f"no significant difference in {len(pairs)} tensors"
+    return f"no significant difference in {counted(len(pairs), 'tensor')}"
 
 
 def _tensor(pairs: list[RowReport], first: FirstDivergence) -> str:
@@ -130,7 +131,7 @@ def _allclose(comparison: Comparison) -> list[str]:
     close = sum(not each.mismatched for each in found)
     apart, count = sum(each.mismatched for each in found), sum(each.count for each in found)
     return [
-        f"allclose at rtol {rtol:g}, atol {atol:g}: {close} of {len(found)} tensors",
+        f"allclose at rtol {rtol:g}, atol {atol:g}: {close} of {counted(len(found), 'tensor')}",
         f"mismatched elements: {mismatch_text(apart, count)}",
     ]
 

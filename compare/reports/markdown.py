@@ -13,6 +13,7 @@ from ...capture.records import Capture
 from ..aligned import SideName
 from ..comparison import Comparison
 from ..model import FirstDivergence
+from ..plurals import IS, counted, which
 from .effect_words import effect_line
 from .escaping import clean
 from .findings import (
@@ -54,7 +55,12 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     tables: list[str] = []
     bad = [report for report in reports if does_not_pass(report)]
     if bad:
-        tables += _table(f"{len(bad)} rows that do not agree", bad, columns, room)
+        tables += _table(
+            f"{counted(len(bad), 'row')} that {which(len(bad), 'does', 'do')} not agree",
+            bad,
+            columns,
+            room,
+        )
     elif not settings.only_diverged:
         tables += _table(f"All {len(reports)} rows, in execution order", reports, columns, room)
     return "\n".join([*head, *tables, *foot])
@@ -77,7 +83,8 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
             left += 1
             continue
         text += "\n" + part.text
-    return text + (f"\n{left} cases are left out here: no room in a comment.\n" if left else "")
+    cases = counted(left, "case", IS)
+    return text + (f"\n{cases} left out here: no room in a comment.\n" if left else "")
 
 
 def _title(comparison: Comparison, first: FirstDivergence | None) -> str:
@@ -110,8 +117,8 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
         if level != "missing"
     )
     lines = [
-        f"{counts.pairs} pairs ({verdicts or 'none'}), {counts.gaps_reference} only in the "
-        f"reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
+        f"{counted(counts.pairs, 'pair')} ({verdicts or 'none'}), {counts.gaps_reference} only in "
+        f"the reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
         f"unreadable{paired}",
         "",
     ]
@@ -151,7 +158,7 @@ def _table(
     left = len(rows) - shown_rows
     lines.append("")
     if left:
-        lines += [f"{left} more rows: no room in a comment.", ""]
+        lines += [f"{left} more {which(left, 'row', 'rows')}: no room in a comment.", ""]
     return [*lines, "</details>", ""]
 
 

@@ -74,8 +74,8 @@ def _unreadable(comparison: Comparison) -> list[str]:
                 problems.setdefault(id(record), "it has no values")
         if problems:
             count, total = len(problems), len(records)
-            which = f"{count} of {total} records" if count < total else f"all {total} records"
+            some = f"{count} of {total} records" if count < total else f"all {total} records"
             if total == 1:
-                which = "the only record"
-            lines.append(f"{which} of the {side} cannot be read: {next(iter(problems.values()))}")
+                some = "the only record"
+            lines.append(f"{some} of the {side} cannot be read: {next(iter(problems.values()))}")
     return lines

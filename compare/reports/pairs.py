@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from ..comparison import Comparison
+from ..plurals import counted
 from .escaping import clean
 from .findings import agreement_of, does_not_pass, reports_of
 from .form import Settings
@@ -47,7 +48,7 @@ def _head(comparison: Comparison, count: int) -> list[str]:
     if first is not None and nothing_compared(comparison) is None:
         answer = f"first divergence: {comparison.rows[first.index].label}"
     return [
-        f"{count} matching pairs, {counts.gaps_reference} only in the reference, "
+        f"{counted(count, 'matching pair')}, {counts.gaps_reference} only in the reference, "
         f"{counts.gaps_candidate} only in the candidate",
         answer,
         *(f"- {reason}" for reason in comparison.outcome().reasons),

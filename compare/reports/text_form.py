@@ -10,6 +10,7 @@ from ..aligned import SideName
 from ..comparison import Comparison
 from ..measuring.metrics import METRICS
 from ..model import FirstDivergence
+from ..plurals import counted, which
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import MARKS, origin_words
 from .effect_words import effect_line
@@ -84,7 +85,7 @@ def side_line(capture: Capture) -> str:
         if part
     )  # fmt: skip
     order = f"order from {capture.order_source}" if capture.order_known else "order unknown"
-    size = f"{len(capture.records)} records, {byte_text(capture.nbytes)}"
+    size = f"{counted(len(capture.records), 'record')}, {byte_text(capture.nbytes)}"
     state = ", INCOMPLETE" if capture.complete is False else ""
     return ", ".join(part for part in (who, capture.format, size, order) if part) + state
 
@@ -97,7 +98,7 @@ def _header(comparison: Comparison) -> str:
         lines += [f"{word}  {capture.path}", f"           {side_line(capture)}"]
         if capture.prompt:
             lines.append(f"           prompt: {capture.prompt}")
-        lines += [f"           note: {note}" for note in comparison.notes(word)]
+        lines += [f"           - {note}" for note in comparison.notes(word)]
     return "\n".join([*(clean(line) for line in lines), ""])
 
 
@@ -127,7 +128,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
         ("reference", counts.records_reference), ("candidate", counts.records_candidate),
     ):  # fmt: skip
         lines.append(
-            f"{word}: {side.total} records = {side.paired} paired + {side.gap} gap + "
+            f"{word}: {counted(side.total, 'record')} = {side.paired} paired + {side.gap} gap + "
             f"{side.unreadable} unreadable + {side.ignored} ignored"
         )
     coverage = "no outputs to count" if counts.coverage is None else f"{counts.coverage:.1%}"
@@ -145,9 +146,11 @@ def summary_lines(comparison: Comparison) -> list[str]:
         if row.kind == "pair" and verdict.level == "missing"
     )
     if apart:
-        lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
+        pairs = counted(apart, "pair")
+        lines.append(f"{pairs} could not be compared: the dumps show no element in common")
     if partial:
-        lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
+        pairs = f"{counted(partial, 'pair')} {which(partial, 'is', 'are')} partial"
+        lines.append(f"{pairs}: compared on the elements that both dumps show")
     effect = comparison.find_effect()
     if effect is not None:
         lines.append(effect_line(effect))
@@ -173,10 +176,11 @@ def summary_line(comparison: Comparison) -> str:
     if nothing is not None:
         end = nothing.line
     elif waiting:
-        end = f"{waiting} pairs not measured yet, " + end
+        end = f"{counted(waiting, 'pair')} not measured yet, " + end
     elif first is None and (outcome := comparison.outcome()).status:
         end = f"no divergence found, but {'; '.join(outcome.reasons)}"
-    return clean(f"{counts.pairs} pairs, {gaps} gaps, {counts.unreadable} unreadable; {end}")
+    pairs, without = counted(counts.pairs, "pair"), counted(gaps, "gap")
+    return clean(f"{pairs}, {without}, {counts.unreadable} unreadable; {end}")
 
 
 def spread_lines(comparison: Comparison, metric: str) -> list[str]:
@@ -290,6 +294,3 @@ def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
         about = f"{record_shape(record)} {record.dtype or '?'}"
         lines.append(f"{row.index:5d} {step}{record.name} {about}{why}")
     return lines
-
-
-# One row
