@@ -24,7 +24,7 @@ from .law_words import labelled_causes
 from .nothing_compared import NOTHING, nothing_compared
 from .row_report import RowReport
 from .text_form import whole
-from .words import mismatch_text, record_shape
+from .words import mismatch_text, record_shape, wrapped
 
 __all__ = ["LEVELS", "level_of", "part", "whole"]
 
@@ -160,6 +160,7 @@ def _first(comparison: Comparison) -> list[str]:
         return ["", f"{NOTHING}:", *(f"  {reason}" for reason in nothing.reasons)]
     if first is None:
         return []
-    lines = ["", f"first significant difference: {first.module}", f"  {first.reason}"]
-    causes = labelled_causes(first.causes, first.model_difference)
-    return [*lines, *(f"  {label}: {line}" for label, line in causes)]
+    lines = ["", f"first significant difference: {first.module}", *wrapped(first.reason)]
+    for label, line in labelled_causes(first.causes, first.model_difference):
+        lines += wrapped(f"{label}: {line}")
+    return lines

@@ -5,7 +5,6 @@ elements, the greatest absolute and relative difference with index.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from ..comparison import Comparison
 from ..plurals import counted
@@ -16,11 +15,9 @@ from .nothing_compared import nothing_compared
 from .row_report import SIDES, RowReport
 from .row_text import titled_lines
 from .text_form import whole
-from .words import record_shape
+from .words import record_shape, wrapped
 
 __all__ = ["part", "whole"]
-
-_WIDTH = 78
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
@@ -65,13 +62,12 @@ def _pair(report: RowReport) -> Iterator[str]:
         if fact.label.endswith("recipe"):
             yield f"  {fact.label:11} {fact.text}"
     if report.measured is None or does_not_pass(report):
-        yield from wrap(
-            report.reason or report.problem, _WIDTH, initial_indent="  ", subsequent_indent="  ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+        yield from wrapped(report.reason or report.problem)
     facts = sorted(report.extremes, key=lambda fact: fact.label != "mismatched")
     for fact in facts:
         if fact.full:
             yield from titled_lines(fact)
+        elif fact.label == "partial":
+            yield f"  {fact.text}"
         elif fact.label != "fit":
             yield f"  {fact.title or fact.label}: {fact.text}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ..measuring.metrics import NUMBERS
@@ -24,6 +25,14 @@ MATCH_WORDS: dict[MatchedBy, str] = {
     "name": "same name", "rule": "naming rule", "fused": "part of a fused tensor",
     "order": "order of execution", "content": "content", "hand": "by hand",
 }  # fmt: skip
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """A sentence in lines that fit a terminal of 80 columns; names are not broken."""
+    return wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 # Numbers
