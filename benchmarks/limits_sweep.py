@@ -77,7 +77,7 @@ class Captures:
         if how == "judged":
             judgement = found.policy.judge_all(*given, found.demands)
         else:
-            evidence = replace(given[2], symptoms={})
+            evidence = replace(given[2], symptoms={}, from_records=False)
             judgement = gather_and_judge(*given[:2], found.policy, evidence, found.demands)[1]
         first = judgement.first
         return Judged(

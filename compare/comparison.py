@@ -153,6 +153,8 @@ class Comparison(ComparisonState):
 
     def _judge_one(self, index: int, result: Measurement | Failure) -> None:
         self._judgement = self._analysis = None
+        if self.evidence.from_records:  # it was gathered by another result of this row
+            self.evidence = replace(self.evidence, from_records=False)
         self._running.take(index, self.policy.judge(self.rows[index], result))
 
     def recall(self) -> None:

@@ -38,7 +38,7 @@ def write(folder: Path, side: str, tensors: dict[str, Array], header: str = "# S
 
 def _in_pieces(x: Array, weight: Array) -> Array:
     parts = [x[:, at : at + 8] @ weight[at : at + 8] for at in range(0, x.shape[1], 8)]
-    return np.sum(parts[::-1], axis=0, dtype=np.float32)
+    return np.asarray(np.sum(parts[::-1], axis=0, dtype=np.float32))
 
 
 def _norm(x: Array) -> Array:
