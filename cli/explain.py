@@ -48,7 +48,7 @@ def explain(
     """
     from ..compare.reports.explanation import explain as explained
     from ..compare.reports.explanation import json_of, text_of
-    from ..compare.reports.json_form import plain_json
+    from ..compare.reports.forms.json_form import plain_json
     from .output import check_target, write_output
     from .session import measure_all, open_pair
 

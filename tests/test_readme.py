@@ -31,7 +31,7 @@ from layertui.compare.rules.rules import load_rules
 from layertui.compare.vocabulary import LEVELS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS
-from support.reference_tables import page
+from support.pages.reference_tables import page
 
 try:
     import tomllib
@@ -126,7 +126,7 @@ def test_commands_and_forms() -> None:
 
 
 def test_tables_of_the_registries_are_current() -> None:
-    """`python tests/support/reference_tables.py` writes them anew."""
+    """`python tests/support/pages/reference_tables.py` writes them anew."""
     assert TEXTS["docs/reference/registries.md"] == page()
 
 

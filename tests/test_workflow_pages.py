@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from layertui.cli.main import status_of
-from support.text_dumps import cpp_side, python_side, write
+from support.pages.text_dumps import cpp_side, python_side, write
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("layer-tests", "text-dumps", "printed-tensors")

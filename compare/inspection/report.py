@@ -12,9 +12,9 @@ from ..measuring.pair_reader import PairReader
 from ..model import Result, Row, SideStatistics
 from ..recipes.errors import RecipeError
 from ..reports.escaping import clean
+from ..reports.forms.text_form import side_line
 from ..reports.row_text import row_text
 from ..reports.summary import recorded_statistics
-from ..reports.text_form import side_line
 from ..reports.words import partial_words, record_shape, value_text
 from .naming import command_line, telling_name
 from .subject import NothingToInspectError, Subject, subject_of_row

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from ...capture.errors import CaptureError
 from ..model import Failure, Measurement, Row
 from ..reports.escaping import clean
-from ..reports.text_form import (
+from ..reports.forms.text_form import (
     component_lines,
     order_lines,
     section,

@@ -15,7 +15,7 @@ from layertui.compare.comparison import Comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.model import Measurement, Verdict
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.reports.layer_dumps import LEVELS, level_of
+from layertui.compare.reports.forms.layer_dumps import LEVELS, level_of
 from layertui.compare.reports.row_report import RowReport, row_report
 from layertui.compare.vocabulary import LEVELS as VERDICTS
 from support.synthetic import saved

@@ -10,8 +10,8 @@ import pytest
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.reports.layer_results import LayerResult, layer_results, layers_pass
-from layertui.compare.reports.verdict_json import qwen3_report
+from layertui.compare.reports.forms.layer_results import LayerResult, layer_results, layers_pass
+from layertui.compare.reports.forms.verdict_json import qwen3_report
 from support.real_pairs import measured as measured_pair
 from support.synthetic import saved
 

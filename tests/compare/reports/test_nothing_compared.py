@@ -11,8 +11,8 @@ import pytest
 from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison
 from layertui.compare.reports import FORMATS, Settings, part_of, whole
+from layertui.compare.reports.forms.text_form import summary_line
 from layertui.compare.reports.nothing_compared import nothing_compared
-from layertui.compare.reports.text_form import summary_line
 from support.synthetic import saved
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)

@@ -20,10 +20,10 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.model import Symptom
 from layertui.compare.reports import FORMATS, SEVERAL, Part, Settings, part_of, whole
-from layertui.compare.reports.html.heat_map import HeatMap, heat_map, png
-from layertui.compare.reports.layer_results import layer_results
-from layertui.compare.reports.markdown import MOST, code
-from layertui.compare.reports.verdict_json import qwen3_report
+from layertui.compare.reports.forms.html.heat_map import HeatMap, heat_map, png
+from layertui.compare.reports.forms.layer_results import layer_results
+from layertui.compare.reports.forms.markdown import MOST, code
+from layertui.compare.reports.forms.verdict_json import qwen3_report
 from support.real_pairs import measured as measured_pair
 from support.synthetic import capture, record, saved
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..comparison import Comparison
-from ..plurals import counted
-from .escaping import clean
-from .findings import agreement_of, does_not_pass, reports_of
-from .form import Settings
-from .nothing_compared import nothing_compared
-from .row_report import SIDES, RowReport
-from .row_text import titled_lines
+from ...comparison import Comparison
+from ...plurals import counted
+from ..escaping import clean
+from ..findings import agreement_of, does_not_pass, reports_of
+from ..form import Settings
+from ..nothing_compared import nothing_compared
+from ..row_report import SIDES, RowReport
+from ..row_text import titled_lines
+from ..words import record_shape, wrapped
 from .text_form import whole
-from .words import record_shape, wrapped
 
 __all__ = ["part", "whole"]
 

@@ -1,5 +1,5 @@
 """`docs/reference/registries.md`: the tables of formats, engines and forms, made of the program's
-own registries. `python tests/support/reference_tables.py` writes the page anew.
+own registries. `python tests/support/pages/reference_tables.py` writes the page anew.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from layertui.compare.matching.engines.names import EngineNames
 from layertui.compare.matching.engines.registry import ENGINES
 from layertui.compare.reports.registry import FORMS
 
-PAGE = Path(__file__).parents[2] / "docs/reference/registries.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/registries.md"
 _HEAD = """# What is built in
 
 Formats of files, names of engines and forms of reports, as the program's registries have them. This
-page is generated: after a change of a registry run `python tests/support/reference_tables.py`. How
-to add to one: [CONTRIBUTING](../../CONTRIBUTING.md).
+page is generated: after a change of a registry run
+`python tests/support/pages/reference_tables.py`. How to add to one:
+[CONTRIBUTING](../../CONTRIBUTING.md).
 """
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..comparison import Comparison
-from .escaping import clean
-from .form import Settings
+from ...comparison import Comparison
+from ..escaping import clean
+from ..form import Settings
+from ..nothing_compared import nothing_compared
+from ..words import metric_text, shape_text
 from .layer_results import LayerResult, Sublayer, fixed_policy, layer_results, layers_pass
-from .nothing_compared import nothing_compared
 from .text_form import whole
 from .verdict_json import Shapes, input_shapes, shapes_of, test_input
-from .words import metric_text, shape_text
 
 __all__ = ["part", "whole"]
 

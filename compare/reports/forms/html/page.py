@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
 
-from ...aligned import SideName
-from ...comparison import Comparison
-from ...measuring.metrics import METRICS
-from ...model import FirstDivergence
-from ...vocabulary import MARKS
-from ..escaping import clean
-from ..findings import (
+from ....aligned import SideName
+from ....comparison import Comparison
+from ....measuring.metrics import METRICS
+from ....model import FirstDivergence
+from ....vocabulary import MARKS
+from ...escaping import clean
+from ...findings import (
     agreement_of,
     columns_of,
     does_not_pass,
@@ -27,10 +27,10 @@ from ..findings import (
     headings,
     reports_of,
 )
-from ..form import Part, Settings, is_one
-from ..nothing_compared import nothing_compared
-from ..row_report import RowReport
-from ..row_text import text_of
+from ...form import Part, Settings, is_one
+from ...nothing_compared import nothing_compared
+from ...row_report import RowReport
+from ...row_text import text_of
 from ..text_form import side_line, summary_lines
 from .assets import SCRIPT, STYLE
 from .picture import picture

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..comparison import Comparison
-from ..model import FirstDivergence, Measurement
-from ..plurals import counted
-from ..vocabulary import NOT_PASSED
-from .escaping import clean
-from .findings import reports_of
-from .form import Settings
-from .law_words import labelled_causes
-from .nothing_compared import NOTHING, nothing_compared
-from .row_report import RowReport
+from ...comparison import Comparison
+from ...model import FirstDivergence, Measurement
+from ...plurals import counted
+from ...vocabulary import NOT_PASSED
+from ..escaping import clean
+from ..findings import reports_of
+from ..form import Settings
+from ..law_words import labelled_causes
+from ..nothing_compared import NOTHING, nothing_compared
+from ..row_report import RowReport
+from ..words import mismatch_text, record_shape, wrapped
 from .text_form import whole
-from .words import mismatch_text, record_shape, wrapped
 
 __all__ = ["LEVELS", "level_of", "part", "whole"]
 

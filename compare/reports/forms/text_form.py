@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...capture.records import Capture
-from ...capture.sizes import byte_text
-from ..aligned import SideName
-from ..comparison import Comparison
-from ..measuring.metrics import METRICS
-from ..model import FirstDivergence
-from ..plurals import counted, which
-from ..symptoms.thumb import rules_of_thumb
-from ..vocabulary import MARKS, origin_words
-from .effect_words import effect_line
-from .escaping import clean
-from .findings import columns_of, does_not_pass, headings, reports_of
-from .form import Part, Settings, is_one
-from .law_words import finding_lines, headline, labelled_causes
-from .nothing_compared import NOTHING, nothing_compared
-from .row_report import RowReport
-from .summary import components, spread
-from .words import number, partial_text, record_shape, sure_text, symptom_lines
+from ....capture.records import Capture
+from ....capture.sizes import byte_text
+from ...aligned import SideName
+from ...comparison import Comparison
+from ...measuring.metrics import METRICS
+from ...model import FirstDivergence
+from ...plurals import counted, which
+from ...symptoms.thumb import rules_of_thumb
+from ...vocabulary import MARKS, origin_words
+from ..effect_words import effect_line
+from ..escaping import clean
+from ..findings import columns_of, does_not_pass, headings, reports_of
+from ..form import Part, Settings, is_one
+from ..law_words import finding_lines, headline, labelled_causes
+from ..nothing_compared import NOTHING, nothing_compared
+from ..row_report import RowReport
+from ..summary import components, spread
+from ..words import number, partial_text, record_shape, sure_text, symptom_lines
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:

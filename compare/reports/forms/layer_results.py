@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..judging.policy import policy_named, with_overrides
-from ..matching.canonical import LAYER, ROOT
-from ..matching.roles import is_embedding, last_name, precedes_layers, role_of
-from ..model import Measurement, Row, Verdict
+from ...judging.policy import policy_named, with_overrides
+from ...matching.canonical import LAYER, ROOT
+from ...matching.roles import is_embedding, last_name, precedes_layers, role_of
+from ...model import Measurement, Row, Verdict
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
-    from ..judging.policy import Policy
+    from ...comparison import Comparison
+    from ...judging.policy import Policy
 
 BEFORE_LAYERS = -1  # the index of the embedding, and of what else stands before the layers
 _PASSED = ("identical", "ok")

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..comparison import Comparison
-from .form import Settings
+from ...comparison import Comparison
+from ..form import Settings
 from .json_form import json_text, plain_json
 from .layer_results import LayerResult, Sublayer, layer_results, layers_pass
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ...capture.records import Capture
-from ..aligned import SideName
-from ..comparison import Comparison
-from ..model import FirstDivergence
-from ..plurals import IS, counted, which
-from .effect_words import effect_line
-from .escaping import clean
-from .findings import (
+from ....capture.records import Capture
+from ...aligned import SideName
+from ...comparison import Comparison
+from ...model import FirstDivergence
+from ...plurals import IS, counted, which
+from ..effect_words import effect_line
+from ..escaping import clean
+from ..findings import (
     BADGES,
     agreement_of,
     columns_of,
@@ -26,10 +26,10 @@ from .findings import (
     reports_of,
     word_of,
 )
-from .form import Part, Settings, is_one
-from .row_report import RowReport
+from ..form import Part, Settings, is_one
+from ..row_report import RowReport
+from ..words import sure_text
 from .text_form import side_line
-from .words import sure_text
 
 MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases
