@@ -108,7 +108,7 @@ NO_CACHE = click.option(
 )  # fmt: skip
 LAYERS = click.option(
     "--layers", type=LayersType(), default=None, metavar="0:5",
-    help="Compare these layers only (the end is left out), with what stands before all layers.",
+    help="Compare these layers only, here 0 to 4, with what stands before all layers.",
 )  # fmt: skip
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 

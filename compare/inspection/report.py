@@ -92,9 +92,9 @@ def commands(
         if recipe != getattr(before, f"recipe_{side}"):
             words += [f"--recipe-{side}", recipe]
     words += [word for view in views for word in ("--view", view)]
-    for name, usual, option in _OPTIONS:
-        value = (settings or {}).get(name, usual)
-        if value != usual:
+    for name, default, option in _OPTIONS:
+        value = (settings or {}).get(name, default)
+        if value != default:
             words += [option, str(value)]
     name = telling_name(comparison, of_comparison)
     return [

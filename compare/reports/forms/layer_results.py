@@ -80,7 +80,7 @@ class LayerResult:
 
 
 def fixed_policy(comparison: Comparison) -> Policy:
-    """The comparison's own policy where that has fixed thresholds, else the usual thresholds."""
+    """The comparison's own policy where that has fixed thresholds, else the rules of thumb."""
     policy = comparison.policy
     if policy.name == "fixed":
         return policy

@@ -72,8 +72,8 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
         return parts[0].text
     lines = ["| case | result |", "|---|---|"]
     for part in parts:
-        said = part.problem or part.result
-        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(said)} |")
+        words = part.problem or part.result
+        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(words)} |")
     text = "\n".join([*lines, ""])
     left = 0
     for part in sorted(parts, key=lambda part: part.status == 0):
@@ -163,12 +163,12 @@ def _table(
 
 
 def _row(report: RowReport, columns: Sequence[str]) -> str:
-    told = report.level == "drift" or does_not_pass(report)
+    explained = report.level == "drift" or does_not_pass(report)
     cells = [
         str(report.row.index), f"{BADGES[report.level]} {report.word}", _cell(report.origin),
         code(report.name), *(report.metric(name) for name in columns),
         _cell(report.shape_line("reference")), _cell(report.shape_line("candidate")),
-        _cell(report.reason if told else ""),
+        _cell(report.reason if explained else ""),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
