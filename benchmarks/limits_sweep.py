@@ -31,6 +31,7 @@ from layertui.capture.demo.shipped import SHIPPED, unpack
 from layertui.compare import limits
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.gathering import gather_and_judge
+from layertui.compare.symptoms.thumb import rules_of_thumb
 
 How = Literal["judged", "gathered", "measured"]
 _PLANTED = tuple(f"0/model.layers.layers.1.{part}-output.pt" for part in ("mlp.down_proj", "mlp"))
@@ -77,14 +78,18 @@ class Captures:
         if how == "judged":
             judgement = found.policy.judge_all(*given, found.demands)
         else:
-            evidence = replace(given[2], symptoms={})
+            evidence = replace(given[2], symptoms={}, from_records=False)
             judgement = gather_and_judge(*given[:2], found.policy, evidence, found.demands)[1]
         first = judgement.first
+        looks: tuple[str, ...] = ()
+        if first is not None and how != "judged":
+            names = (symptom.name for symptom in first.symptoms or ())
+            rules = rules_of_thumb(found.measurements[first.index])
+            looks = (*names, *(rule.partition(":")[0] for rule in rules))
         return Judged(
             tuple(verdict.level for verdict in judgement.verdicts),
-            "none" if first is None else first.module,
-            () if first is None or how == "judged" else tuple(s.name for s in first.symptoms or ()),
-        )
+            "none" if first is None else first.module, looks,
+        )  # fmt: skip
 
 
 def planted(work: Path, reference: str, candidate: str) -> Iterator[Captures]:
@@ -186,7 +191,8 @@ def differences(name: str, before: Judged, after: Judged) -> list[str]:
     if before.named != after.named:
         words.append(f"names {after.named}, not {before.named}")
     elif before.symptoms != after.symptoms:
-        words.append(f"symptoms {', '.join(after.symptoms)}, not {', '.join(before.symptoms)}")
+        now, then = ", ".join(after.symptoms) or "none", ", ".join(before.symptoms) or "none"
+        words.append(f"looks like {now}, not {then}")
     return [f"{name}: {', '.join(words)}"] if words else []
 
 
@@ -195,7 +201,9 @@ def needed(name: str) -> How:
     rooms = " ".join(module.__name__ for module in holders(name))
     if ".measuring." in rooms:
         return "measured"
-    gathered = (".symptoms.", ".expert_routing", ".noise_floor", ".dropout", ".sameness")
+    gathered = (
+        ".symptoms.", ".expert_routing", ".noise_floor", ".dropout", ".sameness", ".logits_effect",
+    )  # fmt: skip
     return "gathered" if any(room in rooms for room in gathered) else "judged"
 
 

@@ -52,7 +52,7 @@ def compare_cases(
     settings: Settings,
 ) -> list[Part]:  # fmt: skip
     """The report of every case, in parts. The status is 1 also where a side lacks a case or it
-    cannot be opened: that is said in its part and does not end the others.
+    cannot be opened: its part says so, and the others are compared all the same.
     """
     return [_part(pair, compared, form, settings) for pair in pairs]
 

@@ -92,6 +92,6 @@ def _text(captures: list[str], found: list[Finding]) -> str:
             lines.append(f"         records: {some(finding.records)}")
         lines.append(f"         {finding.advice}")
     counts = [(sum(f.severity == s for f in found), s) for s in SEVERITIES]
-    said = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in counts)
-    lines += ["", said] if found else ["nothing found"]
+    summary = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in counts)
+    lines += ["", summary] if found else ["nothing found"]
     return "\n".join(clean(line) for line in lines) + "\n"

@@ -12,6 +12,7 @@ from ..compare.judging.options import JudgingOptions
 from ..compare.reports.registry import FORMS, purposes
 from .errors import UserError
 from .options import (
+    LAYERS,
     NO_CACHE,
     OVERWRITE,
     THREADS,
@@ -24,6 +25,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..compare.comparison import Comparison
+    from ..compare.layer_range import LayerRange
     from ..compare.reports import Settings
     from .cases import CasePair
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 )
 @OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")
+@LAYERS
 @NO_CACHE
 @THREADS
 @click.option(
@@ -54,8 +57,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def compare(
     ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
-    overwrite: bool, only_diverged: bool, no_cache: bool, threads: int | None,
-    processes: int | None, **judging: Any,
+    overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
+    threads: int | None, processes: int | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
@@ -78,12 +81,14 @@ def compare(
             raise UserError("--plot: compare one case at a time")
         if not FORMS[form].several:
             raise UserError(f"--format {form} holds one comparison: compare one case at a time")
-        text, status = _all_cases(pairs, options, form, settings, threads, not no_cache, processes)
+        text, status = _all_cases(
+            pairs, options, form, settings, threads, not no_cache, processes, layers
+        )
         write_output(output, text, overwrite)
         return status
     if plot is not None:
         _check_plot(plot, output, overwrite)
-    comparison = open_pair(reference, candidate, options)
+    comparison = open_pair(reference, candidate, options, layers)
     measure_all(comparison, threads, not no_cache, processes)
     note_checks(comparison)
     if plot is not None:
@@ -116,7 +121,7 @@ def _settings(
 
 def _all_cases(
     pairs: list[CasePair], options: JudgingOptions, form: str, settings: Settings,
-    threads: int | None, use_cache: bool, processes: int | None,
+    threads: int | None, use_cache: bool, processes: int | None, layers: LayerRange | None,
 ) -> tuple[str, int]:  # fmt: skip
     """Report and exit status of two matrices of captures."""
     from ..compare.reports import whole
@@ -124,7 +129,7 @@ def _all_cases(
     from .session import measure_all, note_checks, open_pair
 
     def compared(reference: str, candidate: str) -> Comparison:
-        comparison = open_pair(reference, candidate, options)
+        comparison = open_pair(reference, candidate, options, layers)
         measure_all(comparison, threads, use_cache, processes)
         note_checks(comparison)
         return comparison

@@ -44,11 +44,11 @@ def explain(
     errors of both sides, every hypothesis that was tried with its numbers, and where no law
     applies, which records to capture.
 
-    Exit status 0: it could be said. 2: usage, a capture that cannot be opened, or no such layer.
+    Exit status 0: explained. 2: usage, a capture that cannot be opened, or no such layer.
     """
     from ..compare.reports.explanation import explain as explained
     from ..compare.reports.explanation import json_of, text_of
-    from ..compare.reports.json_form import plain_json
+    from ..compare.reports.forms.json_form import plain_json
     from .output import check_target, write_output
     from .session import measure_all, open_pair
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..compare.measuring.metrics import METRICS
 from ..compare.vocabulary import POLICIES
+
+if TYPE_CHECKING:
+    from ..compare.layer_range import LayerRange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,6 +62,24 @@ class RawType(click.ParamType):
         return str(value)
 
 
+class LayersType(click.ParamType):
+    """`0:5`, `3:`, or one layer as `4`."""
+
+    name = "FIRST:END"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> LayerRange:
+        from ..compare.layer_range import LayerRange
+
+        if isinstance(value, LayerRange):
+            return value
+        try:
+            return LayerRange.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; layers are 0:5, 3: or 4", param, ctx)
+
+
 def _number(
     text: str, kind: click.ParamType, param: click.Parameter | None, ctx: click.Context | None
 ) -> float:
@@ -84,6 +105,10 @@ THREADS = click.option(
 )
 NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Measure again what was measured before."
+)  # fmt: skip
+LAYERS = click.option(
+    "--layers", type=LayersType(), default=None, metavar="0:5",
+    help="Compare these layers only, here 0 to 4, with what stands before all layers.",
 )  # fmt: skip
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..compare.comparison import Comparison
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
+    from ..compare.layer_range import LayerRange
 
 
 def policy_of(judging: JudgingOptions) -> Policy:
@@ -27,8 +28,11 @@ def policy_of(judging: JudgingOptions) -> Policy:
         raise UserError(str(error)) from error
 
 
-def open_pair(reference: str, candidate: str, judging: JudgingOptions) -> Comparison:
-    """Open and align both captures, and remember the checkpoints that were given for them.
+def open_pair(
+    reference: str, candidate: str, judging: JudgingOptions, layers: LayerRange | None = None
+) -> Comparison:
+    """Open and align both captures, or some `layers` of them, and remember the checkpoints that
+    were given for them.
 
     Raises `CaptureError`, also for a checkpoint that cannot be opened, `RulesError`, `UserError`.
     """
@@ -39,7 +43,7 @@ def open_pair(reference: str, candidate: str, judging: JudgingOptions) -> Compar
         reference, candidate, rules=judging.make_rules(), policy=policy_of(judging),
         raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=judging.wants_ulp,
         models=judging.models, allow_early_end=judging.allow_early_end,
-        min_coverage=judging.min_coverage,
+        min_coverage=judging.min_coverage, layers=layers,
     )  # fmt: skip
     if judging.models.over(comparison.rules.models) != ModelPaths():
         comparison.use_models(judging.models)

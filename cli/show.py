@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -22,7 +23,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
 
 
 @click.command()
-@click.argument("places", nargs=-1, required=True, metavar="REF CAND NAME | DIR [NAME]")
+@click.argument("places", nargs=-1, required=True, metavar="REF CAND [NAME] | DIR [NAME]")
 @click.option(
     "--recipe",
     "--recipe-candidate",
@@ -109,8 +110,8 @@ def show(
 
     `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
     the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
-    row has, or a row's number as `#12`. `show DIR` lists the records of a capture, `show DIR NAME`
-    shows one.
+    row has, or a row's number as `#12`; two files, or two captures of one pair, need none. `show
+    DIR` lists the records of a capture, `show DIR NAME` shows one.
 
     Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. Of one
     capture: 0, 1 where a record cannot be read. 2: usage, or a capture that cannot be opened.
@@ -122,14 +123,14 @@ def show(
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
     if partner is not None and len(places) != 3:
-        raise UserError("--with belongs to show REF CAND NAME")
+        raise UserError("--with goes with show REF CAND NAME")
     options = JudgingOptions(**judging)
     settings = {
         "top": top, "order": order, "region": region, "quantity": quantity, "form": form,
         "heads": heads,
     }  # fmt: skip
     try:
-        if len(places) == 3:
+        if len(places) == 3 or _is_pair(places, options.raw):
             recipes = reference, candidate
             text, status = _pair(places, options, recipes, partner, step, views, settings)
         else:
@@ -155,7 +156,7 @@ def _pair(
 
     _check_recipes(*recipes)
     comparison = open_pair(places[0], places[1], judging)
-    row = row_named(comparison, places[2], step)
+    row = row_named(comparison, places[2], step) if places[2:] else _only_pair(comparison)
     if partner is not None:
         row = _with_partner(comparison, row, partner)
     for side, record, recipe in zip(
@@ -180,6 +181,28 @@ def _pair(
     verdict = comparison.verdict_of(row, result)
     bad = verdict.fails or verdict.level in ("unreadable", "missing")
     return text, 1 if bad else 0
+
+
+def _is_pair(places: Sequence[str], raw: str | None) -> bool:
+    """Whether two places are two captures, and not a capture and the name of a record in it."""
+    from ..capture.open import open_capture
+
+    if len(places) != 2 or not os.path.exists(places[1]):
+        return False
+    return all(record.name != places[1] for record in open_capture(places[0], raw=raw).records)
+
+
+def _only_pair(comparison: Comparison) -> Row:
+    """The pair of two captures that have no other. Raises `UserError`."""
+    pairs = [row for row in comparison.rows if row.kind == "pair"]
+    if len(pairs) == 1:
+        return pairs[0]
+    if not pairs:
+        raise UserError("nothing in common: no record has a partner; name one of them, as in "
+                        "layertui show REF CAND NAME --with NAME")  # fmt: skip
+    some = ", ".join(f"{row.label} (#{row.index})" for row in pairs[:4])
+    more = ", ..." if len(pairs) > 4 else ""
+    raise UserError(f"which of {len(pairs)} pairs? show REF CAND NAME, with one of {some}{more}")
 
 
 def _judge_among_others(comparison: Comparison) -> None:

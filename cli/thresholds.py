@@ -63,7 +63,7 @@ def thresholds(
             kept.append(comparison)
     try:
         if form == "aiu":
-            from ..compare.reports.aiu_fms import aiu_report
+            from ..compare.reports.forms.aiu_fms import aiu_report
 
             baselines.limits(100, 1)
             content, notes = aiu_report(kept), []

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .comparison import Comparison, open_comparison
     from .model import Measurement, Row, Verdict
-    from .reports.json_form import json_report
+    from .reports.forms.json_form import json_report
     from .testing import assert_captures_match
 
 __all__ = [
@@ -40,7 +40,7 @@ _HOMES = {
     "Row": "model",
     "Verdict": "model",
     "assert_captures_match": "testing",
-    "json_report": "reports.json_form",
+    "json_report": "reports.forms.json_form",
     "open_comparison": "comparison",
 }
 

@@ -34,8 +34,10 @@ from .state import ComparisonState
 from .weights.models import ModelPaths
 
 if TYPE_CHECKING:
+    from .aligned import Aligned
     from .judging.noise_floor import Baselines
     from .laws.report import LawReport
+    from .layer_range import LayerRange
     from .weights.models import Models
 
 
@@ -45,21 +47,23 @@ class Comparison(ComparisonState):
 
     `rtol` and `atol` are the tolerance of `mismatched` (None: by dtype), `ulp` asks for that
     metric, which costs another pass. `model_paths` are the checkpoints that the user named.
-    `allow_early_end` and `min_coverage` are what the outcome asks of the whole.
+    `allow_early_end` and `min_coverage` are what the outcome asks of the whole; `layers` are those
+    that are compared (None: all). Raises `CaptureError` where there is none of them.
     """
 
     def __init__(
         self, reference: Capture, candidate: Capture, rules: Rules | None = None,
         policy: Policy | None = None, *, rtol: float | None = None, atol: float | None = None,
         ulp: bool = False, model_paths: ModelPaths | None = None, allow_early_end: bool = False,
-        min_coverage: float = 0.5,
+        min_coverage: float = 0.5, layers: LayerRange | None = None,
     ) -> None:  # fmt: skip
         rules = rules or Rules()
         policy = (policy or NoisePolicy()).with_overrides(rules.thresholds)
         if rtol is None and atol is None:
             rtol, atol = policy.tolerance
+        self.layers = layers
         aligned = replace(
-            align(reference, candidate, rules), rtol=rtol, atol=atol,
+            self._cut(align(reference, candidate, rules)), rtol=rtol, atol=atol,
             ulp=ulp or "ulp" in policy.metrics,
         )  # fmt: skip
         super().__init__(aligned, policy, Demands(min_coverage, allow_early_end))
@@ -149,6 +153,8 @@ class Comparison(ComparisonState):
 
     def _judge_one(self, index: int, result: Measurement | Failure) -> None:
         self._judgement = self._analysis = None
+        if self.evidence.from_records:  # it was gathered by another result of this row
+            self.evidence = replace(self.evidence, from_records=False)
         self._running.take(index, self.policy.judge(self.rows[index], result))
 
     def recall(self) -> None:
@@ -252,9 +258,13 @@ class Comparison(ComparisonState):
         """
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         old = self.aligned
-        new = align(old.reference, old.candidate, rules)
+        new = self._cut(align(old.reference, old.candidate, rules))
         new = replace(new, rtol=old.rtol, atol=old.atol, ulp=old.ulp)
         self._start(new, [known.get(_identity(row)) for row in new.rows])
+
+    def _cut(self, aligned: Aligned) -> Aligned:
+        """The layers that are asked for."""
+        return aligned if self.layers is None else self.layers.cut(aligned)
 
     def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:
         """What a recipe rule matches that is meant for a row (`rules.by_hand.globs_for`)."""
@@ -272,7 +282,7 @@ def open_comparison(
     reference: str, candidate: str, *, rules: Rules | None = None, policy: Policy | None = None,
     raw: str | None = None, rtol: float | None = None, atol: float | None = None,
     ulp: bool = False, models: ModelPaths | None = None, allow_early_end: bool = False,
-    min_coverage: float = 0.5,
+    min_coverage: float = 0.5, layers: LayerRange | None = None,
 ) -> Comparison:  # fmt: skip
     """Open two captures and align them; without a policy they are judged by `noise`, or by the
     tolerance that is given. Raises `CaptureError` when one cannot be opened.
@@ -282,4 +292,5 @@ def open_comparison(
     return Comparison(
         ref, cand, rules, policy or policy_named("default", None, rtol, atol), rtol=rtol, atol=atol,
         ulp=ulp, model_paths=models, allow_early_end=allow_early_end, min_coverage=min_coverage,
+        layers=layers,
     )  # fmt: skip

@@ -50,16 +50,21 @@ def gather_and_judge(
 
 
 def _from_records(aligned: Aligned, results: Results, known: FurtherEvidence) -> FurtherEvidence:
-    """What routers, dropout modules and equal bits show."""
+    """What routers, dropout modules and equal bits show; read once for the same measurements."""
     from .judging.dropout import judging_of
     from .judging.expert_routing import find_routings
     from .judging.sameness import equal_bits, same_files
 
+    if known.from_records:
+        return known
     same = same_files(aligned.reference, aligned.candidate)
     if same is None and results.complete:
         same = equal_bits(aligned, results)
     routings = find_routings(aligned, results)
-    return replace(known, routings=routings, dropout=judging_of(aligned), same=same)
+    return replace(
+        known, routings=routings, dropout=judging_of(aligned), same=same,
+        from_records=results.complete,
+    )  # fmt: skip
 
 
 def _layouts(

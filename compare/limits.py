@@ -173,6 +173,13 @@ TOO_FAR = 0.35  # relative L2 of a baseline: even float8 stays below it
 # Runs with dropout (see `dropout`)
 
 STATISTICS_APART = 0.25  # of the RMS: clean runs with other seeds reach a tenth in deep layers
+DROPOUT_ELEMENTS = 64  # that were not zero: of fewer, zeros and one factor may be chance
+DROPOUT_ROUNDING = 4.0  # units: what the factors of single elements may be apart; rounding makes 2
+DROPOUT_RECENT = 4  # outputs before an input that it may be made of by a function of dropout
+
+# Which records are logits (see `logits_effect`)
+
+LEAST_VOCABULARY = 256  # of logits without a head: bytes are the smallest vocabulary in use
 
 # The whole of a comparison (see `outcome`)
 
@@ -193,3 +200,21 @@ LEAST_HEAD = 8  # channels: no model has narrower heads
 MIXED_UP = 0.05  # of the squares by which two records differ in the reference: nearer is the other
 OWN_BY_ROW = 0.5  # of the error that factors or offsets by row must leave, at most
 FEW_ROWS = 0.25  # of the rows: an error of so few is described by its place
+OWN_BY_CHANNEL = 0.6  # of what rows have to themselves: the most an offset by channel may leave
+LEAST_SCORE = 0.5  # of the error: a fit that explains less than half is no symptom
+SCORES_ALIKE = 0.05  # of the error: scores this near are ordered by which symptom is the simpler
+LEAST_TERM = 0.05  # times a term: less of one that is like the record itself is a scale
+REGION_OF_ERROR = 0.9  # of the error that a region must hold
+REGION_OF_REFERENCE = 0.7  # of the reference's squares: where so much is, most of any error is
+REGION_PART = 0.26  # of the rows or channels: a quarter, one head of four; more is no region
+REGION_RUNS = 3  # of neighbours in a region, unless it is ...
+REGION_SCATTERED = 0.06  # ... of so few of the rows or channels: noise scatters over all
+
+# What numbers usually mean (see `symptoms.thumb`): the rules of thumb of those who port models
+
+THUMB_ALIKE = 0.99  # cosine from which the direction is right
+THUMB_UNLIKE = 0.9  # cosine below which it is not
+THUMB_LARGE_MSE = 1e-4  # above which the size is off
+THUMB_SMALL_MSE = 1e-6  # below which only noise is left
+THUMB_LARGE_RELATIVE = 0.1  # of the greatest relative difference
+THUMB_SMALL_ABSOLUTE = 1e-4  # of the greatest absolute difference: below, values are near zero

@@ -78,7 +78,7 @@ def _message(comparison: Comparison, errors: list[Finding], allow_gaps: bool) ->
     if not (failed or errors or (gaps and not allow_gaps)):
         return ""
     from .reports.escaping import clean
-    from .reports.text_form import summary_line
+    from .reports.forms.text_form import summary_line
 
     lines = [f"captures differ: {summary_line(comparison)}"]
     lines += [f"  {clean(finding.line)}" for finding in errors]

@@ -31,6 +31,7 @@ from layertui.compare.rules.rules import load_rules
 from layertui.compare.vocabulary import LEVELS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS
+from support.pages.reference_tables import page
 
 try:
     import tomllib
@@ -122,6 +123,11 @@ def test_commands_and_forms() -> None:
     forms = re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M)))
     assert tuple(forms) == FORMATS
     assert set(FORMATS) - set(SEVERAL) == set(forms[-2:])  # "except for the last two"
+
+
+def test_tables_of_the_registries_are_current() -> None:
+    """`python tests/support/pages/reference_tables.py` writes them anew."""
+    assert TEXTS["docs/reference/registries.md"] == page()
 
 
 def test_what_thresholds_and_checks_say() -> None:

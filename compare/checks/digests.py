@@ -42,7 +42,7 @@ def check_digests(comparison: Comparison) -> Iterator[Finding]:
     alike = [(name, one, other) for name, one, other in both if one.dtype == other.dtype]
     apart = tuple(name for name, one, other in alike if one != other)
     if apart:
-        words = f"{len(apart)} of {len(alike)} parameters had other values in the two runs"
+        words = f"{len(apart)} of {len(alike)} parameters had different values in the two runs"
         yield Finding("warning", "weights", words, ADVICE_ON_WEIGHTS, records=apart)
 
 
@@ -70,8 +70,8 @@ def check_own_weights(
             apart.append(source.name)
     if apart:
         words = f"{len(apart)} of {compared} parameters of the run were not those of its checkpoint"
-        yield Finding("warning", "weights", words, "look what changed them when they were loaded",
-                      side, tuple(apart))  # fmt: skip
+        yield Finding("warning", "weights", words, "find out what changed them in loading", side,
+                      tuple(apart))  # fmt: skip
 
 
 def _by_module(

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+_ABOUT: dict[Severity, str] = {"error": "in", "warning": "about", "note": "on"}
 SideName = Literal["reference", "candidate"]
 _SHOWN = 3
 ADVICE_ON_WEIGHTS = (
-    "load the same checkpoint in both; check how the candidate maps, fuses and casts it"
+    "load the same checkpoint in both, and check how the candidate maps, fuses and casts it"
 )
 
 # Codes in the order in which they are reported: a wrong input explains everything behind it.
@@ -37,8 +38,8 @@ class Finding:
     @property
     def line(self) -> str:
         """The finding in one line, for notes."""
-        where = f"{self.side}: " if self.side else ""
-        return f"check, {self.severity}: {where}{self.what}{self._named()}; {self.advice}"
+        where = f" {_ABOUT[self.severity]} the {self.side}" if self.side else ""
+        return f"{self.severity}{where}: {self.what}{self._named()}; {self.advice}"
 
     def _named(self) -> str:
         return f" ({some(self.records)})" if self.records else ""
@@ -52,7 +53,8 @@ class Finding:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, each once, and how many more there are."""
+    names = list(dict.fromkeys(names))
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -10,6 +10,7 @@ from ..judging.dropout import dropout_of_run
 from ..matching.canonical import ROOT, NameRules, parent_of
 from ..matching.named_records import Item, side_of
 from ..matching.roles import is_shared
+from ..plurals import HAS, HOLDS, IS, counted, which
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision
@@ -43,8 +44,9 @@ def check_capture(
         found += _random(capture)
     if looks.budget.spent:
         found.append(
-            Finding("note", "partial", "not all of what looks equal or constant was read in full",
-                    "large captures are judged by samples from some point on")
+            Finding("note", "partial",
+                    "not all outputs that look equal or constant were read in full",
+                    "beyond 2 GB, captures are judged by samples")
         )  # fmt: skip
     return sorted_findings(_with_side(found, side))
 
@@ -83,39 +85,44 @@ def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
     found: list[Finding] = []
     if not any(item.role in ("output", "value") for item in items):
         found.append(
-            Finding("warning", "empty", "no outputs in it, only inputs",
-                    "record outputs: the first divergence is looked for in them")
+            Finding("warning", "empty", "it has inputs only, no outputs",
+                    "record outputs as well: the first divergence is looked for in them")
         )  # fmt: skip
     if capture.complete is False:
         found.append(
-            Finding("error", "incomplete", "the run did not finish, what came after is missing",
+            Finding("error", "incomplete",
+                    "the run did not finish, and what would have followed is missing",
                     "run it again, or compare only what is there")
         )  # fmt: skip
     broken = [r.name for r in capture.records if r.error is not None]
     if broken:
         first = next(r.error for r in capture.records if r.error is not None)
         found.append(
-            Finding("error", "unreadable", f"{len(broken)} records cannot be read: {first}",
-                    "capture them again", records=tuple(broken))
+            Finding("error", "unreadable",
+                    f"{counted(len(broken), 'record')} cannot be read: {first}",
+                    f"capture {which(len(broken), 'it', 'them')} again", records=tuple(broken))
         )  # fmt: skip
     bare = [r.name for r in capture.records if r.locator is None and r.error is None]
     if bare:
         found.append(
-            Finding("note", "statistics", f"{len(bare)} records are statistics without values",
-                    "they are shown, not compared", records=tuple(bare))
+            Finding("note", "statistics",
+                    f"{counted(len(bare), 'record', HOLDS)} statistics without values",
+                    "statistics are shown, not compared", records=tuple(bare))
         )  # fmt: skip
     cut = [r.name for r in capture.records if r.partial is not None]
     if cut:
         found.append(
-            Finding("note", "partial", f"{len(cut)} records hold only some of their elements",
-                    "they are compared where both sides have elements", records=tuple(cut))
+            Finding("note", "partial",
+                    f"{counted(len(cut), 'record', HOLDS)} only some of the elements",
+                    "those that both sides have are compared", records=tuple(cut))
         )  # fmt: skip
     hollow = [i for i in items if i.record.locator is not None and not i.record.locator.count]
     if hollow:
         results = any(item.role in ("output", "value") for item in hollow)
         found.append(
             Finding("warning" if results else "note", "empty",
-                    f"{len(hollow)} records have no elements", "nothing is compared there",
+                    f"{counted(len(hollow), 'record', HAS)} no elements",
+                    "there is nothing to compare",
                     records=tuple(item.record.name for item in hollow))
         )  # fmt: skip
     return found
@@ -133,8 +140,9 @@ def _steps(items: list[Item]) -> list[Finding]:
     lost = sorted(set(range(max(steps))) - set(steps)) if max(steps) < 1_000_000 else []
     if lost:
         listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        steps_are = f"{which(len(lost), 'step', 'steps')} {listed} {which(len(lost), *IS)}"
         found.append(
-            Finding("error", "steps", f"step {listed} is missing, step {max(steps)} is there",
+            Finding("error", "steps", f"{steps_are} missing, though step {max(steps)} is there",
                     "frames were lost (CUDA graphs run no hooks): capture again without them")
         )  # fmt: skip
     decode = [step for step in sorted(steps) if step > 0]
@@ -145,7 +153,7 @@ def _steps(items: list[Item]) -> list[Finding]:
         if missing:
             found.append(
                 Finding("warning", "steps",
-                        f"step {step} lacks {len(missing)} modules that other steps have",
+                        f"step {step} lacks {counted(len(missing), 'module')} of other steps",
                         "the run was cut short there, or hooks did not fire",
                         records=tuple(missing))
             )  # fmt: skip
@@ -178,8 +186,8 @@ def _layers(items: list[Item]) -> list[Finding]:
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             found.append(
                 Finding("warning", "layers", f"no record of {listed}{more}",
-                        f"layers up to {stack}.{max(numbers)} are there: check the globs of the "
-                        "recording, and whether all hooks fired")
+                        f"the capture has layers up to {stack}.{max(numbers)}: check which modules "
+                        "were to be recorded, and whether all hooks fired")
             )  # fmt: skip
     return found
 
@@ -209,10 +217,10 @@ def _order(capture: Capture, items: list[Item]) -> list[Finding]:
         return []
     return [
         Finding("warning", "order",
-                f"the order goes backwards at {len(backwards)} outputs (layers not in turn, or a "
-                "module before what is inside it)",
-                f"the order comes from {capture.order_source}: the first divergence is only as "
-                "good as it", records=tuple(backwards))
+                f"the order goes backwards at {counted(len(backwards), 'output')} (layers not in "
+                "turn, or a module before what is inside it)",
+                f"the order comes from {capture.order_source}, and the first divergence is only "
+                "as reliable as that", records=tuple(backwards))
     ]  # fmt: skip
 
 
@@ -240,7 +248,7 @@ def _random(capture: Capture) -> list[Finding]:
         return []
     return [
         Finding("warning", "config", dropout.words, "call model.eval(): any two such runs differ, "
-                "and are judged by statistics", records=dropout.names)
+                "so that their rows are judged by statistics", records=dropout.names)
     ]  # fmt: skip
 
 
@@ -249,14 +257,15 @@ def _constants(outputs: list[Item], constants: dict[int, float]) -> list[Finding
     flat = [item for item in outputs if id(item) in constants]
     for word, chosen in (
         ("all zeros", [item for item in flat if constants[id(item)] == 0]),
-        ("one number all over", [item for item in flat if constants[id(item)] != 0]),
+        ("the same number everywhere", [item for item in flat if constants[id(item)] != 0]),
     ):
         if chosen:
             most = 2 * len(chosen) > len(outputs)
             found.append(
                 Finding("error" if most else "warning", "constant",
-                        f"{len(chosen)} of {len(outputs)} outputs are {word}",
-                        "look whether they were written before they were computed, or weights "
+                        f"{len(chosen)} of {counted(len(outputs), 'output')} "
+                        f"{which(len(chosen), *IS)} {word}",
+                        "check whether outputs were written before they were computed, or weights "
                         "are missing", records=tuple(item.record.name for item in chosen))
             )  # fmt: skip
     return found
@@ -269,12 +278,14 @@ def _nans(outputs: list[Item], looks: Looks) -> list[Finding]:
     found: list[Finding] = []
     if whole:
         found.append(
-            Finding("error", "nan", f"{len(whole)} outputs seem to hold nothing but NaN",
-                    "the first of them is where to look", records=tuple(whole))
+            Finding("error", "nan",
+                    f"{counted(len(whole), 'output', ('seems', 'seem'))} to hold nothing but NaN",
+                    "look at the first one", records=tuple(whole))
         )  # fmt: skip
     if some:
         found.append(
-            Finding("warning", "nan", f"{len(some)} outputs have NaN in them",
-                    "the first of them is where to look", records=tuple(some))
+            Finding("warning", "nan",
+                    f"{counted(len(some), 'output', ('contains', 'contain'))} NaN",
+                    "look at the first one", records=tuple(some))
         )  # fmt: skip
     return found

@@ -40,8 +40,8 @@ def _finding(grid: str, items: list[Item], wide: int) -> Finding:
     kept = items[0].record.dtype
     if len(items) >= MOST_COARSE * wide:
         words = f"the values of {len(items)} of {wide} outputs are {grid}, kept as {kept}"
-        return Finding("note", "dtype", words, "they are judged by that precision")
+        return Finding("note", "dtype", words, "they are judged at that precision")
     words = f"{len(items)} of {wide} outputs hold values of {grid}, kept as {kept}"
     names = tuple(item.record.name for item in items)
-    return Finding("note", "dtype", words, "look whether these layers are to be that coarse",
+    return Finding("note", "dtype", words, "check whether these layers are meant to be that coarse",
                    records=names)  # fmt: skip

@@ -22,8 +22,8 @@ _KINDS = 3
 _REPEATED = 0.9  # share of a step's outputs that must be those of the step before
 _LEAST_REPEATED = 8
 _ONE_BUFFER = (
-    "one buffer was written for all of them (a graph replayed, or copied too late): copy tensors "
-    "when hooks fire"
+    "all of them are in one buffer (a replayed graph, or copies made too late): copy tensors when "
+    "hooks fire"
 )
 
 Given = Literal["differ", "equal", "unknown"]
@@ -68,7 +68,7 @@ def stale_beside(
             values = {v.digest for _, theirs in same if (v := looks[1 - at].of(theirs))}
             names += [own.name for own, _ in same] if len(values) >= _KINDS else []
         if names:
-            words = f"{len(names)} outputs have the same bits, those of the {other} have not"
+            words = f"{len(names)} outputs have the same bits, those of the {other} do not"
             yield Finding("error", "stale", words, _ONE_BUFFER, mine, tuple(names))
 
 
@@ -131,7 +131,9 @@ def _one_buffer(
         return [], set()
     what = f"{len(names)} outputs of different modules have the same bits"
     if len(shared) > 1:
-        what = f"{len(names)} outputs of different modules have no more than {len(shared)} values"
+        what = (
+            f"{len(names)} outputs of different modules hold only {len(shared)} different tensors"
+        )
     found = Finding("error", "stale", what, _ONE_BUFFER, records=names)
     return [found], {id(item) for group in shared for item in group}
 
@@ -167,14 +169,16 @@ def _layers(outputs: Sequence[Item], inputs: _Inputs, looks: Looks) -> list[Find
             if severity is not None:
                 names.setdefault((where, severity), []).extend(i.record.name for i in group)
     stale = "the same bits in several layers"
-    shared = "they were given the same: shared by design, or a buffer was read too late before them"
+    shared = (
+        "their inputs are the same: shared by design, or a buffer was read too late before them"
+    )
     table: tuple[tuple[str, Severity, str, str], ...] = (
         ("everywhere", "error", "the same bits in every layer", _ONE_BUFFER),
-        ("here", "error", stale, "a buffer was read after it had been used again"),
+        ("here", "error", stale, "a buffer was read after it had been reused"),
         ("everywhere", "warning", "the same bits in every layer", shared),
         ("here", "warning", stale, shared),
         ("skipped", "warning", f"{stale} of whole layers",
-         "these layers changed nothing: they were skipped, or a buffer was used again"),
+         "these layers changed nothing: they were skipped, or a buffer was reused"),
     )  # fmt: skip
     return [
         Finding(severity, "stale", f"{len(listed)} outputs have {words}", advice,

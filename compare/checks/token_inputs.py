@@ -25,7 +25,7 @@ _MOST_IDS = 1 << 20
 _MOST_EMBEDDED = 1 << 24  # elements of an embedding's output that is read to find the same tokens
 _APART = 0.5  # relative error of an embedding's row from which it is another token's
 _MOST_EXTRA = 64  # tokens that one side may have more of, in front or behind, to be found
-_ADVICE = "stop here: run both on the same input, nothing behind this means anything"
+_ADVICE = "stop here and run both on the same input: no other difference means anything"
 
 
 def different_inputs(comparison: Comparison) -> Iterator[Finding]:
@@ -88,7 +88,8 @@ def how_different(comparison: Comparison, row: Row) -> str:
         return ""
     at = list(result.max_abs_index or ())
     values = result.max_abs_values or (0.0, 0.0)
-    return f"{result.mismatched} of {result.count}, as at {at}: {values[0]:.0f} and {values[1]:.0f}"
+    one, other = values
+    return f"{result.mismatched} of {result.count}, such as {one:.0f} and {other:.0f} at {at}"
 
 
 def _ids(capture: Capture) -> list[int] | None:
@@ -145,7 +146,7 @@ def ids_apart(left: Sequence[int], right: Sequence[int]) -> str:
         return f"{words}; {_side_words(more is right, found, surplus, extra)}"
     at = next(i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b)
     count = sum(a != b for a, b in zip(left, right, strict=True))
-    return f"{count} of {len(left)}, the first at {at}: {left[at]} and {right[at]}"
+    return f"{count} of {len(left)}, the first at position {at} ({left[at]} and {right[at]})"
 
 
 def _extra(more: int, fewer: int, equal: Callable[[int], bool]) -> int | None:
@@ -201,7 +202,7 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
         if 0 < count < found.rows:
             words = (
                 f"the embeddings of {count} of {found.rows} tokens differ and the others agree: "
-                f"different token ids, the first at {int(np.flatnonzero(apart)[0])}"
+                f"different token ids, the first at position {int(np.flatnonzero(apart)[0])}"
             )
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         elif count and count == found.rows:

@@ -14,6 +14,7 @@ from ..comparison import Comparison
 from ..matching.roles import is_embedding
 from ..measuring.measure import measure
 from ..model import Measurement
+from ..plurals import IS, counted, which
 from .digests import check_digests
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, quoted, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
@@ -107,8 +108,8 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
             wrong.append(row.label)
     advice = ADVICE_ON_WEIGHTS
     if wrong:
-        yield Finding("error", "weights", f"{len(wrong)} weights differ", advice,
-                      records=tuple(wrong))  # fmt: skip
+        words = counted(len(wrong), "weight", ("differs", "differ"))
+        yield Finding("error", "weights", words, advice, records=tuple(wrong))
     yield from _tables(comparison, advice)
     left, right = run_details(comparison.reference.path), run_details(comparison.candidate.path)
     for key in left:
@@ -133,7 +134,8 @@ def _tables(comparison: Comparison, advice: str) -> Iterator[Finding]:
         if comparison.policy.judge(row, result).fails:
             names = tuple(r.name for r in (row.reference, row.candidate) if r is not None)
             words = "the embedding gives other outputs for the same token ids"
-            yield Finding("warning", "weights", words, f"its table differs, or is scaled: {advice}",
+            why = "its table differs, or one side scales it"
+            yield Finding("warning", "weights", words, f"{why}; {advice}",
                           records=names)  # fmt: skip
             return
 
@@ -146,7 +148,8 @@ def _steps(comparison: Comparison) -> Iterator[Finding]:
     for only, word in ((left - right, "reference"), (right - left, "candidate")):
         if only:
             listed = ", ".join(map(str, sorted(only)[:5])) + (", ..." if len(only) > 5 else "")
-            yield Finding("warning", "steps", f"step {listed} is only in the {word}",
+            steps = f"{which(len(only), 'step', 'steps')} {listed} {which(len(only), *IS)}"
+            yield Finding("warning", "steps", f"{steps} only in the {word}",
                           "generate as many tokens in both")  # fmt: skip
 
 
@@ -154,8 +157,8 @@ def _dtypes(comparison: Comparison) -> Iterator[Finding]:
     left, right = comparison.reference.main_dtype(), comparison.candidate.main_dtype()
     if left is not None and right is not None and left != right:
         yield Finding("note", "dtype", f"the reference is {left}, the candidate {right}",
-                      "the limits of the coarser one hold; a baseline in it separates noise from "
-                      "faults")  # fmt: skip
+                      "the limits of the coarser one apply; a baseline run in it separates noise "
+                      "from faults")  # fmt: skip
 
 
 def _runs(comparison: Comparison) -> Iterator[Finding]:
@@ -166,11 +169,14 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
                       f"{quoted(cand.model)}", "compare two runs of one model")  # fmt: skip
     same = ref.framework is not None and ref.framework == cand.framework
     if same and ref.framework_version != cand.framework_version:
-        yield Finding("note", "versions", f"{ref.framework} {ref.framework_version or '?'} and "
-                      f"{cand.framework_version or '?'}", "kernels may differ")  # fmt: skip
+        words = (
+            f"the reference ran on {ref.framework} {ref.framework_version or '?'}, the candidate "
+            f"on {cand.framework_version or '?'}"
+        )
+        yield Finding("note", "versions", words, "kernels may differ")  # fmt: skip
     if ref.device and cand.device and ref.device != cand.device:
-        yield Finding("note", "versions", f"run on {quoted(ref.device)} and on "
-                      f"{quoted(cand.device)}", "kernels differ")  # fmt: skip
+        yield Finding("note", "versions", f"the reference ran on {quoted(ref.device)}, the "
+                      f"candidate on {quoted(cand.device)}", "kernels differ")  # fmt: skip
     left, right = run_details(ref.path), run_details(cand.path)
     sides: tuple[tuple[SideName, dict[str, str]], ...] = (("reference", left), ("candidate", right))
     for side, details in sides:
@@ -178,7 +184,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("warning", "config", "the model ran in training mode",
                           "call model.eval(): dropout makes any two runs differ", side)  # fmt: skip
     apart = [
-        f"{key} {quoted(left[key])} and {quoted(right[key])}"
+        f"{key} ({quoted(left[key])} and {quoted(right[key])})"
         for key in left
         if key in right and left[key] != right[key]
         and not _ELSEWHERE.search(key) and not _HASH.search(key)
@@ -186,7 +192,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
     if apart:
         more = f" and {len(apart) - 5} more" if len(apart) > 5 else ""
         yield Finding("warning", "config", f"the runs differ in {'; '.join(apart[:5])}{more}",
-                      "make them equal where they should be")  # fmt: skip
+                      "make equal what should be equal")  # fmt: skip
 
 
 def _constants(comparison: Comparison) -> Iterator[Finding]:
@@ -204,8 +210,11 @@ def _constants(comparison: Comparison) -> Iterator[Finding]:
             if flat and moving and result.compared > 1 and record is not None:
                 names.append(record.name)
         if names:
-            yield Finding("error", "constant", f"{len(names)} outputs are one number all over, "
-                          f"those of the {other} are not", "look whether they were computed at all",
+            what = (
+                f"{counted(len(names), 'output')} {which(len(names), 'is', 'are')} the same number"
+            )
+            yield Finding("error", "constant", f"{what} everywhere, which is not so in the {other}",
+                          "check whether they were computed at all",
                           side="reference" if mine == "reference" else "candidate",
                           records=tuple(names))  # fmt: skip
 

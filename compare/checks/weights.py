@@ -10,6 +10,7 @@ from ...capture.errors import RecordError
 from ...capture.weights import Parameter, Weights
 from ..comparison import Comparison
 from ..matching.canonical import NameRules
+from ..plurals import IS, counted, which
 from ..weights.parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
 from ..weights.weight_difference import StoppedError, WeightDifference, difference_of
 from .digests import check_own_weights
@@ -190,34 +191,43 @@ def _findings(report: WeightsReport) -> Iterator[Finding]:
     if real:
         worst = "; ".join(found.words for found in real[:_WORST])
         more = f"; and {len(real) - _WORST} more" if len(real) > _WORST else ""
-        words = f"{len(real)} of {report.compared} weights differ: {worst}{more}"
+        words = (
+            f"{len(real)} of {counted(report.compared, 'weight')} "
+            f"{which(len(real), 'differs', 'differ')}: {worst}{more}"
+        )
         names = tuple(found.name for found in real)
         yield Finding("error", "weights", words, ADVICE_ON_WEIGHTS, records=names)
     for key in dict.fromkeys(found.rounded for found in report.differences):
         if key is not None:
             names = tuple(found.name for found in report.differences if found.rounded == key)
-            words = f"{len(names)} weights of the {key[0]} are rounded to {key[1]}, no more"
-            yield Finding("note", "weights", words, "the limits of the coarser one hold",
+            count = counted(len(names), "weight")
+            words = (
+                f"{count} of the {key[0]} {which(len(names), 'is', 'are')} only rounded to {key[1]}"
+            )
+            yield Finding("note", "weights", words, "the limits of the coarser one apply",
                           records=names)  # fmt: skip
     for names, only, other in (
         (report.missing, "reference", "candidate"), (report.extra, "candidate", "reference"),
     ):  # fmt: skip
         if names:
-            words = f"{len(names)} weights of the {only} are not in the checkpoint of the {other}"
-            yield Finding("warning", "weights", words, "look whether they have a part in the model",
+            words = (
+                f"{counted(len(names), 'weight')} of the {only} {which(len(names), *IS)} not in "
+                f"the checkpoint of the {other}"
+            )
+            yield Finding("warning", "weights", words, "check whether the model uses them",
                           records=tuple(names))  # fmt: skip
 
 
 def _configs(reference: Weights, candidate: Weights) -> Iterator[Finding]:
     left, right = _flattened(reference.config), _flattened(candidate.config)
     apart = [
-        f"{key} {left[key]!r} and {right[key]!r}"[:120]
+        f"{key} ({left[key]!r} and {right[key]!r})"[:120]
         for key in left
         if key in right and left[key] != right[key] and not _CONFIG.match(key.rpartition(".")[2])
     ]
     if apart:
         words = f"the configs of the checkpoints differ in {some(apart)}"
-        yield Finding("warning", "config", words, "make them equal where they should be")
+        yield Finding("warning", "config", words, "make equal what should be equal")
 
 
 def _flattened(config: object, prefix: str = "") -> dict[str, object]:

@@ -12,9 +12,9 @@ from ..measuring.pair_reader import PairReader
 from ..model import Result, Row, SideStatistics
 from ..recipes.errors import RecipeError
 from ..reports.escaping import clean
+from ..reports.forms.text_form import side_line
 from ..reports.row_text import row_text
 from ..reports.summary import recorded_statistics
-from ..reports.text_form import side_line
 from ..reports.words import partial_words, record_shape, value_text
 from .naming import command_line, telling_name
 from .subject import NothingToInspectError, Subject, subject_of_row
@@ -92,9 +92,9 @@ def commands(
         if recipe != getattr(before, f"recipe_{side}"):
             words += [f"--recipe-{side}", recipe]
     words += [word for view in views for word in ("--view", view)]
-    for name, usual, option in _OPTIONS:
-        value = (settings or {}).get(name, usual)
-        if value != usual:
+    for name, default, option in _OPTIONS:
+        value = (settings or {}).get(name, default)
+        if value != default:
             words += [option, str(value)]
     name = telling_name(comparison, of_comparison)
     return [

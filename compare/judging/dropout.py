@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ...capture.dtypes import DTYPES
 from ...capture.models.run_details import run_details
-from ..limits import STATISTICS_APART
+from ..limits import DROPOUT_ELEMENTS, DROPOUT_RECENT, DROPOUT_ROUNDING, STATISTICS_APART
 from ..model import Failure, Measurement, Row, Verdict
 from .row_verdicts import override_for
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 _DROPOUT = re.compile(r"drop", re.IGNORECASE)  # names and classes: Dropout, resid_drop, DropPath
 _MOST = 64  # modules of a side that are examined
-_RECENT = 4  # outputs before an input that it may be made of by dropout
-_LEAST = 64  # elements of a sample that were not zero
-_ROUNDING = 4.0  # units of the dtype that factors of single elements may be apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +54,9 @@ def dropout_of(records: Iterable[Record], training: bool = False) -> Dropout | N
     found: list[str] = []
     most = 0.0
     listed = list(records)
-    pairs = chain(_modules(listed), _between(listed)) if training else _modules(listed)
+    pairs = chain(_modules(listed), between(listed)) if training else _modules(listed)
     for given, output in pairs:
-        share = _zeroed(given, output)
+        share = zeroed(given, output)
         if share is not None:
             found.append(output.name)
             most = max(most, share)
@@ -91,11 +88,11 @@ def _modules(records: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
                     return
 
 
-def _between(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+def between(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     """What modules were given beside what was returned shortly before, where it is as large: code
     may have called a function of dropout in between.
     """
-    last: deque[Record] = deque(maxlen=_RECENT)
+    last: deque[Record] = deque(maxlen=DROPOUT_RECENT)
     count = 0
     for record in records:
         if record.slot.startswith("output"):
@@ -111,7 +108,7 @@ def _between(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
                     return
 
 
-def _zeroed(given: Record, output: Record) -> float | None:
+def zeroed(given: Record, output: Record) -> float | None:
     """The share of elements that were set to zero where the rest has one factor, None where that is
     not so, or nothing was changed.
     """
@@ -126,7 +123,7 @@ def _zeroed(given: Record, output: Record) -> float | None:
         return None
     used = (x != 0) & np.isfinite(x) & np.isfinite(y)
     x, y = x[used], y[used]
-    if x.size < _LEAST:
+    if x.size < DROPOUT_ELEMENTS:
         return None
     kept = y != 0
     share = 1.0 - np.count_nonzero(kept) / x.size
@@ -134,7 +131,7 @@ def _zeroed(given: Record, output: Record) -> float | None:
         return None
     factors = y[kept] / x[kept]
     middle = float(np.median(factors))
-    apart = _ROUNDING * DTYPES[output.dtype].epsilon * middle
+    apart = DROPOUT_ROUNDING * DTYPES[output.dtype].epsilon * middle
     one = middle > 1.0 and np.mean(np.abs(factors - middle) <= apart) > 0.99
     return share if one else None
 

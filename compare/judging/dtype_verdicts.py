@@ -58,7 +58,7 @@ def by_tolerance(result: Measurement) -> Verdict:
     if result.mismatched == 0:
         return Verdict("ok", f"every element within {bound}")
     share = 100.0 * (result.mismatched_fraction or 0.0)
-    words = f"{result.mismatched} of {result.count} elements ({share:.2g} %) outside {bound}"
+    words = f"{result.mismatched} of {result.count} elements ({share:.3g} %) outside {bound}"
     return Verdict("diverged", words)
 
 

@@ -24,7 +24,8 @@ class FurtherEvidence:
     that was worked out; `output_causes`, what explains an output without a law. `dropout` and
     `same` (the candidate is the reference) are of the whole, and so is `early_end`, how the
     candidate ends before the reference (empty: it does not). `laws` are None before they were
-    tried; `floor_notes`: how the further captures could be used.
+    tried; `floor_notes`: how the further captures could be used. `from_records`: routings, dropout
+    and sameness are gathered already, by these very measurements.
     """
 
     early_end: str = ""
@@ -38,6 +39,7 @@ class FurtherEvidence:
     laws: LawReport | None = None
     symptoms: Mapping[int, tuple[Symptom, ...]] = field(default_factory=dict)
     output_causes: Mapping[int, tuple[Cause, ...]] = field(default_factory=dict)
+    from_records: bool = False
 
     @property
     def law_rows(self) -> dict[int, LawRow]:

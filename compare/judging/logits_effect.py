@@ -23,6 +23,7 @@ import numpy as np
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array
 from ..aligned import Aligned, Results, side_task
+from ..limits import LEAST_VOCABULARY
 from ..matching.canonical import ROOT
 from ..matching.roles import role_of
 from ..measuring.bounded_sample import UNREADABLE
@@ -31,7 +32,6 @@ from ..model import Effect, Measurement, Row
 from ..recipes.errors import Shape
 
 AT_ONCE = 1 << 18  # elements of a block: 2 MiB for each of half a dozen float64 arrays
-_LEAST_VOCABULARY = 256  # of logits without a head that has as many: classifiers have fewer classes
 _MOST_MASK = 1 << 24  # elements of an attention mask that is read
 
 
@@ -69,7 +69,7 @@ def logits_rows(aligned: Aligned, results: Results) -> list[Row]:
     roots = [
         row
         for row in _outputs(aligned, results)
-        if row.canonical == ROOT and _is_vocabulary(_shape(results, row)[-1], widths, row.slot)
+        if row.canonical == ROOT and is_vocabulary(_shape(results, row)[-1], widths, row.slot)
     ]
     chosen: dict[int, Row] = {}
     for row in (*heads, *roots):  # what the model returned comes last: it may be scaled or capped
@@ -79,10 +79,10 @@ def logits_rows(aligned: Aligned, results: Results) -> list[Row]:
     return [chosen[step] for step in sorted(chosen)]
 
 
-def _is_vocabulary(width: int, widths: set[int], slot: str) -> bool:
+def is_vocabulary(width: int, widths: set[int], slot: str) -> bool:
     if widths:
         return width in widths
-    return "logits" in slot and width >= _LEAST_VOCABULARY
+    return "logits" in slot and width >= LEAST_VOCABULARY
 
 
 def _outputs(aligned: Aligned, results: Results) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from itertools import islice, permutations
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..recipes.common_view import common_view
+from ..recipes.common_view import CommonView, common_view
 from ..recipes.errors import Shape
 from ..recipes.rearrange import Rearrange
 from ..recipes.steps import Concat, Permute, Reshape, Select, Slice, Squeeze, Step, Transpose
@@ -20,17 +20,27 @@ if TYPE_CHECKING:
 def bridges(left: Shape, right: Shape, hints: Hints) -> Iterator[Both]:
     """Likely ones first. What does not fit is sorted out by who takes them."""
     view = common_view(left, right, last_rows=True)
-    if view is not None and left != right:
-        yield view.how, view.reference.steps, view.candidate.steps
     bare_left, bare_right = bare(left), bare(right)
     drop_left, drop_right = squeezes(left), squeezes(right)
-    for make in (_moved, _one_of, _parts, _split_axis, _repeated, _reread):
+    reread = bare_left != bare_right and prod(bare_left) == prod(bare_right)
+    if view is not None and left != right and not (reread and _moves_axes(view)):
+        yield view.how, view.reference.steps, view.candidate.steps
+    if reread:  # before axes are moved: elements that lie in the same order are the simpler case
+        yield f"read as {list(bare_left)}", drop_left, (*drop_right, Reshape(bare_left))
+    if view is not None and reread and _moves_axes(view):
+        yield view.how, view.reference.steps, view.candidate.steps
+    for make in (_moved, _one_of, _parts, _split_axis, _repeated):
         for words, steps in make(bare_right, bare_left, hints):
             yield words, drop_left, (*drop_right, *steps)
         for words, steps in make(bare_left, bare_right, hints):
             yield f"reference: {words}", (*drop_left, *steps), drop_right
     yield from joins_of_records(left, right, hints)
     yield from cut_to_common(bare_left, bare_right, drop_left, drop_right)
+
+
+def _moves_axes(view: CommonView) -> bool:
+    steps = (*view.reference.steps, *view.candidate.steps)
+    return any(isinstance(step, Transpose | Permute | Rearrange) for step in steps)
 
 
 def bare(shape: Shape) -> Shape:
@@ -130,11 +140,6 @@ def _repeated(shape: Shape, wanted: Shape, hints: Hints) -> Iterator[Change]:
         parts = Reshape((*shape[:-1], count, times, wanted[-1] // count))
         words = f"each of {count} heads stands there {times} times"
         yield words, (parts, Select(len(shape), 0), Reshape(wanted))
-
-
-def _reread(shape: Shape, wanted: Shape, hints: Hints) -> Iterator[Change]:
-    if prod(shape) == prod(wanted) and shape != wanted:
-        yield f"read as {list(wanted)}", (Reshape(wanted),)
 
 
 def joins_of_records(left: Shape, right: Shape, hints: Hints) -> Iterator[Both]:

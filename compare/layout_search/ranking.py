@@ -1,10 +1,10 @@
-"""Trying likely recipes on the values of a pair, and ranking them by relative L2."""
+"""Trying likely recipes on the values of a pair, and ranking them by the error that is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import inf, prod
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Hints", "Proposal", "Tried", "prepare", "propose", "rank"]
 
 
-_ALIKE = 1.1  # scores that differ by less are ranked by how simple the recipes are
+_ALIKE = 1.1  # errors that differ by less are shown as one, and ranked by simplicity
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Tried:
 
     `relative_l2` is None where it cannot be computed, and `note` says why. `nonfinite` of the
     elements looked at are NaN or Inf on one side only. Where `tells` is False the reference has one
-    value everywhere that was looked at: any order of it would fit.
+    value everywhere that was looked at: any order of it would fit. `shown` is the error that a
+    ranking shows and is sorted by, to a tenth; None where it says nothing.
     """
 
     proposal: Proposal
@@ -49,6 +50,7 @@ class Tried:
     nonfinite: int = 0
     tells: bool = True
     note: str = ""
+    shown: float | None = None
 
     @property
     def whole(self) -> bool:
@@ -56,12 +58,12 @@ class Tried:
         return self.compared == self.count
 
     @property
-    def score(self) -> float:
+    def error(self) -> float | None:
         """What is ranked by: an element that is finite on one side only counts as an error as
-        large as the reference.
+        large as the reference. None where the number says nothing.
         """
-        if self.relative_l2 is None:
-            return inf
+        if self.relative_l2 is None or not self.tells:
+            return None
         share = self.nonfinite / self.compared if self.compared else 0.0
         return (self.relative_l2**2 + share) ** 0.5
 
@@ -90,22 +92,22 @@ def rank(
 
 
 def _sorted(tried: list[Tried]) -> list[Tried]:
-    """The best first; of those whose scores differ by no more than noise would make them differ,
-    the simpler one, and of equally simple ones that which was proposed first.
+    """The best first; those whose errors differ by no more than noise would make them differ show
+    one number, and of them the simpler one comes first. Behind them those whose number says
+    nothing, and last those that could not be computed.
     """
-    rest = sorted(tried, key=lambda each: (each.relative_l2 is None, not each.tells, each.score))
-    places = {id(each): at for at, each in enumerate(tried)}
+    known = sorted((each.error, at) for at, each in enumerate(tried) if each.error is not None)
     found: list[Tried] = []
-    while rest:
-        first = rest[0]
-        alike = [
-            each for each in rest
-            if each.score <= first.score * _ALIKE and each.tells == first.tells
-            and (each.relative_l2 is None) == (first.relative_l2 is None)
-        ]  # fmt: skip
-        found += sorted(alike, key=lambda each: (each.proposal.effort, places[id(each)]))
-        rest = rest[len(alike) :]
-    return found
+    while known:
+        least = known[0][0]
+        alike = [at for error, at in known if error <= least * _ALIKE]
+        alike.sort(key=lambda at: (tried[at].proposal.effort, at))
+        shown = float(f"{least:.1e}")
+        found += [replace(tried[at], shown=shown) for at in alike]
+        known = known[len(alike) :]
+    rest = [each for each in tried if each.error is None]
+    rest.sort(key=lambda each: (each.relative_l2 is None, each.proposal.effort))
+    return found + rest
 
 
 def _try(pair: SampledPair, proposal: Proposal) -> Tried:

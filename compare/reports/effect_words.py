@@ -23,11 +23,11 @@ def short_effect_line(effect: Effect) -> str:
     """The same for a line that is small: `logits: KL 1.1e-3, top-1 53/55, token 27 differs (margin
     0.04)`.
     """
-    said = f"logits: KL {_number(effect.logits_kl)}, top-1 {_agreeing(effect)}/{effect.tokens}"
+    line = f"logits: KL {_number(effect.logits_kl)}, top-1 {_agreeing(effect)}/{effect.tokens}"
     if effect.first_differing_token is None:
-        return said
+        return line
     margin = _number(effect.margin)
-    return f"{said}, token {effect.first_differing_token} differs (margin {margin})"
+    return f"{line}, token {effect.first_differing_token} differs (margin {margin})"
 
 
 def effect_json(effect: Effect | None) -> dict[str, Any] | None:

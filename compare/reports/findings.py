@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..measuring.metrics import METRICS
 from ..vocabulary import MARKS, NOT_PASSED, Level
 from .law_words import labelled_causes
+from .nothing_compared import nothing_compared
 from .row_report import Fact, RowReport, row_report
 from .words import sure_text, symptom_lines
 
@@ -39,7 +40,12 @@ def word_of(level: Level) -> str:
 
 
 def agreement_of(comparison: Comparison) -> str:
-    """`no divergence`, and what makes that say less."""
+    """`no divergence`, and what makes that say less; or that nothing could be compared."""
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return nothing.line
+    if comparison.exit_status():
+        return "no divergence found, but not everything could be compared"
     doubtful = comparison.counts.doubtful
     less = [] if comparison.same is None else ["the candidate may be the reference itself"]
     less += [f"{doubtful} doubtful"] if doubtful else []

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..model import Cause, Counts, FirstDivergence
+from ..plurals import counted, which
+from .nothing_compared import nothing_compared
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -44,8 +46,9 @@ def headline(comparison: Comparison) -> str:
     """The answer in one line: the first divergence and its cause; where there is none, how far off
     the worst layer is; where nothing could be compared, that.
     """
-    if not any(row.kind == "pair" for row in comparison.rows):
-        return "the two captures have nothing in common"
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return nothing.line
     first = comparison.first_divergence()
     return agreement(comparison).words[0] if first is None else first_line(first)
 
@@ -73,18 +76,17 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
         total = comparison.to_measure
         done = total - levels["pending"]
         return Agreement((f"no divergence so far, in {done} of {total} pairs",))
-    sentence = f"no divergence in {counts.pairs} pair{'' if counts.pairs == 1 else 's'}"
+    sentence = f"no divergence in {counted(counts.pairs, 'pair')}"
     doubts = []
     if levels.get("unreadable"):
-        doubts.append(f", but {levels['unreadable']} cannot be read")
+        doubts.append(f"{levels['unreadable']} cannot be read")
     if comparison.same is not None:
-        doubts.append(f", but {comparison.same.short}")
+        doubts.append(comparison.same.short)
     if counts.doubtful:
-        are = "is" if counts.doubtful == 1 else "are"
-        doubts.append(f", but {counts.doubtful} of them {are} doubtful")
+        doubts.append(f"{counts.doubtful} of them {which(counts.doubtful, 'is', 'are')} doubtful")
     if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
-        doubts.append(f", but only {counts.coverage:.0%} of the outputs are paired")
-    sentence += "".join(doubts)
+        doubts.append(f"only {counts.coverage:.0%} of the outputs are paired")
+    sentence += f", but {' and '.join(doubts)}" if doubts else ""
     worst = worst_row(comparison)
     if worst is None:
         return Agreement((sentence,), bool(doubts))

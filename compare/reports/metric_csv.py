@@ -40,8 +40,8 @@ from ..matching.roles import is_embedded
 from ..measuring.metrics import NUMBERS
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row, Verdict
-from .aiu_fms import aiu_layer, model_id
 from .escaping import clean
+from .forms.aiu_fms import aiu_layer, model_id
 from .summary import component_of
 
 TIDY = "tidy.csv"

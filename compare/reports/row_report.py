@@ -61,14 +61,15 @@ _SPECIAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One labelled line; `title` is the label in full, `level` that of what is bad. A line without
-    a label goes on with the one before.
+    """One labelled line; `title` is the label in full and `full` the text where there is room for
+    more, `level` that of what is bad. A line without a label goes on with the one before.
     """
 
     label: str
     text: str
     level: Level | None = None
     title: str = ""
+    full: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +201,9 @@ class RowReport:
         if found is None:
             return ()
         facts = [
-            Fact(
-                NUMBERS[name].heading,
-                self.metric(name) + place_text(
-                    getattr(found, f"{name}_index"), getattr(found, f"{name}_values")
-                ),
-                title=f"greatest {word} difference",
-            )
-            for name, word in (("max_abs", "absolute"), ("max_rel", "relative"))
-        ]  # fmt: skip
+            self._greatest(found, "max_abs", "absolute", found.atol),
+            self._greatest(found, "max_rel", "relative", found.rtol),
+        ]
         if found.ulp is not None:  # measured where it was asked for only
             facts.append(Fact("ULP", f"{self.metric('ulp')} at most"))
         facts.append(
@@ -230,6 +225,15 @@ class RowReport:
                 Fact("partial", f"{self.partial}: compared on the elements that both dumps show")
             )
         return tuple(facts)
+
+    def _greatest(self, found: Measurement, name: str, word: str, allowed: float) -> Fact:
+        """The greatest difference of a kind with its place and what the tolerance allows of it."""
+        place = getattr(found, f"{name}_index"), getattr(found, f"{name}_values")
+        value = self.metric(name)
+        return Fact(
+            NUMBERS[name].heading, value + place_text(*place),
+            title=f"greatest {word} difference", full=value + place_text(*place, allowed),
+        )  # fmt: skip
 
     @property
     def view(self) -> tuple[Fact, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..model import Result
 
 _IN_A_LINE = 3  # metrics
+_WIDTH = 80
 
 
 def row_text(
@@ -50,7 +51,25 @@ def text_of(report: RowReport) -> str:
 
 def _lines(facts: Iterable[Fact]) -> Iterator[str]:
     for fact in facts:
-        yield f"  {fact.title}: {fact.text}" if fact.title else f"  {fact.label:11} {fact.text}"
+        if fact.full:
+            yield from titled_lines(fact)
+        else:
+            label = f"{fact.title}:" if fact.title else f"{fact.label:11}"
+            yield f"  {label} {fact.text}"
+
+
+def titled_lines(fact: Fact) -> Iterator[str]:
+    """A fact by its title and in full, its values in a line of their own: neither is longer than
+    a terminal is wide.
+    """
+    text, _, values = fact.full.partition(": ")
+    line = f"  {fact.title}: {text}"
+    if len(line) > _WIDTH:
+        line, allowed, rest = line.partition(" (up to ")
+        values = f"{allowed.strip()} {rest}: {values}" if allowed else values
+    yield line
+    if values:
+        yield f"    {values}"
 
 
 def _metrics(report: RowReport) -> Iterator[Fact]:

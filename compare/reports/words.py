@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ..measuring.metrics import NUMBERS
@@ -24,6 +25,14 @@ MATCH_WORDS: dict[MatchedBy, str] = {
     "name": "same name", "rule": "naming rule", "fused": "part of a fused tensor",
     "order": "order of execution", "content": "content", "hand": "by hand",
 }  # fmt: skip
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """A sentence in lines that fit a terminal of 80 columns; names are not broken."""
+    return wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 # Numbers
@@ -107,12 +116,18 @@ def index_text(index: tuple[int, ...] | None) -> str:
     return NONE if index is None else f"({', '.join(map(str, index))})"
 
 
-def place_text(index: tuple[int, ...] | None, values: tuple[float, float] | None) -> str:
-    """` at index (0, 7): reference 1.5, candidate 1.25`; nothing where no element was compared."""
+def place_text(
+    index: tuple[int, ...] | None, values: tuple[float, float] | None, allowed: float | None = None
+) -> str:
+    """` at index (0, 7): reference 1.5, candidate 1.25`; nothing where no element was compared.
+    With what a tolerance allows ` at index (0, 7) (up to 1e-05 allowed): ...`, as torch.testing
+    has it.
+    """
     if index is None or values is None:
         return ""
     left, right = (value_text(value, 9) for value in values)
-    return f" at index {index_text(index)}: reference {left}, candidate {right}"
+    up_to = "" if allowed is None else f" (up to {allowed:g} allowed)"
+    return f" at index {index_text(index)}{up_to}: reference {left}, candidate {right}"
 
 
 # Parts of dumps, symptoms

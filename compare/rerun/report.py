@@ -7,8 +7,8 @@ from typing import Any
 from ..measuring.metrics import METRICS
 from ..model import Failure, Measurement
 from ..reports.escaping import clean
-from ..reports.json_form import metrics_json, plain_json
-from ..reports.text_form import side_line
+from ..reports.forms.json_form import metrics_json, plain_json
+from ..reports.forms.text_form import side_line
 from ..reports.words import number
 from .judge import wrong_layers_sentence
 from .results import RerunResult

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..judging.dataflow import kind_of
+from ..limits import LEAST_SCORE, SCORES_ALIKE
 from ..matching.canonical import parent_of
 from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from ..aligned import Aligned, Results
     from ..judging.noise_analysis import Analysis
 
-_LEAST_SCORE = 0.5  # a fit that explains less than half is no symptom
-_ALIKE = 0.05  # scores this near are ordered by the order of `SYMPTOMS`
 _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17
 
@@ -42,13 +41,18 @@ def symptoms_of(
         return ()
     pair = _pair(analysis, index, sample)
     found = list(_all(aligned, results, analysis, index, sample, pair))
-    likely = [symptom for symptom in found if symptom.score >= _LEAST_SCORE]
+    likely = likely_ones(found)
     hidden = analysis.hidden_symptom(index)
     if hidden is not None:
         return _given_away(hidden, found)
     if not likely:
         return (_nothing(result, pair, found),)
-    return _ranked(likely)
+    return ranked(likely)
+
+
+def likely_ones(found: list[Symptom]) -> list[Symptom]:
+    """Those that explain enough of the error."""
+    return [symptom for symptom in found if symptom.score >= LEAST_SCORE]
 
 
 def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom, ...]:
@@ -63,17 +67,18 @@ def _given_away(hidden: tuple[str, str], found: list[Symptom]) -> tuple[Symptom,
     return (Symptom(name, best.score, f"{words}; {best.evidence}"),)
 
 
-def _ranked(likely: list[Symptom]) -> tuple[Symptom, ...]:
+def ranked(likely: list[Symptom]) -> tuple[Symptom, ...]:
+    """The three best, one of a name; of those that explain it alike, the simpler first."""
     best: dict[str, Symptom] = {}
     for symptom in likely:  # the simplest of a name stands first
-        if symptom.name not in best or symptom.score > best[symptom.name].score + _ALIKE:
+        if symptom.name not in best or symptom.score > best[symptom.name].score + SCORES_ALIKE:
             best[symptom.name] = symptom
     top = max(symptom.score for symptom in best.values())
     return tuple(sorted(best.values(), key=lambda s: _rank(s, top)))[:3]
 
 
 def _rank(symptom: Symptom, top: float) -> tuple[bool, int, float]:
-    return symptom.score < top - _ALIKE, registry.place_of(symptom.name), -symptom.score
+    return symptom.score < top - SCORES_ALIKE, registry.place_of(symptom.name), -symptom.score
 
 
 def _pair(analysis: Analysis, index: int, sample: Sample) -> fit.Pair:

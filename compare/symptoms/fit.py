@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...capture.values import Array
-from ..limits import FEW_ROWS, OWN_BY_ROW
+from ..limits import FEW_ROWS, OWN_BY_CHANNEL, OWN_BY_ROW, STANDARD_ERRORS
 from ..model import Symptom
-
-_SURE = 8.0  # standard errors
-_UNLIKE = 0.6  # of what rows have to themselves may be left of an offset by channel
 
 
 @dataclass(slots=True)
@@ -76,7 +73,7 @@ def scale(pair: Pair) -> Iterator[Symptom]:
     slope = float(np.vdot(x, y)) / xx
     left = pair.left(slope * x)
     error = (left / (x.size - 1) / xx) ** 0.5
-    if abs(slope - 1) <= _SURE * error:
+    if abs(slope - 1) <= STANDARD_ERRORS * error:
         return
     if left > 0.5 * float(np.vdot(y, y)):
         return  # the two are not alike: any factor that makes x small explains half
@@ -104,7 +101,7 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     d = pair.d
     mean = float(d.mean())
     spread = float(d.std()) / d.size**0.5
-    if abs(mean) > _SURE * spread:
+    if abs(mean) > STANDARD_ERRORS * spread:
         left = pair.left(pair.x + mean)
         words = f"{mean:+.4g} everywhere; {left_words(pair, left)}"
         yield Symptom("offset", pair.score(left), words)
@@ -117,7 +114,7 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     left = float(np.vdot(rest, rest)) * count / (count - 1)
     # Rows that are all alike make any difference look like an offset.
     unlike = 1.0 - max(_common(pair.x), _common(pair.y))
-    if left > _UNLIKE * unlike * pair.squares:
+    if left > OWN_BY_CHANNEL * unlike * pair.squares:
         return
     sizes = np.abs(means)
     top = int(sizes.argmax())

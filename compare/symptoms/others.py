@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...capture.values import Array
-from ..limits import MIXED_UP
+from ..limits import LEAST_SCORE, LEAST_TERM, MIXED_UP, STANDARD_ERRORS
 from ..model import Symptom
 from .fit import Pair, left_words
-
-_SURE = 8.0
-_LEAST = 0.05  # of a term: less of one that is like the record itself is a scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
         if left > MIXED_UP * apart:
             continue
         score = 1.0 - left / max(pair.squares, 1e-300)
-        if score < 0.5 or (best is not None and score <= best.score):
+        if score < LEAST_SCORE or (best is not None and score <= best.score):
             continue
         name = "stale" if other.is_peer else "swapped"
         how = "equals" if left == 0 else "is nearly"
@@ -72,7 +69,8 @@ def missing_term(pair: Pair, terms: list[Other]) -> Iterator[Symptom]:
         left = pair.left(pair.x + part * term.x)
         error = (left / max(1, d.size - 1) / squares) ** 0.5
         score = pair.score(left)
-        if abs(part) <= max(_SURE * error, _LEAST) or (best is not None and score <= best.score):
+        known = best is not None and score <= best.score
+        if known or abs(part) <= max(STANDARD_ERRORS * error, LEAST_TERM):
             continue
         amount = {-1.0: "all", -0.5: "half", 1.0: "once too often:"}.get(round(2 * part) / 2)
         what = f"{amount} of " if amount else f"{-part:.3g} times "

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...capture.values import Array
+from ..limits import (
+    REGION_OF_ERROR,
+    REGION_OF_REFERENCE,
+    REGION_PART,
+    REGION_RUNS,
+    REGION_SCATTERED,
+)
 from ..model import Symptom
 from .fit import Pair
-
-_MOST_OF_IT = 0.9
-_ITS_SHARE = 0.7  # of the reference's squares in a part that counts as wrong by itself
-_RUNS, _SCATTERED = 3, 0.06  # more runs than that are a region only of few rows or channels
-_SMALL = 0.26  # of the rows or channels: more is no region
 
 
 def region(pair: Pair) -> Iterator[Symptom]:
@@ -32,21 +34,21 @@ def _part(pair: Pair, energy: Array, word: str, places: Array) -> Symptom | None
         return None
     order = np.argsort(-energy)
     sums = np.cumsum(energy[order])
-    wanted = _MOST_OF_IT * max(total - pair.noise, 0.5 * total)
+    wanted = REGION_OF_ERROR * max(total - pair.noise, 0.5 * total)
     count = int(np.searchsorted(sums, wanted)) + 1
-    if count > max(1, int(_SMALL * len(energy))):
+    if count > max(1, int(REGION_PART * len(energy))):
         return None
     # All that stand out belong to it: a gap in size ends the region.
     typical = float(np.median(energy))
     count = max(count, int((energy > max(30 * typical, 0.02 * float(energy[order[0]]))).sum()))
-    if count > max(1, int(2 * _SMALL * len(energy))):
+    if count > max(1, int(2 * REGION_PART * len(energy))):
         return None
     inside = np.sort(order[:count])
     runs = 1 + int(np.count_nonzero(np.diff(inside) > 1))
-    if runs > _RUNS and count > max(2, int(_SCATTERED * len(energy))):
+    if runs > REGION_RUNS and count > max(2, int(REGION_SCATTERED * len(energy))):
         return None
     own = np.einsum("ij,ij->i" if word == "row" else "ij,ij->j", pair.x, pair.x)
-    if float(own[inside].sum()) > _ITS_SHARE * float(own.sum()):
+    if float(own[inside].sum()) > REGION_OF_REFERENCE * float(own.sum()):
         return None  # what is large there differs there
     beyond = max(float(energy[inside].sum()) - pair.noise * count / len(energy), 0.0)
     score = min(1.0, beyond / max(total - pair.noise, 0.5 * total))
@@ -89,5 +91,5 @@ def _diagonal(pair: Pair, d: Array) -> Iterator[Symptom]:
     energy = d * d
     total = float(energy.sum())
     share = float(energy[above].sum()) / total if total else 0.0
-    if share > _MOST_OF_IT:
+    if share > REGION_OF_ERROR:
         yield Symptom("region", share, f"{100 * share:.3g} % of the error above the diagonal")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ..limits import (
+    THUMB_ALIKE,
+    THUMB_LARGE_MSE,
+    THUMB_LARGE_RELATIVE,
+    THUMB_SMALL_ABSOLUTE,
+    THUMB_SMALL_MSE,
+    THUMB_UNLIKE,
+)
 from ..model import Failure, Measurement
-
-_ALIKE, _UNLIKE = 0.99, 0.9
-_LARGE_MSE, _SMALL_MSE = 1e-4, 1e-6
-_LARGE_RELATIVE, _SMALL_ABSOLUTE = 0.1, 1e-4
 
 
 def rules_of_thumb(result: Measurement | Failure | None) -> list[str]:
@@ -20,16 +24,16 @@ def rules_of_thumb(result: Measurement | Failure | None) -> list[str]:
     found: list[str] = []
     cosine, mse = result.cosine, result.mse
     if cosine is not None and mse is not None:
-        if cosine >= _ALIKE and mse > _LARGE_MSE:
+        if cosine >= THUMB_ALIKE and mse > THUMB_LARGE_MSE:
             found.append(
                 "high cosine and high MSE: the direction is right, the size is not: a scale, or "
                 "large values with rounding"
             )
-        if cosine < _UNLIKE and mse < _SMALL_MSE:
+        if cosine < THUMB_UNLIKE and mse < THUMB_SMALL_MSE:
             found.append(
                 "low cosine and low MSE: numbers near zero, where noise decides on the direction"
             )
     relative, absolute = result.max_rel or 0.0, result.max_abs or 0.0
-    if relative > _LARGE_RELATIVE and 0 < absolute < _SMALL_ABSOLUTE:
+    if relative > THUMB_LARGE_RELATIVE and 0 < absolute < THUMB_SMALL_ABSOLUTE:
         found.append("high relative and low absolute difference: only values near zero differ")
     return found

@@ -67,16 +67,16 @@ def test_other_ids_are_said_first(
     ref, bad = pair(real, "llama-f32")[0], other_ids(real, tmp_path / "ids")
     assert run("check", ref, bad) == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[2].startswith("ERROR    different token ids: 1 of 10, as at [2]:")
+    assert out[2].startswith("ERROR    different token ids: 1 of 10, such as 41 and 42 at [2]")
     assert run("compare", ref, bad) == 1
     out = capsys.readouterr().out
-    notes = [line for line in out.splitlines() if "note:" in line]
-    assert "check, error: different token ids" in notes[0] and "stop here" in notes[0]
+    notes = [line for line in out.splitlines() if line.startswith("           - ")]
+    assert "error: different token ids" in notes[0] and "stop here" in notes[0]
     assert run("compare", ref, bad, "--format", "json") == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["reference"]["notes"][0].startswith("check, error: different token ids")
+    assert report["reference"]["notes"][0].startswith("error: different token ids")
     assert run(ref, bad, "--no-tui") == 1
-    assert "check, error: different token ids" in capsys.readouterr().out
+    assert "error: different token ids" in capsys.readouterr().out
     assert run("thresholds", ref, bad) == 2
     out, err = capsys.readouterr()
     assert out == "" and "different token ids" in err and len(err.splitlines()) == 1
@@ -110,6 +110,6 @@ def test_an_unreadable_record(
     victim.write_bytes(victim.read_bytes()[:-10])
     target = tmp_path / "findings.txt"
     assert run("check", tmp_path / "cut", "-o", target) == 1
-    assert "1 records cannot be read: " in target.read_text()
+    assert "1 record cannot be read: " in target.read_text()
     assert run("check", tmp_path / "cut", "-o", target) == 2
     assert "exists already" in capsys.readouterr().err

@@ -433,3 +433,32 @@ def test_output_files(real: Path, tmp_path: Path, show: Shown) -> None:
     assert show(*sides, Q, "-o", "-") == text
     assert "no directory" in show.refused(*sides, Q, "-o", tmp_path / "no" / "x")
     assert sorted(tmp_path.glob("*.txt")) == [target] and not list(tmp_path.glob(".layertui-*"))
+
+
+def test_one_pair_needs_no_name(real: Path, tmp_path: Path, show: Shown) -> None:
+    """Two files, or two captures of one pair; what is a name of a record stays one."""
+    torch, candidate = pair(real, "llama-f32")
+    files = (
+        torch / "0/model.model.layers.0.mlp-output.pt",
+        candidate / ("model.layers.layers.0.mlp-output.max"),
+    )
+    text = show(*files)
+    assert text.startswith("layers.0.mlp-output (row 0): ok")
+    assert "(up to 1e-05 allowed)" in text and "(up to 1.3e-06 allowed)" in text
+    assert show.repeated(text) == text
+    for side, file in zip(("a", "b"), files, strict=True):
+        (tmp_path / side).mkdir()
+        shutil.copy(file, tmp_path / side)
+    assert show(tmp_path / "a", tmp_path / "b").startswith("layers.0.mlp-output (row 0): ok")
+    assert "which of 48 pairs?" in show.refused(torch, candidate)
+    assert "no record" in show.refused(torch, "nonsense")
+
+
+def test_a_record_called_like_a_file_is_the_record(
+    tmp_path: Path, show: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dump").mkdir()
+    np.save(tmp_path / "dump/norm-output.npy", np.ones(3, np.float32))
+    (tmp_path / "norm-output").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert show("dump", "norm-output").startswith("norm-output: [3] float32")

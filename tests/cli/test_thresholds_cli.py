@@ -77,7 +77,7 @@ def test_unknown_layers_are_said(
     limits.write_text(json.dumps(content))
     assert run("compare", *pair(real, "llama-f32"), "--thresholds", limits) == 0
     out = capsys.readouterr().out
-    assert "note: thresholds.json has no limits for 1 of 48 layers" in out
+    assert "- thresholds.json has no limits for 1 of 48 layers" in out
     assert "norm-output" in out
 
 

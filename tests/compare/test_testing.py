@@ -78,7 +78,7 @@ def test_captures_that_are_not_fit_fail(tmp_path: Path) -> None:
     for layer in (1, 2):
         layer_file(ref, layer).write_bytes(layer_file(ref, 0).read_bytes())
     said = message(ref, ref)
-    assert "check, error: reference: 3 outputs have the same bits in every layer" in said
+    assert "error in the reference: 3 outputs have the same bits in every layer" in said
     assert_captures_match(ref, ref, check=False)
 
 

@@ -462,7 +462,7 @@ async def test_other_inputs_are_said_before_anything_is_measured(
     monkeypatch.setattr(Comparison, "measure", held)
     app = app_of(paths, "ids")
     async with app.run_test(size=(80, 24)) as pilot:
-        await said(pilot, app, "check, error: different token ids: 24 of 24")
+        await said(pilot, app, "error: different token ids: 24 of 24")
         comparison = app.list_screen.comparison
         assert comparison is not None
         assert comparison.measured == 0

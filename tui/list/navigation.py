@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.reports.nothing_compared import nothing_compared
 from ..commands import CommandError
 from .row_model import holds, matches, words_of
 
@@ -110,8 +111,9 @@ def _no_divergence(comparison: Comparison | None) -> str:
     """Why there is no first divergence to go to."""
     if comparison is None or comparison.measured < comparison.to_measure:
         return "no divergence so far, still measuring"
-    if not comparison.counts.pairs:
-        return "the two have nothing in common: no record has a partner"
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return nothing.line
     if comparison.exit_status():
         return "nothing diverges, but not everything could be compared"
     return "nothing diverges"

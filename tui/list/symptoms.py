@@ -58,7 +58,7 @@ class Symptoms:
 
 def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     """What the last row looks like, and how many there were."""
-    from ...compare.reports.text_form import symptom_lines
+    from ...compare.reports.words import symptom_lines
 
     row = news.rows[-1]
     found = symptom_lines(comparison.known_symptoms(row))

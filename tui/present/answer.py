@@ -11,6 +11,7 @@ from math import floor
 from typing import TYPE_CHECKING
 
 from ...compare.reports.law_words import agreement, percent, short_module
+from ...compare.reports.nothing_compared import nothing_compared
 from ..theme import LOOKS
 from .origin import first_known, likeness, sure_text
 from .pieces import Piece, Pieces
@@ -82,12 +83,9 @@ def fitting(forms: Sequence[str], room: int, dots: str, end: str = "") -> str:
 
 def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool) -> Answer:
     """What is known so far."""
-    if not counts.pairs:
-        return Answer(
-            ("the two captures have nothing in common: no record has a partner",
-             "nothing in common: no record has a partner"),
-            style=look.style("diverged"),
-        )  # fmt: skip
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return Answer((nothing.line, nothing.reasons[0]), style=look.style("diverged"))
     first = first_known(comparison)
     if first is None:
         return _no_divergence(comparison, counts, look, working)

@@ -144,7 +144,9 @@ def test_budget() -> None:
     assert not budget.take(found.locator) and budget.left == 100
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.0, "all zeros"), (2.5, "one number all over")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.0, "all zeros"), (2.5, "the same number everywhere")]
+)
 def test_constants(tmp_path: Path, value: float, words: str) -> None:
     flat = np.full((1, 6, 8), value, np.float32)
     arrays = model(**{"model.layers.1.mlp-output": flat})
@@ -184,7 +186,7 @@ def test_missing_layers_and_steps(tmp_path: Path) -> None:
     records = [record("model.layers.0.mlp-output", step=step) for step in (0, 1, 4)]
     (finding,) = check_capture(in_memory(records))
     assert (finding.severity, finding.code) == ("error", "steps")
-    assert "step 2, 3 is missing" in finding.what
+    assert "steps 2, 3 are missing" in finding.what
 
 
 def test_a_step_that_was_cut_short(tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_different_token_ids_come_first(tmp_path: Path) -> None:
     found = check_pair(pair(tmp_path, model(), wrong))
     assert codes(found, "error") >= {"inputs", "stale"}
     assert found[0].code == "inputs" and found[0].advice.startswith("stop here")
-    assert found[0].what == "different token ids: 1 of 6, as at [0, 4]: 7 and 99"
+    assert found[0].what == "different token ids: 1 of 6, such as 7 and 99 at [0, 4]"
 
 
 def test_other_shapes_of_the_same_ids_agree(tmp_path: Path) -> None:
@@ -280,7 +282,11 @@ def told(capture: Capture, **fields: Any) -> Capture:
     ("left", "right", "words"),
     [
         ({"prompt": "a"}, {"prompt": "b"}, "different prompts: 'a' and 'b'"),
-        ({"input_ids": [[1, 2, 3]]}, {"input_ids": [[1, 2, 4]]}, "1 of 3, the first at 2: 3 and 4"),
+        (
+            {"input_ids": [[1, 2, 3]]},
+            {"input_ids": [[1, 2, 4]]},
+            "1 of 3, the first at position 2 (3 and 4)",
+        ),
         ({"input_ids": [[1, 2, 3]]}, {"input_ids": [1, 2]}, "3 tokens and 2"),
         ({"input_ids": [[1, 2, 3]]}, {"input_ids": [1, 2, 3]}, None),
         ({"input_ids": [[1, 2, 3]]}, {"input_ids": [["x"]]}, None),
@@ -302,7 +308,7 @@ def test_ids_of_one_side_s_record_and_the_other_s_metadata(tmp_path: Path) -> No
     right = saved(tmp_path / "b", {"model.layers.0.mlp-output": np.ones((1, 6, 8), np.float32)})
     right.input_ids = [[3, 4, 5, 6, 7, 9]]
     finding = first_of(Comparison(left, right))
-    assert finding.what == "different token ids: 1 of 6, the first at 5: 8 and 9"
+    assert finding.what == "different token ids: 1 of 6, the first at position 5 (8 and 9)"
 
 
 def test_embeddings_tell_where_no_ids_are_recorded(tmp_path: Path) -> None:
@@ -313,7 +319,7 @@ def test_embeddings_tell_where_no_ids_are_recorded(tmp_path: Path) -> None:
     swapped["model.embed_tokens-output"] = table
     finding = first_of(pair(tmp_path / "p", bare, swapped))
     assert finding.code == "inputs" and "1 of 6 tokens" in finding.what
-    assert "the first at 2" in finding.what
+    assert "the first at position 2" in finding.what
     swapped["model.embed_tokens-output"] = table[:, ::-1] * -1
     finding = first_of(pair(tmp_path / "q", bare, swapped))
     assert "the embeddings of all tokens differ" in finding.what
@@ -363,8 +369,8 @@ def test_hashes_and_configs_of_the_runs(tmp_path: Path) -> None:
     found = check_pair(open_comparison(str(left), str(right)))
     said = "\n".join(f.line for f in found)
     assert found[0].code == "weights" and "weights_sha256 differs: 'aa' and 'bb'" in said
-    assert "config.rope_theta '10000.0' and '500000.0'" in said and "config.heads" not in said
-    assert "training mode" in said and "run on 'cpu' and on 'cuda'" in said
+    assert "config.rope_theta ('10000.0' and '500000.0')" in said and "config.heads" not in said
+    assert "training mode" in said and "ran on 'cpu', the candidate on 'cuda'" in said
     assert "the reference ran 'org/Tiny', the candidate '/models/other'" in said
 
 
@@ -386,8 +392,8 @@ def test_findings_become_notes_once(tmp_path: Path) -> None:
     found = [*check_pair(comparison), Finding("note", "dtype", "x", "y", side="candidate")]
     for _ in range(2):
         note_findings(comparison, found)
-    assert comparison.notes("candidate") == ["check, note: candidate: x; y", "an old note"]
-    assert comparison.notes("reference")[0].startswith("check, warning: the embedding gives other")
+    assert comparison.notes("candidate") == ["note on the candidate: x; y", "an old note"]
+    assert comparison.notes("reference")[0].startswith("warning: the embedding gives other")
 
 
 def test_cancelling_stops_early(tmp_path: Path) -> None:
@@ -404,3 +410,18 @@ def test_what_rests_on_samples_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     arrays = model(**{f"model.layers.{i}.mlp-output": stale for i in range(LAYERS)})
     found = checked(tmp_path / "a", arrays)
     assert codes(found, "error") == {"stale"} and codes(found, "note") == {"partial"}
+
+
+def test_one_is_not_called_many(tmp_path: Path) -> None:
+    """A finding about one record has its verb and noun in the singular."""
+    arrays = model()
+    arrays["model.empty-output"] = np.zeros((1, 0, 8), np.float32)
+    arrays["model.nan-output"] = np.full((1, 6, 8), np.nan, np.float32)
+    said = [finding.what for finding in checked(tmp_path / "a", arrays)]
+    assert "1 record has no elements" in said
+    assert "1 output seems to hold nothing but NaN" in said
+    arrays["model.empty_too-output"] = arrays["model.empty-output"]
+    arrays["model.nan_too-output"] = arrays["model.nan-output"]
+    said = [finding.what for finding in checked(tmp_path / "b", arrays)]
+    assert "2 records have no elements" in said
+    assert "2 outputs seem to hold nothing but NaN" in said

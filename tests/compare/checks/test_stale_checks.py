@@ -93,7 +93,7 @@ def test_a_buffer_of_one_layer_shows_against_the_other_side(tmp_path: Path) -> N
     (finding,) = stale(check_pair(comparison))
     assert (finding.severity, finding.side) == ("error", "candidate")
     assert set(finding.records) == set(names)
-    assert finding.what == "3 outputs have the same bits, those of the reference have not"
+    assert finding.what == "3 outputs have the same bits, those of the reference do not"
     for name, same in (("good", good), ("bad", bad)):
         pair = Comparison(*(saved(tmp_path / name / side, same) for side in "ab"))
         assert stale(check_pair(pair)) == []

@@ -258,8 +258,8 @@ def test_check_names_the_weights_that_differ(
     sides = [str(side) for side in runs(tmp_path, *two)]
     assert status_of(["check", *sides]) == 1  # each capture knows its checkpoint
     out = capsys.readouterr().out
-    assert f"1 of 21 weights differ: {DOWN} (all 1536 elements, relative L2 0.2)" in out
-    assert "the configs of the checkpoints differ in rms_norm_eps 1e-06 and 1e-05" in out
+    assert f"1 of 21 weights differs: {DOWN} (all 1536 elements, relative L2 0.2)" in out
+    assert "the configs of the checkpoints differ in rms_norm_eps (1e-06 and 1e-05)" in out
     assert "transformers_version" not in out
     same = ["--reference-model", str(two[0]), "--candidate-model", str(two[0])]
     status_of(["check", *sides, *same, "--format", "json"])

@@ -13,8 +13,8 @@ import pytest
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.reports import Settings, part_of, whole
+from layertui.compare.reports.forms.text_form import summary_line, text_report
 from layertui.compare.reports.row_text import row_text
-from layertui.compare.reports.text_form import summary_line, text_report
 from layertui.compare.rules.rules import HandPair, Rules
 from support.synthetic import saved
 

@@ -20,8 +20,8 @@ from layertui.compare.measuring.pair_reader import CancelledError
 from layertui.compare.model import Effect
 from layertui.compare.reports import Settings, part_of
 from layertui.compare.reports.effect_words import effect_json, effect_line, short_effect_line
-from layertui.compare.reports.json_form import json_report
-from layertui.compare.reports.text_form import text_report
+from layertui.compare.reports.forms.json_form import json_report
+from layertui.compare.reports.forms.text_form import text_report
 
 VOCABULARY = 300
 Arrays = Mapping[str, np.ndarray]

@@ -8,7 +8,7 @@ import pytest
 
 from layertui.compare.aligned import SideName
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.reports.json_form import json_report
+from layertui.compare.reports.forms.json_form import json_report
 
 
 def judged(real: Path, name: str) -> Comparison:

@@ -191,7 +191,7 @@ def test_tolerances_of_the_user_decide() -> None:
     assert level(pair(), measured(x, y, 0.0, 0.1), DtypePolicy(0.0, 0.1)) == "ok"
     verdict = DtypePolicy(0.0, 1e-3).judge(pair(), measured(x, y, 0.0, 1e-3))
     assert verdict.level == "diverged"
-    assert verdict.reason == "10 of 10 elements (1e+02 %) outside rtol 0, atol 0.001"
+    assert verdict.reason == "10 of 10 elements (100 %) outside rtol 0, atol 0.001"
     assert "rtol 0, atol 0.001" in DtypePolicy(0.0, 1e-3).describe()
 
 

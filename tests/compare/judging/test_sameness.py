@@ -13,8 +13,8 @@ from layertui.capture.open import open_capture
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.sameness import same_files
 from layertui.compare.reports import Settings, part_of, whole
-from layertui.compare.reports.json_form import json_report
-from layertui.compare.reports.text_form import summary_line
+from layertui.compare.reports.forms.json_form import json_report
+from layertui.compare.reports.forms.text_form import summary_line
 from support.small_decoder import Decoder, write
 
 SETTINGS = Settings("layertui compare ref cand")

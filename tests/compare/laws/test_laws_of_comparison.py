@@ -170,7 +170,7 @@ def test_the_answer_of_reports_leaves_out_no_doubt(real: Path) -> None:
     said = "no divergence in 48 pairs, but 1 cannot be read; the worst is "
     assert headline(comparison).startswith(said)
     few = agreement(comparison, replace(comparison.counts, coverage=0.49))
-    assert few.doubts and "but only 49% of the outputs are paired" in few.words[0]
+    assert few.doubts and "and only 49% of the outputs are paired" in few.words[0]
     assert "outputs are paired" not in agreement(
         comparison, replace(comparison.counts, coverage=0.5)
     ).words[0]  # fmt: skip

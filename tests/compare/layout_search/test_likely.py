@@ -208,6 +208,28 @@ def test_a_view_that_tells_nothing_is_ranked_behind_one_that_does(tmp_path: Path
     assert best.relative_l2 is None and best.note == "the reference is all zeros"
 
 
+def test_the_ranking_is_sorted_by_what_is_shown(tmp_path: Path) -> None:
+    """Numbers that look unsorted would raise doubts about all of them."""
+    rng = np.random.default_rng(8)
+    for ref, cand in ((Q, Q[:, ::-1] + 0.3 * rng.standard_normal(Q.shape).astype(np.float32)),
+                      (Q, rng.standard_normal(Q.shape).astype(np.float32))):  # fmt: skip
+        found = ranked(tmp_path, ref, cand)
+        errors = [each.shown for each in found]
+        known = [error for error in errors if error is not None]
+        assert len(known) > 10 and known == sorted(known)
+        assert None not in errors[: len(known)]
+        assert all(float(f"{error:.1e}") == error for error in known)
+        for each in found[: len(known)]:
+            assert each.shown == pytest.approx(each.error, rel=0.15)
+
+
+def test_elements_on_one_side_only_are_part_of_the_number_that_is_shown(tmp_path: Path) -> None:
+    spoiled = Q.copy()
+    spoiled[0, 0] = np.nan
+    (found, *_) = rank(task_of(tmp_path, Q, spoiled), [Proposal("as it is", "", "")])
+    assert found.relative_l2 == 0.0 and found.error == pytest.approx(0.1**0.5, rel=0.05)
+
+
 def test_nan_and_inf_at_the_same_places_are_part_of_the_pattern(tmp_path: Path) -> None:
     odd = HEADS.copy()
     odd[:, :, 1, 3], odd[:, :, 2, 4] = np.nan, np.inf
@@ -261,7 +283,7 @@ def test_no_shape_raises(
     folder = tmp_path_factory.mktemp("shapes")
     sides = (RNG.standard_normal(shape).astype(np.float32) for shape in (ref, cand))
     for each in ranked(folder, *sides):
-        assert (each.relative_l2 is None) == (each.score == float("inf"))
+        assert (each.error is None) == (each.relative_l2 is None or not each.tells)
         assert each.relative_l2 is not None or each.note
 
 

@@ -93,6 +93,19 @@ def test_what_is_among_them(ref: tuple[int, ...], cand: tuple[int, ...], recipe:
     assert recipe in [each.candidate for each in propose(ref, cand)]
 
 
+@pytest.mark.parametrize(
+    ("ref", "cand"),
+    [((10, 2, 64), (2, 10, 64)), ((64, 10), (10, 64)), ((1, 4, 6), (6, 4)), ((2, 3, 5), (5, 6))],
+)
+def test_a_plain_reshape_is_tried_before_axes_are_moved(
+    ref: tuple[int, ...], cand: tuple[int, ...]
+) -> None:
+    titles = [each.title for each in propose(ref, cand)]
+    assert titles[0].startswith("read as ")
+    if sorted(size for size in ref if size > 1) == sorted(cand):
+        assert any(title.startswith("axes ") for title in titles[1:])
+
+
 def test_either_side_may_be_the_one_that_changes() -> None:
     assert "[:, -1]" in [each.reference for each in propose((1, 10, 7), (1, 7))]
     assert "select(0, 0)" in [each.reference for each in propose((2, 10, 64), (10, 64))]

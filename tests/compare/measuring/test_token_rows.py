@@ -10,7 +10,7 @@ import pytest
 from layertui.compare.comparison import Comparison
 from layertui.compare.measuring.per_token import TokenRows, token_rows
 from layertui.compare.model import Failure
-from layertui.compare.reports.aiu_fms import aiu_report
+from layertui.compare.reports.forms.aiu_fms import aiu_report
 from support.synthetic import saved
 
 

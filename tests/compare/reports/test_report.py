@@ -16,11 +16,11 @@ import pytest
 from layertui.capture import record as record_capture
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.measuring.metrics import METRICS
-from layertui.compare.reports.csv_form import csv_report
 from layertui.compare.reports.escaping import clean
-from layertui.compare.reports.json_form import SCHEMA, json_report
+from layertui.compare.reports.forms.csv_form import csv_report
+from layertui.compare.reports.forms.json_form import SCHEMA, json_report
+from layertui.compare.reports.forms.text_form import summary_line, text_report
 from layertui.compare.reports.row_text import row_text
-from layertui.compare.reports.text_form import summary_line, text_report
 from layertui.compare.vocabulary import MARKS
 from support.odd_comparisons import NASTY
 from support.real_pairs import measured as measured_pair
@@ -162,7 +162,7 @@ def test_json_of_nasty_names(nasty: Comparison) -> None:
 
 
 def test_floats_that_json_has_not() -> None:
-    from layertui.compare.reports.json_form import plain_json
+    from layertui.compare.reports.forms.json_form import plain_json
 
     found = plain_json({"a": [math.nan, math.inf], "b": (-math.inf, 1.5)})
     assert found == {"a": ["NaN", "Infinity"], "b": ["-Infinity", 1.5]}

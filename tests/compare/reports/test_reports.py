@@ -20,9 +20,10 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.model import Symptom
 from layertui.compare.reports import FORMATS, SEVERAL, Part, Settings, part_of, whole
-from layertui.compare.reports.html.heat_map import HeatMap, heat_map, png
-from layertui.compare.reports.markdown import MOST, code
-from layertui.compare.reports.verdict_json import qwen3_report
+from layertui.compare.reports.forms.html.heat_map import HeatMap, heat_map, png
+from layertui.compare.reports.forms.layer_results import layer_results
+from layertui.compare.reports.forms.markdown import MOST, code
+from layertui.compare.reports.forms.verdict_json import qwen3_report
 from support.real_pairs import measured as measured_pair
 from support.synthetic import capture, record, saved
 
@@ -305,27 +306,30 @@ def test_qwen3_names(real: Path) -> None:
     layers = report["layer_results"]
     assert list(layers[0]) == [
         "layer_index", "layer_name", "input_shape", "output_shape", "mse", "cosine_similarity",
-        "relative_error", "pass_threshold",
+        "relative_error", "pass_threshold", "sublayers",
     ]  # fmt: skip
     assert report["test_input"] is None and report["overall_success"] is False
-    assert len(layers) == report["total_layers_tested"] > 10
+    assert len(layers) == report["total_layers_tested"]
+    assert [(layer["layer_index"], layer["layer_name"]) for layer in layers] == [
+        (-1, "embedding"), (0, "layer_0_attention"), (0, "layer_0_mlp"),
+        (1, "layer_1_attention"), (1, "layer_1_mlp"), (2, "final_norm"), (2, "lm_head"),
+        (2, "output"),
+    ]  # fmt: skip
     assert report["layers_passed"] + report["layers_failed"] == len(layers)
-    assert layers[0]["layer_name"] == "model.model.embed_tokens-output"
     assert layers[0]["input_shape"] == [1, 10] and layers[0]["output_shape"] == [1, 10, 64]
     assert layers[0]["relative_error"] > 0.01 and layers[0]["pass_threshold"] is False
-    outputs = [r for r in comparison.rows if r.kind == "pair" and r.role == "output"]
-    failing = {i for i in comparison.failing if comparison.rows[i].role == "output"}
-    assert report["layers_failed"] == len(failing)
-    assert [layer["pass_threshold"] for layer in layers] == [
-        row.index not in failing for row in outputs
-    ]
+    parts = {part.row.index: part for layer in layer_results(comparison) for part in layer.parts}
+    outputs = {r.index for r in comparison.rows if r.kind == "pair" and r.role == "output"}
+    assert outputs <= set(parts)  # every output is in one of them
+    for index, found in parts.items():
+        assert found.passed == (index not in comparison.failing)
 
 
 def test_qwen3_fails_closed(odd: Comparison) -> None:
     report = qwen3_report(odd)  # by the fixed policy, whatever the comparison has
     passed = {layer["layer_name"]: layer["pass_threshold"] for layer in report["layer_results"]}
-    assert passed["e-output"] and passed["n-output"]
-    for name in ("a-output", "b-output", "i-output", "s-output", "z-output"):
+    assert passed["e"] and passed["n"]
+    for name in ("a", "b", "i", "s", "z"):
         assert passed[name] is False, name
     assert report["overall_success"] is False
 

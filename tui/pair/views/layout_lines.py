@@ -39,8 +39,9 @@ def choice_line(look: Look, width: int, choice: Any, here: bool) -> Pieces:
     proposal = getattr(choice, "proposal", choice)
     measured = ""
     if choice is not proposal:
-        error = choice.relative_l2
-        measured = f"{number(error):>8}  " if error is not None else f"{'--':>8}  "
+        error = choice.shown
+        shown = "--" if error is None else f"{error:.1e}" if error else "0"
+        measured = f"{shown:>8}  "
     recipes = " ".join(
         f"{word} {recipe}"
         for word, recipe in (("ref:", proposal.reference), ("cand:", proposal.candidate))

@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from ..comparison import Comparison
-from .escaping import clean
-from .findings import reports_of
-from .form import Part, Settings
-from .law_words import cause_line
-from .row_report import RowReport
-from .row_text import text_of
+from ...comparison import Comparison
+from ..escaping import clean
+from ..findings import reports_of
+from ..form import Part, Settings
+from ..law_words import cause_line
+from ..row_report import RowReport
+from ..row_text import text_of
 from .text_form import summary_line, summary_lines
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-�\U00010000-\U0010ffff]")  # XML 1.0, 2.2

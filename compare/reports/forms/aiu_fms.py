@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..comparison import Comparison
-from ..measuring.per_token import TokenRows, token_rows
-from ..model import Failure, Row
-from .form import Settings
+from ...comparison import Comparison
+from ...measuring.per_token import TokenRows, token_rows
+from ...model import Failure, Row
+from ..form import Settings
 from .json_form import json_text
 
 

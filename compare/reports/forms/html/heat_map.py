@@ -13,10 +13,10 @@ from math import prod
 
 import numpy as np
 
-from ....capture.values import Array
-from ...measuring.pair_reader import PairTask
-from ...measuring.per_token import token_rows
-from ...model import Failure
+from .....capture.values import Array
+from ....measuring.pair_reader import PairTask
+from ....measuring.per_token import token_rows
+from ....model import Failure
 
 _MOST = 1 << 27  # elements of a pair that is read again for its picture
 _DECADES = 6.0  # from the greatest difference down to the darkest colour

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...capture.records import Capture, Record
-from ..aligned import SideName
-from ..comparison import Comparison
-from ..measuring.metrics import METRICS
-from ..model import Measurement, Row
-from .effect_words import effect_json
-from .form import Part, Settings, is_one
-from .law_words import headline, row_json
-from .summary import components, spread
+from ....capture.records import Capture, Record
+from ...aligned import SideName
+from ...comparison import Comparison
+from ...measuring.metrics import METRICS
+from ...model import Measurement, Row
+from ..effect_words import effect_json
+from ..form import Part, Settings, is_one
+from ..law_words import headline, row_json
+from ..summary import components, spread
 
 SCHEMA = "layertui.compare/1"
 CASES_SCHEMA = "layertui.compare-cases/1"

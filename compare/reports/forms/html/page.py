@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
 
-from ...aligned import SideName
-from ...comparison import Comparison
-from ...measuring.metrics import METRICS
-from ...model import FirstDivergence
-from ...vocabulary import MARKS
-from ..escaping import clean
-from ..findings import (
+from ....aligned import SideName
+from ....comparison import Comparison
+from ....measuring.metrics import METRICS
+from ....model import FirstDivergence
+from ....vocabulary import MARKS
+from ...escaping import clean
+from ...findings import (
     agreement_of,
     columns_of,
     does_not_pass,
@@ -27,9 +27,10 @@ from ..findings import (
     headings,
     reports_of,
 )
-from ..form import Part, Settings, is_one
-from ..row_report import RowReport
-from ..row_text import text_of
+from ...form import Part, Settings, is_one
+from ...nothing_compared import nothing_compared
+from ...row_report import RowReport
+from ...row_text import text_of
 from ..text_form import side_line, summary_lines
 from .assets import SCRIPT, STYLE
 from .picture import picture
@@ -118,12 +119,10 @@ def _banner(
     anchor: Anchor, status: int,
 ) -> str:  # fmt: skip
     if first is None:
-        said = agreement_of(comparison).capitalize()
-        if status:
-            said = "No divergence found, but not everything could be compared"
-        return (
-            f'<div class="banner {"good" if status == 0 else "bad"}"><strong>{said}</strong></div>'
-        )
+        said = agreement_of(comparison)
+        said = _text(said[:1].upper() + said[1:])
+        good = status == 0 and nothing_compared(comparison) is None
+        return f'<div class="banner {"good" if good else "bad"}"><strong>{said}</strong></div>'
     lines = [
         '<div class="banner bad">',
         f"<strong>First divergence: <code>{_text(first.module)}</code></strong>",

@@ -7,12 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ..comparison import Comparison
-from ..measuring.metrics import NUMBERS
-from ..model import Measurement, Row
-from .escaping import clean
-from .form import Part, Settings, is_one
-from .words import partial_text, record_shape
+from ...comparison import Comparison
+from ...measuring.metrics import NUMBERS
+from ...model import Measurement, Row
+from ..escaping import clean
+from ..form import Part, Settings, is_one
+from ..words import partial_text, record_shape
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...capture.records import Capture
-from ...capture.sizes import byte_text
-from ..aligned import SideName
-from ..comparison import Comparison
-from ..measuring.metrics import METRICS
-from ..model import FirstDivergence
-from ..symptoms.thumb import rules_of_thumb
-from ..vocabulary import MARKS, origin_words
-from .effect_words import effect_line
-from .escaping import clean
-from .findings import columns_of, does_not_pass, headings, reports_of
-from .form import Part, Settings, is_one
-from .law_words import finding_lines, headline, labelled_causes
-from .row_report import RowReport
-from .summary import components, spread
-from .words import number, partial_text, record_shape, sure_text, symptom_lines
+from ....capture.records import Capture
+from ....capture.sizes import byte_text
+from ...aligned import SideName
+from ...comparison import Comparison
+from ...measuring.metrics import METRICS
+from ...model import FirstDivergence
+from ...plurals import counted, which
+from ...symptoms.thumb import rules_of_thumb
+from ...vocabulary import MARKS, origin_words
+from ..effect_words import effect_line
+from ..escaping import clean
+from ..findings import columns_of, does_not_pass, headings, reports_of
+from ..form import Part, Settings, is_one
+from ..law_words import finding_lines, headline, labelled_causes
+from ..nothing_compared import NOTHING, nothing_compared
+from ..row_report import RowReport
+from ..summary import components, spread
+from ..words import number, partial_text, record_shape, sure_text, symptom_lines
 
 
 def part(comparison: Comparison, settings: Settings, name: str) -> str:
@@ -58,7 +60,7 @@ def text_report(
             for name in dict.fromkeys(("mse", metric))
         ),
         section("PER-COMPONENT STATISTICS", component_lines(comparison)),
-        section("FIRST DIVERGENCE", _first_lines(comparison)),
+        _first_section(comparison),
         section("ALL FINDINGS", found) if (found := finding_lines(comparison)) else "",
         section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
         section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
@@ -83,7 +85,7 @@ def side_line(capture: Capture) -> str:
         if part
     )  # fmt: skip
     order = f"order from {capture.order_source}" if capture.order_known else "order unknown"
-    size = f"{len(capture.records)} records, {byte_text(capture.nbytes)}"
+    size = f"{counted(len(capture.records), 'record')}, {byte_text(capture.nbytes)}"
     state = ", INCOMPLETE" if capture.complete is False else ""
     return ", ".join(part for part in (who, capture.format, size, order) if part) + state
 
@@ -96,7 +98,7 @@ def _header(comparison: Comparison) -> str:
         lines += [f"{word}  {capture.path}", f"           {side_line(capture)}"]
         if capture.prompt:
             lines.append(f"           prompt: {capture.prompt}")
-        lines += [f"           note: {note}" for note in comparison.notes(word)]
+        lines += [f"           - {note}" for note in comparison.notes(word)]
     return "\n".join([*(clean(line) for line in lines), ""])
 
 
@@ -126,13 +128,13 @@ def summary_lines(comparison: Comparison) -> list[str]:
         ("reference", counts.records_reference), ("candidate", counts.records_candidate),
     ):  # fmt: skip
         lines.append(
-            f"{word}: {side.total} records = {side.paired} paired + {side.gap} gap + "
+            f"{word}: {counted(side.total, 'record')} = {side.paired} paired + {side.gap} gap + "
             f"{side.unreadable} unreadable + {side.ignored} ignored"
         )
     coverage = "no outputs to count" if counts.coverage is None else f"{counts.coverage:.1%}"
     lines.append(f"coverage: {coverage} of the outputs of the side with fewer are paired")
     judged = [f"{count} {MARKS[level][1]}" for level, count in levels.items() if level != "missing"]
-    lines.append("verdicts: " + (", ".join(judged) or "none: the two have nothing in common"))
+    lines.append("verdicts: " + (", ".join(judged) or "none, as there are no pairs"))
     lines += list(comparison.outcome().doubts)
     partial = sum(
         1 for r, m in zip(comparison.rows, comparison.measurements, strict=True)
@@ -144,9 +146,11 @@ def summary_lines(comparison: Comparison) -> list[str]:
         if row.kind == "pair" and verdict.level == "missing"
     )
     if apart:
-        lines.append(f"{apart} pairs could not be compared: the dumps show no common element")
+        pairs = counted(apart, "pair")
+        lines.append(f"{pairs} could not be compared: the dumps show no element in common")
     if partial:
-        lines.append(f"{partial} pairs are partial: compared on the elements that both dumps show")
+        pairs = f"{counted(partial, 'pair')} {which(partial, 'is', 'are')} partial"
+        lines.append(f"{pairs}: compared on the elements that both dumps show")
     effect = comparison.find_effect()
     if effect is not None:
         lines.append(effect_line(effect))
@@ -168,11 +172,15 @@ def summary_line(comparison: Comparison) -> str:
         less += [f"{counts.doubtful} doubtful"] if counts.doubtful else []
         end += f", but {' and '.join(less)}" if less else ""
     waiting = comparison.level_counts().get("pending", 0)
-    if waiting:
-        end = f"{waiting} pairs not measured yet, " + end
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        end = nothing.line
+    elif waiting:
+        end = f"{counted(waiting, 'pair')} not measured yet, " + end
     elif first is None and (outcome := comparison.outcome()).status:
         end = f"no divergence found, but {'; '.join(outcome.reasons)}"
-    return clean(f"{counts.pairs} pairs, {gaps} gaps, {counts.unreadable} unreadable; {end}")
+    pairs, without = counted(counts.pairs, "pair"), counted(gaps, "gap")
+    return clean(f"{pairs}, {without}, {counts.unreadable} unreadable; {end}")
 
 
 def spread_lines(comparison: Comparison, metric: str) -> list[str]:
@@ -196,12 +204,18 @@ def component_lines(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _first_lines(comparison: Comparison) -> list[str]:
+def _first_section(comparison: Comparison) -> str:
+    """The first divergence, or that nothing could be compared and why."""
+    nothing = nothing_compared(comparison)
+    if nothing is not None:
+        return section(NOTHING.upper(), list(nothing.reasons))
     first = comparison.first_divergence()
     if first is None:
-        nothing = not any(row.kind == "pair" for row in comparison.rows)
-        said = "the two have nothing in common" if nothing else headline(comparison)
-        return [f"none: {said}"]
+        return section("FIRST DIVERGENCE", [f"none: {headline(comparison)}"])
+    return section("FIRST DIVERGENCE", _first_lines(comparison, first))
+
+
+def _first_lines(comparison: Comparison, first: FirstDivergence) -> list[str]:
     return [
         f"{_where(comparison, first)}, row {first.index}: {_verdict(first)}",
         f"reference  {first.reference}",
@@ -280,6 +294,3 @@ def _gap_lines(comparison: Comparison, kind: str) -> list[str]:
         about = f"{record_shape(record)} {record.dtype or '?'}"
         lines.append(f"{row.index:5d} {step}{record.name} {about}{why}")
     return lines
-
-
-# One row

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from html import escape
 from math import floor, isfinite, log10
 
-from ...comparison import Comparison
-from ...measuring.metrics import METRICS
-from ..escaping import clean
-from ..plot import EDGES, Point, plot_points
-from ..row_report import RowReport
+from ....comparison import Comparison
+from ....measuring.metrics import METRICS
+from ...escaping import clean
+from ...plot import EDGES, Point, plot_points
+from ...row_report import RowReport
 
 _WIDTH, _HEIGHT = 1100, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 34

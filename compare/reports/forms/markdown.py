@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ...capture.records import Capture
-from ..aligned import SideName
-from ..comparison import Comparison
-from ..model import FirstDivergence
-from .effect_words import effect_line
-from .escaping import clean
-from .findings import (
+from ....capture.records import Capture
+from ...aligned import SideName
+from ...comparison import Comparison
+from ...model import FirstDivergence
+from ...plurals import IS, counted, which
+from ..effect_words import effect_line
+from ..escaping import clean
+from ..findings import (
     BADGES,
     agreement_of,
     columns_of,
@@ -25,10 +26,10 @@ from .findings import (
     reports_of,
     word_of,
 )
-from .form import Part, Settings, is_one
-from .row_report import RowReport
+from ..form import Part, Settings, is_one
+from ..row_report import RowReport
+from ..words import sure_text
 from .text_form import side_line
-from .words import sure_text
 
 MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases
@@ -42,7 +43,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     reports = reports_of(comparison)
     outcome = comparison.outcome()
     status = outcome.status
-    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first, status)}"
+    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first)}"
     if name:
         title += f" (case {code(name)})"
     why = [f"- {_plain(reason)}" for reason in outcome.reasons]
@@ -54,7 +55,12 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     tables: list[str] = []
     bad = [report for report in reports if does_not_pass(report)]
     if bad:
-        tables += _table(f"{len(bad)} rows that do not agree", bad, columns, room)
+        tables += _table(
+            f"{counted(len(bad), 'row')} that {which(len(bad), 'does', 'do')} not agree",
+            bad,
+            columns,
+            room,
+        )
     elif not settings.only_diverged:
         tables += _table(f"All {len(reports)} rows, in execution order", reports, columns, room)
     return "\n".join([*head, *tables, *foot])
@@ -66,8 +72,8 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
         return parts[0].text
     lines = ["| case | result |", "|---|---|"]
     for part in parts:
-        said = part.problem or part.result
-        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(said)} |")
+        words = part.problem or part.result
+        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(words)} |")
     text = "\n".join([*lines, ""])
     left = 0
     for part in sorted(parts, key=lambda part: part.status == 0):
@@ -77,15 +83,14 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
             left += 1
             continue
         text += "\n" + part.text
-    return text + (f"\n{left} cases are left out here: no room in a comment.\n" if left else "")
+    cases = counted(left, "case", IS)
+    return text + (f"\n{cases} left out here: no room in a comment.\n" if left else "")
 
 
-def _title(comparison: Comparison, first: FirstDivergence | None, status: int) -> str:
+def _title(comparison: Comparison, first: FirstDivergence | None) -> str:
     if first is not None:
         return f"first divergence: {code(first.module)}"
-    if status == 0:
-        return agreement_of(comparison)
-    return "no divergence found, but not everything compared"
+    return _plain(agreement_of(comparison), _MOST_CELL)
 
 
 def _first(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[str]:
@@ -112,8 +117,8 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
         if level != "missing"
     )
     lines = [
-        f"{counts.pairs} pairs ({verdicts or 'none'}), {counts.gaps_reference} only in the "
-        f"reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
+        f"{counted(counts.pairs, 'pair')} ({verdicts or 'none'}), {counts.gaps_reference} only in "
+        f"the reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
         f"unreadable{paired}",
         "",
     ]
@@ -153,17 +158,17 @@ def _table(
     left = len(rows) - shown_rows
     lines.append("")
     if left:
-        lines += [f"{left} more rows: no room in a comment.", ""]
+        lines += [f"{left} more {which(left, 'row', 'rows')}: no room in a comment.", ""]
     return [*lines, "</details>", ""]
 
 
 def _row(report: RowReport, columns: Sequence[str]) -> str:
-    told = report.level == "drift" or does_not_pass(report)
+    explained = report.level == "drift" or does_not_pass(report)
     cells = [
         str(report.row.index), f"{BADGES[report.level]} {report.word}", _cell(report.origin),
         code(report.name), *(report.metric(name) for name in columns),
         _cell(report.shape_line("reference")), _cell(report.shape_line("candidate")),
-        _cell(report.reason if told else ""),
+        _cell(report.reason if explained else ""),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -1,0 +1,1 @@
+"""The forms of a report, a module each; `registry` lists them."""
