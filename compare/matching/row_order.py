@@ -46,9 +46,8 @@ def _in_order(side: Side) -> list[Item]:
 
 
 def _usual_key(item: Item) -> tuple[object, ...]:
-    record = item.record
     return (
-        item.step, usual_order(item.module), record.call, _ROLES.get(item.role, 1),
+        item.step, usual_order(item.module), item.call, _ROLES.get(item.role, 1),
         natural_key(item.slot),
     )  # fmt: skip
 
@@ -210,7 +209,7 @@ def _gap(index: int, item: Item, of_reference: bool) -> Row:
     broken = f"{record.path}: {record.error}" if record.error else None
     return Row(
         index, kind, record if of_reference else None, None if of_reference else record,
-        item.module, item.slot, item.step, record.call,
+        item.module, item.slot, item.step, item.call,
         problem=broken, problem_level="unreadable" if broken else None,
     )  # fmt: skip
 
@@ -219,7 +218,7 @@ def _pair(index: int, match: Match) -> Row:
     named = match.named
     return Row(
         index, "pair", match.reference.record, match.candidate.record, named.module, named.slot,
-        named.step, named.record.call, str(match.view.reference), str(match.view.candidate),
+        named.step, named.call, str(match.view.reference), str(match.view.candidate),
         match.matched_by, match.how, match.problem, match.problem_level,
     )  # fmt: skip
 

@@ -366,34 +366,10 @@ def alien(prefix: str, layers: range, words: tuple[str, ...]) -> dict[str, tuple
 
 
 @pytest.mark.parametrize("first", [0, 1, 7])
-def test_alien_names_are_aligned_by_sequence(first: int) -> None:
+@pytest.mark.parametrize("order", [(True, True), (False, False), (True, False)])
+def test_shapes_and_places_alone_make_no_pair(first: int, order: tuple[bool, bool]) -> None:
     left = alien("blk", range(4), MODULES)
     right = alien("stufe", range(first, first + 4), ("zz", "yy", "xx", "ww", "vv"))
-    result = aligned(left, right)
-    assert pairs(result.rows) == dict(zip(left, right, strict=True))
-    assert {row.matched_by for row in result.rows} == {"order"}
-
-
-def test_alien_names_with_a_module_less() -> None:
-    left = alien("blk", range(3), MODULES)
-    right = alien("stufe", range(3), ("zz", "yy", "xx", "ww", "vv"))
-    lost = "stufe1.yy-output"
-    del right[lost]
-    expected = dict(
-        zip(left, alien("stufe", range(3), ("zz", "yy", "xx", "ww", "vv")), strict=True)
-    )
-    del expected["blk1.query-output"]
-    result = aligned(left, right)
-    assert pairs(result.rows) == expected
-    assert gaps(result.rows) == ({"blk1.query-output"}, set())
-
-
-@pytest.mark.parametrize("order", [(False, False), (True, False), (False, True)])
-def test_alien_names_without_order_are_not_guessed(order: tuple[bool, bool]) -> None:
-    left, right = (
-        alien("blk", range(2), MODULES),
-        alien("q", range(2), ("zz", "yy", "xx", "ww", "vv")),
-    )
     assert pairs(aligned(left, right, order=order).rows) == {}
 
 
@@ -439,9 +415,35 @@ def test_unnamed_rest_is_aligned_inside_its_layer_only() -> None:
         {"layers.0.rope_a-output"},
         {"layers.1.rope_b-output"},
     )
-    right[2] = "layers.0.rope_b-output"
-    row = row_of(aligned(left, right).rows, "layers.0.rope_b-output")
+    right[2] = "layers.0.MyRopeA-output"
+    row = row_of(aligned(left, right).rows, "layers.0.MyRopeA-output")
     assert row.matched_by == "order" and "rope_a" in row.how
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        ("layers.0.mixer.rope_a", "layers.0.mixer.rope_b"),
+        ("layers.0.self_attn.q_a_proj", "layers.0.self_attn.q_b_proj"),
+        ("layers.0.ff_norm1", "layers.0.ff_norm2"),
+        ("layers.0.mixer.alpha_gate", "layers.1.mixer.alpha_gate"),
+        ("layers.0.mixer.alpha_gate", "mixer.alpha_gate"),
+        ("layers.0.self_attn.special", "layers.0.mlp.special"),
+        ("layers.0.self_attn.o_proj", "layers.0.self_attn.special_q_proj"),
+        ("embed_tokens", "layers.0.special_embed_tokens"),
+    ],
+)
+def test_names_that_contradict_are_gaps(left: str, right: str) -> None:
+    common = ["layers.0.mlp-output", "layers.1.mlp-output"]
+    rows = aligned([f"{left}-output", *common], [f"{right}-output", *common]).rows
+    assert pairs(rows) == {name: name for name in common}
+
+
+def test_two_that_may_be_the_same_are_gaps() -> None:
+    left = ["layers.0.mixer.alpha_gate-output"]
+    right = ["layers.0.mixer.my_alpha_gate-output", "layers.0.mixer.alpha_gate_fn-output"]
+    assert pairs(aligned(left, right).rows) == {}
+    assert len(pairs(aligned(left, right[:1]).rows)) == 1
 
 
 def test_modules_of_known_meaning_are_not_paired_with_one_another() -> None:

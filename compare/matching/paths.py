@@ -1,0 +1,100 @@
+"""Names as paths: `a/b`, `a__b`, `layer_0_attn_q_proj` and `L03` written with dots.
+
+Nothing is looked up but single components: what is no known component stays one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# In front of everything: hooks that name their kind, exporters, a model's class.
+_PREFIX = re.compile(
+    r"^(?:non_intrusive__|__module\.|self\.(?=\w)|Module\.(?=\w))|^(?:py|cpp)_(?=layer_)"
+)
+_CLASS = re.compile(
+    r"^[A-Z]\w*?(?:For[A-Z]\w*|Model|LMHead\w*|Transformer|LM|Net)(?P<rest>[./:]|$)"
+)
+_BRACKETS = re.compile(r"\[(-?\d+)\]")
+_LIST = (
+    r"(?:decoder_|encoder_|transformer_|model_)?(?:layers?|blocks?|blk)|[Ll]|"
+    r"transformer_?(?:layer|block)|decoder_?(?:layer|block)"
+)
+# One component that is a layer: `layer_00`, `L03`, `block12`, `layers_-1`.
+_LAYER = re.compile(rf"^(?:{_LIST})[_-]?(?P<number>-?\d{{1,9}})$")
+# One component with a layer in front: `layer0_mlp`, `L03_attn`, `layer_3-mlp-norm`.
+_LAYER_AND_MORE = re.compile(rf"^(?:{_LIST})[_-]?(?P<number>-?\d{{1,9}})[_-](?P<rest>\D.*)$")
+# A layer in the middle of a component: `model_layers_0_self_attn_q_proj`, `decoder-layer-3`.
+_LAYER_INSIDE = re.compile(
+    r"^(?P<before>(?:[A-Za-z]+[_-])*?)(?:layers?|blocks?|blk|h)[_-](?P<number>\d{1,9})"
+    r"(?:[_-](?P<rest>\D.*))?$"
+)
+_CONTAINERS = ("model", "transformer", "decoder", "encoder", "language_model", "backbone")
+
+KnownComponent = Callable[[str], bool]
+
+
+def dotted(path: str, known: KnownComponent) -> str:
+    """`path` with dots between its components, and with each layer as `layers.N`."""
+    if path.isidentifier() and "_" not in path and not path[-1:].isdecimal():
+        return path
+    path = _CLASS.sub("", _PREFIX.sub("", path), count=1)
+    path = _BRACKETS.sub(r".\1", path)
+    if "/" in path:
+        path = path.strip("/").replace("/", ".")
+    path = re.sub(r"(?<=\w):(?=[\w-])", ".", path)
+    if "." not in path and re.search(r"[A-Za-z0-9]__[A-Za-z]", path):
+        path = re.sub(r"(?<=[A-Za-z0-9])__(?=[A-Za-z])", ".", path)
+    parts = path.split(".")
+    found: list[str] = []
+    for index, part in enumerate(parts):
+        follows = parts[index + 1] if index + 1 < len(parts) else ""
+        found += _components(part, follows, alone=len(parts) == 1, known=known)
+    return ".".join(found)
+
+
+def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) -> list[str]:
+    """What one component stands for."""
+    if known(part):
+        return [part]
+    found = _LAYER.match(part)
+    if found:
+        if follows.isdecimal():
+            return [part]  # `layer1.0`: a stage, with blocks of its own
+        return ["layers", _plain_number(found["number"])]
+    found = _LAYER_AND_MORE.match(part)
+    if found:
+        return ["layers", _plain_number(found["number"]), *words_of(found["rest"], known)]
+    found = _LAYER_INSIDE.match(part)
+    if found:
+        before = [word for word in re.split(r"[_-]", found["before"]) if word]
+        if all(word in _CONTAINERS for word in before):
+            rest = words_of(found["rest"], known) if found["rest"] else []
+            return [*before, "layers", _plain_number(found["number"]), *rest]
+    if alone:
+        head, _, rest = part.partition("_")
+        if head in _CONTAINERS and rest and known(rest):
+            return [head, rest]
+    return [part]
+
+
+def _plain_number(text: str) -> str:
+    return str(int(text))
+
+
+def words_of(text: str, known: KnownComponent) -> list[str]:
+    """`self_attn_q_proj` as `self_attn`, `q_proj`: the fewest known components that make it up, or
+    the text as it is.
+    """
+    pieces = re.split(r"[_-]", text)
+    if len(pieces) > 12:
+        return [text]
+    best: list[list[str] | None] = [[]] + [None] * len(pieces)
+    for end in range(1, len(pieces) + 1):
+        for start in range(end):
+            before, word = best[start], "_".join(pieces[start:end])
+            if before is None or not (known(word) or (start and word.isdecimal())):
+                continue
+            if best[end] is None or len(before) + 1 < len(best[end] or ()):
+                best[end] = [*before, word]
+    return best[-1] or [text]

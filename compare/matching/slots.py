@@ -1,0 +1,157 @@
+"""Which quantity of its module a name means: `X.output`, `X_inputs_args_0`, `X/1`, `X.__call__`.
+
+For dumps that are dicts of tensors, whose names say module and slot as their author liked. A suffix
+that may as well be a module (`attention.output`, `mlp.0`) counts as a slot only where nothing is
+inside it, and where it stands alone or beside others of its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+# What is left of a name when its slot is taken off, and the slot.
+Split = tuple[str, str]
+
+_FIELD = r"[A-Za-z_]\w*(?:[./]\w+)*|\d+(?:[./]\w+)*"
+_CALLED = re.compile(r"^(?P<module>.*?)(?:^|[./_:])__call__(?:[./_:](?P<field>\d+))?$")
+_HOOKED = re.compile(
+    r"^(?P<module>.+?)[._/:-](?P<word>inputs|outputs|input|output)"
+    r"(?:[._/:-](?:args|kwargs))?(?:[._/:-](?P<field>\d+|(?<=kwargs.)\w+))?$"
+)
+_PLURAL_FIELD = re.compile(r"^(?P<module>.+?)_(?P<word>outputs)_(?P<field>\w+)$")
+_DOTTED = re.compile(
+    rf"^(?P<module>.+)[./:](?P<word>inputs?|outputs?|args|kwargs)"
+    rf"(?:[./:](?:args|kwargs))?(?:[./:](?P<field>{_FIELD}))?$"
+)
+_SHORT = re.compile(
+    r"^(?P<module>.+?)(?P<joint>[._/:-])(?P<word>out|in)(?:[._/:-](?P<field>\d+))?$"
+)
+_MEMBER = re.compile(r"^(?P<module>.+)(?P<joint>[./:])(?P<field>\d{1,3})$")
+# Words before `_out` and `_in` that make names of modules: `fc_out`, `proj_in`, `to_out`.
+_NO_MODULES = frozenset(
+    {"to", "proj", "fc", "ff", "linear", "lin", "embed", "conv", "dense", "hook", "l", "w", "c"}
+)
+_LISTS = frozenset(
+    {"layers", "layer", "h", "blocks", "block", "blk", "experts", "hidden_states", "stages"}
+)
+_SHARE = 0.6  # of the names with one and the same ending: then it is no part of a module's name
+_FEW = 3  # names that are too few to tell
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A name taken apart. `style` is the ending without its numbers; `sure` says that it cannot be
+    a module.
+    """
+
+    module: str
+    slot: str
+    style: str
+    sure: bool
+
+
+def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Split]:
+    """Modules and slots of those `names` that end in a slot; `known` tells whether a module's name
+    has a meaning.
+    """
+    names = list(dict.fromkeys(names))
+    found = {name: ending for name in names if (ending := ending_of(name)) is not None}
+    inside = _what_is_inside(names)
+    common = _common(found.values(), len(names))
+    taken: dict[str, Split] = {}
+    for name, ending in found.items():
+        if ending.style in ("member", "path member"):
+            fine = _is_member(ending, found, inside, names, common, known)
+        else:
+            fine = ending.sure or ending.style in common or known(ending.module)
+            fine = fine and not _holds_modules(name, ending, inside)
+        if fine:
+            taken[name] = (ending.module, ending.slot)
+    return taken
+
+
+def ending_of(name: str) -> Ending | None:
+    """The slot that a name may end in."""
+    found = _CALLED.match(name)
+    if found:
+        return Ending(found["module"], _numbered("output", found["field"]), "__call__", True)
+    for pattern, sure in ((_HOOKED, False), (_PLURAL_FIELD, True), (_DOTTED, False)):
+        found = pattern.match(name)
+        if found:
+            word = "output" if found["word"].startswith("out") else "input"
+            plural = found["word"] in ("inputs", "outputs", "kwargs", "args")
+            joint = name[len(found["module"])]
+            slot = _numbered(word, found["field"])
+            return Ending(
+                found["module"], slot, f"{joint}{word}", sure or (plural and joint == "_")
+            )
+    found = _SHORT.match(name)
+    if found and re.split(r"[._/:-]", found["module"])[-1] not in _NO_MODULES:
+        slot = _numbered(f"{found['word']}put", found["field"])
+        return Ending(found["module"], slot, f"{found['joint']}{found['word']}", False)
+    found = _MEMBER.match(name)
+    if found and re.split(r"[./:]", found["module"])[-1] not in _LISTS:
+        style = "member" if found["joint"] == "." else "path member"
+        return Ending(found["module"], f"output_{int(found['field'])}", style, False)
+    return None
+
+
+def _numbered(word: str, field: str | None) -> str:
+    if field is None:
+        return word
+    return f"{word}_{field.replace('/', '_').replace('.', '_')}"
+
+
+def _what_is_inside(names: list[str]) -> dict[str, set[str]]:
+    """By the beginning of a name up to a joint, the rests."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        for joint in re.finditer(r"[./:]", name):
+            inside[name[: joint.start()]].add(name[joint.end() :])
+    return inside
+
+
+def _common(found: Iterable[Ending], count: int) -> set[str]:
+    """Styles that most names of the dump have."""
+    by_style: dict[str, int] = defaultdict(int)
+    for ending in found:
+        by_style[ending.style] += 1
+    return {
+        style for style, number in by_style.items() if number >= _FEW and number >= _SHARE * count
+    }
+
+
+def _holds_modules(name: str, ending: Ending, inside: Mapping[str, set[str]]) -> bool:
+    """`attention.output` with an `attention.output.dense` beside it is a module, and so is
+    `attn.out` beside `attn.query`.
+    """
+    if any(not re.match(r"\w+$", rest) or not rest.isdecimal() for rest in inside.get(name, ())):
+        return True
+    if ending.style not in (".out", "/out", ":out", ".in", "/in", ":in"):
+        return False
+    beside = {rest for rest in inside.get(ending.module, ()) if re.fullmatch(r"\w+", rest)}
+    return any(not re.fullmatch(r"(?:in|out)(?:put)?s?(?:_\w+)?|\d+", rest) for rest in beside)
+
+
+def _is_member(
+    ending: Ending, found: Mapping[str, Ending], inside: Mapping[str, set[str]], names: list[str],
+    common: set[str], known: Callable[[str], bool],
+) -> bool:  # fmt: skip
+    """Members of a tuple are numbered from 0 and stand instead of their module; modules in a list
+    stand beside it, and have others inside.
+    """
+    if ending.module in found or ending.module in names:
+        return False
+    rests = inside.get(ending.module, set())
+    numbers = sorted(int(rest) for rest in rests if rest.isdecimal())
+    if numbers != list(range(len(numbers))):
+        return False
+    if ending.style in common:
+        return True
+    if not known(ending.module):
+        return False
+    path = ending.style == "path member"
+    return path or (len(numbers) == len(rests) and (len(numbers) > 1 or "member" in common))
