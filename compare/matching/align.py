@@ -16,6 +16,7 @@ from ...capture.records import Capture
 from ..aligned import Aligned, Note, SideName
 from ..recipes.common_view import SAME, CommonView
 from ..recipes.errors import RecipeError
+from ..recipes.one_sided import completed
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import view_shapes
 from ..recipes.steps import Concat
@@ -239,9 +240,12 @@ def _with_rule(match: Match, rules: Rules) -> Match:
         return match
     view, problem = match.view, None
     try:
-        left = view.reference if rule.reference is None else parse_recipe(rule.reference)
-        right = view.candidate if rule.candidate is None else parse_recipe(rule.candidate)
-        view = CommonView(left, right, "recipe of the rules file")
+        left, right = (
+            None if text is None else parse_recipe(text)
+            for text in (rule.reference, rule.candidate)
+        )  # fmt: skip
+        shapes = match.reference.shape, match.candidate.shape
+        view = completed(left, right, CommonView(view.reference, view.candidate), shapes)
         problem = _misfit(match, view)
     except RecipeError as error:
         problem = str(error)
@@ -270,5 +274,8 @@ def _misfit(match: Match, view: CommonView) -> str | None:
         view.reference, view.candidate, match.reference.shape, match.candidate.shape
     )
     if shapes[0] != shapes[1]:
-        return f"recipe gives {list(shapes[0])} against {list(shapes[1])}"
+        return (
+            f"recipes give {list(shapes[0])} of the reference "
+            f"against {list(shapes[1])} of the candidate"
+        )
     return None

@@ -520,14 +520,49 @@ def test_a_recipe_repairs_a_shape_and_a_wrong_one_breaks_it() -> None:
     (row,) = aligned(
         right, right, Rules(recipes=(RecipeRule("norm-output", "transpose(0, 1)"),))
     ).rows
-    assert row.problem == "recipe gives [64, 10] against [10, 64]"
+    assert row.problem == (
+        "recipes give [64, 10] of the reference against [10, 64] of the candidate"
+    )
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("recipe", ["reshape(1, 10, 64)", "[:]", "unsqueeze(0) | flip(2)"])
+def test_one_sides_recipe_is_not_undone_by_a_built_in_one(swap: bool, recipe: str) -> None:
+    """A built-in rule drops the axis of size 1; whoever writes a recipe need not know that."""
+    shapes = {"norm-output": (1, 10, 64)}, {"norm-output": (10, 64)}
+    given = {"reference" if swap else "candidate": recipe}
+    left, right = reversed(shapes) if swap else shapes
+    (row,) = aligned(left, right, Rules(recipes=(RecipeRule("norm-output", **given),))).rows
+    assert row.problem is None
+    assert (row.recipe_reference if swap else row.recipe_candidate) == recipe
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_reshaping_is_for_those_who_ask(swap: bool) -> None:
+    shapes = {"norm-output": (4, 30)}, {"norm-output": (8, 15)}
+    left, right = reversed(shapes) if swap else shapes
+    (row,) = aligned(left, right).rows
+    assert row.problem_level == "shape"
+    (row,) = aligned(left, right, Rules(allow_reshape=True)).rows
+    assert (row.problem, row.recipe_candidate) == (None, "")
+    assert row.recipe_reference == f"reshape({', '.join(map(str, right['norm-output']))})"
+    (row,) = aligned(
+        {"norm-output": (4, 30)}, {"norm-output": (8, 16)}, Rules(allow_reshape=True)
+    ).rows
+    assert row.problem_level == "shape"
+
+
+def test_layouts_come_before_reshaping() -> None:
+    left, right = {"q_proj-output": (1, 4, 10, 16)}, {"q_proj-output": (1, 10, 64)}
+    plain, asked = aligned(left, right), aligned(left, right, Rules(allow_reshape=True))
+    assert plain.rows == asked.rows
 
 
 def test_recipes_with_a_shift_are_held_to_the_shapes_they_make() -> None:
     shapes = {"norm-output": (64, 10)}, {"norm-output": (65, 10)}
     for candidate, problem in (
         ("[:-1] | shift(1, 0)", None),
-        ("shift(1, 0)", "recipe gives [63, 10] against [64, 10]"),
+        ("shift(1, 0)", "recipes give [63, 10] of the reference against [64, 10] of the candidate"),
         ("[0:64] | shift(64, 0)", "shift(64, 0): axis 0 of [64, 10] has too few elements"),
         ("shift(1, 0) | [0:64]", "shift: must stand behind all other layout steps"),
     ):
