@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from .engines.names import EngineNames
 from .engines.tables import ALONE, Tables, known_names
+from .operators import split_operator
 from .paths import dotted
 
 ROOT = "model"  # how the outermost module is shown
@@ -40,7 +41,7 @@ _OWN_WORDS = frozenset(
 
 _LAYER_LISTS = frozenset({"h", "block", "blocks", "blk", "layer", "layers"})
 
-LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,9})(?=\.|$)")
+LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,9})(?=[./]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def canonical_name(
         return quantity
     # Only shard 0 stands for its module; the others keep their names.
     path = _SHARD.sub(lambda m: "" if (m[1] or m[2]) == "0" else m[0], path)
+    path, operator = split_operator(path)
     path = dotted(path, lambda part: part in tables.words or part in _OWN_WORDS)
     if tables.any_path.search(path):
         for pattern, replacement in tables.paths:
@@ -82,10 +84,10 @@ def canonical_name(
     parts = [part for part in path.split(".") if part and part not in _WRAPPERS]
     parts = _fold(parts)
     if not parts:
-        return Canonical(ROOT)
+        return Canonical(ROOT + operator)
     synonyms = dict(rules.synonyms)
     parts = [synonyms.get(part, part) for part in parts]
-    return Canonical(".".join(_standard(parts, tables)))
+    return Canonical(".".join(_standard(parts, tables)) + operator)
 
 
 def is_quantity(

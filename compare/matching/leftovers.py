@@ -1,8 +1,8 @@
 """Records that no name or table brought together, paired by what their names have in common.
 
-Shapes alone make no pair: they are much too alike. Two names must say the same with more or fewer
-words, in the same layer, of no two different roles, and no other record of either side may do as
-well; what is doubtful stays a gap.
+Shapes alone make no pair: they are much too alike. Two names must say the same, but for words that
+mean nothing, in the same layer, of no two different roles, and no other record of either side may
+do as well; what is doubtful stays a gap.
 """
 
 from __future__ import annotations
@@ -28,17 +28,6 @@ _EMPTY = frozenset(
         "proj", "linear", "layer", "layers", "module", "dense", "fc", "weight", "fn", "op", "my",
         "the", "new", "old", "custom", "fused", "block", "model", "tensor", "self", "value", "x",
         "y", "z", "t", "w", "m", "n", "var", "node", "out", "output",
-    }
-)  # fmt: skip
-# Words that tell two modules of one kind apart: a name that has one more than the other is another.
-_TELLING = frozenset(
-    {
-        "q", "k", "v", "o", "a", "b", "c", "gate", "up", "down", "in", "input", "pre", "post",
-        "norm", "attn", "mlp", "left", "right", "first", "second", "last", "final", "cross",
-        "shared", "router", "expert", "experts", "act", "drop", "dropout", "bias", "scale", "add",
-        "residual", "mask", "cache", "state", "grad", "rope", "pos", "embed", "cos", "sin",
-        "scores", "softmax", "conv", "pool", "head", "global", "local", "low", "high", "before",
-        "after",
     }
 )  # fmt: skip
 
@@ -109,9 +98,7 @@ def may_be_one(left: str, right: str) -> bool:
     telling, other = ours - _EMPTY, theirs - _EMPTY
     if not any(len(word) >= _LONG and word.isalpha() for word in telling & other):
         return False
-    if not (telling <= other or other <= telling):
-        return False
-    return not (telling ^ other) & _TELLING and not any(w.isdecimal() for w in telling ^ other)
+    return telling == other
 
 
 _LONG = 3  # letters of a word that is not shared by chance

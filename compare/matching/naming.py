@@ -26,6 +26,7 @@ from .canonical import (
 from .engines.names import EngineNames
 from .engines.tables import engine_named, recognised
 from .hidden_states import module_of, state_number, states
+from .operators import quantities, split_operator
 from .scopes import ScopeNames, scope_names
 from .slots import Split, endings
 
@@ -70,6 +71,7 @@ def read_names(capture: Capture, rules: NameRules, others_layers: int = 0) -> Na
     naming = Naming(engine, readings, reader.notes, layers)
     _count_from_the_end(naming)
     _name_states(capture, naming)
+    _name_operators(capture, naming)
     _add_meanings(capture, naming)
     _add_residuals(capture, naming)
     _drop_shared_container(naming)
@@ -116,6 +118,7 @@ class _Reader:
     rules: NameRules
     engine: EngineNames | None
     notes: list[str] = field(default_factory=list)
+    second: dict[str, str] = field(default_factory=dict)  # paths, and what has their name
 
     def read(self) -> list[Reading]:
         scopes = scope_names(self.capture, self.engine) if self.engine else ScopeNames()
@@ -156,7 +159,9 @@ class _Reader:
         )  # fmt: skip
         if canonical.slot is not None:
             reading.plain = plain
-        if not has_meaning(canonical.module) and canonical.module != ROOT:
+        if path in self.second:
+            reading.unknown = f"{self.second[path]} is called so already, and holds that quantity"
+        elif not has_meaning(canonical.module) and canonical.module != ROOT:
             last = canonical.module.rpartition(".")[2]
             reading.unknown = f"{last!r} is in no table of names"
         return reading
@@ -212,6 +217,7 @@ class _Reader:
                     known[module] = canonical
                     continue
                 known[module] = Canonical(_own_name(module, root, taken))
+                self.second[module] = modules[0]
                 taken.add(known[module].module)
         return known
 
@@ -274,6 +280,31 @@ def _name_states(capture: Capture, naming: Naming) -> None:
             f"hidden states: number 0 is the embedding, the others are outputs of layers, number "
             f"{naming.layers} is taken behind the final norm"
         )
+
+
+def _name_operators(capture: Capture, naming: Naming) -> None:
+    """Operators' outputs that are quantities of their own, where no module's record is that."""
+    found = quantities(capture)
+    if not found:
+        return
+    modules = {
+        split_operator(record.module)[0]: split_operator(reading.module)[0]
+        for record, reading in zip(capture.records, naming.readings, strict=True)
+        if id(record) in found
+    }
+    taken = _taken(capture, naming)
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        quantity = found.get(id(record))
+        if quantity is None:
+            continue
+        parent = modules[quantity.parent]
+        target = f"{parent}.{quantity.child}" if quantity.child else parent
+        place = (record.step, target, quantity.slot, 1)
+        if place in taken:
+            continue
+        taken.add(place)
+        reading.module, reading.slot, reading.call, reading.unknown = target, quantity.slot, 1, None
+        reading.rule = f"operator {record.module.rpartition('/')[2]} of {parent}, by its place"
 
 
 def _add_meanings(capture: Capture, naming: Naming) -> None:

@@ -29,6 +29,23 @@ _LAYER_INSIDE = re.compile(
     r"^(?P<before>(?:[A-Za-z]+[_-])*?)(?:layers?|blocks?|blk|h)[_-](?P<number>\d{1,9})"
     r"(?:[_-](?P<rest>\D.*))?$"
 )
+# A layer behind what it has: `q_proj_3`, `self_attn-11`. Norms and plain linear layers are numbered
+# for other reasons (`norm1`, `fc2`).
+_LAYER_BEHIND = re.compile(r"^(?P<what>[A-Za-z]\w*?)[_-](?P<number>\d{1,9})$")
+_NUMBERED = re.compile(
+    r"^(?:self_attn|self_attention|attn|attention|mlp|ffn|feed_forward|[qkvo]_proj|qkv_proj|"
+    r"gate_proj|up_proj|down_proj|gate_up_proj|input_layernorm|post_attention_layernorm|attn_norm|"
+    r"mlp_norm|ffn_norm)(?:_|$)"
+)
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# What dumpers put in front of a model's own names.
+_FRONT = frozenset(
+    {
+        "activations", "activation", "acts", "outputs", "hooks", "hook", "captured", "capture",
+        "trace", "traces", "tensors", "net", "network", "llm", "student", "teacher", "actor",
+        "policy",
+    }
+)  # fmt: skip
 _CONTAINERS = ("model", "transformer", "decoder", "encoder", "language_model", "backbone")
 
 KnownComponent = Callable[[str], bool]
@@ -43,9 +60,11 @@ def dotted(path: str, known: KnownComponent) -> str:
     if "/" in path:
         path = path.strip("/").replace("/", ".")
     path = re.sub(r"(?<=\w):(?=[\w-])", ".", path)
-    if "." not in path and re.search(r"[A-Za-z0-9]__[A-Za-z]", path):
-        path = re.sub(r"(?<=[A-Za-z0-9])__(?=[A-Za-z])", ".", path)
+    if "." not in path and re.search(r"[A-Za-z0-9]__[A-Za-z0-9]", path):
+        path = re.sub(r"(?<=[A-Za-z0-9])__(?=[A-Za-z0-9])", ".", path)
     parts = path.split(".")
+    while len(parts) > 2 and parts[0] in _FRONT:
+        parts = parts[1:]
     found: list[str] = []
     for index, part in enumerate(parts):
         follows = parts[index + 1] if index + 1 < len(parts) else ""
@@ -57,6 +76,11 @@ def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) 
     """What one component stands for."""
     if known(part):
         return [part]
+    snake = _HUMP.sub("_", part).lower()
+    if snake != part.lower() and (known(snake) or _LAYER.match(snake)):
+        part = snake
+        if known(part):
+            return [part]
     found = _LAYER.match(part)
     if found:
         if follows.isdecimal():
@@ -72,6 +96,11 @@ def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) 
             rest = words_of(found["rest"], known) if found["rest"] else []
             return [*before, "layers", _plain_number(found["number"]), *rest]
     if alone:
+        found = _LAYER_BEHIND.match(part)
+        if found and _NUMBERED.match(found["what"]):
+            words = words_of(found["what"], known)
+            if all(map(known, words)):
+                return ["layers", _plain_number(found["number"]), *words]
         head, _, rest = part.partition("_")
         if head in _CONTAINERS and rest and known(rest):
             return [head, rest]

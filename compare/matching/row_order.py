@@ -14,6 +14,7 @@ from .call_match import Match
 from .canonical import ROOT, has_usual_place, parent_of, usual_order
 from .named_records import Item, Key, Side
 
+_FIRST = (-1, "")  # before what runs inside a module
 _ROLES = {"input": 0, "grad_input": 0, "value": 1, "output": 2, "grad_output": 2}
 
 
@@ -46,8 +47,11 @@ def _in_order(side: Side) -> list[Item]:
 
 
 def _usual_key(item: Item) -> tuple[object, ...]:
+    place = usual_order(item.module)
+    if item.role == "input" and item.record.slot == "value":
+        place = (*place[:-1], _FIRST)  # a quantity, not an argument: stands where it is made
     return (
-        item.step, usual_order(item.module), item.call, _ROLES.get(item.role, 1),
+        item.step, place, item.call, _ROLES.get(item.role, 1),
         natural_key(item.slot),
     )  # fmt: skip
 

@@ -37,6 +37,7 @@ _NO_MODULES = frozenset(
 _LISTS = frozenset(
     {"layers", "layer", "h", "blocks", "block", "blk", "experts", "hidden_states", "stages"}
 )
+_SHORT_STYLES = frozenset({"_out", "_in", "-out", "-in"})
 _SHARE = 0.6  # of the names with one and the same ending: then it is no part of a module's name
 _FEW = 3  # names that are too few to tell
 
@@ -59,6 +60,9 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
     """
     names = list(dict.fromkeys(names))
     found = {name: ending for name in names if (ending := ending_of(name)) is not None}
+    shared = _shared_ending(names, known) if not found else None
+    if shared is not None:
+        return {name: (name[: -len(shared)], "output") for name in names}
     inside = _what_is_inside(names)
     common = _common(found.values(), len(names))
     taken: dict[str, Split] = {}
@@ -66,11 +70,22 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
         if ending.style in ("member", "path member"):
             fine = _is_member(ending, found, inside, names, common, known)
         else:
-            fine = ending.sure or ending.style in common or known(ending.module)
+            named_so = known(name) or _last_word(ending.module) in _NO_MODULES
+            alone = known(ending.module) and not (ending.style in _SHORT_STYLES and named_so)
+            fine = ending.sure or ending.style in common or alone
             fine = fine and not _holds_modules(name, ending, inside)
         if fine:
             taken[name] = (ending.module, ending.slot)
     return taken
+
+
+def _shared_ending(names: list[str], known: Callable[[str], bool]) -> str | None:
+    """A last component that all names have and that is no module's: `.fwd`, `/activation`."""
+    match = re.search(r"[./:][A-Za-z_]\w*$", names[0]) if len(names) >= _FEW else None
+    if match is None or known(names[0]) or not all(name.endswith(match[0]) for name in names):
+        return None
+    bare = [name[: -len(match[0])] for name in names]
+    return match[0] if sum(map(known, bare)) >= _SHARE * len(bare) else None
 
 
 def ending_of(name: str) -> Ending | None:
@@ -89,7 +104,7 @@ def ending_of(name: str) -> Ending | None:
                 found["module"], slot, f"{joint}{word}", sure or (plural and joint == "_")
             )
     found = _SHORT.match(name)
-    if found and re.split(r"[._/:-]", found["module"])[-1] not in _NO_MODULES:
+    if found:
         slot = _numbered(f"{found['word']}put", found["field"])
         return Ending(found["module"], slot, f"{found['joint']}{found['word']}", False)
     found = _MEMBER.match(name)
@@ -97,6 +112,10 @@ def ending_of(name: str) -> Ending | None:
         style = "member" if found["joint"] == "." else "path member"
         return Ending(found["module"], f"output_{int(found['field'])}", style, False)
     return None
+
+
+def _last_word(name: str) -> str:
+    return re.split(r"[._/:-]", name)[-1]
 
 
 def _numbered(word: str, field: str | None) -> str:

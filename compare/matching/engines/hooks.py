@@ -7,5 +7,5 @@ from .names import EngineNames
 MSPROBE = EngineNames(
     "msprobe",
     signs=((r"^Module\..+\.\w+\.(?:forward|backward)\.\d+\.(?:input|output|kwargs)",),),
-    paths=((r"^Module\.(?P<module>.+)\.[A-Z]\w*\.forward(?:\.0)?$", r"\g<module>"),),
+    paths=((r"^(?:Module\.)?(?P<module>.+)\.[A-Z]\w*\.forward(?:\.\d+)?$", r"\g<module>"),),
 )

@@ -10,7 +10,7 @@ from .fairseq import FAIRSEQ
 from .gpt import GPT, GROUPED_GPT
 from .graphs import ONNX, OPENVINO
 from .hooks import MSPROBE
-from .jax import JAX
+from .jax import KERAS, MAXTEXT
 from .layer_dumps import LAYER_DUMPS
 from .llama_cpp import LLAMA_CPP
 from .megatron import MEGATRON
@@ -23,5 +23,5 @@ from .vision import VISION
 
 ENGINES: tuple[EngineNames, ...] = (
     ONNX, OPENVINO, MSPROBE, TRANSFORMER_LENS, MEGATRON, TENSORRT_LLM, TENSORRT_LLM_UNGATED, VLLM,
-    VISION, GROUPED_GPT, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, JAX, FAIRSEQ,
+    MAXTEXT, VISION, GROUPED_GPT, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, KERAS, FAIRSEQ,
 )  # fmt: skip
