@@ -96,19 +96,19 @@ def _text(reports: list[NameReport], unknown: bool) -> str:
     for report in reports:
         engine = report.engine or "no engine in particular"
         lines += [f"names of {report.path}", f"read as those of {engine}", *report.notes, ""]
-        rows = [["record", "module-slot", "layer", "role", "rule"]]
-        if len(reports) == 2:
-            rows[0].append("paired with")
-        for line in _wanted(report, unknown, len(reports) == 2):
+        two = len(reports) == 2
+        head = ("record", "module-slot", "layer", "role", "rule")
+        rows: list[tuple[str, ...]] = [(*head, "paired with") if two else head]
+        for line in _wanted(report, unknown, two):
             rule = line.rule if line.unknown is None else f"unknown: {line.unknown}"
             call = f"({line.call})" if line.call > 1 else ""
             cells = [
                 line.name, f"{line.module}{call}-{line.slot}",
                 "" if line.layer is None else str(line.layer), line.role, rule,
             ]  # fmt: skip
-            if len(reports) == 2:
+            if two:
                 cells.append(", ".join(line.partners) or "nothing")
-            rows.append([clean(cell) for cell in cells])
+            rows.append(tuple(clean(cell) for cell in cells))
         lines += table(rows)
         lines += ["", f"{len(report.lines)} records, {len(report.unknown)} of unknown names", ""]
     return "\n".join(clean(line) for line in lines)

@@ -38,7 +38,8 @@ MEGATRON = renamed(
 TENSORRT_LLM = renamed(
     (r"^model\.", "transformer."), (r"embed_tokens", "vocab_embedding"),
     (r"self_attn", "attention"), (r"o_proj", "dense"), (r"gate_proj", "fc"),
-    (r"post_attention_layernorm", "post_layernorm"), (r"up_proj", "gate"), (r"down_proj", "proj"), (r"transformer\.norm", "transformer.ln_f"),
+    (r"post_attention_layernorm", "post_layernorm"), (r"up_proj", "gate"),
+    (r"down_proj", "proj"), (r"transformer\.norm", "transformer.ln_f"),
 )  # fmt: skip
 MAXTEXT = renamed(
     (r"^model\.layers\.(\d+)", r"decoder.layers_\1"), (r"self_attn", "self_attention"),
