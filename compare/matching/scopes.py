@@ -10,8 +10,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from ...capture.names import natural_key
 from ...capture.records import Capture, Record
 from .engines.names import EngineNames
+
+_FEW = 8  # values that may stand in the order of their names by chance
 
 
 @dataclass(slots=True)
@@ -63,11 +66,18 @@ def scope_names(capture: Capture, engine: EngineNames) -> ScopeNames:
             op = match["op"] + (f"_{match['count']}" if match["count"] else "")
             found.inside[id(record)] = (scope, op)
     for some in values.values():
-        ends = _ends_in_order(some) if capture.order_known else _ends_by_kind(some)
+        ordered = capture.order_known and not _by_name(some)
+        ends = _ends_in_order(some) if ordered else _ends_by_kind(some)
         for scope in sorted(ends, key=lambda scope: -scope.count(".")):
             if not _SEVERAL.search(scope.rpartition(".")[2]):
                 found.result.setdefault(id(ends[scope].record), []).append(scope)
     return found
+
+
+def _by_name(values: list[_Value]) -> bool:
+    """Whether values stand in the order of their names: nobody's graph does."""
+    names = [value.record.module for value in values]
+    return len(names) > _FEW and (names == sorted(names) or names == sorted(names, key=natural_key))
 
 
 def _is_plumbing(record: Record) -> bool:

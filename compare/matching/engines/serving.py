@@ -18,6 +18,7 @@ VLLM = EngineNames(
         (r"(?:qkv_proj|gate_up_proj)(?:/0|\.0)?(?:-output.*)?$", r"self_attn\.attn(?:$|[-/.])"),
         (r"(?:^|\.)logits_processor(?:$|[-/.])",),
     ),
+    in_attention={"attn": "attn"},
     meanings=(
         (r"^(.*layers\.\d+)\.self_attn\.attn-output$", r"\1.self_attn.o_proj", "input_0"),
         (r"^(.*layers\.\d+)\.mlp\.act_fn-output$", r"\1.mlp.down_proj", "input_0"),
