@@ -64,10 +64,12 @@ class Canonical:
 
 
 def canonical_name(
-    module: str, root: str, rules: NameRules, engine: EngineNames | None = None
-) -> Canonical:
+    module: str, root: str, rules: NameRules, engine: EngineNames | None = None,
+    whole: frozenset[str] = frozenset(),
+) -> Canonical:  # fmt: skip
     """The common name of `module`, a path as dumped; `root` is what the dump calls the model, and
-    `engine` the one whose names the dump has, where that was recognised.
+    `engine` the one whose names the dump has, where that was recognised. Components that are in
+    `whole` stay as they are.
     """
     path = _renamed(module, root, rules)
     tables = known_names(engine)
@@ -77,7 +79,7 @@ def canonical_name(
     # Only shard 0 stands for its module; the others keep their names.
     path = _SHARD.sub(lambda m: "" if (m[1] or m[2]) == "0" else m[0], path)
     path, operator = split_operator(path)
-    path = dotted(path, lambda part: part in tables.words or part in _OWN_WORDS)
+    path = dotted(path, lambda part: part in tables.words or part in _OWN_WORDS or part in whole)
     if tables.any_path.search(path):
         for pattern, replacement in tables.paths:
             path = pattern.sub(replacement, path)

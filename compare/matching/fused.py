@@ -37,11 +37,10 @@ def _one_way(
         if chosen is None:
             continue
         rule, groups = chosen
-        grouped = is_grouped(fused_side, rule)
         for item in items:
             if item.matches == 0:
                 parts = [_part(group, item) for group in groups]
-                if grouped and item.role not in ("input", "grad_input"):
+                if is_grouped(fused_side, item, rule) and item.role not in ("input", "grad_input"):
                     cuts = group_cuts(item, parts, head)
                     if cuts is not None:
                         yield from _pairs(item, parts, rule, fused_is_candidate, cuts)

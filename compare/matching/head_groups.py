@@ -11,17 +11,19 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import Reshape, Slice
 from ..rules.rules import BUILT_IN_FUSED, FusedRule
 from .named_records import Item, Side
-from .roles import role_of
+from .roles import last_name, role_of
 
 # What may have heads on an axis of their own.
 _APART = ("q_rope", "k_rope", "q_norm", "k_norm", "q_proj", "k_proj", "v_proj")
+_GROUPED = ("linear_qkv", "query_key_value")
 
 
-def is_grouped(side: Side, rule: FusedRule) -> bool:
+def is_grouped(side: Side, fused: Item, rule: FusedRule) -> bool:
     """Whether a rule joins what this side's engine fuses by groups."""
     engine = side.naming.engine
     qkv = rule in BUILT_IN_FUSED and len(rule.parts) == 3
-    return engine is not None and engine.grouped_attention and qkv
+    grouped = engine is not None and engine.grouped_attention
+    return grouped and qkv and last_name(fused.plain) in _GROUPED
 
 
 def head_size(side: Side) -> int | None:

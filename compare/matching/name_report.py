@@ -13,7 +13,8 @@ from ..model import Row
 from ..recipes.common_view import common_view
 from ..recipes.steps import quoted
 from .canonical import NameRules, layer_number
-from .naming import Naming, Reading, read_names
+from .naming import read_names
+from .reading import Naming, Reading
 from .roles import role_of
 
 _SOME = 3
@@ -97,7 +98,7 @@ def _line(
     record: Record, reading: Reading, placed: tuple[str, str] | None, partners: Iterable[str]
 ) -> NameLine:
     partners = tuple(partners)
-    module, slot = (reading.module, reading.slot) if placed is None or partners else placed
+    module, slot = placed or (reading.module, reading.slot)
     rule = reading.rule or ("the name as it is" if module == reading.plain else "tables of names")
     if reading.ignored:
         rule = f"left out: {reading.rule}"

@@ -13,7 +13,8 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import Add
 from ..rules.rules import Rules
 from .canonical import LAYER, NameRules, layer_number
-from .naming import Naming, Reading, read_names
+from .naming import drop_shared_containers, read_names
+from .reading import Naming, Reading
 from .roles import precedes_layers
 
 _NOTHING = Recipe()
@@ -108,19 +109,22 @@ class Side:
 
 
 def sides_of(reference: Capture, candidate: Capture, rules: Rules) -> tuple[Side, Side]:
-    """Both sides, named and grouped; how many layers there are, either may tell."""
-    layers = max(
-        read_names(reference, rules.reference).layers, read_names(candidate, rules.candidate).layers
-    )
-    return (
-        side_of(reference, rules.reference, rules, layers),
-        side_of(candidate, rules.candidate, rules, layers),
-    )
+    """Both sides, named and grouped. How many layers there are, either may tell."""
+    ref, cand = read_names(reference, rules.reference), read_names(candidate, rules.candidate)
+    if ref.layers < cand.layers:
+        ref = read_names(reference, rules.reference, cand.layers)
+    elif cand.layers < ref.layers:
+        cand = read_names(candidate, rules.candidate, ref.layers)
+    drop_shared_containers(ref, cand)
+    return _grouped(reference, ref, rules), _grouped(candidate, cand, rules)
 
 
-def side_of(capture: Capture, names: NameRules, rules: Rules, layers: int = 0) -> Side:
-    """Name and group the records of one capture; `layers` is how many the other side has."""
-    naming = read_names(capture, names, layers)
+def side_of(capture: Capture, names: NameRules, rules: Rules) -> Side:
+    """Name and group the records of one capture."""
+    return _grouped(capture, read_names(capture, names), rules)
+
+
+def _grouped(capture: Capture, naming: Naming, rules: Rules) -> Side:
     side = Side(capture, naming)
     for position, (record, reading) in enumerate(
         zip(capture.records, naming.readings, strict=True)

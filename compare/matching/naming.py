@@ -25,41 +25,15 @@ from .canonical import (
 )
 from .engines.names import EngineNames
 from .engines.tables import engine_named, recognised
-from .hidden_states import module_of, state_number, states
-from .operators import quantities, split_operator
+from .hidden_states import state_number, states
+from .meanings import apply_meanings
+from .reading import Naming, Reading
 from .scopes import ScopeNames, scope_names
 from .slots import Split, endings
 
 _CALL = re.compile(r"^(?P<module>.+\.forward)\.(?P<call>\d{1,9})$")
+_STAGE = re.compile(r"(?:^|[./])((?:layer|block|stage)_?\d{1,3})(?=[./]\d)")
 _WHOLE_STACK = ("decoder", "encoder")
-
-
-@dataclass(slots=True)
-class Reading:
-    """What one record was taken for. `rule` says by which rule, `unknown` why a record keeps its
-    own name. `also` are modules whose output it is besides, `adds` the record whose sum with this
-    one is the module's output.
-    """
-
-    module: str
-    slot: str
-    call: int
-    plain: str
-    rule: str = ""
-    unknown: str | None = None
-    ignored: bool = False
-    also: list[str] = field(default_factory=list)
-    adds: str | None = None
-
-
-@dataclass(slots=True)
-class Naming:
-    """All readings of a capture, in its order, and the engine whose names they are."""
-
-    engine: EngineNames | None
-    readings: list[Reading]
-    notes: list[str] = field(default_factory=list)
-    layers: int = 0  # number of layers that names speak of; 0 where they do not
 
 
 def read_names(capture: Capture, rules: NameRules, others_layers: int = 0) -> Naming:
@@ -69,12 +43,7 @@ def read_names(capture: Capture, rules: NameRules, others_layers: int = 0) -> Na
     readings = reader.read()
     layers = max(_layers_of(readings), others_layers)
     naming = Naming(engine, readings, reader.notes, layers)
-    _count_from_the_end(naming)
-    _name_states(capture, naming)
-    _name_operators(capture, naming)
-    _add_meanings(capture, naming)
-    _add_residuals(capture, naming)
-    _drop_shared_container(naming)
+    apply_meanings(capture, naming)
     _keep_apart(capture, naming)
     return naming
 
@@ -119,6 +88,12 @@ class _Reader:
     engine: EngineNames | None
     notes: list[str] = field(default_factory=list)
     second: dict[str, str] = field(default_factory=dict)  # paths, and what has their name
+    stages: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """`layer1` with blocks of its own (`layer1.0`) is a stage of a network, no layer."""
+        found = (_STAGE.findall(record.module) for record in self.capture.records)
+        self.stages = frozenset(stage for stages in found for stage in stages)
 
     def read(self) -> list[Reading]:
         scopes = scope_names(self.capture, self.engine) if self.engine else ScopeNames()
@@ -179,7 +154,7 @@ class _Reader:
         )  # fmt: skip
 
     def _name(self, path: str) -> Canonical:
-        return canonical_name(path, self.capture.root, self.rules, self.engine)
+        return canonical_name(path, self.capture.root, self.rules, self.engine, self.stages)
 
     def _split(self) -> dict[str, Split]:
         """Slots at the ends of names, of records whose format gives none."""
@@ -246,132 +221,34 @@ def _layers_of(readings: list[Reading]) -> int:
     return max([number + 1 for number in numbers] + [*states(r.plain for r in readings)] + [0])
 
 
-_FROM_THE_END = re.compile(r"(^|\.)layers\.-(\d{1,9})(?=\.|$)")
+def drop_shared_containers(one: Naming, other: Naming) -> None:
+    """`decoder.layers.0` is `layers.0` where there are no layers but the decoder's, unless the
+    other side calls them so too.
+    """
+    prefixes = _container(one), _container(other)
+    for naming, prefix, beside in ((one, prefixes[0], other), (other, prefixes[1], one)):
+        if prefix and not any(r.module.startswith(f"{prefix}layers.") for r in beside.readings):
+            _drop(naming, prefix)
 
 
-def _count_from_the_end(naming: Naming) -> None:
-    """`layers.-1` is the last layer."""
-    for reading in naming.readings:
-        found = _FROM_THE_END.search(reading.module)
-        if found and 0 < int(found[2]) <= naming.layers:
-            number = naming.layers - int(found[2])
-            start, end = found.span()
-            before, after = reading.module[:start], reading.module[end:]
-            reading.module = f"{before}{found[1]}layers.{number}{after}"
-            reading.rule = f"layer {found[2]} from the end"
-
-
-def _name_states(capture: Capture, naming: Naming) -> None:
-    """Hidden states, by the layers that they come from."""
-    found = False
-    taken = {(r.module, r.slot, r.call) for r in naming.readings}
-    for record, reading in zip(capture.records, naming.readings, strict=True):
-        number = state_number(record.module) if record.slot == "value" else None
-        if number is None:
-            continue
-        module = module_of(number, naming.layers)
-        if (module, "output", reading.call) in taken:
-            continue
-        reading.module, reading.slot, reading.unknown = module, "output", None
-        reading.rule = f"hidden state {number} of {naming.layers + 1}"
-        found = True
-    if found:
-        naming.notes.append(
-            f"hidden states: number 0 is the embedding, the others are outputs of layers, number "
-            f"{naming.layers} is taken behind the final norm"
-        )
-
-
-def _name_operators(capture: Capture, naming: Naming) -> None:
-    """Operators' outputs that are quantities of their own, where no module's record is that."""
-    found = quantities(capture)
-    if not found:
-        return
-    modules = {
-        split_operator(record.module)[0]: split_operator(reading.module)[0]
-        for record, reading in zip(capture.records, naming.readings, strict=True)
-        if id(record) in found
+def _container(naming: Naming) -> str:
+    """What stands before all layers; empty where that is nothing, or not always the same."""
+    inside = {
+        reading.module.partition("layers.")[0]
+        for reading in naming.readings
+        if layer_number(reading.module) is not None
     }
-    taken = _taken(capture, naming)
-    for record, reading in zip(capture.records, naming.readings, strict=True):
-        quantity = found.get(id(record))
-        if quantity is None:
-            continue
-        parent = modules[quantity.parent]
-        target = f"{parent}.{quantity.child}" if quantity.child else parent
-        place = (record.step, target, quantity.slot, 1)
-        if place in taken:
-            continue
-        taken.add(place)
-        reading.module, reading.slot, reading.call, reading.unknown = target, quantity.slot, 1, None
-        reading.rule = f"operator {record.module.rpartition('/')[2]} of {parent}, by its place"
+    prefix = next(iter(inside)) if len(inside) == 1 else ""
+    return prefix if prefix.removesuffix(".") in _WHOLE_STACK else ""
 
 
-def _add_meanings(capture: Capture, naming: Naming) -> None:
-    """What the engine's modules return, where that is another quantity than the name says."""
-    if naming.engine is None or not naming.engine.meanings:
-        return
-    taken = _taken(capture, naming)
-    meanings = [(re.compile(pattern), *target) for pattern, *target in naming.engine.meanings]
-    for record, reading in zip(capture.records, naming.readings, strict=True):
-        slot = "output" if reading.slot == "value" else reading.slot
-        label = f"{reading.module}-{slot}"
-        for pattern, module, means in meanings:
-            match = pattern.match(label)
-            if match is None:
-                continue
-            target = (record.step, match.expand(module), means, reading.call)
-            if target not in taken:
-                taken.add(target)
-                reading.rule = f"{naming.engine.name}: {label} is {target[1]}-{means}"
-                reading.module, reading.slot, reading.unknown = target[1], means, None
-            break
-
-
-def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
-    return {
-        (record.step, r.module, "output" if r.slot == "value" else r.slot, r.call)
-        for record, r in zip(capture.records, naming.readings, strict=True)
-    }
-
-
-def _add_residuals(capture: Capture, naming: Naming) -> None:
-    """Modules that return a part of their output and the residual that is to be added to it."""
-    if naming.engine is None or not naming.engine.sums:
-        return
-    sums = [re.compile(pattern) for pattern in naming.engine.sums]
-    places: dict[tuple[int, str, int, str], int] = {}
-    for index, (record, reading) in enumerate(zip(capture.records, naming.readings, strict=True)):
-        if any(pattern.match(reading.module) for pattern in sums):
-            places.setdefault((record.step, reading.module, reading.call, reading.slot), index)
-    for (step, module, call, slot), index in places.items():
-        beside = places.get((step, module, call, "output_1")) if slot == "output" else None
-        if beside is None:
-            continue
-        first, second = capture.records[index], capture.records[beside]
-        if first.shape == second.shape and first.dtype == second.dtype and first.shape is not None:
-            naming.readings[index].adds = second.name
-            naming.readings[
-                index
-            ].rule = f"{naming.engine.name}: a layer returns its output in two parts, to be added"
-
-
-def _drop_shared_container(naming: Naming) -> None:
-    """`decoder.layers.0` is `layers.0` where there are no layers but the decoder's."""
-    inside: dict[str, int] = defaultdict(int)
-    for reading in naming.readings:
-        if layer_number(reading.module) is not None:
-            inside[reading.module.partition("layers.")[0]] += 1
-    if len(inside) != 1:
-        return
-    (prefix,) = inside
-    if prefix.removesuffix(".") not in _WHOLE_STACK:
-        return
+def _drop(naming: Naming, prefix: str) -> None:
     names = {reading.module for reading in naming.readings}
     shorter = {name: _without(name, prefix) for name in names}
     if len(set(shorter.values())) == len(names):
         for reading in naming.readings:
             reading.module = shorter[reading.module]
+            reading.also = [shorter.get(name, name) for name in reading.also]
 
 
 def _keep_apart(capture: Capture, naming: Naming) -> None:

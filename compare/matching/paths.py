@@ -53,8 +53,6 @@ KnownComponent = Callable[[str], bool]
 
 def dotted(path: str, known: KnownComponent) -> str:
     """`path` with dots between its components, and with each layer as `layers.N`."""
-    if path.isidentifier() and "_" not in path and not path[-1:].isdecimal():
-        return path
     path = _CLASS.sub("", _PREFIX.sub("", path), count=1)
     path = _BRACKETS.sub(r".\1", path)
     if "/" in path:
@@ -84,7 +82,7 @@ def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) 
     found = _LAYER.match(part)
     if found:
         if follows.isdecimal():
-            return [part]  # `layer1.0`: a stage, with blocks of its own
+            return [part]  # a stage, with blocks of its own
         return ["layers", _plain_number(found["number"])]
     found = _LAYER_AND_MORE.match(part)
     if found:

@@ -23,8 +23,11 @@ _HOOKED = re.compile(
 )
 _PLURAL_FIELD = re.compile(r"^(?P<module>.+?)_(?P<word>outputs)_(?P<field>\w+)$")
 _DOTTED = re.compile(
-    rf"^(?P<module>.+)[./:](?P<word>inputs?|outputs?|args|kwargs)"
+    rf"^(?P<module>.+)[./:](?P<word>inputs|outputs|args|kwargs)"
     rf"(?:[./:](?:args|kwargs))?(?:[./:](?P<field>{_FIELD}))?$"
+)
+_INTRUDING = re.compile(
+    rf"^(?P<module>non_intrusive__.+)\.(?P<word>input|output)\.(?P<field>{_FIELD})$"
 )
 _SHORT = re.compile(
     r"^(?P<module>.+?)(?P<joint>[._/:-])(?P<word>out|in)(?:[._/:-](?P<field>\d+))?$"
@@ -37,6 +40,13 @@ _NO_MODULES = frozenset(
 _LISTS = frozenset(
     {"layers", "layer", "h", "blocks", "block", "blk", "experts", "hidden_states", "stages"}
 )
+# Modules that are often a list of others: `mlp.0` is its first part.
+_SEQUENTIAL = frozenset(
+    {"mlp", "ffn", "feed_forward", "ff", "net", "head", "classifier", "act_fn", "adapter", "router"}
+)
+_PARAMETERS = frozenset(
+    {"weight", "bias", "kernel", "scale", "gamma", "beta", "embedding", "weights", "w", "b"}
+)  # of checkpoints, which are compared too
 _SHORT_STYLES = frozenset({"_out", "_in", "-out", "-in"})
 _SHARE = 0.6  # of the names with one and the same ending: then it is no part of a module's name
 _FEW = 3  # names that are too few to tell
@@ -82,7 +92,12 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
 def _shared_ending(names: list[str], known: Callable[[str], bool]) -> str | None:
     """A last component that all names have and that is no module's: `.fwd`, `/activation`."""
     match = re.search(r"[./:][A-Za-z_]\w*$", names[0]) if len(names) >= _FEW else None
-    if match is None or known(names[0]) or not all(name.endswith(match[0]) for name in names):
+    if (
+        match is None
+        or match[0][1:] in _PARAMETERS
+        or known(names[0])
+        or not all(name.endswith(match[0]) for name in names)
+    ):
         return None
     bare = [name[: -len(match[0])] for name in names]
     return match[0] if sum(map(known, bare)) >= _SHARE * len(bare) else None
@@ -93,7 +108,8 @@ def ending_of(name: str) -> Ending | None:
     found = _CALLED.match(name)
     if found:
         return Ending(found["module"], _numbered("output", found["field"]), "__call__", True)
-    for pattern, sure in ((_HOOKED, False), (_PLURAL_FIELD, True), (_DOTTED, False)):
+    patterns = (_HOOKED, False), (_PLURAL_FIELD, True), (_DOTTED, False), (_INTRUDING, True)
+    for pattern, sure in patterns:
         found = pattern.match(name)
         if found:
             word = "output" if found["word"].startswith("out") else "input"
@@ -168,9 +184,17 @@ def _is_member(
     numbers = sorted(int(rest) for rest in rests if rest.isdecimal())
     if numbers != list(range(len(numbers))):
         return False
-    if ending.style in common:
+    if ending.style in common and _mostly_alone(found.values(), ending.style):
         return True
     if not known(ending.module):
         return False
-    path = ending.style == "path member"
-    return path or (len(numbers) == len(rests) and (len(numbers) > 1 or "member" in common))
+    if ending.style == "path member":
+        return True
+    several = len(numbers) == len(rests) and len(numbers) > 1
+    return several and _last_word(ending.module) not in _SEQUENTIAL
+
+
+def _mostly_alone(found: Iterable[Ending], style: str) -> bool:
+    """Whether most members are the first of their tuple: modules in lists go on counting."""
+    numbers = [ending.slot for ending in found if ending.style == style]
+    return sum(slot == "output_0" for slot in numbers) >= _SHARE * len(numbers)

@@ -6,7 +6,11 @@ from .names import EngineNames
 
 MEGATRON = EngineNames(
     "Megatron",
-    signs=((r"(?:^|\.)linear_(?:qkv|proj|fc1|fc2)\b",), (r"(?:^|\.)pre_mlp_layernorm\b",)),
+    signs=(
+        (r"self_attention\.linear_(?:qkv|proj|q|kv)\b",),
+        (r"(?:^|\.)pre_mlp_layernorm\b",),
+        (r"^decoder\.layers\.\d+\.mlp\.linear_fc[12]\b",),
+    ),
     paths=(
         (r"^decoder\.(?=layers\.|final_layernorm)", ""),
         (r"^embedding\.word_embeddings$", "embed_tokens"),
