@@ -74,8 +74,8 @@ def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) 
     """What one component stands for."""
     if known(part):
         return [part]
-    snake = _HUMP.sub("_", part).lower()
-    if snake != part.lower() and (known(snake) or _LAYER.match(snake)):
+    snake = _HUMP.sub("_", part).lower() if part[:1].islower() else part
+    if snake != part and (known(snake) or _LAYER.match(snake)):
         part = snake
         if known(part):
             return [part]
