@@ -21,6 +21,7 @@ COMMANDS = {
     "completion": ("layertui.cli.completion", "completion"),
     "explain": ("layertui.cli.explain", "explain"),
     "demo": ("layertui.cli.demo", "demo"),
+    "names": ("layertui.cli.names", "names"),
     "metrics": ("layertui.cli.metrics", "metrics"),
     "thresholds": ("layertui.cli.thresholds", "thresholds"),
     "repro": ("layertui.cli.repro", "repro"),

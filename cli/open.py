@@ -130,7 +130,7 @@ def not_on_the_screen(options: JudgingOptions) -> JudgingOptions:
     """Those of the options that the screen has no setting for."""
     return JudgingOptions(
         thresholds_file=options.thresholds_file, min_coverage=options.min_coverage,
-        allow_early_end=options.allow_early_end,
+        allow_early_end=options.allow_early_end, allow_reshape=options.allow_reshape,
     )  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def form_option(
 
 def judging_options(command: Command) -> Command:
     """`--metric`, `--policy` and what sets its limits, `--thresholds`, `--rules`, `--raw`,
-    `--min-coverage`, `--allow-early-end`.
+    `--min-coverage`, `--allow-early-end`, `--allow-reshape`.
     """
     for option in reversed(_JUDGING):
         command = option(command)
@@ -180,6 +180,10 @@ _JUDGING = (
     click.option(
         "--allow-early-end", is_flag=True,
         help="The candidate may end before the reference does.",
+    ),
+    click.option(
+        "--allow-reshape", is_flag=True,
+        help="Where no known layout fits, compare records with as many elements in C order.",
     ),
 )  # fmt: skip
 

@@ -73,13 +73,14 @@ class Aligned:
 
 
 def side_task(record: Record, recipe: str, records: Iterable[Record]) -> SideTask:
-    """One side of a task; `records` are those of its capture, for `concat`."""
-    from .measuring.pair_reader import SideTask, concat_names
+    """One side of a task; `records` are those of its capture, for what a recipe takes in."""
+    from .measuring.pair_reader import SideTask
+    from .recipes.parse import parse_recipe
 
     assert record.locator is not None and record.dtype is not None
     others: tuple[tuple[str, Locator], ...] = ()
-    if "concat" in recipe:
-        wanted = set(concat_names(recipe))
+    if "concat" in recipe or "add" in recipe:
+        wanted = set(parse_recipe(recipe).others)
         others = tuple(
             (r.name, r.locator)
             for r in records

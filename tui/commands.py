@@ -49,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("with", "with NAME", "pair screen: compare a gap with any record of the other side"),
     Command("keep", "keep pair|kind", "pair screen: keep the recipe for this pair or its kind"),
     Command("notes", "notes", "what is known of both captures, their order, ignored records"),
+    Command("why", "why", "what this row's record was taken for, and why it has no partner"),
     Command("help", "help", "keys and commands"),
     Command("quit", "quit", "leave layertui"),
 )  # fmt: skip

@@ -169,6 +169,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         """Commands that are about this screen."""
         return {
             "notes": lambda _: self.show_notes(),
+            "why": lambda _: self.show_why(),
             "help": lambda _: self.action_help(),
             "quit": lambda _: self.host.action_quit_all(),
         }
@@ -180,6 +181,15 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         from .widgets.text_screen import notes_screen
 
         self.app.push_screen(notes_screen(self.comparison, self.look))
+
+    def show_why(self) -> None:
+        """What the record on this row was taken for."""
+        row = self.host.session.row
+        if self.comparison is None or row is None:
+            raise CommandError("rows are not aligned yet")
+        from .widgets.text_screen import why_screen
+
+        self.app.push_screen(why_screen(self.comparison, row, self.look))
 
     def after_command(self) -> None:
         """Called when a command may have changed what there is to show."""

@@ -10,7 +10,10 @@ from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
 from ..measuring.pair_reader import PairReader
 from ..model import Result, Row, SideStatistics
+from ..recipes.common_view import CommonView
 from ..recipes.errors import RecipeError
+from ..recipes.one_sided import completed
+from ..recipes.parse import parse_recipe
 from ..reports.escaping import clean
 from ..reports.forms.text_form import side_line
 from ..reports.row_text import row_text
@@ -155,13 +158,21 @@ def _recorded(record: Record) -> list[str]:
 
 
 def with_recipes(row: Row, reference: str | None, candidate: str | None) -> Row:
-    """The row with other recipes; None leaves a side's as it is."""
+    """The row with other recipes. Of a pair with a recipe for one side, the other side's is the one
+    that it has, or none, whichever fits; None leaves both as they are.
+    """
     if reference is None and candidate is None:
         return row
+    given = (None if text is None else parse_recipe(text) for text in (reference, candidate))
+    built_in = CommonView(parse_recipe(row.recipe_reference), parse_recipe(row.recipe_candidate))
+    shapes = tuple((record and record.shape) or () for record in (row.reference, row.candidate))
+    view = built_in
+    if row.kind == "pair":
+        view = completed(*given, built_in, (shapes[0], shapes[1]))
     changed = replace(
         row,
-        recipe_reference=row.recipe_reference if reference is None else reference,
-        recipe_candidate=row.recipe_candidate if candidate is None else candidate,
+        recipe_reference=str(view.reference) if reference is None else reference,
+        recipe_candidate=str(view.candidate) if candidate is None else candidate,
     )
     if changed.problem_level == "shape":
         changed = replace(changed, problem=None, problem_level=None)

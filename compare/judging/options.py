@@ -29,6 +29,7 @@ class JudgingOptions:
     raw: str | None = None
     min_coverage: float = 0.5
     allow_early_end: bool = False
+    allow_reshape: bool = False
     baselines: tuple[str, ...] = ()
     exact: str | None = None
     reference_model: str | None = None
@@ -89,6 +90,8 @@ class JudgingOptions:
         from ..rules.rules import Rules, load_rules
 
         rules = loaded if self.rules is None else load_rules(self.rules)
+        if self.allow_reshape:
+            rules = replace(rules or Rules(), allow_reshape=True)
         if self.thresholds_file is None:
             return rules
         from ..rules.learned_limits import load_thresholds
@@ -120,4 +123,6 @@ class JudgingOptions:
             words += ["--min-coverage", str(self.min_coverage)]
         if self.allow_early_end:
             words.append("--allow-early-end")
+        if self.allow_reshape:
+            words.append("--allow-reshape")
         return words

@@ -1,8 +1,9 @@
 """Aligning two captures: every record of both on a row, in a pair or in a gap.
 
 Order of trust: pairs given by hand, equal canonical names, fused modules against their parts,
-calls that one side repeats for all tokens, and last the order in which what is left stands
-between the modules that matched. Shapes and dtypes are known by then; values are not looked at.
+calls that one side repeats for all tokens, other modules that hold the same quantity, and last
+what names that no table knows have in common. Shapes and dtypes are known by then; values are not
+looked at.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
 
-from ...capture.names import natural_key
 from ...capture.records import Capture
-from ..aligned import Aligned, Note
+from ..aligned import Aligned, Note, SideName
 from ..recipes.common_view import SAME, CommonView
 from ..recipes.errors import RecipeError
+from ..recipes.one_sided import completed
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import view_shapes
 from ..recipes.steps import Concat
@@ -31,24 +32,22 @@ from .call_match import (
     why_apart,
     why_unreadable,
 )
-from .canonical import usual_order
+from .equivalents import match_equivalents
 from .fused import match_fused
-from .named_records import Item, Key, Side, kind_of, primary, same_base, side_of
+from .leftovers import leftover_pairs
+from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
 from .padding import drop_padding
 from .row_order import check_order, lay_out
-from .sequence import Token, align_sequences
 from .token_steps import fit_steps, mark_last_rows
-
-_FEW_NAMED = 0.1  # below this share of named calls, shapes and order alone may align
 
 
 def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Aligned:
     """Align two captures whose headers have been read."""
     rules = rules or Rules()
-    ref = side_of(reference, rules.reference, rules)
-    cand = side_of(candidate, rules.candidate, rules)
+    ref, cand = sides_of(reference, candidate, rules)
     same_base(ref, cand)
-    notes = [Note(side, text) for side, text in fit_steps(ref, cand)]
+    notes = _notes_of_names(ref, cand)
+    notes += [Note(side, text) for side, text in fit_steps(ref, cand)]
     notes += drop_padding(ref, cand)
     mark_last_rows(ref, cand)
     apart = set(rules.unpaired)
@@ -57,10 +56,13 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
     matches += _repeated_calls(ref, cand, matches)
-    matches += _by_order(ref, cand)
+    matches += match_equivalents(ref, cand)
+    matches += _left_over(ref, cand)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
     matches = [_with_rule(match, rules) for match in matches]
+    settle(ref)
+    settle(cand)
     rows = lay_out(ref, cand, matches)
     if rules.thresholds:
         from ..rules.learned_limits import coverage_notes
@@ -198,80 +200,39 @@ def _one_token(whole: Item, item: Item, match: Match) -> bool:
 def _later(side: Side, item: Item, match: Match) -> Iterator[Item]:
     """Unmatched records of the same module and role on the other side, this call and later."""
     known = match.candidate if match.reference is item else match.reference
-    call = known.record.call
+    call = known.call
     while (items := side.groups.get((item.step, item.module, call))) is not None:
         for other in items:
-            alike = other.slot == known.slot or call == known.record.call
+            alike = other.slot == known.slot or call == known.call
             if other.matches == 0 and other.role == item.role and alike and not other.unreadable:
                 yield other
         call += 1
 
 
-def _by_order(ref: Side, cand: Side) -> list[Match]:
-    """Sequence alignment of the calls that have no partner by name, region by region."""
-    left, right = _unmatched(ref), _unmatched(cand)
-    if not left or not right:
-        return []
-    fewer = min(len(ref.groups), len(cand.groups))
-    anchored = fewer - min(len(left), len(right))
-    alien = anchored < _FEW_NAMED * fewer
-    by_shape = alien and ref.capture.order_known and cand.capture.order_known
-    ours, theirs = _regions(ref, left, not alien), _regions(cand, right, not alien)
+def _left_over(ref: Side, cand: Side) -> list[Match]:
+    """Calls without a partner by any table, whose names have enough in common."""
     matches: list[Match] = []
-    for region, keys in ours.items():
-        others = theirs.get(region)
-        if others:
-            matches.extend(_align_region(ref, cand, keys, others, by_shape))
-    return matches
-
-
-def _unmatched(side: Side) -> list[Key]:
-    """Calls none of whose records has a partner, in the side's order."""
-    keys = [key for key, items in side.groups.items() if not any(item.matches for item in items)]
-    if not side.capture.order_known:
-        keys.sort(key=lambda key: (key[0], usual_order(key[1]), natural_key(key[1]), key[2]))
-    return keys
-
-
-def _regions(
-    side: Side, keys: list[Key], by_layer: bool
-) -> dict[tuple[int, int | None], list[Key]]:
-    """Calls by step and, where names tell it, by layer: what may be aligned with one another."""
-    regions: dict[tuple[int, int | None], list[Key]] = defaultdict(list)
-    for key in keys:
-        regions[key[0], side.region_of(key[1]) if by_layer else None].append(key)
-    return regions
-
-
-def _align_region(
-    ref: Side, cand: Side, left: list[Key], right: list[Key], by_shape_alone: bool
-) -> list[Match]:
-    lefts, rights = _tokens(ref, left), _tokens(cand, right)
-    pairs = align_sequences(
-        [token for token, _ in lefts], [token for token, _ in rights], _fits, by_shape_alone
-    )
-    matches: list[Match] = []
-    for i, j in pairs:
-        key, other = lefts[i][1], rights[j][1]
+    for key, other in leftover_pairs(ref, cand):
+        ours, theirs = primary(ref.groups[key]), primary(cand.groups[other])
+        assert ours is not None and theirs is not None
+        if shapes_view(ours.shape, theirs.shape, False) is None:
+            continue
         words = f"by order: {key[1]} and {other[1]} stand at the same place and fit"
-        matches.extend(
-            match_calls(ref.groups[key], cand.groups[other], lambda a, b, w=words: ("order", w))
+        matches += match_calls(
+            ref.groups[key], cand.groups[other], lambda a, b, w=words: ("order", w)
         )
     return matches
 
 
-def _fits(a: Token, b: Token) -> bool:
-    return a.kind == b.kind and shapes_view(a.shape or (), b.shape or (), False) is not None
-
-
-def _tokens(side: Side, keys: list[Key]) -> list[tuple[Token, Key]]:
-    tokens: list[tuple[Token, Key]] = []
-    for key in keys:
-        main = primary(side.groups[key])
-        if main is not None and not main.unreadable and main.kind:
-            token = Token(key[1], main.shape, main.record.module_class, main.kind)
-            tokens.append((token, key))
-    return tokens
+def _notes_of_names(ref: Side, cand: Side) -> list[Note]:
+    """Which engine's names were recognised, and what reading them found out."""
+    notes: list[Note] = []
+    sides: tuple[tuple[SideName, Side], ...] = (("reference", ref), ("candidate", cand))
+    for name, side in sides:
+        if side.naming.engine is not None:
+            notes.append(Note(name, f"names are read as those of {side.naming.engine.name}"))
+        notes += [Note(name, text) for text in side.naming.notes]
+    return notes
 
 
 def _with_rule(match: Match, rules: Rules) -> Match:
@@ -281,9 +242,12 @@ def _with_rule(match: Match, rules: Rules) -> Match:
         return match
     view, problem = match.view, None
     try:
-        left = view.reference if rule.reference is None else parse_recipe(rule.reference)
-        right = view.candidate if rule.candidate is None else parse_recipe(rule.candidate)
-        view = CommonView(left, right, "recipe of the rules file")
+        left, right = (
+            None if text is None else parse_recipe(text)
+            for text in (rule.reference, rule.candidate)
+        )  # fmt: skip
+        shapes = match.reference.shape, match.candidate.shape
+        view = completed(left, right, CommonView(view.reference, view.candidate), shapes)
         problem = _misfit(match, view)
     except RecipeError as error:
         problem = str(error)
@@ -315,5 +279,8 @@ def _misfit(match: Match, view: CommonView) -> str | None:
         match.candidate.record.shape or (),
     )
     if shapes[0] != shapes[1]:
-        return f"recipe gives {list(shapes[0])} against {list(shapes[1])}"
+        return (
+            f"recipes give {list(shapes[0])} of the reference "
+            f"against {list(shapes[1])} of the candidate"
+        )
     return None

@@ -35,9 +35,11 @@ class Match:
 
 
 @lru_cache(maxsize=65536)
-def shapes_view(reference: Shape, candidate: Shape, last_rows: bool) -> CommonView | None:
+def shapes_view(
+    reference: Shape, candidate: Shape, last_rows: bool, reshaped: bool = False
+) -> CommonView | None:
     """`common_view`, remembered: a model has few shapes and many records."""
-    return common_view(reference, candidate, last_rows=last_rows)
+    return common_view(reference, candidate, last_rows=last_rows, reshaped=reshaped)
 
 
 def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | None:
@@ -48,8 +50,9 @@ def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | N
     """
     if reference.kind != candidate.kind or not reference.kind:
         return None
-    rows = last_rows and reference.kind == "float"
-    return shapes_view(reference.shape, candidate.shape, rows)
+    floats = reference.kind == "float"
+    reshaped = reference.reshaped and floats
+    return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)
 
 
 def join(
@@ -60,12 +63,12 @@ def join(
     reference.matches += 1
     candidate.matches += 1
     words = f"{how}; {view.how}" if view.how else how
-    if reference.unpadded.steps or candidate.unpadded.steps:
+    if reference.before.steps or candidate.before.steps:
         view = CommonView(
-            Recipe((*reference.unpadded.steps, *view.reference.steps)),
-            Recipe((*candidate.unpadded.steps, *view.candidate.steps)), view.how,
+            Recipe((*reference.before.steps, *view.reference.steps)),
+            Recipe((*candidate.before.steps, *view.candidate.steps)), view.how,
         )  # fmt: skip
-        words += "; padding left out"
+        words = "; ".join([words, *dict.fromkeys((*reference.made_by, *candidate.made_by))])
     return Match(reference, candidate, view, matched_by, words, problem, level)
 
 
@@ -147,16 +150,23 @@ def _first_of_role(
                 continue
             if role == "input" and not _may_be_first_input(ref, cand):
                 continue
-            if role != "input" and ref.slot != cand.slot and not _may_be_one_output(ref, cand):
+            same = _same_output(ref, cand)
+            if role != "input" and not same and not _may_be_one_output(ref, cand):
                 continue
             view = view_of(ref, cand, last)
             if view is not None:
                 by, how = describe(ref, cand)
-                if ref.slot != cand.slot and by in ("name", "rule"):
+                if not same and by in ("name", "rule"):
                     words = f"first {role} on either side that fits: {ref.slot}, {cand.slot}"
                     by, how = "order", f"{how}; {words}"
                 yield join(ref, cand, view, by, how)
                 break
+
+
+def _same_output(ref: Item, cand: Item) -> bool:
+    """Whether both hold the one thing that their module returns: a dump without slots has that."""
+    slots = {ref.slot, cand.slot}
+    return len(slots) == 1 or slots == {"value", "output"}
 
 
 def _may_be_one_output(ref: Item, cand: Item) -> bool:

@@ -11,7 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .engines.names import EngineNames
 from .engines.tables import ALONE, Tables, known_names
+from .operators import split_operator
+from .paths import dotted
 
 ROOT = "model"  # how the outermost module is shown
 
@@ -25,17 +28,31 @@ _CONTAINERS = frozenset(
 # Tensor-parallel pieces: shard 0 stands for the module.
 _SHARD = re.compile(r"_shards\.(\d+)(?=\.|$)|\.distributed_linear_layers\.(\d+)(?=\.|$)")
 
+# Components that no table renames, and that have a meaning.
+_OWN_WORDS = frozenset(
+    {
+        "self_attn", "mlp", "q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "gate_proj",
+        "up_proj", "down_proj", "gate_up_proj", "act_fn", "q_norm", "k_norm", "q_rope", "k_rope",
+        "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+        "post_feedforward_layernorm", "embed_tokens", "lm_head", "norm", "rotary_emb", "router",
+        "experts", "block_sparse_moe", "layers",
+    }
+)  # fmt: skip
+
 _LAYER_LISTS = frozenset({"h", "block", "blocks", "blk", "layer", "layers"})
 
-LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,9})(?=\.|$)")
+LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,9})(?=[./]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class NameRules:
-    """Renames of one side: `(pattern, replacement)` in order, and component synonyms."""
+    """Renames of one side: `(pattern, replacement)` in order, and component synonyms. `engine` is
+    the one whose names the side has; None: by what its names look like.
+    """
 
     renames: tuple[tuple[re.Pattern[str], str], ...] = ()
     synonyms: tuple[tuple[str, str], ...] = ()
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +63,43 @@ class Canonical:
     slot: str | None = None
 
 
-def canonical_name(module: str, root: str, rules: NameRules) -> Canonical:
-    """The common name of `module`, a path as dumped; `root` is what the dump calls the model."""
+def canonical_name(
+    module: str, root: str, rules: NameRules, engine: EngineNames | None = None,
+    whole: frozenset[str] = frozenset(),
+) -> Canonical:  # fmt: skip
+    """The common name of `module`, a path as dumped; `root` is what the dump calls the model, and
+    `engine` the one whose names the dump has, where that was recognised. Components that are in
+    `whole` stay as they are.
+    """
+    path = _renamed(module, root, rules)
+    tables = known_names(engine)
+    quantity = _quantity(path, tables)
+    if quantity is not None:
+        return quantity
+    # Only shard 0 stands for its module; the others keep their names.
+    path = _SHARD.sub(lambda m: "" if (m[1] or m[2]) == "0" else m[0], path)
+    path, operator = split_operator(path)
+    path = dotted(path, lambda part: part in tables.words or part in _OWN_WORDS or part in whole)
+    if tables.any_path.search(path):
+        for pattern, replacement in tables.paths:
+            path = pattern.sub(replacement, path)
+    parts = [part for part in path.split(".") if part and part not in _WRAPPERS]
+    parts = _fold(parts)
+    if not parts:
+        return Canonical(ROOT + operator)
+    synonyms = dict(rules.synonyms)
+    parts = [synonyms.get(part, part) for part in parts]
+    return Canonical(".".join(_standard(parts, tables)) + operator)
+
+
+def is_quantity(
+    module: str, root: str, rules: NameRules, engine: EngineNames | None = None
+) -> bool:
+    """True for a name that a table has as a whole, as that of a quantity."""
+    return _quantity(_renamed(module, root, rules), known_names(engine)) is not None
+
+
+def _renamed(module: str, root: str, rules: NameRules) -> str:
     path = module
     if root and path == root:
         path = ""
@@ -55,24 +107,16 @@ def canonical_name(module: str, root: str, rules: NameRules) -> Canonical:
         path = path.removeprefix(root + ".")
     for pattern, replacement in rules.renames:
         path = pattern.sub(replacement, path)
-    tables = known_names()
+    return path
+
+
+def _quantity(path: str, tables: Tables) -> Canonical | None:
     if tables.any_quantity.match(path):
         for pattern, target, slot in tables.quantities:
             match = pattern.match(path)
             if match:
                 return Canonical(match.expand(target), slot)
-    # Only shard 0 stands for its module; the others keep their names.
-    path = _SHARD.sub(lambda m: "" if (m[1] or m[2]) == "0" else m[0], path)
-    if tables.any_path.search(path):
-        for pattern, replacement in tables.paths:
-            path = pattern.sub(replacement, path)
-    parts = [part for part in path.split(".") if part and part not in _WRAPPERS]
-    parts = _fold(parts)
-    if not parts:
-        return Canonical(ROOT)
-    synonyms = dict(rules.synonyms)
-    parts = [synonyms.get(part, part) for part in parts]
-    return Canonical(".".join(_standard(parts, tables)))
+    return None
 
 
 def _fold(parts: list[str]) -> list[str]:

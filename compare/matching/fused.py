@@ -12,19 +12,23 @@ from ..recipes.steps import Slice
 from ..rules.rules import BUILT_IN_FUSED, FusedRule
 from ..vocabulary import Level
 from .call_match import Match, join, plays, shapes_view, why_apart, why_unreadable
+from .head_groups import group_cuts, head_size, is_grouped
 from .named_records import Item, Key, Side
 
 
 def match_fused(ref: Side, cand: Side, rules: tuple[FusedRule, ...]) -> list[Match]:
     """Match fused records with the parts on the other side, whichever side fuses."""
-    matches = list(_one_way(ref, cand, rules, fused_is_candidate=True))
-    matches += _one_way(cand, ref, rules, fused_is_candidate=False)
+    sizes = head_size(ref), head_size(cand)
+    size = sizes[0] or sizes[1]
+    matches = list(_one_way(ref, cand, rules, size, fused_is_candidate=True))
+    matches += _one_way(cand, ref, rules, size, fused_is_candidate=False)
     return matches
 
 
 def _one_way(
-    parts_side: Side, fused_side: Side, rules: tuple[FusedRule, ...], *, fused_is_candidate: bool
-) -> Iterator[Match]:
+    parts_side: Side, fused_side: Side, rules: tuple[FusedRule, ...], head: int | None, *,
+    fused_is_candidate: bool,
+) -> Iterator[Match]:  # fmt: skip
     by_last: dict[str, list[FusedRule]] = defaultdict(list)
     for rule in rules:
         by_last[rule.fused.rpartition(".")[2]].append(rule)
@@ -36,6 +40,11 @@ def _one_way(
         for item in items:
             if item.matches == 0:
                 parts = [_part(group, item) for group in groups]
+                if is_grouped(fused_side, item, rule) and item.role not in ("input", "grad_input"):
+                    cuts = group_cuts(item, parts, head)
+                    if cuts is not None:
+                        yield from _pairs(item, parts, rule, fused_is_candidate, cuts)
+                    continue
                 yield from _pairs(item, parts, rule, fused_is_candidate)
 
 
@@ -74,14 +83,17 @@ def _part(group: list[Item] | None, fused: Item) -> Item | None:
 
 
 def _pairs(
-    fused: Item, parts: list[Item | None], rule: FusedRule, fused_is_candidate: bool
-) -> Iterator[Match]:
+    fused: Item, parts: list[Item | None], rule: FusedRule, fused_is_candidate: bool,
+    known_cuts: list[Recipe] | None = None,
+) -> Iterator[Match]:  # fmt: skip
     """Matches of one fused record. What a part is a slice of only outputs tell; inputs are the
     same for all parts.
     """
     axis = rule.axis - len(fused.shape) if rule.axis >= 0 else rule.axis
     whole: list[_Cut] = [Recipe() for _ in parts]
-    cuts = whole if fused.role in ("input", "grad_input") else _cuts(fused, parts, axis)
+    cuts: list[_Cut] = whole if fused.role in ("input", "grad_input") else list(known_cuts or ())
+    if not cuts:
+        cuts = _cuts(fused, parts, axis)
     wrong = f"widths of {', '.join(rule.parts)} do not add up to {list(fused.shape)}"
     for part, cut in zip(parts, cuts, strict=True):
         if part is None or (cut is None and not (part.unreadable or fused.unreadable)):

@@ -7,24 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...capture.dtypes import DTYPES
-from ...capture.names import natural_key, slot_role
+from ...capture.names import slot_role
 from ...capture.records import Capture, Record
 from ..recipes.recipe import Recipe
+from ..recipes.steps import Add, Step
 from ..rules.rules import Rules
-from .canonical import (
-    LAYER,
-    ROOT,
-    Canonical,
-    NameRules,
-    canonical_name,
-    is_first_shard,
-    layer_number,
-)
+from .canonical import LAYER, NameRules, layer_number
+from .naming import drop_shared_containers, read_names
+from .reading import Naming, Reading
 from .roles import precedes_layers
+
+_NOTHING = Recipe()
 
 Key = tuple[int, str, int]  # step, canonical module, call
 
-_AS_IT_IS = Recipe()
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
 
 
@@ -39,13 +35,17 @@ class Item:
     role: str
     plain: str  # the module as dumped, without the root
     step: int
+    call: int
+    reshaped: bool = False  # any shape of as many elements may be the same, in C order
     last_rows: bool = False  # one side may have only the last token of what the other has
-    unpadded: Recipe = _AS_IT_IS  # leaves the tokens of a padded batch
     matches: int = 0
+    before: Recipe = _NOTHING  # what makes the quantity of the record, before any layout
+    made_by: tuple[str, ...] = ()  # these steps in words
+    aliases: list[Item] = field(default_factory=list)  # what the record is besides
 
     @property
     def key(self) -> Key:
-        return (self.step, self.module, self.record.call)
+        return (self.step, self.module, self.call)
 
     @property
     def label(self) -> str:
@@ -62,9 +62,14 @@ class Item:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without padding, where that is left out."""
+        """Behind the steps of `before`: without padding, where that is left out."""
         shape = self.record.shape or ()
-        return self.unpadded.shape(shape) if self.unpadded.steps else shape
+        return self.before.shape(shape) if self.before.steps else shape
+
+    def make(self, steps: tuple[Step, ...], words: str) -> None:
+        """Add steps to `before`."""
+        self.before = Recipe((*self.before.steps, *steps))
+        self.made_by = (*self.made_by, words)
 
 
 def kind_of(dtype: str) -> str:
@@ -80,10 +85,27 @@ class Side:
     """All items of a capture and the groups they form; `ignored` are counted, not matched."""
 
     capture: Capture
+    naming: Naming
     items: list[Item] = field(default_factory=list)
     ignored: list[Record] = field(default_factory=list)
     groups: dict[Key, list[Item]] = field(default_factory=dict)
     base: int = 0  # 1 where layers are numbered from 1 and the other side's from 0
+
+    def add(self, item: Item) -> None:
+        """Take an item in."""
+        self.items.append(item)
+        self.group(item)
+
+    def group(self, item: Item) -> None:
+        """Put an item to the others of its call."""
+        self.groups.setdefault(item.key, []).append(item)
+
+    def regroup(self) -> None:
+        """Group anew, after modules or steps of items have changed."""
+        self.groups = {}
+        for item in self.items:
+            for one in (item, *item.aliases):
+                self.group(one)
 
     def region_of(self, module: str) -> int | None:
         """The layer that a module belongs to by its name (the first number), counted from 0."""
@@ -94,63 +116,59 @@ class Side:
         return None if number is None else number - self.base
 
 
+def sides_of(reference: Capture, candidate: Capture, rules: Rules) -> tuple[Side, Side]:
+    """Both sides, named and grouped. How many layers there are, either may tell."""
+    ref, cand = read_names(reference, rules.reference), read_names(candidate, rules.candidate)
+    if ref.layers < cand.layers:
+        ref = read_names(reference, rules.reference, cand.layers)
+    elif cand.layers < ref.layers:
+        cand = read_names(candidate, rules.candidate, ref.layers)
+    drop_shared_containers(ref, cand)
+    return _grouped(reference, ref, rules), _grouped(candidate, cand, rules)
+
+
 def side_of(capture: Capture, names: NameRules, rules: Rules) -> Side:
     """Name and group the records of one capture."""
-    side = Side(capture)
-    known = _canonical_names(capture, names)
-    for position, record in enumerate(capture.records):
-        canonical = known[record.module]
-        slot = _slot(canonical.slot or record.slot)
-        item = Item(
-            record, position, canonical.module, slot, slot_role(slot),
-            _plain(record.module, capture.root), record.step,
-        )  # fmt: skip
-        if rules.ignore and rules.ignores(item.label, item.module):
+    return _grouped(capture, read_names(capture, names), rules)
+
+
+def _grouped(capture: Capture, naming: Naming, rules: Rules) -> Side:
+    side = Side(capture, naming)
+    for position, (record, reading) in enumerate(
+        zip(capture.records, naming.readings, strict=True)
+    ):
+        item = _item(record, position, reading, reading.module, reading.slot)
+        item.reshaped = rules.allow_reshape
+        ignored = rules.ignore and rules.ignores(item.label, item.module)
+        if reading.ignored or ignored:
             side.ignored.append(record)
             continue
-        side.items.append(item)
-        side.groups.setdefault(item.key, []).append(item)
+        side.add(item)
+        for module in reading.also:
+            item.aliases.append(_item(record, position, reading, module, "output"))
+            item.aliases[-1].reshaped = rules.allow_reshape
+            side.group(item.aliases[-1])
     return side
 
 
-def _plain(module: str, root: str) -> str:
-    return module.removeprefix(root + ".") if root else module
+def _item(record: Record, position: int, reading: Reading, module: str, slot: str) -> Item:
+    item = Item(
+        record, position, module, slot, slot_role(slot), reading.plain, record.step, reading.call
+    )
+    if reading.adds is not None:
+        item.make((Add(reading.adds),), "the sum of two records")
+    return item
 
 
-def _canonical_names(capture: Capture, names: NameRules) -> dict[str, Canonical]:
-    """Canonical names of all modules. Of several that would get the same one (a wrapper and what
-    it wraps), the one that is called so already or has the shortest path gets it; the others keep
-    their own, so that no two modules are ever mixed up. The first shard of a module is no other
-    module: both have the name.
+def settle(side: Side) -> None:
+    """Put the further items of records that found partners where their records stand; a record
+    that found one as what it is besides is no gap.
     """
-    root = capture.root
-    claims: dict[Canonical, list[str]] = {}
-    for module in dict.fromkeys(record.module for record in capture.records):
-        claims.setdefault(canonical_name(module, root, names), []).append(module)
-    known: dict[str, Canonical] = {}
-    taken = {canonical.module for canonical in claims}
-    for canonical, modules in claims.items():
-        if len(modules) > 1:
-            modules.sort(key=lambda m, name=canonical.module: _claim(_plain(m, root), name))
-        known[modules[0]] = canonical
-        for module in modules[1:]:
-            if is_first_shard(_plain(module, root), _plain(modules[0], root)):
-                known[module] = canonical
-                continue
-            known[module] = Canonical(_own_name(module, root, taken))
-            taken.add(known[module].module)
-    return known
-
-
-def _claim(plain: str, canonical: str) -> tuple[bool, int, tuple[tuple[int, int, str], ...]]:
-    return (plain != canonical, plain.count("."), natural_key(plain))
-
-
-def _own_name(module: str, root: str, taken: set[str]) -> str:
-    name = _plain(module, root) or ROOT
-    while name in taken:
-        name = f"{root or ROOT}.{name}"
-    return name
+    settled: list[Item] = []
+    for item in side.items:
+        matched = [one for one in (item, *item.aliases) if one.matches]
+        settled += matched or [item]
+    side.items = settled
 
 
 def same_base(ref: Side, cand: Side) -> None:
@@ -176,20 +194,13 @@ def _numbers(side: Side) -> set[int]:
 
 def _count_from_zero(side: Side) -> None:
     side.base = 1
-    side.groups = {}
     for item in side.items:
-        layer = LAYER.search(item.module)
-        if layer is not None:
-            number = str(int(layer[1]) - 1)
-            item.module = item.module[: layer.start(1)] + number + item.module[layer.end(1) :]
-        side.groups.setdefault(item.key, []).append(item)
-
-
-def _slot(slot: str) -> str:
-    """A lone output and the first of several are the same quantity."""
-    if slot == "output_0":
-        return "output"
-    return "input_0" if slot == "input" else slot
+        for one in (item, *item.aliases):
+            layer = LAYER.search(one.module)
+            if layer is not None:
+                number = str(int(layer[1]) - 1)
+                one.module = one.module[: layer.start(1)] + number + one.module[layer.end(1) :]
+    side.regroup()
 
 
 def _first_number(module: str) -> int | None:

@@ -10,7 +10,6 @@ from collections import Counter
 from math import prod
 
 from ..aligned import Note, SideName
-from ..recipes.recipe import Recipe
 from ..recipes.steps import Ranges, Reshape, Step, Transpose
 from .named_records import Item, Side, behind_layers
 from .token_facts import Padding, paddings, sequence_lengths
@@ -102,14 +101,14 @@ def _unpad(side: Side, other: dict[object, tuple[int, ...]], step: int, padding:
     if len(padding.flat) > _MOST_RANGES:
         return 0
     count = 0
-    for item in side.items:
+    for item in (one for item in side.items for one in (item, *item.aliases)):
         if item.step != step or item.unreadable or not item.kind:
             continue
         theirs = other.get(item.key, ())
         last = bool(theirs) and prod(theirs[:-1]) == padding.sequences != padding.tokens
         steps = _steps(item, padding, last)
         if steps is not None:
-            item.unpadded = Recipe(steps)
+            item.make(steps, "padding left out")
             count += 1
     return count
 

@@ -15,6 +15,7 @@ from .canonical import ROOT, has_usual_place, parent_of, usual_order
 from .named_records import Item, Key, Side
 from .token_facts import kind_of_record
 
+_FIRST = (-1, "")  # before what runs inside a module
 _ROLES = {"input": 0, "grad_input": 0, "value": 1, "output": 2, "grad_output": 2}
 
 
@@ -61,9 +62,11 @@ def _in_order(side: Side) -> list[Item]:
 
 
 def _usual_key(item: Item) -> tuple[object, ...]:
-    record = item.record
+    place = usual_order(item.module)
+    if item.role == "input" and item.record.slot == "value":
+        place = (*place[:-1], _FIRST)  # a quantity, not an argument: stands where it is made
     return (
-        item.step, usual_order(item.module), record.call, _ROLES.get(item.role, 1),
+        item.step, place, item.call, _ROLES.get(item.role, 1),
         natural_key(item.slot),
     )  # fmt: skip
 
@@ -225,7 +228,7 @@ def _gap(index: int, item: Item, of_reference: bool) -> Row:
     broken = f"{record.path}: {record.error}" if record.error else None
     return Row(
         index, kind, record if of_reference else None, None if of_reference else record,
-        item.module, item.slot, item.step, record.call,
+        item.module, item.slot, item.step, item.call,
         problem=broken, problem_level="unreadable" if broken else None,
     )  # fmt: skip
 
@@ -234,7 +237,7 @@ def _pair(index: int, match: Match) -> Row:
     named = match.named
     return Row(
         index, "pair", match.reference.record, match.candidate.record, named.module, named.slot,
-        named.step, named.record.call, str(match.view.reference), str(match.view.candidate),
+        named.step, named.call, str(match.view.reference), str(match.view.candidate),
         match.matched_by, match.how, match.problem, match.problem_level,
     )  # fmt: skip
 

@@ -40,10 +40,9 @@ def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
 
 def _move(side: Side, step: int) -> None:
     for item in side.items:
-        item.step = step
-    side.groups.clear()
-    for item in side.items:
-        side.groups.setdefault(item.key, []).append(item)
+        for one in (item, *item.aliases):
+            one.step = step
+    side.regroup()
 
 
 def mark_last_rows(ref: Side, cand: Side) -> None:
@@ -53,14 +52,15 @@ def mark_last_rows(ref: Side, cand: Side) -> None:
     ours, theirs = _tokens(ref), _tokens(cand)
     differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
     for item in (*ref.items, *cand.items):
-        item.last_rows = item.step not in differing and behind_layers(item.module)
+        for one in (item, *item.aliases):
+            one.last_rows = one.step not in differing and behind_layers(one.module)
 
 
 def _tokens(side: Side) -> dict[int, int]:
     """By step: rows of the embedding's output; none where it is not captured or not readable."""
     found: dict[int, int] = {}
     for item in side.items:
-        first = item.record.call == 1 and item.step not in found
+        first = item.call == 1 and item.step not in found
         if first and role_of(item.module) == "embedding" and _is_activation(item):
             found[item.step] = prod(item.shape[:-1])
     return found

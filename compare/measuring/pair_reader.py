@@ -25,7 +25,7 @@ from ..recipes.cast import cast
 from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import Recipe, views
-from ..recipes.steps import Concat, IndexSelect, Ranges, Roll
+from ..recipes.steps import Add, Concat, IndexSelect, Ranges, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
 
 SideName = Literal["reference", "candidate"]
@@ -34,7 +34,7 @@ _MOST_PARTIAL = 1 << 24  # elements that a partial record may be spread out to
 
 @dataclass(frozen=True, slots=True)
 class SideTask:
-    """One side of a pair: where it lies, its recipe, and the records that a `concat` names."""
+    """One side of a pair: where it lies, its recipe, and the records that its recipe takes in."""
 
     locator: Locator
     dtype: str  # as recorded; a log's print may be stored wider
@@ -105,12 +105,6 @@ def coarser(first: str, second: str) -> str:
     return max(first, second, key=lambda name: DTYPES[name].epsilon)
 
 
-def concat_names(recipe: str) -> tuple[str, ...]:
-    """The records that a recipe's `concat` steps name."""
-    steps = parse_recipe(recipe).steps
-    return tuple(name for step in steps if isinstance(step, Concat) for name in step.names)
-
-
 def numbers(raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
     """Raw elements of `dtype` as numbers, after `casts`; the shape stays. Raises `RecipeError`."""
     if dtype == "bool":
@@ -121,7 +115,7 @@ def numbers(raw: Array, dtype: str, casts: tuple[str, ...]) -> Array:
     return values
 
 
-_COPYING = (Roll, IndexSelect, Ranges, Concat)  # a reshape may do without
+_COPYING = (Roll, IndexSelect, Ranges, Concat, Add)  # a reshape may do without
 
 
 @dataclass(slots=True)
@@ -163,15 +157,15 @@ class SideReader:
         return found.reshape(piece.shape)  # reading gives an array without axes one
 
     def resolve(self, wanted: str) -> Array:
-        """The raw elements of another record of this side, for `concat`."""
+        """The raw elements of another record of this side, for `concat` and `add`."""
         locator = dict(self.task.others).get(wanted)
         if locator is None:
-            raise RecipeError(f"concat: this side has no record {wanted!r}")
+            raise RecipeError(f"recipe: this side has no record {wanted!r}")
         if locator.dtype != self.dtype:
-            raise RecipeError(f"concat: {wanted!r} has another dtype")
+            raise RecipeError(f"recipe: {wanted!r} has another dtype")
         other = replace(self.task, locator=locator)
         if other.partial:
-            raise RecipeError(f"concat: {wanted!r} is a partial record")
+            raise RecipeError(f"recipe: {wanted!r} is a partial record")
         with blaming(self.name, other), Source(locator) as source:
             return source.opened().load()
 

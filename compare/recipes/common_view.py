@@ -23,13 +23,14 @@ SAME = CommonView(Recipe(), Recipe())
 
 
 def common_view(
-    reference: Shape, candidate: Shape, *, last_rows: bool = False
+    reference: Shape, candidate: Shape, *, last_rows: bool = False, reshaped: bool = False
 ) -> CommonView | None:
     """How to see `reference` and `candidate` alike, or None when no safe way is known.
 
     Tried in order: equal, axes of size 1 dropped, adjacent axes joined (padded against ragged
     batches, heads against a flat hidden axis), heads moved behind tokens. With `last_rows` (for
-    what stands behind the layers) one side may hold only the last tokens of the other.
+    what stands behind the layers) one side may hold only the last tokens of the other. With
+    `reshaped`, where none of that fits, equal numbers of elements are taken in C order.
     """
     if reference == candidate:
         return SAME
@@ -40,13 +41,21 @@ def common_view(
         mirrored = rule(candidate, reference)
         if mirrored is not None:
             return _mirror(mirrored)
-    if not last_rows:
+    if last_rows:
+        found = _last_rows(reference, candidate)
+        if found is not None:
+            return found
+        mirrored = _last_rows(candidate, reference)
+        if mirrored is not None:
+            return _mirror(mirrored)
+    return _reshaped(reference, candidate) if reshaped else None
+
+
+def _reshaped(left: Shape, right: Shape) -> CommonView | None:
+    """As many elements on both sides, in C order."""
+    if prod(left) != prod(right) or 0 in left:
         return None
-    found = _last_rows(reference, candidate)
-    if found is not None:
-        return found
-    mirrored = _last_rows(candidate, reference)
-    return _mirror(mirrored) if mirrored is not None else None
+    return CommonView(Recipe((Reshape(right),)), Recipe(), "reshaped, elements in C order")
 
 
 def _mirror(view: CommonView) -> CommonView:

@@ -13,6 +13,7 @@ from .errors import RecipeError, Shape
 from .rearrange import Rearrange
 from .recipe import Recipe, trailing_shifts
 from .steps import (
+    Add,
     Cast,
     Concat,
     Flip,
@@ -170,7 +171,7 @@ def _rearrange(step: Rearrange, before: Shape, index: Index) -> Index:
     return tuple(found)
 
 
-def _cast(step: Cast, before: Shape, index: Index) -> Index:
+def _same(step: Cast | Add, before: Shape, index: Index) -> Index:
     return index
 
 
@@ -178,5 +179,5 @@ _BACK: dict[type[Step], Callable[[Any, Shape, Index], Index]] = {
     Squeeze: _squeeze, Unsqueeze: _unsqueeze, Reshape: _reshape, Transpose: _permute,
     Permute: _permute, Flip: _flip, Roll: _roll, Shift: _shift, Select: _select, Slice: _slice,
     IndexSelect: _index_select, Ranges: _ranges, Concat: _concat, Rearrange: _rearrange,
-    Cast: _cast,
+    Cast: _same, Add: _same,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from .errors import RecipeError
 from .rearrange import Rearrange
 from .recipe import Recipe
 from .steps import (
+    Add,
     Cast,
     Concat,
     Flip,
@@ -200,6 +201,14 @@ def _make_concat(args: list[Any], named: dict[str, Any]) -> Step:
     return Concat(_int(dim), tuple(names))
 
 
+def _make_add(args: list[Any], named: dict[str, Any]) -> Step:
+    _only(named)
+    (name,) = args
+    if not isinstance(name, str):
+        raise ValueError("the name of a record in quotes wanted")
+    return Add(name)
+
+
 def _make_cast(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     (name,) = args
@@ -228,6 +237,7 @@ _MAKERS: dict[str, Callable[[list[Any], dict[str, Any]], Step]] = {
     "index_select": _make_index_select,
     "ranges": _make_ranges,
     "concat": _make_concat,
+    "add": _make_add,
     "cast": _make_cast,
     "rearrange": _make_rearrange,
 }

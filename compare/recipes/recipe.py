@@ -5,7 +5,8 @@ Text form, steps joined by `|`, applied left to right:
     squeeze(0) | reshape(10, 4, 16) | transpose(0, 1)
     [:, 0:64]        index_select(0, [2, 0, 1])      rearrange("t (h d) -> h t d", h=4)
     ranges(0, "0:5", "8:16")
-    shift(1, 0)      concat(-1, "layers.0.k_proj-output")      cast(bfloat16)
+    shift(1, 0)      concat(-1, "layers.0.k_proj-output")      add("layers.0/1")
+    cast(bfloat16)
 
 One parser, one printer: `parse_recipe(str(recipe)) == recipe`. Every step can say what shape it
 makes without touching data, and, where it has one, give its inverse.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import RecipeError
-from .steps import Cast, Shift, _sliced
+from .steps import Add, Cast, Concat, Shift, _sliced
 
 if TYPE_CHECKING:
     from ...capture.values import Array
@@ -63,6 +64,17 @@ class Recipe:
         rounding an element does not depend on where it stands.
         """
         return Recipe(tuple(step for step in self.steps if not isinstance(step, Cast)))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The names of further records of the same side that steps take in."""
+        found: list[str] = []
+        for step in self.steps:
+            if isinstance(step, Concat):
+                found += step.names
+            elif isinstance(step, Add):
+                found.append(step.name)
+        return tuple(found)
 
     @property
     def casts(self) -> tuple[str, ...]:

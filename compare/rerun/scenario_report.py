@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..model import Measurement, Row
 from ..reports.escaping import clean
-from ..reports.summary import components, spread
 from ..reports.forms.text_form import order_lines, section, side_line, summary_lines
+from ..reports.summary import components, spread
 from ..reports.words import metric_text, number
 from .judge import wrong_layers_sentence
 from .verification import BY_LAWS, Verification

@@ -79,6 +79,7 @@ class LayerLimits(ThresholdRule):
         return self.layers.get(f"{canonical}-{slot}")
 
 
+_ENGINES = ("reference_engine", "candidate_engine")
 # In every framework that we know; the joined parts of one parent.
 BUILT_IN_FUSED = (
     FusedRule("qkv_proj", ("q_proj", "k_proj", "v_proj")),
@@ -101,6 +102,7 @@ class Rules:
     unpaired: tuple[HandPair, ...] = ()  # taken apart by hand; stronger than `pairs`
     thresholds: tuple[ThresholdRule, ...] = ()
     models: ModelPaths = field(default_factory=ModelPaths)
+    allow_reshape: bool = False  # where no layout fits, as many elements are enough
 
     def ignores(self, label: str, module: str) -> bool:
         """True when a glob of `ignore` matches the canonical module or `module-slot`."""
@@ -211,12 +213,14 @@ class _Parser:
     def rules(self, data: dict[str, Any]) -> Rules:
         self.keys("top level", data, self.known)
         names = self.keys(
-            "[names]", data.get("names", {}), ("reference", "candidate", "synonyms", "ignore")
-        )
+            "[names]", data.get("names", {}),
+            ("reference", "candidate", "synonyms", "ignore", *_ENGINES),
+        )  # fmt: skip
+        engines = [self.engine(key, names.get(key)) for key in _ENGINES]
         synonyms = tuple(self.pairs("[names] synonyms", names.get("synonyms", [])))
         return Rules(
-            reference=NameRules(self.renames("reference", names), synonyms),
-            candidate=NameRules(self.renames("candidate", names), synonyms),
+            reference=NameRules(self.renames("reference", names), synonyms, engines[0]),
+            candidate=NameRules(self.renames("candidate", names), synonyms, engines[1]),
             ignore=tuple(self.strings("[names] ignore", names.get("ignore", []))),
             fused=(*reversed(self.fused(data.get("fused", {}))), *BUILT_IN_FUSED),
             recipes=tuple(self.each("[[recipe]]", data.get("recipe", []), self.recipe)),
@@ -225,6 +229,19 @@ class _Parser:
             thresholds=self.thresholds(data.get("thresholds", {})),
             models=self.models(data.get("models", {})),
         )
+
+    def engine(self, key: str, value: object) -> str | None:
+        """The engine whose names a side has; an empty text stands for none of those that are
+        recognised.
+        """
+        from ..matching.engines.registry import ENGINES
+
+        if value is None or value == "":
+            return value if value is None else ""
+        known = {engine.name.casefold(): engine.name for engine in ENGINES if engine.signs}
+        if not isinstance(value, str) or value.casefold() not in known:
+            raise self.fail(f"[names] {key}", f"must be one of {', '.join(known.values())}")
+        return known[value.casefold()]
 
     def models(self, table: object) -> ModelPaths:
         """Checkpoints; a path is meant from the directory of the rules file."""

@@ -214,7 +214,9 @@ def test_a_gap_s_record_is_paired_by_hand_and_given_a_recipe(tmp_path: Path) -> 
     shifted = RecipeRule(match, "", "[:, :, -8:] | cast(float32) | shift(-1, 2)")
     found.repair([other], [pair], recipes=[shifted])
     (index,) = (i for i, row in enumerate(found.rows) if row.matched_by == "hand")
-    assert found.rows[index].problem == "recipe gives [4, 2, 9, 16] against [4, 2, 7, 16]"
+    assert found.rows[index].problem == (
+        "recipes give [4, 2, 9, 16] of the reference against [4, 2, 7, 16] of the candidate"
+    )
     for text, level in (
         ("[:, :, :-1] | shift(1, 2) | cast(bfloat16)", "diverged"),
         ("[:, :, :-1] | cast(bfloat16)", "ok"),

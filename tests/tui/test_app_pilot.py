@@ -337,6 +337,19 @@ async def test_notes_tell_of_both_captures(real: Path) -> None:
         assert isinstance(app.screen, ListScreen)
 
 
+async def test_why_a_record_has_no_partner(real: Path) -> None:
+    app = olmo(real)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        gap = next(r for r in comparison.rows if r.kind == "gap_reference" and r.role == "output")
+        await type_line(pilot, "colon", f"goto {gap.index}")
+        await type_line(pilot, "colon", "why")
+        text = "\n".join(app.screen.query_one(ScrolledLines).texts)
+        assert gap.label in text and "the candidate" in text
+
+
 async def test_history_outlives_the_program(small_pair: tuple[Path, Path]) -> None:
     for _ in range(2):
         app = make_app(*small_pair)

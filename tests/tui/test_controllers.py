@@ -13,8 +13,8 @@ from layertui.tui.jobs.news import Ended
 from layertui.tui.list.row_model import ComparedRows
 from support.screens.fake_host import FakeHost
 
-_OF_SCREENS = {"notes", "help", "quit", "heads", "view", "top", "slice", "axes", "recipe", "with",
-               "keep"}  # fmt: skip
+_OF_SCREENS = {"notes", "why", "help", "quit", "heads", "view", "top", "slice", "axes", "recipe",
+               "with", "keep"}  # fmt: skip
 
 
 @pytest.fixture

@@ -172,9 +172,7 @@ def test_what_was_not_compared_is_part_of_the_answer(tmp_path: Path) -> None:
     comparison.verdicts[0] = replace(comparison.verdicts[0], level="unreadable")
     few = replace(counts, coverage=0.125)
     words = answer_of(comparison, few, look, False).words[0]
-    assert words.endswith(
-        "in 2 pairs, but 1 cannot be read and only 12% of the outputs are paired"
-    )
+    assert words.endswith("in 2 pairs, but 1 cannot be read and only 12% of the outputs are paired")
     other = write_safetensors(tmp_path / "c" / "x.safetensors", {"zzz": [1.0]})
     nothing = open_comparison(str(left.parent), str(other.parent))
     assert "nothing in common" in line(nothing)

@@ -54,7 +54,7 @@ def problem_of(scene: Scene, trial: Trial) -> str | None:
     shapes = [record.shape if record is not None else None for record in sides]
     try:
         recipes = parse_recipe(trial.reference), parse_recipe(trial.candidate)
-        if "concat" in f"{trial.reference}{trial.candidate}":
+        if "concat(" in f"{trial.reference}{trial.candidate}":
             return None  # its shape shows when it is measured
         if shapes[0] is None or shapes[1] is None:
             for recipe, shape in zip(recipes, shapes, strict=True):

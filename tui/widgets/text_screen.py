@@ -114,6 +114,15 @@ def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
     return TextScreen("Notes on both captures", notes_lines(comparison, look))
 
 
+def why_screen(comparison: Comparison, row: int, look: Look) -> TextScreen:
+    """What the record on a row was taken for, and why it has no partner."""
+    from ...compare.matching.name_report import why_gap
+
+    said = why_gap(comparison.aligned, row)
+    lines: list[Pieces] = [[(f"  {clean(line, look.terminal.ascii)}", None)] for line in said]
+    return TextScreen(f"Why: {clean(comparison.rows[row].label)}", lines)
+
+
 def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
     """Both captures, the order, and the records that have no row because rules ignore them."""
     palette = look.palette

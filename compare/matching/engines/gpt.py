@@ -25,3 +25,13 @@ GPT = EngineNames(
         "embed_out": "lm_head",
     },
 )  # fmt: skip
+
+# GPT-NeoX, BLOOM and Falcon fuse queries, keys and values head by head.
+GROUPED_GPT = EngineNames(
+    "GPT-NeoX, Falcon",
+    signs=(
+        (r"(?:^|\.)gpt_neox\..*query_key_value\b",),
+        (r"(?:^|\.)h\.\d+\.self_attention\.query_key_value\b",),
+    ),
+    grouped_attention=True,
+)

@@ -20,7 +20,16 @@ LAYER_DUMPS = EngineNames(
         (r"^layer_(\d+)_mlp_intermediate$", r"layers.\1.mlp.down_proj", "input_0"),
         (r"^layer_(\d+)_(?:mlp_down_proj|mlp_output)$", r"layers.\1.mlp.down_proj", "output"),
         (r"^layer_(\d+)_(?:layer_)?output$", r"layers.\1", "output"),
+        (r"^layer_(\d+)_resid_pre$", r"layers.\1", "input_0"),
+        (r"^layer_(\d+)_resid_post$", r"layers.\1", "output"),
+        (r"^resid_pre[_.-](\d+)$", r"layers.\1", "input_0"),
+        (r"^resid_post[_.-](\d+)$", r"layers.\1", "output"),
         (r"^final_norm_output$", "norm", "output"),
         (r"^(?:logits|lm_head_output)$", "lm_head", "output"),
     ),
-)
+    at_top={
+        "embed": "embed_tokens", "embedding": "embed_tokens", "inputs_embeds": "embed_tokens",
+        "tok_emb": "embed_tokens", "token_embeddings": "embed_tokens", "unembed": "lm_head",
+        "ln_final": "norm", "final_ln": "norm", "final_rmsnorm": "norm", "norm_final": "norm",
+    },
+)  # fmt: skip

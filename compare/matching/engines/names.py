@@ -1,4 +1,4 @@
-"""What the modules and quantities of an engine are called."""
+"""What the modules and quantities of an engine are called, and what they mean."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ class EngineNames:
     module it belongs to and the slot. `paths` rewrite parts of a path that are more than one
     component. The other tables rename single components: anywhere, or below attention, below a
     feed-forward network, or at the top only.
+
+    `signs` are what the engine is recognised by: patterns of records' names (`module` or
+    `module-slot`), of which all of one line must be there. Its tables then come before all
+    others. An engine without signs is a family of names that no other contradicts: these tables
+    always apply.
+
+    `meanings` say what else a module's result is: a pattern of a standard `module-slot`, and the
+    module and slot that hold the same quantity elsewhere. `sums` are patterns of modules that
+    return a tensor and the residual beside it, whose sum is what others return. `scope` finds the
+    module in the name of an operator's value (a group `scope`, and `op`); `plumbing` are values
+    that no module computes. `grouped_attention` says that queries, keys and values are fused head
+    by head (or group by group) instead of one behind the other.
     """
 
     name: str
@@ -25,3 +37,9 @@ class EngineNames:
     in_attention: Mapping[str, str] = field(default_factory=dict)
     in_mlp: Mapping[str, str] = field(default_factory=dict)
     at_top: Mapping[str, str] = field(default_factory=dict)
+    signs: tuple[tuple[str, ...], ...] = ()
+    meanings: tuple[tuple[str, str, str], ...] = ()
+    sums: tuple[str, ...] = ()
+    scope: str = ""
+    plumbing: tuple[str, ...] = ()
+    grouped_attention: bool = False

@@ -25,7 +25,6 @@ from layertui.compare.measuring.pair_reader import (
     PairTask,
     SideTask,
     coarser,
-    concat_names,
 )
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.recipes.parse import parse_recipe
@@ -236,7 +235,7 @@ def test_concat_joins_records_of_its_side(stored: Maker) -> None:
     left = replace(stored(q, recipe='concat(-1, "k", "v")'), others=parts)
     fused = stored(np.concatenate([q, k, v], 1))
     assert measured(left, fused).identical
-    assert concat_names(left.recipe) == ("k", "v")
+    assert parse_recipe(left.recipe).others == ("k", "v")
     assert "no record 'v'" in failed(replace(left, others=parts[:1]), fused).reason
     other = (parts[0], ("v", stored(v.astype(np.float64)).locator))
     assert "another dtype" in failed(replace(left, others=other), fused).reason

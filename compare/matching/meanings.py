@@ -1,0 +1,132 @@
+"""What records are besides what their names say: by the engine, by numbers, by operators.
+
+Works on readings: each function changes the module and slot of those records that it knows better.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...capture.records import Capture
+from .hidden_states import module_of, state_number
+from .operators import quantities, split_operator
+from .reading import Naming
+
+
+def apply_meanings(capture: Capture, naming: Naming) -> None:
+    """Layers counted from the end, hidden states, operators, and what engines' modules return."""
+    _count_from_the_end(naming)
+    _name_states(capture, naming)
+    _name_operators(capture, naming)
+    _add_meanings(capture, naming)
+    _add_residuals(capture, naming)
+
+
+_FROM_THE_END = re.compile(r"(^|\.)layers\.-(\d{1,9})(?=\.|$)")
+
+
+def _count_from_the_end(naming: Naming) -> None:
+    """`layers.-1` is the last layer."""
+    for reading in naming.readings:
+        found = _FROM_THE_END.search(reading.module)
+        if found and 0 < int(found[2]) <= naming.layers:
+            number = naming.layers - int(found[2])
+            start, end = found.span()
+            before, after = reading.module[:start], reading.module[end:]
+            reading.module = f"{before}{found[1]}layers.{number}{after}"
+            reading.rule = f"layer {found[2]} from the end"
+
+
+def _name_states(capture: Capture, naming: Naming) -> None:
+    """Hidden states, by the layers that they come from."""
+    found = False
+    taken = {(r.module, r.slot, r.call) for r in naming.readings}
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        number = state_number(record.module) if record.slot == "value" else None
+        if number is None:
+            continue
+        module = module_of(number, naming.layers)
+        if (module, "output", reading.call) in taken:
+            continue
+        reading.module, reading.slot, reading.unknown = module, "output", None
+        reading.rule = f"hidden state {number} of {naming.layers + 1}"
+        found = True
+    if found:
+        naming.notes.append(
+            f"hidden states: number 0 is the embedding, the others are outputs of layers, number "
+            f"{naming.layers} is taken behind the final norm"
+        )
+
+
+def _name_operators(capture: Capture, naming: Naming) -> None:
+    """Operators' outputs that are quantities of their own, where no module's record is that."""
+    found = quantities(capture)
+    if not found:
+        return
+    modules = {
+        split_operator(record.module)[0]: split_operator(reading.module)[0]
+        for record, reading in zip(capture.records, naming.readings, strict=True)
+        if id(record) in found
+    }
+    taken = _taken(capture, naming)
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        quantity = found.get(id(record))
+        if quantity is None:
+            continue
+        parent = modules[quantity.parent]
+        target = f"{parent}.{quantity.child}" if quantity.child else parent
+        place = (record.step, target, quantity.slot, 1)
+        if place in taken:
+            continue
+        taken.add(place)
+        reading.module, reading.slot, reading.call, reading.unknown = target, quantity.slot, 1, None
+        reading.rule = f"operator {record.module.rpartition('/')[2]} of {parent}, by its place"
+
+
+def _add_meanings(capture: Capture, naming: Naming) -> None:
+    """What the engine's modules return, where that is another quantity than the name says."""
+    if naming.engine is None or not naming.engine.meanings:
+        return
+    taken = _taken(capture, naming)
+    meanings = [(re.compile(pattern), *target) for pattern, *target in naming.engine.meanings]
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        slot = "output" if reading.slot == "value" else reading.slot
+        label = f"{reading.module}-{slot}"
+        for pattern, module, means in meanings:
+            match = pattern.match(label)
+            if match is None:
+                continue
+            target = (record.step, match.expand(module), means, reading.call)
+            if target not in taken:
+                taken.add(target)
+                reading.rule = f"{naming.engine.name}: {label} is {target[1]}-{means}"
+                reading.module, reading.slot, reading.unknown = target[1], means, None
+            break
+
+
+def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
+    return {
+        (record.step, r.module, "output" if r.slot == "value" else r.slot, r.call)
+        for record, r in zip(capture.records, naming.readings, strict=True)
+    }
+
+
+def _add_residuals(capture: Capture, naming: Naming) -> None:
+    """Modules that return a part of their output and the residual that is to be added to it."""
+    if naming.engine is None or not naming.engine.sums:
+        return
+    sums = [re.compile(pattern) for pattern in naming.engine.sums]
+    places: dict[tuple[int, str, int, str], int] = {}
+    for index, (record, reading) in enumerate(zip(capture.records, naming.readings, strict=True)):
+        if any(pattern.match(reading.module) for pattern in sums):
+            places.setdefault((record.step, reading.module, reading.call, reading.slot), index)
+    for (step, module, call, slot), index in places.items():
+        beside = places.get((step, module, call, "output_1")) if slot == "output" else None
+        if beside is None:
+            continue
+        first, second = capture.records[index], capture.records[beside]
+        if first.shape == second.shape and first.dtype == second.dtype and first.shape is not None:
+            naming.readings[index].adds = second.name
+            naming.readings[
+                index
+            ].rule = f"{naming.engine.name}: a layer returns its output in two parts, to be added"
