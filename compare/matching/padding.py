@@ -101,7 +101,7 @@ def _unpad(side: Side, other: dict[object, tuple[int, ...]], step: int, padding:
     if len(padding.flat) > _MOST_RANGES:
         return 0
     count = 0
-    for item in (one for item in side.items for one in (item, *item.aliases)):
+    for item in (one for known in side.items for one in (known, *known.aliases)):
         if item.step != step or item.unreadable or not item.kind:
             continue
         theirs = other.get(item.key, ())
