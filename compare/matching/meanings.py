@@ -6,6 +6,7 @@ Works on readings: each function changes the module and slot of those records th
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from ...capture.records import Capture
 from .hidden_states import module_of, state_number
@@ -13,13 +14,27 @@ from .operators import quantities, split_operator
 from .reading import Naming
 
 
-def apply_meanings(capture: Capture, naming: Naming) -> None:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is known of both captures: how many layers there are, and whether both are of one
+    engine, or both have operators' records. Then their own names serve better than a meaning.
+    """
+
+    layers: int = 0
+    same_engine: bool = False
+    same_level: bool = False
+
+
+def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
     """Layers counted from the end, hidden states, operators, and what engines' modules return."""
+    naming.layers = beside.layers
     _count_from_the_end(naming)
     _name_states(capture, naming)
-    _name_operators(capture, naming)
-    _add_meanings(capture, naming)
-    _add_residuals(capture, naming)
+    if not beside.same_level:
+        _name_operators(capture, naming)
+    if not beside.same_engine:
+        _add_meanings(capture, naming)
+        _add_residuals(capture, naming)
 
 
 _FROM_THE_END = re.compile(r"(^|\.)layers\.-(\d{1,9})(?=\.|$)")

@@ -13,7 +13,7 @@ from ..model import Row
 from ..recipes.common_view import common_view
 from ..recipes.steps import quoted
 from .canonical import NameRules, layer_number
-from .naming import read_names
+from .naming import read_both, read_names
 from .reading import Naming, Reading
 from .roles import role_of
 
@@ -66,9 +66,10 @@ def report_of(capture: Capture, rules: NameRules) -> NameReport:
 def reports_of(aligned: Aligned) -> tuple[NameReport, NameReport]:
     """What the records of both sides are taken for, and what they are paired with."""
     found: list[NameReport] = []
-    for capture, rules, own, other in (
-        (aligned.reference, aligned.rules.reference, "reference", "candidate"),
-        (aligned.candidate, aligned.rules.candidate, "candidate", "reference"),
+    ref, cand = _readings(aligned)
+    for capture, naming, own, other in (
+        (aligned.reference, ref, "reference", "candidate"),
+        (aligned.candidate, cand, "candidate", "reference"),
     ):
         placed: dict[int, tuple[str, str]] = {}
         partners: dict[int, list[str]] = defaultdict(list)
@@ -78,8 +79,13 @@ def reports_of(aligned: Aligned) -> tuple[NameReport, NameReport]:
                 placed.setdefault(id(record), (row.canonical, row.slot))
                 if beside is not None:
                     partners[id(record)].append(beside.name)
-        found.append(_report(capture, read_names(capture, rules), placed, partners))
+        found.append(_report(capture, naming, placed, partners))
     return found[0], found[1]
+
+
+def _readings(aligned: Aligned) -> tuple[Naming, Naming]:
+    rules = aligned.rules
+    return read_both(aligned.reference, aligned.candidate, rules.reference, rules.candidate)
 
 
 def _report(
@@ -119,9 +125,7 @@ def why_gap(aligned: Aligned, index: int) -> list[str]:
     record = row.reference if on_reference else row.candidate
     assert record is not None
     capture = aligned.reference if on_reference else aligned.candidate
-    naming = read_names(
-        capture, aligned.rules.reference if on_reference else aligned.rules.candidate
-    )
+    naming = _readings(aligned)[0 if on_reference else 1]
     at = next(i for i, one in enumerate(capture.records) if one is record)
     line = _line(record, naming.readings[at], (row.canonical, row.slot), ())
     said = [f"{record.name} is taken for {row.label} ({line.role}): {line.rule}"]

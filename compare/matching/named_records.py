@@ -13,7 +13,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import Add, Step
 from ..rules.rules import Rules
 from .canonical import LAYER, NameRules, layer_number
-from .naming import drop_shared_containers, read_names
+from .naming import read_both, read_names
 from .reading import Naming, Reading
 from .roles import precedes_layers
 
@@ -117,13 +117,8 @@ class Side:
 
 
 def sides_of(reference: Capture, candidate: Capture, rules: Rules) -> tuple[Side, Side]:
-    """Both sides, named and grouped. How many layers there are, either may tell."""
-    ref, cand = read_names(reference, rules.reference), read_names(candidate, rules.candidate)
-    if ref.layers < cand.layers:
-        ref = read_names(reference, rules.reference, cand.layers)
-    elif cand.layers < ref.layers:
-        cand = read_names(candidate, rules.candidate, ref.layers)
-    drop_shared_containers(ref, cand)
+    """Both sides, named and grouped."""
+    ref, cand = read_both(reference, candidate, rules.reference, rules.candidate)
     return _grouped(reference, ref, rules), _grouped(candidate, cand, rules)
 
 

@@ -26,7 +26,9 @@ from .canonical import (
 from .engines.names import EngineNames
 from .engines.tables import engine_named, recognised
 from .hidden_states import state_number, states
-from .meanings import apply_meanings
+from .meanings import Beside, apply_meanings
+from .operators import has_operators
+from .paths import layer_in_front
 from .reading import Naming, Reading
 from .scopes import ScopeNames, scope_names
 from .slots import Split, endings
@@ -36,14 +38,38 @@ _STAGE = re.compile(r"(?:^|[./])((?:layer|block|stage)_?\d{1,3})(?=[./]\d)")
 _WHOLE_STACK = ("decoder", "encoder")
 
 
-def read_names(capture: Capture, rules: NameRules, others_layers: int = 0) -> Naming:
-    """Read the names of a capture; `others_layers` is how many layers the other side has."""
+def read_names(capture: Capture, rules: NameRules) -> Naming:
+    """Read the names of a capture that is looked at alone."""
+    naming = _first_reading(capture, rules)
+    return _finished(capture, naming, Beside(naming.layers))
+
+
+def read_both(
+    reference: Capture, candidate: Capture, ref_rules: NameRules, cand_rules: NameRules
+) -> tuple[Naming, Naming]:
+    """Read the names of two captures. How many layers there are, either may tell; what an engine's
+    modules return, and operators' records, have the same names on both sides where both have them.
+    """
+    ref, cand = _first_reading(reference, ref_rules), _first_reading(candidate, cand_rules)
+    beside = Beside(
+        max(ref.layers, cand.layers),
+        same_engine=ref.engine is not None and ref.engine is cand.engine,
+        same_level=has_operators(reference) and has_operators(candidate),
+    )
+    ref, cand = _finished(reference, ref, beside), _finished(candidate, cand, beside)
+    drop_shared_containers(ref, cand)
+    return ref, cand
+
+
+def _first_reading(capture: Capture, rules: NameRules) -> Naming:
     engine = engine_of(capture, rules)
     reader = _Reader(capture, rules, engine)
     readings = reader.read()
-    layers = max(_layers_of(readings), others_layers)
-    naming = Naming(engine, readings, reader.notes, layers)
-    apply_meanings(capture, naming)
+    return Naming(engine, readings, reader.notes, _layers_of(readings))
+
+
+def _finished(capture: Capture, naming: Naming, beside: Beside) -> Naming:
+    apply_meanings(capture, naming, beside)
     _keep_apart(capture, naming)
     return naming
 
@@ -169,7 +195,9 @@ class _Reader:
             for name in dict.fromkeys(names)
             if not is_quantity(name, root, self.rules, self.engine)
         ]
-        return endings(free, lambda module: has_meaning(self._name(module).module))
+        moved = {name: layer_in_front(name) for name in free}
+        found = endings(moved.values(), lambda module: has_meaning(self._name(module).module))
+        return {name: found[other] for name, other in moved.items() if other in found}
 
     def _canonical(self, paths: list[str]) -> dict[str, Canonical]:
         """Canonical names of all paths. Of several that would get the same one (a wrapper and what

@@ -32,6 +32,11 @@ def split_operator(module: str) -> tuple[str, str]:
     return (found["module"], f"/{found['op']}") if found else (module, "")
 
 
+def has_operators(capture: Capture) -> bool:
+    """True for captures with records of operators."""
+    return any(split_operator(record.module)[1] for record in capture.records)
+
+
 def quantities(capture: Capture) -> dict[int, Quantity]:
     """The records that are a quantity of their own, by their id. Needs the order of the run."""
     if not capture.order_known:

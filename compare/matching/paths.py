@@ -37,6 +37,11 @@ _NUMBERED = re.compile(
     r"gate_proj|up_proj|down_proj|gate_up_proj|input_layernorm|post_attention_layernorm|attn_norm|"
     r"mlp_norm|ffn_norm)(?:_|$)"
 )
+# The same with a slot between: `mlp_out_3`.
+_SLOT_AND_LAYER = re.compile(
+    r"^(?P<what>[A-Za-z]\w*?)[_-](?P<slot>out|output|outputs|in|input|inputs)[_-](?P<number>\d{1,9})$"
+)
+_CLASS_BEHIND = re.compile(r"\([A-Z]\w*\)$")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What dumpers put in front of a model's own names.
 _FRONT = frozenset(
@@ -51,9 +56,18 @@ _CONTAINERS = ("model", "transformer", "decoder", "encoder", "language_model", "
 KnownComponent = Callable[[str], bool]
 
 
+def layer_in_front(name: str) -> str:
+    """`layer_3_mlp_out` for `mlp_out_3`; other names as they are."""
+    found = _SLOT_AND_LAYER.match(name)
+    if found is None or not _NUMBERED.match(found["what"]):
+        return name
+    return f"layer_{found['number']}_{found['what']}_{found['slot']}"
+
+
 def dotted(path: str, known: KnownComponent) -> str:
     """`path` with dots between its components, and with each layer as `layers.N`."""
     path = _CLASS.sub("", _PREFIX.sub("", path), count=1)
+    path = _CLASS_BEHIND.sub("", path)
     path = _BRACKETS.sub(r".\1", path)
     if "/" in path:
         path = path.strip("/").replace("/", ".")

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from ...capture.names import natural_key
 from ...capture.records import Capture, Record
+from .canonical import NameRules, canonical_name
 from .engines.names import EngineNames
+from .roles import Role, role_of
 
 _FEW = 8  # values that may stand in the order of their names by chance
 
@@ -42,8 +44,6 @@ _LAST_OPS = (
     "Add", "Gemm", "MatMul", "LayerNormalization", "SimplifiedLayerNormalization", "Mul", "Gather",
     "Sigmoid", "Relu", "Gelu", "Tanh",
 )  # fmt: skip
-# Modules that return several values: which is which the scope does not tell.
-_SEVERAL = re.compile(r"rotary|rope", re.IGNORECASE)
 _MOVING = frozenset({"Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Slice", "Expand"})
 
 
@@ -66,12 +66,47 @@ def scope_names(capture: Capture, engine: EngineNames) -> ScopeNames:
             op = match["op"] + (f"_{match['count']}" if match["count"] else "")
             found.inside[id(record)] = (scope, op)
     for some in values.values():
+        if _is_a_suffix(some):
+            for value in some:
+                found.result[id(value.record)] = [value.scope]
+            continue
         ordered = capture.order_known and not _by_name(some)
         ends = _ends_in_order(some) if ordered else _ends_by_kind(some)
         for scope in sorted(ends, key=lambda scope: -scope.count(".")):
-            if not _SEVERAL.search(scope.rpartition(".")[2]):
+            if may_be_result(scope, ends[scope].scope, ends[scope].op, ends[scope].count):
                 found.result.setdefault(id(ends[scope].record), []).append(scope)
     return found
+
+
+def may_be_result(scope: str, inner: str, op: str, count: int) -> bool:
+    """Whether the last value that a dump has of a scope can be its module's result. A dump may have
+    some of the values only, so that the operator, or the module inside, must be one that ends such
+    a module.
+    """
+    module = canonical_name(scope, "", NameRules()).module
+    role = role_of(module)
+    if role in _LAST_INSIDE:
+        last = role_of(canonical_name(inner, "", NameRules()).module)
+        return inner != scope and last == _LAST_INSIDE[role]
+    if role == "layer":  # the second addition: the first gives what attention adds to
+        return inner == scope and op == "Add" and count > 0
+    if role == "root":
+        return canonical_name(inner, "", NameRules()).module == "norm"
+    if role == "norm":
+        return op.endswith(("Normalization", "Norm")) or (op in ("Mul", "Add") and count > 0)
+    if role == "activation":
+        return op != "Sigmoid"
+    return role not in ("rotary", "positions")
+
+
+_LAST_INSIDE: dict[Role, Role] = {"attention": "attention_output", "mlp": "down"}
+
+
+def _is_a_suffix(values: list[_Value]) -> bool:
+    """Whether one and the same operator stands behind every module: then it says nothing."""
+    scopes = {value.scope for value in values}
+    alike = len({(value.op, value.count) for value in values}) == 1
+    return alike and len(scopes) == len(values) > _FEW
 
 
 def _by_name(values: list[_Value]) -> bool:

@@ -18,21 +18,21 @@ Split = tuple[str, str]
 _FIELD = r"[A-Za-z_]\w*(?:[./]\w+)*|\d+(?:[./]\w+)*"
 _CALLED = re.compile(r"^(?P<module>.*?)(?:^|[./_:])__call__(?:[./_:](?P<field>\d+))?$")
 _HOOKED = re.compile(
-    r"^(?P<module>.+?)[._/:-](?P<word>inputs|outputs|input|output)"
-    r"(?:[._/:-](?:args|kwargs))?(?:[._/:-](?P<field>\d+|(?<=kwargs.)\w+))?$"
+    r"^(?P<module>.+?)[._/:@-](?P<word>inputs|outputs|input|output)"
+    r"(?:[._/:@-](?:args|kwargs))?(?:[._/:@-](?P<field>\d+|(?<=kwargs.)\w+))?$"
 )
 _PLURAL_FIELD = re.compile(r"^(?P<module>.+?)_(?P<word>outputs)_(?P<field>\w+)$")
 _DOTTED = re.compile(
-    rf"^(?P<module>.+)[./:](?P<word>inputs|outputs|args|kwargs)"
-    rf"(?:[./:](?:args|kwargs))?(?:[./:](?P<field>{_FIELD}))?$"
+    rf"^(?P<module>.+)[./:@](?P<word>inputs|outputs|args|kwargs)"
+    rf"(?:[./:@](?:args|kwargs))?(?:[./:@](?P<field>{_FIELD}))?$"
 )
 _INTRUDING = re.compile(
     rf"^(?P<module>non_intrusive__.+)\.(?P<word>input|output)\.(?P<field>{_FIELD})$"
 )
 _SHORT = re.compile(
-    r"^(?P<module>.+?)(?P<joint>[._/:-])(?P<word>out|in)(?:[._/:-](?P<field>\d+))?$"
+    r"^(?P<module>.+?)(?P<joint>[._/:@-])(?P<word>out|in)(?:[._/:@-](?P<field>\d+))?$"
 )
-_MEMBER = re.compile(r"^(?P<module>.+)(?P<joint>[./:])(?P<field>\d{1,3})$")
+_MEMBER = re.compile(r"^(?P<module>.+)(?P<joint>[./:@])(?P<field>\d{1,3})$")
 # Words before `_out` and `_in` that make names of modules: `fc_out`, `proj_in`, `to_out`.
 _NO_MODULES = frozenset(
     {"to", "proj", "fc", "ff", "linear", "lin", "embed", "conv", "dense", "hook", "l", "w", "c"}
@@ -80,8 +80,8 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
         if ending.style in ("member", "path member"):
             fine = _is_member(ending, found, inside, names, common, known)
         else:
-            named_so = known(name) or _last_word(ending.module) in _NO_MODULES
-            alone = known(ending.module) and not (ending.style in _SHORT_STYLES and named_so)
+            short = ending.style in _SHORT_STYLES and _last_word(ending.module) in _NO_MODULES
+            alone = known(ending.module) and not known(name) and not short
             fine = ending.sure or ending.style in common or alone
             fine = fine and not _holds_modules(name, ending, inside)
         if fine:
@@ -91,7 +91,7 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
 
 def _shared_ending(names: list[str], known: Callable[[str], bool]) -> str | None:
     """A last component that all names have and that is no module's: `.fwd`, `/activation`."""
-    match = re.search(r"[./:][A-Za-z_]\w*$", names[0]) if len(names) >= _FEW else None
+    match = re.search(r"[./:@][A-Za-z_]\w*$", names[0]) if len(names) >= _FEW else None
     if (
         match is None
         or match[0][1:] in _PARAMETERS
@@ -124,14 +124,14 @@ def ending_of(name: str) -> Ending | None:
         slot = _numbered(f"{found['word']}put", found["field"])
         return Ending(found["module"], slot, f"{found['joint']}{found['word']}", False)
     found = _MEMBER.match(name)
-    if found and re.split(r"[./:]", found["module"])[-1] not in _LISTS:
+    if found and re.split(r"[./:@]", found["module"])[-1] not in _LISTS:
         style = "member" if found["joint"] == "." else "path member"
         return Ending(found["module"], f"output_{int(found['field'])}", style, False)
     return None
 
 
 def _last_word(name: str) -> str:
-    return re.split(r"[._/:-]", name)[-1]
+    return re.split(r"[._/:@-]", name)[-1]
 
 
 def _numbered(word: str, field: str | None) -> str:
@@ -144,7 +144,7 @@ def _what_is_inside(names: list[str]) -> dict[str, set[str]]:
     """By the beginning of a name up to a joint, the rests."""
     inside: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        for joint in re.finditer(r"[./:]", name):
+        for joint in re.finditer(r"[./:@]", name):
             inside[name[: joint.start()]].add(name[joint.end() :])
     return inside
 

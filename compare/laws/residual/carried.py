@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...measuring.bounded_sample import UNREADABLE
+from ...recipes.parse import parse_recipe
 from ..law import Scene, Source
 from ..numerics.quantities import Key, Quantity, SideQuantities
 
@@ -22,6 +23,9 @@ def whole(scene: Scene, side: SideQuantities, key: Key) -> Source:
     if key.slot.startswith("input") and side.role(key.module) == "norm":
         summed = carried_sum(scene, side, key)
         return (key if summed is None else summed,)
+    own = side.known.get(key)
+    if own is not None and parse_recipe(own.task.recipe).others:
+        return (key,)  # its recipe adds what is beside it
     if key.slot == "output" and side.role(key.module) == "layer":
         beside = Key(key.module, _RETURNED, key.step, key.call)
         if _alike(scene, side, key, beside) and _has_carrying_norm(scene, side, key):
