@@ -37,6 +37,7 @@ def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
         _add_residuals(capture, naming)
 
 
+_FLOATS = ("float", "bfloat")
 _FROM_THE_END = re.compile(r"(^|\.)layers\.-(\d{1,9})(?=\.|$)")
 
 
@@ -117,6 +118,18 @@ def _add_meanings(capture: Capture, naming: Naming) -> None:
                 reading.rule = f"{naming.engine.name}: {label} is {target[1]}-{means}"
                 reading.module, reading.slot, reading.unknown = target[1], means, None
             break
+    _set_apart(naming)
+
+
+def _set_apart(naming: Naming) -> None:
+    """Modules that other engines have under the same names, with other inputs and outputs."""
+    engine = naming.engine
+    own = [re.compile(pattern) for pattern in (() if engine is None else engine.own)]
+    for reading in naming.readings:
+        if engine is not None and any(pattern.search(reading.module) for pattern in own):
+            parent, _, last = reading.module.rpartition(".")
+            reading.rule = f"{engine.name}: {last} takes and returns other tensors than elsewhere"
+            reading.module = f"{parent}.own_{last}"
 
 
 def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
@@ -127,21 +140,23 @@ def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
 
 
 def _add_residuals(capture: Capture, naming: Naming) -> None:
-    """Modules that return a part of their output and the residual that is to be added to it."""
+    """Modules that return, or are given, a part of a tensor and the residual to be added to it."""
     if naming.engine is None or not naming.engine.sums:
         return
-    sums = [re.compile(pattern) for pattern in naming.engine.sums]
+    sums = [(re.compile(module), *slots) for module, *slots in naming.engine.sums]
     places: dict[tuple[int, str, int, str], int] = {}
     for index, (record, reading) in enumerate(zip(capture.records, naming.readings, strict=True)):
-        if any(pattern.match(reading.module) for pattern in sums):
-            places.setdefault((record.step, reading.module, reading.call, reading.slot), index)
+        places.setdefault((record.step, reading.module, reading.call, reading.slot), index)
     for (step, module, call, slot), index in places.items():
-        beside = places.get((step, module, call, "output_1")) if slot == "output" else None
-        if beside is None:
-            continue
-        first, second = capture.records[index], capture.records[beside]
-        if first.shape == second.shape and first.dtype == second.dtype and first.shape is not None:
-            naming.readings[index].adds = second.name
-            naming.readings[
-                index
-            ].rule = f"{naming.engine.name}: a layer returns its output in two parts, to be added"
+        for pattern, first_slot, second_slot in sums:
+            beside = places.get((step, module, call, second_slot))
+            if slot != first_slot or beside is None or not pattern.match(module):
+                continue
+            first, second = capture.records[index], capture.records[beside]
+            alike = first.shape == second.shape and first.dtype == second.dtype
+            if alike and first.shape is not None and (first.dtype or "").startswith(_FLOATS):
+                reading = naming.readings[index]
+                reading.adds = second.name
+                verb = "returns its output" if slot.startswith("output") else "takes its input"
+                reading.rule = f"{naming.engine.name}: {verb} in two parts, to be added"
+                break

@@ -10,6 +10,11 @@ from __future__ import annotations
 from .names import EngineNames
 
 _NORM_PAIR = r"(?:layernorm|(?:^|\.)norm)(?:[/.]|-output_)1$"
+# A layer is given positions, the hidden states and the residual, a norm the latter two.
+_RESIDUAL_INPUTS = (
+    ("input_0", "input_1"), ("input_1", "input_2"), ("input_hidden_states", "input_residual"),
+    ("input_x", "input_residual"),
+)  # fmt: skip
 
 VLLM = EngineNames(
     "vLLM, SGLang",
@@ -29,5 +34,13 @@ VLLM = EngineNames(
         (r"^norm-output_1$", "norm", "input_0"),
         (r"^logits_processor-output$", "lm_head", "output"),
     ),
-    sums=(r"^layers\.\d+$",),
+    own=(r"\.mlp\.act_fn$", r"\.self_attn\.rotary_emb$"),
+    sums=(
+        (r"^layers\.\d+$", "output", "output_1"),
+        *(
+            (module, first, second)
+            for module in (r"^layers\.\d+$", r"^layers\.\d+\.\w*(?:layernorm|norm)$", r"^norm$")
+            for first, second in _RESIDUAL_INPUTS
+        ),
+    ),
 )
