@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .judging.noise_analysis import Analysis
     from .judging.noise_floor import Baselines
     from .model import FirstDivergence
+    from .symptoms.parameters import Stored
     from .weights.models import Models
 
 
@@ -35,9 +36,10 @@ def gather_and_judge(
         evidence = replace(evidence, floors=floors, floor_notes=tuple(baselines.notes))
     judgement = policy.judge_all(aligned, results, evidence, demands)
     layouts = _layouts(aligned, results, policy, judgement)
-    quantised = _quantised(aligned, results, judgement, cancelled)
-    if layouts or quantised:
-        evidence = replace(evidence, layouts=layouts, quantised=quantised)
+    stored = _stored(aligned, results, judgement, cancelled)
+    if layouts or stored.layouts or stored.quantised:
+        layouts = {**layouts, **stored.layouts}
+        evidence = replace(evidence, layouts=layouts, quantised=stored.quantised)
         judgement = policy.judge_all(aligned, results, evidence, demands)
     first, analysis = judgement.first, judgement.analysis
     if first is not None and analysis is not None:
@@ -84,22 +86,22 @@ def _layouts(
     return explained_layouts(aligned, results, errors, wrong | analysis.origins.doubtful.keys())
 
 
-def _quantised(
+def _stored(
     aligned: Aligned, results: Results, judgement: Judgement,
     cancelled: Callable[[], bool] | None,
-) -> dict[int, str]:  # fmt: skip
-    """Parameters that differ by being quantised, in words; where the policy asks for origins."""
-    from .symptoms.quantised import quantised_parameters
+) -> Stored:  # fmt: skip
+    """Parameters that differ by how they are stored; where the policy asks for origins."""
+    from .symptoms.parameters import Stored, differently_stored
 
     analysis = judgement.analysis
     if analysis is None or not results.complete:
-        return {}
+        return Stored({}, {})
     wrong = [
         index for index, verdict in enumerate(judgement.verdicts)
         if verdict.level == "diverged" and index in analysis.facts
         and analysis.facts[index].parameter
     ]  # fmt: skip
-    return quantised_parameters(aligned, results, wrong, cancelled) if wrong else {}
+    return differently_stored(aligned, results, wrong, cancelled)
 
 
 def _with_output_causes(

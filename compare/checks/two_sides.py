@@ -104,7 +104,8 @@ def _weights(comparison: Comparison) -> Iterator[Finding]:
         result = comparison.measurements[row.index]
         if result is None and comparison.measurable(row.index):
             result = measure(comparison.task(row.index))
-        if comparison.policy.judge(row, result).fails:
+        judged = comparison.verdicts[row.index] if comparison.complete else None
+        if (judged or comparison.policy.judge(row, result)).fails:
             wrong.append(row.label)
     advice = ADVICE_ON_WEIGHTS
     if wrong:

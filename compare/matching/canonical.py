@@ -55,6 +55,13 @@ class NameRules:
     engine: str | None = None
 
 
+# Parameters and buffers of checkpoints, by their own names.
+PARAMETER = re.compile(
+    r"(?:.*_)?(?:weight|bias|weight_scale|weight_packed|scales|zeros|qweight|qzeros|gamma|beta|kernel"
+    r"|inv_freq|running_mean|running_var|layer_scale|A_log)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Canonical:
     """A module's common name, and the slot where the dump's name was that of a quantity."""
@@ -72,6 +79,10 @@ def canonical_name(
     `whole` stay as they are.
     """
     path = _renamed(module, root, rules)
+    owner, dot, parameter = path.rpartition(".")
+    if dot and PARAMETER.fullmatch(parameter):
+        found = canonical_name(owner, "", NameRules(synonyms=rules.synonyms), engine, whole)
+        return Canonical(f"{found.module}.{parameter}")
     tables = known_names(engine)
     quantity = _quantity(path, tables)
     if quantity is not None:

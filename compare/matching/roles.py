@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from .canonical import NameRules, canonical_name
+from .canonical import PARAMETER, NameRules, canonical_name
 
 if TYPE_CHECKING:
     from ...capture.records import Capture, Record
@@ -105,15 +105,9 @@ def last_name(module: str) -> str:
     return module.rpartition(".")[2]
 
 
-_PARAMETER = re.compile(
-    r"(?:.*_)?(?:weight|bias|weight_scale|weight_packed|scales|zeros|qweight|qzeros|gamma|beta|kernel"
-    r"|inv_freq|running_mean|running_var|layer_scale|A_log)"
-)
-
-
 def is_parameter(module: str) -> bool:
     """True for a parameter or buffer of a checkpoint, by its own name."""
-    return bool(_PARAMETER.fullmatch(last_name(module)))
+    return bool(PARAMETER.fullmatch(last_name(module)))
 
 
 def is_embedding(module: str, module_class: str | None = None) -> bool:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws.linear.quantised_copy import QuantisedCopies
 from layertui.compare.laws.linear.quantisers import Quantiser, weight_quantisers
+from layertui.compare.matching.canonical import NameRules, canonical_name
 from layertui.compare.matching.roles import is_parameter
 
 Change = Callable[[dict[str, np.ndarray]], None]
@@ -120,3 +121,47 @@ def test_noise_is_no_quantisation() -> None:
 )  # fmt: skip
 def test_names_of_parameters(name: str, expected: bool) -> None:
     assert is_parameter(name) is expected
+
+
+def _permuted(rows: np.ndarray, head: int) -> np.ndarray:
+    """As llama.cpp's converter stores rows of queries and keys."""
+    halves = rows.reshape(-1, 2, head // 2, rows.shape[1])
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
+
+
+@pytest.mark.parametrize("kind", [None, "int4 in groups of 32"])
+def test_rows_in_the_other_rotary_layout_are_no_fault(tmp_path: Path, kind: str | None) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        for layer in range(2):
+            name = f"model.layers.{layer}.self_attn.q_proj.weight"
+            arrays[name] = _permuted(arrays[name], 16)
+        if kind is not None:
+            quantise(arrays, next(q for q in weight_quantisers() if q.words == kind))
+
+    comparison = compared(tmp_path, change)
+    assert comparison.exit_status() == 0
+    (verdict,) = (
+        verdict for row, verdict in zip(comparison.rows, comparison.verdicts, strict=True)
+        if row.canonical == "layers.1.self_attn.q_proj.weight"
+    )  # fmt: skip
+    assert "heads of 16" in verdict.reason and "rearrange(" in verdict.reason
+
+
+def test_permuted_rows_of_another_weight_are_a_fault(tmp_path: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        name = "model.layers.1.mlp.down_proj.weight"
+        arrays[name] = _permuted(arrays[name], 16)
+
+    wrong = {n for n, level in levels(compared(tmp_path, change)).items() if level == "diverged"}
+    assert wrong == {"layers.1.mlp.down_proj.weight"}
+
+
+def test_names_of_gguf_and_of_meta_are_those_of_the_modules() -> None:
+    for name, expected in (
+        ("blk.3.attn_q.weight", "layers.3.self_attn.q_proj.weight"),
+        ("token_embd.weight", "embed_tokens.weight"),
+        ("output_norm.weight", "norm.weight"),
+        ("layers.3.attention.wq.weight", "layers.3.self_attn.q_proj.weight"),
+        ("transformer.h.3.attn.c_attn.bias", "layers.3.self_attn.qkv_proj.bias"),
+    ):
+        assert canonical_name(name, "", NameRules()).module == expected
