@@ -255,8 +255,8 @@ def test_without_saving_no_tensor_is_left(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     place = tmp_path / "export"
-    steps = ["--mode", "generate", "--max-new-tokens", 2, "--prompt", "hello"]
-    assert verify(good, "--candidate", "torch", *steps, "-o", place) == 0
+    steps = ["--mode", "generate", "--max-new-tokens", 2, "--test-input", "hello"]
+    assert verify(good, "--candidate", "torch", *steps, "--export-path", place) == 0
     files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
     assert len(files) == 9 and not any("layers/" in name for name in files)
     assert not list((tmp_path / "tmp").iterdir())
