@@ -19,7 +19,7 @@ import torch
 
 from layertui.capture import CaptureError, open_capture
 from layertui.cli.main import status_of
-from layertui.cli.verify_export import prepare_export
+from layertui.cli.verify_export import keep_log, prepare_export
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
 from layertui.compare.rerun.scenario_report import order_check_lines
@@ -192,6 +192,21 @@ def test_an_interrupted_verification_is_replaced(
     assert "--overwrite replaces an export" in capsys.readouterr().err
     assert verify(*command, "--overwrite") == 1
     assert open_export(str(tmp_path / "export")).wrong_layers == (WRONG,)
+
+
+def test_the_log_of_a_capture_that_goes_away_is_kept(tmp_path: Path) -> None:
+    export, capture = tmp_path / "export", tmp_path / "private" / "max_layers"
+    prepare_export(str(export), "layertui verify", overwrite=False)
+    capture.mkdir(parents=True)
+    log = capture / "max_stderr.log"
+    problem = f"MAX crashed (SIGSEGV; see {log})"
+    assert keep_log(export, capture, problem) == problem  # there is none
+    log.write_text("last words")
+    assert keep_log(export, capture, problem) == f"MAX crashed (SIGSEGV; see {export / log.name})"
+    assert (export / log.name).read_text() == "last words"
+    assert keep_log(export, capture, "something else") == "something else"
+    prepare_export(str(export), "layertui verify", overwrite=True)
+    assert [path.name for path in export.iterdir()] == ["verification.json"]
 
 
 def test_what_others_put_beside_an_export_stays(export: Path, tmp_path: Path) -> None:
