@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
+    "--export-path",
+    "output",
     required=True,
     metavar="EXPORT",
     type=click.Path(file_okay=False),

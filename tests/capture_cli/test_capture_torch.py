@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from layertui.capture import Capture, open_capture
+from layertui.capture.extras import has_extra
 from layertui.capture.load import load
 from layertui.cli.main import status_of
 from support.tiny_checkpoints import (
@@ -618,6 +619,32 @@ def test_bad_models_get_one_line(
         (model / "config.json").write_text(content)
     assert capture(model, tmp_path / "o") == 2
     assert words in said(capsys)
+
+
+@pytest.mark.parametrize(
+    "command", [["capture", "torch"], ["capture", "both"], ["verify", "--candidate", "torch"]]
+)
+def test_a_prompt_needs_a_tokenizer(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "both" in command and not has_extra("max"):
+        pytest.skip("without MAX, that is said")
+    model = write_config(tmp_path / "model", llama_config())
+    assert status_of([*command, str(model), "--prompt", "a", "-o", str(tmp_path / "o")]) == 2
+    assert "no tokenizer in it; give --input-ids instead of a prompt" in said(capsys)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_class_that_is_not_there_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = llama_config()
+    config.architectures = ["NoSuchForCausalLM"]
+    model = write_config(tmp_path / "model", config)
+    assert capture(model, tmp_path / "o", "--input-ids", "3,4") == 0
+    out = capsys.readouterr().out
+    assert "the config names NoSuchForCausalLM, which transformers does not have" in out
+    assert "run as LlamaForCausalLM" in out
 
 
 def test_progress_on_a_terminal(factory: str, tmp_path: Path) -> None:

@@ -9,7 +9,11 @@ import pytest
 from textual.pilot import Pilot
 
 from layertui.capture.demo.shipped import unpack
+from layertui.cli.main import status_of
+from layertui.compare.reports.words import number
+from layertui.compare.rerun.verification import open_export
 from layertui.tui.app import LayertuiApp
+from layertui.tui.jobs.compare_job import Request
 from layertui.tui.pair.screen import PairScreen
 from support import small_model
 from support.screens.tui_captures import make_app, measured, settled, until
@@ -165,3 +169,35 @@ async def test_r_without_torch_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     message, found = await rerun_of_the_demo(tmp_path, "layers.3.mlp.down_proj-output")
     assert not found and "\n" not in message
     assert "running layers in PyTorch needs the extra 'torch': pip install" in message
+
+
+@pytest.mark.torch
+async def test_an_export_opens_with_both_scenarios(tmp_path: Path) -> None:
+    """What `layertui verify` wrote: the errors as captured and those with injection, side by side,
+    without anything being run.
+    """
+    reference, candidate = unpack(str(tmp_path / "demo"), "weight-scale")
+    place = tmp_path / "export"
+    command = ["verify", str(tmp_path), "--reference-capture", reference, "--candidate-capture",
+               candidate, "--offline", "--save-layers", "-o", str(place)]  # fmt: skip
+    assert status_of(command) == 1
+    found = open_export(str(place))
+    assert found.reference is not None and found.candidate is not None
+    app = LayertuiApp(Request(found.reference, found.candidate), export=str(place))
+    async with app.run_test(size=(160, 34)) as pilot:
+        await measured(pilot, app)
+        comparison = app.list_screen.comparison
+        assert comparison is not None
+        assert "single" in app.list_screen.query_one("#heading").texts[0]  # type: ignore[attr-defined]
+        singles = app.list_screen.pairs.singles
+        judged = {row.candidate: row for row in found.rows}
+        shown = 0
+        for index, text in singles.items():
+            record = comparison.rows[index].candidate
+            row = judged[record.name] if record is not None else None
+            if row is not None and row.single is not None and row.judgement != "unknown":
+                assert text == number(row.single.mse)
+                shown += 1
+        assert shown > 5
+        assert app.controllers.rerunning.busy is False
+    app.session.reruns.close()

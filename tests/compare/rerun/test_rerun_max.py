@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from layertui.cli.main import status_of
+from layertui.compare.comparison import open_comparison
 from layertui.compare.rerun.verification import open_export
-from support.tiny_checkpoints import IDS_TEXT, with_wrong_weight, write_llama
+from support.tiny_checkpoints import (
+    IDS_TEXT,
+    olmo2_config,
+    with_wrong_weight,
+    write_causal,
+    write_llama,
+)
 
 pytestmark = pytest.mark.max
 
@@ -62,3 +70,58 @@ def test_a_wrong_weight_is_found_in_both_steps(tmp_path: Path) -> None:
     for scenario in ("without_injection", "with_injection"):
         names = {path.name for path in (place / scenario).iterdir()}
         assert {"max_layers", "torch_layers", "module_names_max.txt", "mse_plot.png"} <= names
+
+
+def verified(model: Path, place: Path, *more: object) -> int:
+    options = ["--input-ids", IDS_TEXT, "--device", "cpu", "--save-layers", "-o", place, *more]
+    return status_of(["verify", str(model), *map(str, options)])
+
+
+def failing(place: Path, scenario: str) -> set[str]:
+    """The layers of a scenario that diverge."""
+    sides = [str(place / scenario / f"{side}_layers") for side in ("torch", "max")]
+    comparison = open_comparison(*sides)
+    comparison.measure(use_cache=False)
+    return {comparison.rows[i].canonical for i in comparison.failing
+            if comparison.rows[i].role == "output"}  # fmt: skip
+
+
+def test_a_right_model_passes_and_the_report_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, place = write_llama(tmp_path / "good"), tmp_path / "export"
+    assert verified(model, place) == 0
+    assert "no layer is wrong on its own" in capsys.readouterr().out
+    for scenario in ("without_injection", "with_injection"):
+        assert {path.name for path in (place / scenario).iterdir()} == {
+            "layer_verification_report_good_float32.txt", "max_layers", "module_names_max.txt",
+            "module_names_torch.txt", "mse_plot.png", "torch_layers",
+        }  # fmt: skip
+        report = (place / scenario / "layer_verification_report_good_float32.txt").read_text()
+        assert re.search(r"^Execution order check PASSED: \d\d layers in identical order$", report,
+                         re.MULTILINE)  # fmt: skip
+        row = report.partition("[  1] layers.0.input_layernorm\n")[2].splitlines()
+        assert row[0].strip().startswith("MSE: ") and "e-1" in row[0]
+        assert row[1].strip() == "Input shapes: [[1, 10, 64]], candidate [[10, 64]]"
+        assert row[2].strip() == "Output shapes: [[1, 10, 64]], candidate [[10, 64]]"
+    assert status_of([str(place), "--no-tui"]) == 0
+
+
+def test_with_injection_a_wrong_weight_shows_in_its_layer_alone(tmp_path: Path) -> None:
+    good = write_llama(tmp_path / "good")
+    wrong = "layers.0.mlp.down_proj"
+    bad = with_wrong_weight(good, tmp_path / "bad", f"model.{wrong}.weight")
+    place = tmp_path / "export"
+    assert verified(good, place, "--candidate-model", bad) == 1
+    assert open_export(str(place)).wrong_layers == (wrong,)
+    injected = failing(place, "with_injection")
+    assert injected == {wrong, "layers.0.mlp", "layers.0"}
+    assert failing(place, "without_injection") > injected
+
+
+def test_olmo2_is_verified(tmp_path: Path) -> None:
+    """MAX 26.7 gives its norms of queries and keys another eps; all other layers are right."""
+    model, place = write_causal(tmp_path / "olmo2", olmo2_config()), tmp_path / "export"
+    assert verified(model, place) == 1
+    norms = {f"layers.{n}.self_attn.{name}_norm" for n in (0, 1) for name in "qk"}
+    assert set(open_export(str(place)).wrong_layers) == norms

@@ -19,7 +19,7 @@ import torch
 
 from layertui.capture import CaptureError, open_capture
 from layertui.cli.main import status_of
-from layertui.cli.verify_export import prepare_export
+from layertui.cli.verify_export import keep_log, prepare_export
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
 from layertui.compare.rerun.scenario_report import order_check_lines
@@ -194,6 +194,21 @@ def test_an_interrupted_verification_is_replaced(
     assert open_export(str(tmp_path / "export")).wrong_layers == (WRONG,)
 
 
+def test_the_log_of_a_capture_that_goes_away_is_kept(tmp_path: Path) -> None:
+    export, capture = tmp_path / "export", tmp_path / "private" / "max_layers"
+    prepare_export(str(export), "layertui verify", overwrite=False)
+    capture.mkdir(parents=True)
+    log = capture / "max_stderr.log"
+    problem = f"MAX crashed (SIGSEGV; see {log})"
+    assert keep_log(export, capture, problem) == problem  # there is none
+    log.write_text("last words")
+    assert keep_log(export, capture, problem) == f"MAX crashed (SIGSEGV; see {export / log.name})"
+    assert (export / log.name).read_text() == "last words"
+    assert keep_log(export, capture, "something else") == "something else"
+    prepare_export(str(export), "layertui verify", overwrite=True)
+    assert [path.name for path in export.iterdir()] == ["verification.json"]
+
+
 def test_what_others_put_beside_an_export_stays(export: Path, tmp_path: Path) -> None:
     place = tmp_path / "export"
     shutil.copytree(export, place)
@@ -255,8 +270,8 @@ def test_without_saving_no_tensor_is_left(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     place = tmp_path / "export"
-    steps = ["--mode", "generate", "--max-new-tokens", 2, "--prompt", "hello"]
-    assert verify(good, "--candidate", "torch", *steps, "-o", place) == 0
+    steps = ["--mode", "generate", "--max-new-tokens", 2, "--test-input", "hello"]
+    assert verify(good, "--candidate", "torch", *steps, "--export-path", place) == 0
     files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
     assert len(files) == 9 and not any("layers/" in name for name in files)
     assert not list((tmp_path / "tmp").iterdir())
