@@ -146,7 +146,9 @@ DUMPS: dict[str, Files] = {
             {"value": torch.ones(2), "meta": {"name": "q", "step": 0, "dump_index": 3}}
         )
     },
-    "passes": {"Pass00001.pt": tensor({"model": torch.ones(2), "model.a": torch.ones(2)})},
+    "passes": {
+        "TP0_PP0_Rank0_pid7/Pass00001.pt": tensor({"model": torch.ones(2), "m.a": torch.ones(2)})
+    },
     "dcp": metadata(),
     "dcp data": dict(reversed(metadata().items())),
     "onnx": {"g.onnx": onnx(), "x.npz": NPZ.getvalue()},
