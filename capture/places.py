@@ -50,8 +50,17 @@ class Place:
     joined: bool = False  # step or rank stand in one word with something else
 
 
+_ANY = re.compile(
+    r"(?:step|decode|pass|iter|iteration|tok|token|rank|tp|pp|dp|ep|cp|worker|gpu|proc|pid)"
+    r"[-_ ]?\d|prefill",
+    re.IGNORECASE,
+)
+
+
 def place_of(name: str) -> Place:
     """Take step and rank out of a path with `/` between its parts."""
+    if _ANY.search(name) is None:  # nearly all names
+        return Place(name)
     found = Place("")
     kept: list[str] = []
     for part in name.split("/"):
@@ -121,9 +130,7 @@ def placed_files(files: Sequence[FoundFile]) -> list[FoundFile]:
         found = [Place(f.stem) if p.joined else p for f, p in zip(files, found, strict=True)]
     found = _decoding_behind_prefill(found)
     ranks = _numbered_processes({place.rank for place in found if place.rank is not None})
-    return [
-        _placed(file, place, ranks) for file, place in zip(files, found, strict=True)
-    ]  # fmt: skip
+    return [_placed(file, place, ranks) for file, place in zip(files, found, strict=True)]
 
 
 def _placed(file: FoundFile, place: Place, ranks: dict[str, str]) -> FoundFile:

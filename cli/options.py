@@ -97,8 +97,8 @@ RULES = click.option(
     help="TOML file: names, fused modules, layouts, pairs.",
 )  # fmt: skip
 RAW = click.option(
-    "--raw", type=RawType(), default=None, metavar="10x64xf32",
-    help="Shape and dtype of raw files without a log."
+    "--raw", "--shape", "raw", type=RawType(), default=None, metavar="10x64xf32",
+    help="Shape and dtype of raw files without a log, and of texts without a header."
 )  # fmt: skip
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."

@@ -21,6 +21,7 @@ SLOW_FOLDERS = (
     "tui",
 )
 SLOW_FILES = (
+    "capture/formats/test_fuzz_dumps.py",
     "capture/formats/test_fuzz_readers.py",
     "capture/formats/test_fuzz_text.py",
     "capture/formats/test_max_writes.py",

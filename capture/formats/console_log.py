@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PEEK = 1 << 16
 _PIECE = 1 << 16  # bytes of a line that are looked at together
+_NOTHING = bytes(_PIECE)
 _WHOLE = 1 << 20  # prints up to this size are taken apart when they are listed
 _ENDS = 4096  # of a larger one, this much at its beginning and end
 _LONGEST_LABEL_LINE = 1000
@@ -80,13 +81,13 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """A record a print, in the order of the log; cut-off prints are records with an `error`."""
     records: list[Record] = []
     styles: set[str] = set()
-    taken: set[tuple[int, str, str, int]] = set()
+    calls = CallNumbers()
     with open_stream(found.path) as file:
         for span in list(_scan(file)):
             record = named_record(found, span.name)
             if span.step is not None:
                 record.step = span.step
-            record = numbered(record, taken)
+            record = numbered(record, calls)
             try:
                 record, style = _described(record, span, file)
                 styles.add(style)
@@ -144,6 +145,8 @@ def _scan(file: BinaryIO) -> Iterator[_Span]:
     labels = Labels()
     offset, fresh = 0, True
     while piece := file.readline(_PIECE):
+        if piece == _NOTHING:
+            break  # a hole in the file, or a file that is no log
         at = 0
         if span is not None and fresh and _interrupts(span, piece):
             yield _cut_off(span)
@@ -240,12 +243,29 @@ def _cut_off(span: _Span) -> _Span:
     return span
 
 
-def numbered(record: Record, taken: set[tuple[int, str, str, int]]) -> Record:
+class CallNumbers:
+    """Which calls of which names a log has had."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[int, str, str, int]] = set()
+        self._next: dict[tuple[int, str, str], int] = {}
+
+    def free(self, record: Record) -> int:
+        """The number of the call that a record is: its own, or the next one that is free."""
+        place = (record.step, record.module, record.slot)
+        call = record.call
+        if (*place, call) in self._taken:
+            call = max(call, self._next.get(place, 0))
+            while (*place, call) in self._taken:
+                call += 1
+            self._next[place] = call + 1
+        self._taken.add((*place, call))
+        return call
+
+
+def numbered(record: Record, calls: CallNumbers) -> Record:
     """A name that was printed before is the next call of its module, `name(2)`."""
-    call = record.call
-    while (record.step, record.module, record.slot, call) in taken:
-        call += 1
-    taken.add((record.step, record.module, record.slot, call))
+    call = calls.free(record)
     if call == record.call:
         return record
     ending = record.name[len(record.name) - len(record.slot) - 1 :]

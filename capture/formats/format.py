@@ -21,6 +21,7 @@ None but `load_values` reads tensor data or imports numpy or torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,9 @@ class Format:
     """What its files end in, lower case with the dot; empty: anything."""
     looks: bool = False
     """The suffix is not enough: `recognise` decides."""
+    places: str = ""
+    """A pattern that is in the path of every file of it, where that saves a look: `recognise` is
+    asked of no other."""
     reader: str = ""
     """`Locator.reader` of records that `load_values` reads; empty where all are plain elements."""
     partial: bool = False
@@ -72,6 +76,8 @@ class Format:
     def claims(self, found: FoundFile, suffix: str, context: Context) -> bool:
         """True when this format reads the file `found`, which ends in `suffix`."""
         if self.suffixes and suffix not in self.suffixes:
+            return False
+        if self.places and re.search(self.places, found.path) is None:
             return False
         return not self.looks or bool(self._call("recognise", found, context))
 

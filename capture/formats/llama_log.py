@@ -25,7 +25,7 @@ from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
 from ..storage import first_bytes, open_file, open_stream
-from .console_log import numbered
+from .console_log import CallNumbers, numbered
 from .context import Context
 from .extents import checked_shape
 from .members import named_record
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PEEK = 1 << 16
 _LONGEST_LINE = 1 << 16
+_NOTHING = bytes(_LONGEST_LINE)
 _LONGEST_PRINT = 1 << 24  # bytes; an abbreviated print of four axes has some thousand values
 _SHOWN = 3  # at each end of an axis
 _HEADER = re.compile(
@@ -66,7 +67,7 @@ def set_aside(found: FoundFile) -> str | None:
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """A record a value, in the order of the log. Raises `OSError`."""
     records: list[Record] = []
-    taken: set[tuple[int, str, str, int]] = set()
+    calls = CallNumbers()
     first, step = "", 0
     with open_stream(found.path) as file:
         for span in _scan(file):
@@ -76,7 +77,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
                 step += 1
             record = named_record(found, span.name)
             record.module, record.slot, record.call, record.step = span.name, "value", 1, step
-            record = numbered(record, taken)
+            record = numbered(record, calls)
             record.module_class = span.op
             try:
                 _describe(record, span)
@@ -139,6 +140,8 @@ def _scan(file: BinaryIO) -> Iterator[_Span]:
     span: _Span | None = None
     offset = 0
     while line := file.readline(_LONGEST_LINE):
+        if line == _NOTHING:
+            break  # a hole in the file
         match = _HEADER.search(line)
         if match is not None:
             if span is not None:

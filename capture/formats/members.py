@@ -71,6 +71,8 @@ def place_members(
 
     A list whose items have the same keys holds steps; so do keys such as `step_3`.
     """
+    if len(paths) == 1 and not paths[0]:  # most files hold one tensor, by itself
+        return [("", None)]
     items = _items(paths)
     if items is not None:
         steps: list[int | None] = [int(path[0]) for path in paths]

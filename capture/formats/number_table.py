@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PEEK = 4096
 _LONGEST_LINE = 64 << 20
-_CHECKED = 1000  # rows that are looked at closely when the header is read; all are when loaded
+_CHECKED = 1000  # rows, and cells of a row, that are looked at when listing; all when loaded
 _SAMPLE = 200  # rows whose digits tell the dtype and how far they were rounded
 _NUMBER = re.compile(
     r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE
@@ -117,7 +117,7 @@ def _parsed(cells: list[str], dtype: str) -> Array:
         try:
             wide = np.array(cells, np.float64)
         except ValueError:
-            wide = np.array([number(cell) for cell in cells], np.float64)
+            wide = np.array([number(cell) for cell in cells], np.float64)  # raises for no numbers
         with np.errstate(over="ignore"):
             return wide.astype(storage)
     try:
@@ -147,7 +147,7 @@ def _counted(file: BinaryIO) -> _Table:
             )
         table.rows += 1
         if table.rows <= _CHECKED:
-            table.whole = table.whole and all(_WHOLE.fullmatch(cell) for cell in cells)
+            table.whole = table.whole and all(map(_WHOLE.fullmatch, cells[:_CHECKED]))
         if table.rows <= _SAMPLE:
             table.sample.extend(cells[:50])
     if not table.rows:
@@ -185,7 +185,7 @@ def _cells(line: str) -> list[str]:
 
 def _numbers(line: str) -> list[str] | None:
     cells = _cells(line)
-    return cells if all(map(_NUMBER.fullmatch, cells)) else None
+    return cells if all(map(_NUMBER.fullmatch, cells[:_CHECKED])) else None
 
 
 def _is_comment(line: str) -> bool:

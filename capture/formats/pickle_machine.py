@@ -19,7 +19,7 @@ from ..errors import RecordError
 
 MOST_STEPS = 4_000_000  # about 80,000 tensors
 DAMAGED = "damaged file: its pickle makes no sense"
-_LONGEST_LINE = 1000
+_LONGEST_LINE = 400
 
 
 class Opaque(NamedTuple):
@@ -118,10 +118,11 @@ class Machine:
         return int.from_bytes(self.take(length), "little")
 
     def line(self) -> str:
-        text = bytes(self.data[self.at : self.at + _LONGEST_LINE])
+        start = self.at
+        text = bytes(self.data[start : start + _LONGEST_LINE])
         end = text.index(b"\n")
-        self.at += end + 1
-        return text[:end].decode("utf-8")
+        self.at = start + end + 1
+        return str(text[:end], "utf-8")
 
     def since_mark(self) -> list[Any]:
         mark = self.marks.pop()

@@ -63,9 +63,14 @@ def read_header(record: Record) -> list[Record]:
 
 
 def parse_raw(text: str) -> tuple[str, tuple[int, ...]]:
-    """`10x64xf32` of `--raw` as dtype and shape; raises `CaptureError` when it makes no sense."""
+    """`10x64xf32` of `--raw` as dtype and shape, float32 where it says none; raises `CaptureError`
+    when it makes no sense.
+    """
+    plain = text.strip()
+    if all(size.isdecimal() for size in plain.split("x")):
+        plain += "xf32"
     try:
-        dtype, shape = split_type(text.strip())
+        dtype, shape = split_type(plain)
         return dtype_named(dtype).name, shape
     except (ValueError, RecordError) as error:
         raise CaptureError(f"--raw {text!r}: {error}; wanted is a text as 10x64xf32") from error

@@ -28,15 +28,16 @@ NATIVE = Format(
 # The manifest claims its shards before the general safetensors reader sees them. Raw files have no
 # mark of their own: a log or `--raw` names them.
 FORMATS: tuple[Format, ...] = (
-    Format("Zarr", _HERE + "zarr_store", 5, looks=True, reader="zarr", known_as="Zarr"),
+    Format("Zarr", _HERE + "zarr_store", 5, looks=True, reader="zarr", known_as="Zarr",
+           places=r"zarr\.json$|[/\\]\d+(?:\.\d+)*$"),
     NATIVE,
     Format("transformers tree", _HERE + "transformers_tree", 12, (".json", ".safetensors"),
            looks=True, reader="debug tree", partial=True, known_as="transformers' debug trees"),
     Format("msprobe dump", _HERE + "msprobe_dump", 14, (".json", ".pt", ".npy"), looks=True,
-           known_as="msprobe's dumps"),
+           known_as="msprobe's dumps", places=r"dump\.json$|dump_tensor_data"),
     Format("MAX checkpoint", _HERE + "max_checkpoint", 20, (".max",), framework="max"),
     Format("SGLang dump", _HERE + "sglang_dump", 25, (".pt",), looks=True, framework="torch",
-           known_as="SGLang's dumps", keeps_order=True),
+           known_as="SGLang's dumps", keeps_order=True, places=r"dump_index=|Pass\d{5}"),
     Format("torch file", _HERE + "torch_file", 30, (".pt", ".pth"), reader="torch",
            framework="torch", keeps_order=True),
     Format("torch checkpoint", _HERE + "torch_checkpoint", 35, (".bin", ".ckpt"), looks=True,

@@ -4,9 +4,10 @@
 `value` and what the name says, and more, as `meta`. The index is the order. Modules stand in the
 name as `non_intrusive__<path>.output[.<i>]` and `.inputs.<i>`.
 
-`--debug-tensor-dump-output-folder`: a file a pass, `Pass00003.pt`, in a folder a rank. A file is
-written when the model has run, before what runs last is recorded: `model` and `logits_processor` of
-a pass stand at the beginning of the file of the next, and those of the last pass nowhere.
+`--debug-tensor-dump-output-folder`: a file a pass in a folder a rank, as
+`TP0_PP0_Rank0_pid42/Pass00003.pt`. A file is written when the model has run, before what runs last
+is recorded: `model` and `logits_processor` of a pass stand at the beginning of the file of the next,
+and those of the last pass nowhere.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .tensor_pickle import read_tree
 if TYPE_CHECKING:
     from ..storage import OpenFile
 
-_PASS = re.compile(r"Pass\d{5,}\.pt$")
+_PASS = re.compile(r"TP\d+_PP\d+_Rank\d+_pid\d+[/\\]Pass\d{5,}\.pt$")
 _DUMPED = re.compile(r"(?:^|___)dump_index=(\d{1,12})(?:___|\.pt$)")
 _PART = re.compile(r"(\w+)=(.*)")
 _NAME = re.compile(
@@ -43,14 +44,14 @@ _ALONE = "*"  # in `Record.key` until the file of a pass is read
 def recognise(found: FoundFile, context: Context) -> bool:
     """By the names of the files."""
     base = os.path.basename(found.path)
-    return _PASS.match(base) is not None or _DUMPED.search(base) is not None
+    return _PASS.search(found.path) is not None or _DUMPED.search(base) is not None
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """One record a file of the dumper, named by what it says of itself; a file of a pass is read
     later. Raises `RecordError`, `OSError`.
     """
-    if _PASS.match(os.path.basename(found.path)):
+    if _PASS.search(found.path):
         context.ordered.add(found.path)
         context.metadata["order_source"] = "order of the passes"
         said = "model and logits of the last pass are in no file"

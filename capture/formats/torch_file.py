@@ -57,7 +57,7 @@ def read_header(record: Record) -> list[Record]:
     Raises `RecordError`, `OSError`.
     """
     alone = record.key == _ALONE
-    members = read_members(record.path)
+    members = _unwrapped(read_members(record.path))
     if not members:
         raise RecordError("holds no tensor")
     placed = place_members([member.keys for member in members])
@@ -85,17 +85,17 @@ def load_values(locator: Locator) -> Values:
 def read_members(path: str) -> list[Member]:
     """The tensors of a file, in order. Raises `RecordError`, `OSError`."""
     try:
-        return _unwrapped(_read(path))
+        return _read(path)
     except NeedsTorchError:
         pass
     try:
-        return _unwrapped(_read_by_torch(path))
+        return _read_by_torch(path)
     except RecordError:
         # What torch refuses may be one object among many; the rest can be had without it.
         members = _read_leniently(path)
         if not any(member.locator is not None for member in members):
             raise
-        return _unwrapped(members)
+        return members
 
 
 def _read_leniently(path: str) -> list[Member]:

@@ -165,5 +165,7 @@ def test_a_dump_without_a_header(tmp_path: Path) -> None:
         open_capture(tmp_path)
     (record,) = open_capture(tmp_path, raw="1x3x4xf32").records
     assert (record.shape, record.error) == ((1, 3, 4), None)
+    (record,) = open_capture(tmp_path, raw="3x4").records
+    assert (record.shape, record.dtype) == ((3, 4), "float32")
     with pytest.raises(CaptureError, match="20 values promised, the file has 12"):
         open_capture(tmp_path, raw="20xf32")
