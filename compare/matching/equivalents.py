@@ -30,8 +30,7 @@ def match_equivalents(ref: Side, cand: Side) -> Iterator[Match]:
     """Pairs of records that nothing else has paired and that hold the same quantity."""
     if not (_pre_norm(ref) and _pre_norm(cand)):
         return
-    layers = max(ref.naming.layers, cand.naming.layers)
-    ours, theirs = _by_quantity(ref, layers), _by_quantity(cand, layers)
+    ours, theirs = _by_quantity(ref), _by_quantity(cand)
     taken_in = _no_layer_outputs(ref), _no_layer_outputs(cand)
     for place, lefts in ours.items():
         rights = theirs.get(place, [])
@@ -72,16 +71,16 @@ def _no_layer_outputs(side: Side) -> bool:
     )
 
 
-def _by_quantity(side: Side, layers: int) -> dict[Place, list[Item]]:
+def _by_quantity(side: Side) -> dict[Place, list[Item]]:
     found: dict[Place, list[Item]] = defaultdict(list)
     for item in side.items:
-        quantity = _quantity(item, layers)
+        quantity = _quantity(item)
         if quantity is not None and not item.unreadable:
             found[item.step, item.call, quantity].append(item)
     return found
 
 
-def _quantity(item: Item, layers: int) -> str | None:
+def _quantity(item: Item) -> str | None:
     """One name for records that hold the same; None for those that have no equal elsewhere."""
     output = item.role in ("output", "value") and item.slot in ("output", "value")
     mixture = _MIXTURE.match(item.module)
@@ -102,8 +101,6 @@ def _quantity(item: Item, layers: int) -> str | None:
     layer = _LAYER.match(item.module) or _LAYER.match(_without_norm(item.module))
     if layer and int(layer[1]) > 0:
         return f"behind layer {int(layer[1]) - 1}"
-    if item.module == "norm" and layers:
-        return f"behind layer {layers - 1}"
     return None
 
 

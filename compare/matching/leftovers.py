@@ -16,7 +16,7 @@ from .named_records import Item, Key, Side, primary
 from .roles import precedes_layers, role_of
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SAME = {
+_SAME: dict[str, str] = {
     "attention": "attn", "layernorm": "norm", "rmsnorm": "norm", "ln": "norm", "ffn": "mlp",
     "feedforward": "mlp", "query": "q", "key": "k", "value": "v", "projection": "proj",
     "embedding": "embed", "embeddings": "embed", "embd": "embed", "position": "pos",
@@ -42,7 +42,7 @@ def leftover_pairs(ref: Side, cand: Side) -> Iterator[tuple[Key, Key]]:
 
 
 # step, layer, in front of the layers, call, and the words that mean something
-Place = tuple[int, int | None, bool, int, frozenset[str]]
+Place = tuple[int, int | None, bool, int, tuple[str, ...]]
 _MOST = 1000  # pairs of one place that are worth a look: many of one name cannot be told apart
 
 
@@ -54,8 +54,7 @@ def _by_place(side: Side) -> dict[Place, list[tuple[Key, Item]]]:
         if main is None or main.unreadable or not main.kind or any(i.matches for i in items):
             continue
         step, module, call = key
-        words = frozenset(_words(module) - _EMPTY)
-        place = (step, side.region_of(module), precedes_layers(module), call, words)
+        place = (step, side.region_of(module), precedes_layers(module), call, _telling(module))
         places[place].append((key, main))
     return places
 
@@ -74,14 +73,10 @@ def _partners(
 
 def may_be_one(left: str, right: str) -> bool:
     """Whether two canonical names, that are not equal, can be those of one module."""
-    a, b = left.rpartition(".")[2], right.rpartition(".")[2]
-    if contradict(left, right):
+    telling = _telling(left)
+    if telling != _telling(right) or contradict(left, right):
         return False
-    ours, theirs = _words(a), _words(b)
-    telling, other = ours - _EMPTY, theirs - _EMPTY
-    if not any(len(word) >= _LONG and word.isalpha() for word in telling & other):
-        return False
-    return telling == other
+    return any(len(word) >= _LONG and word.isalpha() for word in telling)
 
 
 _LONG = 3  # letters of a word that is not shared by chance
@@ -103,6 +98,7 @@ def _differ(left: str, right: str) -> bool:
     return first != second and "other" not in (first, second)
 
 
-def _words(name: str) -> set[str]:
-    found: list[str] = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
-    return {_SAME.get(word, word) for word in found}
+def _telling(name: str) -> tuple[str, ...]:
+    """The words of a name's last component that mean something, as often as they are there."""
+    words: list[str] = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
+    return tuple(sorted(_SAME.get(word, word) for word in words if word not in _EMPTY))
