@@ -174,7 +174,19 @@ def _may_be_one_output(ref: Item, cand: Item) -> bool:
     `[1, 2, 10, 16]` has as many elements as logits of `[1, 320]`.
     """
     steering = _STEERING.search(ref.slot) or _STEERING.search(cand.slot)
-    return not steering and same_width(ref, cand)
+    numbers = {_number(ref.slot), _number(cand.slot)} - {None}
+    return not steering and len(numbers) < 2 and same_width(ref, cand)
+
+
+_NUMBERED = re.compile(r"(?:output|grad_output|input|grad_input)_([0-9]{1,9})$")
+
+
+def _number(slot: str) -> int | None:
+    """Which of several a slot is; None for one that has a name. What stands alone is the first."""
+    if slot in ("value", "output", "grad_output", "input", "grad_input"):
+        return 0
+    found = _NUMBERED.match(slot)
+    return int(found[1]) if found else None
 
 
 def same_width(ref: Item, cand: Item) -> bool:
@@ -196,6 +208,9 @@ _STEERING = re.compile(r"mask|position|offset|layer_idx|length|freq|cache|past_k
 def _may_be_first_input(ref: Item, cand: Item) -> bool:
     """Whether two inputs of different slots may be what their module works on."""
     if _STEERING.search(ref.slot) or _STEERING.search(cand.slot):
+        return False
+    numbers = {_number(ref.slot), _number(cand.slot)} - {None}
+    if len(numbers) == 2 and numbers != {0, 1}:  # an engine may pass the layer's number first
         return False
     return bool(ref.shape) == bool(cand.shape)  # a scalar is an index or a flag
 

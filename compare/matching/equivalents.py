@@ -17,6 +17,12 @@ _LAYER = re.compile(r"^layers\.(\d{1,9})$")
 _BRANCH = re.compile(r"^(layers\.\d{1,9}\.)(self_attn\.o_proj|mlp\.down_proj)$")
 _FIRST_NORM = re.compile(r"^(layers\.\d{1,9})\.input_layernorm$")
 
+# Mixtures of experts, what routes to them, and the experts one by one.
+_MIXTURE = re.compile(
+    r"^(?P<layer>layers\.\d{1,9})\.(?:(?:block_sparse_moe|moe)(?P<rest>\..*)?|"
+    r"mlp(?P<inner>\.(?:gate|gate_proj|router|gate_score|experts|shared_experts?)(?:\..*)?))$"
+)
+
 Place = tuple[int, int, str]  # step, call, quantity
 
 
@@ -24,8 +30,7 @@ def match_equivalents(ref: Side, cand: Side) -> Iterator[Match]:
     """Pairs of records that nothing else has paired and that hold the same quantity."""
     if not (_pre_norm(ref) and _pre_norm(cand)):
         return
-    layers = max(ref.naming.layers, cand.naming.layers)
-    ours, theirs = _by_quantity(ref, layers), _by_quantity(cand, layers)
+    ours, theirs = _by_quantity(ref), _by_quantity(cand)
     taken_in = _no_layer_outputs(ref), _no_layer_outputs(cand)
     for place, lefts in ours.items():
         rights = theirs.get(place, [])
@@ -66,18 +71,22 @@ def _no_layer_outputs(side: Side) -> bool:
     )
 
 
-def _by_quantity(side: Side, layers: int) -> dict[Place, list[Item]]:
+def _by_quantity(side: Side) -> dict[Place, list[Item]]:
     found: dict[Place, list[Item]] = defaultdict(list)
     for item in side.items:
-        quantity = _quantity(item, layers)
+        quantity = _quantity(item)
         if quantity is not None and not item.unreadable:
             found[item.step, item.call, quantity].append(item)
     return found
 
 
-def _quantity(item: Item, layers: int) -> str | None:
+def _quantity(item: Item) -> str | None:
     """One name for records that hold the same; None for those that have no equal elsewhere."""
     output = item.role in ("output", "value") and item.slot in ("output", "value")
+    mixture = _MIXTURE.match(item.module)
+    if mixture and (output or item.slot == "input_0"):
+        name = _of_mixture(mixture, item.plain)
+        return name if output else f"{name} input"
     first_input = item.slot == "input_0" or item.slot == "input_hidden_states"
     if output:
         branch = _BRANCH.match(item.module)
@@ -92,9 +101,19 @@ def _quantity(item: Item, layers: int) -> str | None:
     layer = _LAYER.match(item.module) or _LAYER.match(_without_norm(item.module))
     if layer and int(layer[1]) > 0:
         return f"behind layer {int(layer[1]) - 1}"
-    if item.module == "norm" and layers:
-        return f"behind layer {layers - 1}"
     return None
+
+
+def _of_mixture(found: re.Match[str], plain: str) -> str:
+    """One name for the parts of a mixture of experts, whatever it is called and its weights are."""
+    rest = found["rest"] or found["inner"] or ""
+    if rest in (".gate", ".router", ".gate_score") or (
+        rest == ".gate_proj" and plain.endswith(".gate")
+    ):
+        return f"{found['layer']}.mlp.router"
+    for old, new in ((".w1", ".gate_proj"), (".w3", ".up_proj"), (".w2", ".down_proj")):
+        rest = rest.removesuffix(old) + new if rest.endswith(old) else rest
+    return f"{found['layer']}.mlp{rest.replace('.shared_experts', '.shared_expert')}"
 
 
 def _without_norm(module: str) -> str:

@@ -8,7 +8,7 @@ do as well; what is doubtful stays a gap.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from .canonical import STANDARD, layer_number
@@ -16,7 +16,7 @@ from .named_records import Item, Key, Side, primary
 from .roles import precedes_layers, role_of
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SAME = {
+_SAME: dict[str, str] = {
     "attention": "attn", "layernorm": "norm", "rmsnorm": "norm", "ln": "norm", "ffn": "mlp",
     "feedforward": "mlp", "query": "q", "key": "k", "value": "v", "projection": "proj",
     "embedding": "embed", "embeddings": "embed", "embd": "embed", "position": "pos",
@@ -37,68 +37,46 @@ def leftover_pairs(ref: Side, cand: Side) -> Iterator[tuple[Key, Key]]:
     ours, theirs = _by_place(ref), _by_place(cand)
     for place, lefts in ours.items():
         rights = theirs.get(place)
-        if not rights:
-            continue
-        partners = _partners(lefts, rights)
-        counts: dict[Key, int] = defaultdict(int)
-        for others in partners.values():
-            for other in others:
-                counts[other] += 1
-        for key, others in partners.items():
-            if len(others) == 1 and counts[others[0]] == 1:
-                yield key, others[0]
+        if rights and len(lefts) * len(rights) <= _MOST:
+            yield from _partners(lefts, rights)
 
 
-Place = tuple[int, int | None, bool, int]  # step, layer, in front of the layers, call
+# step, layer, in front of the layers, call, and the words that mean something
+Place = tuple[int, int | None, bool, int, tuple[str, ...]]
+_MOST = 1000  # pairs of one place that are worth a look: many of one name cannot be told apart
 
 
 def _by_place(side: Side) -> dict[Place, list[tuple[Key, Item]]]:
-    """Calls without a partner, by where they stand."""
+    """Calls without a partner, by where they stand and what their names say."""
     places: dict[Place, list[tuple[Key, Item]]] = defaultdict(list)
     for key, items in side.groups.items():
         main = primary(items)
         if main is None or main.unreadable or not main.kind or any(i.matches for i in items):
             continue
         step, module, call = key
-        places[step, side.region_of(module), precedes_layers(module), call].append((key, main))
+        place = (step, side.region_of(module), precedes_layers(module), call, _telling(module))
+        places[place].append((key, main))
     return places
 
 
 def _partners(
     lefts: list[tuple[Key, Item]], rights: list[tuple[Key, Item]]
-) -> dict[Key, list[Key]]:
-    """For each call of the left, those of the right that may be it."""
-    by_word: dict[str, list[tuple[Key, Item]]] = defaultdict(list)
-    for key, item in rights:
-        for word in _words(key[1]) - _EMPTY:
-            by_word[word].append((key, item))
-    found: dict[Key, list[Key]] = {}
-    for key, item in lefts:
-        others = {
-            other: their
-            for word in _words(key[1]) - _EMPTY
-            if len(word) >= _LONG
-            for other, their in by_word.get(word, ())
-        }
-        fitting = [
-            other for other, their in others.items()
-            if item.kind == their.kind and may_be_one(key[1], other[1])
-        ]  # fmt: skip
-        if fitting:
-            found[key] = fitting
-    return found
+) -> Iterator[tuple[Key, Key]]:
+    """Those that may be one and have no other choice."""
+    fitting = [
+        (key, other) for key, item in lefts for other, their in rights
+        if item.kind == their.kind and may_be_one(key[1], other[1])
+    ]  # fmt: skip
+    ours, theirs = Counter(key for key, _ in fitting), Counter(key for _, key in fitting)
+    yield from ((a, b) for a, b in fitting if ours[a] == theirs[b] == 1)
 
 
 def may_be_one(left: str, right: str) -> bool:
     """Whether two canonical names, that are not equal, can be those of one module."""
-    a, b = left.rpartition(".")[2], right.rpartition(".")[2]
-    if contradict(left, right):
+    telling = _telling(left)
+    if telling != _telling(right) or contradict(left, right):
         return False
-    ours, theirs = _words(a), _words(b)
-    telling, other = ours - _EMPTY, theirs - _EMPTY
-    if not any(len(word) >= _LONG and word.isalpha() for word in telling & other):
-        return False
-    return telling == other
+    return any(len(word) >= _LONG and word.isalpha() for word in telling)
 
 
 _LONG = 3  # letters of a word that is not shared by chance
@@ -120,6 +98,7 @@ def _differ(left: str, right: str) -> bool:
     return first != second and "other" not in (first, second)
 
 
-def _words(name: str) -> set[str]:
-    found: list[str] = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
-    return {_SAME.get(word, word) for word in found}
+def _telling(name: str) -> tuple[str, ...]:
+    """The words of a name's last component that mean something, as often as they are there."""
+    words: list[str] = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
+    return tuple(sorted(_SAME.get(word, word) for word in words if word not in _EMPTY))

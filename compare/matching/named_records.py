@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from ...capture.dtypes import DTYPES
 from ...capture.names import slot_role
 from ...capture.records import Capture, Record
+from ..recipes.adding import Add
 from ..recipes.recipe import Recipe
-from ..recipes.steps import Add, Step
+from ..recipes.steps import Step
 from ..rules.rules import Rules
 from .canonical import LAYER, NameRules, layer_number
 from .naming import read_both, read_names

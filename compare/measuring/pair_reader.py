@@ -21,11 +21,12 @@ from ...capture.formats.registry import may_be_partial
 from ...capture.load import load_any
 from ...capture.records import Locator
 from ...capture.values import Array, PartialValues, upcast
+from ..recipes.adding import Add
 from ..recipes.cast import cast
 from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
 from ..recipes.recipe import Recipe, views
-from ..recipes.steps import Add, Concat, IndexSelect, Ranges, Roll
+from ..recipes.steps import Concat, IndexSelect, Ranges, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
 
 SideName = Literal["reference", "candidate"]

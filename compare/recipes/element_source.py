@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .adding import Add
 from .errors import RecipeError, Shape
 from .rearrange import Rearrange
 from .recipe import Recipe, trailing_shifts
 from .steps import (
-    Add,
     Cast,
     Concat,
     Flip,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...capture.dtypes import dtype_named
 from ...capture.errors import RecordError
+from .adding import Add
 from .errors import RecipeError
 from .rearrange import Rearrange
 from .recipe import Recipe
 from .steps import (
-    Add,
     Cast,
     Concat,
     Flip,

@@ -17,8 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .adding import Add
 from .errors import RecipeError
-from .steps import Add, Cast, Concat, Shift, _sliced
+from .steps import Cast, Concat, Shift, _sliced
 
 if TYPE_CHECKING:
     from ...capture.values import Array

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from layertui.capture.extras import needs
@@ -373,3 +374,30 @@ def spoiled(real: Path, tmp_path: Path, how: str) -> tuple[Path, Path]:
     data = data[:-100] if how == "truncated" else data[:-4] + b"\x00\x00\xc0\x7f"
     victim.write_bytes(data)
     return ref, copy
+
+
+def test_reshaping_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.arange(120, dtype=np.float32)
+    for side, shape in (("a", (4, 30)), ("b", (8, 15))):
+        (tmp_path / side).mkdir()
+        np.save(tmp_path / side / "norm-output.npy", values.reshape(shape))
+    sides = tmp_path / "a", tmp_path / "b"
+    assert compare(*sides) == 1
+    assert "cannot be brought together" in capsys.readouterr().out
+    assert compare(*sides, "--allow-reshape", "--format", "json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["recipe"] == {"reference": "reshape(8, 15)", "candidate": ""}
+
+
+def test_a_recipe_for_one_side_says_which_side_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side, shape in (("a", (1, 4, 30)), ("b", (4, 30))):
+        (tmp_path / side).mkdir()
+        np.save(tmp_path / side / "norm-output.npy", np.ones(shape, np.float32))
+    rules = tmp_path / "rules.toml"
+    for recipe, status in (("reshape(1, 4, 30)", 0), ("reshape(2, 60)", 1)):
+        rules.write_text(f'[[recipe]]\nmatch = "norm-output"\ncandidate = "{recipe}"\n')
+        assert compare(tmp_path / "a", tmp_path / "b", "--rules", rules) == status
+    out = capsys.readouterr().out
+    assert "[4, 30] of the reference against [2, 60] of the candidate" in out

@@ -286,3 +286,16 @@ def test_names_say_what_was_taken_for_what(
     pair = read_rules(uncommented.encode(), "x").pairs[0]
     assert (pair.reference, pair.candidate) == ("model.layers.0.zz_top", "layers.0.beta")
     assert run(capsys, "names", tmp_path / "nothing")[0] == 2
+
+
+def mixture(prefix: str, router: str, expert: tuple[str, str, str]) -> list[str]:
+    names = ["layers.0.input_layernorm-output", f"layers.0.{prefix}.{router}-output"]
+    names += [f"layers.0.{prefix}.experts.{e}.{w}-output" for e in range(2) for w in expert]
+    return [*names, f"layers.0.{prefix}-output"]
+
+
+def test_mixtures_of_experts_by_any_name() -> None:
+    left = mixture("block_sparse_moe", "gate", ("w1", "w3", "w2"))
+    for router in ("gate", "router"):
+        right = mixture("mlp", router, ("gate_proj", "up_proj", "down_proj"))
+        assert pairs(aligned(left, right).rows) == dict(zip(left, right, strict=True))
