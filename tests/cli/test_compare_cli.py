@@ -373,3 +373,18 @@ def spoiled(real: Path, tmp_path: Path, how: str) -> tuple[Path, Path]:
     data = data[:-100] if how == "truncated" else data[:-4] + b"\x00\x00\xc0\x7f"
     victim.write_bytes(data)
     return ref, copy
+
+
+def test_some_of_the_layers(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref, cand = pair(real, "qwen3-f32")
+    words = (ref, cand, "--no-cache", "--format", "qwen3-json")
+    assert compare(*words, "--layers", "0:1") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [layer["layer_name"] for layer in report["layer_results"]] == [
+        "embedding", "layer_0_attention", "layer_0_mlp",
+    ]  # fmt: skip
+    assert report["overall_success"] is True
+    assert compare(*words, "--layers", "7:") == 2
+    assert "they have layers 0 to 1" in capsys.readouterr().err
+    assert compare(*words, "--layers", "5:2") == 2
+    assert "has no layer in it" in capsys.readouterr().err
