@@ -10,7 +10,8 @@ from collections import Counter
 from math import prod
 
 from ..aligned import Note, SideName
-from ..recipes.steps import Ranges, Reshape, Step, Transpose
+from ..recipes.ranges import Ranges
+from ..recipes.steps import Reshape, Step, Transpose
 from .named_records import Item, Side, behind_layers
 from .token_facts import Padding, paddings, sequence_lengths
 

@@ -25,8 +25,9 @@ from ..recipes.adding import Add
 from ..recipes.cast import cast
 from ..recipes.errors import RecipeError, Shape
 from ..recipes.parse import parse_recipe
+from ..recipes.ranges import Ranges
 from ..recipes.recipe import Recipe, views
-from ..recipes.steps import Concat, IndexSelect, Ranges, Roll
+from ..recipes.steps import Concat, IndexSelect, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
 
 SideName = Literal["reference", "candidate"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from .adding import Add
 from .errors import RecipeError, Shape
+from .ranges import Ranges
 from .rearrange import Rearrange
 from .recipe import Recipe, trailing_shifts
 from .steps import (
@@ -19,7 +20,6 @@ from .steps import (
     Flip,
     IndexSelect,
     Permute,
-    Ranges,
     Reshape,
     Roll,
     Select,

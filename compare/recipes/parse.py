@@ -14,6 +14,7 @@ from ...capture.dtypes import dtype_named
 from ...capture.errors import RecordError
 from .adding import Add
 from .errors import RecipeError
+from .ranges import Ranges
 from .rearrange import Rearrange
 from .recipe import Recipe
 from .steps import (
@@ -22,7 +23,6 @@ from .steps import (
     Flip,
     IndexSelect,
     Permute,
-    Ranges,
     Reshape,
     Roll,
     Select,

@@ -401,3 +401,18 @@ def test_a_recipe_for_one_side_says_which_side_does_not_fit(
         assert compare(tmp_path / "a", tmp_path / "b", "--rules", rules) == status
     out = capsys.readouterr().out
     assert "[4, 30] of the reference against [2, 60] of the candidate" in out
+
+
+def test_some_of_the_layers(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref, cand = pair(real, "qwen3-f32")
+    words = (ref, cand, "--no-cache", "--format", "qwen3-json")
+    assert compare(*words, "--layers", "0:1") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [layer["layer_name"] for layer in report["layer_results"]] == [
+        "embedding", "layer_0_attention", "layer_0_mlp",
+    ]  # fmt: skip
+    assert report["overall_success"] is True
+    assert compare(*words, "--layers", "7:") == 2
+    assert "they have layers 0 to 1" in capsys.readouterr().err
+    assert compare(*words, "--layers", "5:2") == 2
+    assert "has no layer in it" in capsys.readouterr().err

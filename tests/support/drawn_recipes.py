@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from layertui.compare.recipes.ranges import Ranges
 from layertui.compare.recipes.rearrange import Rearrange
 from layertui.compare.recipes.steps import (
     Cast,
@@ -12,7 +13,6 @@ from layertui.compare.recipes.steps import (
     Flip,
     IndexSelect,
     Permute,
-    Ranges,
     Reshape,
     Roll,
     Select,

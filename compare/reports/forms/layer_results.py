@@ -28,7 +28,11 @@ _QUANTITIES = {
     "post_attention_layernorm": "residual",
     "down_proj": "act(gate)*up",
 }
-_NAMES = {"input_layernorm": "input_norm", "post_attention_layernorm": "post_attention_norm"}
+_NAMES = {
+    "input_layernorm": "input_norm", "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "pre_feedforward_norm",
+    "post_feedforward_layernorm": "post_feedforward_norm",
+}  # fmt: skip
 # Pairs that stand for a whole part, the best first.
 _WHOLE = {
     "attention": ("", "o_proj", "residual"), "mlp": ("", "down_proj", "residual"),
@@ -92,6 +96,8 @@ def layer_results(comparison: Comparison) -> list[LayerResult]:
     policy = fixed_policy(comparison)
     rows = [row for row in comparison.rows if row.kind == "pair" and _is_tested(row)]
     parts = {module for row in rows for module in _ancestors(row.canonical)}
+    # Which norms a layer has is seen in what one side has alone, too.
+    parts |= {row.canonical for row in comparison.rows if "feedforward" in row.canonical}
     layers = {
         int(match[1]) for row in comparison.rows if (match := LAYER.search(row.canonical))
     }  # fmt: skip
@@ -164,6 +170,8 @@ def _inside(row: Row, layer: str, path: str, modules: set[str]) -> tuple[str, st
     role = role_of(first)
     if row.role == "input":
         quantity = _QUANTITIES[last_name(path)]
+        if quantity == "residual" and _norms_follow(layer, modules):
+            quantity = "attention_output"  # the norm stands in front of the sum
         return ("attention" if quantity != "act(gate)*up" else "mlp"), quantity
     if role == "attention":
         kind = "attention" if first == "self_attn" else first
@@ -171,12 +179,18 @@ def _inside(row: Row, layer: str, path: str, modules: set[str]) -> tuple[str, st
     if role == "mlp" or role == "experts":
         return "mlp", _slot(row, _named(rest))
     if role == "norm":
-        after = any(module.startswith(f"{layer}.pre_feedforward") for module in modules) or any(
-            module.startswith(f"{layer}.post_feedforward") for module in modules
-        )  # the norm behind the attention then normalises what the attention gives
-        attention = first == "input_layernorm" or (after and "attention" in first)
+        follows = "attention" in first and _norms_follow(layer, modules)
+        attention = first == "input_layernorm" or follows
         return "attention" if attention else "mlp", _slot(row, _named(first))
     return first, _slot(row, _named(rest))
+
+
+def _norms_follow(layer: str, modules: set[str]) -> bool:
+    """Whether the norm behind the attention normalises what the attention gives, and not what goes
+    into the feed-forward part: that has norms of its own then.
+    """
+    own = (f"{layer}.pre_feedforward_layernorm", f"{layer}.post_feedforward_layernorm")
+    return not modules.isdisjoint(own)
 
 
 def _named(path: str) -> str:

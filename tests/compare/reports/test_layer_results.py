@@ -74,13 +74,16 @@ def test_a_fault_anywhere_fails_its_layer_and_the_whole(wrong: str, tmp_path: Pa
 
 def test_norms_behind_the_attention_belong_to_it(tmp_path: Path) -> None:
     names = (
-        "model.layers.0.self_attn-output", "model.layers.0.post_attention_layernorm-output",
-        "model.layers.0.mlp-output", "model.layers.0.post_feedforward_layernorm-output",
+        "model.layers.0.self_attn-output", "model.layers.0.post_attention_layernorm-input_0",
+        "model.layers.0.post_attention_layernorm-output", "model.layers.0.mlp-output",
+        "model.layers.0.post_feedforward_layernorm-output",
         "model.layers.0-output",
     )  # fmt: skip
     found = by_name(compared(tmp_path, names))
-    assert [part.name for part in found["layer_0_attention"].sublayers] == ["post_attention_norm"]
-    assert "post_feedforward_layernorm" in {p.name for p in found["layer_0_mlp"].sublayers}
+    assert {part.name for part in found["layer_0_attention"].sublayers} == {
+        "attention_output", "post_attention_norm",
+    }  # fmt: skip
+    assert "post_feedforward_norm" in {p.name for p in found["layer_0_mlp"].sublayers}
 
 
 def test_what_was_not_paired_has_no_numbers(tmp_path: Path) -> None:
