@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .matching.content.found import Content
 from .model import ExecutionOrder, Failure, Measurement, Result, Row
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Aligned:
     ignored_reference: tuple[Record, ...] = ()
     ignored_candidate: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
+    content: Content = field(default_factory=Content)
     rtol: float | None = field(default=None, kw_only=True)
     atol: float | None = field(default=None, kw_only=True)
     ulp: bool = field(default=False, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -252,9 +253,22 @@ class Comparison(ComparisonState):
         """
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         old = self.aligned
-        new = align(old.reference, old.candidate, rules)
+        new = align(old.reference, old.candidate, rules, old.content)
         new = replace(new, rtol=old.rtol, atol=old.atol, ulp=old.ulp)
         self._start(new, [known.get(_identity(row)) for row in new.rows])
+
+    def with_content(self, cancelled: Callable[[], bool] | None = None) -> Comparison:
+        """The comparison with what values pair of what names left over; itself where they pair
+        nothing, or `cancelled` said stop. Reads records; this one stays as it is.
+        """
+        from .running.content_matching import match_content
+
+        aligned = match_content(self.aligned, cancelled)
+        if aligned is self.aligned:
+            return self
+        other = copy(self)
+        other._start(aligned)
+        return other
 
     def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:
         """What a recipe rule matches that is meant for a row (`rules.by_hand.globs_for`)."""
@@ -274,12 +288,14 @@ def open_comparison(
     ulp: bool = False, models: ModelPaths | None = None, allow_early_end: bool = False,
     min_coverage: float = 0.5,
 ) -> Comparison:  # fmt: skip
-    """Open two captures and align them; without a policy they are judged by `noise`, or by the
-    tolerance that is given. Raises `CaptureError` when one cannot be opened.
+    """Open two captures and align them, by values what names leave over; without a policy they are
+    judged by `noise`, or by the tolerance that is given. Raises `CaptureError` when one cannot be
+    opened.
     """
     ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
     ref, cand = pick_sides(ref, cand)
-    return Comparison(
+    comparison = Comparison(
         ref, cand, rules, policy or policy_named("default", None, rtol, atol), rtol=rtol, atol=atol,
         ulp=ulp, model_paths=models, allow_early_end=allow_early_end, min_coverage=min_coverage,
     )  # fmt: skip
+    return comparison.with_content()

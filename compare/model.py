@@ -20,7 +20,8 @@ class Row:
     for the root), `slot` the canonical slot (`input_0`, `output`). The recipes are the layout
     steps, in text form, that bring each side's record into the pair's common view (empty: as it
     is). `how` says in words what the match rests on. `problem` is set when the two cannot be
-    brought together: `problem_level` is then `shape` or `unreadable`.
+    brought together: `problem_level` is then `shape` or `unreadable`. `sure` (0 to 1) is there for
+    pairs that values made.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Row:
     how: str = ""
     problem: str | None = None
     problem_level: Level | None = None
+    sure: float | None = None
 
     @property
     def label(self) -> str:

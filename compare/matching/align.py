@@ -32,6 +32,8 @@ from .call_match import (
     why_unreadable,
 )
 from .canonical import usual_order
+from .content.found import Content
+from .content.matches import content_matches, without_refused
 from .fused import match_fused
 from .named_records import Item, Key, Side, kind_of, primary, same_base, side_of
 from .row_order import check_order, lay_out
@@ -41,8 +43,11 @@ from .token_steps import fit_steps, mark_last_rows
 _FEW_NAMED = 0.1  # below this share of named calls, shapes and order alone may align
 
 
-def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Aligned:
-    """Align two captures whose headers have been read."""
+def align(
+    reference: Capture, candidate: Capture, rules: Rules | None = None,
+    content: Content = Content(),  # noqa: B008
+) -> Aligned:  # fmt: skip
+    """Align two captures whose headers have been read. `content` are pairs that values show."""
     rules = rules or Rules()
     ref = side_of(reference, rules.reference, rules)
     cand = side_of(candidate, rules.candidate, rules)
@@ -55,7 +60,8 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
     matches += _repeated_calls(ref, cand, matches)
-    matches += _by_order(ref, cand)
+    matches += content_matches(ref, cand, content, matches)
+    matches = without_refused(matches + _by_order(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
     matches = [_with_rule(match, rules) for match in matches]
@@ -66,7 +72,7 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
         notes += [Note("reference", text) for text in coverage_notes(rules.thresholds, rows)]
     return Aligned(
         reference, candidate, rules, tuple(rows), check_order(ref, cand, matches),
-        tuple(ref.ignored), tuple(cand.ignored), tuple(notes),
+        tuple(ref.ignored), tuple(cand.ignored), tuple(notes), content,
     )  # fmt: skip
 
 

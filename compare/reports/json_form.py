@@ -142,6 +142,7 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "recipe": {"reference": row.recipe_reference, "candidate": row.recipe_candidate},
         "matched_by": row.matched_by,
         "how": row.how,
+        **_by_values(comparison, row),
         "metrics": metrics_json(result) if isinstance(result, Measurement) else None,
         "verdict": verdict.level,
         "reason": verdict.reason,
@@ -150,6 +151,13 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         **_floor(comparison, row.index),
         **row_json(comparison, row.index),
     }
+
+
+def _by_values(comparison: Comparison, row: Row) -> dict[str, Any]:
+    """How sure a pair by values is, and what values offer against the names; only where they do."""
+    offer = comparison.offer(row.index)
+    sure = {} if row.sure is None else {"match_confidence": row.sure}
+    return sure if offer is None else {**sure, "offered": offer.words}
 
 
 def _floor(comparison: Comparison, index: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _ALL_BUT_SURE = 0.99
 
 MATCH_WORDS: dict[MatchedBy, str] = {
     "name": "same name", "rule": "naming rule", "fused": "part of a fused tensor",
-    "order": "order of execution", "content": "content", "hand": "by hand",
+    "order": "order of execution", "content": "values", "hand": "by hand",
 }  # fmt: skip
 
 
