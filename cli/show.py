@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..compare.comparison import Comparison
     from ..compare.inspection.subject import Subject
-    from ..compare.model import Row
+    from ..compare.model import Measured, Result, Row
 
 _SOON_READ = 256 << 20  # bytes of both captures
 
@@ -149,8 +149,6 @@ def _pair(
     from ..compare.inspection.naming import row_named
     from ..compare.inspection.report import row_report, with_recipes
     from ..compare.inspection.subject import subject_of_row
-    from ..compare.measuring.measure import measure
-    from ..compare.model import Failure, Measurement
     from .session import open_pair
 
     _check_recipes(*recipes)
@@ -167,9 +165,9 @@ def _pair(
     row = with_recipes(row, *recipes)
     shown = views or ("stats", "top")
     _check_region(lambda: subject_of_row(comparison, row), settings, shown)
-    result: Measurement | Failure | None = None
+    result: Result = None
     if row.kind == "pair" and row.problem_level is None:
-        result = measure(_task(comparison, row))
+        result = _result(comparison, row)
         if row == comparison.rows[row.index]:
             comparison.take(row.index, result)
     _judge_among_others(comparison)
@@ -180,6 +178,16 @@ def _pair(
     verdict = comparison.verdict_of(row, result)
     bad = verdict.fails or verdict.level in ("unreadable", "missing")
     return text, 1 if bad else 0
+
+
+def _result(comparison: Comparison, row: Row) -> Measured:
+    """What a pair comes to, by its values or, where a side has none, by its statistics."""
+    from ..compare.measuring.measure import measure
+    from ..compare.measuring.recorded_statistics import compare_statistics
+
+    if comparison.aligned.has_values(row):
+        return measure(_task(comparison, row))
+    return compare_statistics(comparison.aligned.statistics_task(row))
 
 
 def _judge_among_others(comparison: Comparison) -> None:

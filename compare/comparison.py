@@ -22,8 +22,7 @@ from .matching.align import align
 from .matching.sides import pick_sides
 from .model import (
     Effect,
-    Failure,
-    Measurement,
+    Measured,
     Row,
     Symptom,
 )
@@ -143,12 +142,12 @@ class Comparison(ComparisonState):
             on_results(changed)
         return done and self.check_laws(on_results, cancelled, use_cache)
 
-    def take(self, index: int, result: Measurement | Failure) -> None:
+    def take(self, index: int, result: Measured) -> None:
         """Store a result and judge it."""
         self.results.take(index, result)
         self._judge_one(index, result)
 
-    def _judge_one(self, index: int, result: Measurement | Failure) -> None:
+    def _judge_one(self, index: int, result: Measured) -> None:
         self._judgement = self._analysis = None
         self._running.take(index, self.policy.judge(self.rows[index], result))
 

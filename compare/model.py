@@ -135,7 +135,41 @@ class Failure:
     level: Level = "unreadable"
 
 
-Result = Measurement | Failure | None  # of a row; None for gaps and what is not measured yet
+@dataclass(frozen=True, slots=True)
+class ByStatistics:
+    """A pair of which a side was captured without its values, compared by what both sides have.
+
+    `compared` names that. `identical`: both hashes are equal; `same_hash` is None where they are
+    not of one kind. `relative_l2` is an estimate, None without one; `where` says in words where
+    most of the difference lies, if that is seen. The RMS of both sides is None where it is not
+    known. `nonfinite_apart`: NaN or Inf on one side only. `population`: both deviations are surely
+    those of the population.
+    """
+
+    shape: tuple[int, ...]
+    count: int
+    reference: SideStatistics
+    candidate: SideStatistics
+    compared: tuple[str, ...]
+    identical: bool
+    same_hash: bool | None
+    relative_l2: float | None
+    where: str
+    reference_rms: float | None
+    candidate_rms: float | None
+    nonfinite_apart: bool
+    population: bool
+
+
+Measured = Measurement | ByStatistics | Failure
+
+
+def by_values(result: Result) -> Measurement | Failure | None:
+    """What values say of a pair; None where it has none, too."""
+    return None if isinstance(result, ByStatistics) else result
+
+
+Result = Measured | None  # of a row; None for gaps and what is not measured yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
     if bare:
         found.append(
             Finding("note", "statistics", f"{len(bare)} records are statistics without values",
-                    "they are shown, not compared", records=tuple(bare))
+                    "they are compared by these", records=tuple(bare))
         )  # fmt: skip
     cut = [r.name for r in capture.records if r.partial is not None]
     if cut:

@@ -19,7 +19,7 @@ from ..matching.roles import is_embedded, is_embedding
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairReader, SideTask
 from ..measuring.per_token import TokenRows, token_rows
-from ..model import Measurement, Row
+from ..model import Failure, Measurement, Row
 from .digests import check_digests
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
@@ -143,7 +143,7 @@ def _different(comparison: Comparison, row: Row) -> str:
         return row.problem or ""
     result = comparison.measurements[row.index] or measure(comparison.task(row.index))
     if not isinstance(result, Measurement):
-        return result.reason
+        return result.reason if isinstance(result, Failure) else ""
     if not result.mismatched:
         return ""
     at = list(result.max_abs_index or ())

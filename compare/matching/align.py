@@ -60,7 +60,7 @@ def align(
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
     matches += _repeated_calls(ref, cand, matches)
-    matches += content_matches(ref, cand, content, matches)
+    matches += content_matches(ref, cand, content)
     matches = without_refused(matches + _by_order(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]

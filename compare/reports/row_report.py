@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..measuring.metrics import METRICS, NUMBERS
 from ..model import (
+    ByStatistics,
     Effect,
     Failure,
     Measurement,
@@ -294,6 +295,8 @@ class RowReport:
         """Of both sides: measured, else those that a capture holds without values."""
         if self.measured is not None:
             return self.measured.reference, self.measured.candidate
+        if isinstance(self.result, ByStatistics):
+            return self.result.reference, self.result.candidate
         return recorded_statistics(self.row.reference), recorded_statistics(self.row.candidate)
 
     @property

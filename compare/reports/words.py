@@ -12,7 +12,7 @@ from ..measuring.metrics import NUMBERS
 
 if TYPE_CHECKING:
     from ...capture.records import Record
-    from ..model import Failure, Measurement, Row, Symptom
+    from ..model import Result, Row, Symptom
     from ..vocabulary import MatchedBy
 
 NONE = "-"  # where there is no number, index or record
@@ -118,7 +118,7 @@ def place_text(index: tuple[int, ...] | None, values: tuple[float, float] | None
 # Parts of dumps, symptoms
 
 
-def partial_text(row: Row, result: Measurement | Failure | None) -> str:
+def partial_text(row: Row, result: Result) -> str:
     """`partial 100 of 6144` where a dump holds only some of the elements."""
     found = getattr(result, "partial", None) or row.partial  # a failure has none of its own
     return "" if found is None else partial_words(found)

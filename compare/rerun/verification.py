@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ...capture.errors import CaptureError
-from ..model import Failure, Measurement, Row
+from ..model import Failure, Measurement, Row, by_values
 from ..reports.escaping import clean
 from ..reports.text_form import (
     component_lines,
@@ -204,7 +204,7 @@ def scenario_rows(session: RerunSession) -> list[ScenarioRow]:
                 row.canonical, row.slot, row.call, row.step,
                 row.reference.name if row.reference else "",
                 row.candidate.name if row.candidate else "",
-                _measured(comparison.measurements[index]), _measured(result.inputs),
+                _measured(by_values(comparison.measurements[index])), _measured(result.inputs),
                 _measured(result.single), judgement.blame, judgement.sentence,
             )
         )  # fmt: skip

@@ -40,5 +40,4 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
 def _may_have_partners(aligned: Aligned) -> bool:
     """Whether both sides have something that names did not pair."""
     gaps = {row.kind for row in aligned.rows if row.kind != "pair"}
-    doubted = any(row.matched_by == "order" or row.problem_level == "shape" for row in aligned.rows)
-    return len(gaps) == 2 or doubted
+    return len(gaps) == 2 or any(row.matched_by == "order" for row in aligned.rows)

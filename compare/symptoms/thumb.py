@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from ..model import Failure, Measurement
+from ..model import Failure, Measurement, Result
 
 _ALIKE, _UNLIKE = 0.99, 0.9
 _LARGE_MSE, _SMALL_MSE = 1e-4, 1e-6
 _LARGE_RELATIVE, _SMALL_ABSOLUTE = 0.1, 1e-4
 
 
-def rules_of_thumb(result: Measurement | Failure | None) -> list[str]:
+def rules_of_thumb(result: Result) -> list[str]:
     """What the numbers of a pair usually mean."""
     if isinstance(result, Failure):
         if result.level != "shape":
             return []
         return ["shapes differ: a layout, a fused or split module, or another number of tokens"]
-    if result is None or result.identical:
+    if not isinstance(result, Measurement) or result.identical:
         return []
     found: list[str] = []
     cosine, mse = result.cosine, result.mse

@@ -11,31 +11,16 @@ from ..named_records import Side
 from .found import Content
 
 
-def content_matches(
-    ref: Side, cand: Side, content: Content, matches: list[Match]
-) -> Iterator[Match]:  # fmt: skip
-    """Matches of what was found, of records that have no partner by now. Those of `matches` that
-    have the same records, but no view of them, get one.
-    """
+def content_matches(ref: Side, cand: Side, content: Content) -> Iterator[Match]:
+    """Matches of what was found, of records that have no partner by now."""
     ours = {item.position: item for item in ref.items}
     theirs = {item.position: item for item in cand.items}
-    misfits = {
-        (match.reference.position, match.candidate.position): match
-        for match in matches
-        if match.problem_level == "shape"
-    }
     used: set[int] = set()
     for pair in content.pairs:
         first, second = ours.get(pair.reference), theirs.get(pair.candidate)
         if first is None or second is None:
             continue
         view = CommonView(parse_recipe(pair.recipe_reference), parse_recipe(pair.recipe_candidate))
-        misfit = misfits.get((pair.reference, pair.candidate))
-        if misfit is not None:
-            misfit.view, misfit.sure = view, pair.sure
-            misfit.how = f"{misfit.how}; {pair.how}"
-            misfit.problem = misfit.problem_level = None
-            continue
         if any(item.matches and id(item) not in used for item in (first, second)):
             continue
         used |= {id(first), id(second)}

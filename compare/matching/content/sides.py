@@ -41,7 +41,7 @@ def _readable(item: Item) -> bool:
 
 def loose_records(aligned: Aligned) -> Loose:
     """What names left over. A pair by order alone counts as left over, unless both records are of
-    the same module; so does one whose shapes do not go together.
+    the same module.
     """
     rules = aligned.rules
     ref = side_of(aligned.reference, rules.reference, rules)
@@ -52,7 +52,7 @@ def loose_records(aligned: Aligned) -> Loose:
     loose = Loose((ref, cand), (set(), set()))
     for row in aligned.rows:
         first, second = ours.get(id(row.reference)), theirs.get(id(row.candidate))
-        if first is not None and second is not None and not _in_doubt(row, first, second):
+        if first is not None and second is not None and not _by_place(row, first, second):
             loose.named.add((first.position, second.position))
             continue
         for item, left in zip((first, second), loose.left, strict=True):
@@ -64,7 +64,5 @@ def loose_records(aligned: Aligned) -> Loose:
     return loose
 
 
-def _in_doubt(row: Row, first: Item, second: Item) -> bool:
-    if row.problem_level == "shape":
-        return True
+def _by_place(row: Row, first: Item, second: Item) -> bool:
     return row.matched_by in ("order", "content") and first.module != second.module
