@@ -85,9 +85,9 @@ def real_numbers(values: Array) -> tuple[Array, int]:
 
 @lru_cache(maxsize=8)
 def _drawn(number: int) -> Array:
-    """Of a block of places, `[ROWS, _BLOCK]`: which number of a row an element goes to, `WIDTH` more
-    where it is taken from it. Places are mixed by splitmix64 (Steele, Lea and Flood, 2014), and
-    every row takes other bits.
+    """Of a block of places, `[ROWS, _BLOCK]`: which number of a row an element goes to, `WIDTH`
+    more where it is taken from it. Places are mixed by splitmix64 (Steele, Lea and Flood, 2014),
+    and every row takes other bits.
     """
     import numpy as np
 

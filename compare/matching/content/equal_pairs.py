@@ -163,11 +163,14 @@ def _offer(search: Search, near: Near) -> None:
 
 
 def _astray(search: Search, own: Values, other: Values, number: int) -> list[Entry]:
-    """Records that have no partner among `other`, which has the same values."""
+    """Records that have no partner among `other`, which has the same values. Those that names
+    pair in part or in sum have their reasons.
+    """
     partners = search.partners[number]
     there = {entry.index for entry in other.entries}
     return [
         entry for entry in own.entries
         if entry.index not in search.taken[number]
+        and entry.index not in search.loose.changed[number]
         and not (partners.get(entry.index, set()) & there)
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from ...aligned import Aligned
@@ -10,16 +11,21 @@ from ..named_records import Item, Side, same_base, side_of
 from .order import Place
 from .sketch import FEWEST
 
+# Steps after which a record has other elements than before.
+_CHANGING = re.compile(r"(?:add|concat|select|shift|roll|cast)\(|\[[^]]*:")
+
 
 @dataclass(frozen=True, slots=True)
 class Loose:
     """Both sides' items by their names. `left` are the places of the items that names left over, of
-    each side; `named` the places of pairs by name.
+    each side; `named` the places of pairs by name, and `changed` those of their records, of
+    each side, that are compared in part, in sum or rounded.
     """
 
     sides: tuple[Side, Side]
     left: tuple[set[int], set[int]]
     named: set[Place] = field(default_factory=set)
+    changed: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
 
     @property
     def order_known(self) -> bool:
@@ -54,6 +60,9 @@ def loose_records(aligned: Aligned) -> Loose:
         first, second = ours.get(id(row.reference)), theirs.get(id(row.candidate))
         if first is not None and second is not None and not _by_place(row, first, second):
             loose.named.add((first.position, second.position))
+            if _CHANGING.search(f"{row.recipe_reference} | {row.recipe_candidate}"):
+                loose.changed[0].add(first.position)
+                loose.changed[1].add(second.position)
             continue
         for item, left in zip((first, second), loose.left, strict=True):
             if item is not None:

@@ -325,6 +325,18 @@ def test_a_pair_by_name_stays_and_what_equals_it_is_offered(tmp_path: Path) -> N
     assert gaps(comparison.rows)[1] == {"layers.2.down"}
 
 
+def test_nothing_is_offered_for_what_names_pair_in_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.standard_normal((12, n)).astype(np.float32) for n in (32, 16, 16))
+    names = [f"model.layers.0.self_attn.{each}_proj-output" for each in "qkv"]
+    reference = {**run(), **dict(zip(names, (q, k, v), strict=True)), "only": q[:5]}
+    joined = {"model.layers.0.self_attn.qkv_proj-output": np.concatenate([q, k, v], axis=-1)}
+    comparison = two(tmp_path, reference, {**run(), **joined, "spare": q, "other": q[:3]})
+    assert [comparison.offer(row.index) for row in comparison.rows if row.kind == "pair"] == (
+        [None] * comparison.counts.pairs
+    )
+
+
 def test_pairs_by_values_stay_when_rules_change(tmp_path: Path) -> None:
     reference = run()
     comparison = two(tmp_path, reference, numbered(reference))
