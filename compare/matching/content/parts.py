@@ -47,16 +47,29 @@ def column_parts(
     narrow: list[Entry], wide: list[Entry], cancelled: Callable[[], bool]
 ) -> Iterator[Part]:
     """Records that stand in consecutive columns of wider ones. Raises `CancelledError`."""
-    groups: dict[int, tuple[list[_Table], list[_Table]]] = defaultdict(lambda: ([], []))
+    groups: dict[int, tuple[list[Entry], list[Entry]]] = defaultdict(lambda: ([], []))
     for number, entries in enumerate((narrow, wide)):
         for entry in entries:
-            table = _table(entry)
-            if table is not None:
-                groups[_lines(entry)][number].append(table)
+            if _may_be_joined(entry):
+                groups[_lines(entry)][number].append(entry)
     for parts, wholes in groups.values():
-        columns = sum(table.rows.shape[1] for table in wholes)
-        if parts and wholes and len(parts) * columns * _ROWS <= _MOST:
-            yield from _in_columns(parts, wholes, cancelled)
+        columns = sum(_width(entry) for entry in wholes)
+        if not parts or not wholes or len(parts) * columns * _ROWS > _MOST:
+            continue
+        if min(map(_width, parts)) >= max(map(_width, wholes)):
+            continue
+        tables = [[t for e in side if (t := _table(e)) is not None] for side in (parts, wholes)]
+        if tables[1]:
+            yield from _in_columns(tables[0], tables[1], cancelled)
+
+
+def _may_be_joined(entry: Entry) -> bool:
+    rows = len(bare(entry.item.shape)) >= 2 and _lines(entry) >= _FEWEST
+    return rows and entry.sketch.kind == "float" and entry.sketch.telling
+
+
+def _width(entry: Entry) -> int:
+    return entry.item.shape[-1]
 
 
 def _lines(entry: Entry) -> int:
@@ -65,10 +78,6 @@ def _lines(entry: Entry) -> int:
 
 
 def _table(entry: Entry) -> _Table | None:
-    if len(bare(entry.item.shape)) < 2 or _lines(entry) < _FEWEST or entry.sketch.kind != "float":
-        return None
-    if not entry.sketch.telling:
-        return None
     lines = np.linspace(0, _lines(entry) - 1, min(_ROWS, _lines(entry))).astype(np.int64)
     try:
         return _Table(entry, rows_of(entry.item.record, lines))

@@ -18,19 +18,19 @@ from ...aligned import Aligned
 from ...measuring.pair_reader import CancelledError
 from ..named_records import Side
 from .behind import pair_behind
-from .equal import COARSE, distance_through, limit_of
+from .equal import distance_through, limit_of
 from .equal_pairs import find_equal, tell_apart
 from .found import Content, ContentPair
 from .layouts import Both, layouts
 from .names import contradict, contradict_layers
 from .parts import Part, column_parts, last_rows
 from .sides import loose_records
-from .sketch import levels_of, sketch_of
+from .sketch import WHOLE, levels_of, sketch_of
 from .state import Search, Stop
 from .values import Entry, Values, together
 
 _FEWEST_EQUAL = 4  # pairs of equal values from which on the others are expected to be equal, too
-_LEVELS_APART = 3.0  # times the limit of values: sorted values of one quantity are no farther apart
+_OF_A_DRAW = 3.0  # times as far apart may sorted values be that are drawn from larger records
 _NEAREST = 4  # records that are tried as the other layout of one
 _MOST_LAYOUTS = 4000  # pairs of records that are read to look for another layout
 
@@ -97,9 +97,12 @@ def _in_other_layouts(search: Search) -> None:
             continue
         candidates = _with_levels(theirs[group], search.cancelled)
         table = np.stack([levels for _, levels in candidates]) if candidates else None
+        coarse = np.array([entry.sketch.coarse for entry, _ in candidates])
         for ours_one, levels in _with_levels(ours[group], search.cancelled) if candidates else ():
             assert table is not None
-            for number in _alike(levels, table):
+            for number in _alike(ours_one, levels, table, coarse):
+                if search.cancelled():
+                    raise CancelledError
                 tries += 1
                 if tries > _MOST_LAYOUTS:
                     return
@@ -129,12 +132,16 @@ def _with_levels(side: list[Values], cancelled: Stop) -> list[tuple[Entry, Array
     return found
 
 
-def _alike(own: Array, table: Array) -> list[int]:
-    """The candidates with the nearest sorted values."""
+def _alike(entry: Entry, own: Array, table: Array, coarse: Array) -> list[int]:
+    """The candidates with the nearest sorted values: sorting brings no values farther apart."""
     size = float(np.linalg.norm(own))
-    apart = np.linalg.norm(table - own, axis=1) / size if size > 0 else np.full(len(table), np.inf)
-    nearest = np.argsort(apart)[:_NEAREST]
-    return [int(n) for n in nearest if apart[n] <= _LEVELS_APART * COARSE]
+    if not size > 0:
+        return []
+    apart = np.linalg.norm(table - own, axis=1) / size
+    limits = np.where(coarse, limit_of(True), limit_of(entry.sketch.coarse))
+    times = 1.0 if entry.sketch.count <= WHOLE else _OF_A_DRAW
+    near = np.flatnonzero(apart <= times * limits)
+    return near[np.argsort(apart[near])[:_NEAREST]].tolist()
 
 
 def _layout_of(ours: Entry, theirs: Entry) -> tuple[float, Both] | None:
