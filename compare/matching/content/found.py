@@ -42,12 +42,15 @@ class Content:
     """What the values of two captures say about pairs.
 
     `left` are the places, of each side, of records of which the other side has none with equal
-    values where it should: no two of them are paired because of their place.
+    values where it should: no two of them are paired because of their place. `unlike` is how many
+    records of either side have the sizes of the other's, but nobody's values, where values pair the
+    rest: a difference may hide there.
     """
 
     pairs: tuple[ContentPair, ...] = ()
     offers: tuple[ContentOffer, ...] = ()
     left: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    unlike: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.pairs or self.offers or all(self.left))
@@ -60,6 +63,7 @@ def encoded(content: Content) -> str:
             "pairs": [asdict(pair) for pair in content.pairs],
             "offers": [asdict(offer) for offer in content.offers],
             "left": content.left,
+            "unlike": content.unlike,
         }
     )
 
@@ -72,6 +76,7 @@ def decoded(text: str) -> Content | None:
             tuple(ContentPair(**entry) for entry in data["pairs"]),
             tuple(ContentOffer(**entry) for entry in data["offers"]),
             (tuple(data["left"][0]), tuple(data["left"][1])),
+            int(data["unlike"]),
         )
     except (ValueError, TypeError, KeyError, IndexError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -15,6 +15,8 @@ from ...measuring.pair_reader import CancelledError
 from ...recipes.recipe import Recipe
 from ...recipes.steps import Slice
 from ..call_match import shapes_view
+from ..canonical import has_usual_place
+from ..named_records import behind_layers
 from .equal import MARGIN, distance, distance_through, limit_of
 from .layouts import Both, bare, in_one_order
 from .rows import rows_of
@@ -28,13 +30,16 @@ _MOST_READ = 4000  # pairs that are read to look at last rows
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`part` is what `whole` holds in some of its columns, or in its last rows."""
+    """`part` is what `whole` holds in some of its columns (`span`, from and to), or in its last
+    rows.
+    """
 
     part: Entry
     whole: Entry
     recipes: Both  # of the part, of the whole
     distance: float
     words: str
+    span: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
@@ -120,7 +125,19 @@ def _fitting(part: _Table, whole: _Table, at: int) -> Part | None:
     own, rest = in_one_order(part.entry.item.shape, cut.shape(shape))
     recipes = own, Recipe((cut, *rest.steps))
     words = f"columns {at} to {at + width} of {whole.entry.item.record.name}"
-    return Part(part.entry, whole.entry, recipes, apart, words)
+    return Part(part.entry, whole.entry, recipes, apart, words, (at, at + width))
+
+
+def filling(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts that make up all columns of their wholes: what is missing is a difference."""
+    groups: dict[int, list[Part]] = defaultdict(list)
+    for part in parts:
+        groups[part.whole.index].append(part)
+    for found in groups.values():
+        spans = sorted(part.span for part in found if part.span is not None)
+        ends = [0, *(end for _, end in spans)]
+        if [start for start, _ in spans] == ends[:-1] and ends[-1] == _width(found[0].whole):
+            yield from found
 
 
 def last_rows(
@@ -141,6 +158,8 @@ def last_rows(
         for other in by_width.get(shape[-1], ()):
             if cancelled():
                 raise CancelledError
+            if not _behind_layers(entry, other):
+                continue
             view = shapes_view(other.item.shape, shape, True)
             if view is None or prod(other.item.shape) <= prod(shape):
                 continue
@@ -148,6 +167,14 @@ def last_rows(
             apart = distance_through(other.item.record, entry.item.record, recipes)
             found.append(Part(entry, other, (recipes[1], recipes[0]), apart, view.how))
         yield from _clear(found)
+
+
+def _behind_layers(*entries: Entry) -> bool:
+    """Whether records stand behind the layers, where one side may keep the last tokens only; one of
+    them surely by its name.
+    """
+    modules = [entry.item.module for entry in entries]
+    return all(map(behind_layers, modules)) and any(map(has_usual_place, modules))
 
 
 def _clear(found: list[Part]) -> Iterator[Part]:

@@ -7,8 +7,9 @@ as a part of wider records; behind the last equal pair, where values differ, `be
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .equal_pairs import find_equal, tell_apart
 from .found import Content, ContentPair
 from .layouts import Both, layouts
 from .names import contradict, contradict_layers
-from .parts import Part, column_parts, last_rows
+from .parts import Part, column_parts, filling, last_rows
 from .sides import loose_records
 from .sketch import WHOLE, levels_of, sketch_of
 from .state import Search, Stop
@@ -51,7 +52,8 @@ def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
         _as_parts(search)
         tell_apart(search, equal)
         pair_behind(search)
-        return Content(tuple(search.pairs), tuple(search.offers), _left(search))
+        unlike = _unlike(search) if search.pairs else 0
+        return Content(tuple(search.pairs), tuple(search.offers), _left(search), unlike)
 
 
 def _left(search: Search) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -68,6 +70,16 @@ def _left(search: Search) -> tuple[tuple[int, ...], tuple[int, ...]]:
             tuple(entry.index for entry in free if last is None or entry.index <= last[number])
         )
     return found[0], found[1]
+
+
+def _unlike(search: Search) -> int:
+    """How many records of either side have equal sizes and no equal values."""
+    sizes = [
+        Counter((entry.sketch.kind, entry.sketch.count) for entry in search.unknown(side, number)
+                if entry.sketch.telling)
+        for number, side in enumerate((search.reference, search.candidate))
+    ]  # fmt: skip
+    return (sizes[0] & sizes[1]).total()
 
 
 def _entries(side: Side, left: set[int], cancelled: Stop) -> Iterator[Entry]:
@@ -183,30 +195,30 @@ def _pair(ours: Entry, theirs: Entry, recipes: Both, words: str, apart: float) -
 def _as_parts(search: Search) -> None:
     """Records that are columns, or the last rows, of the other side's."""
     for finder in (column_parts, last_rows):
-        ours, theirs = search.unknown(search.reference, 0), search.unknown(search.candidate, 1)
-        found = [*finder(ours, theirs, search.cancelled)]
-        _add_parts(search, found, "reference")
-        ours, theirs = search.unknown(search.reference, 0), search.unknown(search.candidate, 1)
-        _add_parts(search, [*finder(theirs, ours, search.cancelled)], "candidate")
+        for number in (0, 1):
+            parts = search.unknown(search.side(number), number)
+            wholes = search.unknown(search.side(1 - number), 1 - number)
+            found = _of_one_kind(search, finder(parts, wholes, search.cancelled), number)
+            _add_parts(search, filling(found) if finder is column_parts else found, number)
 
 
-def _add_parts(search: Search, found: list[Part], side: str) -> None:
+def _of_one_kind(search: Search, found: Iterable[Part], number: int) -> list[Part]:
     """Parts of which there is no other record with the same values."""
-    own = search.reference if side == "reference" else search.candidate
-    times: dict[bytes, int] = defaultdict(int)
-    for entry in own:
-        times[entry.sketch.bits] += 1
+    times = Counter(entry.sketch.bits for entry in search.side(number))
+    return [
+        part for part in found
+        if times[part.part.sketch.bits] == 1
+        and not contradict_layers(part.part.item, part.whole.item)
+    ]  # fmt: skip
+
+
+def _add_parts(search: Search, found: Iterable[Part], number: int) -> None:
+    """Pairs of parts; `number` is 0 where the reference has the parts, 1 where the candidate."""
     for part in found:
-        if times[part.part.sketch.bits] > 1:
-            continue
-        ours = side == "reference"
-        pair = (part.part, part.whole) if ours else (part.whole, part.part)
-        if contradict_layers(pair[0].item, pair[1].item):
-            continue
-        recipes = part.recipes if ours else part.recipes[::-1]
-        made = _pair(*pair, (recipes[0], recipes[1]), part.words, part.distance)
-        search.add(ContentPair(
-            made.reference, made.candidate, made.recipe_reference, made.recipe_candidate,
-            "content", made.how, made.sure, "reference" if ours else "candidate",
-        ))  # fmt: skip
+        first, second = part.recipes
+        if number == 0:
+            made = _pair(part.part, part.whole, (first, second), part.words, part.distance)
+        else:
+            made = _pair(part.whole, part.part, (second, first), part.words, part.distance)
+        search.add(replace(made, part="candidate" if number else "reference"))
         search.equal.add((made.reference, made.candidate))

@@ -50,7 +50,8 @@ class Search:
         """Those without a partner whose values the other side has not."""
         return [each for each in self.free(entries, number) if each.index not in self.known[number]]
 
-    def _side(self, number: int) -> list[Entry]:
+    def side(self, number: int) -> list[Entry]:
+        """The records of the reference (0) or the candidate (1)."""
         return self.candidate if number else self.reference
 
     def _have(self, number: int) -> set[int]:
@@ -66,7 +67,7 @@ class Search:
         ends = {0, len(self.order.references)}
         for number in (0, 1):
             have = self._have(number)
-            for entry in self._side(number):
+            for entry in self.side(number):
                 if entry.sketch.telling and entry.index not in have:
                     region = self.order.region(entry.index, number == 0)
                     self.open_ends |= {region} & ends
@@ -75,7 +76,7 @@ class Search:
         """The share of a side's records, of those that values can tell apart, that the other side
         has not, up to the last that it has.
         """
-        side, have = self._side(number), self._have(number)
+        side, have = self.side(number), self._have(number)
         end = max((place[number] for place in self.equal), default=-1)
         before = [entry for entry in side if entry.sketch.telling and entry.index <= end]
         return sum(entry.index not in have for entry in before) / max(1, len(before))

@@ -210,6 +210,16 @@ def test_behind_a_fault_nothing_is_paired_by_order_where_records_are_missing(
     assert "layers.2" in found and "layers.5.down" not in found
 
 
+def test_a_fault_that_nothing_can_be_paired_with_is_a_doubt(tmp_path: Path) -> None:
+    """Without an order what lies behind a fault stays unpaired: that is no agreement."""
+    reference, faulty = run(), numbered(run(fault=5))
+    shuffled = dict(Random(3).sample(list(faulty.items()), len(faulty)))
+    comparison = two(tmp_path, reference, shuffled)
+    comparison.measure(use_cache=False)
+    assert {verdict.level for verdict in comparison.verdicts} == {"identical", "missing"}
+    assert any("a difference may hide there" in doubt for doubt in comparison.outcome().doubts)
+
+
 def test_values_that_say_nothing_are_not_paired(tmp_path: Path) -> None:
     same = {
         "zeros": np.zeros((4, 8), np.float32), "ones": np.ones((4, 8), np.float32),
@@ -292,6 +302,23 @@ def test_parts_of_a_joined_projection_are_found(tmp_path: Path) -> None:
     comparison.measure(use_cache=False)
     assert {verdict.level for verdict in comparison.verdicts} == {"identical"}
     assert comparison.counts.records_candidate.gap == 0
+
+
+def test_a_part_alone_is_no_pair(tmp_path: Path) -> None:
+    reference = {**run(), "wide": np.random.default_rng(5).standard_normal((12, 50))}
+    candidate = {**numbered(run()), "half": reference["wide"][:, :25]}
+    found = pairs(two(tmp_path, reference, candidate).rows)
+    assert "wide" not in found and len(found) == len(run())
+
+
+def test_the_last_token_of_the_logits_is_found_and_of_a_layer_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    logits, hidden = rng.standard_normal((1, 12, 50)), rng.standard_normal((1, 12, 40))
+    reference = {**run(), "lm_head-output": logits, "layers.9.mlp-output": hidden}
+    candidate = {**numbered(run()), "x": logits[0, -1:], "y": hidden[0, -1:]}
+    found = pairs(two(tmp_path, reference, candidate).rows)
+    assert found["lm_head-output"] == "x"
+    assert "layers.9.mlp-output" not in found
 
 
 def test_names_that_pair_everything_cost_nothing(
