@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -42,8 +43,9 @@ def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
     if not loose.worth_a_look():
         return Content()
     with np.errstate(all="ignore"):
+        sizes = loose.sizes()
         sides = [
-            list(_entries(side, left, cancelled))
+            list(_entries(side, left, sizes, cancelled))
             for side, left in zip(loose.sides, loose.left, strict=True)
         ]
         search = Search(loose, sides[0], sides[1], cancelled)
@@ -82,11 +84,17 @@ def _unlike(search: Search) -> int:
     return (sizes[0] & sizes[1]).total()
 
 
-def _entries(side: Side, left: set[int], cancelled: Stop) -> Iterator[Entry]:
-    """Sketches of all records of a side; what cannot be read has none."""
+def _entries(
+    side: Side, left: set[int], sizes: set[int], cancelled: Stop
+) -> Iterator[Entry]:  # fmt: skip
+    """Sketches of the records of a side that may have to do with what is left over, by their
+    `sizes`; what cannot be read has none.
+    """
     for item in side.items:
         if cancelled():
             raise CancelledError
+        if prod(item.shape) not in sizes:
+            continue
         try:
             sketch = sketch_of(item.record)
         except (RecordError, OSError, MemoryError):

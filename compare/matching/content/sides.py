@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from math import prod
 
 from ...aligned import Aligned
 from ...model import Row
@@ -31,6 +32,13 @@ class Loose:
     def order_known(self) -> bool:
         """Whether both captures say that they are in order."""
         return all(side.capture.order_known for side in self.sides)
+
+    def sizes(self) -> set[int]:
+        """The numbers of elements of what is left over on either side."""
+        return {
+            prod(item.shape) for side, left in zip(self.sides, self.left, strict=True)
+            for item in side.items if item.position in left
+        }  # fmt: skip
 
     def worth_a_look(self) -> bool:
         """Whether both sides have something left that can be read."""

@@ -24,7 +24,7 @@ from ..named_records import kind_of
 FEWEST = 8  # elements from which on values tell records apart
 SAMPLE = 128  # elements that are compared one by one
 WHOLE = 1 << 16  # elements up to which a record is read as a whole
-_READ = 4096  # elements that are read of a larger one
+_READ, _RUN = 4096, 64  # elements that are read of a larger one, and of them one after another
 LEVELS = 32  # of the sorted values
 _WIDEST = 6.0  # times the usual size: larger values count as this, so that one does not rule all
 # Different values in a sample from which on they tell records apart, and the share of it that may
@@ -79,8 +79,10 @@ def places(count: int, wanted: int) -> Array:
     draw = np.random.default_rng(count)
     if count <= WHOLE:
         return np.sort(draw.choice(count, wanted, replace=False))
-    edges = np.linspace(0, count, wanted + 1).astype(np.int64)
-    return edges[:-1] + (draw.random(wanted) * np.diff(edges)).astype(np.int64)
+    # Of a large one some runs, which a disk reads at once.
+    edges = np.linspace(0, count, wanted // _RUN + 1).astype(np.int64)
+    starts = edges[:-1] + (draw.random(len(edges) - 1) * (np.diff(edges) - _RUN)).astype(np.int64)
+    return (starts[:, None] + np.arange(_RUN)).reshape(-1)
 
 
 def _read(locator: Locator) -> tuple[Array, Array]:
