@@ -8,6 +8,10 @@ from typing import Any
 
 _RAW = "raw"
 FILE_ORDER = "order of the file"
+# What is recorded in place of values, over the finite elements: `std` of the population, `l2` the
+# Euclidean norm; numbers of `nan`, `inf`, `zeros` and of all elements (`count`); a `hash` of the
+# bytes, in the form of the tool that wrote it.
+STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zeros", "count", "hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Record:
     and stay None when `error` says why it could not be.
 
     `partial` is `(shown, total)` when the dump holds only some of the elements. `stats` are the
-    statistics of a record that was captured without its values.
+    statistics of a record that was captured without its values, under `STATISTICS` and `sketch`
+    (`projections`), as far as they are known.
     """
 
     name: str
@@ -67,6 +72,19 @@ class Record:
     key: str = ""
     side: str | None = None  # "py" or "cpp" where one directory may hold both sides
     rank: str | None = None  # which of several processes wrote it
+
+    @property
+    def by_statistics(self) -> bool:
+        """True for a record without values that can be compared by its statistics."""
+        if self.locator is not None or self.error is not None or not self.stats:
+            return False
+        known = self.shape is not None and self.dtype is not None
+        return known and any(self.stats.get(name) is not None for name in STATISTICS)
+
+    @property
+    def comparable(self) -> bool:
+        """True where there are values, or statistics in their place."""
+        return self.locator is not None or self.by_statistics
 
     @property
     def ready(self) -> bool:

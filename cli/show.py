@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..compare.comparison import Comparison
     from ..compare.inspection.subject import Subject
-    from ..compare.model import Row
+    from ..compare.model import Measured, Result, Row
 
 _SOON_READ = 256 << 20  # bytes of both captures
 
@@ -150,8 +150,6 @@ def _pair(
     from ..compare.inspection.naming import row_named
     from ..compare.inspection.report import row_report, with_recipes
     from ..compare.inspection.subject import subject_of_row
-    from ..compare.measuring.measure import measure
-    from ..compare.model import Failure, Measurement
     from .session import open_pair
 
     _check_recipes(*recipes)
@@ -168,9 +166,9 @@ def _pair(
     row = with_recipes(row, *recipes)
     shown = views or ("stats", "top")
     _check_region(lambda: subject_of_row(comparison, row), settings, shown)
-    result: Measurement | Failure | None = None
+    result: Result = None
     if row.kind == "pair" and row.problem_level is None:
-        result = measure(_task(comparison, row))
+        result = _result(comparison, row)
         if row == comparison.rows[row.index]:
             comparison.take(row.index, result)
     _judge_among_others(comparison)
@@ -203,6 +201,16 @@ def _only_pair(comparison: Comparison) -> Row:
     some = ", ".join(f"{row.label} (#{row.index})" for row in pairs[:4])
     more = ", ..." if len(pairs) > 4 else ""
     raise UserError(f"which of {len(pairs)} pairs? show REF CAND NAME, with one of {some}{more}")
+
+
+def _result(comparison: Comparison, row: Row) -> Measured:
+    """What a pair comes to, by its values or, where a side has none, by its statistics."""
+    from ..compare.measuring.measure import measure
+    from ..compare.measuring.recorded_statistics import compare_statistics
+
+    if comparison.aligned.has_values(row):
+        return measure(_task(comparison, row))
+    return compare_statistics(comparison.aligned.statistics_task(row))
 
 
 def _judge_among_others(comparison: Comparison) -> None:

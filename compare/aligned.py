@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from .model import ExecutionOrder, Failure, Measurement, Result, Row
+from .matching.content.found import Content
+from .model import ExecutionOrder, Measured, Result, Row
 
 if TYPE_CHECKING:
     from ..capture.records import Capture, Locator, Record
     from .measuring.pair_reader import PairTask, SideTask
+    from .measuring.recorded_statistics import RecordedSide, StatisticsTask
     from .rules.rules import Rules
 
 SideName = Literal["reference", "candidate"]
@@ -46,14 +48,37 @@ class Aligned:
     ignored_reference: tuple[Record, ...] = ()
     ignored_candidate: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
+    content: Content = field(default_factory=Content)
     rtol: float | None = field(default=None, kw_only=True)
     atol: float | None = field(default=None, kw_only=True)
     ulp: bool = field(default=False, kw_only=True)
 
     def measurable(self, index: int) -> bool:
         """True for a pair whose values can be compared."""
+        return self._comparable(index) and self.has_values(self.rows[index])
+
+    def has_values(self, row: Row) -> bool:
+        """True for a row, or one on trial, whose records all have values."""
+        records = (record for record in (row.reference, row.candidate) if record is not None)
+        return all(record.locator is not None for record in records)
+
+    def by_statistics(self, index: int) -> bool:
+        """True for a pair of which a side has statistics only, which can be compared by those."""
+        return self._comparable(index) and not self.measurable(index)
+
+    def _comparable(self, index: int) -> bool:
         row = self.rows[index]
         return row.kind == "pair" and row.problem_level is None
+
+    def statistics_task(self, row: Row) -> StatisticsTask:
+        """What an executor needs to compare a pair by its statistics."""
+        from .measuring.recorded_statistics import StatisticsTask
+
+        assert row.reference is not None and row.candidate is not None
+        return StatisticsTask(
+            _recorded_side(row.reference, row.recipe_reference, self.reference.records),
+            _recorded_side(row.candidate, row.recipe_candidate, self.candidate.records),
+        )
 
     def task(self, index: int) -> PairTask:
         """What an executor needs to measure the pair on row `index`, which must be measurable.
@@ -89,6 +114,13 @@ def side_task(record: Record, recipe: str, records: Iterable[Record]) -> SideTas
     return SideTask(record.locator, record.dtype, recipe, others)
 
 
+def _recorded_side(record: Record, recipe: str, records: Iterable[Record]) -> RecordedSide:
+    from .measuring.recorded_statistics import RecordedSide
+
+    values = None if record.locator is None else side_task(record, recipe, records)
+    return RecordedSide(record.shape or (), record.dtype or "", recipe, record.stats, values)
+
+
 class Results:
     """Results by row: None for gaps and for pairs that are not measured yet. `known` are those that
     there are already.
@@ -96,11 +128,14 @@ class Results:
 
     def __init__(self, aligned: Aligned, known: Sequence[Result] | None = None) -> None:
         self.measurements: list[Result] = list(known or [None] * len(aligned.rows))
-        wanted = [index for index in range(len(aligned.rows)) if aligned.measurable(index)]
+        wanted = [
+            index for index in range(len(aligned.rows))
+            if aligned.measurable(index) or aligned.by_statistics(index)
+        ]  # fmt: skip
         self.to_measure = len(wanted)
         self._waiting = {index for index in wanted if self.measurements[index] is None}
 
-    def take(self, index: int, result: Measurement | Failure) -> None:
+    def take(self, index: int, result: Measured) -> None:
         """Store the result of a row."""
         self.measurements[index] = result
         self._waiting.discard(index)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,7 @@ from .matching.align import align
 from .matching.sides import pick_sides
 from .model import (
     Effect,
-    Failure,
-    Measurement,
+    Measured,
     Row,
     Symptom,
 )
@@ -146,12 +146,12 @@ class Comparison(ComparisonState):
             on_results(changed)
         return done and self.check_laws(on_results, cancelled, use_cache)
 
-    def take(self, index: int, result: Measurement | Failure) -> None:
+    def take(self, index: int, result: Measured) -> None:
         """Store a result and judge it."""
         self.results.take(index, result)
         self._judge_one(index, result)
 
-    def _judge_one(self, index: int, result: Measurement | Failure) -> None:
+    def _judge_one(self, index: int, result: Measured) -> None:
         self._judgement = self._analysis = None
         if self.evidence.from_records:  # it was gathered by another result of this row
             self.evidence = replace(self.evidence, from_records=False)
@@ -258,13 +258,26 @@ class Comparison(ComparisonState):
         """
         known = {_identity(row): r for row, r in zip(self.rows, self.measurements, strict=True)}
         old = self.aligned
-        new = self._cut(align(old.reference, old.candidate, rules))
+        new = self._cut(align(old.reference, old.candidate, rules, old.content))
         new = replace(new, rtol=old.rtol, atol=old.atol, ulp=old.ulp)
         self._start(new, [known.get(_identity(row)) for row in new.rows])
 
     def _cut(self, aligned: Aligned) -> Aligned:
         """The layers that are asked for."""
         return aligned if self.layers is None else self.layers.cut(aligned)
+
+    def with_content(self, cancelled: Callable[[], bool] | None = None) -> Comparison:
+        """The comparison with what values pair of what names left over; itself where they pair
+        nothing, or `cancelled` said stop. Reads records; this one stays as it is.
+        """
+        from .running.content_matching import match_content
+
+        aligned = match_content(self.aligned, cancelled)
+        if aligned is self.aligned:
+            return self
+        other = copy(self)
+        other._start(self._cut(aligned))
+        return other
 
     def globs(self, index: int, *, kind: bool = False) -> tuple[str, ...]:
         """What a recipe rule matches that is meant for a row (`rules.by_hand.globs_for`)."""
@@ -284,13 +297,15 @@ def open_comparison(
     ulp: bool = False, models: ModelPaths | None = None, allow_early_end: bool = False,
     min_coverage: float = 0.5, layers: LayerRange | None = None,
 ) -> Comparison:  # fmt: skip
-    """Open two captures and align them; without a policy they are judged by `noise`, or by the
-    tolerance that is given. Raises `CaptureError` when one cannot be opened.
+    """Open two captures and align them, by values what names leave over; without a policy they are
+    judged by `noise`, or by the tolerance that is given. Raises `CaptureError` when one cannot be
+    opened.
     """
     ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
     ref, cand = pick_sides(ref, cand)
-    return Comparison(
+    comparison = Comparison(
         ref, cand, rules, policy or policy_named("default", None, rtol, atol), rtol=rtol, atol=atol,
         ulp=ulp, model_paths=models, allow_early_end=allow_early_end, min_coverage=min_coverage,
         layers=layers,
     )  # fmt: skip
+    return comparison.with_content()

@@ -46,7 +46,7 @@ def _side(
         if row.role in OUTPUT_ROLES:
             outputs[id(record)] = record
         failed = isinstance(result, Failure) and result.side == side
-        if record.error is not None or failed or (record.locator is None and row.kind == "pair"):
+        if record.error is not None or failed or (not record.comparable and row.kind == "pair"):
             broken[id(record)] = record
         elif row.kind == "pair":
             paired[id(record)] = record

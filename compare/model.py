@@ -20,7 +20,8 @@ class Row:
     for the root), `slot` the canonical slot (`input_0`, `output`). The recipes are the layout
     steps, in text form, that bring each side's record into the pair's common view (empty: as it
     is). `how` says in words what the match rests on. `problem` is set when the two cannot be
-    brought together: `problem_level` is then `shape` or `unreadable`.
+    brought together: `problem_level` is then `shape` or `unreadable`. `sure` (0 to 1) is there for
+    pairs that values made.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Row:
     how: str = ""
     problem: str | None = None
     problem_level: Level | None = None
+    sure: float | None = None
 
     @property
     def label(self) -> str:
@@ -133,7 +135,41 @@ class Failure:
     level: Level = "unreadable"
 
 
-Result = Measurement | Failure | None  # of a row; None for gaps and what is not measured yet
+@dataclass(frozen=True, slots=True)
+class ByStatistics:
+    """A pair of which a side was captured without its values, compared by what both sides have.
+
+    `compared` names that. `identical`: both hashes are equal; `same_hash` is None where they are
+    not of one kind. `relative_l2` is an estimate, None without one; `where` says in words where
+    most of the difference lies, if that is seen. The RMS of both sides is None where it is not
+    known. `nonfinite_apart`: NaN or Inf on one side only. `population`: both deviations are surely
+    those of the population.
+    """
+
+    shape: tuple[int, ...]
+    count: int
+    reference: SideStatistics
+    candidate: SideStatistics
+    compared: tuple[str, ...]
+    identical: bool
+    same_hash: bool | None
+    relative_l2: float | None
+    where: str
+    reference_rms: float | None
+    candidate_rms: float | None
+    nonfinite_apart: bool
+    population: bool
+
+
+Measured = Measurement | ByStatistics | Failure
+
+
+def by_values(result: Result) -> Measurement | Failure | None:
+    """What values say of a pair; None where it has none, too."""
+    return None if isinstance(result, ByStatistics) else result
+
+
+Result = Measured | None  # of a row; None for gaps and what is not measured yet
 
 
 @dataclass(frozen=True, slots=True)

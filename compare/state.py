@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .judging.noise_floor import Floor
     from .judging.sameness import Sameness
     from .laws.report import LawReport, LawRow
+    from .matching.content.offers import Offer
     from .measuring.pair_reader import PairTask
     from .rules.rules import Rules
 
@@ -144,6 +145,12 @@ class ComparisonState:
         return list(
             dict.fromkeys([n.text for n in first if n.side == side] + [*capture.notes, *own])
         )
+
+    def offer(self, index: int) -> Offer | None:
+        """A pair that values offer for the records of a row, which names paired otherwise."""
+        from .matching.content.offers import offer_for
+
+        return offer_for(self.aligned, self.rows[index]) if self.aligned.content.offers else None
 
     # The judgement
 

@@ -17,6 +17,7 @@ from . import directory
 from .dedup import Seen, Stored
 from .shard import Shard
 from .sink import CallItem, Ending, Item, MetaItem, RecordItem, TokensItem
+from .sketch import position_sensitive
 from .snapshot import Snapshot
 from .stats import statistics
 
@@ -136,7 +137,7 @@ class NativeSink:
         elif item.same_as is not None:
             place["same_as"] = item.same_as
         elif self._stats_only:
-            place["stats"] = statistics(taken.tensor())
+            place["stats"] = {**statistics(taken.tensor()), **position_sensitive(taken)}
             self._release(taken)
         else:
             key = self._seen.key(taken.dtype, taken.raw())

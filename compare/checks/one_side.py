@@ -107,7 +107,7 @@ def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
         found.append(
             Finding("note", "statistics",
                     f"{counted(len(bare), 'record', HOLDS)} statistics without values",
-                    "statistics are shown, not compared", records=tuple(bare))
+                    "they are compared by these", records=tuple(bare))
         )  # fmt: skip
     cut = [r.name for r in capture.records if r.partial is not None]
     if cut:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ..matching.canonical import ROOT, parent_of
 from ..matching.roles import beside, is_parameter, last_name
-from ..model import Failure, Measurement, Row
+from ..model import Measurement, Result, Row
 from .gradient_flow import ROLES as GRADIENT_ROLES
 from .gradient_flow import GradientFlow
 
@@ -63,7 +63,7 @@ def kind_of(row: Row) -> tuple[str, str, bool]:
     return module, f"{row.slot}({row.call})" if row.call > 1 else row.slot, row.step > 0
 
 
-def flow_of(rows: Sequence[Row], results: Sequence[Measurement | Failure | None]) -> Flow:
+def flow_of(rows: Sequence[Row], results: Sequence[Result]) -> Flow:
     """The dataflow among the pairs; what could not be measured is no source of anything."""
     flow = Flow()
     steps: dict[int, list[Row]] = {}
@@ -86,7 +86,7 @@ class _Step:
 
     flow: Flow
     rows: list[Row]
-    results: Sequence[Measurement | Failure | None]
+    results: Sequence[Result]
     before: _Step | None
     labels: dict[str, int] = field(default_factory=dict)
     by_index: dict[int, Row] = field(default_factory=dict)

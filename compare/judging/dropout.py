@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ...capture.dtypes import DTYPES
 from ...capture.models.run_details import run_details
 from ..limits import DROPOUT_ELEMENTS, DROPOUT_RECENT, DROPOUT_ROUNDING, STATISTICS_APART
-from ..model import Failure, Measurement, Row, Verdict
+from ..model import Measurement, Result, Row, Verdict
 from .row_verdicts import override_for
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class ByStatistics:
         return tuple((name, f"{d.words}; {end}") for name, d in sides if d is not None)
 
     def verdicts(
-        self, rows: Sequence[Row], results: Sequence[Measurement | Failure | None],
+        self, rows: Sequence[Row], results: Sequence[Result],
         verdicts: Sequence[Verdict], laws: dict[int, LawRow],
         overrides: tuple[ThresholdRule, ...] = (),
     ) -> list[Verdict]:  # fmt: skip

@@ -85,6 +85,13 @@ def _doubts(
     """
     if evidence.same is not None:
         yield evidence.same.words
+    unlike = aligned.content.unlike
+    if unlike:
+        records = "1 record" if unlike == 1 else f"{unlike} records"
+        yield (
+            f"names say nothing of {records} of either side that have equal sizes, and no equal "
+            "values: a difference may hide there"
+        )
     found = [row for row, verdict in zip(aligned.rows, verdicts, strict=True) if verdict.doubtful]
     if found:
         pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..measuring.metrics import METRICS
-from ..model import Failure, Measurement, Row, Verdict
+from ..model import ByStatistics, Failure, Measurement, Result, Row, Verdict
 from ..rules.rules import LayerLimits, ThresholdRule
 from ..vocabulary import Level
+from .statistics_verdicts import verdict_by_statistics
 
 
-def structural(row: Row, result: Measurement | Failure | None) -> Verdict | None:
-    """What every policy judges alike: gaps, unreadable records, shapes, NaN, equality."""
+def structural(row: Row, result: Result) -> Verdict | None:
+    """What every policy judges alike: gaps, unreadable records, shapes, NaN, equality, and what has
+    only statistics.
+    """
     if row.problem_level is not None:
         return Verdict(row.problem_level, row.problem or "")
     if row.kind != "pair":
@@ -21,6 +24,8 @@ def structural(row: Row, result: Measurement | Failure | None) -> Verdict | None
         return Verdict("pending")
     if isinstance(result, Failure):
         return Verdict(result.level, result.reason)
+    if isinstance(result, ByStatistics):
+        return verdict_by_statistics(row, result)
     if result.nonfinite_mismatch:
         return Verdict("nan", nonfinite_words(result))
     if result.identical and not result.partial:
@@ -41,9 +46,7 @@ def nonfinite_words(result: Measurement) -> str:
     )
 
 
-def before_policy(
-    row: Row, result: Measurement | Failure | None, overrides: tuple[ThresholdRule, ...]
-) -> Verdict | None:
+def before_policy(row: Row, result: Result, overrides: tuple[ThresholdRule, ...]) -> Verdict | None:
     """What is settled under every policy: the plain cases, then a limit of the rules file."""
     plain = structural(row, result)
     override = override_for(row, overrides)

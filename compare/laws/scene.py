@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ...capture.records import Capture
 from ...capture.weights import Weights
 from ..matching.canonical import NameRules
-from ..model import Failure, Measurement, Row
+from ..model import Measurement, Result, Row
 from ..rules.rules import Rules
 from ..weights.parameters import SideParameters, facts_of_rows
 from .law import Scene
@@ -17,7 +17,7 @@ from .numerics.quantities import Tables, side_quantities
 def make_scene(
     rows: Sequence[Row], reference: Capture, candidate: Capture,
     weights: Weights | None = None, candidate_weights: Weights | None = None,
-    rules: Rules | None = None, results: Sequence[Measurement | Failure | None] = (),
+    rules: Rules | None = None, results: Sequence[Result] = (),
     cancelled: Callable[[], bool] | None = None,
 ) -> Scene:  # fmt: skip
     """`results` are the measurements by row: the row with the greatest difference of each is always
@@ -42,7 +42,7 @@ def make_scene(
     )  # fmt: skip
 
 
-def peak_rows(results: Sequence[Measurement | Failure | None]) -> Mapping[int, int]:
+def peak_rows(results: Sequence[Result]) -> Mapping[int, int]:
     """For each measured pair the flat row that has the greatest difference."""
     found: dict[int, int] = {}
     for index, result in enumerate(results):

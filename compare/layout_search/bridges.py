@@ -7,10 +7,10 @@ from itertools import islice, permutations
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..recipes.common_view import CommonView, common_view
+from ..recipes.common_view import CommonView, bare, common_view, squeezes
 from ..recipes.errors import Shape
 from ..recipes.rearrange import Rearrange
-from ..recipes.steps import Concat, Permute, Reshape, Select, Slice, Squeeze, Step, Transpose
+from ..recipes.steps import Concat, Permute, Reshape, Select, Slice, Step, Transpose
 from .hints import head_counts, named_axes
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ def bridges(left: Shape, right: Shape, hints: Hints) -> Iterator[Both]:
 def _moves_axes(view: CommonView) -> bool:
     steps = (*view.reference.steps, *view.candidate.steps)
     return any(isinstance(step, Transpose | Permute | Rearrange) for step in steps)
-
-
-def bare(shape: Shape) -> Shape:
-    return tuple(size for size in shape if size != 1)
-
-
-def squeezes(shape: Shape) -> tuple[Step, ...]:
-    ones = [axis for axis, size in enumerate(shape) if size == 1]
-    return tuple(Squeeze(axis - done) for done, axis in enumerate(ones))
 
 
 def _moved(shape: Shape, wanted: Shape, hints: Hints) -> Iterator[Change]:

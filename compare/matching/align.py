@@ -32,6 +32,8 @@ from .call_match import (
     why_apart,
     why_unreadable,
 )
+from .content.found import Content
+from .content.matches import content_matches, without_refused
 from .equivalents import match_equivalents
 from .fused import match_fused
 from .leftovers import leftover_pairs
@@ -41,8 +43,11 @@ from .row_order import check_order, lay_out
 from .token_steps import fit_steps, mark_last_rows
 
 
-def align(reference: Capture, candidate: Capture, rules: Rules | None = None) -> Aligned:
-    """Align two captures whose headers have been read."""
+def align(
+    reference: Capture, candidate: Capture, rules: Rules | None = None,
+    content: Content = Content(),  # noqa: B008
+) -> Aligned:  # fmt: skip
+    """Align two captures whose headers have been read. `content` are pairs that values show."""
     rules = rules or Rules()
     ref, cand = sides_of(reference, candidate, rules)
     same_base(ref, cand)
@@ -57,7 +62,8 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
     matches += match_fused(ref, cand, rules.fused)
     matches += _repeated_calls(ref, cand, matches)
     matches += match_equivalents(ref, cand)
-    matches += _left_over(ref, cand)
+    matches += content_matches(ref, cand, content)
+    matches = without_refused(matches + _left_over(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
     matches = [_with_rule(match, rules) for match in matches]
@@ -70,7 +76,7 @@ def align(reference: Capture, candidate: Capture, rules: Rules | None = None) ->
         notes += [Note("reference", text) for text in coverage_notes(rules.thresholds, rows)]
     return Aligned(
         reference, candidate, rules, tuple(rows), check_order(ref, cand, matches),
-        tuple(ref.ignored), tuple(cand.ignored), tuple(notes),
+        tuple(ref.ignored), tuple(cand.ignored), tuple(notes), content,
     )  # fmt: skip
 
 

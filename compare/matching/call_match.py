@@ -27,6 +27,7 @@ class Match:
     problem: str | None = None
     problem_level: Level | None = None
     part: Item | None = None  # of a fused module: gives the row its name
+    sure: float | None = None  # 0 to 1, of pairs by values
 
     @property
     def named(self) -> Item:

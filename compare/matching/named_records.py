@@ -54,7 +54,7 @@ class Item:
 
     @property
     def unreadable(self) -> bool:
-        return self.record.locator is None
+        return not self.record.comparable
 
     @property
     def kind(self) -> str:

@@ -238,7 +238,7 @@ def _pair(index: int, match: Match) -> Row:
     return Row(
         index, "pair", match.reference.record, match.candidate.record, named.module, named.slot,
         named.step, named.call, str(match.view.reference), str(match.view.candidate),
-        match.matched_by, match.how, match.problem, match.problem_level,
+        match.matched_by, match.how, match.problem, match.problem_level, match.sure,
     )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
     )
     if not outputs:
         return ExecutionOrder(None, "no pair of outputs to compare orders by")
-    kept = _longest_run([m.candidate.position for m in outputs])
+    kept = longest_run([m.candidate.position for m in outputs])
     moved = tuple(
         Reordered(
             m.reference.record.name, m.candidate.record.name,
@@ -284,7 +284,7 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
     )
 
 
-def _longest_run(values: Iterable[int]) -> set[int]:
+def longest_run(values: Iterable[int]) -> set[int]:
     """Indices of a longest non-decreasing subsequence (patience sorting, O(n log n))."""
     tails: list[int] = []
     tail_index: list[int] = []

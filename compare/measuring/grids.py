@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from ...capture.dtypes import DTYPES
 from ..limits import MOST_COARSE, ONE_SIDE_COARSE
-from ..model import Failure, Measurement, Row
+from ..model import Measurement, Result, Row
 from .pair_dtypes import side_dtypes
 
 _NAMES = {7: "bfloat16", 10: "float16"}  # stored bits of mantissa
-_Result = Measurement | Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Grids:
     candidate: str | None = None
     said: tuple[bool, bool] = (False, False)
 
-    def dtypes(self, row: Row, result: _Result) -> tuple[str, str] | None:
+    def dtypes(self, row: Row, result: Result) -> tuple[str, str] | None:
         """The dtypes that a pair is judged by, casts of recipes included; None without them."""
         kept = side_dtypes(row)
         if kept is None:
@@ -54,7 +53,7 @@ class Grids:
         return f"the values are {grid}, whatever type they are kept in: judged by that precision"
 
 
-def grids_of(rows: Sequence[Row], results: Sequence[_Result]) -> Grids:
+def grids_of(rows: Sequence[Row], results: Sequence[Result]) -> Grids:
     """What the values of both sides show. Needs the structures of the pairs that differ."""
     shown: list[tuple[int, int]] = []
     wider: list[tuple[bool, bool]] = []
@@ -91,7 +90,7 @@ def _shown(dtype: str, grid: str | None, bits: int) -> str:
     return grid if fits else dtype
 
 
-def _bits(result: _Result) -> tuple[int, int] | None:
+def _bits(result: Result) -> tuple[int, int] | None:
     if not isinstance(result, Measurement) or result.structure is None:
         return None
     return result.structure.bits

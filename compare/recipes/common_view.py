@@ -64,19 +64,26 @@ def _mirror(view: CommonView) -> CommonView:
 
 def _squeezed(left: Shape, right: Shape) -> CommonView | None:
     """Axes of size 1: dropped from `left` alone where that is enough, else from both."""
-    if _bare(left) != _bare(right):
+    if bare(left) != bare(right):
         return None
     steps = _drop_ones(left, right)
     if steps is not None:
         return CommonView(Recipe(tuple(steps)), Recipe(), "axes of size 1 dropped")
     if len(left) < len(right) and _drop_ones(right, left) is not None:
         return None  # the mirrored call does it
-    both = [_drop_ones(shape, _bare(left)) or [] for shape in (left, right)]
+    both = [_drop_ones(shape, bare(left)) or [] for shape in (left, right)]
     return CommonView(Recipe(tuple(both[0])), Recipe(tuple(both[1])), "axes of size 1 dropped")
 
 
-def _bare(shape: Shape) -> Shape:
+def bare(shape: Shape) -> Shape:
+    """The shape without axes of size 1."""
     return tuple(n for n in shape if n != 1)
+
+
+def squeezes(shape: Shape) -> tuple[Step, ...]:
+    """The steps that drop all axes of size 1."""
+    ones = [axis for axis, size in enumerate(shape) if size == 1]
+    return tuple(Squeeze(axis - done) for done, axis in enumerate(ones))
 
 
 def _drop_ones(shape: Shape, target: Shape) -> list[Step] | None:
@@ -102,7 +109,7 @@ def _drop_ones(shape: Shape, target: Shape) -> list[Step] | None:
 
 def _joined(left: Shape, right: Shape) -> CommonView | None:
     """`left` becomes `right` by joining neighbouring axes: the elements keep their order."""
-    if prod(left) != prod(right) or len(_bare(left)) <= len(_bare(right)) or 0 in left:
+    if prod(left) != prod(right) or len(bare(left)) <= len(bare(right)) or 0 in left:
         return None
     axis = 0
     for size in right:

@@ -8,7 +8,7 @@ from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from ...capture.extras import has_extra, needs
-from ..model import Failure
+from ..model import Failure, by_values
 from .escaping import clean
 from .summary import component_of
 
@@ -73,7 +73,7 @@ def plot_points(comparison: Comparison) -> list[Point]:
 
 def _place(comparison: Comparison, position: int) -> tuple[float | None, str | None]:
     row, level = comparison.rows[position], comparison.verdicts[position].level
-    measurement = comparison.measurements[position]
+    measurement = by_values(comparison.measurements[position])
     if row.kind != "pair":
         return None, "gap"
     if level in ("nan", "shape", "unreadable"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..measuring.metrics import METRICS, NUMBERS
 from ..model import (
+    ByStatistics,
     Effect,
     Failure,
     Measurement,
@@ -87,6 +88,7 @@ class RowReport:
     floor: Floor | None = None
     effect: Effect | None = None
     symptoms: tuple[Symptom, ...] | None = None
+    offered: str = ""  # a pair that values offer against the names
 
     # The verdict
 
@@ -285,7 +287,11 @@ class RowReport:
         ]
         if self.row.matched_by is not None:
             by, how = MATCH_WORDS[self.row.matched_by], self.row.how
-            facts.append(Fact("matched by", by if how in ("", by) else f"{by}: {how}"))
+            words = by if how in ("", by) else f"{by}: {how}"
+            sure = "" if self.row.sure is None else f" ({self.row.sure:.0%} sure)"
+            facts.append(Fact("matched by", words + sure))
+        if self.offered:
+            facts.append(Fact("by values", self.offered))
         return tuple(facts)
 
     @property
@@ -293,6 +299,8 @@ class RowReport:
         """Of both sides: measured, else those that a capture holds without values."""
         if self.measured is not None:
             return self.measured.reference, self.measured.candidate
+        if isinstance(self.result, ByStatistics):
+            return self.result.reference, self.result.candidate
         return recorded_statistics(self.row.reference), recorded_statistics(self.row.candidate)
 
     @property
@@ -372,7 +380,13 @@ def row_report(
         comparison.floors.get(index),
         _effect(comparison, own),
         comparison.known_symptoms(index) if comparison.has_symptoms(index) else None,
+        _offered(comparison, index),
     )
+
+
+def _offered(comparison: Comparison, index: int) -> str:
+    offer = comparison.offer(index)
+    return "" if offer is None else f"{offer.words} (p on the list pairs them)"
 
 
 def _with_origin(comparison: Comparison, index: int) -> Verdict:

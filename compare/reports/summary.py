@@ -44,18 +44,13 @@ def recorded_statistics(record: Record | None) -> SideStatistics | None:
     if not found or "mean" not in found:
         return None
 
-    def real(name: str) -> float | None:
-        value = found.get(name)
-        return float(value) if isinstance(value, int | float) else None
+    from ..measuring.recorded_statistics import real_number, whole_number
 
-    def whole(name: str) -> int:
-        value = found.get(name)
-        return value if isinstance(value, int) else 0
-
-    return SideStatistics(
-        real("min"), real("max"), real("mean"), real("std"), real("l2"),
-        whole("nan"), whole("inf"), whole("zeros"),
-    )  # fmt: skip
+    low, high, mean, std, l2 = (
+        real_number(found.get(name)) for name in ("min", "max", "mean", "std", "l2")
+    )
+    nan, inf, zeros = (whole_number(found.get(name)) or 0 for name in ("nan", "inf", "zeros"))
+    return SideStatistics(low, high, mean, std, l2, nan, inf, zeros)
 
 
 def component_of(row: Row) -> str:

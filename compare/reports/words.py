@@ -13,7 +13,7 @@ from ..measuring.metrics import NUMBERS
 
 if TYPE_CHECKING:
     from ...capture.records import Record
-    from ..model import Failure, Measurement, Row, Symptom
+    from ..model import Result, Row, Symptom
     from ..vocabulary import MatchedBy
 
 NONE = "-"  # where there is no number, index or record
@@ -23,7 +23,7 @@ _ALL_BUT_SURE = 0.99
 
 MATCH_WORDS: dict[MatchedBy, str] = {
     "name": "same name", "rule": "naming rule", "fused": "part of a fused tensor",
-    "order": "order of execution", "content": "content", "hand": "by hand",
+    "order": "order of execution", "content": "values", "hand": "by hand",
 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def place_text(
 # Parts of dumps, symptoms
 
 
-def partial_text(row: Row, result: Measurement | Failure | None) -> str:
+def partial_text(row: Row, result: Result) -> str:
     """`partial 100 of 6144` where a dump holds only some of the elements."""
     found = getattr(result, "partial", None) or row.partial  # a failure has none of its own
     return "" if found is None else partial_words(found)

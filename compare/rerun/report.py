@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..measuring.metrics import METRICS
-from ..model import Failure, Measurement
+from ..model import Failure, Measurement, by_values
 from ..reports.escaping import clean
 from ..reports.forms.json_form import metrics_json, plain_json
 from ..reports.forms.text_form import side_line
@@ -62,7 +62,7 @@ def _row(session: RerunSession, found: RerunResult) -> dict[str, Any]:
         "step": row.step,
         "reference": row.reference.name if row.reference else None,
         "candidate": row.candidate.name if row.candidate else None,
-        "entire": _numbers(comparison.measurements[found.row]),
+        "entire": _numbers(by_values(comparison.measurements[found.row])),
         "inputs": _numbers(found.inputs),
         "input": None if found.input_row is None else comparison.rows[found.input_row].label,
         "single": _numbers(found.single),
@@ -109,7 +109,7 @@ def row_lines(session: RerunSession, found: RerunResult, metric: str = "mse") ->
     """The three errors of a row, then the sentence of its judgement."""
     comparison = session.comparison
     row = comparison.rows[found.row]
-    cells = (comparison.measurements[found.row], found.inputs, found.single)
+    cells = (by_values(comparison.measurements[found.row]), found.inputs, found.single)
     shown = " ".join(f"{error_text(cell, metric):>10}" for cell in cells)
     slot = "" if row.slot == "output" else f" {row.slot}"
     step = f" step {row.step}" if row.step else ""

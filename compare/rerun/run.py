@@ -16,7 +16,7 @@ from ...capture.runners.protocol import Answer, Hello
 from ...capture.runners.spec import identity
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairTask, SideTask
-from ..model import Failure, Measurement, Row
+from ..model import Failure, Measurement, Row, by_values
 from ..recipes.errors import RecipeError
 from ..running.cache import ENGINE, FileIdentities, MeasurementCache
 from . import remembered as memory
@@ -163,7 +163,7 @@ class Run:
         comparison = self.session.comparison
         found: list[tuple[int, Measurement | Failure]] = []
         for index in dict.fromkeys(injection.rows):
-            known = comparison.measurements[index]
+            known = by_values(comparison.measurements[index])
             found.append((index, known or measure(comparison.task(index), self.cancelled)))
         if not found:
             return None, None

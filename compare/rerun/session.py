@@ -18,7 +18,7 @@ from ...capture.runners.process import RunnerProcess
 from ...capture.runners.protocol import Hello
 from ...capture.runners.spec import RunnerSpec, identity
 from ..measuring.pair_reader import PairTask
-from ..model import Row
+from ..model import Row, by_values
 from . import remembered as memory
 from .inputs import Injector
 from .judge import Judgement, judge, within
@@ -231,7 +231,7 @@ class RerunSession:
             return found.judgement
         comparison = self.comparison
         return judge(
-            comparison.policy, comparison.rows[index], comparison.measurements[index],
+            comparison.policy, comparison.rows[index], by_values(comparison.measurements[index]),
             found.inputs, found.single, found.problem,
         )  # fmt: skip
 

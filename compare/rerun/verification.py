@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ...capture.errors import CaptureError
-from ..model import Failure, Measurement
+from ..model import Failure, Measurement, by_values
 from ..running.cache import decoded, encoded
 from .judge import Judgement, JudgementKind
 
@@ -195,7 +195,7 @@ def scenario_rows(session: RerunSession) -> list[ScenarioRow]:
                 row.canonical, row.slot, row.call, row.step,
                 row.reference.name if row.reference else "",
                 row.candidate.name if row.candidate else "",
-                _measured(comparison.measurements[index]), _measured(result.inputs),
+                _measured(by_values(comparison.measurements[index])), _measured(result.inputs),
                 _measured(result.single), judgement.kind, judgement.sentence,
             )
         )  # fmt: skip

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..measuring.metrics import NUMBERS, MetricSpec
-from ..model import Failure, Measurement, Row
+from ..model import Failure, Measurement, Row, by_values
 from .rules import LayerLimits, RulesError, ThresholdRule
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Baselines:
                 self.gaps += 1
                 continue
             pairs += 1
-            self._take(layer_of(row), row, result)
+            self._take(layer_of(row), row, by_values(result))
         self.made_from.append(
             {"reference": aligned.reference.path, "baseline": aligned.candidate.path,
              "pairs": pairs}

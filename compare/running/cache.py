@@ -121,7 +121,7 @@ class TextCache:
     thread; what cannot be opened, read or written is never an error.
     """
 
-    def __init__(self, table: Literal["laws"], path: Path | None = None) -> None:
+    def __init__(self, table: Literal["laws", "content"], path: Path | None = None) -> None:
         self._table = table
         self._path = path
         self._db: sqlite3.Connection | None = None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
-    from ..model import Failure, Measurement
+    from ..model import Measured
 
-Take = Callable[[int, "Measurement | Failure"], None]
+Take = Callable[[int, "Measured"], None]
 
 
 def default_threads() -> int:

@@ -12,7 +12,8 @@ from threading import Event
 from ..aligned import Aligned, Results
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError
-from ..model import Failure, Measurement
+from ..measuring.recorded_statistics import compare_statistics
+from ..model import Failure, Measured, Measurement
 from ..recipes.errors import RecipeError
 from .cache import FileIdentities, MeasurementCache
 
@@ -29,7 +30,7 @@ class Scheduler:
 
     aligned: Aligned
     results: Results
-    take: Callable[[int, Measurement | Failure], None]
+    take: Callable[[int, Measured], None]
     pool: Executor
     visible: Callable[[], Sequence[int]] | None
     on_results: Callable[[list[int]], None] | None
@@ -94,13 +95,15 @@ class Scheduler:
         return True
 
     def _key(self, identities: FileIdentities, index: int) -> str | None:
+        if not self.aligned.measurable(index):
+            return None
         try:
             return identities.key(self.aligned.task(index))
         except RecipeError:  # said on the row when it is measured
             return None
 
     def _work(self, workers: int) -> bool:
-        flying: dict[Future[Measurement | Failure], int] = {}
+        flying: dict[Future[Measured], int] = {}
         order = self._order()
         while True:
             while len(flying) < workers * _AHEAD and not self._stopped():
@@ -117,15 +120,18 @@ class Scheduler:
                 self._collect(flying.pop(future), future)
             self._tell()
 
-    def _submit(self, index: int) -> Future[Measurement | Failure]:
+    def _submit(self, index: int) -> Future[Measured]:
         """A future of the row's result, whatever goes wrong (a pool may have lost its workers)."""
         try:
+            if not self.aligned.measurable(index):
+                bare = self.aligned.statistics_task(self.aligned.rows[index])
+                return self.pool.submit(compare_statistics, bare)
             task = self.aligned.task(index)
             if self.threads_share_memory:
                 return self.pool.submit(measure, task, self.stop.is_set)
             return self.pool.submit(measure, task)
         except Exception as error:
-            failed: Future[Measurement | Failure] = Future()
+            failed: Future[Measured] = Future()
             failed.set_exception(error)
             return failed
 
@@ -143,13 +149,13 @@ class Scheduler:
             del self._pending[index]
             yield index
 
-    def _collect(self, index: int, future: Future[Measurement | Failure]) -> None:
+    def _collect(self, index: int, future: Future[Measured]) -> None:
         """Take a result in; a worker's exception must never take the screen down with it."""
         error = FutureCancelled() if future.cancelled() else future.exception()
         if isinstance(error, CancelledError):
             return
         if isinstance(error, RecipeError):
-            result: Measurement | Failure = Failure(str(error), level="shape")
+            result: Measured = Failure(str(error), level="shape")
         elif error is not None:
             result = Failure(f"measuring failed: {type(error).__name__}: {error}")
         else:
@@ -158,7 +164,7 @@ class Scheduler:
             self._fresh.append((self._keys[index], result))
         self._take(index, result)
 
-    def _take(self, index: int, result: Measurement | Failure) -> None:
+    def _take(self, index: int, result: Measured) -> None:
         self._pending.pop(index, None)
         self.results.take(index, result)
         self.take(index, result)

@@ -10,16 +10,16 @@ from ..limits import (
     THUMB_SMALL_MSE,
     THUMB_UNLIKE,
 )
-from ..model import Failure, Measurement
+from ..model import Failure, Measurement, Result
 
 
-def rules_of_thumb(result: Measurement | Failure | None) -> list[str]:
+def rules_of_thumb(result: Result) -> list[str]:
     """What the numbers of a pair usually mean."""
     if isinstance(result, Failure):
         if result.level != "shape":
             return []
         return ["shapes differ: a layout, a fused or split module, or another number of tokens"]
-    if result is None or result.identical:
+    if not isinstance(result, Measurement) or result.identical:
         return []
     found: list[str] = []
     cosine, mse = result.cosine, result.mse

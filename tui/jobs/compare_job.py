@@ -88,6 +88,12 @@ def _align_and_measure(
     if job.stopped():
         return False
     job.tell(Aligned(comparison, comparison.counts))
+    by_values = comparison.with_content(job.stopped)
+    if job.stopped():
+        return False
+    if by_values is not comparison:
+        comparison = by_values
+        job.tell(Aligned(comparison, comparison.counts))
     _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
 

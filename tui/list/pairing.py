@@ -24,13 +24,19 @@ class Pairing:
         self._half: tuple[str, str] | None = None  # kind of gap and name: waits for its partner
 
     def pair(self) -> None:
-        """Take the unpaired record under the cursor; then, on one of the other side, pair both."""
+        """Take the unpaired record under the cursor; then, on one of the other side, pair both.
+        Where values offer a pair for the row under the cursor, that is made at once.
+        """
         comparison, row = self._host.session.comparison, self._host.session.row
         if comparison is None or row is None:
             return
         found = comparison.rows[row]
         record = found.reference or found.candidate
-        if found.kind == "pair" or record is None:
+        offer = comparison.offer(row) if self._half is None else None
+        if offer is not None:
+            done = f"{offer.words}: paired; w writes it to the rules file"
+            self._change(done, pairs=[offer.pair], apart=[*offer.apart])
+        elif found.kind == "pair" or record is None:
             self._host.say("this record is paired already; P takes the pair apart", warn=True)
         elif self._half is None or self._half[0] == found.kind:
             self._half = (found.kind, record.name)

@@ -18,9 +18,10 @@ def rerun_fields(reruns: Reruns, comparison: Comparison, row: int) -> list[Field
         return []
     if found.problem is not None:
         return [Field("rerun", found.problem)]
+    from ...compare.model import by_values
     from ...compare.rerun.report import error_text
 
-    entire = comparison.measurements[row]
+    entire = by_values(comparison.measurements[row])
     cells = (("entire", entire), ("inputs", found.inputs), ("single", found.single))
     errors = "  ".join(f"{word} {error_text(cell, 'relative_l2')}" for word, cell in cells)
     return [Field("rerun", errors), Field("", reruns.sentence(comparison, row))]

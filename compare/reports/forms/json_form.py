@@ -12,7 +12,7 @@ from ....capture.records import Capture, Record
 from ...aligned import SideName
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
-from ...model import Measurement, Row
+from ...model import ByStatistics, Measurement, Result, Row
 from ..effect_words import effect_json
 from ..form import Part, Settings, is_one
 from ..law_words import headline, row_json
@@ -142,6 +142,8 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "recipe": {"reference": row.recipe_reference, "candidate": row.recipe_candidate},
         "matched_by": row.matched_by,
         "how": row.how,
+        **_by_values(comparison, row),
+        **_estimate(result),
         "metrics": metrics_json(result) if isinstance(result, Measurement) else None,
         "verdict": verdict.level,
         "reason": verdict.reason,
@@ -150,6 +152,20 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         **_floor(comparison, row.index),
         **row_json(comparison, row.index),
     }
+
+
+def _by_values(comparison: Comparison, row: Row) -> dict[str, Any]:
+    """How sure a pair by values is, and what values offer against the names; only where they do."""
+    offer = comparison.offer(row.index)
+    sure = {} if row.sure is None else {"match_confidence": row.sure}
+    return sure if offer is None else {**sure, "offered": offer.words}
+
+
+def _estimate(result: Result) -> dict[str, Any]:
+    """The relative L2 that the recorded projections show, where there are no values."""
+    if not isinstance(result, ByStatistics) or result.relative_l2 is None:
+        return {}
+    return {"estimated_relative_l2": plain_json(result.relative_l2)}
 
 
 def _floor(comparison: Comparison, index: int) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class RerunView(View):
             return [*lines, [(f"  {words}", self.look.palette.muted)]]
         if found.problem is not None:
             return [*lines, *self._wrapped(f"not rerun: {found.problem}", self.look.palette.warn)]
-        entire = comparison.measurements[index]
+        from ....compare.model import by_values
+
+        entire = by_values(comparison.measurements[index])
         columns = (entire, found.inputs, found.single)
         heads = ("entire", "inputs", "single")
         lines += [[], self.labelled("", [(f"{head:<14}", self.look.palette.heading)

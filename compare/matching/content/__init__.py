@@ -1,0 +1,1 @@
+"""Pairs by values, for records whose names say nothing."""

@@ -1,0 +1,43 @@
+"""Pairs by values for what names left over: found once, remembered on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..matching.align import align
+
+if TYPE_CHECKING:
+    from ..aligned import Aligned
+
+
+def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None) -> Aligned:
+    """The captures aligned by values, too; `aligned` itself where names left nothing over, values
+    say nothing, or `cancelled` said stop.
+    """
+    if not _may_have_partners(aligned):
+        return aligned
+    from ..matching.content.cache import ContentCache
+    from ..matching.content.search import find_content
+    from ..measuring.pair_reader import CancelledError
+
+    cache = ContentCache.of(aligned)
+    content = cache and cache.get()
+    if content is None:
+        try:
+            content = find_content(aligned, cancelled or (lambda: False))
+        except CancelledError:
+            return aligned
+        if cache is not None:
+            cache.put(content)
+    if not content:
+        return aligned
+    new = align(aligned.reference, aligned.candidate, aligned.rules, content)
+    return replace(new, rtol=aligned.rtol, atol=aligned.atol, ulp=aligned.ulp)
+
+
+def _may_have_partners(aligned: Aligned) -> bool:
+    """Whether both sides have something that names did not pair."""
+    gaps = {row.kind for row in aligned.rows if row.kind != "pair"}
+    return len(gaps) == 2 or any(row.matched_by == "order" for row in aligned.rows)
