@@ -18,7 +18,7 @@ from ..matching.token_facts import Kind, kind_of_record
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError, PairReader, SideTask
 from ..measuring.per_token import TokenRows, token_rows
-from ..model import Measurement, Row
+from ..model import Failure, Measurement, Row
 from .finding import Finding, quoted
 
 _MOST_IDS = 1 << 20
@@ -83,7 +83,7 @@ def how_different(comparison: Comparison, row: Row) -> str:
         return ids_apart(sides[0], sides[1]) or row.problem or ""
     result = comparison.measurements[row.index] or measure(comparison.task(row.index))
     if not isinstance(result, Measurement):
-        return result.reason
+        return result.reason if isinstance(result, Failure) else ""
     if not result.mismatched:
         return ""
     at = list(result.max_abs_index or ())
