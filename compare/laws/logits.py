@@ -23,7 +23,7 @@ from .names import kind_name, number_words
 from .numerics.local_error import local_error
 from .numerics.number_fit import fitted_number
 from .numerics.quantities import Key, SideQuantities
-from .numerics.rounding import ROUNDED, unit_of
+from .numerics.rounding import ROUNDED, on_grid, unit_of
 
 _CAPS = (30.0, 50.0, 15.0)  # that models have: Gemma 2's and 3n's logits, Gemma 2's attention, Grok
 _MULTIPLIED = ("logit_scale", "output_multiplier_scale", "lm_head_multiplier")
@@ -33,6 +33,7 @@ HEAD = "lm_head"
 _SLOTS = ("output_logits", "output_0", "output")
 _MOST_ERROR = 16.0  # units of rounding that the reference's own logits may be off by
 _SURE = 4.0  # standard errors
+_COARSE = 2.0**-12  # unit roundoff from which single steps show
 _STEPS = 24  # of the search for a cap
 _BEYOND = 100.0  # times the greatest logit that a cap is looked for
 
@@ -44,9 +45,16 @@ class Last:
     scale: float = 1.0
     cap: float | None = None
 
-    def apply(self, x: Array) -> Array:
-        x = self.scale * x
-        return x if self.cap is None else self.cap * np.tanh(x / self.cap)
+    def apply(self, x: Array, unit: float = 0.0) -> Array:
+        """The logits of a product, every step rounded to the grid of `unit` unless that is 0."""
+
+        def rounded(values: Array) -> Array:
+            return on_grid(values, unit) if unit else values
+
+        x = rounded(self.scale * x)
+        if self.cap is None:
+            return x
+        return rounded(self.cap * rounded(np.tanh(rounded(x / self.cap))))
 
 
 class LogitsLaw:
@@ -148,8 +156,13 @@ def caps_of_product(product: Prediction, case: Case) -> Iterator[Hypothesis]:
 
 
 def finished(last: Last, product: Prediction, case: Case) -> Prediction:
-    """The logits of a product, with the rounding of the product and of every step."""
+    """The logits of a product, with the rounding of the product and of every step. Of a recorded
+    product in a coarse dtype every step may have been rounded: quotients by one cap then round
+    alike, which makes a common factor. The record tells.
+    """
     value = last.apply(product.value)
+    if last.cap is not None and "product" in case.inputs and case.units["output"] > _COARSE:
+        value = _nearer(case.output, value, last.apply(product.value, case.units["output"]))
     unit = case.units["output"] * ROUNDED
     slope = 1.0 if last.cap is None else 1.0 - np.square(value / last.cap)
     scaled = last.scale * product.value
@@ -160,6 +173,12 @@ def finished(last: Last, product: Prediction, case: Case) -> Prediction:
     if last.cap is not None:
         squares += np.square(unit * value)
     return Prediction(value, np.sqrt(squares))
+
+
+def _nearer(y: Array, *values: Array) -> Array:
+    """The first of the values that are nearest to a record, where that is finite."""
+    left = [float(np.square(np.where(np.isfinite(y), y - value, 0.0)).sum()) for value in values]
+    return values[int(np.argmin(left))]
 
 
 def configured(config: Mapping[str, Any]) -> Last:

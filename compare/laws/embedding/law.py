@@ -20,12 +20,13 @@ from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from ..names import kind_name, number_words
 from ..numerics.local_error import row_ratios
 from ..numerics.quantities import Key, Quantity, SideQuantities
-from ..numerics.rounding import ROUNDED, unit_of
+from ..numerics.rounding import ROUNDED, on_grid, unit_of
 from .tables import RecordedTable, StoredTable, Table
 
 _OFFSET = 2  # of OPT's and BART's positions in their tables
 _ALIKE = 6.0  # units of rounding within which a row is the table's
 _LEAST_GAIN = 1e-3  # a fitted factor this near 1 is 1: rounding makes no more
+_ALIKE_FACTOR = 4.0  # standard errors within which a factor is the one that was found
 _SHOWN = 4  # ids that are said
 
 
@@ -153,8 +154,9 @@ def _other_factor(table: Table, factor: float, case: Case) -> Iterator[Hypothesi
     found, error = fitted_factor(table.rows(ids), case)
     root = case.output.shape[1] ** 0.5
     ours = number_words(factor)
+    yield from _rounded_factor(table, factor, found, error, case)
     for plain in (1.0, root, 1 / root, 0.0):
-        if plain != factor and abs(plain - found) <= max(4 * error, 1e-6):
+        if plain != factor and abs(plain - found) <= max(_ALIKE_FACTOR * error, 1e-6):
             theirs = number_words(plain)
             text = f"the embedding is multiplied with {theirs} where the reference has {ours}"
             yield Hypothesis(
@@ -167,6 +169,30 @@ def _other_factor(table: Table, factor: float, case: Case) -> Iterator[Hypothesi
             "embedding", text, partial(predicted, table, found, case, ids), "factor", ours,
             f"{found:.6g}", number_words(error), 1,
         )  # fmt: skip
+
+
+def _rounded_factor(
+    table: Table, factor: float, found: float, error: float, case: Case
+) -> Iterator[Hypothesis]:
+    """The factor on the record's own grid, as Gemma keeps the root of the width in its dtype. Rows
+    that the reference recorded have theirs, on its grid, already.
+    """
+    ids, root = case.more["ids"], case.output.shape[1] ** 0.5
+    for whole in dict.fromkeys((factor, root)):
+        had = _on_its_grid(whole, table.unit) if isinstance(table, RecordedTable) else whole
+        has = _on_its_grid(whole, case.units["output"])
+        ratio = has / had
+        if ratio != 1.0 and abs(ratio * factor - found) <= max(_ALIKE_FACTOR * error, 1e-6):
+            text = f"the factor is {has:.6g} where the reference has {had:.6g}: dtypes round it"
+            yield Hypothesis(
+                "precision", text, partial(predicted, table, ratio * factor, case, ids), "factor",
+                f"{had:.6g}", f"{has:.6g}", number_words(error),
+            )  # fmt: skip
+            return
+
+
+def _on_its_grid(factor: float, unit: float) -> float:
+    return float(on_grid(np.array([factor]), unit)[0])
 
 
 def _other_rows(

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layertui.capture import record
+from layertui.compare.laws.law import Case, Prediction
+from layertui.compare.laws.logits import Last, finished
 from support.laws.law_checks import Tried, tried
 
 LABEL = "model-output_logits"
@@ -130,3 +132,19 @@ def test_a_soft_cap_is_found_within_its_uncertainty(
     assert abs(found - cap) <= 4 * error or error > found / 4  # the latter is not said
     if size > cap / 3:
         assert error < (0.05 if half else 1e-4) * cap
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(3.0, 60.0), st.integers(0, 9))
+def test_steps_that_are_rounded_one_by_one_are_the_law(cap: float, seed: int) -> None:
+    """Quotients by one number round alike, which is no factor of the logits."""
+
+    def coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return torch.tensor(values, dtype=torch.float32).bfloat16().double().numpy()
+
+    product = coarse(30 * np.random.default_rng(seed).standard_normal((8, 200)))
+    y = coarse(cap * coarse(np.tanh(coarse(product / cap))))
+    units = {"output": 2.0**-8, "product": 2.0**-8}
+    case = Case("candidate", y, np.arange(8), {"product": product}, units)
+    found = finished(Last(cap=cap), Prediction(product, 1e-3 * np.abs(product)), case)
+    assert np.array_equal(found.value, y)

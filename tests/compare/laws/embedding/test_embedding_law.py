@@ -11,16 +11,18 @@ import transformers
 from torch import nn
 
 from layertui.capture import record
+from layertui.compare.comparison import open_comparison
+from layertui.compare.weights.models import ModelPaths
 from support.laws.law_checks import Tried, tried
 
 WORDS, WIDTH, TOKENS = 64, 16, 24
 TABLE = "embed_tokens-output"
 
 
-def build(family: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+def build(family: str, dtype: torch.dtype = torch.float32, width: int = WIDTH) -> nn.Module:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
-        "vocab_size": WORDS, "hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 1,
+        "vocab_size": WORDS, "hidden_size": width, "intermediate_size": 24, "num_hidden_layers": 1,
         "num_attention_heads": 2, "attn_implementation": "eager", "use_cache": False,
     }  # fmt: skip
     if family == "gpt2":
@@ -77,6 +79,22 @@ def test_float32_against_bfloat16_is_rounding(tmp_path: Path) -> None:
     for weights in (tmp_path / "model", None):
         assert TABLE not in tried(first, second, weights).out()
         assert TABLE not in tried(second, first, weights).out()
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_factor_that_its_dtype_rounds_is_no_finding(
+    tmp_path: Path, mirrored: bool, checkpoint: bool
+) -> None:
+    """Gemma multiplies by the root of the width in the dtype of the model: 4.90625, not 4.899."""
+    models = [build("gemma", dtype, width=24) for dtype in (torch.float32, torch.bfloat16)]
+    models[0].save_pretrained(tmp_path / "model")  # type: ignore[operator]
+    paths = [run(model, tmp_path / str(number)) for number, model in enumerate(models)]
+    left, right = reversed(paths) if mirrored else paths
+    given = ModelPaths(str(tmp_path / "model")) if checkpoint else None
+    comparison = open_comparison(str(left), str(right), models=given)
+    assert comparison.measure(use_cache=False)
+    assert comparison.findings() == () and comparison.exit_status() == 0
 
 
 def change_table(model: nn.Module, change: Any) -> None:
