@@ -35,6 +35,7 @@ def _side(
     """Counts of one side, and `(paired outputs, outputs)`."""
     capture: list[Record] = getattr(aligned, side).records
     ignored = getattr(aligned, f"ignored_{side}")
+    first = _first_rank(capture)
     paired: dict[int, Record] = {}
     broken: dict[int, Record] = {}
     outputs: dict[int, Record] = {}
@@ -43,7 +44,7 @@ def _side(
         record: Record | None = getattr(row, side)
         if record is None:
             continue
-        if row.role in OUTPUT_ROLES:
+        if row.role in OUTPUT_ROLES and not _of_another_rank(record, first):
             outputs[id(record)] = record
         failed = isinstance(result, Failure) and result.side == side
         if record.error is not None or failed or (not record.comparable and row.kind == "pair"):
@@ -59,6 +60,16 @@ def _side(
     gap = len(capture) - len(paired) - len(broken) - len(ignored)
     counts = SideCounts(len(capture), len(paired), gap, len(broken), len(ignored))
     return counts, (len(compared & outputs.keys()), len(outputs))
+
+
+def _first_rank(records: Sequence[Record]) -> str | None:
+    """The process whose records stand for those that every process has."""
+    return next((record.rank for record in records if record.rank is not None), None)
+
+
+def _of_another_rank(record: Record, first: str | None) -> bool:
+    """True for what further processes wrote: it is shown and counted, but is no other output."""
+    return record.rank is not None and record.rank != first
 
 
 def _coverage(ref: tuple[int, int], cand: tuple[int, int]) -> float | None:

@@ -214,15 +214,15 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
             continue
         if cases is None:
             continue
-        for fit in law.fit(scene, site, cases[0]):
-            with np.errstate(all="ignore"):  # whatever bits a file holds
+        with np.errstate(all="ignore"):  # whatever bits a file holds
+            for fit in law.fit(scene, site, cases[0]):
                 evaluation = evaluate(scene, law, site, fit, cases)
-            if evaluation is None:
-                continue
-            if best is None or evaluation.reference.total < best.reference.total:
-                best = evaluation
-            if evaluation.reference.total <= limits.TRUST:
-                return evaluation
+                if evaluation is None:
+                    continue
+                if best is None or evaluation.reference.total < best.reference.total:
+                    best = evaluation
+                if evaluation.reference.total <= limits.TRUST:
+                    return evaluation
     return best
 
 
@@ -249,10 +249,26 @@ def read_cases(
         if case is None:
             return None
         cases.append(case)
+    if not _alike(*cases):
+        return None
     if grid is not None:
         units = {**cases[1].units, "output": min(grid, cases[1].units["output"])}
         cases[1] = replace(cases[1], units=units)
     return cases[0], cases[1]
+
+
+def _alike(reference: Case, candidate: Case) -> bool:
+    """Whether both sides are as wide: else they are of two models, and one's parameters fit no
+    other.
+    """
+    left, right = (
+        {"": case.output, **case.inputs} for case in (reference, candidate)
+    )  # fmt: skip
+    return all(
+        left[name].shape[-1:] == right[name].shape[-1:]
+        for name in left.keys() & right.keys()
+        if left[name].ndim == 2 and right[name].ndim == 2
+    )
 
 
 def _width(scene: Scene, site: Site) -> int:

@@ -125,6 +125,7 @@ def _set_apart(naming: Naming) -> None:
     """Modules that other engines have under the same names, with other inputs and outputs."""
     engine = naming.engine
     own = [re.compile(pattern) for pattern in (() if engine is None else engine.own)]
+    _leave_parts_alone(naming)
     for reading in naming.readings:
         if engine is not None and any(pattern.search(reading.module) for pattern in own):
             parent, _, last = reading.module.rpartition(".")
@@ -137,6 +138,26 @@ def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
         (record.step, r.module, "output" if r.slot == "value" else r.slot, r.call)
         for record, r in zip(capture.records, naming.readings, strict=True)
     }
+
+
+def _leave_parts_alone(naming: Naming) -> None:
+    """A part of a layer's output, where the residual beside it was not recorded."""
+    engine = naming.engine
+    if engine is None:
+        return
+    outputs = [re.compile(module) for module, slot, _ in engine.sums if slot == "output"]
+    whole = {
+        (reading.module, reading.call)
+        for reading in naming.readings
+        if reading.slot in ("output_1", "output_residual")
+    }
+    for reading in naming.readings:
+        lone = reading.slot in ("output", "value") and (reading.module, reading.call) not in whole
+        if lone and any(pattern.match(reading.module) for pattern in outputs):
+            reading.rule = (
+                f"{engine.name}: a layer's output without its residual, which is not here"
+            )
+            reading.module = f"{reading.module}.without_residual"
 
 
 def _add_residuals(capture: Capture, naming: Naming) -> None:

@@ -40,9 +40,10 @@ def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
         score = 1.0 - left / max(pair.squares, 1e-300)
         if score < LEAST_SCORE or (best is not None and score <= best.score):
             continue
-        name = "stale" if other.is_peer else "swapped"
+        copied = theirs < own  # the same buffer, written for both
+        name = "stale" if other.is_peer or copied else "swapped"
         how = "equals" if left == 0 else "is nearly"
-        whose = "the candidate's own" if theirs < own else "the reference's"
+        whose = "the candidate's own" if copied else "the reference's"
         back = ""
         if not other.is_peer and _alike(other.y, pair.x, other.x):
             back = ", and that one has what belongs here"

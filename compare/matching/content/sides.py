@@ -8,7 +8,7 @@ from math import prod
 
 from ...aligned import Aligned
 from ...model import Row
-from ..named_records import Item, Side, same_base, side_of
+from ..named_records import Item, Side, same_base, sides_of
 from .order import Place
 from .sketch import FEWEST
 
@@ -58,8 +58,7 @@ def loose_records(aligned: Aligned) -> Loose:
     the same module.
     """
     rules = aligned.rules
-    ref = side_of(aligned.reference, rules.reference, rules)
-    cand = side_of(aligned.candidate, rules.candidate, rules)
+    ref, cand = sides_of(aligned.reference, aligned.candidate, rules)
     same_base(ref, cand)
     ours = {id(item.record): item for item in ref.items}
     theirs = {id(item.record): item for item in cand.items}
