@@ -65,7 +65,8 @@ WORDS = ("mixer", "alpha", "linear_1", "x", "some_norm", "thing", "beta_gate", "
 
 INPUTS = {
     "-output": "-input_0", "": ".input", ".output": ".input", "_output": "_input",
-    "/0": ".inputs.0", ".0": ".in", "_outputs": "_inputs_args_0", "/__call__": "/inputs", ".out": ".in",
+    "/0": ".inputs.0", ".0": ".in", "_outputs": "_inputs_args_0", "/__call__": "/inputs",
+    ".out": ".in",
 }  # fmt: skip
 
 
