@@ -203,7 +203,9 @@ def plays(item: Item, role: str) -> bool:
 
 _FURTHER = re.compile(r"input_[1-9][0-9]*$")
 # Inputs that steer a call; engines have different ones, and their shapes are easily alike.
-_STEERING = re.compile(r"mask|position|offset|layer_idx|length|freq|cache|past_key|cos$|sin$")
+_STEERING = re.compile(
+    r"mask|position|offset|layer_idx|length|freq|cache|past_key|cos$|sin$|_part$"
+)
 
 
 def _may_be_first_input(ref: Item, cand: Item) -> bool:

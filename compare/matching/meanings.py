@@ -12,6 +12,7 @@ from ...capture.records import Capture
 from .hidden_states import module_of, state_number
 from .operators import quantities, split_operator
 from .reading import Naming
+from .roles import role_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
     if not beside.same_level:
         _name_operators(capture, naming)
     if not beside.same_engine:
+        _set_parts_apart(capture, naming)
         _add_meanings(capture, naming)
         _add_residuals(capture, naming)
 
@@ -113,7 +115,10 @@ def _add_meanings(capture: Capture, naming: Naming) -> None:
             if match is None:
                 continue
             target = (record.step, match.expand(module), means, reading.call)
-            if target not in taken:
+            if target in taken:
+                reading.module = f"{record.module} (again)"
+                reading.unknown = f"{label} is {target[1]}-{means}, which is recorded as well"
+            else:
                 taken.add(target)
                 reading.rule = f"{naming.engine.name}: {label} is {target[1]}-{means}"
                 reading.module, reading.slot, reading.unknown = target[1], means, None
@@ -131,6 +136,40 @@ def _set_apart(naming: Naming) -> None:
             parent, _, last = reading.module.rpartition(".")
             reading.rule = f"{engine.name}: {last} takes and returns other tensors than elsewhere"
             reading.module = f"{parent}.own_{last}"
+
+
+_PART = "_part"  # ends the slot of what is a part of a sum
+
+
+def _set_parts_apart(capture: Capture, naming: Naming) -> None:
+    """Where a norm adds what it is given to the residual beside it, its input is a part only, and
+    so is what a layer is given and returns; other engines have the sums.
+    """
+    if naming.engine is None or not naming.engine.sums:
+        return
+    both = list(zip(capture.records, naming.readings, strict=True))
+    whole = {(record.step, r.module) for record, r in both if r.slot == "output_1"}
+    adding = {place for place in whole if role_of(place[1]) == "norm"}
+    names = {reading.module for reading in naming.readings}
+    gated = {n[n.find("layers.") : -len(_GATED)] for n in names if n.endswith(_GATED)}
+    for record, reading in both:
+        place = (record.step, reading.module)
+        first_norm, second_norm = ((record.step, f"{reading.module}.{n}") for n in _NORMS)
+        first = reading.slot in ("input_0", "input_x", "input_hidden_states")
+        given = first or re.match(r"input_\d+$", reading.slot) is not None
+        returned = reading.slot in ("output", "value") and place not in whole
+        if (first and place in adding) or (given and first_norm in adding):
+            reading.slot = f"{reading.slot}{_PART}"
+        elif first and reading.module.endswith(".mlp.act_fn"):
+            reading.slot = f"input_gate_up{_PART}"
+        elif returned and (second_norm in adding or reading.module in gated):
+            reading.slot = f"output{_PART}"
+            reading.unknown = "a part of a sum: the residual beside it is not recorded"
+
+
+# A layer with such a network is one of those that return two tensors; a hook may keep the first.
+_GATED = ".mlp.gate_up_proj"
+_NORMS = ("input_layernorm", "post_attention_layernorm")
 
 
 def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:

@@ -96,6 +96,25 @@ def test_an_activation_is_no_product_where_inputs_are_not_recorded() -> None:
     assert "model.layers.0.mlp.act_fn-output" in gaps(result.rows)[0]
 
 
+def test_parts_of_sums_are_no_partners() -> None:
+    """With inputs, and where a hook keeps the first of what a layer returns."""
+    shapes = vllm("-output_") | {"model.layers.1.post_attention_layernorm-input_0": FLAT}
+    shapes |= {"model.layers.1-input_0": (6,), "model.layers.1-input_1": FLAT}
+    shapes |= {"model.layers.1.mlp.down_proj-input_0": (6, 12)}
+    found = vllm_names(aligned(hugging_face() | {"model.layers.1-input_0": WIDE}, shapes))
+    assert "model.layers.1-input_1" not in found
+    assert "model.layers.1.post_attention_layernorm-input_0" not in found
+    carried = "model.layers.1.post_attention_layernorm-output_1"
+    assert found[carried] == "model.layers.1.post_attention_layernorm-input_0"
+    assert "model.layers.1.mlp.act_fn" not in found
+    assert found["model.layers.1.mlp.down_proj-input_0"] == "model.layers.1.mlp.down_proj-input_0"
+    first = {
+        name.removesuffix("/0"): shape for name, shape in vllm("/").items() if "/1" not in name
+    }
+    found = vllm_names(aligned(hugging_face(), first))
+    assert "model.layers.0" not in found and found["model.norm"] == "model.norm-output"
+
+
 def test_members_of_other_shapes_are_not_added() -> None:
     """A layer of transformers may return its output and a cache, or attention weights."""
     shapes = vllm("/") | {"model.layers.0/1": (2, 6, 6), "model.layers.1/1": (2, 6, 6)}
