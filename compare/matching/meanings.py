@@ -34,9 +34,9 @@ def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
     if not beside.same_level:
         _name_operators(capture, naming)
     if not beside.same_engine:
+        _add_residuals(capture, naming)
         _set_parts_apart(capture, naming)
         _add_meanings(capture, naming)
-        _add_residuals(capture, naming)
 
 
 _FLOATS = ("float", "bfloat")
@@ -123,19 +123,6 @@ def _add_meanings(capture: Capture, naming: Naming) -> None:
                 reading.rule = f"{naming.engine.name}: {label} is {target[1]}-{means}"
                 reading.module, reading.slot, reading.unknown = target[1], means, None
             break
-    _set_apart(naming)
-
-
-def _set_apart(naming: Naming) -> None:
-    """Modules that other engines have under the same names, with other inputs and outputs."""
-    engine = naming.engine
-    own = [re.compile(pattern) for pattern in (() if engine is None else engine.own)]
-    _leave_parts_alone(naming)
-    for reading in naming.readings:
-        if engine is not None and any(pattern.search(reading.module) for pattern in own):
-            parent, _, last = reading.module.rpartition(".")
-            reading.rule = f"{engine.name}: {last} takes and returns other tensors than elsewhere"
-            reading.module = f"{parent}.own_{last}"
 
 
 _PART = "_part"  # ends the slot of what is a part of a sum
@@ -153,6 +140,8 @@ def _set_parts_apart(capture: Capture, naming: Naming) -> None:
     names = {reading.module for reading in naming.readings}
     gated = {n[n.find("layers.") : -len(_GATED)] for n in names if n.endswith(_GATED)}
     for record, reading in both:
+        if reading.adds is not None:
+            continue
         place = (record.step, reading.module)
         first_norm, second_norm = ((record.step, f"{reading.module}.{n}") for n in _NORMS)
         first = reading.slot in ("input_0", "input_x", "input_hidden_states")
@@ -177,26 +166,6 @@ def _taken(capture: Capture, naming: Naming) -> set[tuple[int, str, str, int]]:
         (record.step, r.module, "output" if r.slot == "value" else r.slot, r.call)
         for record, r in zip(capture.records, naming.readings, strict=True)
     }
-
-
-def _leave_parts_alone(naming: Naming) -> None:
-    """A part of a layer's output, where the residual beside it was not recorded."""
-    engine = naming.engine
-    if engine is None:
-        return
-    outputs = [re.compile(module) for module, slot, _ in engine.sums if slot == "output"]
-    whole = {
-        (reading.module, reading.call)
-        for reading in naming.readings
-        if reading.slot in ("output_1", "output_residual")
-    }
-    for reading in naming.readings:
-        lone = reading.slot in ("output", "value") and (reading.module, reading.call) not in whole
-        if lone and any(pattern.match(reading.module) for pattern in outputs):
-            reading.rule = (
-                f"{engine.name}: a layer's output without its residual, which is not here"
-            )
-            reading.module = f"{reading.module}.without_residual"
 
 
 def _add_residuals(capture: Capture, naming: Naming) -> None:

@@ -23,9 +23,7 @@ class EngineNames:
     always apply.
 
     `meanings` say what else a module's result is: a pattern of a standard `module-slot`, and the
-    module and slot that hold the same quantity elsewhere. `own` are patterns of modules that take
-    and return other tensors than modules of the same name elsewhere do: what has no meaning of
-    those is paired with nothing. `sums` are patterns of modules that
+    module and slot that hold the same quantity elsewhere. `sums` are patterns of modules that
     return, or take, a tensor in one slot and the residual beside it in another: others return and
     take the sum. `scope` finds the
     module in the name of an operator's value (a group `scope`, and `op`); `plumbing` are values
@@ -42,7 +40,6 @@ class EngineNames:
     at_top: Mapping[str, str] = field(default_factory=dict)
     signs: tuple[tuple[str, ...], ...] = ()
     meanings: tuple[tuple[str, str, str], ...] = ()
-    own: tuple[str, ...] = ()
     sums: tuple[tuple[str, str, str], ...] = ()
     scope: str = ""
     plumbing: tuple[str, ...] = ()

@@ -34,7 +34,6 @@ VLLM = EngineNames(
         (r"^norm-output_1$", "norm", "input_0"),
         (r"^logits_processor-output$", "lm_head", "output"),
     ),
-    own=(r"\.mlp\.act_fn$", r"\.self_attn\.rotary_emb$"),
     sums=(
         (r"^layers\.\d+$", "output", "output_1"),
         *(
