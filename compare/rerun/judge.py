@@ -95,8 +95,10 @@ def within(outer: Judgement, parts: list[str]) -> Judgement:
     """The judgement of a module that is wrong when `parts` inside it are."""
     if outer.kind != "wrong" or not parts:
         return outer
-    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
-    return Judgement("inside", f"wrong inside: {parts[0]}{more} is wrong on its own")
+    if len(parts) == 1:
+        return Judgement("inside", f"wrong inside: {parts[0]} is wrong on its own")
+    more = f"{parts[0]} and {len(parts) - 1} more are wrong on their own"
+    return Judgement("inside", f"wrong inside: {more}")
 
 
 def wrong_layers_sentence(names: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def new(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     place = tmp_path_factory.mktemp("new")
     faulty = transformers.LlamaForCausalLM.from_pretrained(llama)
     with torch.no_grad():
-        faulty.model.layers[1].mlp.down_proj.weight.mul_(1 + 1e-5)
+        faulty.get_parameter("model.layers.1.mlp.down_proj.weight").mul_(1 + 1e-5)
     faulty.save_pretrained(place / "faulty")
     write_tokenizer(place / "faulty")
     return (

@@ -26,7 +26,7 @@ def scaled(model: Path, folder: Path, factor: float) -> None:
     """A copy in which one projection has another factor."""
     copy = transformers.LlamaForCausalLM.from_pretrained(model)
     with torch.no_grad():
-        copy.model.layers[1].mlp.down_proj.weight.mul_(factor)
+        copy.get_parameter("model.layers.1.mlp.down_proj.weight").mul_(factor)
     copy.save_pretrained(folder)
     write_tokenizer(folder)
 

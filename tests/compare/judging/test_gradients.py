@@ -136,7 +136,7 @@ def test_gradients_of_a_wrong_forward_pass_are_inherited(tmp_path: Path) -> None
     def wrong(attention: str) -> torch.nn.Module:
         model = llama(attention)
         with torch.no_grad():
-            model.model.layers[1].mlp.up_proj.weight[3, 5] += 0.5
+            model.get_parameter("model.layers.1.mlp.up_proj.weight")[3, 5] += 0.5
         return model
 
     found = compared(backward(tmp_path / "a"), backward(tmp_path / "b", wrong))

@@ -120,8 +120,11 @@ def test_with_injection_a_wrong_weight_shows_in_its_layer_alone(tmp_path: Path) 
 
 
 def test_olmo2_is_verified(tmp_path: Path) -> None:
-    """MAX 26.7 gives its norms of queries and keys another eps; all other layers are right."""
+    """MAX 26.7 gives its norms of queries and keys another eps; all other layers are right. What
+    layer 1 is given is so large that its norms are off by less than rounding may cost.
+    """
     model, place = write_causal(tmp_path / "olmo2", olmo2_config()), tmp_path / "export"
     assert verified(model, place) == 1
-    norms = {f"layers.{n}.self_attn.{name}_norm" for n in (0, 1) for name in "qk"}
+    norms = {f"layers.0.self_attn.{name}_norm" for name in "qk"}
     assert set(open_export(str(place)).wrong_layers) == norms
+    assert norms <= failing(place, "with_injection")
