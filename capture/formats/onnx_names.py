@@ -11,7 +11,7 @@ built, and weights are passed over.
 
 from __future__ import annotations
 
-import ast
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -169,16 +169,15 @@ def _read_node(data: memoryview, graph: Graph) -> None:
     graph.used.extend((value, scope) for value in taken)
 
 
+_QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
+_LIST = re.compile(r"\[\s*(?:(?:'[^'\\]*'|\"[^\"\\]*\")\s*,?\s*)*\]")
+
+
 def _scopes(text: str) -> tuple[str, ...]:
     """`['', 'model', 'model.layers.0', 'linear']` without the node's own name at the end."""
-    if len(text) > 10_000:
+    if _LIST.fullmatch(text) is None:
         return ()
-    try:
-        listed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return ()
-    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        return ()
+    listed = [match[1] or match[2] or "" for match in _QUOTED.finditer(text)]
     return tuple(listed[:-1])
 
 
