@@ -170,7 +170,8 @@ def _read_node(data: memoryview, graph: Graph) -> None:
 
 
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
-_LIST = re.compile(r"\[\s*(?:(?:'[^'\\]*'|\"[^\"\\]*\")\s*,?\s*)*\]")
+_ONE = r"(?:'[^'\\]*'|\"[^\"\\]*\")"
+_LIST = re.compile(rf"\[\s*{_ONE}(?:\s*,\s*{_ONE})*\s*\]")
 
 
 def _scopes(text: str) -> tuple[str, ...]:
