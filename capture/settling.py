@@ -32,7 +32,8 @@ def settle(capture: Capture) -> None:
     _refuse_duplicates(records)
     if not capture.order_known and not _order_by_names(capture):
         _order_by_files(capture)
-    if any(one.step > other.step for one, other in pairwise(records)):
+    told = capture.order_known and capture.order_source == "manifest"
+    if not told and any(one.step > other.step for one, other in pairwise(records)):
         records.sort(key=lambda record: record.step)
 
 

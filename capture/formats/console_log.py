@@ -69,7 +69,7 @@ def prints_tensors(path: str) -> bool:
         head = first_bytes(path, _PEEK)
     except OSError:
         return False
-    labels = Labels()
+    labels = Labels("the file")
     for line in head.splitlines():
         if _find_start(line, 0, labels) is not None:
             return True
@@ -83,7 +83,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     styles: set[str] = set()
     calls = CallNumbers()
     with open_stream(found.path) as file:
-        for span in list(_scan(file)):
+        for span in list(_scan(file, found.stem)):
             record = named_record(found, span.name)
             if span.step is not None:
                 record.step = span.step
@@ -139,10 +139,12 @@ class _Span:
     step: int | None = None
 
 
-def _scan(file: BinaryIO) -> Iterator[_Span]:
-    """The prints of a log, in order, by one pass over pieces of its lines."""
+def _scan(file: BinaryIO, name: str) -> Iterator[_Span]:
+    """The prints of a log, in order, by one pass over pieces of its lines. One at the beginning
+    without any label is called `name`.
+    """
     span: _Span | None = None
-    labels = Labels()
+    labels = Labels(name)
     offset, fresh = 0, True
     while piece := file.readline(_PIECE):
         if piece == _NOTHING:

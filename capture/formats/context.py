@@ -22,4 +22,4 @@ class Context:
     alone: bool = False
     """True when one file holds the whole capture: its records need not carry its name."""
     trees: dict[str, str | None] = field(default_factory=dict)
-    """By folder: the file that describes the others there, where one was looked for."""
+    """By format and folder: the file that describes the others there, where one was looked for."""

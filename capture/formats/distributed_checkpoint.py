@@ -37,10 +37,10 @@ _MOST_ARCHIVE = 1 << 62
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """All tensors, at the first of the checkpoint's files. Raises `RecordError`, `OSError`."""
-    if found.folder in context.trees:
-        return []
     path = os.path.join(found.folder, _METADATA)
-    context.trees[found.folder] = path
+    if path in context.trees:
+        return []
+    context.trees[path] = path
     if not exists(path) or storage_of(path).is_link(path):
         raise RecordError("the file .metadata of the checkpoint is missing beside it")
     with open_file(path) as file:

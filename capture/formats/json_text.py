@@ -27,7 +27,7 @@ def parsed(path: str, lines: bool = False) -> Any:
     return _parsed(path, status.identity or (status.size,), lines)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # one a side
 def _parsed(path: str, identity: object, lines: bool) -> Any:
     with open_file(path) as file:
         text = file.read_at(0, file.size)

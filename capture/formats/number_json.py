@@ -38,13 +38,18 @@ _DEEPEST = 32
 
 
 def recognise(found: FoundFile, context: Context) -> bool:
-    """JSON with a list of numbers near its beginning, that is no model's config or index."""
+    """JSON with a list of numbers near its beginning, that is no model's config or index. A `.txt`
+    may be a list as Python prints it.
+    """
     if found.problem is not None or _SETTINGS.search(found.stem):
         return False
     try:
-        return _NUMBERS.search(first_bytes(found.path, _PEEK)) is not None
+        head = first_bytes(found.path, _PEEK)
     except OSError:
         return False
+    if found.suffix == ".txt" and not head.lstrip().startswith((b"[", b"{")):
+        return False
+    return _NUMBERS.search(head) is not None
 
 
 def set_aside(found: FoundFile) -> str | None:

@@ -15,7 +15,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
-from ..storage import OpenFile, open_file, storage_of
+from ..storage import OpenFile, open_file
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .members import named_member, named_record, place_members
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ..values import Array
 
 _MAGIC = b"\x93NUMPY"
-_GRAPHS = (".onnx", ".onnx.gz")  # a graph beside an archive of its values tells their names
 _MOST_HEADER = 1 << 16
 _USUAL = 256  # one read gets most headers
 _ITEM = (
@@ -82,15 +81,13 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         )
         member.key = name
         records.append(member)
-    if any(name.lower().endswith(_GRAPHS) for name in storage_of(found.folder).names(found.folder)):
-        return name_values(records, found.folder, context)
-    return records
+    return name_values(records, found.folder, context)
 
 
 def read_header(record: Record) -> list[Record]:
     """Complete `record`. Raises `RecordError`, `OSError`."""
     with open_file(record.path) as file:
-        if record.key and record.path.endswith(".npz"):
+        if record.key and record.path.lower().endswith(".npz"):
             locator = _locate_member(record, file)
         elif _OBJECTS.search(_header_bytes(file, 0, file.size)):
             return _read_objects(record)

@@ -11,7 +11,7 @@ built, and weights are passed over.
 
 from __future__ import annotations
 
-import ast
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ _MOST_BYTES = 2 << 30  # a protobuf message is no longer than that
 _MOST_UNPACKED = 512 << 20
 _MOST_NODES = 500_000
 _MOST_FILES = 16
+_ENDINGS = (".onnx", ".onnx.gz")
 _SCOPES = b"pkg.torch.onnx.name_scopes"
 _COVERED = 0.5  # share of a dump's values that a graph must have to be the one
 
@@ -46,7 +47,9 @@ def name_values(records: list[Record], folder: str, context: Context) -> list[Re
     """`records`, whose names are those of values, in the order and with the module names of the
     graph beside them; as they are where there is none.
     """
-    graph = _graph_of({record.name for record in records}, folder)
+    graph = None
+    if _has_graphs(folder, context):
+        graph = _graph_of({record.name for record in records}, folder)
     if graph is None:
         return records
     places = {name: index for index, name in enumerate(graph.scopes)}
@@ -96,6 +99,18 @@ def _owners(graph: Graph) -> dict[str, tuple[str, ...]]:
     return {value: tuple(sorted(modules, key=depth)) for value, modules in owned.items()}
 
 
+def _has_graphs(folder: str, context: Context) -> bool:
+    """Whether there is a graph in the folder; looked for once."""
+    key = f"onnx {folder}"
+    if key not in context.trees:
+        try:
+            names = storage_of(folder).names(folder)
+        except OSError:
+            names = []
+        context.trees[key] = next((n for n in names if n.lower().endswith(_ENDINGS)), None)
+    return context.trees[key] is not None
+
+
 def _graph_of(names: set[str], folder: str) -> Graph | None:
     """The graph in `folder` that has most of these values."""
     try:
@@ -103,7 +118,7 @@ def _graph_of(names: set[str], folder: str) -> Graph | None:
     except OSError:
         return None
     best: tuple[int, Graph] | None = None
-    files = [name for name in files if name.lower().endswith((".onnx", ".onnx.gz"))]
+    files = [name for name in files if name.lower().endswith(_ENDINGS)]
     for name in files[:_MOST_FILES]:
         try:
             graph = read_graph(f"{folder}/{name}")
@@ -169,16 +184,16 @@ def _read_node(data: memoryview, graph: Graph) -> None:
     graph.used.extend((value, scope) for value in taken)
 
 
+_QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
+_ONE = r"(?:'[^'\\]*'|\"[^\"\\]*\")"
+_LIST = re.compile(rf"\[\s*{_ONE}(?:\s*,\s*{_ONE})*\s*\]")
+
+
 def _scopes(text: str) -> tuple[str, ...]:
     """`['', 'model', 'model.layers.0', 'linear']` without the node's own name at the end."""
-    if len(text) > 10_000:
+    if _LIST.fullmatch(text) is None:
         return ()
-    try:
-        listed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return ()
-    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        return ()
+    listed = [match[1] or match[2] or "" for match in _QUOTED.finditer(text)]
     return tuple(listed[:-1])
 
 

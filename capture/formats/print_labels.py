@@ -70,16 +70,20 @@ def name_before(left: str) -> str:
 
 
 class Labels:
-    """The lines above a print: a label, and the heading that it stands under."""
+    """The lines above a print: a label, and the heading that it stands under. A print at the very
+    beginning of a file goes by the name of the `file`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, file: str = "") -> None:
         self.heading = ""
+        self._file = file
         self.step: int | None = None
         self._lines: list[str] = []
 
     def see(self, line: str) -> None:
         """A whole line without a print; a blank one ends what was said before."""
         text = message_of(line).strip(_DECORATION + ":").strip()
+        self._file = "" if text else self._file
         if not text or len(text) > _LONGEST_LABEL:
             self._lines.clear()
             return
@@ -95,12 +99,13 @@ class Labels:
 
     def forget(self) -> None:
         """A print ended: what comes next is about another."""
+        self._file = ""
         self._lines.clear()
 
     def name(self) -> str:
         """What a print below these lines is called; empty where nothing says it."""
         if not self._lines:
-            return ""
+            return self._file
         *above, label = self._lines
         if _HEADING.fullmatch(label):
             return label

@@ -66,7 +66,8 @@ FORMATS: tuple[Format, ...] = (
            reader="polygraphy", known_as="Polygraphy's JSON", keeps_order=True),
     Format("number table", _HERE + "number_table", 75, (".csv", ".tsv", ".txt", ".dat"), looks=True,
            reader="table", known_as="tables of numbers", only_alone=True),
-    Format("JSON numbers", _HERE + "number_json", 78, (".json", ".jsonl", ".ndjson"), looks=True,
+    Format("JSON numbers", _HERE + "number_json", 78, (".json", ".jsonl", ".ndjson", ".txt"),
+           looks=True,
            reader="json", known_as="JSON", only_alone=True, keeps_order=True),
     Format("raw binary", _HERE + "raw_binary", 80, looks=True, after_logs=True),
 )  # fmt: skip

@@ -6,8 +6,8 @@ name as `non_intrusive__<path>.output[.<i>]` and `.inputs.<i>`.
 
 `--debug-tensor-dump-output-folder`: a file a pass in a folder a rank, as
 `TP0_PP0_Rank0_pid42/Pass00003.pt`. A file is written when the model has run, before what runs last
-is recorded: `model` and `logits_processor` of a pass stand at the beginning of the file of the
-next, and those of the last pass nowhere.
+is recorded: `model` and `logits_processor` of a pass stand at the beginning of the next file, and
+those of the last pass nowhere.
 """
 
 from __future__ import annotations

@@ -57,11 +57,12 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 def _tree_in(folder: str, context: Context) -> str | None:
     """The FULL tree in a folder; looked for once."""
-    if folder not in context.trees:
+    key = f"tree {folder}"
+    if key not in context.trees:
         names = storage_of(folder).names(folder)
         full = [n for n in names if (m := _TREE.match(n)) and m["kind"] == "FULL_TENSORS"]
-        context.trees[folder] = min(full) if full else None
-    return context.trees[folder]
+        context.trees[key] = min(full) if full else None
+    return context.trees[key]
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:

@@ -65,9 +65,9 @@ def _root_above(folder: str) -> str | None:
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """All arrays, at the first file of the store. Raises `RecordError`."""
     root = _root_above(found.folder)
-    if root is None or root in context.trees:
+    if root is None or f"zarr {root}" in context.trees:
         return []
-    context.trees[root] = root
+    context.trees[f"zarr {root}"] = root
     plain = named_record(found, os.path.basename(root))
     records: list[Record] = []
     for name, node in _arrays(_opened(root), "", 0):

@@ -169,3 +169,14 @@ def test_a_dump_without_a_header(tmp_path: Path) -> None:
     assert (record.shape, record.dtype) == ((3, 4), "float32")
     with pytest.raises(CaptureError, match="20 values promised, the file has 12"):
         open_capture(tmp_path, raw="20xf32")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tensor([[0.5, 1.5],\n        [2.5, 3.5]])\n", "[[0.5, 1.5], [2.5, 3.5]]",
+     "[[0.5 1.5]\n [2.5 3.5]]\n", "\n0.5 1.5\n2.5 3.5"],
+)  # fmt: skip
+def test_one_tensor_printed_to_a_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "layer_0.txt").write_text(text)
+    found = loaded(open_capture(tmp_path))
+    np.testing.assert_array_equal(found["layer_0"], np.float32([[0.5, 1.5], [2.5, 3.5]]))
