@@ -234,13 +234,10 @@ def is_passed_on(facts: Facts) -> bool:
 
 def is_rounding(law: LawRow, facts: Facts) -> bool:
     """Whether a layer merely rounds more than its peers (its partial sums may cancel), by no more
-    than the dtype allows: coarse arithmetic is no mistake there, unless errors that grow with the
-    outputs show that sums were added up in it.
+    than the dtype allows: coarse arithmetic is no mistake there.
     """
     causes = law.causes or ()
-    coarse = bool(causes) and all(
-        cause.name == "precision" and cause.parameter != "accumulation" for cause in causes
-    )
+    coarse = bool(causes) and all(cause.name == "precision" for cause in causes)
     return law.state == "breaks" and coarse and facts.greater <= facts.ok
 
 

@@ -242,14 +242,6 @@ def narrow_sums(x: Tensor, w: Tensor) -> Tensor:
     return total.to(x.dtype)
 
 
-def bfloat16_sums(x: Tensor, w: Tensor) -> Tensor:
-    """Sums that are kept in bfloat16, rounded every 4 products."""
-    total = torch.zeros(*x.shape[:-1], len(w), dtype=torch.bfloat16)
-    for a, b in zip(x.split(4, -1), w.split(4, -1), strict=True):
-        total = total + (a @ b.T).bfloat16()
-    return total.to(x.dtype)
-
-
 def _narrow(one: Product) -> None:
     one.product = narrow_sums
 

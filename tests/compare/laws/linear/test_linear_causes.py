@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws import report
 from layertui.compare.laws.causes import diagnose
-from layertui.compare.model import Cause, Measurement
-from layertui.compare.weights.models import ModelPaths
+from layertui.compare.model import Cause
 from support.laws.law_checks import Tried, capture, tried
 from support.laws.linear_faults import (
     DOWN,
@@ -32,7 +28,6 @@ from support.laws.linear_faults import (
     O,
     Q,
     V,
-    bfloat16_sums,
     bias,
     end,
     int_groups,
@@ -49,7 +44,6 @@ from support.laws.linear_models import (
     linear_out,
     new_weight,
     products,
-    split,
 )
 
 Changed = Callable[[Any], None]
@@ -87,36 +81,6 @@ def test_a_fault_has_its_cause(pairs: Pairs, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", FINE, ids=lambda fault: fault.id)
 def test_a_coarser_arithmetic_of_one_layer_has_its_cause(fine: Pairs, fault: Fault) -> None:
     check(fine.changed(fault.path, fault.change), fault)
-
-
-def test_narrow_sums_are_found_below_what_the_dtype_allows(tmp_path: Path) -> None:
-    """Errors in proportion to partial sums are no rounding that a kernel is free to choose."""
-    pairs = Pairs(tmp_path, torch.bfloat16)
-    other = pairs.other()
-    other.part(DOWN).product = bfloat16_sums
-    comparison = compared(pairs, other)
-    first = comparison.first_divergence()
-    assert first is not None and first.module == label(DOWN).removesuffix("-output")
-    assert first.causes and first.causes[0].name == "precision"
-    assert "narrower arithmetic" in first.causes[0].text
-    level = comparison.results.measurements[first.index]
-    assert isinstance(level, Measurement) and (level.relative_l2 or 0.0) < 4e-2
-
-
-def test_other_sums_of_one_layer_are_no_finding(tmp_path: Path) -> None:
-    """Sums in four parts, each rounded once, where the other layers round once at all."""
-    pairs = Pairs(tmp_path, torch.bfloat16)
-    other = copy.deepcopy(pairs.model)
-    other.part(DOWN).product = split
-    assert compared(pairs, other).findings() == ()
-
-
-def compared(pairs: Pairs, candidate: nn.Module) -> Comparison:
-    capture(candidate, pairs.folder / "candidate", pairs.x)
-    left, right, model = (pairs.folder / n for n in ("reference", "candidate", "model"))
-    comparison = open_comparison(str(left), str(right), models=ModelPaths(str(model)))
-    assert comparison.measure(use_cache=False)
-    return comparison
 
 
 # Weights of something else
