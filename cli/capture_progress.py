@@ -13,7 +13,7 @@ from ..capture.sizes import byte_text, size_of
 from .output import stderr_is_terminal
 
 _EVERY = 0.25  # seconds between two drawings on a terminal
-_EVERY_LINE = 10.0  # seconds between two lines where there is none: a log is not flooded
+EVERY_LINE = 10.0  # seconds between two lines where there is none: a log is not flooded
 _CELLS = 20
 
 
@@ -67,7 +67,7 @@ class CaptureProgress:
 
     def _draw_often(self) -> None:
         start, end = ("\r", "\x1b[K") if self._shown else ("", "\n")
-        while not self._stop.wait(_EVERY if self._shown else _EVERY_LINE):
+        while not self._stop.wait(_EVERY if self._shown else EVERY_LINE):
             if self._text:
                 line = self._line()
                 with self._lock:

@@ -122,5 +122,5 @@ def test_docs_name_only_commands_and_options_that_exist() -> None:
     known |= {option for param in layertui.params for option in param.opts}
     shown = re.findall(r"layertui [^`\n]*", "\n".join(page.read_text() for page in pages))
     for line in shown:
-        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line.split("#")[0].split(";")[0]):
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", re.split("[#;|]", line)[0]):
             assert option in known | {"--help"}, f"{option} in {line!r}"

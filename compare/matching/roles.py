@@ -39,6 +39,12 @@ BY_NAME: dict[str, Role] = {
     "attn_dropout": "dropout", "resid_dropout": "dropout",
 }  # fmt: skip
 
+
+def standard_name(role: Role) -> str:
+    """The name that modules of a role have in canonical names."""
+    return next(name for name, known in BY_NAME.items() if known == role)
+
+
 # Part of a class name in lower case -> role; the first that fits wins.
 _BY_CLASS: tuple[tuple[str, Role], ...] = (
     ("identity", "identity"), ("dropout", "dropout"), ("droppath", "dropout"),

@@ -19,7 +19,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_a_long_run_says_now_and_then_what_it_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(capture_progress, "_EVERY_LINE", 0.02)
+    monkeypatch.setattr(capture_progress, "EVERY_LINE", 0.02)
     found: list[str] = []
     with CaptureProgress() as watcher:
         watcher.stage("starting the runner")

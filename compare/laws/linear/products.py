@@ -24,7 +24,7 @@ from ..numerics.rounding import ROUNDED, on_grid
 
 FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 _BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
-_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
+TELLING_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
 _BLOCK_ROWS = 64  # rows at a time of wider ones: fewer make a matrix product slow
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
@@ -156,7 +156,7 @@ class _Growing:
         self._value = np.empty((out, self._x.shape[1]), self._wide)
         self._by_channel = np.empty((out, len(operands)), self._wide)
         self._by_input = np.zeros(inside)
-        self._step = max(1, out // _CHANNELS)
+        self._step = max(1, out // TELLING_CHANNELS)
         self._space = np.empty(0, self._wide)  # for the squares of a block
 
     def add(self, first: int, block: Array, change: BlockChange | None = None) -> None:

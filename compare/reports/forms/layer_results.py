@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from ...judging.policy import policy_named, with_overrides
 from ...matching.canonical import LAYER, ROOT
-from ...matching.roles import is_embedding, last_name, precedes_layers, role_of
+from ...matching.roles import (
+    is_embedding,
+    last_name,
+    precedes_layers,
+    role_of,
+    standard_name,
+)
 from ...model import Measurement, Row, Verdict
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ BEFORE_LAYERS = -1  # the index of the embedding, and of what else stands before
 _PASSED = ("identical", "ok")
 # What goes into these modules is a quantity of its own: what stands between two modules.
 _QUANTITIES = {
-    "o_proj": "attention",  # the heads, before the output projection
+    standard_name("attention_output"): "attention",  # the heads, before the output projection
     "post_attention_layernorm": "residual",
     "down_proj": "act(gate)*up",
 }
@@ -35,7 +41,8 @@ _NAMES = {
 }  # fmt: skip
 # Pairs that stand for a whole part, the best first.
 _WHOLE = {
-    "attention": ("", "o_proj", "residual"), "mlp": ("", "down_proj", "residual"),
+    "attention": ("", standard_name("attention_output"), "residual"),
+    "mlp": ("", "down_proj", "residual"),
 }  # fmt: skip
 
 
@@ -152,7 +159,7 @@ def _place(row: Row, modules: set[str], behind: int) -> tuple[int, str, str, str
 
 def _outside(row: Row) -> str:
     record = row.reference
-    if is_embedding(row.canonical) and last_name(row.canonical) == "embed_tokens":
+    if is_embedding(row.canonical) and last_name(row.canonical) == standard_name("embedding"):
         return "embedding"
     if row.canonical == "norm" and role_of("norm", record.module_class if record else None):
         return "final_norm"
@@ -174,7 +181,7 @@ def _inside(row: Row, layer: str, path: str, modules: set[str]) -> tuple[str, st
             quantity = "attention_output"  # the norm stands in front of the sum
         return ("attention" if quantity != "act(gate)*up" else "mlp"), quantity
     if role == "attention":
-        kind = "attention" if first == "self_attn" else first
+        kind = "attention" if first == standard_name("attention") else first
         return kind, _slot(row, _named(rest))
     if role == "mlp" or role == "experts":
         return "mlp", _slot(row, _named(rest))

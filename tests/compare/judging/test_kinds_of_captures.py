@@ -90,14 +90,13 @@ def test_a_layout_that_nothing_behind_shows_is_ok_and_offers_its_recipe(real: Pa
     assert getattr(result, "relative_l2", 1.0) < 1e-6
 
 
-def test_pairs_by_place_whose_values_are_unrelated_are_doubtful(real: Path) -> None:
-    for name, count in (("megatron-names-healthy", 2), ("vllm-residual-tuples-healthy", 7)):
+def test_places_alone_make_no_pair_of_unrelated_values(real: Path) -> None:
+    for name, least in (("megatron-names-healthy", 20), ("vllm-residual-tuples-healthy", 20)):
         comparison = judged(real, name)
-        rows = json_report(comparison, "layertui")["rows"]
-        doubtful = [row for row in rows if row["doubtful"]]
-        assert len(doubtful) == count
-        assert {row["verdict"] for row in doubtful} == {"drift"}
-        assert all(row["doubtful"] is None for row in rows if row not in doubtful)
+        rows = [row for row in json_report(comparison, "layertui")["rows"] if row["metrics"]]
+        assert len(rows) >= least
+        assert all(row["doubtful"] is None for row in rows)
+        assert all(row["metrics"]["relative_l2"] < 0.02 for row in rows)
 
 
 def test_a_coarser_run_is_said(real: Path) -> None:

@@ -12,7 +12,7 @@ from layertui.compare.layout_search.hints import Hints, head_counts
 from layertui.compare.recipes.errors import RecipeError
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.recipes.recipe import view_shapes, views
-from support.drawn_recipes import numbered
+from support.drawn.recipes import numbered
 
 SIZE = st.sampled_from([0, 1, 1, 2, 3, 4, 6, 8, 10, 12, 16, 64])
 SHAPES = st.lists(SIZE, max_size=7).map(tuple).filter(lambda shape: np.prod(shape) < 1e6)

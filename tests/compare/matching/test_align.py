@@ -20,7 +20,7 @@ from layertui.compare.rules.rules import (
     RecipeRule,
     Rules,
 )
-from support.drawn_sides import sides
+from support.drawn.sides import sides
 from support.synthetic import aligned, capture, check_rows, gaps, pairs, record, row_of
 
 ATTENTION = "layers.0.self_attn."

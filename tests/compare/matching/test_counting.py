@@ -13,7 +13,7 @@ from layertui.capture.records import Record
 from layertui.compare.comparison import Comparison
 from layertui.compare.model import Failure, Measurement, SideCounts, SideStatistics
 from layertui.compare.rules.rules import HandPair, Rules
-from support.drawn_sides import sides
+from support.drawn.sides import sides
 from support.synthetic import capture, record
 
 FINE = Measurement((2,), 2, 2, True, reference=SideStatistics(0, 0, 0, 0, 0, 0, 0, 0))

@@ -345,7 +345,7 @@ def test_captures_of_our_own_are_compared_with_and_without_values(tmp_path: Path
 
 
 def test_the_report_has_the_estimate() -> None:
-    from layertui.compare.reports.json_form import json_report
+    from layertui.compare.reports.forms.json_form import json_report
 
     x = drawn()
     comparison = compared(

@@ -16,7 +16,7 @@ from layertui.compare.recipes.errors import RecipeError
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.recipes.recipe import Recipe, views
 from layertui.compare.recipes.steps import Step
-from support.drawn_recipes import SHAPES, STEPS, numbered
+from support.drawn.recipes import SHAPES, STEPS, numbered
 
 
 @given(st.lists(STEPS, max_size=4), st.lists(STEPS, max_size=2), SHAPES)

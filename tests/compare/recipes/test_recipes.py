@@ -30,7 +30,7 @@ from layertui.compare.recipes.steps import (
     Transpose,
     Unsqueeze,
 )
-from support.drawn_recipes import (
+from support.drawn.recipes import (
     PRINTED,
     SHAPES,
     STEPS,

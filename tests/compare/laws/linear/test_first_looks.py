@@ -99,7 +99,7 @@ def test_channels_that_tell_how_rows_differ(outputs: int, share: int) -> None:
     # That many channels say it to a few percent.
     whole = np.square(weight, dtype=np.float64).sum(0)
     assert np.allclose(found.by_input * share, whole, rtol=0.2)
-    assert products._CHANNELS == 1024
+    assert products.TELLING_CHANNELS == 1024
 
 
 @pytest.mark.parametrize(
