@@ -163,12 +163,12 @@ def with_recipes(row: Row, reference: str | None, candidate: str | None) -> Row:
     """
     if reference is None and candidate is None:
         return row
-    given = (None if text is None else parse_recipe(text) for text in (reference, candidate))
+    left, right = (None if text is None else parse_recipe(text) for text in (reference, candidate))
     built_in = CommonView(parse_recipe(row.recipe_reference), parse_recipe(row.recipe_candidate))
     shapes = tuple((record and record.shape) or () for record in (row.reference, row.candidate))
     view = built_in
     if row.kind == "pair":
-        view = completed(*given, built_in, (shapes[0], shapes[1]))
+        view = completed(left, right, built_in, (shapes[0], shapes[1]))
     changed = replace(
         row,
         recipe_reference=str(view.reference) if reference is None else reference,

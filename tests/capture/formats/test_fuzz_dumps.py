@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from layertui.capture import Capture, open_capture
 from layertui.capture.errors import CaptureError, RecordError
@@ -94,7 +94,7 @@ def metadata() -> Files:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        dcp.save({"a.b": torch.arange(6.0)}, checkpoint_id=folder, no_dist=True)
+        save({"a.b": torch.arange(6.0)}, checkpoint_id=folder, no_dist=True)
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     return {".metadata": files.pop(".metadata"), **files}
 
