@@ -154,7 +154,7 @@ def text_of_cases(
     pairs: list[CasePair], options: JudgingOptions, arguments: list[str]
 ) -> tuple[str, int]:
     """The reports to read of all cases, and the exit status."""
-    return _all_cases(pairs, options, "text", _settings(arguments, options), None, True, None)
+    return _all_cases(pairs, options, "text", _settings(arguments, options), None, True, None, None)
 
 
 def plot_format(path: str) -> str:
