@@ -185,11 +185,12 @@ def make(compiler: str, root: Path) -> None:
             run(root, case, root / (fault or "right") / case, fault)
 
 
-def run(root: Path, case: str, folder: Path, fault: str = "") -> None:
+def run(root: Path, case: str, folder: Path, fault: str = "", attention: bool = False) -> None:
     """The engine on the input `case`; its dumps go to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [root / "engine", root / "model", root / f"{case}.txt", folder]
-    subprocess.run([*map(str, command), *([fault] if fault else [])], check=True)
+    words = [fault, "attention"] if attention else [fault]
+    subprocess.run([*map(str, command), *words], check=True)
 
 
 def compared(reference: Path, candidate: Path) -> Comparison:
@@ -290,6 +291,46 @@ def test_an_engine_with_heads_on_the_first_axis(made: Path, tmp_path: Path) -> N
         comparison = compared(made / reference / "second", tmp_path)
         assert pairs(comparison).keys() == EXPECTED.keys()
         assert first_label(comparison) == FAULTS[ROTATED]
+
+
+@pytest.mark.parametrize(
+    ("fault", "first"),
+    [
+        ("", None),
+        ("layer_1_attn_scores", "layers.1.self_attn.scores-output"),
+        ("layer_1_attn_softmax", "layers.1.self_attn.softmax-output"),
+        ("layer_1_attn_sdpa_output", "layers.1.self_attn.o_proj-input_0"),
+    ],
+)
+def test_scores_weights_and_result_of_attention(
+    fault: str, first: str | None, made: Path, tmp_path: Path
+) -> None:
+    """Blocked scores are -Inf here, and the least float32 in torch."""
+    run(made, "second", tmp_path, fault, attention=True)
+    comparison = compared(made / "ops/second", tmp_path)
+    attention = {
+        f"layer_{n}_attn_{name}": f"model.layers.{n}.self_attn{record}-{slot}"
+        for n in range(LAYERS)
+        for name, record, slot in (
+            ("scores", "/aten.add.Tensor(3)", "output"),
+            ("softmax", "/aten._softmax.default", "output"),
+            ("sdpa_output", ".o_proj", "input_0"),
+        )
+    }
+    assert pairs(comparison) == EXPECTED | attention
+    assert comparison.exit_status() == (1 if fault else 0)
+    assert first_label(comparison) == first
+
+
+def test_scores_with_another_mask_differ(made: Path, tmp_path: Path) -> None:
+    run(made, "second", tmp_path, attention=True)
+    path = tmp_path / "cpp_layer_1_attn_scores.txt"
+    lines = path.read_text().splitlines()
+    lines[lines.index("-inf")] = "0.25"
+    path.write_text("\n".join(lines) + "\n")
+    comparison = compared(made / "ops/second", tmp_path)
+    assert first_label(comparison) == "layers.1.self_attn.scores-output"
+    assert comparison.exit_status() == 1
 
 
 def test_a_dump_that_is_cut_short_is_never_green(made: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 // A hand-written engine of a qwen3 that writes its tensors as text: no library, float32, no cache.
 //
-//     text_engine MODEL TOKENS OUT [FAULT]
+//     text_engine MODEL TOKENS OUT [FAULT [attention]]
 //
 // MODEL has `index.txt` and `weights.bin`: a line `NAME OFFSET SIZE...` a tensor (OFFSET in values),
 // and lines `.NAME VALUE` with the sizes of the model. TOKENS is a file of token ids. OUT gets
 // `cpp_NAME.txt` files. FAULT is the name of a tensor that is computed wrong: a rotation counts positions
-// from one, an intermediate has no activation, of any other the last value of each row is larger.
+// from one, an intermediate has no activation, of any other the last value of each row is larger. With `attention`,
+// its scores, weights and result are written as well.
 
 #include <cmath>
 #include <cstdio>
@@ -48,11 +49,11 @@ struct Model {
 
 class Engine {
 public:
-    Engine(const Model& model, std::vector<int> tokens, std::string out, std::string fault)
+    Engine(const Model& model, std::vector<int> tokens, std::string out, std::string fault, bool attention)
         : model_(model), tokens_(std::move(tokens)), out_(std::move(out)), fault_(std::move(fault)),
           count_(tokens_.size()), width_(model.size("hidden_size")), heads_(model.size("num_attention_heads")),
           groups_(model.size("num_key_value_heads")), dim_(model.size("head_dim")),
-          inner_(model.size("intermediate_size")) {}
+          inner_(model.size("intermediate_size")), attention_(attention) {}
 
     void run() {
         const Values& table = model_.weights.at("model.embed_tokens.weight");
@@ -91,7 +92,7 @@ private:
         rotate(k, groups_, at + "attn_k_rope");
         dump(at + "attn_q_rope", q, queries);
         dump(at + "attn_k_rope", k, keys);
-        y = linear(attend(q, k, v), attention + "o_proj.weight");
+        y = linear(attend(q, k, v, at), attention + "o_proj.weight");
         dump(at + "attn_o_proj", y, wide);
         add(x, y);
         dump(at + "attn_residual_output", x, wide);
@@ -150,8 +151,8 @@ private:
                 }
     }
 
-    Values attend(const Values& q, const Values& k, const Values& v) const {
-        Values out(count_ * heads_ * dim_);
+    Values attend(const Values& q, const Values& k, const Values& v, const std::string& at) const {
+        Values out(count_ * heads_ * dim_), weights(heads_ * count_ * count_), all(weights.size(), -INFINITY);
         const float scale = 1 / std::sqrt(static_cast<float>(dim_));
         for (std::size_t h = 0; h < heads_; ++h) {
             const std::size_t g = h / (heads_ / groups_);
@@ -164,11 +165,19 @@ private:
                     scores[s] *= scale;
                     most = std::fmax(most, scores[s]);
                 }
+                const std::size_t row = (h * count_ + t) * count_;
+                for (std::size_t s = 0; s <= t; ++s) all[row + s] = scores[s];
                 for (float& score : scores) sum += score = std::exp(score - most);
+                for (std::size_t s = 0; s <= t; ++s) weights[row + s] = scores[s] / sum;
                 for (std::size_t s = 0; s <= t; ++s)
                     for (std::size_t i = 0; i < dim_; ++i)
                         out[(t * heads_ + h) * dim_ + i] += scores[s] / sum * v[(s * groups_ + g) * dim_ + i];
             }
+        }
+        if (attention_) {
+            dump(at + "attn_scores", all, {1, heads_, count_, count_});
+            dump(at + "attn_softmax", weights, {1, heads_, count_, count_});
+            dump(at + "attn_sdpa_output", out, {1, count_, heads_, dim_});
         }
         return out;
     }
@@ -195,17 +204,18 @@ private:
     std::vector<int> tokens_;
     std::string out_, fault_;
     std::size_t count_, width_, heads_, groups_, dim_, inner_;
+    bool attention_;
 };
 
 int main(int count, char** words) {
     try {
-        if (count < 4) throw std::runtime_error("usage: text_engine MODEL TOKENS OUT [FAULT]");
+        if (count < 4) throw std::runtime_error("usage: text_engine MODEL TOKENS OUT [FAULT [attention]]");
         const Model model(words[1]);
         std::ifstream file(words[2]);
         std::vector<int> tokens;
         for (int token; file >> token;) tokens.push_back(token);
         if (tokens.empty()) throw std::runtime_error("no token ids");
-        Engine(model, tokens, words[3], count > 4 ? words[4] : "").run();
+        Engine(model, tokens, words[3], count > 4 ? words[4] : "", count > 5).run();
     } catch (const std::exception& error) {
         std::cerr << error.what() << std::endl;
         return 1;
