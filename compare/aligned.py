@@ -85,6 +85,7 @@ class Aligned:
 
         Raises `RecipeError` where a recipe names records that are not there.
         """
+        from .matching.roles import is_scores
         from .measuring.masks import is_mask_name
         from .measuring.pair_reader import PairTask
 
@@ -93,7 +94,8 @@ class Aligned:
         return PairTask(
             side_task(row.reference, row.recipe_reference, self.reference.records),
             side_task(row.candidate, row.recipe_candidate, self.candidate.records),
-            self.rtol, self.atol, self.ulp, is_mask_name(row.canonical, row.slot),
+            self.rtol, self.atol, self.ulp,
+            is_mask_name(row.canonical, row.slot) or is_scores(row.canonical),
         )  # fmt: skip
 
 

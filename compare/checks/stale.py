@@ -9,6 +9,7 @@ from typing import Literal
 from ...capture.records import Record
 from ..comparison import Comparison
 from ..matching.named_records import Item, kind_of
+from ..matching.operators import is_view
 from .finding import Finding, Severity, SideName
 from .samples import Looks
 
@@ -156,7 +157,7 @@ def _layers(outputs: Sequence[Item], inputs: _Inputs, looks: Looks) -> list[Find
     kinds: dict[tuple[str, ...], list[Item]] = {}
     for item in outputs:
         match = LAYER.match(item.module)
-        if match:
+        if match and not is_view(item.module):
             kind = (match["stack"], match["rest"], item.slot, str(item.step), str(item.record.call))
             kinds.setdefault(kind, []).append(item)
     names: dict[tuple[str, Severity], list[str]] = {}

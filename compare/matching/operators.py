@@ -14,6 +14,11 @@ from ...capture.records import Capture, Record
 
 _OPERATOR = re.compile(r"^(?P<module>.*)/(?P<op>(?:aten|prims|torchvision)\.[\w.]+)$")
 _ATTENTION = "aten._scaled_dot_product", "aten.scaled_dot_product"
+# Operators that hand on the elements that they are given, all or some.
+_VIEWS = re.compile(
+    r"^/aten\.(?:alias|clone|contiguous|detach|expand|narrow|permute|reshape|select|slice|squeeze|t|"
+    r"transpose|unsqueeze|view|_to_copy|_unsafe_view)(?:\.|$)"
+)
 _SOFTMAX = "aten._softmax", "aten.softmax", "aten._safe_softmax"
 
 
@@ -30,6 +35,11 @@ def split_operator(module: str) -> tuple[str, str]:
     """`layers.0.mlp`, `/aten.mul.Tensor`; the second is empty for what is no operator's record."""
     found = _OPERATOR.match(module) if "/" in module else None
     return (found["module"], f"/{found['op']}") if found else (module, "")
+
+
+def is_view(module: str) -> bool:
+    """True for operators that compute nothing: `layers.0.self_attn/aten.unsqueeze.default`."""
+    return bool(_VIEWS.match(split_operator(module)[1]))
 
 
 def has_operators(capture: Capture) -> bool:

@@ -166,6 +166,11 @@ def is_in_attention(module: str) -> bool:
     return any(role_of(part) == "attention" for part in module.split("."))
 
 
+def is_scores(module: str) -> bool:
+    """True for attention scores as the softmax takes them in: a mask was added to them."""
+    return module.endswith(".self_attn.scores")
+
+
 def beside(module: str) -> tuple[str, ...]:
     """Last components of modules that are given what `module` is given, and nothing it returns."""
     return _BESIDE.get(last_name(module), ())

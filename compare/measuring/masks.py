@@ -1,8 +1,9 @@
 """Additive masks: what a record blocks, and whether both sides block the same.
 
 A mask's "not this one" may be -Inf on one side and the least number of a dtype on the other; which
-of them says nothing. Only masks are looked at so: a record is one by its name or slot, or because
-its reference holds two values only. In any other record a large negative number is a number.
+of them says nothing. Only masks, and attention scores with one added, are looked at so: a record is
+one by its name or slot, or because its reference holds two values only. In any other record a large
+negative number is a number.
 """
 
 from __future__ import annotations

@@ -71,8 +71,11 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
             if len(set(reader.shapes)) > 1:
                 return Failure(shapes_differ(*reader.shapes), level="shape")
             if reader.shown is not None:
-                return _measure_partial(task, reader)
-            found = _measure_whole(task, reader, cancelled)
+                found = _measure_partial(task, reader)
+                if isinstance(found, Failure) or found.partial is not None:
+                    return found
+            else:
+                found = _measure_whole(task, reader, cancelled)
             return _with_structure(task, reader, found)
     except UNREADABLE as error:
         return failure_of(error)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import DebertaV2Config, DebertaV2Model
+from transformers import DebertaV2Config, DebertaV2Model, Qwen3Config, Qwen3Model
 
 from layertui.capture import record
 from layertui.capture.open import open_capture
@@ -20,6 +20,7 @@ from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.stale import innermost
 from layertui.compare.checks.two_sides import check_pair
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.matching.operators import is_view
 from support.synthetic import saved
 
 torch.set_num_threads(1)
@@ -170,6 +171,33 @@ def test_a_shared_dropout_of_deberta_is_healthy(tmp_path: Path) -> None:
     assert [f for f in check_capture(capture) if f.severity != "note"] == []
     comparison = open_comparison(str(tmp_path / "a"), str(tmp_path / "b"))
     assert [f for f in check_pair(comparison) if f.severity != "note"] == []
+
+
+def test_views_of_what_layers_share_are_healthy(tmp_path: Path) -> None:
+    """Each layer's operators reshape the rotation that all of them are given."""
+    config = Qwen3Config(
+        vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, head_dim=8,
+        num_key_value_heads=2, intermediate_size=48, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Qwen3Model(config).eval()
+    with torch.no_grad(), record(model, tmp_path / "a", level="op"):
+        model((torch.arange(20)[None] * 7 + 3) % 60, use_cache=False)
+    capture = open_capture(tmp_path / "a")
+    assert any("aten.unsqueeze" in r.name and ".self_attn/" in r.name for r in capture.records)
+    assert stale(list(check_capture(capture))) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "view"),
+    [
+        ("layers.0.self_attn/aten.unsqueeze.default", True), ("layers.0.mlp/aten.t.default", True),
+        ("layers.0.self_attn/aten.mul.Tensor", False), ("layers.0.mlp/aten.tanh.default", False),
+        ("layers.0.self_attn/aten.topk.default", False), ("layers.0.view", False),
+    ],
+)  # fmt: skip
+def test_operators_that_compute_nothing(module: str, view: bool) -> None:
+    assert is_view(module) is view
 
 
 # Values coarser than their type
