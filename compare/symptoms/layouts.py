@@ -3,8 +3,8 @@
 A port may keep the rows of a projection in another order and undo it where they are used (GGUF
 permutes q and k for its rotary embedding). The records differ, and nothing is wrong: the values are
 the same ones, and everything that is made of them agrees. Where both hold, the pair is no
-divergence, and a recipe that brings it in line is offered. A port keeps such an order in every layer:
-where another layer's record of the same kind agrees as it is, the odd one is wrong.
+divergence, and a recipe that brings it in line is offered. A port keeps such an order in every
+layer: where another layer's record of the same kind agrees as it is, the odd one is wrong.
 """
 
 from __future__ import annotations
