@@ -3,7 +3,8 @@
 A port may keep the rows of a projection in another order and undo it where they are used (GGUF
 permutes q and k for its rotary embedding). The records differ, and nothing is wrong: the values are
 the same ones, and everything that is made of them agrees. Where both hold, the pair is no
-divergence, and a recipe that brings it in line is offered.
+divergence, and a recipe that brings it in line is offered. A port keeps such an order in every
+layer: where another layer's record of the same kind agrees as it is, the odd one is wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def explained_layouts(
     from ..measuring.bounded_sample import UNREADABLE
 
     found: dict[int, Layout] = {}
-    for index in sorted(agreeing_behind(errors, wrong)):
+    differ = set(wrong)
+    for index in sorted(_of_whole_kinds(errors, differ, agreeing_behind(errors, differ))):
         try:
             layout = _layout(aligned, results, index, errors.facts[index].ok)
         except UNREADABLE:
@@ -40,6 +42,12 @@ def explained_layouts(
             found[index] = layout
     kept = agreeing_behind(errors, set(found))
     return {index: layout for index, layout in found.items() if index in kept}
+
+
+def _of_whole_kinds(errors: Errors, wrong: set[int], rows: set[int]) -> set[int]:
+    """Those of `rows` whose kind is among `wrong` in every layer."""
+    plain = {node.kind for index, node in errors.flow.nodes.items() if index not in wrong}
+    return {index for index in rows if errors.flow[index].kind not in plain}
 
 
 def _layout(aligned: Aligned, results: Results, index: int, most: float) -> Layout | None:

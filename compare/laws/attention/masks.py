@@ -167,6 +167,8 @@ def _window(trials: Trials, form: Form) -> tuple[int, int, int] | None:
                 left += _left_by_window(trials, part, int(at), head, most)
                 count += part.v.shape[1]
     left = left[1:]
+    if not np.isfinite(left).all():  # NaN among the records fits no window
+        return None
     best = int(left.argmin())
     allowance = _ALIKE * max(1.0, float(left[best]) / max(1, count))
     if left[-1] <= left[best] + allowance:

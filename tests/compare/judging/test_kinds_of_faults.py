@@ -315,6 +315,23 @@ def test_a_layout_that_is_undone_behind_is_no_fault_and_one_that_is_not_is(
     assert evidence(found).startswith("permuted: ")
 
 
+def tokens_moved(head: int, values: Array) -> Array:
+    return np.ascontiguousarray(np.roll(values, 1, axis=-2))
+
+
+@pytest.mark.parametrize("layout", [halves_interleaved, heads_moved, tokens_moved])
+def test_another_order_in_one_layer_only_is_a_fault_though_all_behind_agrees(
+    tmp_path: Path, layout: Callable[[int, Array], Array]
+) -> None:
+    reference, one = Decoder(), Decoder()
+    name = "model.layers.1.self_attn.q_proj-output"
+    records = dict(one.run())
+    records[name] = layout(8, records[name])
+    found = compare_records(tmp_path, reference.run(), records, "float32")
+    assert blamed(found) == "layers.1.self_attn.q_proj" and not found.layouts
+    assert found.exit_status() == 1
+
+
 # Stacks of all layers, and what belongs elsewhere
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from layertui.capture import open_capture
+from layertui.capture.load import load_any
+from layertui.compare.comparison import open_comparison
 from layertui.compare.laws.causes import diagnose
 from layertui.compare.model import Cause
 from support.laws.attention_stack import (
@@ -238,3 +243,24 @@ def test_alibi_is_found(
     (cause, *_) = causes(folders, seed, dtype, fused, scores=penalised)
     assert cause.name == "alibi"
     assert near(cause, factor)
+
+
+def test_nan_in_the_values_beside_attention_under_other_names_fits_no_window(
+    real: Path, tmp_path: Path
+) -> None:
+    names = {
+        "self_attn.q_proj": "Qcur", "self_attn.k_proj": "Kcur", "self_attn.v_proj": "Vcur",
+        "self_attn.o_proj": "kqv_out", "self_attn": "attn_out",
+    }  # fmt: skip
+    reference = real / "dumps" / "torch_reference"
+    values: dict[str, Any] = {}
+    for record in open_capture(reference).records:
+        part = record.module.removeprefix("model.layers.0.")
+        if part in names and record.slot.startswith("output") and record.locator is not None:
+            values[f"{names[part]}-0"] = np.array(load_any(record.locator))
+    values["Vcur-0"].reshape(-1)[64] = np.nan
+    (tmp_path / "cand").mkdir()
+    np.savez(tmp_path / "cand" / "a.npz", **values)
+    comparison = open_comparison(str(reference), str(tmp_path / "cand"))
+    assert comparison.measure(use_cache=False, threads=1)
+    assert "nan" in {verdict.level for verdict in comparison.verdicts}
