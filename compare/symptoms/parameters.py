@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..matching.canonical import parent_of
-from ..matching.roles import role_of
-from ..model import Layout, Measurement
+from ..matching.roles import is_parameter, role_of
+from ..model import Layout, Measurement, Row
 
 if TYPE_CHECKING:
     from ...capture.values import Array
@@ -46,6 +46,7 @@ def differently_stored(
     from ..measuring.bounded_sample import UNREADABLE
 
     copies, found = QuantisedCopies(), Stored({}, {})
+    turned: set[int] = set()  # rows whose own rows are in the other order
     for index in rows:
         if cancelled is not None and cancelled():
             break
@@ -56,11 +57,29 @@ def differently_stored(
             words = _quantised(aligned, index, result, copies)
             if words is not None:
                 found.quantised[index] = words
-            elif role_of(parent_of(aligned.rows[index].canonical)) in ("query", "key"):
+            elif _is_turned_by_engines(aligned.rows[index]):
                 _other_rows(aligned, index, copies, found)
+                turned |= {index} & (found.layouts.keys() | found.quantised.keys())
         except UNREADABLE:
             continue
-    return found
+    return _of_all_layers(aligned, found, turned)
+
+
+def _is_turned_by_engines(row: Row) -> bool:
+    return role_of(parent_of(row.canonical)) in ("query", "key")
+
+
+def _of_all_layers(aligned: Aligned, found: Stored, turned: set[int]) -> Stored:
+    """An engine stores all its queries and keys so: a few that are turned are wrong."""
+    alike = {
+        row.index for row in aligned.rows
+        if row.kind == "pair" and is_parameter(row.canonical) and _is_turned_by_engines(row)
+    }  # fmt: skip
+    if turned == alike:
+        return found
+    layouts = {index: layout for index, layout in found.layouts.items() if index not in turned}
+    quantised = {index: words for index, words in found.quantised.items() if index not in turned}
+    return Stored(layouts, quantised)
 
 
 def _quantised(

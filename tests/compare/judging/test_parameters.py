@@ -147,6 +147,15 @@ def test_rows_in_the_other_rotary_layout_are_no_fault(tmp_path: Path, kind: str 
     assert "heads of 16" in verdict.reason and "rearrange(" in verdict.reason
 
 
+def test_rows_in_the_other_layout_in_one_layer_only_are_a_fault(tmp_path: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        name = "model.layers.1.self_attn.q_proj.weight"
+        arrays[name] = _permuted(arrays[name], 16)
+
+    wrong = {n for n, level in levels(compared(tmp_path, change)).items() if level == "diverged"}
+    assert wrong == {"layers.1.self_attn.q_proj.weight"}
+
+
 def test_permuted_rows_of_another_weight_are_a_fault(tmp_path: Path) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
         name = "model.layers.1.mlp.down_proj.weight"
