@@ -20,6 +20,8 @@ _LIST = (
     r"(?:decoder_|encoder_|transformer_|model_)?(?:layers?|blocks?|blk)|[Ll]|"
     r"transformer_?(?:layer|block)|decoder_?(?:layer|block)"
 )
+# What people print: `layer 3 mlp down_proj`, `Layer 3`.
+_SPOKEN = re.compile(r"^[Ll]ayer\s+\d{1,9}(?:\s+[\w\s]*)?$")
 # One component that is a layer: `layer_00`, `L03`, `block12`, `layers_-1`.
 _LAYER = re.compile(rf"^(?:{_LIST})[_-]?(?P<number>-?\d{{1,9}})$")
 # One component with a layer in front: `layer0_mlp`, `L03_attn`, `layer_3-mlp-norm`.
@@ -66,6 +68,8 @@ def layer_in_front(name: str) -> str:
 
 def dotted(path: str, known: KnownComponent) -> str:
     """`path` with dots between its components, and with each layer as `layers.N`."""
+    if _SPOKEN.match(path):
+        path = re.sub(r"\s+", "_", path.strip().lower())
     path = _CLASS.sub("", _PREFIX.sub("", path), count=1)
     path = _CLASS_BEHIND.sub("", path)
     path = _BRACKETS.sub(r".\1", path)

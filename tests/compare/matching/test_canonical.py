@@ -86,6 +86,18 @@ NAMES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        ("layer 0 self_attn q_proj", "layers.0.self_attn.q_proj"),
+        ("Layer 12 mlp down_proj", "layers.12.mlp.down_proj"),
+        ("layer 3", "layers.3"),
+    ],
+)
+def test_layers_as_people_print_them(printed: str, expected: str) -> None:
+    assert canonical_name(printed, "", NameRules()).module == expected
+
+
 @pytest.mark.parametrize(("module", "root", "expected"), NAMES)
 def test_names_of_known_engines(module: str, root: str, expected: str) -> None:
     assert canonical_name(module, root, NameRules()).module == expected
