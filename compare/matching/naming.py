@@ -35,6 +35,7 @@ from .slots import Split, endings
 
 _CALL = re.compile(r"^(?P<module>.+\.forward)\.(?P<call>\d{1,9})$")
 _STAGE = re.compile(r"(?:^|[./])((?:layer|block|stage)_?\d{1,3})(?=[./]\d)")
+_OF_TABLES = "a quantity of the tables of names"
 _WHOLE_STACK = ("decoder", "encoder")
 
 
@@ -153,7 +154,7 @@ class _Reader:
             if found:
                 call = int(found["call"]) + 1
         if canonical.slot is not None:
-            slot, rule = canonical.slot, "a quantity of the tables of names"
+            slot, rule = canonical.slot, _OF_TABLES
         reading = Reading(
             canonical.module, slot_name(slot or record.slot), call,
             plain if not slot else plain_name(path, self.capture.root), rule,
@@ -283,6 +284,7 @@ def _keep_apart(capture: Capture, naming: Naming) -> None:
     """Of several records that would be one quantity, the one with the shortest name is it; the
     others keep their own names.
     """
+    _prefer_modules(capture, naming)
     claims: dict[tuple[int, str, str, int], list[int]] = defaultdict(list)
     for index, (record, reading) in enumerate(zip(capture.records, naming.readings, strict=True)):
         if not reading.ignored:
@@ -301,6 +303,23 @@ def _keep_apart(capture: Capture, naming: Naming) -> None:
             reading.module = f"{plain_name(record.module, capture.root)} (again)"
             reading.slot = record.slot
             reading.unknown = f"the same as {capture.records[first].name}: {module}-{slot}"
+
+
+def _prefer_modules(capture: Capture, naming: Naming) -> None:
+    """A record that is called as a module is its output; one that the tables take for the same
+    (`logits` beside `lm_head`) keeps its own name then.
+    """
+    own = {
+        (record.step, reading.module, reading.call)
+        for record, reading in zip(capture.records, naming.readings, strict=True)
+        if reading.slot == "value" and reading.plain == reading.module
+    }
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        place = (record.step, reading.module, reading.call)
+        if reading.rule == _OF_TABLES and reading.slot == "output" and place in own:
+            reading.unknown = f"{reading.module} is recorded under its own name"
+            reading.module = f"{plain_name(record.module, capture.root)} (again)"
+            reading.slot = record.slot
 
 
 def _without(name: str, prefix: str) -> str:

@@ -318,3 +318,14 @@ def test_mixtures_of_experts_by_any_name() -> None:
     for router in ("gate", "router"):
         right = mixture("mlp", router, ("gate_proj", "up_proj", "down_proj"))
         assert pairs(aligned(left, right).rows) == dict(zip(left, right, strict=True))
+
+
+def test_a_module_under_its_own_name_comes_before_what_tables_take_for_it() -> None:
+    rows = aligned(
+        {"lm_head-output": (1, 8, 16)}, {"logits": (1, 8, 16), "lm_head": (1, 8, 16)}
+    ).rows
+    assert [row.candidate and row.candidate.name for row in rows if row.kind == "pair"] == [
+        "lm_head"
+    ]
+    rows = aligned({"lm_head-output": (1, 8, 16)}, {"logits": (1, 8, 16)}).rows
+    assert [row.kind for row in rows] == ["pair"]
