@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -119,6 +120,10 @@ def test_with_injection_a_wrong_weight_shows_in_its_layer_alone(tmp_path: Path) 
     assert failing(place, "without_injection") > injected
 
 
+@pytest.mark.skipif(
+    not os.environ.get("LAYERTUI_LONG_TESTS"),
+    reason="MAX compiles for ten minutes where its cache is cold: set LAYERTUI_LONG_TESTS=1",
+)
 def test_olmo2_is_verified(tmp_path: Path) -> None:
     """MAX 26.7 gives its norms of queries and keys another eps; all other layers are right. What
     layer 1 is given is so large that its norms are off by less than rounding may cost.
