@@ -76,9 +76,11 @@ def may_be_one(left: str, right: str) -> bool:
     telling = _telling(left)
     if telling != _telling(right) or contradict(left, right):
         return False
-    return any(len(word) >= _LONG and word.isalpha() for word in telling)
+    return any(len(word) >= _LONG and word.isalpha() and word not in _OF_SLOTS for word in telling)
 
 
+# Words that tell what goes in from what comes out, and nothing of the module.
+_OF_SLOTS = frozenset({"input", "inputs", "outputs", "arg", "args", "kwargs", "result", "results"})
 _LONG = 3  # letters of a word that is not shared by chance
 
 

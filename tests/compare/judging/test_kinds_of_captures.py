@@ -69,7 +69,7 @@ def test_a_part_that_is_wrong_is_said_by_its_place(real: Path) -> None:
 def test_printed_digits_are_a_floor(real: Path) -> None:
     comparison = judged(real, "printed-digits-are-not-a-divergence")
     first = comparison.first_divergence()
-    assert first is not None and first.module.endswith("layer 1 mlp_out")
+    assert first is not None and first.reference == "layer 1 mlp_out"
     levels = [verdict.level for verdict in comparison.verdicts]
     assert levels.count("ok") == 7 and levels.count("diverged") == 1
 

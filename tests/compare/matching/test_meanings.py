@@ -14,6 +14,7 @@ from layertui.compare.aligned import Aligned
 from layertui.compare.comparison import open_comparison
 from layertui.compare.matching.align import align
 from layertui.compare.matching.canonical import NameRules
+from layertui.compare.matching.leftovers import may_be_one
 from layertui.compare.matching.naming import read_names
 from layertui.compare.rules.rules import RulesError, read_rules
 from support.synthetic import aligned, capture, gaps, pairs, record, row_of
@@ -329,3 +330,10 @@ def test_a_module_under_its_own_name_comes_before_what_tables_take_for_it() -> N
     ]
     rows = aligned({"lm_head-output": (1, 8, 16)}, {"logits": (1, 8, 16)}).rows
     assert [row.kind for row in rows] == ["pair"]
+
+
+def test_words_of_slots_make_no_pair() -> None:
+    names = "my_norm.input", "special_attn_15.input"
+    assert not may_be_one(*names)
+    assert may_be_one("layers.0.alpha_gate_input", "layers.0.my_alpha_gate_input")
+    assert not may_be_one("layers.0.alpha_gate", "layers.0.my_alpha_gate_input")
