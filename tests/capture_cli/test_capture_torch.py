@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -663,7 +664,8 @@ def test_progress_on_a_terminal(factory: str, tmp_path: Path) -> None:
     assert child.returncode == 0
     text = shown.decode()
     assert "running the capture  [" in text
-    assert "layer 2 of 4" in text and "  0:01" in text
+    # A busy machine may draw some of the layers and seconds only.
+    assert re.search(r"layer [1-4] of 4", text) and re.search(r"  0:0[1-9]", text)
     assert text.endswith("\r\x1b[K")  # the line is gone in the end
     assert b"layer 2 of 4" not in out and b"captured" in out
 
