@@ -22,10 +22,12 @@ from .extents import checked_shape, refuse_bomb
 from .json_text import plain_text
 from .members import named_record
 from .numpy_file import element_type
+from .other_packages import guarded
 
 if TYPE_CHECKING:
     from ..values import Array
 
+_WHAT = "HDF5 file"
 _MOST = 200_000  # datasets of a file
 
 
@@ -49,7 +51,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
                 record.error = str(error)
             records.append(record)
 
-        _guarded(lambda: file.visititems(add))
+        guarded(_WHAT, lambda: file.visititems(add))
     if not records:
         raise RecordError("holds no dataset")
     return records
@@ -65,11 +67,11 @@ def load_values(locator: Locator) -> Array:
     import numpy as np
 
     with _opened(locator.path) as file:
-        node = _guarded(lambda: file[locator.key])
+        node = guarded(_WHAT, lambda: file[locator.key])
         again = _located(locator.path, locator.key, node)
         if (again.dtype, again.shape) != (locator.dtype, locator.shape):
             raise RecordError("the file has changed since it was listed")
-        values = np.asarray(_guarded(lambda: node[()]))
+        values = np.asarray(guarded(_WHAT, lambda: node[()]))
     return values.astype(DTYPES[locator.dtype].storage, copy=False).reshape(locator.shape)
 
 
@@ -80,18 +82,7 @@ def _opened(path: str) -> Any:
         raise RecordError("HDF5 is read on the machine where the file lies")
     h5py = import_module("h5py")
 
-    return _guarded(lambda: h5py.File(path, "r"))
-
-
-def _guarded(call: Any) -> Any:
-    """What h5py says of damaged files, as one line."""
-    try:
-        return call()
-    except RecordError:
-        raise
-    except Exception as error:
-        said = plain_text(f"{type(error).__name__}: {error}", 200)
-        raise RecordError(f"damaged HDF5 file: {said}") from error
+    return guarded(_WHAT, lambda: h5py.File(path, "r"))
 
 
 def _located(path: str, name: str, node: Any) -> Locator:

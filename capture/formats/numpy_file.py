@@ -225,13 +225,20 @@ def load_values(locator: Locator) -> Array:
 
     Shape `locator.shape`. Raises `RecordError`, also for a member that fails its checksum.
     """
-    import numpy as np
-
     try:
         with open_file(locator.path) as file:
             data = _unpacked(file, locator.key)
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}") from error
+    return array_of(data, locator)
+
+
+def array_of(data: bytes, locator: Locator) -> Array:
+    """The array that the bytes of a whole `.npy` file hold. Raises `RecordError` where they do not
+    hold what was listed.
+    """
+    import numpy as np
+
     header = parse_header(data[:_MOST_HEADER])
     if header.dtype != locator.dtype or header.shape != locator.shape:
         raise RecordError("the file has changed since it was listed")

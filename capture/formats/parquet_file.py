@@ -20,10 +20,12 @@ from .context import Context
 from .extents import checked_shape, refuse_bomb
 from .json_text import plain_text
 from .members import named_member, named_record, place_members
+from .other_packages import guarded
 
 if TYPE_CHECKING:
     from ..values import Array
 
+_WHAT = "Parquet file"
 _NAMES = ("name", "key", "layer", "module", "tensor")
 _VALUES = ("data", "values", "value", "tensor", "array")
 _MOST = 1_000_000  # rows of a table of tensors
@@ -75,7 +77,7 @@ class _Table:
         parquet = import_module("pyarrow.parquet")
 
         self.path = path
-        self.file = _guarded(lambda: parquet.ParquetFile(path))
+        self.file = guarded(_WHAT, lambda: parquet.ParquetFile(path))
         self.schema = self.file.schema_arrow
         self.names = {name.lower(): name for name in reversed(self.schema.names)}
         self.name = next((self.names[n] for n in _NAMES if n in self.names), None)
@@ -93,9 +95,9 @@ class _Table:
 
     def values(self, key: str) -> Any:
         if self.by_rows:
-            column = _guarded(lambda: self.file.read(columns=[self.data])).column(self.data)
+            column = guarded(_WHAT, lambda: self.file.read(columns=[self.data])).column(self.data)
             return column[int(key)].values.to_numpy(zero_copy_only=False)
-        return _guarded(lambda: self.file.read(columns=[key])).column(key).to_numpy()
+        return guarded(_WHAT, lambda: self.file.read(columns=[key])).column(key).to_numpy()
 
     def _rows(self) -> list[tuple[str, int | None, str, str, tuple[int, ...], str | None]]:
         count = self.file.metadata.num_rows
@@ -105,7 +107,7 @@ class _Table:
         dtype = _dtype(getattr(kind, "value_type", kind))
         step_name = self.names.get("step")
         others = [n for n in (self.name, self.names.get("shape"), step_name) if n is not None]
-        table = _guarded(lambda: self.file.read(columns=[*others, self.data]))
+        table = guarded(_WHAT, lambda: self.file.read(columns=[*others, self.data]))
         refuse_bomb(table.nbytes, size_of(self.path))
         columns = {name: table.column(name).to_pylist() for name in others}
         lengths = [len(row.values) if row.is_valid else 0 for row in table.column(self.data)]
@@ -148,14 +150,3 @@ def _dtype(kind: Any) -> str:
     if found.kind not in ("float", "int", "bool"):
         raise RecordError(f"a column of {name}")
     return found.name
-
-
-def _guarded(call: Any) -> Any:
-    """What the package says of damaged files, as one line."""
-    try:
-        return call()
-    except RecordError:
-        raise
-    except Exception as error:
-        said = plain_text(f"{type(error).__name__}: {error}", 200)
-        raise RecordError(f"damaged Parquet file: {said}") from error

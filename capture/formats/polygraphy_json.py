@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
 from ..records import Locator, Record
@@ -22,7 +21,7 @@ from ..storage import first_bytes
 from .context import Context
 from .json_text import parsed, plain_text
 from .members import named_record
-from .numpy_file import Header, parse_header
+from .numpy_file import Header, array_of, parse_header
 
 if TYPE_CHECKING:
     from ..values import Array
@@ -82,22 +81,10 @@ def read_header(record: Record) -> list[Record]:
 
 def load_values(locator: Locator) -> Array:
     """One array, decoded. Raises `RecordError`, `OSError`."""
-    import numpy as np
-
     output = next((o for o in _outputs(locator.path) if o.key == locator.key), None)
     if output is None:
         raise RecordError("the file has changed since it was listed")
-    data = _decoded(output.array)
-    header = parse_header(data[: 1 << 16])
-    if (header.dtype, header.shape) != (locator.dtype, locator.shape):
-        raise RecordError("the file has changed since it was listed")
-    if header.data + header.nbytes > len(data):
-        raise RecordError(f"truncated: {header.nbytes} bytes promised, fewer are there")
-    plain = np.dtype(DTYPES[header.dtype].storage)
-    stored = plain.newbyteorder(">") if header.big_endian else plain
-    flat = np.frombuffer(data, stored, header.nbytes // plain.itemsize, header.data)
-    order = "F" if header.fortran else "C"
-    return flat.astype(plain, copy=False).reshape(header.shape, order=order)
+    return array_of(_decoded(output.array), locator)
 
 
 class _Output(NamedTuple):

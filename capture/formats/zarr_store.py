@@ -24,10 +24,12 @@ from .extents import checked_shape, refuse_bomb
 from .json_text import plain_text
 from .members import named_record
 from .numpy_file import element_type
+from .other_packages import guarded
 
 if TYPE_CHECKING:
     from ..values import Array
 
+_WHAT = "Zarr store"
 _META = "zarr.json"  # of version 3
 _OLD_META = (".zgroup", ".zarray")  # of version 2; hidden files are not listed
 _CHUNK = re.compile(r"\d+(?:\.\d+)*$")
@@ -97,11 +99,11 @@ def load_values(locator: Locator) -> Array:
 
     node = _opened(locator.path)
     if locator.key:
-        node = _guarded(lambda: node[locator.key])
+        node = guarded(_WHAT, lambda: node[locator.key])
     again = _located(locator.path, locator.key, node)
     if (again.dtype, again.shape) != (locator.dtype, locator.shape):
         raise RecordError("the store has changed since it was listed")
-    values = np.asarray(_guarded(lambda: node[...]))
+    values = np.asarray(guarded(_WHAT, lambda: node[...]))
     return values.astype(DTYPES[locator.dtype].storage, copy=False).reshape(locator.shape)
 
 
@@ -112,7 +114,7 @@ def _opened(root: str) -> Any:
         raise RecordError("Zarr is read on the machine where the store lies")
     zarr = import_module("zarr")
 
-    return _guarded(lambda: zarr.open(root, mode="r"))
+    return guarded(_WHAT, lambda: zarr.open(root, mode="r"))
 
 
 def _arrays(node: Any, name: str, depth: int) -> Any:
@@ -121,19 +123,8 @@ def _arrays(node: Any, name: str, depth: int) -> Any:
         return
     if depth > _DEEPEST:
         raise RecordError("nested too deep")
-    for key, inner in _guarded(lambda: sorted(node.members(), key=lambda pair: pair[0])):
+    for key, inner in guarded(_WHAT, lambda: sorted(node.members(), key=lambda pair: pair[0])):
         yield from _arrays(inner, f"{name}/{key}" if name else key, depth + 1)
-
-
-def _guarded(call: Any) -> Any:
-    """What the package says of damaged stores, as one line."""
-    try:
-        return call()
-    except RecordError:
-        raise
-    except Exception as error:
-        said = plain_text(f"{type(error).__name__}: {error}", 200)
-        raise RecordError(f"damaged Zarr store: {said}") from error
 
 
 def _located(root: str, name: str, node: Any) -> Locator:

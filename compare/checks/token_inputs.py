@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...capture.errors import RecordError
 from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
 from ..matching.roles import is_embedded, is_embedding
-from ..matching.token_facts import Kind, kind_of_record
+from ..matching.token_facts import Kind, kind_of_record, small_values
 from ..measuring.measure import measure
-from ..measuring.pair_reader import CancelledError, PairReader, SideTask
+from ..measuring.pair_reader import CancelledError
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Measurement, Row
 from .finding import Finding, quoted
@@ -36,11 +35,10 @@ def different_inputs(comparison: Comparison) -> Iterator[Finding]:
         yield Finding("error", "inputs", words, _ADVICE)
     found = list(_recorded(comparison, "ids", "token ids"))
     yield from found
+    if not found:
+        yield from _recorded(comparison, "positions", "positions")
     if any(row.kind == "pair" and tells(row, "ids") for row in comparison.rows):
-        if not found:
-            yield from _recorded(comparison, "positions", "positions")
         return
-    yield from _recorded(comparison, "positions", "positions")
     left, right = _ids(ref), _ids(cand)
     if left is not None and right is not None:
         words = ids_apart(left, right)
@@ -114,20 +112,8 @@ def _flat(value: Any) -> list[int] | None:
 
 
 def _read(record: Record) -> list[int] | None:
-    values = _values(record, _MOST_IDS)
+    values = small_values(record, _MOST_IDS)
     return None if values is None else [int(number) for number in values]
-
-
-def _values(record: Record, most: int) -> Array | None:
-    """The elements of a record, flat; None where it has more than `most`, or cannot be read."""
-    if record.locator is None or record.dtype is None or record.locator.count > most:
-        return None
-    try:
-        with PairReader(SideTask(record.locator, record.dtype), None) as reader:
-            blocks = [b.x.reshape(-1) for b in reader.blocks() if b.x is not None]
-    except (RecordError, OSError, MemoryError):
-        return None
-    return np.concatenate(blocks) if blocks else None
 
 
 def ids_apart(left: Sequence[int], right: Sequence[int]) -> str:
@@ -216,7 +202,7 @@ def _shifted(row: Row) -> str:
     sides: list[Array] = []
     for record in (row.reference, row.candidate):
         shape = tuple(n for n in (record.shape or ()) if n != 1) if record is not None else ()
-        values = None if record is None else _values(record, _MOST_EMBEDDED)
+        values = None if record is None else small_values(record, _MOST_EMBEDDED)
         if values is None or len(shape) != 2:
             return ""
         sides.append(values.reshape(shape).astype(np.float64))

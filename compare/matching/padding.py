@@ -23,11 +23,11 @@ def drop_padding(ref: Side, cand: Side) -> list[Note]:
     sides: tuple[tuple[SideName, Side, Side], ...] = (
         ("reference", ref, cand), ("candidate", cand, ref),
     )  # fmt: skip
-    if not any(_may_be_padded(side) for _, side, _ in sides):
-        return []
     known: dict[SideName, dict[int, list[Padding]]] = {
         name: paddings(side.capture.records) for name, side, _ in sides
     }
+    if not any(known.values()):
+        return []
     lengths = {name: sequence_lengths(side.capture.records) for name, side, _ in sides}
     rows: dict[SideName, dict[int, tuple[int, ...]]] = {
         name: _rows(side) for name, side, _ in sides
@@ -51,14 +51,6 @@ def drop_padding(ref: Side, cand: Side) -> list[Note]:
                 if count:
                     notes.append(Note(name, _words(padding, step)))
     return notes
-
-
-def _may_be_padded(side: Side) -> bool:
-    from .token_facts import kind_of_record
-
-    return any(
-        kind_of_record(record) in ("mask", "inverted mask") for record in side.capture.records
-    )
 
 
 def _tokens_beside(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from ...capture.errors import RecordError
@@ -37,12 +37,17 @@ _PATTERNS: tuple[tuple[str, Kind], ...] = (
 _NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
     (re.compile(rf"(?:{pattern})(?:_0)?"), kind) for pattern, kind in _PATTERNS
 )
+_SEPARATOR = re.compile(r"[./:]")
 _MOST_ELEMENTS = 1 << 22  # a mask of 2,048 x 2,048 tokens; larger ones are not read for this
 
 
 def kind_of_tokens(name: str) -> Kind | None:
     """What a record or argument of this name says of tokens; None for all others."""
-    last = re.split(r"[./:]", name)[-1].lower()
+    return _kind_of_word(_SEPARATOR.split(name)[-1].lower())
+
+
+@lru_cache(maxsize=1 << 12)
+def _kind_of_word(last: str) -> Kind | None:
     for prefix in ("", "input_", "output_"):
         rest = last.removeprefix(prefix)
         for pattern, kind in _NAMES:
@@ -116,7 +121,9 @@ def sequence_lengths(records: Iterable[Record]) -> dict[int, set[tuple[int, ...]
         kind = kind_of_record(record)
         if kind not in ("lengths", "offsets") or len(record.shape or ()) != 1:
             continue
-        values = _read(record)
+        if record.partial is not None:
+            continue
+        values = small_values(record, _MOST_ELEMENTS)
         if values is None or not values.size or (values < 0).any():
             continue
         numbers = [int(value) for value in values]
@@ -131,9 +138,9 @@ def sequence_lengths(records: Iterable[Record]) -> dict[int, set[tuple[int, ...]
 def _paddings(record: Record, inverted: bool) -> list[Padding]:
     """Nothing where no element is masked, or a sequence has no token at all."""
     shape = record.shape or ()
-    if len(shape) not in (2, 4) or 0 in shape:
+    if len(shape) not in (2, 4) or 0 in shape or record.partial is not None:
         return []
-    values = _read(record)
+    values = small_values(record, _MOST_ELEMENTS)
     if values is None:
         return []
     kept = _kept(values.reshape(shape), inverted)
@@ -171,13 +178,11 @@ def _padding(kept: Array, source: str) -> Padding:
     return Padding(sequences, length, tuple(ranges), source)
 
 
-def _read(record: Record) -> Array | None:
-    """The values of a small record, flat; None where there are none to be had."""
+def small_values(record: Record, most: int) -> Array | None:
+    """The values of a record of at most `most` elements, flat; None where there are none."""
     from ..measuring.pair_reader import PairReader, SideTask
 
-    if record.locator is None or record.dtype is None or record.partial is not None:
-        return None
-    if prod(record.shape or ()) > _MOST_ELEMENTS:
+    if record.locator is None or record.dtype is None or record.locator.count > most:
         return None
     import numpy as np
 
