@@ -310,14 +310,16 @@ def test_memory_comes_back(tmp_path: Path) -> None:
             model((x - step)[:, :10])
     for step in range(4):
         model(x - step)
-    before = resident()
+    # Counted first: asking all objects for their class imports what lazy modules stand for.
     tensors = sum(1 for o in gc.get_objects() if isinstance(o, torch.Tensor))
+    before = resident()
     threads = threading.active_count()
     with record(model, tmp_path / "c", buffer_bytes=64 << 20):
-        for step in range(4):
+        for step in range(8):
             model(x - step)
         during = psutil.Process().memory_info().rss
-    assert during - before < 250 << 20
+    # Eight steps of nine tensors of 16 MB would be 1.1 GB; the allocator keeps up to 200 MB beside.
+    assert during - before < 400 << 20
     assert resident() - before < 32 << 20
     assert sum(1 for o in gc.get_objects() if isinstance(o, torch.Tensor)) <= tensors
     assert threading.active_count() == threads
