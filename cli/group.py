@@ -14,21 +14,21 @@ import click
 from .errors import UserError
 
 COMMANDS = {
-    "capture": ("layertui.cli.capture", "capture"),
-    "check": ("layertui.cli.check", "check"),
-    "compare": ("layertui.cli.compare", "compare"),
-    "show": ("layertui.cli.show", "show"),
-    "completion": ("layertui.cli.completion", "completion"),
-    "explain": ("layertui.cli.explain", "explain"),
-    "demo": ("layertui.cli.demo", "demo"),
-    "names": ("layertui.cli.names", "names"),
-    "metrics": ("layertui.cli.metrics", "metrics"),
-    "thresholds": ("layertui.cli.thresholds", "thresholds"),
-    "repro": ("layertui.cli.repro", "repro"),
-    "rerun": ("layertui.cli.rerun", "rerun"),
-    "verify": ("layertui.cli.verify", "verify"),
+    "capture": ("layertui.cli.commands.capture", "capture"),
+    "check": ("layertui.cli.commands.check", "check"),
+    "compare": ("layertui.cli.commands.compare", "compare"),
+    "show": ("layertui.cli.commands.show", "show"),
+    "completion": ("layertui.cli.commands.completion", "completion"),
+    "explain": ("layertui.cli.commands.explain", "explain"),
+    "demo": ("layertui.cli.commands.demo", "demo"),
+    "names": ("layertui.cli.commands.names", "names"),
+    "metrics": ("layertui.cli.commands.metrics", "metrics"),
+    "thresholds": ("layertui.cli.commands.thresholds", "thresholds"),
+    "repro": ("layertui.cli.commands.repro", "repro"),
+    "rerun": ("layertui.cli.commands.rerun", "rerun"),
+    "verify": ("layertui.cli.commands.verify", "verify"),
 }
-_DEFAULT = ("layertui.cli.open", "open_captures")
+_DEFAULT = ("layertui.cli.commands.open", "open_captures")
 
 
 class CommandLine(click.Group):

@@ -85,7 +85,7 @@ class Aligned:
 
         Raises `RecipeError` where a recipe names records that are not there.
         """
-        from .matching.roles import is_scores
+        from .matching.names.roles import is_scores
         from .measuring.masks import is_mask_name
         from .measuring.pair_reader import PairTask
 

@@ -35,7 +35,7 @@ from .weights.models import ModelPaths
 
 if TYPE_CHECKING:
     from .aligned import Aligned
-    from .judging.noise_floor import Baselines
+    from .judging.noise.floor import Baselines
     from .laws.report import LawReport
     from .layer_range import LayerRange
     from .weights.models import Models
@@ -87,7 +87,7 @@ class Comparison(ComparisonState):
 
     def _open_baselines(self) -> None:
         """Further captures that the policy names. Raises `CaptureError`."""
-        from .judging.noise_floor import open_baselines
+        from .judging.noise.floor import open_baselines
 
         baselines, exact = self.policy.further_captures
         if baselines or exact is not None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .aligned import Aligned, Results
-from .judging.further_evidence import FurtherEvidence
+from .judging.evidence.further import FurtherEvidence
 from .judging.judgement import Judgement
 from .judging.outcome import Demands
 from .judging.policies.base import Policy
 from .model import Layout
 
 if TYPE_CHECKING:
-    from .judging.noise_analysis import Analysis
-    from .judging.noise_floor import Baselines
+    from .judging.noise.analysis import Analysis
+    from .judging.noise.floor import Baselines
     from .model import FirstDivergence
     from .symptoms.parameters import Stored
     from .weights.models import Models
@@ -53,8 +53,8 @@ def gather_and_judge(
 
 def _from_records(aligned: Aligned, results: Results, known: FurtherEvidence) -> FurtherEvidence:
     """What routers, dropout modules and equal bits show; read once for the same measurements."""
-    from .judging.dropout import judging_of
-    from .judging.expert_routing import find_routings
+    from .judging.noise.dropout import judging_of
+    from .judging.noise.expert_routing import find_routings
     from .judging.sameness import equal_bits, same_files
 
     if known.from_records:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..capture.errors import CaptureError
 from .aligned import Aligned, Note
-from .matching.canonical import ROOT, layer_number
-from .matching.roles import precedes_layers
+from .matching.names.canonical import ROOT, layer_number
+from .matching.names.roles import precedes_layers
 from .model import ExecutionOrder, Row
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..capture.records import Capture
 from .aligned import Aligned, Note, Results, SideName
 from .coverage import count
+from .judging.evidence.further import FurtherEvidence
 from .judging.findings import findings_of, first_index
-from .judging.further_evidence import FurtherEvidence
 from .judging.judgement import Judgement, RunningVerdicts, analysis_of, judgement_of
 from .judging.outcome import Demands, Outcome, early_end, outcome_of
 from .judging.policies.base import Policy
@@ -31,9 +31,9 @@ from .running.law_checks import LawProgress
 from .vocabulary import Level, Origin
 
 if TYPE_CHECKING:
-    from .judging.expert_routing import Routing
-    from .judging.noise_analysis import Analysis
-    from .judging.noise_floor import Floor
+    from .judging.noise.analysis import Analysis
+    from .judging.noise.expert_routing import Routing
+    from .judging.noise.floor import Floor
     from .judging.sameness import Sameness
     from .laws.report import LawReport, LawRow
     from .matching.content.offers import Offer

@@ -20,8 +20,8 @@ from layertui.capture.formats import registry as formats
 from layertui.capture.formats.format import Format
 from layertui.compare import open_comparison
 from layertui.compare.laws import evaluate, registry
-from layertui.compare.matching.canonical import NameRules, canonical_name
 from layertui.compare.matching.engines import registry as engines
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
 from layertui.compare.rules.rules import load_rules
 
 ROOT = Path(__file__).parent.parent

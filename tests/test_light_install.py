@@ -166,7 +166,7 @@ def test_a_damaged_note_is_no_error(noted: str, monkeypatch: pytest.MonkeyPatch)
 def test_reading_by_torch_says_so_without_starting_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from layertui.capture.formats import torch_client
+    from layertui.capture.formats.pickles import torch_client
 
     monkeypatch.setattr(torch_client, "has_package", lambda _: False)
     torch_client.end_child()  # of another test

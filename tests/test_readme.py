@@ -15,10 +15,10 @@ import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.cpp import include_directory
+from layertui.cli.commands.show import show
 from layertui.cli.group import COMMANDS
 from layertui.cli.main import status_of
 from layertui.cli.options import judging_options, model_options
-from layertui.cli.show import show
 from layertui.compare.checks.finding import SEVERITIES
 from layertui.compare.comparison import open_comparison
 from layertui.compare.judging.policy import FIXED

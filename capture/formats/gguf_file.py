@@ -19,8 +19,8 @@ from ..storage import open_file, storage_of
 from .context import Context
 from .extents import checked_shape
 from .gguf_blocks import BLOCKS, PLAIN
-from .json_text import plain_text
 from .members import named_record
+from .text.json_text import plain_text
 
 if TYPE_CHECKING:
     from ..values import Array

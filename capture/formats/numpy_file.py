@@ -19,7 +19,7 @@ from ..storage import OpenFile, open_file
 from .context import Context
 from .extents import checked_shape, contiguous_strides, refuse_bomb
 from .members import named_member, named_record, place_members
-from .onnx_names import name_values
+from .tools.onnx_names import name_values
 from .zip_directory import STORED, Archive, Entry, inflate
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ _ALONE = "*"  # in `Record.key` of an `.npy` that is the whole capture
 
 def _read_objects(record: Record) -> list[Record]:
     """`np.save` of a dictionary: an array of one object, followed as pickles are."""
-    from .pickle_file import read_header as read_pickle
+    from .pickles.pickle_file import read_header as read_pickle
 
     return read_pickle(record)
 

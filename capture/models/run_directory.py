@@ -40,7 +40,7 @@ def prepare_directory(path: str, overwrite: bool) -> None:
     Raises `CaptureError` when it is not empty and `overwrite` is not asked for, or when what lies
     in it was not written by a capture.
     """
-    from ..recorder.directory import prepare
+    from ..recorder.sinks.directory import prepare
 
     refuse_in_use(path, overwrite)
     try:
@@ -61,7 +61,7 @@ def _clear(path: str) -> None:
     for place in (cases or {}).values():
         _clear(place)
         if os.path.isdir(place) and not Path(place).is_symlink():
-            from ..recorder.directory import prepare
+            from ..recorder.sinks.directory import prepare
 
             prepare(place, True)
             _remove_if_empty(place)

@@ -10,7 +10,7 @@ import torch
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..weights.recorded import Source
-from .snapshot import UnreadableError, describe, plain, quiet
+from .sinks.snapshot import UnreadableError, describe, plain, quiet
 
 _ROTARY = ("inv_freq", "cos_cached", "sin_cached", "freqs_cis", "freqs")
 _SMALL_BUFFER = 1 << 16  # elements

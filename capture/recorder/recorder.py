@@ -16,20 +16,21 @@ import torch
 
 from ..errors import CaptureError, RecordError
 from ..weights.recorded import write_parameters
-from . import active, directory, hooks
+from . import active, hooks
 from .attachment import Attachment
-from .header import header_line
-from .keeper import Keeper, described
-from .native_sink import NativeSink
 from .ops import listen, pause, resume, source_line, stop_listening
 from .options import Options
 from .parameters import config_of, sources_of
-from .pt_sink import PtSink
 from .scope import Counters, Frame, Scope, Target, record_fields
-from .sink import CallItem, Ending, MetaItem
-from .snapshot import UnreadableError, as_tensor
+from .sinks import directory
+from .sinks.header import header_line
+from .sinks.keeper import Keeper, described
+from .sinks.native_sink import NativeSink
+from .sinks.pt_sink import PtSink
+from .sinks.sink import CallItem, Ending, MetaItem
+from .sinks.snapshot import UnreadableError, as_tensor
+from .sinks.writer import Writer
 from .tree import Encoder
-from .writer import Writer
 
 
 class Recorder:

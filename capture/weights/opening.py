@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from ..dtypes import BY_SAFETENSORS
 from ..errors import CaptureError, RecordError
-from ..formats import safetensors_file, torch_file
+from ..formats import safetensors_file
+from ..formats.pickles import torch_file
 from ..records import Locator
 from .files import Layout, find_model, layout_of, read_config
 from .parameters import Parameter, Weights

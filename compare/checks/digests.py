@@ -14,7 +14,7 @@ from ...capture.weights.recorded import (
     sources_of_weights,
 )
 from ..comparison import Comparison
-from ..matching.canonical import NameRules, canonical_name
+from ..matching.names.canonical import NameRules, canonical_name
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName
 from .one_side import Cancelled
 

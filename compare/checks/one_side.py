@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...capture.records import Capture
-from ..judging.dropout import dropout_of_run
-from ..matching.canonical import ROOT, NameRules, parent_of
+from ..judging.noise.dropout import dropout_of_run
 from ..matching.named_records import Item, side_of
-from ..matching.roles import is_shared
+from ..matching.names.canonical import ROOT, NameRules, parent_of
+from ..matching.names.roles import is_shared
 from ..plurals import HAS, HOLDS, IS, counted, which
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings

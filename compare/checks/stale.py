@@ -9,7 +9,7 @@ from typing import Literal
 from ...capture.records import Record
 from ..comparison import Comparison
 from ..matching.named_records import Item, kind_of
-from ..matching.operators import is_view
+from ..matching.names.operators import is_view
 from .finding import Finding, Severity, SideName
 from .samples import Looks
 

@@ -12,7 +12,7 @@ import numpy as np
 from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
-from ..matching.roles import is_embedded, is_embedding
+from ..matching.names.roles import is_embedded, is_embedding
 from ..matching.token_facts import Kind, kind_of_record, small_values
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError

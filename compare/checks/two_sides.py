@@ -11,7 +11,7 @@ from ...capture.models.run_details import run_details
 from ...capture.records import Capture
 from ..aligned import Note
 from ..comparison import Comparison
-from ..matching.roles import is_embedding
+from ..matching.names.roles import is_embedding
 from ..measuring.measure import measure
 from ..model import Measurement
 from ..plurals import IS, counted, which

@@ -15,8 +15,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..matching.canonical import ROOT, parent_of
-from ..matching.roles import beside, is_parameter, last_name
+from ..matching.names.canonical import ROOT, parent_of
+from ..matching.names.roles import beside, is_parameter, last_name
 from ..model import Measurement, Result, Row
 from .gradient_flow import ROLES as GRADIENT_ROLES
 from .gradient_flow import GradientFlow

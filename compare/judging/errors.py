@@ -9,17 +9,17 @@ from functools import cached_property
 
 from ...capture.dtypes import DTYPES
 from ..limits import ROUNDINGS, limits_for
-from ..matching.canonical import ROOT
-from ..matching.roles import begins_a_run, family_of, is_parameter
+from ..matching.names.canonical import ROOT
+from ..matching.names.roles import begins_a_run, family_of, is_parameter
 from ..measuring.grids import Grids, grids_of
 from ..measuring.pair_dtypes import printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
 from ..model import Layout, Measurement, Result, Row
 from .dataflow import DECODER, Flow, flow_of
 from .dtype_verdicts import by_dtype
-from .expert_routing import Routing
 from .gradient_flow import ROLES as GRADIENT_ROLES
-from .reduced_precision import Arithmetic, coarse_arithmetic
+from .noise.expert_routing import Routing
+from .noise.reduced_precision import Arithmetic, coarse_arithmetic
 from .row_facts import Facts
 
 

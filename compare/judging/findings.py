@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..aligned import Aligned
 from ..model import FirstDivergence, Verdict
-from .further_evidence import FurtherEvidence
+from .evidence.further import FurtherEvidence
 
 if TYPE_CHECKING:
     from ..laws.report import LawRow
-    from .noise_analysis import Analysis
+    from .noise.analysis import Analysis
 
 
 def first_index(failing: Sequence[int], verdicts: Sequence[Verdict]) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..matching.canonical import ROOT, parent_of
+from ..matching.names.canonical import ROOT, parent_of
 from ..model import Row
 
 ROLES = frozenset({"grad_output", "grad_input"})

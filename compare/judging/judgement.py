@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from ..aligned import Aligned, Note, Results
 from ..model import FirstDivergence, Verdict
+from .evidence.further import FurtherEvidence
 from .findings import finding_of, first_index
-from .further_evidence import FurtherEvidence
 from .outcome import Demands, Outcome, outcome_of
 
 if TYPE_CHECKING:
-    from .noise_analysis import Analysis
+    from .noise.analysis import Analysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def judgement_of(
 def analysis_of(aligned: Aligned, results: Results, evidence: FurtherEvidence) -> Analysis:
     """Where errors come from, by what is measured so far. Reads nothing."""
     from .errors import Errors
-    from .noise_analysis import Analysis
-    from .origins import Origins
+    from .noise.analysis import Analysis
+    from .noise.origins import Origins
     from .row_verdicts import before_policy
 
     overrides = aligned.rules.thresholds

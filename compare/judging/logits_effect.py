@@ -24,8 +24,8 @@ from ...capture.dtypes import DTYPES
 from ...capture.values import Array
 from ..aligned import Aligned, Results, side_task
 from ..limits import LEAST_VOCABULARY
-from ..matching.canonical import ROOT
-from ..matching.roles import role_of
+from ..matching.names.canonical import ROOT
+from ..matching.names.roles import role_of
 from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError, PairReader, PairTask
 from ..model import Effect, Measurement, Row

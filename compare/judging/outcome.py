@@ -16,7 +16,7 @@ from ..coverage import OUTPUT_ROLES, count
 from ..limits import LAST_SHARE
 from ..model import Measurement, Row, SideStatistics, Verdict
 from ..vocabulary import Level
-from .further_evidence import FurtherEvidence
+from .evidence.further import FurtherEvidence
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers|h|blocks?))\.(?P<number>\d{1,6})(?=\.|$)")
 _MADE_OF = re.compile(r"(?:^|\.)(?:num_hidden_layers|layers)$")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..matching.canonical import layer_number, parent_of
+from ..matching.names.canonical import layer_number, parent_of
 from ..measuring.bounded_sample import UNREADABLE
 from .law import Case, Hypothesis, Prediction, Scene, Site
 from .names import kind_name

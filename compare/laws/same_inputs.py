@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 
 from ...capture.values import Array
-from ..matching.canonical import parent_of
+from ..matching.names.canonical import parent_of
 from ..measuring.bounded_sample import UNREADABLE
 from ..model import Cause
 from .arithmetic import OWN

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...capture.records import Capture
 from ...capture.weights import Weights
-from ..matching.canonical import NameRules
+from ..matching.names.canonical import NameRules
 from ..model import Measurement, Result, Row
 from ..rules.rules import Rules
 from ..weights.parameters import SideParameters, facts_of_rows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..matching.canonical import parent_of
-from ..matching.roles import is_projection, role_of
+from ..matching.names.canonical import parent_of
+from ..matching.names.roles import is_projection, role_of
 from ..model import Row
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ...capture.records import Record
 from ...capture.values import Array
 from ..aligned import side_task
-from ..matching.canonical import layer_number
+from ..matching.names.canonical import layer_number
 from ..measuring.pair_reader import PairTask, SideTask, shapes_differ
 from ..model import Row
 from ..recipes.errors import RecipeError, Shape

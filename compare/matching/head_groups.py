@@ -11,7 +11,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import Reshape, Slice
 from ..rules.rules import BUILT_IN_FUSED, FusedRule
 from .named_records import Item, Side
-from .roles import last_name, role_of
+from .names.roles import last_name, role_of
 
 # What may have heads on an axis of their own.
 _APART = ("q_rope", "k_rope", "q_norm", "k_norm", "q_proj", "k_proj", "v_proj")

@@ -11,9 +11,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from .canonical import STANDARD, layer_number
 from .named_records import Item, Key, Side, primary
-from .roles import precedes_layers, role_of
+from .names.canonical import STANDARD, layer_number
+from .names.roles import precedes_layers, role_of
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SAME: dict[str, str] = {

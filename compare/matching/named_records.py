@@ -13,10 +13,10 @@ from ..recipes.adding import Add
 from ..recipes.recipe import Recipe
 from ..recipes.steps import Step
 from ..rules.rules import Rules
-from .canonical import LAYER, NameRules, layer_number
-from .naming import read_both, read_names
-from .reading import Naming, Reading
-from .roles import precedes_layers
+from .names.canonical import LAYER, NameRules, layer_number
+from .names.naming import read_both, read_names
+from .names.reading import Naming, Reading
+from .names.roles import precedes_layers
 
 _NOTHING = Recipe()
 

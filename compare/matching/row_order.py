@@ -11,8 +11,8 @@ from ...capture.names import natural_key
 from ..model import ExecutionOrder, Reordered, Row
 from ..vocabulary import RowKind
 from .call_match import Match
-from .canonical import ROOT, has_usual_place, parent_of, usual_order
 from .named_records import Item, Key, Side
+from .names.canonical import ROOT, has_usual_place, parent_of, usual_order
 from .token_facts import kind_of_record
 
 _FIRST = (-1, "")  # before what runs inside a module

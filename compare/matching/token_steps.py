@@ -9,7 +9,7 @@ from math import prod
 
 from ..aligned import SideName
 from .named_records import Item, Side, behind_layers
-from .roles import role_of
+from .names.roles import role_of
 
 
 def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:

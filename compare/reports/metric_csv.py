@@ -35,8 +35,8 @@ import numpy as np
 from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
-from ..matching.canonical import layer_number
-from ..matching.roles import is_embedded
+from ..matching.names.canonical import layer_number
+from ..matching.names.roles import is_embedded
 from ..measuring.metrics import NUMBERS
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row, Verdict

@@ -46,7 +46,7 @@ from .words import (
 if TYPE_CHECKING:
     from ...capture.records import Record
     from ..comparison import Comparison
-    from ..judging.noise_floor import Floor
+    from ..judging.noise.floor import Floor
     from ..laws.report import LawRow
     from ..model import Result
 
@@ -402,8 +402,8 @@ def _with_origin(comparison: Comparison, index: int) -> Verdict:
 
 def _effect(comparison: Comparison, row: Row) -> Effect | None:
     """What the differences come to in the logits, of a row of logits."""
-    from ..matching.canonical import ROOT
-    from ..matching.roles import role_of
+    from ..matching.names.canonical import ROOT
+    from ..matching.names.roles import role_of
 
     effect = comparison.known_effect
     if effect is None or row.role != "output":

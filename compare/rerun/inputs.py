@@ -17,7 +17,7 @@ from ...capture.dtypes import DTYPES
 from ...capture.records import Record
 from ...capture.runners.layers import LayerInfo, RerunError
 from ...capture.runners.protocol import Hello
-from ..matching.roles import is_in_attention, role_of
+from ..matching.names.roles import is_in_attention, role_of
 from ..model import Row
 from .fed import Fed, is_float, plain, side_task_of
 from .layers import Layer

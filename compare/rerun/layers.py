@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ...capture.records import Record
-from ..matching.roles import role_of
+from ..matching.names.roles import role_of
 from ..model import Row
 
 if TYPE_CHECKING:

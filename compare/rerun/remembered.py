@@ -11,7 +11,7 @@ from ...capture.records import Capture
 from ...capture.runners.layers import RerunError
 from ...capture.runners.protocol import PROTOCOL, Hello, decode, encode, read_hello
 from ...capture.runners.spec import Kind, RunnerSpec, spec_from
-from ..matching.canonical import NameRules, canonical_name, layer_number
+from ..matching.names.canonical import NameRules, canonical_name, layer_number
 from ..paths import cache_dir
 from ..running.remembered import Remembered
 from ..weights.remembered_models import directory_of, remembered_model

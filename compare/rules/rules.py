@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..matching.canonical import LAYER, NameRules
+from ..matching.names.canonical import LAYER, NameRules
 from ..recipes.errors import RecipeError
 from ..recipes.parse import parse_recipe
 from ..weights.models import SIDES, ModelPaths

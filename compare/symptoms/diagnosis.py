@@ -9,14 +9,14 @@ import numpy as np
 
 from ..judging.dataflow import kind_of
 from ..limits import LEAST_SCORE, SCORES_ALIKE
-from ..matching.canonical import parent_of
+from ..matching.names.canonical import parent_of
 from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
 from . import casts, fit, others, registry
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
-    from ..judging.noise_analysis import Analysis
+    from ..judging.noise.analysis import Analysis
 
 _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17

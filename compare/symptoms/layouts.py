@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..judging.doubts import agreeing_behind
+from ..judging.evidence.doubts import agreeing_behind
 from ..model import Layout, Measurement
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..matching.canonical import parent_of
-from ..matching.roles import is_parameter, role_of
+from ..matching.names.canonical import parent_of
+from ..matching.names.roles import is_parameter, role_of
 from ..model import Layout, Measurement, Row
 
 if TYPE_CHECKING:

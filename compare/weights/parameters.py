@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ...capture.dtypes import DTYPES
 from ...capture.names import slot_role
 from ...capture.weights import Parameter, Weights
-from ..matching.canonical import ROOT, NameRules, canonical_name
+from ..matching.names.canonical import ROOT, NameRules, canonical_name
 from ..rules.rules import BUILT_IN_FUSED, FusedRule
 from .fused_weights import EXPERT_PARTS, expert_part, head_rows, part_widths
 from .weight import Weight

@@ -221,7 +221,7 @@ def test_a_child_that_dies_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setattr("layertui.cli.demo.CHILD", "raise SystemExit('no torch here')")
+    monkeypatch.setattr("layertui.cli.commands.demo.CHILD", "raise SystemExit('no torch here')")
     assert status_of(["demo", "--no-tui", "--seed", "1", "-o", str(tmp_path / "new")]) == 2
     err = capsys.readouterr().err
     assert err == "layertui: the demo's model did not run: no torch here\n"

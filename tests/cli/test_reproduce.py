@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from layertui.cli.commands.open import not_on_the_screen
 from layertui.cli.main import status_of
-from layertui.cli.open import not_on_the_screen
 from layertui.compare.judging.options import JudgingOptions
 from layertui.compare.judging.policy import PolicyError
 from layertui.tui.jobs.compare_job import Request

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from layertui.compare.comparison import open_comparison
-from layertui.compare.judging import dropout, expert_routing, sameness
+from layertui.compare.judging import sameness
+from layertui.compare.judging.noise import dropout, expert_routing
 
 
 def test_records_are_gone_through_once(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def shape_of(scene: Scene) -> tuple[int, ...] | None:
 
 def guess_heads(comparison: Comparison | None) -> int | None:
     """How many heads the model has, where a record of queries has them on an axis of their own."""
-    from ...compare.matching.roles import query_heads_axis
+    from ...compare.matching.names.roles import query_heads_axis
 
     for row in comparison.rows if comparison is not None else ():
         axis = query_heads_axis(row.canonical)

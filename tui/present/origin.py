@@ -14,7 +14,7 @@ from ...compare.reports.words import sure_text
 
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
-    from ...compare.judging.noise_floor import Floor
+    from ...compare.judging.noise.floor import Floor
     from ...compare.model import Effect
     from ...compare.reports.row_report import RowReport
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from ...aligned import Aligned, Results
 from ...model import Measurement, Result, Row, Verdict
 from ...rules.rules import ThresholdRule
-from ..further_evidence import FurtherEvidence
+from ..evidence.further import FurtherEvidence
 from ..judgement import Judgement, judgement_of
 from ..outcome import Demands
 from ..row_verdicts import before_policy
 
 if TYPE_CHECKING:
-    from ..noise_analysis import Analysis
+    from ..noise.analysis import Analysis
 
 Limited = TypeVar("Limited", bound="LimitedPolicy")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...aligned import Aligned, Note, Results
 from ...model import Measurement, Row, Verdict
 from ...rules.rules import ThresholdRule
-from ..further_evidence import FurtherEvidence
+from ..evidence.further import FurtherEvidence
 from ..judgement import Judgement, analysis_of, judgement_of
 from ..outcome import Demands
 from ..row_verdicts import rules_words
@@ -19,7 +19,7 @@ from .base import LimitedPolicy, PolicyError
 from .dtype import DtypePolicy
 
 if TYPE_CHECKING:
-    from ..noise_analysis import Analysis
+    from ..noise.analysis import Analysis
 
 
 @dataclass(frozen=True)

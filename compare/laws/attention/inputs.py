@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ..law import Scene, Site
 from ..numerics.quantities import Key, Quantity, SideQuantities
 from ..numerics.rounding import unit_of

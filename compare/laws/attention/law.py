@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...measuring.bounded_sample import UNREADABLE
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source
 from ..names import kind_name

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case, read_source
 from ..names import kind_name

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...weights.fused_weights import text_config
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case, read_source

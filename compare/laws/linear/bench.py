@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...measuring.bounded_sample import UNREADABLE
 from ...weights.fused_weights import head_counts
 from ...weights.parameters import Weight

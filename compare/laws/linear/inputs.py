@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...measuring.bounded_sample import UNREADABLE
 from ...weights.parameters import Weight
 from ..law import Scene, Site, Source

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
-from ...matching.roles import is_projection
+from ...matching.names.canonical import parent_of
+from ...matching.names.roles import is_projection
 from ...weights.parameters import Weight
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from ..logits import HEAD, caps_of_product

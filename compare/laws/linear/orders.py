@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...weights.fused_weights import head_counts, text_config
 from ..law import Hypothesis, Prediction
 from ..numerics import permutations

@@ -12,8 +12,8 @@ from itertools import islice
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
-from ...matching.roles import is_projection
+from ...matching.names.canonical import parent_of
+from ...matching.names.roles import is_projection
 from ...measuring.bounded_sample import UNREADABLE
 from ...weights.parameters import Weight
 from ..law import Hypothesis, Prediction

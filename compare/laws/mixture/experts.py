@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...weights.fused_weights import EXPERT_PARTS, text_config
 from ...weights.parameters import SideParameters, Weight
 from ..feed_forward.functions import Function, function_named, likely_function

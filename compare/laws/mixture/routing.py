@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ...weights.fused_weights import text_config
 from ..feed_forward.functions import sigmoid
 from ..generic import output_hypotheses

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ..feed_forward.functions import sigmoid
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case, read_source

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ..law import Case, Fit, Hypothesis, Scene, Site
 from ..names import number_words
 from .form import KINDS, SURE, USUAL_EPS, Norm, eps_words, estimate_eps, predicted

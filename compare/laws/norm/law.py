@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ....capture.values import Array
-from ...matching.canonical import parent_of
+from ...matching.names.canonical import parent_of
 from ..config_names import EPS_NAMES
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case

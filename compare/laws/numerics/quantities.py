@@ -17,7 +17,7 @@ from ....capture.dtypes import DTYPES
 from ....capture.records import Record
 from ....capture.values import Array
 from ...aligned import side_task
-from ...matching.roles import Role, role_of
+from ...matching.names.roles import Role, role_of
 from ...measuring.pair_reader import PairReader, SideName, SideTask
 from ...model import Row
 from ...recipes.errors import RecipeError, Shape
@@ -179,7 +179,7 @@ class SideQuantities:
     @cached_property
     def children(self) -> dict[str, list[str]]:
         """module -> the modules directly below it that have records, in execution order."""
-        from ...matching.canonical import parent_of
+        from ...matching.names.canonical import parent_of
 
         found: dict[str, dict[str, None]] = {}
         for module, _, _ in self.calls:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...matching.canonical import parent_of
-from ...matching.roles import is_residual_branch
+from ...matching.names.canonical import parent_of
+from ...matching.names.roles import is_residual_branch
 from ..law import Scene
 from ..numerics.quantities import Key, Quantity, SideQuantities
 from ..vision.layer_scale import is_layer_scale

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..canonical import STANDARD, layer_number
 from ..named_records import Item
-from ..roles import last_name, role_of
+from ..names.canonical import STANDARD, layer_number
+from ..names.roles import last_name, role_of
 
 
 def contradict(first: Item, second: Item) -> bool:

@@ -15,8 +15,8 @@ from ...measuring.pair_reader import CancelledError
 from ...recipes.recipe import Recipe
 from ...recipes.steps import Slice
 from ..call_match import shapes_view
-from ..canonical import has_usual_place
 from ..named_records import behind_layers
+from ..names.canonical import has_usual_place
 from .equal import MARGIN, distance, distance_through, limit_of
 from .layouts import Both, bare, in_one_order
 from .rows import rows_of

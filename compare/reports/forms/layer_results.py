@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...judging.policy import policy_named, with_overrides
-from ...matching.canonical import LAYER, ROOT
-from ...matching.roles import (
+from ...matching.names.canonical import LAYER, ROOT
+from ...matching.names.roles import (
     is_embedding,
     last_name,
     precedes_layers,

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from layertui.capture import Capture, open_capture
 from layertui.capture.errors import CaptureError, RecordError
-from layertui.capture.formats.torch_client import list_tensors
+from layertui.capture.formats.pickles.torch_client import list_tensors
 from layertui.capture.load import load_any
 
 FUZZ = settings(

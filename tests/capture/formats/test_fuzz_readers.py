@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from layertui.capture import Capture, open_capture
 from layertui.capture.errors import CaptureError, RecordError
-from layertui.capture.formats import tensor_pickle, torch_client
+from layertui.capture.formats.pickles import tensor_pickle, torch_client
 from layertui.capture.load import load
 from layertui.capture.values import upcast
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from layertui.capture import Capture, CaptureError, RecordError, open_capture
-from layertui.capture.formats.tensor_print import parse_print
+from layertui.capture.formats.text.tensor_print import parse_print
 from layertui.capture.load import load_any
 from layertui.capture.values import PartialValues
 from support.max_bytes import MAGIC, max_file, zeros

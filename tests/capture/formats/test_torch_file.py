@@ -19,8 +19,8 @@ import torch
 from layertui.capture import open_capture
 from layertui.capture.errors import CaptureError, RecordError
 from layertui.capture.files import FoundFile
-from layertui.capture.formats import tensor_pickle, torch_client, torch_file
 from layertui.capture.formats.context import Context
+from layertui.capture.formats.pickles import tensor_pickle, torch_client, torch_file
 from layertui.capture.formats.registry import format_named
 from layertui.capture.load import load
 from layertui.capture.records import Record

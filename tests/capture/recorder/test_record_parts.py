@@ -20,9 +20,9 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from layertui.capture import CaptureError, open_capture, record
-from layertui.capture.recorder.dedup import Seen, Stored
-from layertui.capture.recorder.pool import Pool
-from layertui.capture.recorder.stats import statistics
+from layertui.capture.recorder.sinks.dedup import Seen, Stored
+from layertui.capture.recorder.sinks.pool import Pool
+from layertui.capture.recorder.sinks.stats import statistics
 from layertui.capture.recorder.tree import Encoder, rebuild
 from support.tiny_models import by_key
 

@@ -20,7 +20,7 @@ from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.stale import innermost
 from layertui.compare.checks.two_sides import check_pair
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.matching.operators import is_view
+from layertui.compare.matching.names.operators import is_view
 from support.synthetic import saved
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ import pytest
 from layertui.capture.errors import CaptureError
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.judging.noise_floor import ratio_of
+from layertui.compare.judging.noise.floor import ratio_of
 from layertui.compare.judging.policy import NoisePolicy
 from support.synthetic import saved
 

@@ -17,7 +17,7 @@ from layertui.cli.main import status_of
 from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.two_sides import check_pair
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.judging.dropout import ByStatistics, Dropout, dropout_of
+from layertui.compare.judging.noise.dropout import ByStatistics, Dropout, dropout_of
 from layertui.compare.limits import STATISTICS_APART
 from layertui.compare.model import Measurement, SideStatistics, Verdict
 

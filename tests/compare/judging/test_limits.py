@@ -17,30 +17,36 @@ import pytest
 
 from layertui.compare import limits
 from layertui.compare.comparison import Comparison
-from layertui.compare.judging.doubts import agrees, may_be_doubted
-from layertui.compare.judging.dropout import ByStatistics
-from layertui.compare.judging.evidence import amplified, clamped, displaced, rounded, scaled
-from layertui.compare.judging.evidence_by_part import (
+from layertui.compare.judging.evidence.gathering.by_part import (
     few_channels,
     few_rows,
     row_weights,
     scaled_by_channel,
     scaled_by_row,
 )
-from layertui.compare.judging.evidence_form import Test
-from layertui.compare.judging.expert_routing import is_within_noise
-from layertui.compare.judging.noise_floor import is_too_far
-from layertui.compare.judging.origins import State, is_copy, is_passed_on
-from layertui.compare.judging.outcome import unpaired_end
-from layertui.compare.judging.peers import (
+from layertui.compare.judging.evidence.gathering.doubts import agrees, may_be_doubted
+from layertui.compare.judging.evidence.gathering.form import Test
+from layertui.compare.judging.evidence.gathering.gathering import (
+    amplified,
+    clamped,
+    displaced,
+    rounded,
+    scaled,
+)
+from layertui.compare.judging.noise.dropout import ByStatistics
+from layertui.compare.judging.noise.expert_routing import is_within_noise
+from layertui.compare.judging.noise.floor import is_too_far
+from layertui.compare.judging.noise.origins import State, is_copy, is_passed_on
+from layertui.compare.judging.noise.peers import (
     LayerPeers,
     Typical,
     change_of,
     limit_of,
     log_median_mad,
 )
+from layertui.compare.judging.noise.reduced_precision import coarse_arithmetic
+from layertui.compare.judging.outcome import unpaired_end
 from layertui.compare.judging.policy import DtypePolicy
-from layertui.compare.judging.reduced_precision import coarse_arithmetic
 from layertui.compare.judging.row_facts import Facts
 from layertui.compare.measuring.error_structure import Part, Structure
 from layertui.compare.measuring.even_sample import weights

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layertui.compare.judging.dropout import between, zeroed
 from layertui.compare.judging.logits_effect import is_vocabulary
+from layertui.compare.judging.noise.dropout import between, zeroed
 from layertui.compare.model import Measurement, Symptom
 from layertui.compare.symptoms.diagnosis import likely_ones, ranked
 from layertui.compare.symptoms.fit import Pair, offset

@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.laws.linear.quantised_copy import QuantisedCopies
 from layertui.compare.laws.linear.quantisers import Quantiser, weight_quantisers
-from layertui.compare.matching.canonical import NameRules, canonical_name
-from layertui.compare.matching.roles import is_parameter
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
+from layertui.compare.matching.names.roles import is_parameter
 
 Change = Callable[[dict[str, np.ndarray]], None]
 F32 = 2.0**-24

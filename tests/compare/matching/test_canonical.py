@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.matching.canonical import (
+from layertui.compare.matching.named_records import side_of
+from layertui.compare.matching.names.canonical import (
     NameRules,
     canonical_name,
     layer_number,
     parent_of,
     usual_order,
 )
-from layertui.compare.matching.named_records import side_of
 from layertui.compare.rules.rules import Rules
 from support.synthetic import aligned, capture, gaps, pairs
 

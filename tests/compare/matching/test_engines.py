@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from layertui.compare.comparison import open_comparison
-from layertui.compare.matching.canonical import NameRules, canonical_name
 from layertui.compare.matching.engines import registry
 from layertui.compare.matching.engines.names import EngineNames
 from layertui.compare.matching.engines.tables import joined
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
 
 TOY = EngineNames(
     "toy",

@@ -13,9 +13,9 @@ from layertui.cli.main import status_of
 from layertui.compare.aligned import Aligned
 from layertui.compare.comparison import open_comparison
 from layertui.compare.matching.align import align
-from layertui.compare.matching.canonical import NameRules
 from layertui.compare.matching.leftovers import may_be_one
-from layertui.compare.matching.naming import read_names
+from layertui.compare.matching.names.canonical import NameRules
+from layertui.compare.matching.names.naming import read_names
 from layertui.compare.rules.rules import RulesError, read_rules
 from support.synthetic import aligned, capture, gaps, pairs, record, row_of
 

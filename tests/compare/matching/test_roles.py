@@ -12,11 +12,11 @@ import pytest
 import layertui.compare
 from layertui.capture.records import Capture
 from layertui.compare.comparison import Comparison
-from layertui.compare.matching import roles
-from layertui.compare.matching.canonical import NameRules, canonical_name
 from layertui.compare.matching.engines import registry
 from layertui.compare.matching.engines.names import EngineNames
 from layertui.compare.matching.named_records import behind_layers, side_of
+from layertui.compare.matching.names import roles
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
 from layertui.compare.matching.token_steps import mark_last_rows
 from layertui.compare.rules.rules import Rules
 from support.synthetic import saved

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.matching.canonical import NameRules, canonical_name
-from layertui.compare.matching.naming import has_meaning, read_names
-from layertui.compare.matching.slots import endings
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
+from layertui.compare.matching.names.naming import has_meaning, read_names
+from layertui.compare.matching.names.slots import endings
 from support.synthetic import aligned, capture, pairs
 
 

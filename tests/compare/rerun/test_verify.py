@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from layertui.capture import CaptureError, open_capture
+from layertui.cli.commands.verify_export import keep_log, prepare_export
 from layertui.cli.main import status_of
-from layertui.cli.verify_export import keep_log, prepare_export
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
 from layertui.compare.rerun.scenario_report import order_check_lines

@@ -20,7 +20,7 @@ from layertui.capture.load import load
 from layertui.capture.values import upcast
 from layertui.capture.weights import Weights, open_weights
 from layertui.compare.comparison import open_comparison
-from layertui.compare.matching.canonical import NameRules, canonical_name
+from layertui.compare.matching.names.canonical import NameRules, canonical_name
 from layertui.compare.weights.parameters import (
     ModuleFacts,
     SideParameters,

@@ -1,0 +1,1 @@
+"""Torch's files and pickles: tensors, arrays and containers, by an unpickler that runs nothing."""

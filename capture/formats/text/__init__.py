@@ -1,0 +1,1 @@
+"""Tensors in text: dumps, tables, JSON, and what programs print or log."""

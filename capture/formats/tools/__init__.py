@@ -1,0 +1,1 @@
+"""What other tools write: debuggers, engines, exporters, each in a layout of its own."""

@@ -1,0 +1,1 @@
+"""Where recorded tensors go: snapshots, buffers, the writer's thread, shards, files of torch."""

@@ -1,0 +1,91 @@
+"""The first line of a manifest: what runs, on what, and how it was started."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...formats.native import MAJOR
+
+
+def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The header; `options` are what the user asked of the recording."""
+    return {
+        "layertui": MAJOR,
+        "framework": "torch",
+        "framework_version": str(torch.__version__),
+        **(_about(model) if model is not None else {}),
+        "argv": [_text(part) for part in sys.argv],
+        "seed": torch.initial_seed(),
+        "started": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "host": {
+            "node": platform.node(), "system": platform.platform(),
+            "python": platform.python_version(), "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+        "options": options,
+    }  # fmt: skip
+
+
+def _about(model: torch.nn.Module) -> dict[str, Any]:
+    inner = getattr(model, "_orig_mod", model)
+    config = getattr(inner, "config", None)
+    name = getattr(inner, "name_or_path", None) or getattr(config, "_name_or_path", None)
+    aliases = _aliases(model)
+    return {
+        "model": _place(name) if isinstance(name, str) and name else type(inner).__name__,
+        "model_class": type(inner).__name__,
+        "model_source": _source(type(inner)),
+        "dtype": _main_dtype(model),
+        "device": ", ".join(dict.fromkeys(str(p.device) for p in model.parameters())) or None,
+        "training": model.training,
+        **({"aliases": aliases} if aliases else {}),
+    }
+
+
+def _aliases(model: torch.nn.Module) -> dict[str, str]:
+    """Other names of modules that are used in several places, and the name they are recorded by."""
+    first = {id(module): name for name, module in model.named_modules()}
+    return {
+        name: first[id(module)]
+        for name, module in model.named_modules(remove_duplicate=False)
+        if first[id(module)] != name
+    }
+
+
+def _place(name: str) -> str:
+    """The whole path of a model's directory, to be found from anywhere; else the hub's name."""
+    return _text(str(Path(name).resolve()) if os.path.isdir(name) else name)
+
+
+def _source(kind: type) -> str | None:
+    """The file of a class, from its package on: `transformers/models/llama/modeling_llama.py`."""
+    try:
+        path = inspect.getfile(kind)
+    except (TypeError, OSError):
+        return None
+    depth = kind.__module__.count(".") + 1
+    parts = Path(path).parts
+    return _text("/".join(parts[-depth:])) if kind.__module__ != "__main__" else _text(parts[-1])
+
+
+def _main_dtype(model: torch.nn.Module) -> str | None:
+    """The floating-point dtype of most weights."""
+    weights: dict[str, int] = {}
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            name = str(weight.dtype).removeprefix("torch.")
+            weights[name] = weights.get(name, 0) + weight.numel()
+    return max(weights, key=lambda name: weights[name]) if weights else None
+
+
+def _text(value: str) -> str:
+    """Without half characters, which file names may have and JSON readers refuse."""
+    return value.encode("utf-8", "replace").decode()

@@ -1,0 +1,1 @@
+"""One module a command; their common parts are beside this folder."""

@@ -1,0 +1,281 @@
+"""Options of `layertui capture`, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ...capture.cases import Rows, expand_cases, parse_ids
+from ...capture.errors import CaptureError
+from ...capture.models.run_plan import Plan
+from ...capture.weights.recorded import KINDS
+from ..errors import UserError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DTYPES = ("float32", "bfloat16", "float16")
+_NEW_TOKENS = 8
+_MOST_PROMPTS = 10_000
+
+
+class Counts(click.ParamType):
+    """`1,2,4`: positive whole numbers."""
+
+    name = "N[,N...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 31 for part in parts):
+            self.fail(f"{value!r} is not a positive number, nor several such as 1,2", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+class TokenIds(click.ParamType):
+    """`1,2,3`, rows of a batch separated by `;`."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rows:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_ids(str(value))
+        except CaptureError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Layers(click.ParamType):
+    """A number of layers, or `all`, which is None."""
+
+    name = "N|all"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value is None or isinstance(value, int):
+            return value
+        if value == "all":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a positive number nor all", param, ctx)
+        return int(value)
+
+
+class Device(click.ParamType):
+    """`cpu`, `cuda` (also called `gpu`) or `auto`."""
+
+    name = "cpu|cuda|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = {"gpu": "cuda"}.get(str(value), str(value))
+        if word not in ("cpu", "cuda", "auto"):
+            self.fail(f"{value!r} is not cpu, cuda or auto", param, ctx)
+        return word
+
+
+class Mode(click.ParamType):
+    """`forward` (also called `model-forward`) or `generate`."""
+
+    name = "forward|generate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = {"model-forward": "forward"}.get(str(value), str(value))
+        if word not in ("forward", "generate"):
+            self.fail(f"{value!r} is not forward or generate", param, ctx)
+        return word
+
+
+SEEDS = click.IntRange(min=0, max=(1 << 63) - 1)
+MODULE_APIS = ("v2", "v3")
+
+
+def dtype_option(default: str) -> Callable[[Command], Command]:
+    """`--dtype`; `default` says what it is when it is not given."""
+    return click.option(
+        "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
+        help=f"Of the weights.  [default: {default}]",
+    )  # fmt: skip
+
+
+def device_option(what: str) -> Callable[[Command], Command]:
+    """`--device`; `what` runs there: `the model runs`."""
+    return click.option(
+        "--device", "--devices", type=Device(), default="auto", show_default=True,
+        help=f"Where {what}.",
+    )  # fmt: skip
+
+
+_PROMPT = click.option(
+    "--prompt", "--test-input", "prompt", default=None, metavar="TEXT", help="Text to run."
+)
+_IDS = click.option(
+    "--input-ids", "ids", type=TokenIds(), default=None,
+    help="Token ids to run instead; rows of a batch are separated by ';'.",
+)  # fmt: skip
+# How the model of a run is made and what it does.
+_RUN = (
+    click.option(
+        "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
+        help="Cut the model after so many layers; 1 is enough to begin with.",
+    ),
+    click.option(
+        "--mode", type=Mode(), default="forward", show_default=True,
+        help="One forward pass (also called model-forward), or greedy generation with a step a "
+        "pass.",
+    ),
+    click.option(
+        "--seed", type=SEEDS, default=0, show_default=True,
+        help="Draws weights where the directory has none, and ids where none are given.",
+    ),
+)  # fmt: skip
+
+
+def _new_tokens(kind: click.ParamType, more: str = "") -> Callable[[Command], Command]:
+    return click.option(
+        "--max-new-tokens", "new_tokens", type=kind, default=None,
+        help=f"Passes of --mode generate{more}.  [default: {_NEW_TOKENS}]",
+    )  # fmt: skip
+
+
+ALLOW_UNSUPPORTED = click.option(
+    "--allow-unsupported", is_flag=True,
+    help="Patch MAX where it refuses a CPU or is known to crash there.",
+)  # fmt: skip
+_MAX = (
+    click.option(
+        "--module-api", type=click.Choice(MODULE_APIS), default="v2", show_default=True,
+        help="Which of MAX's module interfaces the model is built with.",
+    ),
+    ALLOW_UNSUPPORTED,
+)  # fmt: skip
+
+_COMMON = (
+    click.option(
+        "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
+        help="Where the capture goes.",
+    ),
+    click.option(
+        "--prompt", "--test-input", "prompt", multiple=True, metavar="TEXT",
+        help="Text to run; may be repeated.",
+    ),
+    click.option(
+        "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+        help="One prompt a line.",
+    ),
+    _IDS,
+    click.option(
+        "--batch-size", "batches", type=Counts(), default=(),
+        help="Rows of a run; several make a matrix of cases.",
+    ),
+    click.option(
+        "--seq-len", "lengths", type=Counts(), default=(),
+        help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
+    ),
+    dtype_option("the checkpoint's"),
+    device_option("the model runs"),
+    *_RUN,
+    _new_tokens(Counts(), "; several make a matrix"),
+    click.option(
+        "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
+    ),
+    click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+    click.option(
+        "--parameters", type=click.Choice(KINDS), default="small", show_default=True,
+        help="Kept with the capture; small: norms, biases, rotary tables, and digests of all.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace a capture that is there."),
+)  # fmt: skip
+
+_TORCH = (
+    click.option(
+        "--level", type=click.Choice(["module", "op"]), default="module", show_default=True,
+        help="op: the output of every operator as well.",
+    ),
+    click.option("--stats-only", is_flag=True, help="Write statistics, no values."),
+    click.option(
+        "--format", type=click.Choice(["native", "pt"]), default="native", show_default=True,
+        help="pt: torch files, as MAX's TorchPrintHook writes them.",
+    ),
+    click.option(
+        "--image", metavar="FILE", type=click.Path(exists=True, dir_okay=False), default=None,
+        help="Image to run, by the model's own processor.",
+    ),
+    click.option(
+        "--attention", metavar="NAME", default=None,
+        help="Implementation of attention, such as eager.  [default: the model's]",
+    ),
+)  # fmt: skip
+
+_FACTORY = click.option(
+    "--factory", metavar="MODULE:FUNCTION", default=None,
+    help="Makes the model; called with MODEL_DIR.",
+)  # fmt: skip
+
+
+def torch_options(command: Command) -> Command:
+    """What `capture torch` takes."""
+    return _with((*_COMMON, *_TORCH, _FACTORY), command)
+
+
+def max_options(command: Command) -> Command:
+    """What `capture max` takes."""
+    return _with((*_COMMON, _FACTORY, *_MAX), command)
+
+
+def verify_options(command: Command) -> Command:
+    """What `verify` takes of them: one case."""
+    run = (_PROMPT, _IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN)
+    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX), command)
+
+
+def both_options(command: Command) -> Command:
+    """What `capture both` takes."""
+    return _with((*_COMMON, *_TORCH, *_MAX), command)
+
+
+def _with(options: tuple[Callable[[Any], Any], ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_plan(
+    model: str, *, prompt: tuple[str, ...], prompt_file: str | None, ids: Rows | None,
+    batches: tuple[int, ...], lengths: tuple[int, ...], outputs_only: bool, mode: str,
+    new_tokens: int | tuple[int, ...] | None, **rest: Any,
+) -> Plan:  # fmt: skip
+    """The plan that the options describe. Raises `UserError` where they contradict."""
+    if new_tokens is not None and mode != "generate":
+        raise UserError("--max-new-tokens belongs to --mode generate")
+    counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
+    prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
+    try:
+        cases = expand_cases(prompts, ids, batches, lengths, counts)
+    except CaptureError as error:
+        raise UserError(str(error)) from error
+    if not rest.get("stats_only") or rest.get("format") != "pt":
+        return Plan(
+            model, cases, inputs=not outputs_only, mode=mode,
+            new_tokens=counts[0], **rest,
+        )  # fmt: skip
+    raise UserError("--stats-only needs --format native: a .pt file holds a tensor")
+
+
+def _prompts_in(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            prompts = [line.rstrip("\n") for line in file if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8") from error
+    if not prompts or len(prompts) > _MOST_PROMPTS:
+        raise UserError(f"{path}: holds {len(prompts)} prompts; 1 to {_MOST_PROMPTS} are run")
+    return prompts

@@ -1,0 +1,180 @@
+"""`layertui compare`: the comparison as a report or a plot, for scripts, CI and reviews."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...compare.judging.options import JudgingOptions
+from ...compare.reports.registry import FORMS, purposes
+from ..errors import UserError
+from ..options import (
+    LAYERS,
+    NO_CACHE,
+    OVERWRITE,
+    THREADS,
+    form_option,
+    judging_options,
+    model_options,
+    output_option,
+    two_captures,
+)
+
+if TYPE_CHECKING:
+    from ...compare.comparison import Comparison
+    from ...compare.layer_range import LayerRange
+    from ...compare.reports import Settings
+    from ..cases import CasePair
+
+
+@click.command()
+@two_captures
+@form_option(tuple(FORMS), "the report", purposes())
+@output_option("the report goes")
+@click.option(
+    "--plot",
+    default=None,
+    metavar="FILE.png",
+    type=click.Path(),
+    help="Draw the MSE of every row in execution order.",
+)
+@OVERWRITE
+@click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")
+@LAYERS
+@NO_CACHE
+@THREADS
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Measure in so many processes: for captures of gigabytes.",
+)
+@judging_options
+@model_options
+@click.pass_context
+def compare(
+    ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
+    overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
+    threads: int | None, processes: int | None, **judging: Any,
+) -> int:  # fmt: skip
+    """Compare two captures and print a report.
+
+    Of two directories with an index.json, each holding a capture a case, the cases are compared
+    one by one.
+
+    Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
+    read. 2: usage, or a capture that cannot be opened.
+    """
+    from ..cases import case_pairs
+    from ..output import check_target, write_output
+    from ..session import measure_all, note_checks, open_pair
+
+    options = _options(form, judging)
+    settings = _settings(ctx.obj or [], options, only_diverged)
+    check_target(output, overwrite)
+    pairs = case_pairs(reference, candidate)
+    if pairs is not None:
+        if plot is not None:
+            raise UserError("--plot: compare one case at a time")
+        if not FORMS[form].several:
+            raise UserError(f"--format {form} holds one comparison: compare one case at a time")
+        text, status = _all_cases(
+            pairs, options, form, settings, threads, not no_cache, processes, layers
+        )
+        write_output(output, text, overwrite)
+        return status
+    if plot is not None:
+        _check_plot(plot, output, overwrite)
+    comparison = open_pair(reference, candidate, options, layers)
+    measure_all(comparison, threads, not no_cache, processes)
+    note_checks(comparison)
+    if plot is not None:
+        from ...compare.reports.plot import draw_plot
+
+        write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
+    text = report(comparison, form, settings)
+    write_output(output, text, overwrite)
+    return comparison.exit_status()
+
+
+def _options(form: str, judging: dict[str, Any]) -> JudgingOptions:
+    """The options, with the policy that the form goes with."""
+    options, policy = JudgingOptions(**judging), FORMS[form].policy
+    if policy is None or options.policy == policy:
+        return options
+    if options.policy is not None:
+        raise UserError(f"--format {form} goes with --policy {policy}")
+    return replace(options, policy=policy)
+
+
+def _settings(
+    arguments: list[str], options: JudgingOptions, only_diverged: bool = False
+) -> Settings:
+    from ...compare.reports import Settings
+
+    command = shlex.join(["layertui", *arguments])
+    return Settings(command, options.metric, only_diverged)
+
+
+def _all_cases(
+    pairs: list[CasePair], options: JudgingOptions, form: str, settings: Settings,
+    threads: int | None, use_cache: bool, processes: int | None, layers: LayerRange | None,
+) -> tuple[str, int]:  # fmt: skip
+    """Report and exit status of two matrices of captures."""
+    from ...compare.reports import whole
+    from ..cases import compare_cases
+    from ..session import measure_all, note_checks, open_pair
+
+    def compared(reference: str, candidate: str) -> Comparison:
+        comparison = open_pair(reference, candidate, options, layers)
+        measure_all(comparison, threads, use_cache, processes)
+        note_checks(comparison)
+        return comparison
+
+    parts = compare_cases(pairs, compared, form, settings)
+    return whole(parts, form, settings), max(part.status for part in parts)
+
+
+def report(comparison: Comparison, form: str, settings: Settings) -> str:
+    """The whole report, with the command line that makes it again."""
+    from ...compare.reports import part_of, whole
+
+    return whole([part_of(comparison, form, settings)], form, settings)
+
+
+def text_report_of(comparison: Comparison, options: JudgingOptions, arguments: list[str]) -> str:
+    """The report to read, of a command line other than that of `compare`."""
+    return report(comparison, "text", _settings(arguments, options))
+
+
+def text_of_cases(
+    pairs: list[CasePair], options: JudgingOptions, arguments: list[str]
+) -> tuple[str, int]:
+    """The reports to read of all cases, and the exit status."""
+    settings = _settings(arguments, options)
+    return _all_cases(pairs, options, "text", settings, None, True, None, None)
+
+
+def plot_format(path: str) -> str:
+    """`png`, `svg` or `pdf`, by the file's suffix. Raises `UserError` for any other."""
+    suffix = path.rsplit(".", 1)[-1].lower() if "." in path else ""
+    if suffix not in ("png", "svg", "pdf"):
+        raise UserError(f"--plot {path}: the name must end in .png, .svg or .pdf")
+    return suffix
+
+
+def _check_plot(plot: str, output: str, overwrite: bool) -> None:
+    from ...compare.reports.plot import PlotError, require_matplotlib
+    from ..output import check_target
+
+    plot_format(plot)
+    if plot == output:
+        raise UserError("--plot and --output name the same file")
+    check_target(plot, overwrite)
+    try:
+        require_matplotlib()
+    except PlotError as error:
+        raise UserError(str(error)) from error

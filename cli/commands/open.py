@@ -1,0 +1,147 @@
+"""`layertui REFERENCE CANDIDATE`: the screen, or the summary where there is no terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...compare.judging.options import JudgingOptions
+from ..errors import UserError
+from ..options import judging_options, model_options
+
+if TYPE_CHECKING:
+    from ...compare.rules.rules import Rules
+
+
+@click.command("layertui", add_help_option=False)
+@click.argument("reference", type=click.Path())
+@click.argument("candidate", type=click.Path(), required=False)
+@judging_options
+@model_options
+@click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option("--no-tui", is_flag=True, help="Print the summary instead of opening the screen.")
+@click.help_option("-h", "--help")
+@click.pass_context
+def open_captures(
+    ctx: click.Context,
+    reference: str,
+    candidate: str | None,
+    plain: bool,
+    no_mouse: bool,
+    no_tui: bool,
+    **judging: Any,
+) -> int:
+    """Compare two captures on the screen, or both scenarios of a verification."""
+    from ...capture.cases import holds_both_sides
+    from ...tui import is_interactive
+
+    if candidate is None and holds_both_sides(reference):
+        candidate = reference
+    if candidate is None:
+        return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
+    options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
+    if no_tui or not is_interactive():
+        again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
+        return print_summary(reference, candidate, options, again)
+    return show(reference, candidate, options, plain=plain, mouse=not no_mouse)
+
+
+def open_verification(
+    export: str, options: JudgingOptions, no_tui: bool, plain: bool, mouse: bool
+) -> int:
+    """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
+    from ...compare.reports.escaping import clean
+    from ...compare.rerun.scenario_report import scenario_lines
+    from ...compare.rerun.verification import is_export, open_export
+    from ...tui import is_interactive
+    from ..output import write_output
+
+    if not is_export(export):
+        raise UserError(
+            f"{export}: give two captures to compare, a directory that layertui verify wrote, or "
+            "one with text dumps py_*.txt and cpp_*.txt"
+        )
+    found = open_export(export)
+    saved = found.reference is not None and found.candidate is not None
+    if saved and not no_tui and is_interactive():
+        assert found.reference is not None and found.candidate is not None
+        return show(
+            found.reference, found.candidate, options, plain=plain, mouse=mouse, export=export
+        )
+    lines = [f"layer verification: {found.model} {found.encoding}", ""]
+    lines += scenario_lines(found)
+    if not saved:
+        lines += ["", "the tensors were not saved (--save-layers): nothing to open on the screen"]
+    write_output("-", "\n".join(map(clean, lines)) + "\n", overwrite=False)
+    return 1 if found.wrong_layers else 0
+
+
+def print_summary(
+    reference: str, candidate: str, options: JudgingOptions, arguments: list[str]
+) -> int:
+    """The text report on standard output; returns the exit status of `compare`.
+
+    `arguments` are those of the command line that prints it again.
+    """
+    from ..cases import case_pairs
+    from ..output import write_output
+    from ..session import measure_all, note_checks, open_pair
+    from .compare import text_of_cases, text_report_of
+
+    pairs = case_pairs(reference, candidate)
+    if pairs is not None:
+        text, status = text_of_cases(pairs, options, arguments)
+        write_output("-", text, overwrite=False)
+        return status
+    comparison = open_pair(reference, candidate, options)
+    measure_all(comparison)
+    note_checks(comparison)
+    write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
+    return comparison.exit_status()
+
+
+def show(
+    reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
+    mouse: bool = True, export: str | None = None,
+) -> int:  # fmt: skip
+    """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
+    not there at all. Raises `RulesError`, `UserError`, `CaptureError` for a checkpoint that is not
+    there.
+    """
+    from ...tui import run_app
+    from ..session import policy_of
+
+    rules = options.make_rules()
+    _check_models(reference, candidate, options, rules)
+    policy = policy_of(options) if options.asks_for_a_policy else None
+    return run_app(
+        reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
+        metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
+        rules_path=options.rules,
+        export=export, models=options.models,
+        options=tuple(not_on_the_screen(options).to_arguments()),
+        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end,
+    )  # fmt: skip
+
+
+def not_on_the_screen(options: JudgingOptions) -> JudgingOptions:
+    """Those of the options that the screen has no setting for."""
+    return JudgingOptions(
+        thresholds_file=options.thresholds_file, min_coverage=options.min_coverage,
+        allow_early_end=options.allow_early_end, allow_reshape=options.allow_reshape,
+    )  # fmt: skip
+
+
+def _check_models(
+    reference: str, candidate: str, options: JudgingOptions, rules: Rules | None
+) -> None:
+    """Refuse checkpoints that are not there before the screen opens; remember the others. What is
+    in them is looked at behind the screen.
+    """
+    from ...compare.weights.models import ModelPaths, check_models, remember_models
+
+    given = options.models.over(rules.models if rules is not None else ModelPaths())
+    check_models(given)
+    remember_models(reference, candidate, options.models)

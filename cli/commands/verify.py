@@ -1,0 +1,141 @@
+"""`layertui verify`: a model in both frameworks, as captured and with injected inputs."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...capture.cases import Rows
+from ..errors import UserError
+from ..options import candidate_model_option
+from .capture_options import make_plan, verify_options
+
+if TYPE_CHECKING:
+    from ...capture.models.run_plan import Plan
+
+
+@click.command()
+@click.argument("model_dir")
+@click.option(
+    "--candidate",
+    default="max",
+    metavar="max|torch|CMD",
+    show_default=True,
+    help="Who is verified; a command is a runner, see --runner of rerun.",
+)
+@candidate_model_option("What the candidate runs.  [default: MODEL_DIR]")
+@click.option(
+    "--reference-capture",
+    metavar="DIR",
+    type=click.Path(exists=True),
+    default=None,
+    help="Use this capture instead of running the reference.",
+)
+@click.option(
+    "--candidate-capture",
+    metavar="DIR",
+    type=click.Path(exists=True),
+    default=None,
+    help="Use this capture instead of running the candidate.",
+)
+@verify_options
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Run nothing with injection: say by the layers' laws which of them are wrong. This is "
+    "done anyhow where the candidate's layers cannot be run.",
+)
+@click.option("--save-layers", is_flag=True, help="Keep the tensors of both scenarios.")
+@click.option(
+    "-o",
+    "--output",
+    "--export-path",
+    "output",
+    required=True,
+    metavar="EXPORT",
+    type=click.Path(file_okay=False),
+    help="Where both scenarios go.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
+@click.pass_context
+def verify(
+    ctx: click.Context, model_dir: str, candidate: str, candidate_model: str | None,
+    reference_capture: str | None, candidate_capture: str | None, prompt: str | None,
+    ids: Rows | None, offline: bool, save_layers: bool, output: str, overwrite: bool,
+    **options: Any,
+) -> int:  # fmt: skip
+    """Compare MODEL_DIR in PyTorch with a candidate, as captured and layer by layer.
+
+    Written to EXPORT are two scenarios: without_injection, the candidate as it runs, and
+    with_injection, every layer of it fed the reference's inputs. The same error in both is the
+    layer's own; an error that is much lower with injection was only passed on. Where the
+    candidate's layers cannot be run, its captured outputs are held against what the reference's
+    layers give for its captured inputs, and both reports say so.
+
+    Exit status as of compare, over both scenarios.
+    """
+    from ...capture.extras import has_extra, needs
+    from ...capture.runners.guard import Guard
+    from .verify_export import prepare_export
+    from .verify_job import VerifyJob
+
+    _require_frameworks(candidate, reference_capture, candidate_capture)
+    plan = make_plan(
+        model_dir, prompt=(prompt,) if prompt is not None else (), prompt_file=None, ids=ids,
+        batches=(), lengths=(), outputs_only=False, **options,
+    )  # fmt: skip
+    plan = _on_known_ids(plan, prompt, ids, reference_capture, candidate_capture)
+    if candidate not in ("max", "torch") and candidate_capture is None:
+        raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
+    command = shlex.join(["layertui", *(ctx.obj or [])])
+    prepare_export(output, command, overwrite)
+    if not has_extra("plot"):
+        click.echo(f"note       no mse_plot.png is drawn: {needs('plot', 'plotting')}")
+    guard = Guard()
+    try:
+        work = Path(output) / "without_injection" if save_layers else guard.directory
+        job = VerifyJob(plan, candidate, candidate_model, Path(output), work, guard.directory,
+                        command, save_layers, offline)  # fmt: skip
+        return job.run(reference_capture, candidate_capture)
+    finally:
+        guard.close()
+
+
+def _require_frameworks(
+    candidate: str, reference_capture: str | None, candidate_capture: str | None
+) -> None:
+    """Before anything is written: what runs must be installed. Raises `CaptureError`."""
+    from ...capture.engines.max_capture import require_max
+    from ...capture.extras import require_torch
+
+    if reference_capture is None:
+        require_torch("running the reference")
+    if candidate == "max" and candidate_capture is None:
+        require_max()
+
+
+def _on_known_ids(
+    plan: Plan, prompt: str | None, ids: Rows | None, reference: str | None, candidate: str | None
+) -> Plan:
+    """The ids of a capture that is given, where nothing else says what is run; the same ids for
+    both sides otherwise.
+    """
+    from ...capture.models.same_input import fix_input
+
+    if reference is not None and candidate is not None:
+        return plan
+    given = reference or candidate
+    if given is not None and prompt is None and ids is None:
+        from ...capture.open import open_capture
+
+        known = open_capture(given, headers=False).input_ids
+        if not known:
+            raise UserError(f"{given}: does not tell its token ids; give --input-ids")
+        rows = tuple(tuple(int(number) for number in row) for row in known)
+        (case,) = plan.cases
+        plan = replace(plan, cases=(replace(case, ids=rows, prompt=None),))
+    return fix_input(plan)

@@ -1,0 +1,1 @@
+"""What the name of a record says: module, layer, slot, role, in every spelling that is known."""
