@@ -302,6 +302,11 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
+def tensors_alive() -> int:
+    """By type: `isinstance` asks proxies of objects that are gone, and lazy modules to load."""
+    return sum(1 for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+
+
 def test_memory_comes_back(tmp_path: Path) -> None:
     """Of the recording: buffers, threads, hooks; tensors of the model are not held."""
     model, x = nn.Sequential(*(nn.ReLU() for _ in range(8))), torch.rand(4, 1 << 20)
@@ -310,8 +315,7 @@ def test_memory_comes_back(tmp_path: Path) -> None:
             model((x - step)[:, :10])
     for step in range(4):
         model(x - step)
-    # Counted first: asking all objects for their class imports what lazy modules stand for.
-    tensors = sum(1 for o in gc.get_objects() if isinstance(o, torch.Tensor))
+    tensors = tensors_alive()
     before = resident()
     threads = threading.active_count()
     with record(model, tmp_path / "c", buffer_bytes=64 << 20):
@@ -321,7 +325,7 @@ def test_memory_comes_back(tmp_path: Path) -> None:
     # Eight steps of nine tensors of 16 MB would be 1.1 GB; the allocator keeps up to 200 MB beside.
     assert during - before < 400 << 20
     assert resident() - before < 32 << 20
-    assert sum(1 for o in gc.get_objects() if isinstance(o, torch.Tensor)) <= tensors
+    assert tensors_alive() <= tensors
     assert threading.active_count() == threads
     assert not any(m.__dict__["_forward_hooks"] for m in model.modules())
 
