@@ -17,16 +17,16 @@ import pytest
 
 from layertui.compare import limits
 from layertui.compare.comparison import Comparison
-from layertui.compare.judging.evidence.gathering.by_part import (
+from layertui.compare.judging.evidence.by_part import (
     few_channels,
     few_rows,
     row_weights,
     scaled_by_channel,
     scaled_by_row,
 )
-from layertui.compare.judging.evidence.gathering.doubts import agrees, may_be_doubted
-from layertui.compare.judging.evidence.gathering.form import Test
-from layertui.compare.judging.evidence.gathering.gathering import (
+from layertui.compare.judging.evidence.doubts import agrees, may_be_doubted
+from layertui.compare.judging.evidence.form import Test
+from layertui.compare.judging.evidence.gathering import (
     amplified,
     clamped,
     displaced,
