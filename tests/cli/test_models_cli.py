@@ -57,7 +57,7 @@ def test_what_is_given_is_remembered_for_the_capture(
 def test_the_screen_does_not_open_on_a_bad_path(real: Path, tmp_path: Path) -> None:
     """As on a terminal: refused before it is drawn on."""
     code = (
-        "import sys; from layertui.cli import open as command\n"
+        "import sys; from layertui.cli.commands import open as command\n"
         "from layertui.compare.judging.options import JudgingOptions as Judging\n"
         "from layertui.capture.errors import CaptureError\n"
         "try: command.show(*sys.argv[1:3], Judging(candidate_model=sys.argv[3]))\n"
