@@ -22,10 +22,11 @@ from ..model import (
     verdict_word,
 )
 from ..symptoms.thumb import rules_of_thumb
-from ..vocabulary import Level, origin_words
+from ..vocabulary import Level
 from .effect_words import effect_line
 from .law_words import law_lines
 from .summary import recorded_statistics
+from .verdict_words import origin_line, origin_of, verdict_line
 from .words import (
     MATCH_WORDS,
     NONE,
@@ -38,7 +39,6 @@ from .words import (
     place_text,
     record_shape,
     shape_text,
-    sure_text,
     symptom_lines,
     value_text,
 )
@@ -335,26 +335,6 @@ class RowReport:
             parts.append(f"max abs {self.metric('max_abs')} {index_text(found.max_abs_index)}")
         shapes = [record_shape(r) for s in SIDES if (r := self.record(s)) is not None]
         return "  ".join(part for part in (*parts, " ".join(dict.fromkeys(shapes))) if part)
-
-
-def origin_of(verdict: Verdict) -> str:
-    """`introduced here` or `inherited`, of a verdict that fails."""
-    return origin_words(verdict.level, verdict.origin) if verdict.fails else ""
-
-
-def origin_line(verdict: Verdict) -> str:
-    """`introduced here (97 % sure)`, or nothing."""
-    word, sure = origin_of(verdict), verdict.confidence
-    return f"{word} ({sure_text(sure)})" if word and sure is not None else word
-
-
-def verdict_line(verdict: Verdict) -> str:
-    """`DIVERGED introduced here (97 % sure)  relative L2 ...`."""
-    if verdict.level == "pending":
-        return "not measured yet"
-    word = f"{verdict_word(verdict)} {origin_line(verdict)}".rstrip()
-    reason = verdict.doubtful or verdict.reason
-    return f"{word}  {reason}" if reason else word
 
 
 def _list(label: str, lines: list[str]) -> list[Fact]:

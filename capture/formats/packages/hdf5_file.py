@@ -20,7 +20,7 @@ from ...storage import size_of, storage_of
 from ..context import Context
 from ..extents import checked_shape, refuse_bomb
 from ..members import named_record
-from ..numpy_file import element_type
+from ..npy_header import element_type
 from ..text.json_text import plain_text
 from .other_packages import guarded
 

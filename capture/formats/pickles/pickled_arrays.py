@@ -13,9 +13,11 @@ from ...errors import RecordError
 from ...records import Locator
 from ...storage import open_file, storage_of
 from ..extents import checked_shape, checked_strides, contiguous_strides, reach, refuse_bomb
+from ..npy_header import element_type, header_length
 from .pickle_machine import Bytes
 from .pickled_objects import Array
 from .tensor_pickle import Embedded, Tensor, embedded_storage, read_tensors
+from .torch_archive import pickle_in
 
 if TYPE_CHECKING:
     from ...values import Array as Values
@@ -28,8 +30,6 @@ def locate_array(path: str, array: Array, start: int | None, index: int) -> Loca
     """The array as a plain part of the file, where its pickle lies from byte `start` on; else by
     its number among the tensors of the file. Raises `RecordError`.
     """
-    from ..numpy_file import element_type
-
     if array.dtype is None or array.of_objects:
         raise RecordError("refused: an array of Python objects is a pickle")
     code = array.dtype.code
@@ -101,13 +101,9 @@ def pickle_of(path: str) -> tuple[Any, int]:
     """The bytes of a file with a pickle, and where in them it begins: `.pkl`, `.npy`, or the
     `data.pkl` of a torch file. Raises `RecordError`, `OSError`.
     """
-    from ..numpy_file import header_length
-
     with open_file(path) as file:
         start = file.read_at(0, 16)
         if start.startswith(b"PK"):
-            from .torch_file import pickle_in
-
             return pickle_in(file)[0], 0
         data: Any = file.read_at(0, file.size) if file.size <= _WHOLE else None
         size = file.size

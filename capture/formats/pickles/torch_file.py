@@ -23,9 +23,11 @@ from ..extents import checked_shape, checked_strides, reach, refuse_bomb
 from ..members import named_member, named_record, place_members
 from ..zip_directory import STORED, Archive, Entry
 from . import tensor_pickle
+from .pickle_file import locate
 from .pickled_arrays import locate_array, pickle_of
 from .pickled_objects import Array, Refused
 from .tensor_pickle import NeedsTorchError, Storage, Tensor
+from .torch_archive import pickle_under, prefix_of
 
 if TYPE_CHECKING:
     from ...values import Array as Values
@@ -140,9 +142,9 @@ def members_in(path: str, file: OpenFile, lenient: bool = False) -> list[Member]
     and unless `lenient` `NeedsTorchError`.
     """
     archive = Archive(file)
-    prefix = _prefix(archive)
+    prefix = prefix_of(archive)
     _check_byte_order(archive, prefix)
-    pickle, base = _pickle_of(archive, prefix)
+    pickle, base = pickle_under(archive, prefix)
     found = tensor_pickle.read_tensors(pickle, lenient=lenient)
     return [
         _member(path, archive, prefix, keys, leaf, base, index)
@@ -150,26 +152,8 @@ def members_in(path: str, file: OpenFile, lenient: bool = False) -> list[Member]
     ]
 
 
-def pickle_in(file: OpenFile) -> tuple[bytes, int | None]:
-    """The `data.pkl` of a torch file, and where in the file it lies if as it is."""
-    archive = Archive(file)
-    return _pickle_of(archive, _prefix(archive))
-
-
-def _pickle_of(archive: Archive, prefix: str) -> tuple[bytes, int | None]:
-    entry = archive.entries[f"{prefix}data.pkl"]
-    stored = entry.method == STORED and entry.packed == entry.size
-    most = _MOST_STORED if stored else tensor_pickle.MOST_BYTES
-    return archive.read(entry, most), archive.data_offset(entry) if stored else None
-
-
-_MOST_STORED = 1 << 30  # bytes of a pickle that lies in the file as it is; it may hold arrays
-
-
 def _plain_pickle(path: str) -> list[Member]:
     """What some save by `pickle.dump` under this name."""
-    from .pickle_file import locate
-
     data, at = pickle_of(path)
     found = tensor_pickle.read_tensors(data, at, lenient=True)
     members: list[Member] = []
@@ -179,17 +163,6 @@ def _plain_pickle(path: str) -> list[Member]:
         except RecordError as error:
             members.append(Member(keys, None, str(error)))
     return members
-
-
-def _prefix(archive: Archive) -> str:
-    """`<name>/`, the directory in the archive that everything is in."""
-    for name in archive.entries:
-        if name.endswith("/data.pkl") and name.count("/") == 1:
-            prefix = name.removesuffix("data.pkl")
-            if f"{prefix}constants.pkl" in archive.entries:
-                raise RecordError("refused: a TorchScript program, not a file of tensors")
-            return prefix
-    raise RecordError("not a torch file: a zip without data.pkl")
 
 
 def _check_byte_order(archive: Archive, prefix: str) -> None:

@@ -20,7 +20,8 @@ from ...records import Locator, Record
 from ...storage import first_bytes
 from ..context import Context
 from ..members import named_record
-from ..numpy_file import Header, array_of, parse_header
+from ..npy_header import Header, parse_header
+from ..numpy_file import array_of
 from ..text.json_text import parsed, plain_text
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ...records import Record
 from ...storage import open_file
 from ..context import Context
 from ..members import named_record
-from ..pickles import torch_file
+from ..pickles import torch_archive, torch_file
 from ..pickles.pickle_machine import Pairs
 from ..pickles.tensor_pickle import read_tree
 from ..text.json_text import plain_text
@@ -111,7 +111,7 @@ def _of_name(base: str) -> dict[str, Any]:
 
 def _of_meta(file: OpenFile) -> dict[str, Any]:
     """What the file says of its tensor: plain texts and numbers."""
-    data, _ = torch_file.pickle_in(file)
+    data, _ = torch_archive.pickle_in(file)
     tree = read_tree(data, lenient=True)
     meta = next((v for k, v in tree if k == "meta"), None) if type(tree) is Pairs else None
     if type(meta) is not Pairs:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ....capture.values import Array
 from ..law import Hypothesis
+from .edited_masks import ALONE, edited_mask, mask_as_bias, token_words
 from .fit import mask_words
-from .form import Form, Material, uses_bias
+from .form import Form
 from .scores import HeadPart, head_parts
+from .single_masks import single_masks
 from .trial import Trials
 
 _WINDOW_ROWS = 16  # queries that a window is looked for on, those with most keys behind them
-_LEAST_GAIN = 9.0  # squared units of rounding that a changed element must explain
-_ALONE = 1e-6  # share of all other keys below which a key is a query's only one
 _FEW_ROWS, _MOST_KEYS = 4, 256  # up to which runs of keys are looked for
 _ALIKE = 9.0  # and by which windows may differ and count as alike
 
@@ -35,7 +35,7 @@ def fitted_masks(trials: Trials) -> Iterator[Hypothesis]:
     if not trials.explained:
         yield from _chunks(trials)
     if not trials.explained:
-        yield from _single(trials)
+        yield from single_masks(trials)
     if not trials.explained:
         yield from _holes(trials)
 
@@ -96,21 +96,12 @@ def _first_sees_itself(trials: Trials) -> Iterator[Hypothesis]:
     material = trials.material
     if material is None or (material.bias is not None and material.bias.ndim == 3):
         return
-    bias = _as_bias(trials)
+    bias = mask_as_bias(trials)
     same = np.equal(material.sequence_q[:, None], material.sequence_k)
     itself = np.logical_and(same, np.equal(material.place_q[:, None], material.place_k))
     others = (np.isfinite(bias) & ~itself).any(1, keepdims=True)
     changed = np.where(itself & others, -np.inf, bias)
-    yield _edited(trials, changed, "queries do not see their own token, but for the first")
-
-
-def _as_bias(trials: Trials) -> Array:
-    """What the mask of the form, and the recorded one, add to scores `[rows, keys]`."""
-    material, open_ = trials.material, trials.open()
-    assert material is not None
-    if material.bias is not None and uses_bias(trials.form, material):
-        return np.where(open_, material.bias, -np.inf)
-    return np.where(open_, 0.0, -np.inf)
+    yield edited_mask(trials, changed, "queries do not see their own token, but for the first")
 
 
 def _is_padding(before: Array, after: Array) -> bool:
@@ -212,13 +203,13 @@ def _chunks(trials: Trials) -> Iterator[Hypothesis]:
     bad = material.place_q[trials.misfits]
     if not len(bad) or (material.bias is not None and material.bias.ndim == 3):
         return
-    first, bias = int(bad.min()), _as_bias(trials)
+    first, bias = int(bad.min()), mask_as_bias(trials)
     for size in dict.fromkeys((first, *(2**n for n in range(1, first.bit_length())))):
         if size < 2:
             continue
         same = np.equal(material.place_q[:, None] // size, material.place_k[None, :] // size)
         words = f"queries see no further back than the start of their own chunk of {size} tokens"
-        yield _edited(trials, np.where(same, bias, -np.inf), words)
+        yield edited_mask(trials, np.where(same, bias, -np.inf), words)
 
 
 def _holes(trials: Trials) -> Iterator[Hypothesis]:
@@ -229,13 +220,13 @@ def _holes(trials: Trials) -> Iterator[Hypothesis]:
         return
     if material.bias is not None and material.bias.ndim == 3:
         return
-    changed, said = _as_bias(trials).copy(), []
+    changed, said = mask_as_bias(trials).copy(), []
     for row in rows:
         start, stop = _hole(trials, int(row))
         changed[row, start:stop] = -np.inf
-        keys = f"{_token(material, start)} to {_token(material, stop - 1)}"
+        keys = f"{token_words(material, start)} to {token_words(material, stop - 1)}"
         said.append(f"the query of token {int(material.place_q[row])} does not see tokens {keys}")
-    yield _edited(trials, changed, "; ".join(said), len(rows))
+    yield edited_mask(trials, changed, "; ".join(said), len(rows))
 
 
 def _hole(trials: Trials, row: int) -> tuple[int, int]:
@@ -276,127 +267,9 @@ def _left_by_run(e: Array, v: Array, y: Array) -> Array:
         stops = np.arange(first + 1, count + 1)
         kept = total[-1] - (total[stops] - total[first])
         value = (values[-1] - (values[stops] - values[first])) / np.maximum(kept, 1e-300)[:, None]
-        fine = kept > _ALONE * total[-1]
+        fine = kept > ALONE * total[-1]
         left[first, stops] = np.where(fine, np.square(value - y).sum(1), np.inf)
     return left
 
 
 # one key, or one element
-
-
-@dataclass(frozen=True)
-class _Gains:
-    """Weighted squares that are explained when one element `[rows, keys]` is hidden, or seen."""
-
-    hidden: Array
-    seen: Array
-
-
-def _single(trials: Trials) -> Iterator[Hypothesis]:
-    material = trials.material
-    if material is None or (material.bias is not None and material.bias.ndim == 3):
-        return
-    gains, bias = _gains(trials), _as_bias(trials)
-    yield from _columns(trials, gains, bias)
-    yield from _elements(trials, gains, bias)
-
-
-def _columns(trials: Trials, gains: _Gains, bias: Array) -> Iterator[Hypothesis]:
-    """One token that no query sees, or that all see."""
-    material = trials.material
-    assert material is not None
-    for gain, value, words in (
-        (gains.hidden, -np.inf, "is hidden from all queries"),
-        (gains.seen, 0.0, "is seen by all queries, earlier ones, too"),
-    ):
-        total = gain.sum(0)
-        key = int(total.argmax())
-        if total[key] < _LEAST_GAIN:
-            continue
-        own = material.sequence_q == material.sequence_k[key]
-        changed = bias.copy()
-        changed[own, key] = np.where(own, value, 0.0)[own]
-        yield _edited(trials, changed, f"token {_token(material, key)} {words}")
-        if value == -np.inf:
-            itself = own & (material.place_q == material.place_k[key])
-            if itself.any():
-                changed = changed.copy()
-                changed[itself, key] = bias[itself, key]
-                text = f"token {_token(material, key)} is hidden from all queries but its own"
-                yield _edited(trials, changed, text)
-
-
-def _elements(trials: Trials, gains: _Gains, bias: Array) -> Iterator[Hypothesis]:
-    """One token that one query does not see, or sees."""
-    material = trials.material
-    assert material is not None
-    for gain, value, words in (
-        (gains.hidden, -np.inf, "does not see"), (gains.seen, 0.0, "sees"),
-    ):  # fmt: skip
-        row, key = np.unravel_index(int(gain.argmax()), gain.shape)
-        if gain[row, key] < _LEAST_GAIN:
-            continue
-        changed = bias.copy()
-        changed[row, key] = value
-        query = int(material.place_q[row])
-        yield _edited(trials, changed, f"the query of token {query} {words} token "
-                      f"{_token(material, int(key))}", 1)  # fmt: skip
-
-
-def _token(material: Material, key: int) -> str:
-    several = len(np.unique(material.sequence_k)) > 1
-    which = f" of sequence {int(material.sequence_k[key])}" if several else ""
-    return f"{int(material.place_k[key])}{which}"
-
-
-def _edited(trials: Trials, bias: Array, text: str, fitted: int = 0) -> Hypothesis:
-    assert trials.material is not None
-    return trials.made(
-        "attention-mask", text, replace(trials.form, mask="recorded", window=None),
-        replace(trials.material, bias=bias), "mask", mask_words(trials.form), text, "", fitted,
-    )  # fmt: skip
-
-
-def _gains(trials: Trials) -> _Gains:
-    material, base = trials.material, trials.base
-    assert material is not None and base is not None
-    shape = (len(material.q), len(material.k))
-    hidden, seen = np.zeros(shape), np.zeros(shape)
-    spread = np.broadcast_to(base.spread, trials.y.shape)
-    for part in head_parts(trials.form, material):
-        width = part.v.shape[1]
-        columns = part.heads[:, None] * width + np.arange(width)
-        y = np.moveaxis(np.nan_to_num(trials.y)[part.rows][:, columns], 0, 1)
-        weight = 1.0 / np.maximum(np.square(spread[part.rows][:, columns]).mean(-1).T, 1e-300)
-        place = np.ix_(part.rows, part.keys)
-        more = _part_gains(part, y, weight)
-        hidden[place] += more.hidden
-        seen[place] += more.seen
-    return _Gains(hidden, seen)
-
-
-def _part_gains(part: HeadPart, y: Array, weight: Array) -> _Gains:
-    """With a = p / (1 - p), hiding key j moves the output o by a_j (o - v_j); with the share t that
-    a hidden key would have, seeing it moves the output by t_j / (1 + t_j) (v_j - o).
-    """
-    scores = part.masked()
-    top = scores.max(-1, keepdims=True)
-    e = np.exp(scores - top)
-    total = e.sum(-1, keepdims=True)
-    p = e / total
-    output = p @ part.v
-    left = y - output
-    along = left @ part.v.T - (left * output).sum(-1, keepdims=True)  # left . (v_j - o)
-    size = (
-        np.square(part.v).sum(-1)[None, None] - 2 * output @ part.v.T
-        + np.square(output).sum(-1, keepdims=True)
-    )  # fmt: skip
-    gone = p / np.maximum(1.0 - p, 1e-9)
-    share = np.exp(np.minimum(part.scores - top, 50.0)) / total
-    come = share / (1.0 + share)
-    hidden = weight[..., None] * (-2 * gone * along - np.square(gone) * size)
-    seen = weight[..., None] * (2 * come * along - np.square(come) * size)
-    open_ = np.broadcast_to(part.open, scores.shape)
-    # A query that loses its only key looks everywhere: that is another case.
-    hidden = np.where(open_ & (p < 1.0 - _ALONE), hidden, 0.0)
-    return _Gains(hidden.sum(0), np.where(open_, 0.0, seen).sum(0))

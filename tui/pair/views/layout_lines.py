@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....compare.reports.row_report import verdict_line
+from ....compare.reports.verdict_words import verdict_line
 from ...present.text import clean, cut, number, shape_text
 
 if TYPE_CHECKING:
