@@ -6,6 +6,7 @@ Names: torch/_utils.py, `Tensor._reduce_ex_internal`; numpy's `ndarray.__reduce_
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...dtypes import DTYPES
@@ -225,9 +226,20 @@ def _known(name: str) -> Any:
 
 def _known_or_unknown(name: str) -> Any:
     if name.startswith(_TORCHS_OWN) and name not in _KNOWN:
-        why = f"refused: only torch itself reads {name[:80]}, and not beside what it refuses"
-        return Builder(name, lambda args: Refused(why))
-    return _wanted(name)
+        return Builder(name, lambda args: _only_torch(name))
+    found = _wanted(name)
+    return Builder(name, partial(_built_or_refused, found)) if type(found) is Builder else found
+
+
+def _built_or_refused(builder: Builder, args: tuple[Any, ...]) -> Any:
+    try:
+        return builder.build(args)
+    except NeedsTorchError as error:
+        return _only_torch(str(error))
+
+
+def _only_torch(what: str) -> Refused:
+    return Refused(f"refused: only torch itself reads {what[:80]}, and not beside what it refuses")
 
 
 # What makes a tensor of some kind that only torch knows.

@@ -161,6 +161,18 @@ def test_torch_tensors_in_a_plain_pickle(tmp_path: Path, name: str, protocol: in
     np.testing.assert_array_equal(found["l"], [0, 1, 2])
 
 
+def test_what_only_torch_reads_in_a_plain_pickle(tmp_path: Path) -> None:
+    """A tensor that is stored conjugated costs itself alone."""
+    plain = torch.arange(6.0).reshape(2, 3) * (1 + 2j)
+    with open(tmp_path / "d.pkl", "wb") as file:
+        pickle.dump({"conjugated": plain.conj(), "plain": plain}, file)
+    capture = open_capture(tmp_path / "d.pkl")
+    assert np.array_equal(values(capture)["plain"], plain.numpy())
+    (refused,) = [r for r in capture.records if r.locator is None]
+    assert refused.name == "conjugated"
+    assert "only torch itself reads" in (refused.error or "")
+
+
 def test_the_local_part_of_a_distributed_tensor(tmp_path: Path) -> None:
     pytest.importorskip("torch.distributed.tensor")
     program = (
