@@ -126,7 +126,7 @@ def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.group(
     cls=CommandLine,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 the same up to rounding, 1 they differ, 2 usage or unreadable.",
+    epilog="Exit status: 0 the same up to rounding, 1 different, 2 usage error or unreadable.",
 )
 @click.option(
     "--version",
@@ -141,7 +141,7 @@ def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="Show the directories for settings, cache and state, and exit.",
 )  # fmt: skip
 def layertui() -> None:
-    """Compare the tensors of every layer of two runs of a model, and find the first that differs.
+    """Compare the tensors of every layer in two runs of a model, and find the first that differs.
 
-    A directory that is called like a command is given as ./compare.
+    A directory with the name of a command is given as ./compare.
     """

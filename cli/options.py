@@ -98,17 +98,20 @@ RULES = click.option(
 )  # fmt: skip
 RAW = click.option(
     "--raw", "--shape", "raw", type=RawType(), default=None, metavar="10x64xf32",
-    help="Shape and dtype of raw files without a log, and of texts without a header."
+    help="Shape and dtype of raw files without a log, and of text files without a header."
 )  # fmt: skip
 THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="How many pairs to measure at a time.",
 )
 NO_CACHE = click.option(
-    "--no-cache", is_flag=True, help="Measure again what was measured before."
+    "--no-cache", is_flag=True, help="Measure again, ignoring cached results."
 )  # fmt: skip
 LAYERS = click.option(
     "--layers", type=LayersType(), default=None, metavar="0:5",
-    help="Compare these layers only, here 0 to 4, with what stands before all layers.",
+    help="Compare only these layers (here 0 to 4) and what comes before the first layer.",
 )  # fmt: skip
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 
@@ -143,12 +146,12 @@ def judging_options(command: Command) -> Command:
 _JUDGING = (
     click.option(
         "--metric", type=click.Choice(list(METRICS)), default="mse", show_default=True,
-        help="What the badge of a row shows.",
+        help="Metric shown in the badge of each row.",
     ),
     click.option(
         "--policy", type=click.Choice(POLICIES), default=None,
         help="How verdicts are made: by where a row's error comes from, by limits for its dtype, "
-        "or by fixed ones.  [default: noise; with --rtol dtype, with --threshold fixed]",
+        "or by fixed limits.  [default: noise; with --rtol: dtype; with --threshold: fixed]",
     ),
     click.option(
         "--baseline", "baselines", type=click.Path(), multiple=True, metavar="DIR",
@@ -156,7 +159,7 @@ _JUDGING = (
     ),
     click.option(
         "--exact", type=click.Path(), default=None, metavar="DIR",
-        help="A run in higher precision: says which side is off.",
+        help="A run in higher precision: shows which side is off.",
     ),
     click.option(
         "--threshold", "thresholds", type=Threshold(), multiple=True,
@@ -165,8 +168,8 @@ _JUDGING = (
     click.option(
         "--thresholds", "thresholds_file", type=click.Path(exists=True, dir_okay=False),
         default=None, metavar="FILE",
-        help="Limits by layer, made by `layertui thresholds`; layers it does not know go by the "
-        "policy.",
+        help="Limits for each layer, made by `layertui thresholds`; other layers are judged by "
+        "the policy.",
     ),
     click.option("--rtol", type=Tolerance(), default=None, help="Relative tolerance, with --atol."),
     click.option("--atol", type=Tolerance(), default=None, help="Absolute tolerance, with --rtol."),
@@ -183,7 +186,8 @@ _JUDGING = (
     ),
     click.option(
         "--allow-reshape", is_flag=True,
-        help="Where no known layout fits, compare records with as many elements in C order.",
+        help="Where no known layout fits, compare records with the same number of elements in C "
+             "order.",
     ),
 )  # fmt: skip
 
@@ -197,11 +201,13 @@ def model_options(command: Command) -> Command:
     """`--reference-model` and `--candidate-model`: the checkpoints of both captures, remembered
     for them. `JudgingOptions` takes them.
     """
-    command = candidate_model_option("The candidate's, where it is another one.")(command)
+    command = candidate_model_option("The candidate's checkpoint, where it is a different one.")(
+        command
+    )
     return click.option(
         "--reference-model", metavar="DIR|FILE", default=None,
-        help="Checkpoint that the captures were made from: its weights say what every layer should "
-        "give.  [default: as captured, or as given before]",
+        help="Checkpoint that the captures were made from: its weights determine what every layer "
+        "should output.  [default: as captured, or as given before]",
     )(command)  # fmt: skip
 
 

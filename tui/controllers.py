@@ -142,6 +142,6 @@ class Controllers:
     def step_out(self) -> None:
         """Esc: half of a pair, search, filter, only diverged, the running work; in this order."""
         if self.pairing.give_up():
-            self._host.say("pairing by hand given up")
+            self._host.say("pairing by hand cancelled")
         elif not self.search.step_out() and not self.stop():
             self._host.say("q quits")

@@ -93,9 +93,9 @@ def _int4_weight(model: RaggedLlama) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("none", "no fault, only another order of summation", None, _nothing),
+    Fault("none", "no fault, only a different order of summation", None, _nothing),
     Fault(
-        "attention-scale", "layer 3 divides by head_dim, not by its root",
+        "attention-scale", "layer 3 divides by head_dim, not by its square root",
         "layers.3.self_attn", _attention_scale,
     ),
     Fault(
@@ -106,7 +106,7 @@ FAULTS: tuple[Fault, ...] = (
         "rope-theta", "rotary base 500000 instead of 10000", "layers.0.self_attn", _rope_theta
     ),
     Fault(
-        "swapped-gate-up", "layer 2 takes gate for up and up for gate",
+        "swapped-gate-up", "layer 2 swaps gate and up",
         "layers.2.mlp", _swapped_gate_up,
     ),
     Fault(
@@ -128,7 +128,7 @@ FAULTS: tuple[Fault, ...] = (
         "nan-row", "down_proj of layer 4 leaves token 7 uninitialised",
         "layers.4.mlp.down_proj", _nan_row,
     ),
-    Fault("token-shift", "embeddings stand one token too late", "embed_tokens", _token_shift),
+    Fault("token-shift", "embeddings are one token too late", "embed_tokens", _token_shift),
     Fault(
         "dropped-bias", "the bias of v_proj in layer 2 was not loaded",
         "layers.2.self_attn.v_proj", _dropped_bias,

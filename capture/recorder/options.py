@@ -49,7 +49,7 @@ class Options:
         if self.parameters not in KINDS:
             raise CaptureError(f'parameters={self.parameters!r}: it is "none", "small" or "all"')
         if self.format == "pt" and self.stats_only:
-            raise CaptureError('stats_only needs format="native": a .pt file holds a tensor')
+            raise CaptureError('stats_only needs format="native": a .pt file holds one tensor')
         if self.shard_bytes < 1 or self.buffer_bytes < 1 or self.shard_seconds <= 0:
             raise CaptureError("shard_bytes, buffer_bytes and shard_seconds must be positive")
 

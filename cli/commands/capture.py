@@ -22,8 +22,8 @@ _TORCH, _MAX = "torch_dump", "max_dump"
 def capture() -> None:
     """Run a model and record the tensors of every layer.
 
-    MODEL_DIR is a Hugging Face directory or hub id. A directory that has a config only gets
-    random weights. Several batch sizes, lengths or prompts make a matrix: one capture a case.
+    MODEL_DIR is a Hugging Face directory or hub id. A directory with only a config gets random
+    weights. Several batch sizes, lengths or prompts make a matrix: one capture per case.
     """
 
 
@@ -31,7 +31,7 @@ def capture() -> None:
 @click.argument("model_dir")
 @torch_options
 def capture_with_torch(model_dir: str, output: str, **options: Any) -> int:
-    """Run MODEL_DIR in PyTorch. Any class of transformers that the config names is run."""
+    """Run MODEL_DIR in PyTorch. Runs any class of transformers that the config names."""
     plan = make_plan(model_dir, **options)
     return _finished(_run(_torch, plan, output), [output])
 
@@ -40,7 +40,7 @@ def capture_with_torch(model_dir: str, output: str, **options: Any) -> int:
 @click.argument("model_dir")
 @max_options
 def capture_with_max(model_dir: str, output: str, **options: Any) -> int:
-    """Run MODEL_DIR in MAX. The first run of a model compiles for minutes."""
+    """Run MODEL_DIR in MAX. The first run of a model takes minutes to compile."""
     plan = make_plan(model_dir, **options)
     return _finished(_run(_max, plan, output), [output])
 
@@ -58,9 +58,9 @@ def capture_with_both(
 
     plan = make_plan(model_dir, **options)
     if plan.image is not None:
-        raise UserError("--image: MAX runs text models here; use capture torch")
+        raise UserError("--image: only text models can be run in MAX; use capture torch")
     if plan.stats_only:
-        raise UserError("--stats-only: MAX writes values; use capture torch")
+        raise UserError("--stats-only: MAX writes values only; use capture torch")
     require_max()
     plan = fix_input(plan)
     reference, candidate = (os.path.join(output, name) for name in (_TORCH, _MAX))

@@ -32,7 +32,7 @@ class Counts(click.ParamType):
             return value
         parts = str(value).split(",")
         if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 31 for part in parts):
-            self.fail(f"{value!r} is not a positive number, nor several such as 1,2", param, ctx)
+            self.fail(f"{value!r} is not a positive number, nor a list such as 1,2", param, ctx)
         return tuple(int(part) for part in parts)
 
 
@@ -122,16 +122,17 @@ _IDS = click.option(
 _RUN = (
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
-        help="Cut the model after so many layers; 1 is enough to begin with.",
+        help="Cut the model off after this many layers; 1 is enough to begin with.",
     ),
     click.option(
         "--mode", type=Mode(), default="forward", show_default=True,
-        help="One forward pass (also called model-forward), or greedy generation with a step a "
-        "pass.",
+        help="One forward pass (also called model-forward), or greedy generation with one step "
+        "per pass.",
     ),
     click.option(
         "--seed", type=SEEDS, default=0, show_default=True,
-        help="Draws weights where the directory has none, and ids where none are given.",
+        help="Seed for the weights where the directory has none, and for the token ids where none "
+             "are given.",
     ),
 )  # fmt: skip
 
@@ -145,12 +146,12 @@ def _new_tokens(kind: click.ParamType, more: str = "") -> Callable[[Command], Co
 
 ALLOW_UNSUPPORTED = click.option(
     "--allow-unsupported", is_flag=True,
-    help="Patch MAX where it refuses a CPU or is known to crash there.",
+    help="Patch MAX where it refuses to run on a CPU or is known to crash there.",
 )  # fmt: skip
 _MAX = (
     click.option(
         "--module-api", type=click.Choice(MODULE_APIS), default="v2", show_default=True,
-        help="Which of MAX's module interfaces the model is built with.",
+        help="Which of MAX's module interfaces to build the model with.",
     ),
     ALLOW_UNSUPPORTED,
 )  # fmt: skip
@@ -158,7 +159,7 @@ _MAX = (
 _COMMON = (
     click.option(
         "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
-        help="Where the capture goes.",
+        help="Directory for the capture.",
     ),
     click.option(
         "--prompt", "--test-input", "prompt", multiple=True, metavar="TEXT",
@@ -166,16 +167,17 @@ _COMMON = (
     ),
     click.option(
         "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-        help="One prompt a line.",
+        help="File with one prompt per line.",
     ),
     _IDS,
     click.option(
         "--batch-size", "batches", type=Counts(), default=(),
-        help="Rows of a run; several make a matrix of cases.",
+        help="Rows per run; several values make a matrix of cases.",
     ),
     click.option(
         "--seq-len", "lengths", type=Counts(), default=(),
-        help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
+        help="Tokens per row: the input is repeated or cut to this length; several values make a "
+             "matrix.",
     ),
     dtype_option("the checkpoint's"),
     device_option("the model runs"),
@@ -187,27 +189,28 @@ _COMMON = (
     click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
     ),
-    click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+    click.option("--outputs-only", is_flag=True, help="Do not record the modules' inputs."),
     click.option(
         "--parameters", type=click.Choice(KINDS), default="small", show_default=True,
-        help="Kept with the capture; small: norms, biases, rotary tables, and digests of all.",
+        help="Parameters kept with the capture; small: norms, biases, rotary tables, and digests "
+             "of all.",
     ),
-    click.option("--overwrite", is_flag=True, help="Replace a capture that is there."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing capture."),
 )  # fmt: skip
 
 _TORCH = (
     click.option(
         "--level", type=click.Choice(["module", "op"]), default="module", show_default=True,
-        help="op: the output of every operator as well.",
+        help="op: also the output of every operator.",
     ),
-    click.option("--stats-only", is_flag=True, help="Write statistics, no values."),
+    click.option("--stats-only", is_flag=True, help="Write statistics instead of values."),
     click.option(
         "--format", type=click.Choice(["native", "pt"]), default="native", show_default=True,
         help="pt: torch files, as MAX's TorchPrintHook writes them.",
     ),
     click.option(
         "--image", metavar="FILE", type=click.Path(exists=True, dir_okay=False), default=None,
-        help="Image to run, by the model's own processor.",
+        help="Image to run, prepared by the model's own processor.",
     ),
     click.option(
         "--attention", metavar="NAME", default=None,
@@ -217,7 +220,7 @@ _TORCH = (
 
 _FACTORY = click.option(
     "--factory", metavar="MODULE:FUNCTION", default=None,
-    help="Makes the model; called with MODEL_DIR.",
+    help="Function that makes the model; called with MODEL_DIR.",
 )  # fmt: skip
 
 
@@ -267,7 +270,7 @@ def make_plan(
             model, cases, inputs=not outputs_only, mode=mode,
             new_tokens=counts[0], **rest,
         )  # fmt: skip
-    raise UserError("--stats-only needs --format native: a .pt file holds a tensor")
+    raise UserError("--stats-only needs --format native: a .pt file holds one tensor")
 
 
 def _prompts_in(path: str) -> list[str]:
@@ -275,7 +278,7 @@ def _prompts_in(path: str) -> list[str]:
         with open(path, encoding="utf-8") as file:
             prompts = [line.rstrip("\n") for line in file if line.strip()]
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text in UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text") from error
     if not prompts or len(prompts) > _MOST_PROMPTS:
-        raise UserError(f"{path}: holds {len(prompts)} prompts; 1 to {_MOST_PROMPTS} are run")
+        raise UserError(f"{path}: holds {len(prompts)} prompts; 1 to {_MOST_PROMPTS} are allowed")
     return prompts

@@ -29,12 +29,12 @@ SCHEMA = "layertui.check/1"
 def check(
     reference: str, candidate: str | None, form: str, output: str, overwrite: bool, **judging: Any
 ) -> int:  # fmt: skip
-    """Look whether a capture is whole and fresh, and whether two were made of the same run.
+    """Check whether a capture is complete and sound, and whether two were made from the same run.
 
     Missing layers and steps, unreadable records, buffers with the same bits in every layer, zeros,
-    NaN, an order that goes backwards; of two captures also other token ids, weights, dtypes,
+    NaN, an order that goes backwards; for two captures, also differing token ids, weights, dtypes,
     configs and versions. The checkpoints of two captures are read where both are known, and weights
-    that differ are named.
+    that differ are listed.
 
     Exit status 0: nothing but warnings and notes. 1: an error was found. 2: usage, or a capture
     that cannot be opened.
@@ -54,7 +54,7 @@ def _findings(reference: str, candidate: str | None, judging: JudgingOptions) ->
 
     for path in (reference, candidate):
         if path is not None and read_index(path) is not None:
-            raise UserError(f"{path}: holds several captures; check one of them at a time")
+            raise UserError(f"{path}: holds several captures; check one at a time")
     if candidate is not None:
         from ...compare.checks.finding import sorted_findings
         from ...compare.checks.two_sides import check_pair
@@ -64,7 +64,7 @@ def _findings(reference: str, candidate: str | None, judging: JudgingOptions) ->
         comparison = open_pair(reference, candidate, judging)
         return sorted_findings([*check_pair(comparison), *check_weights(comparison)])
     if judging.reference_model or judging.candidate_model:
-        raise UserError("--reference-model and --candidate-model go with two captures")
+        raise UserError("--reference-model and --candidate-model need two captures")
     from ...capture.open import open_capture
     from ...compare.checks.one_side import check_capture
 

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     default=None,
     metavar="FILE.png",
     type=click.Path(),
-    help="Draw the MSE of every row in execution order.",
+    help="Plot the MSE of every row in execution order to this file.",
 )
 @OVERWRITE
-@click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")
+@click.option("--only-diverged", is_flag=True, help="Leave out rows that agree.")
 @LAYERS
 @NO_CACHE
 @THREADS
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--processes",
     type=click.IntRange(min=1),
     default=None,
-    help="Measure in so many processes: for captures of gigabytes.",
+    help="Number of processes to measure with, for captures of gigabytes.",
 )
 @judging_options
 @model_options
@@ -62,8 +62,8 @@ def compare(
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
-    Of two directories with an index.json, each holding a capture a case, the cases are compared
-    one by one.
+    For two directories with an index.json, each holding one capture per case, the cases are
+    compared one by one.
 
     Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
     read. 2: usage, or a capture that cannot be opened.

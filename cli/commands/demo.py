@@ -46,7 +46,7 @@ def _list_faults(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     default="attention-scale",
     show_default=True,
     metavar="NAME",
-    help="What goes wrong in the candidate.",
+    help="The fault in the candidate.",
 )
 @click.option(
     "--list-faults",
@@ -62,30 +62,30 @@ def _list_faults(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     default=None,
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Where the captures go.  [default: a new directory in the cache]",
+    help="Directory for the captures.  [default: a new directory in the cache]",
 )
 @click.option("--overwrite", is_flag=True, help="Write into a directory that is not empty.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the weights.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the weights.")
 @click.option(
     "--dtype",
     type=click.Choice(DTYPES),
     default="float32",
     show_default=True,
-    help="Of both runs.",
+    help="Dtype of both runs.",
 )
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
-@click.option("--no-tui", is_flag=True, help="Only write the captures and say where they are.")
+@click.option("--no-tui", is_flag=True, help="Only write the captures and print where they are.")
 def demo(
     fault: str, output: str | None, overwrite: bool, seed: int, dtype: str, plain: bool,
     no_mouse: bool, no_tui: bool,
 ) -> int:  # fmt: skip
     """Try the program on a small model with a planted fault.
 
-    Needs no checkpoint, network or GPU. The model ran once as the reference and once in another
-    implementation that sums in another order and has one fault. The captures of some faults come
-    with the program; for others, and for --seed and --dtype, it runs now, which needs the extra
-    `torch`.
+    Needs no checkpoint, network or GPU. The model was run once as the reference and once in another
+    implementation, which sums in a different order and has one fault. The captures of some faults
+    come with the program; for others, and for --seed and --dtype, it runs now, which needs the
+    extra `torch`.
     """
     from ...capture.extras import require_torch
     from ...tui import is_interactive

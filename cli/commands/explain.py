@@ -37,12 +37,12 @@ def explain(
     reference: str, candidate: str, layer: str | None, form: str, output: str, overwrite: bool,
     threads: int | None, no_cache: bool, **judging: Any,
 ) -> int:  # fmt: skip
-    """Hold the layers of two captures against what they should give for their own inputs.
+    """Check layers of two captures against what they should output for their own inputs.
 
-    LAYER is a module, `module-slot`, a part of one or a row's number as `#12`; without it the
-    layers that do not keep to their law are explained. Says the law, the parameters and the local
-    errors of both sides, every hypothesis that was tried with its numbers, and where no law
-    applies, which records to capture.
+    LAYER is a module, `module-slot`, a part of one or a row's number as `#12`; without it, the
+    layers that violate their law are explained. Prints the law, the parameters and local errors of
+    both sides, every hypothesis that was tried with its numbers, and, where no law applies, which
+    records to capture.
 
     Exit status 0: explained. 2: usage, a capture that cannot be opened, or no such layer.
     """
@@ -55,7 +55,7 @@ def explain(
     check_target(output, overwrite)
     comparison = open_pair(reference, candidate, JudgingOptions(**judging))
     if not comparison.judges_by_laws:
-        raise UserError("laws go with --policy noise")
+        raise UserError("laws are checked by --policy noise only")
     measure_all(comparison, threads, not no_cache)
     found = explained(comparison, layer)
     if layer is not None and not found:

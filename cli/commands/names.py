@@ -30,12 +30,12 @@ def names(
     reference: str, candidate: str | None, form: str, unknown: bool, output: str,
     rules: str | None, raw: str | None, overwrite: bool,
 ) -> int:  # fmt: skip
-    """Say what each record of a capture is taken for: module, slot, layer, role, and by which rule.
+    """Show how each record is identified: module, slot, layer, role, and by which rule.
 
-    With a second capture, also what it is paired with. Names that no table knows keep their own,
-    and why is said; `--format rules` writes a rules file to give them a meaning.
+    With a second capture, also what it is paired with. Names that no table knows are kept, with
+    the reason; `--format rules` writes a rules file to give them a meaning.
 
-    Exit status 0: it could be said. 2: usage, or a capture that cannot be opened.
+    Exit status 0: success. 2: usage, or a capture that cannot be opened.
     """
     from ...compare.matching.names.name_report import report_of, reports_of, starting_rules
     from ...compare.rules.rules import Rules, load_rules

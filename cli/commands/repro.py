@@ -18,9 +18,9 @@ from ..options import NO_CACHE, RAW, RULES, THREADS, model_options
 @click.argument("layer", required=False)
 @click.option(
     "-o", "--output", "folder", required=True, metavar="DIR", type=click.Path(),
-    help="Where the test and its data go: a new directory, or an empty one.",
+    help="Directory for the test and its data: new or empty.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace a test that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing test.")
 @NO_CACHE
 @THREADS
 @RULES
@@ -30,11 +30,11 @@ def repro(
     reference: str, candidate: str, layer: str | None, folder: str, overwrite: bool,
     no_cache: bool, threads: int | None, **judging: Any,
 ) -> int:  # fmt: skip
-    """Write a test that shows the error of one layer, and needs neither capture nor layertui.
+    """Write a test that reproduces the error of one layer, without captures or layertui.
 
     DIR gets test_<layer>.py and data.npz: the layer's inputs on both sides (a sample of the rows of
-    large ones), its parameters, its law in torch, what both sides recorded, and how far that may be
-    off. test_reference passes; test_candidate fails where the layer is broken.
+    large ones), its parameters, its law in torch, what both sides recorded, and the
+    tolerances. test_reference passes; test_candidate fails where the layer is broken.
 
     LAYER is a module, module-slot, a record's name, or a row's number as #12.  [default: the first
     divergence]
@@ -53,7 +53,7 @@ def repro(
         test, data = write(found, folder, overwrite)
     except NothingToReproduceError as error:
         raise UserError(str(error)) from error
-    state = "both tests pass: the layer keeps to its law"
+    state = "both tests pass: the layer satisfies its law"
     if found.broken:
         state = "test_candidate fails"
     click.echo(f"{found.label}: {state}")

@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 RUNNER_OPTIONS = (
     click.option(
         "--factory", metavar="MODULE:FUNCTION", default=None,
-        help="Makes the candidate's torch module.",
+        help="Function that makes the candidate's torch module.",
     ),
     click.option(
         "--runner", metavar="CMD", default=None,
-        help="A program that speaks the protocol of runners, with its arguments.",
+        help="A program that speaks the runner protocol, with its arguments.",
     ),
     dtype_option("the candidate's"),
     device_option("the layers run"),
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default=None,
-        help="How deep the captured model was.  [default: as the capture has it]",
+        help="Number of layers of the captured model.  [default: as the capture has it]",
     ),
     click.option(
         "--attention", metavar="NAME", default=None,
@@ -57,16 +57,16 @@ RUNNER_OPTIONS = (
     ),
     click.option(
         "--module-api", type=click.Choice(MODULE_APIS), default=None,
-        help="Which of MAX's module interfaces.  [default: as captured]",
+        help="Which of MAX's module interfaces to use.  [default: as captured]",
     ),
     ALLOW_UNSUPPORTED,
     click.option(
         "--seed", type=SEEDS, default=None,
-        help="Draws weights where the directory has none.  [default: as captured]",
+        help="Seed for the weights where the directory has none.  [default: as captured]",
     ),
     click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="SECONDS",
-        help="For the start of the runner, and for each rerun.",
+        help="Limit for the start of the runner, and for each rerun.",
     ),
 )  # fmt: skip
 
@@ -81,15 +81,15 @@ def runner_options(command: Any) -> Any:
 @click.command()
 @two_captures
 @click.argument("layers_wanted", metavar="[LAYER]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every layer that both sides have.")
+@click.option("--all", "everything", is_flag=True, help="Rerun every layer that both sides have.")
 @form_option(("text", "json"), "the report")
 @output_option("the report goes")
 @OVERWRITE
-@click.option("--no-cache", is_flag=True, help="Run again what was run before.")
+@click.option("--no-cache", is_flag=True, help="Run again, ignoring cached results.")
 @click.option(
     "--own-inputs",
     is_flag=True,
-    help="Take the candidate's own tensor for an input that the reference does not have.",
+    help="Use the candidate's own tensor for an input that the reference does not have.",
 )
 @runner_options
 @judging_options
@@ -103,13 +103,13 @@ def rerun(
     module_api: str | None, allow_unsupported: bool, seed: int | None,
     timeout: float | None, **judging: Any,
 ) -> int:  # fmt: skip
-    """Run layers of the candidate again on the reference's inputs, and compare what they give.
+    """Run layers of the candidate again on the reference's inputs, and compare their outputs.
 
-    LAYER is a name of a layer in either capture, or a glob. Which model made the candidate is
-    taken from its capture, or remembered once it was said.
+    LAYER is the name of a layer in either capture, or a glob. The candidate's model is taken
+    from its capture, or remembered from an earlier call.
 
-    Exit status 0: every layer is right by itself. 1: one is wrong, or could not be run. 2: usage,
-    or a capture or runner that cannot be opened.
+    Exit status 0: every layer is right by itself. 1: a layer is wrong, or could not be run. 2:
+    usage, or a capture or runner that cannot be opened.
     """
     from ...compare.rerun.report import exit_status, rerun_json, rerun_text
     from ...compare.rerun.session import RerunSession
@@ -210,7 +210,7 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
     if not said:
         return None
     if "factory" in said and "command" in said:
-        raise UserError("--factory and --runner: give one of them")
+        raise UserError("--factory and --runner: give only one of them")
     told = proposed(capture)
     spec = known or replace(told, factory=None)  # code is run by name, never because it is told
     if "command" in said:
@@ -220,7 +220,7 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
     elif "model" in said:
         if capture.framework not in ("torch", "max"):
             raise UserError(
-                f"--candidate-model: not known which framework made {capture.path}; give "
+                f"--candidate-model: unknown which framework made {capture.path}; give "
                 "--runner or --factory"
             )
         from ...compare.weights.remembered_models import directory_of

@@ -30,23 +30,23 @@ _SOON_READ = 256 << 20  # bytes of both captures
     "candidate",
     default=None,
     metavar="RECIPE",
-    help="Look at the candidate (or the one capture) through this recipe.",
+    help="Apply this recipe to the candidate (or to the one capture).",
 )
 @click.option(
     "--recipe-reference",
     "reference",
     default=None,
     metavar="RECIPE",
-    help="Look at the reference through this recipe.",
+    help="Apply this recipe to the reference.",
 )
 @click.option(
     "--with",
     "partner",
     default=None,
     metavar="NAME",
-    help="Compare with this record of the other side, whatever it is paired with.",
+    help="Compare with this record of the other side instead of the paired one.",
 )
-@click.option("--step", type=click.IntRange(min=0), default=None, help="Of this step.")
+@click.option("--step", type=click.IntRange(min=0), default=None, help="Step of a generation.")
 @click.option(
     "--view",
     "views",
@@ -60,14 +60,14 @@ _SOON_READ = 256 << 20  # bytes of both captures
     default=20,
     show_default=True,
     metavar="N",
-    help="How many greatest differences.",
+    help="How many of the greatest differences to list.",
 )
 @click.option(
     "--order",
     type=click.Choice(["abs", "rel", "ulp"]),
     default="abs",
     show_default=True,
-    help="What makes a difference great.",
+    help="How to rank differences.",
 )
 @click.option(
     "--slice",
@@ -95,7 +95,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Rank the last axis by N heads besides.",
+    help="Also rank N heads of the last axis.",
 )
 @output_option("the text goes")
 @OVERWRITE
@@ -106,12 +106,12 @@ def show(
     partner: str | None, step: int | None, views: tuple[str, ...], output: str, overwrite: bool,
     top: int, order: str, region: str, quantity: str, form: str, heads: int | None, **judging: Any,
 ) -> int:  # fmt: skip
-    """Show one pair of two captures, or list or show one capture.
+    """Show one pair of two captures, or list the records of one capture.
 
-    `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
-    the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
-    row has, or a row's number as `#12`; two files, or two captures of one pair, need none. `show
-    DIR` lists the records of a capture, `show DIR NAME` shows one.
+    `show REF CAND NAME` prints what is known about the pair: how it was matched, metrics,
+    statistics, the greatest differences. NAME is a record's name, `module-slot`, a part of one that
+    only one row has, or a row's number as `#12`; two files, or two captures of one pair, need none.
+    `show DIR` lists the records of a capture, `show DIR NAME` shows one.
 
     Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. Of one
     capture: 0, 1 where a record cannot be read. 2: usage, or a capture that cannot be opened.
@@ -123,7 +123,7 @@ def show(
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
     if partner is not None and len(places) != 3:
-        raise UserError("--with goes with show REF CAND NAME")
+        raise UserError("--with needs show REF CAND NAME")
     options = JudgingOptions(**judging)
     settings = {
         "top": top, "order": order, "region": region, "quantity": quantity, "form": form,
@@ -200,7 +200,9 @@ def _only_pair(comparison: Comparison) -> Row:
                         "layertui show REF CAND NAME --with NAME")  # fmt: skip
     some = ", ".join(f"{row.label} (#{row.index})" for row in pairs[:4])
     more = ", ..." if len(pairs) > 4 else ""
-    raise UserError(f"which of {len(pairs)} pairs? show REF CAND NAME, with one of {some}{more}")
+    raise UserError(
+        f"there are {len(pairs)} pairs; name one, as in show REF CAND NAME:  {some}{more}"
+    )
 
 
 def _result(comparison: Comparison, row: Row) -> Measured:

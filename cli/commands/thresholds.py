@@ -21,9 +21,10 @@ if TYPE_CHECKING:
                 type=click.Path())  # fmt: skip
 @output_option("the limits go")
 @click.option("--percentile", type=click.FloatRange(0, 100), default=None, metavar="PERCENT",
-              help="Of the errors over all runs, steps and calls.  [default: 99]")  # fmt: skip
+              help="Percentile of the errors over all runs, steps and calls.  [default: "
+                   "99]")  # fmt: skip
 @click.option("--margin", type=click.FloatRange(0, min_open=True), default=None, metavar="FACTOR",
-              help="The percentile is multiplied by it.  [default: 1.5]")  # fmt: skip
+              help="Factor that the percentile is multiplied by.  [default: 1.5]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["layertui", "aiu"]), default="layertui",
               show_default=True, help="aiu: the sums of aiu-fms-testing-utils.")  # fmt: skip
 @RULES
@@ -35,7 +36,7 @@ def thresholds(
     runs: tuple[str, ...], output: str, percentile: float | None, margin: float | None, form: str,
     rules: str | None, raw: str | None, threads: int | None, no_cache: bool, overwrite: bool,
 ) -> int:  # fmt: skip
-    """Learn from good runs how far every layer may be off.
+    """Learn from good runs how far each layer may be off.
 
     REF and BASE are two runs that are known to agree: the reference, and the same model in the
     candidate's dtype, with other kernels or on other hardware. Several of them, or directories with
@@ -47,9 +48,9 @@ def thresholds(
     from ..session import measure_all, open_pair
 
     if len(runs) % 2:
-        raise UserError(f"thresholds takes pairs REF BASE: {runs[-1]} has no second")
+        raise UserError(f"thresholds takes pairs REF BASE: {runs[-1]} has no partner")
     if form == "aiu" and (percentile is not None or margin is not None):
-        raise UserError("--format aiu has sums, not limits: --percentile and --margin mean nothing")
+        raise UserError("--format aiu has sums, not limits: --percentile and --margin do not apply")
     check_target(output, overwrite)
     judging = JudgingOptions(rules=rules, raw=raw)
     baselines = Baselines()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     default="max",
     metavar="max|torch|CMD",
     show_default=True,
-    help="Who is verified; a command is a runner, see --runner of rerun.",
+    help="What to verify; a command is a runner, see --runner of rerun.",
 )
 @candidate_model_option("What the candidate runs.  [default: MODEL_DIR]")
 @click.option(
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 @click.option(
     "--offline",
     is_flag=True,
-    help="Run nothing with injection: say by the layers' laws which of them are wrong. This is "
-    "done anyhow where the candidate's layers cannot be run.",
+    help="Run no layers with injection: find wrong layers by their laws. This also happens where "
+    "the candidate's layers cannot be run.",
 )
 @click.option("--save-layers", is_flag=True, help="Keep the tensors of both scenarios.")
 @click.option(
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     required=True,
     metavar="EXPORT",
     type=click.Path(file_okay=False),
-    help="Where both scenarios go.",
+    help="Directory for both scenarios.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 @click.pass_context
 def verify(
     ctx: click.Context, model_dir: str, candidate: str, candidate_model: str | None,
@@ -72,9 +72,9 @@ def verify(
 
     Written to EXPORT are two scenarios: without_injection, the candidate as it runs, and
     with_injection, every layer of it fed the reference's inputs. The same error in both is the
-    layer's own; an error that is much lower with injection was only passed on. Where the
-    candidate's layers cannot be run, its captured outputs are held against what the reference's
-    layers give for its captured inputs, and both reports say so.
+    layer's own; an error that is much lower with injection was only inherited. Where the
+    candidate's layers cannot be run, its captured outputs are compared with what the reference's
+    layers output for its captured inputs, and both reports say so.
 
     Exit status as of compare, over both scenarios.
     """
@@ -90,7 +90,9 @@ def verify(
     )  # fmt: skip
     plan = _on_known_ids(plan, prompt, ids, reference_capture, candidate_capture)
     if candidate not in ("max", "torch") and candidate_capture is None:
-        raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
+        raise UserError(
+            f"--candidate {candidate}: needs a capture of its run: --candidate-capture DIR"
+        )
     command = shlex.join(["layertui", *(ctx.obj or [])])
     prepare_export(output, command, overwrite)
     if not has_extra("plot"):
@@ -134,7 +136,7 @@ def _on_known_ids(
 
         known = open_capture(given, headers=False).input_ids
         if not known:
-            raise UserError(f"{given}: does not tell its token ids; give --input-ids")
+            raise UserError(f"{given}: does not record its token ids; give --input-ids")
         rows = tuple(tuple(int(number) for number in row) for row in known)
         (case,) = plan.cases
         plan = replace(plan, cases=(replace(case, ids=rows, prompt=None),))

@@ -70,7 +70,7 @@ def check_own_weights(
             apart.append(source.name)
     if apart:
         words = f"{len(apart)} of {compared} parameters of the run were not those of its checkpoint"
-        yield Finding("warning", "weights", words, "find out what changed them in loading", side,
+        yield Finding("warning", "weights", words, "find out what changed them while loading", side,
                       tuple(apart))  # fmt: skip
 
 

@@ -12,7 +12,8 @@ _ABOUT: dict[Severity, str] = {"error": "in", "warning": "about", "note": "on"}
 SideName = Literal["reference", "candidate"]
 _SHOWN = 3
 ADVICE_ON_WEIGHTS = (
-    "load the same checkpoint in both, and check how the candidate maps, fuses and casts it"
+    "load the same checkpoint in both, and check how the candidate maps, fuses and casts its "
+    "weights"
 )
 
 # Codes in the order in which they are reported: a wrong input explains everything behind it.

@@ -46,7 +46,7 @@ def check_capture(
         found.append(
             Finding("note", "partial",
                     "not all outputs that look equal or constant were read in full",
-                    "beyond 2 GB, captures are judged by samples")
+                    "captures of more than 2 GB are checked by samples")
         )  # fmt: skip
     return sorted_findings(_with_side(found, side))
 
@@ -86,13 +86,13 @@ def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
     if not any(item.role in ("output", "value") for item in items):
         found.append(
             Finding("warning", "empty", "it has inputs only, no outputs",
-                    "record outputs as well: the first divergence is looked for in them")
+                    "record outputs as well: the first divergence is searched for among outputs")
         )  # fmt: skip
     if capture.complete is False:
         found.append(
             Finding("error", "incomplete",
                     "the run did not finish, and what would have followed is missing",
-                    "run it again, or compare only what is there")
+                    "run it again, or compare only what it has")
         )  # fmt: skip
     broken = [r.name for r in capture.records if r.error is not None]
     if broken:
@@ -217,8 +217,8 @@ def _order(capture: Capture, items: list[Item]) -> list[Finding]:
         return []
     return [
         Finding("warning", "order",
-                f"the order goes backwards at {counted(len(backwards), 'output')} (layers not in "
-                "turn, or a module before what is inside it)",
+                f"the order goes backwards at {counted(len(backwards), 'output')} (layers out of "
+                "sequence, or a module before its submodules)",
                 f"the order comes from {capture.order_source}, and the first divergence is only "
                 "as reliable as that", records=tuple(backwards))
     ]  # fmt: skip
@@ -248,7 +248,7 @@ def _random(capture: Capture) -> list[Finding]:
         return []
     return [
         Finding("warning", "config", dropout.words, "call model.eval(): any two such runs differ, "
-                "so that their rows are judged by statistics", records=dropout.names)
+                "so their rows are judged by statistics", records=dropout.names)
     ]  # fmt: skip
 
 
@@ -280,12 +280,12 @@ def _nans(outputs: list[Item], looks: Looks) -> list[Finding]:
         found.append(
             Finding("error", "nan",
                     f"{counted(len(whole), 'output', ('seems', 'seem'))} to hold nothing but NaN",
-                    "look at the first one", records=tuple(whole))
+                    "start with the first one", records=tuple(whole))
         )  # fmt: skip
     if some:
         found.append(
             Finding("warning", "nan",
                     f"{counted(len(some), 'output', ('contains', 'contain'))} NaN",
-                    "look at the first one", records=tuple(some))
+                    "start with the first one", records=tuple(some))
         )  # fmt: skip
     return found

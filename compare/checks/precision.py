@@ -43,5 +43,6 @@ def _finding(grid: str, items: list[Item], wide: int) -> Finding:
         return Finding("note", "dtype", words, "they are judged at that precision")
     words = f"{len(items)} of {wide} outputs hold values of {grid}, kept as {kept}"
     names = tuple(item.record.name for item in items)
-    return Finding("note", "dtype", words, "check whether these layers are meant to be that coarse",
+    return Finding("note", "dtype", words, "check whether these layers are meant to have such low "
+                                           "precision",
                    records=names)  # fmt: skip

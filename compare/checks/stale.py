@@ -23,7 +23,7 @@ _KINDS = 3
 _REPEATED = 0.9  # share of a step's outputs that must be those of the step before
 _LEAST_REPEATED = 8
 _ONE_BUFFER = (
-    "all of them are in one buffer (a replayed graph, or copies made too late): copy tensors when "
+    "all of them share one buffer (a replayed graph, or copies made too late): copy tensors when "
     "hooks fire"
 )
 

@@ -147,7 +147,7 @@ def _surplus(ids: Sequence[int], front: int, common: int) -> str:
     surplus = [*ids[:front], *ids[front + common :]]
     shown = ", ".join(map(str, surplus[:4])) + (", ..." if len(surplus) > 4 else "")
     twice = front and any(a == b for a, b in pairwise(ids[: front + 1]))
-    return f" ({shown}{': the first token is there twice' if twice else ''})"
+    return f" ({shown}{': the first token occurs twice' if twice else ''})"
 
 
 def _side_words(candidate: bool, front: int, surplus: int, extra: str = "") -> str:
@@ -155,11 +155,13 @@ def _side_words(candidate: bool, front: int, surplus: int, extra: str = "") -> s
     side = "candidate" if candidate else "reference"
     behind = surplus - front
     tokens = "token" if surplus == 1 else "tokens"
-    where = "in front" if not behind else "behind" if not front else "in front and behind"
+    where = (
+        "at the front" if not behind else "behind" if not front else "at the front and at the back"
+    )
     cut = f"[:, {front or ''}:{-behind if behind else ''}]"
     return (
         f"the {side} has {surplus} {tokens} more {where}{extra}; {cut} (of batch and tokens) on "
-        "that side brings the same tokens together"
+        "that side aligns the same tokens"
     )
 
 
@@ -192,7 +194,7 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             )
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         elif count and count == found.rows:
-            words = "the embeddings of all tokens differ: different token ids, or another table"
+            words = "the embeddings of all tokens differ: different token ids, or a different table"
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         return
 

@@ -151,15 +151,15 @@ def _steps(comparison: Comparison) -> Iterator[Finding]:
             listed = ", ".join(map(str, sorted(only)[:5])) + (", ..." if len(only) > 5 else "")
             steps = f"{which(len(only), 'step', 'steps')} {listed} {which(len(only), *IS)}"
             yield Finding("warning", "steps", f"{steps} only in the {word}",
-                          "generate as many tokens in both")  # fmt: skip
+                          "generate the same number of tokens in both")  # fmt: skip
 
 
 def _dtypes(comparison: Comparison) -> Iterator[Finding]:
     left, right = comparison.reference.main_dtype(), comparison.candidate.main_dtype()
     if left is not None and right is not None and left != right:
         yield Finding("note", "dtype", f"the reference is {left}, the candidate {right}",
-                      "the limits of the coarser one apply; a baseline run in it separates noise "
-                      "from faults")  # fmt: skip
+                      "the limits of the less precise one apply; a baseline run in it separates "
+                      "noise from faults")  # fmt: skip
 
 
 def _runs(comparison: Comparison) -> Iterator[Finding]:
@@ -193,7 +193,7 @@ def _runs(comparison: Comparison) -> Iterator[Finding]:
     if apart:
         more = f" and {len(apart) - 5} more" if len(apart) > 5 else ""
         yield Finding("warning", "config", f"the runs differ in {'; '.join(apart[:5])}{more}",
-                      "make equal what should be equal")  # fmt: skip
+                      "make the settings match that should match")  # fmt: skip
 
 
 def _constants(comparison: Comparison) -> Iterator[Finding]:
@@ -214,7 +214,7 @@ def _constants(comparison: Comparison) -> Iterator[Finding]:
             what = (
                 f"{counted(len(names), 'output')} {which(len(names), 'is', 'are')} the same number"
             )
-            yield Finding("error", "constant", f"{what} everywhere, which is not so in the {other}",
+            yield Finding("error", "constant", f"{what} everywhere, but not in the {other}",
                           "check whether they were computed at all",
                           side="reference" if mine == "reference" else "candidate",
                           records=tuple(names))  # fmt: skip

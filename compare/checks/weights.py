@@ -204,7 +204,7 @@ def _findings(report: WeightsReport) -> Iterator[Finding]:
             words = (
                 f"{count} of the {key[0]} {which(len(names), 'is', 'are')} only rounded to {key[1]}"
             )
-            yield Finding("note", "weights", words, "the limits of the coarser one apply",
+            yield Finding("note", "weights", words, "the limits of the less precise one apply",
                           records=names)  # fmt: skip
     for names, only, other in (
         (report.missing, "reference", "candidate"), (report.extra, "candidate", "reference"),
@@ -227,7 +227,7 @@ def _configs(reference: Weights, candidate: Weights) -> Iterator[Finding]:
     ]
     if apart:
         words = f"the configs of the checkpoints differ in {some(apart)}"
-        yield Finding("warning", "config", words, "make equal what should be equal")
+        yield Finding("warning", "config", words, "make the settings match that should match")
 
 
 def _flattened(config: object, prefix: str = "") -> dict[str, object]:

@@ -54,7 +54,9 @@ def heat_legend(heat: HeatMap, shape: Shape) -> list[str]:
     at = f" at {place}" if place else ""
     lines.append(f"{low:.3g} to {high:.3g}, log scale; extreme {value}{at}")
     if heat.odd.any():
-        lines.append(f"{int(heat.odd.sum())} cells hold elements that are not finite alike (!)")
+        lines.append(
+            f"{int(heat.odd.sum())} cells hold elements with NaN or Inf on one side only (!)"
+        )
     return lines
 
 

@@ -47,7 +47,7 @@ def histogram_text(profile: Profile, width: int = 40) -> list[str]:
         ) else ""  # fmt: skip
         lines.append(f"  {label:>6}  {below:>10}  {above:>10}  {bar}".rstrip())
     if found.nan or found.inf or profile.odd:
-        lines.append(f"  NaN {found.nan}, Inf {found.inf}, not finite alike {profile.odd}")
+        lines.append(f"  NaN {found.nan}, Inf {found.inf}, on one side only {profile.odd}")
     return lines
 
 

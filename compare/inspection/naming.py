@@ -35,7 +35,7 @@ def row_named(comparison: Comparison, name: str, step: int | None) -> Row:
         if pairs:
             some = ", ".join(f"{row.label} (#{row.index})" for row in pairs[:4])
             more = ", ..." if len(pairs) > 4 else ""
-            raise NoSuchNameError(f"{name!r} could be {len(pairs)} rows: {some}{more}")
+            raise NoSuchNameError(f"{name!r} matches {len(pairs)} rows: {some}{more}")
     numbered = [row for row in rows if name == f"#{row.index}"]
     if numbered:
         return numbered[0]
@@ -77,7 +77,7 @@ def record_named(capture: Capture, name: str, step: int | None) -> Record:
         )
     some = ", ".join(record.name for record in found[:4])
     more = ", ..." if len(found) > 4 else ""
-    raise NoSuchNameError(f"{capture.path}: {name!r} could be {len(found)} records: {some}{more}")
+    raise NoSuchNameError(f"{capture.path}: {name!r} matches {len(found)} records: {some}{more}")
 
 
 def names(row: Row) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Inspection:
 
     def _failure(self, error: Exception) -> str:
         self.failed = True
-        return f"  cannot be looked at: {error}"
+        return f"  cannot be shown: {error}"
 
     def passed(self, make: Callable[[Shape], Analysis[Any]], region: Any = ()) -> Pass:
         """An analysis over the subject, or over a part of it; it stops when it is told to."""
@@ -134,7 +134,7 @@ def _axes(inspection: Inspection, reader: PairReader) -> list[str]:
     from .top_text import axes_text
 
     make = inspection.passed(lambda shape: AxesAnalysis(shape, inspection.heads))
-    return axes_text(make.read(reader)) or ["  no axis: a single element"]
+    return axes_text(make.read(reader)) or ["  no axes: a single element"]
 
 
 def _heat(inspection: Inspection, reader: PairReader) -> list[str]:
@@ -182,10 +182,10 @@ def values_region(text: str, shape: Shape) -> Region:
         region = (*((low, min(high, 1)) for low, high in region[:-2]), *region[-2:])
     long = [axis for axis, (low, high) in enumerate(region) if high - low > 1]
     if len(long) > 2:
-        raise RecipeError(f"values: {len(long)} axes are open, at most two can be shown; "
-                          "fix the others, as in --slice 0,:,128:160")  # fmt: skip
+        raise RecipeError(f"values: {len(long)} axes are not fixed, and at most two can "
+                          "be shown; fix the others, as in --slice 0,:,128:160")  # fmt: skip
     count = prod(high - low for low, high in region)
     if count > _MOST_VALUES:
-        raise RecipeError(f"values: {count} elements are too many to print; take fewer, as in "
-                          "--slice 0,:,128:160")  # fmt: skip
+        raise RecipeError(f"values: {count} elements are too many to print; choose fewer, as "
+                          "in --slice 0,:,128:160")  # fmt: skip
     return region

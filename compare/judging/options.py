@@ -64,7 +64,7 @@ class JudgingOptions:
         from .policies.base import PolicyError
 
         if (self.rtol is None) != (self.atol is None):
-            raise PolicyError("--rtol and --atol are given both or neither")
+            raise PolicyError("--rtol and --atol must be given together")
         if self._further:
             other = self.policy not in (None, "noise", "default")
             if other or self.thresholds or self.rtol is not None:

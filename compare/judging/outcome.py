@@ -69,7 +69,8 @@ def outcome_of(
     of_the_whole = list(_coverage(aligned, results, verdicts, demands.min_coverage))
     if evidence.early_end and not demands.allow_early_end:
         of_the_whole.append(
-            f"the candidate ends early: {evidence.early_end} (--allow-early-end if that is meant)"
+            f"the candidate ends early: {evidence.early_end} (--allow-early-end if that is "
+            "intended)"
         )
     of_the_whole += _nothing_in_it(aligned, results)
     reasons = (*_levels(aligned, verdicts), *of_the_whole)
@@ -89,15 +90,15 @@ def _doubts(
     if unlike:
         records = "1 record" if unlike == 1 else f"{unlike} records"
         yield (
-            f"names say nothing of {records} of either side that have equal sizes, and no equal "
-            "values: a difference may hide there"
+            f"{records} on each side could not be paired by name, have equal sizes and no equal "
+            "values: a difference may be hidden there"
         )
     found = [row for row, verdict in zip(aligned.rows, verdicts, strict=True) if verdict.doubtful]
     if found:
         pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
         yield (
             f"{pairs} doubtful, the first {found[0].label}: the two records do not seem to be the "
-            "same quantity; a rules file can pair them otherwise"
+            "same quantity; a rules file can pair them differently"
         )
 
 
@@ -118,11 +119,11 @@ def _coverage(
     aligned: Aligned, results: Results, verdicts: Sequence[Verdict], least: float
 ) -> Iterator[str]:
     if not any(row.kind == "pair" for row in aligned.rows):
-        yield "the two have nothing in common: no record has a partner"
+        yield "the captures have nothing in common: no record has a partner"
         return
     coverage = count(aligned, results, verdicts).coverage
     if coverage is not None and coverage < least:
-        yield f"{coverage:.1%} of the outputs are paired, {least:.1%} wanted"
+        yield f"{coverage:.1%} of the outputs are paired, {least:.1%} required"
 
 
 # The candidate ends early
@@ -220,7 +221,7 @@ def _nothing_in_it(aligned: Aligned, results: Results) -> Iterator[str]:
         if rows:
             what = "NaN" if word == "NaN" else "zeros"
             yield (
-                f"both sides hold nothing but {what} from {rows[-1].label} on: that they are equal "
+                f"both sides hold nothing but {what} from {rows[-1].label} on: their agreement "
                 "means nothing"
             )
 

@@ -38,7 +38,7 @@ def policy_named(
         if math.isnan(limit):
             raise PolicyError(f"the threshold of {metric} is not a number")
     if (rtol is None) != (atol is None):
-        raise PolicyError("rtol and atol are given both or neither")
+        raise PolicyError("rtol and atol must be given together")
     if name == "default":
         name = "fixed" if thresholds else "noise" if rtol is None else "dtype"
     if name not in POLICY_CLASSES:

@@ -83,7 +83,7 @@ def by_thresholds(result: Measurement, limits: Mapping[str, float], what: str) -
             if result.identical or result.max_abs == 0:
                 continue
             why = result.reasons.get(name, "not computed")
-            return Verdict("diverged", f"{name} is not there to be checked: {why}")
+            return Verdict("diverged", f"{name} could not be checked: {why}")
         within = value <= limit if greater_is_worse else value >= limit
         if not within:  # so asked, NaN does not pass
             sign = ">" if greater_is_worse else "<"

@@ -33,7 +33,7 @@ def same_files(reference: Capture, candidate: Capture) -> Sameness | None:
     if not files or files != _files(candidate):
         return None
     return Sameness(
-        "the candidate is the reference: both are read from the same files, so that their agreeing "
+        "the candidate is the reference: both are read from the same files, so their agreement "
         "means nothing",
         "the candidate is the reference itself",
     )
@@ -61,7 +61,7 @@ def equal_bits(aligned: Aligned, results: Results) -> Sameness | None:
         return None
     return Sameness(
         f"the candidate equals the reference bit by bit though {' and '.join(differ)}: one may be "
-        "a copy of the other, or both may be of one run",
+        "a copy of the other, or both may come from one run",
         "it equals the reference bit by bit, as a copy does",
     )
 

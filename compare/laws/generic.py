@@ -186,7 +186,7 @@ def _constant(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
     )  # fmt: skip
     added = np.median(left, axis=0)
     yield Hypothesis(
-        "bias", "a constant of its own is added to every channel",
+        "bias", "a different constant is added to each channel",
         lambda: Prediction(value + added, prediction.spread), "bias", "none",
         f"RMS {number_words(float(np.sqrt(np.square(added).mean())))}", "", value.shape[1],
     )  # fmt: skip
@@ -244,7 +244,7 @@ def _narrow(prediction: Prediction, y: Array, unit: float) -> Iterator[Hypothesi
     if not 2 * unit < grid <= 2.0**-8:
         return
     name = _NAMES.get(grid, f"{round(-np.log2(grid))} bits")
-    text = f"computed in {name}, whose grid all its values lie on; its peers are finer"
+    text = f"computed in {name}: all values lie on its grid, unlike those of similar layers"
     yield Hypothesis(
         "precision", text,
         lambda: Prediction(prediction.value, prediction.spread * (grid / unit)), "arithmetic", "",
@@ -291,7 +291,7 @@ def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
         spread = np.roll(np.broadcast_to(prediction.spread, value.shape), shift, axis=0)
         where = "later" if shift > 0 else "earlier"
         yield Hypothesis(
-            "token-shift", f"every row stands {abs(shift)} {where} than it should",
+            "token-shift", f"every row is {abs(shift)} {where} than it should be",
             lambda moved=moved, spread=spread: Prediction(moved, spread), "shift", "0",
             f"{shift:+d}",
         )  # fmt: skip

@@ -321,7 +321,7 @@ def _caps(last: Last, product: Prediction, case: Case) -> Iterator[Hypothesis]:
 def _scales(last: Last, product: Prediction, case: Case) -> Iterator[Hypothesis]:
     scale, error = fitted_scale(last, product, case)
     ours = number_words(last.scale)
-    text = "the logits are multiplied with {} where the reference has {}"
+    text = "the logits are multiplied by {} where the reference has {}"
     for plain in dict.fromkeys((1.0, 1 / last.scale, last.scale**2)):
         if plain != last.scale and abs(plain - scale) <= max(_SURE * error, 1e-6 * plain):
             theirs = number_words(plain)

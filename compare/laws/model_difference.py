@@ -107,7 +107,7 @@ def _weight_words(different: WeightDifference) -> str:
     if different.rounded is not None:
         side, dtype = different.rounded
         return f"the {side}'s checkpoint has {different.name} rounded to {dtype}"
-    return f"the candidate's checkpoint has another {different.words}"
+    return f"the candidate's checkpoint has a different {different.words}"
 
 
 def _config_words(name: str, ours: Any, theirs: Any) -> str:

@@ -66,8 +66,8 @@ def _rolled(prediction: Prediction, y: Array) -> Iterator[Hypothesis]:
     spread = np.broadcast_to(prediction.spread, value.shape)
     by -= value.shape[1] if by > value.shape[1] // 2 else 0
     yield Hypothesis(
-        "row-order", f"every output channel stands {abs(by)} {'after' if by > 0 else 'before'} its "
-        "own place, those at the end at the other one",
+        "row-order", f"every output channel is {abs(by)} {'after' if by > 0 else 'before'} its "
+        "place (rolled, so that the ends wrap around)",
         lambda: Prediction(np.roll(value, by, axis=1), np.roll(spread, by, axis=1)),
         "shift", "0", f"{by:+d}",
     )  # fmt: skip
@@ -80,7 +80,7 @@ def _reordered(
     shown = ", ".join(map(str, order[:8])) + (", ..." if len(order) > 8 else "")
     spread = np.broadcast_to(prediction.spread, prediction.value.shape)
     return Hypothesis(
-        name, f"{len(moved)} of {len(order)} {what}s are in another order ({shown})",
+        name, f"{len(moved)} of {len(order)} {what}s are in a different order ({shown})",
         lambda: Prediction(prediction.value[:, channels], spread[:, channels]),
         "order", "0, 1, 2, ...", shown,
     )  # fmt: skip

@@ -49,7 +49,7 @@ class LawRow:
         """Why the row diverges or is doubtful, in one sentence."""
         local = self.local
         size = (
-            f"for its own inputs it should give something else: the local error is "
+            f"its output is not what its own inputs imply: the local error is "
             f"{local.candidate:.3g} x its rounding, typically {local.usual_candidate:.3g} x"
         )
         if not self.causes:
@@ -174,7 +174,7 @@ def arithmetic_notes(judged: Iterable[Judged]) -> tuple[str, ...]:
                 key = side, place.evaluation.site.law, arithmetic.name
                 found[key] = found.get(key, 0) + 1
     return tuple(
-        f"{side}: {count} {law} layers were computed in {name}, more coarsely than their records: "
-        "judged by that precision"
+        f"{side}: {count} {law} layers were computed in {name}, with less precision than their "
+        "records: judged by that precision"
         for (side, law, name), count in found.items()
     )

@@ -127,7 +127,7 @@ def _of_the_reference(
         if left > max(_LIKE, 4 * expected**2) * float(np.square(values).sum()):
             continue
         yield Hypothesis(
-            "swapped", f"it gives what {key.module} gives in the reference",
+            "swapped", f"its output is that of {key.module} in the reference",
             lambda values=values: _like(values, expected, candidate),
             "output", site.module, key.module,
         )  # fmt: skip

@@ -26,7 +26,7 @@ def records_wanted(rows: Sequence[Row], row: Row) -> list[str]:
     if is_projection(role):
         return ["no law was tried: the weights of this module are not known"]
     if row.role == "input":
-        return [f"no law was tried: it is an input, made by the code of {parent_of(module)}"]
+        return [f"no law was tried: it is an input, computed by the code of {parent_of(module)}"]
     return [f"no law is known for this module ({role})"]
 
 

@@ -278,9 +278,13 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
     if moved and weak:
         return ExecutionOrder(None, "only the order in which a file lists its tensors is known")
     if not moved:
-        return ExecutionOrder(True, f"{len(outputs)} pairs of outputs return in the same order")
+        return ExecutionOrder(
+            True, f"{len(outputs)} pairs of outputs are produced in the same order"
+        )
     return ExecutionOrder(
-        False, f"{len(moved)} of {len(outputs)} pairs of outputs return in another order", moved
+        False,
+        f"{len(moved)} of {len(outputs)} pairs of outputs are produced in a different order",
+        moved,
     )
 
 

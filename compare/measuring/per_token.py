@@ -143,7 +143,7 @@ def token_rows(
 
 def _rows_of(shape: tuple[int, ...]) -> TokenRows:
     if prod(shape[:-1]) > _MOST_ROWS:
-        raise RecordError(f"{prod(shape[:-1])} rows are too many to be told one by one")
+        raise RecordError(f"{prod(shape[:-1])} rows are too many to judge one by one")
     return TokenRows(shape)
 
 

@@ -29,7 +29,7 @@ class Add(Step):
 
     def apply(self, array: Array, resolve: Resolver | None = None) -> Array:
         if resolve is None:
-            raise RecipeError(f"{self}: the other record is not at hand here")
+            raise RecipeError(f"{self}: the other record is not available here")
         other = resolve(self.name)
         if other.shape != array.shape:
             shapes = f"{list(array.shape)} and {list(other.shape)}"

@@ -110,7 +110,7 @@ def _slice_entries(
 ) -> tuple[int | tuple[int | None, int | None, int | None], ...]:
     nodes = node.elts if isinstance(node, ast.Tuple) else [node]
     if not nodes:
-        raise RecipeError(f"{text!r}: an index or a slice wanted")
+        raise RecipeError(f"{text!r}: expected an index or a slice")
 
     def whole(part: ast.expr | None) -> int | None:
         value = None if part is None else _literal(part, text)
@@ -150,7 +150,7 @@ def _int(value: Any) -> int:
 
 def _ints(values: Sequence[Any], count: int | None = None) -> tuple[int, ...]:
     if count is not None and len(values) != count:
-        raise ValueError(f"{count} numbers wanted")
+        raise ValueError(f"{count} numbers expected")
     return tuple(_int(value) for value in values)
 
 
@@ -180,7 +180,7 @@ def _make_index_select(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     dim, indices = args
     if not isinstance(indices, list | tuple):
-        raise ValueError("a list of indices wanted")
+        raise ValueError("expected a list of indices")
     return IndexSelect(_int(dim), _ints(indices))
 
 
@@ -188,7 +188,7 @@ def _make_ranges(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     dim, *parts = args
     if not parts or not all(isinstance(part, str) and _RANGE.fullmatch(part) for part in parts):
-        raise ValueError('ranges such as "0:5", "8:16" wanted')
+        raise ValueError('expected ranges such as "0:5", "8:16"')
     ends = [part.split(":") for part in parts]
     return Ranges(_int(dim), tuple((_int(int(start)), _int(int(stop))) for start, stop in ends))
 
@@ -197,7 +197,7 @@ def _make_concat(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     dim, *names = args
     if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("names of records wanted")
+        raise ValueError("expected names of records")
     return Concat(_int(dim), tuple(names))
 
 
@@ -205,7 +205,7 @@ def _make_add(args: list[Any], named: dict[str, Any]) -> Step:
     _only(named)
     (name,) = args
     if not isinstance(name, str):
-        raise ValueError("the name of a record in quotes wanted")
+        raise ValueError("expected the name of a record in quotes")
     return Add(name)
 
 
@@ -218,7 +218,7 @@ def _make_cast(args: list[Any], named: dict[str, Any]) -> Step:
 def _make_rearrange(args: list[Any], named: dict[str, Any]) -> Step:
     (pattern,) = args
     if not isinstance(pattern, str):
-        raise ValueError("a pattern in quotes wanted")
+        raise ValueError("expected a pattern in quotes")
     step = Rearrange(pattern, tuple((name, _int(size)) for name, size in named.items()))
     step.sides()
     return step

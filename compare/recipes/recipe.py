@@ -116,5 +116,5 @@ def trailing_shifts(recipe: Recipe) -> list[Shift]:
     steps = recipe.layout.steps
     shifts = [step for step in steps if isinstance(step, Shift)]
     if list(steps[len(steps) - len(shifts) :]) != shifts:
-        raise RecipeError("shift: must stand behind all other layout steps")
+        raise RecipeError("shift: must come after all other layout steps")
     return shifts

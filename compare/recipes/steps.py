@@ -307,7 +307,7 @@ class IndexSelect(Step):
         size = shape[self.dim]
         order = [index % size for index in self.indices]
         if sorted(order) != list(range(size)):
-            raise RecipeError(f"{self} has no inverse: it is no permutation of its axis")
+            raise RecipeError(f"{self} has no inverse: it is not a permutation of its axis")
         return IndexSelect(self.dim, tuple(order.index(i) for i in range(size)))
 
 
@@ -328,7 +328,7 @@ class Concat(Step):
         import numpy as np
 
         if resolve is None:
-            raise RecipeError(f"{self}: the other records are not at hand here")
+            raise RecipeError(f"{self}: the other records are not available here")
         axis = axis_of(self.dim, array.ndim, str(self))
         others = [resolve(name) for name in self.names]
         try:

@@ -76,7 +76,7 @@ def explain_row(
     """One row in lines, for a screen."""
     laws = comparison.laws
     if laws is None:
-        return ["the laws have not been tried yet"]
+        return ["the laws have not been checked yet"]
     if index not in laws.rows:
         return list(_unknown(comparison, index).words)
     judged = _judged(comparison, [index], cancelled)
@@ -149,7 +149,7 @@ def _unknown(comparison: Comparison, index: int) -> Explained:
     row = comparison.rows[index]
     words = records_wanted(comparison.rows, row)
     if comparison.models.reference is None:
-        words.append("with a checkpoint (--reference-model) products can be checked as well")
+        words.append("with a checkpoint (--reference-model), projections can be checked as well")
     return Explained(row.label, row.canonical, tuple(words))
 
 
@@ -164,7 +164,7 @@ def lines_of(explained: Explained) -> list[str]:
     if law is not None and law.model_difference:
         lines.append(f"  model      {law.model_difference}")
     if explained.tried:
-        lines.append(f"  {len(explained.tried)} hypotheses were tried, the best first:")
+        lines.append(f"  {len(explained.tried)} hypotheses were tried, best first:")
         for tried in explained.tried[:12]:
             mark = "*" if tried.restored else " "
             lines.append(

@@ -172,7 +172,7 @@ def state_words(row: LawRow) -> str:
     return {
         "keeps": "satisfied by the candidate",
         "breaks": f"violated by the candidate: {row.where}, {row.excess:.3g} x the limit",
-        "unknown": "violated by the reference itself, so no statement about the candidate",
+        "unknown": "violated by the reference itself, so it says nothing about the candidate",
     }[row.state]
 
 

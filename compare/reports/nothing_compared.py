@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NOTHING = "nothing could be compared"
 NO_PARTNER = "nothing in common: no record has a partner"
 _APART = "the two dumps show no element in common"
-_EMPTY = "the records that have a partner have no elements"
+_EMPTY = "the paired records have no elements"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 FORMS: dict[str, ReportForm] = {
     form.name: form
     for form in (
-        ReportForm("text", "to read", ".forms.text_form"),
+        ReportForm("text", "for reading", ".forms.text_form"),
         ReportForm("json", "for programs", ".forms.json_form"),
-        ReportForm("csv", "a line a row", ".forms.csv_form"),
+        ReportForm("csv", "one line per row", ".forms.csv_form"),
         ReportForm("junit", "for CI systems", ".forms.junit"),
         ReportForm("html", "one page that needs no network", ".forms.html.page"),
         ReportForm("markdown", "for a comment on GitHub", ".forms.markdown"),
-        ReportForm("console", "with PASS or FAIL a layer", ".forms.console", policy="fixed"),
-        ReportForm("pairs", "one by one as torch.testing words them", ".forms.pairs"),
-        ReportForm("layer-dumps", "with a level a tensor for C++ text dumps", ".forms.layer_dumps"),
-        ReportForm("qwen3-json", "as the Qwen3 layer tests have it", ".forms.verdict_json",
+        ReportForm("console", "with PASS or FAIL for each layer", ".forms.console", policy="fixed"),
+        ReportForm("pairs", "each pair in the words of torch.testing", ".forms.pairs"),
+        ReportForm("layer-dumps", "with a level for each tensor, for C++ text "
+                                  "dumps", ".forms.layer_dumps"),
+        ReportForm("qwen3-json", "as the Qwen3 layer tests write it", ".forms.verdict_json",
                    several=False, policy="fixed"),
-        ReportForm("aiu", "as aiu-fms-testing-utils has it", ".forms.aiu_fms", several=False),
+        ReportForm("aiu", "as aiu-fms-testing-utils writes it", ".forms.aiu_fms", several=False),
     )
 }  # fmt: skip
 FORMATS = tuple(FORMS)

@@ -147,7 +147,7 @@ class RowReport:
         if self.row.kind == "pair" or self.reason:
             return ""
         side = "candidate" if self.row.kind == "gap_reference" else "reference"
-        return f"no record of the {side} goes with it"
+        return f"no record of the {side} matches it"
 
     # What is known besides
 

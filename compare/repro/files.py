@@ -77,7 +77,7 @@ def check(side):
         for name in LIMITS
         if not found[name] <= LIMITS[name]
     ]
-    assert not beyond, f"the {side} does not give what its inputs ask for: " + "; ".join(beyond)
+    assert not beyond, f"the {side} does not compute what its inputs imply: " + "; ".join(beyond)
 
 
 def ratio(error, spread):
@@ -254,8 +254,8 @@ def _about(comparison: Comparison, place: Place, material: Material) -> str:
     law = ", ".join(f"{name} {value}" for name, value in row.parameters)
     lines = [
         f"{_MARK[2:]}; needs torch, numpy and pytest, and {DATA} beside it.", "",
-        f"{row.label}: what it gave on both sides for the inputs that it had there, against what "
-        "it should give.", "",
+        f"{row.label}: its output on both sides for the inputs that it had there, against what it "
+        "should be.", "",
         f"reference: {_side(comparison.reference)}",
         f"candidate: {_side(comparison.candidate)}",
         f"law: {row.local.law}" + (f" ({law})" if law else ""),
@@ -269,7 +269,7 @@ def _about(comparison: Comparison, place: Place, material: Material) -> str:
     if row.state == "breaks":
         lines += ["", f"The candidate fails: {row.words}."]
     else:
-        lines += ["", "Both sides keep to the law: both tests pass."]
+        lines += ["", "Both sides satisfy the law: both tests pass."]
     return "\n".join(_comment(line) for line in lines) + "\n"
 
 

@@ -52,8 +52,8 @@ def place_of(
     row = law_row_named(comparison, law_report(comparison, cancelled), name)
     if row.state == "unknown":
         raise NothingToReproduceError(
-            f"{row.label}: the reference does not keep to the {row.local.law} law either, so that "
-            "it does not say what the layer should give"
+            f"{row.label}: the reference violates the {row.local.law} law too, so the law does not "
+            "say what the layer should output"
         )
     try:
         scene = scene_of(comparison.aligned, comparison.results, comparison.models, cancelled)
@@ -104,7 +104,7 @@ def _of_first_divergence(comparison: Comparison, report: LawReport) -> LawRow:
     first = comparison.first_divergence()
     if first is None:
         if not report.broken:
-            raise NothingToReproduceError("nothing diverges: name the layer that is meant")
+            raise NothingToReproduceError("nothing diverges: name the layer you mean")
         return report.broken[0]
     known = report.rows.get(first.index)
     if known is not None and known.state != "unknown":
@@ -145,12 +145,12 @@ def _evaluated(scene: Scene, row: LawRow) -> Place:
     law, evaluation = _evaluation(scene, row)
     cases = read_cases(scene, law, evaluation.site, row.grid)
     if cases is None:
-        raise NothingToReproduceError(f"{row.label}: its records cannot be read any more")
+        raise NothingToReproduceError(f"{row.label}: its records can no longer be read")
     with np.errstate(all="ignore"):
         found = law.predict(scene, evaluation.site, evaluation.fit, cases)
     left, right = found
     if left is None or right is None:
-        raise NothingToReproduceError(f"{row.label}: its law says nothing for these inputs")
+        raise NothingToReproduceError(f"{row.label}: its law does not apply to these inputs")
     return Place(row, scene, evaluation.site, evaluation.fit, cases, (left, right))
 
 
@@ -164,4 +164,4 @@ def _evaluation(scene: Scene, row: LawRow) -> tuple[Law, Evaluation]:
         found = best_of(scene, law, sites)
         if found is not None:
             return law, found
-    raise NothingToReproduceError(f"{row.label}: its law cannot be tried any more")
+    raise NothingToReproduceError(f"{row.label}: its law can no longer be checked")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...capture.weights import Weights
     from ..laws.own_errors import OwnError
 
-_NO_LAW = "no law tells what it should give"
+_NO_LAW = "no law predicts what it should output"
 _DOUBTFUL = "its law does not fit this side: its inputs may have been changed in place"
 
 
@@ -64,9 +64,7 @@ def _judgement(comparison: Comparison, row: Row, error: OwnError | None) -> Judg
     if error is None:
         return Judgement("unknown", _NO_LAW)
     if error.state == "unknown":
-        return Judgement(
-            "unknown", f"the reference does not keep to the law of {error.law}: nothing is said"
-        )
+        return Judgement("unknown", f"the reference violates the law of {error.law}: no statement")
     size = f"relative error {number(error.single.relative_l2)}"
     if error.state == "breaks":
         if not error.causes and (not verdict.fails or verdict.origin == "inherited"):
@@ -157,11 +155,11 @@ def summary(
     layers = len({(row.canonical, row.call, row.step) for row in tried})
     lines = [
         f"Total Layers: {layers}",
-        f"{told} records were held against their laws; {outputs} outputs are paired",
+        f"{told} records were checked against their laws; {outputs} outputs are paired",
     ]
     unknown = len(errors) - told
     if unknown:
-        lines.append(f"of {unknown} more the reference does not keep to the law: nothing is said")
+        lines.append(f"for {unknown} more, the reference violates the law: no statement")
     return [*lines, wrong_layers_sentence(found.wrong_layers)]
 
 
@@ -173,7 +171,7 @@ def _detailed(comparison: Comparison, errors: Mapping[int, OwnError]) -> Iterato
         looked = f"{error.sampled} of {error.rows} rows"
         yield f"      law of {error.law} of {error.module}, on {looked}"
         single = error.single
-        state = {"keeps": "kept to", "breaks": "NOT KEPT TO", "unknown": "not this layer's law"}
+        state = {"keeps": "satisfied", "breaks": "VIOLATED", "unknown": "not this layer's law"}
         yield (
             f"      MSE: {scientific(single.mse)}  max abs {number(single.max_abs)}  relative L2 "
             f"{number(single.relative_l2)}  {state[error.state]}"

@@ -62,4 +62,4 @@ def test_a_layer_that_there_is_not_is_one_line(
 
 def test_other_policies_have_no_laws(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, *sides(real), "--policy", "dtype")
-    assert status == 2 and "laws go with --policy noise" in err
+    assert status == 2 and "laws are checked by --policy noise only" in err

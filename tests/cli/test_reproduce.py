@@ -110,7 +110,7 @@ def test_a_status_of_1_has_its_reason_in_every_form(
         )
     arguments = ["compare", runs["ref"], str(few), "--format", form]
     assert status_of([*arguments, "--min-coverage", "1.0"]) == 1
-    assert "of the outputs are paired, 100.0% wanted" in capsys.readouterr().out
+    assert "of the outputs are paired, 100.0% required" in capsys.readouterr().out
 
 
 def _report(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Any], str]:

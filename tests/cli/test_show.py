@@ -200,7 +200,7 @@ def test_any_record_as_partner(tmp_path: Path, show: Shown) -> None:
     assert "identical" in text.split("\n")[0] and "by hand: asked for" in text
     assert "--with other-output" in commands(text)[0]
     assert "no record 'none'" in show.refused(*sides, "one-output", "--with", "none")
-    assert "could be 2 records" in show.refused(*sides, "one-output", "--with", "output")
+    assert "matches 2 records" in show.refused(*sides, "one-output", "--with", "output")
 
 
 def test_a_gap_of_either_side(tmp_path: Path, show: Shown) -> None:
@@ -291,7 +291,7 @@ def test_names_like_options_and_with_control_characters(tmp_path: Path, show: Sh
 
 def test_names_that_several_have_or_none(real: Path, show: Shown) -> None:
     sides = pair(real, "llama-f32")
-    assert "could be 3 rows: layers.0.self_attn.q_proj-output" in show.refused(*sides, FUSED)
+    assert "matches 3 rows: layers.0.self_attn.q_proj-output" in show.refused(*sides, FUSED)
     assert "could be" in show.refused(*sides, "mlp")
     assert show(*sides, "#9").startswith(f"{Q} (row 9)")
     assert "no record 'no\\nsuch'" in show.refused(*sides, "no\nsuch")
@@ -350,7 +350,7 @@ def test_a_record_alone(real: Path, show: Shown) -> None:
 
 def test_whole_axes_open_are_too_many(tmp_path: Path, show: Shown) -> None:
     folder = saved(tmp_path / "a", cube=np.zeros((3, 4, 5)))
-    assert "3 axes are open" in show.refused(folder, "cube", "--slice", ":")
+    assert "3 axes are not fixed" in show.refused(folder, "cube", "--slice", ":")
     assert "VALUES" in show(folder, "cube", "--slice", "1")
 
 
@@ -414,7 +414,7 @@ def test_odd_tensors_in_every_view(
         out, err = capsys.readouterr()
         assert (err, status) == ("", 0)
         titles = [title for title in VIEWS.values() if title in out.split("\n")]
-        assert titles == list(VIEWS.values()) and "cannot be looked at" not in out
+        assert titles == list(VIEWS.values()) and "cannot be shown" not in out
 
 
 # Output
@@ -450,7 +450,7 @@ def test_one_pair_needs_no_name(real: Path, tmp_path: Path, show: Shown) -> None
         (tmp_path / side).mkdir()
         shutil.copy(file, tmp_path / side)
     assert show(tmp_path / "a", tmp_path / "b").startswith("layers.0.mlp-output (row 0): ok")
-    assert "which of 48 pairs?" in show.refused(torch, candidate)
+    assert "there are 48 pairs" in show.refused(torch, candidate)
     assert "no record" in show.refused(torch, "nonsense")
 
 

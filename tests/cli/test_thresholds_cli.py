@@ -115,7 +115,7 @@ def test_a_bad_file_is_one_line(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["odd"], "odd has no second"),
+        (["odd"], "odd has no partner"),
         (["--format", "aiu", "--margin", "2"], "--percentile and --margin"),
         (["--percentile", "101"], "101"),
         (["--margin", "0"], "0"),

@@ -57,7 +57,7 @@ def test_limits(real: Path, tmp_path: Path) -> None:
 
 def test_coverage_and_gaps(real: Path) -> None:
     llama = pair(real, "llama-f32")
-    assert "87.0% of the outputs are paired, 95.0% wanted" in message(*llama, min_coverage=0.95)
+    assert "87.0% of the outputs are paired, 95.0% required" in message(*llama, min_coverage=0.95)
     said = message(*llama, allow_gaps=False)
     assert "61 records have no partner: " in said and "and 51 more" in said
 

@@ -451,7 +451,7 @@ async def test_pairing_by_hand_and_apart(tmp_path: Path) -> None:
         assert (row.reference.module, row.candidate.module) == ("model.alpha", "model.omega")
         assert {screen.comparison.rows[r].label for r in screen.pairs.marks} == marked
         await pilot.press("p")
-        assert "paired already" in screen.prompt.message
+        assert "already paired" in screen.prompt.message
         await pilot.press("P")
         await measured(pilot, app)
         assert screen.comparison.counts.pairs == 4

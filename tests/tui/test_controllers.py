@@ -82,7 +82,7 @@ def test_a_search_goes_round(host: FakeHost) -> None:
     search.find("q_proj")
     assert host.session.row == 1
     search.match(-1)
-    assert host.session.row == 31 and "from the other end" in host.said
+    assert host.session.row == 31 and "wrapped around" in host.said
     assert search.step_out() and host.session.search_words == []
     assert not search.step_out()
 
@@ -175,10 +175,10 @@ def test_a_pair_taken_apart_and_put_together_again(host: FakeHost, tmp_path: Pat
     assert comparison.rows[0].kind != "pair"
     host.list.open(ComparedRows(comparison))
     pairing.unpair()
-    assert host.said == "taken apart"  # not while something measures the rows
+    assert host.said == "unpaired"  # not while something measures the rows
     host.work()
     assert unsaved.empty and comparison.rows[0].label == name
-    assert host.said == "put together again"
+    assert host.said == "pair restored"
     assert host.front.commands_done == 2
     host.controllers.saving.save()
     assert host.said.startswith("nothing to save")

@@ -149,7 +149,7 @@ def test_a_row_of_the_pane(paths: dict[str, str], monkeypatch: pytest.MonkeyPatc
     assert words["exact"].startswith("the candidate is off: candidate 0.9")
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
     assert later["verdict"].startswith("DIVERGED inherited (90 % sure)")
-    assert later["looks like"] == "not worked out yet: S does"
+    assert later["looks like"] == "not diagnosed yet: press S"
     known = {**comparison.evidence.symptoms, BLAMED + 1: ()}
     comparison.evidence = replace(comparison.evidence, symptoms=known)
     later = {f.label: f.value for f in pane_fields(comparison, BLAMED + 1)}
@@ -232,7 +232,7 @@ async def test_keys_walk_over_what_was_made(paths: dict[str, str]) -> None:
         assert screen.row == BLAMED
         await pilot.press("right_parenthesis")
         assert screen.row == BLAMED
-        assert "no divergence with an error of its own below" in screen.prompt.message
+        assert "no introduced divergence below" in screen.prompt.message
         await pilot.press("right_square_bracket", "enter")
         await pilot.pause(0.1)
         assert isinstance(app.screen, PairScreen)

@@ -403,7 +403,7 @@ async def test_explaining_can_be_stopped(real: Path, monkeypatch: pytest.MonkeyP
         await pilot.press("f", "enter", "8")
         await until(pilot, started.is_set)
         assert "4.13e+04 x its rounding" in explained(app)  # what is known already
-        assert "trying every mistake" in explained(app)
+        assert "trying every known mistake" in explained(app)
         await pilot.press("ctrl+c")
         await until(pilot, lambda: "stopped; 8 goes on" in explained(app))
         assert "half of it" not in explained(app)

@@ -142,7 +142,7 @@ def reproduction_job(
             raise ExportError(str(error)) from error
         except CancelledError:
             return False
-        ends = "test_candidate fails" if found.broken else "both pass: the layer keeps to its law"
+        ends = "test_candidate fails" if found.broken else "both pass: the layer satisfies its law"
         done(f"wrote {folder}/{found.name} of {found.label}: {ends}")
         return True
 

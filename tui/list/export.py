@@ -118,7 +118,7 @@ class Export:
         if comparison is None or row is None:
             raise CommandError("no row to write a test of")
         if not comparison.complete:
-            raise CommandError("a layer is judged with all rows; measuring is not finished")
+            raise CommandError("a layer can be judged only when all rows are measured")
         from ..jobs.export_job import reproduction_job
 
         if self._start(lambda: reproduction_job(comparison, row, self._host.say_from_thread)):

@@ -61,7 +61,7 @@ class Navigation:
             return
         made = made_rows(comparison)
         if made or comparison.policy.name == "noise":
-            self._walk(made, direction, "no divergence with an error of its own")
+            self._walk(made, direction, "no introduced divergence")
         else:
             name = comparison.policy.name
             self._host.say(

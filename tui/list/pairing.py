@@ -37,7 +37,7 @@ class Pairing:
             done = f"{offer.words}: paired; w writes it to the rules file"
             self._change(done, pairs=[offer.pair], apart=[*offer.apart])
         elif found.kind == "pair" or record is None:
-            self._host.say("this record is paired already; P takes the pair apart", warn=True)
+            self._host.say("this record is already paired; P unpairs it", warn=True)
         elif self._half is None or self._half[0] == found.kind:
             self._half = (found.kind, record.name)
             other = "candidate" if found.kind == "gap_reference" else "reference"
@@ -61,14 +61,14 @@ class Pairing:
         if found.reference is None or found.candidate is None:
             before = comparison.taken_apart(row)
             if before:
-                self._change("put together again", restored=before)
+                self._change("pair restored", restored=before)
             else:
-                self._host.say("not a pair, and never taken out of one", warn=True)
+                self._host.say("not a pair, and never part of one", warn=True)
             return
         from ...compare.rules.rules import HandPair
 
         pair = HandPair(found.reference.name, found.candidate.name)
-        self._change("taken apart", apart=[pair])
+        self._change("unpaired", apart=[pair])
 
     def give_up(self) -> bool:
         """Forget the record that waits for its partner; False when there is none."""

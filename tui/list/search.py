@@ -35,7 +35,7 @@ class Search:
         if self._host.session.search_words:
             self._go_to_match(direction)
         else:
-            self._host.say("nothing searched yet: / searches")
+            self._host.say("no search yet: / searches")
 
     def _go_to_match(self, direction: int, include_here: bool = False) -> None:
         face, sought = self._face, self._host.session.search_words
@@ -50,7 +50,7 @@ class Search:
                 wrapped = (at - start) * direction <= 0
                 face.move_to(at)
                 words = " ".join(sought)
-                self._host.say(f"/{words}" + ("  (from the other end)" if wrapped else ""))
+                self._host.say(f"/{words}" + ("  (wrapped around)" if wrapped else ""))
                 return
         self._host.say(f"no row with {' '.join(sought)!r}", warn=True)
 

@@ -29,7 +29,7 @@ class Symptoms:
         if comparison is None or not rows:
             self._host.say("no row to look at")
         elif not comparison.complete:
-            self._host.say("symptoms need all rows; measuring is not finished")
+            self._host.say("symptoms need all rows to be measured")
         elif self.job is not None:
             self._host.say("still working on other rows; Ctrl-C stops that", warn=True)
         else:
@@ -63,5 +63,7 @@ def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     row = news.rows[-1]
     found = symptom_lines(comparison.known_symptoms(row))
     of = f"{news.done} of {news.total}: " if news.total > 1 else ""
-    looks = found[0] if found else "no symptom: it is equal, or could not be read completely"
+    looks = (
+        found[0] if found else "no symptom: the sides are equal, or could not be read completely"
+    )
     return f"{of}{comparison.rows[row].label}: {looks}"

@@ -83,7 +83,7 @@ def symptom_hint(report: RowReport) -> str:
     if report.level not in WORTH_A_LOOK or report.level == "shape" or report.symptoms:
         return ""
     if report.symptoms is None:
-        return "not worked out yet: S does"
+        return "not diagnosed yet: press S"
     return "unknown: not enough of the tensor could be read"
 
 

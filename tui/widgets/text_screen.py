@@ -190,9 +190,9 @@ def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
     lines += [[], [(" The column local: each layer by its own recorded inputs", palette.heading)]]
     for shown, style, meaning in (
         ("1.1x", None, "the candidate's error relative to what is typical for this kind of layer"),
-        ("40x", look.style("diverged"), "more than the layer's law allows: Explain shows "
-                                        "which mistake explains it"),
-        ("?", palette.muted, "the reference itself breaks the law: the candidate is not judged"),
+        ("40x", look.style("diverged"), "more than the layer's law allows: see Explain "
+                                        "for the cause"),
+        ("?", palette.muted, "the reference itself violates the law: the candidate is not judged"),
     ):  # fmt: skip
         lines.append([(f"   {shown:<18} ", style), (meaning, None)])
     return lines
@@ -203,14 +203,14 @@ _ORIGINS: dict[Origin, str] = {
     "inherited": "inherited: propagated from the inputs",
 }
 _MEANINGS = {
-    "pending": "its numbers are still to come",
+    "pending": "not measured yet",
     "missing": "a record without a partner",
     "identical": "every element is equal",
     "ok": "within rounding",
     "noise": "larger than typical for the dtype, but explained by rounding",
     "drift": "grows faster than in other layers, below a divergence; or a doubtful pair",
     "diverged": "an error that inputs and rounding do not explain",
-    "shape": "the two cannot be brought into one shape",
+    "shape": "the two cannot be brought to the same shape",
     "nan": "NaN or Inf on one side only",
     "unreadable": "a file that cannot be read; the row says why",
 }

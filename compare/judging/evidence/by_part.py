@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 def scaled_by_row(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every row has a factor of its own: an epsilon, a norm of something else."""
-    return _by_part(facts, peers, "row_scale", ROW_UNITS, "every row by a factor of its own")
+    return _by_part(facts, peers, "row_scale", ROW_UNITS, "each row has a factor of its own")
 
 
 def scaled_by_channel(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """Every channel has a factor of its own: weights of a norm."""
     return _by_part(
-        facts, peers, "channel_scale", CHANNEL_UNITS, "every channel by a factor of its own"
+        facts, peers, "channel_scale", CHANNEL_UNITS, "each channel has a factor of its own"
     )
 
 
@@ -55,8 +55,8 @@ def _by_part(
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
     if part.size <= allowed or part.size < PART_OF_ERROR * facts.error:
         return None
-    size = f"{part.size:.2g} of the {facts.error:.2g} that differ"
-    return Evidence(part.size / allowed, f"{size} scale {words}, which the inputs do not show")
+    size = f"{part.size:.2g} of the difference of {facts.error:.2g}"
+    return Evidence(part.size / allowed, f"{words}: {size}, not seen in the inputs")
 
 
 def _part(facts: Facts, name: str) -> Part | None:

@@ -84,8 +84,8 @@ def _words(errors: Errors, facts: Facts) -> str:
     row = errors.rows[facts.index]
     how = "paired by place" if row.matched_by in _BY_PLACE else "of the same name"
     return (
-        f"{how}, the two differ by {facts.plain:.2g}, and what is made of them agrees: they do "
-        "not seem to be the same quantity"
+        f"{how}, the two differ by {facts.plain:.2g}, yet everything computed from them agrees: "
+        "they do not seem to be the same quantity"
     )
 
 

@@ -29,7 +29,7 @@ def inputs_words(facts: Facts) -> str:
         return "nothing recorded precedes it"
     if facts.stand_in:
         agree = f"agrees to {facts.inherited:.2g}" if facts.inherited else "is identical"
-        return f"its inputs are not recorded, what precedes them {agree}"
+        return f"its inputs are not recorded, but what precedes them {agree}"
     if facts.is_gradient:
         agree = f"agree to {facts.inherited:.2g}" if facts.inherited else "are identical"
         return f"the forward pass and the gradients before it {agree}"

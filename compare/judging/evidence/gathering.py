@@ -163,7 +163,7 @@ def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:
     allowed = max(CLAMPED, 2 * typical, 2 * before)
     if count <= allowed:
         return None
-    words = f"{count} elements stand at the greatest value where the reference goes beyond it"
+    words = f"{count} elements are stuck at one greatest value that the reference exceeds"
     return Evidence(count / allowed, words, "clamp")
 
 

@@ -33,7 +33,7 @@ from .peers import limit_of
 if TYPE_CHECKING:
     from ...laws.report import LawRow
 
-_NOT_KEPT = "its law does not fit this side; its inputs may have been changed in place"
+_NOT_KEPT = "its law does not fit this side; its inputs may have been modified in place"
 
 
 @dataclass
@@ -129,11 +129,11 @@ class Analysis:
         structure = result.structure
         if structure is not None and structure.blocked[1]:
             apart, blocked = structure.blocked[1], structure.blocked[0]
-            mask = f"the masks differ at {apart} of the {blocked} places that either blocks"
+            mask = f"the masks differ at {apart} of the {blocked} places that either side masks"
             origin: Origin = "made" if state.evidence is not None else "inherited"
             return Verdict("diverged", mask, origin, 0.95)
         if state.evidence is not None:
-            return Verdict("nan", f"{words}; no input has such places", "made", 0.99)
+            return Verdict("nan", f"{words}; the inputs have none", "made", 0.99)
         return Verdict("nan", words, "inherited", 0.9)
 
     def judged(self, row: Row, result: Measurement, state: State) -> Verdict:

@@ -44,7 +44,7 @@ class Dropout:
     @property
     def words(self) -> str:
         count = f"{len(self.names)} modules zero" if len(self.names) > 1 else "a module zeroes"
-        return f"dropout was at work: {count} up to {100 * self.share:.2g} % of what they are given"
+        return f"dropout was active: {count} up to {100 * self.share:.2g} % of their input"
 
 
 def dropout_of(records: Iterable[Record], training: bool = False) -> Dropout | None:
@@ -153,7 +153,7 @@ class ByStatistics:
         sides: tuple[tuple[SideName, Dropout | None], ...] = (
             ("reference", self.reference), ("candidate", self.candidate),
         )  # fmt: skip
-        end = "what is behind it is judged by statistics of either side, not by its elements"
+        end = "everything after it is judged by the statistics of each side, not element by element"
         return tuple((name, f"{d.words}; {end}") for name, d in sides if d is not None)
 
     def verdicts(
@@ -193,9 +193,9 @@ class ByStatistics:
         grows = self._growth()
         near = 1.0 / ((1.0 + limit) * grows[0]) <= factor <= (1.0 + limit) * grows[1]
         if near and abs(left[1] - right[1]) <= limit * size:
-            reason = f"as dropout makes runs differ, by statistics: {words}"
+            reason = f"differs as two runs with dropout do, by statistics: {words}"
             return Verdict("noise", reason, "none", by_statistics=True)
-        reason = f"apart by statistics, beyond what dropout explains: {words}"
+        reason = f"differs by statistics, more than dropout explains: {words}"
         return replace(verdict, reason=reason, by_statistics=True)
 
     def _growth(self) -> tuple[float, float]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...measuring.error_structure import Structure
 
 _MOST_EXPERTS = 1024
-_LIKELY = (1, 2, 4, 6, 8)  # experts a token goes to, where no record shows it
+_LIKELY = (1, 2, 4, 6, 8)  # experts per token goes to, where no record shows it
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ _INTERVAL = (2.5, 97.5)  # percent
 _MOST = 1 << 15  # elements of a pair that are read for it
 _Key = tuple[int, str]
 _NOT_USED = (
-    ("equal", "are equal bit for bit and have no noise to show"),
+    ("equal", "are bitwise equal and show no noise"),
     ("apart", "differ by more than rounding can explain and were ignored"),
-    ("missing", "are not there"),
+    ("missing", "are missing"),
 )
 
 

@@ -39,7 +39,8 @@ class Arithmetic:
         if self.kind.weights:
             return (
                 f"all projections differ by about {100 * self.error:.2g} %, as {self.kind.name} "
-                f"do ({self.count} add it to inputs that agree): what is no more is not a fault"
+                f"do ({self.count} of them with inputs that agree): differences of this size are "
+                "no faults"
             )
         return (
             f"{self.count} projections each add a difference of {self.error:.2g}, as products in "

@@ -108,7 +108,7 @@ def _not_written(trials: Trials, material: Material) -> Iterator[Hypothesis]:
         return values
 
     for words, parts in _PARTS.items():
-        text = f"cached {words} of the last token before this step are those of the one before it"
+        text = f"cached {words} of the last token before this step are those of the token before it"
         yield _made(trials, _changed(trials, material, parts, change), text, "last one stale")
 
 
@@ -129,8 +129,8 @@ def _rolled(trials: Trials, material: Material) -> Iterator[Hypothesis]:
         moved = _changed(trials, material, ("v",), lambda v, s=shift: _by_place(material, v, s))
         where, other = ("later", "earlier") if shift > 0 else ("earlier", "later")
         yield _made(
-            trials, moved, f"cached values stand one entry {where} than their keys (or keys one "
-            f"{other} than their values)", f"values {shift:+d} against keys",
+            trials, moved, f"cached values are one entry {where} than their keys (or the keys "
+            f"one {other} than their values)", f"values {shift:+d} relative to keys",
         )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _heads(trials: Trials, material: Material) -> Iterator[Hypothesis]:
                 trials, material, parts,
                 lambda x, s=shift: np.roll(by_head(x, count), s, axis=1).reshape(len(x), -1),
             )  # fmt: skip
-            text = f"cached {words} of key head h are those of head h - {shift}, counted in a ring"
+            text = f"cached {words} of key head h are those of head h - {shift} (cyclic)"
             yield _made(trials, moved, text, f"heads rolled by {shift}")
 
 
@@ -179,7 +179,7 @@ def _sequences(trials: Trials, material: Material) -> Iterator[Hypothesis]:
     shown = ", ".join(f"{n}: {source}" for n, source in best.items() if n != source)
     yield _made(
         trials, _exchanged(trials, material, rows, best),
-        f"sequences of the batch have the cache of others ({shown})", shown,
+        f"sequences of the batch use the caches of other sequences ({shown})", shown,
     )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def _lost(trials: Trials, material: Material, run: Interval, zeroed: bool) -> Hy
         bias = np.where(np.isfinite(bias), np.where(np.isfinite(material.bias), material.bias, 0.0),
                         -np.inf)  # fmt: skip
     form = replace(trials.form, mask="recorded", window=None)
-    text = f"{which} are not seen by later steps: hidden by a mask, or lost from the cache"
+    text = f"{which} are not seen by later steps: masked, or lost from the cache"
     return trials.made(
         "kv-cache", text, form, replace(material, bias=bias), "cache", "as written",
         f"without {first} .. {last}", others, 2,

@@ -101,7 +101,7 @@ def _sinks(trials: Trials) -> Iterator[Hypothesis]:
     form = trials.form
     if form.sinks is not None:
         yield trials.made(
-            "sinks", "the sinks take no part in the softmax", replace(form, sinks=None), None,
+            "sinks", "the sinks are left out of the softmax", replace(form, sinks=None), None,
             "sinks", "learnt", "none",
         )  # fmt: skip
         return
@@ -111,7 +111,7 @@ def _sinks(trials: Trials) -> Iterator[Hypothesis]:
     by_head = _sinks_by_head(trials)
     if by_head is not None:
         yield trials.made(
-            "sinks", "every head has one more score that has no value",
+            "sinks", "every head has an extra score without a value",
             replace(form, sinks=by_head), None, "sinks", "none",
             ", ".join(number_words(float(s)) for s in by_head[:4]), "", form.heads,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def _common_sink(trials: Trials) -> Iterator[Hypothesis]:
         if not _is_plain(found, 0.0):
             value, words, fitted = found.value, measured_words(found.value, found.error), 1
     yield trials.made(
-        "sinks", f"the softmax has one more score of {words} that has no value",
+        "sinks", f"the softmax has an extra score of {words} without a value",
         replace(form, sinks=np.full(form.heads, value)), None, "sinks", "none", words, error,
         fitted,
     )  # fmt: skip
@@ -178,7 +178,10 @@ def _slopes(trials: Trials) -> Iterator[Hypothesis]:
             "alibi", "no penalty for distance (ALiBi) is added", replace(form, slopes=None), None,
             "ALiBi", "yes", "none",
         )  # fmt: skip
-        for factor, words in ((-1.0, "is added, not taken away"), (2.0, "is twice what it should")):
+        for factor, words in (
+            (-1.0, "is added, not subtracted"),
+            (2.0, "is twice what it should be"),
+        ):
             yield trials.made(
                 "alibi", f"the penalty for distance (ALiBi) {words}",
                 replace(form, slopes=form.slopes * factor), None, "ALiBi", "1", f"{factor:g}",

@@ -33,7 +33,7 @@ def _repetition(trials: Trials) -> Iterator[Hypothesis]:
     if form.kv_heads in (1, form.heads):
         return
     other = "tiled" if form.repetition == "interleaved" else "interleaved"
-    text = f"key heads are repeated {other} where the reference has them {form.repetition}"
+    text = f"key heads are repeated {other} where the reference repeats them {form.repetition}"
     yield trials.made(
         "head-repetition", text, replace(form, repetition=other), None, "repetition",
         form.repetition, other,
@@ -45,20 +45,20 @@ def _swapped(trials: Trials) -> Iterator[Hypothesis]:
     assert material is not None
     if material.k.shape == material.v.shape:
         yield trials.made(
-            "swapped", "keys and values are exchanged", form,
+            "swapped", "keys and values are swapped", form,
             replace(material, k=material.v, v=material.k), "inputs", "k, v", "v, k",
         )  # fmt: skip
         for name, change in (("keys", {"v": material.k}), ("values", {"k": material.v})):
             where = "values" if name == "keys" else "keys"
             yield trials.made(
-                "swapped", f"{name} stand in place of the {where}", form,
+                "swapped", f"{name} are used in place of the {where}", form,
                 replace(material, **change), "inputs", "k, v", f"{name} twice",
             )  # fmt: skip
     whole = trials.case.more.get("all_q")
     if whole is not None and form.heads == form.kv_heads and whole.shape == material.k.shape:
         rows = trials.case.more["sampled"]
         yield trials.made(
-            "swapped", "queries and keys are exchanged", form,
+            "swapped", "queries and keys are swapped", form,
             replace(material, q=material.k[rows], k=whole), "inputs", "q, k", "k, q",
         )  # fmt: skip
 
@@ -83,7 +83,7 @@ def _key_heads(trials: Trials) -> Iterator[Hypothesis]:
     text = f"query heads use the key heads {shown}"
     if whole and by_group is not None:
         order = by_group[:, 0]
-        text = f"key heads are in another order ({', '.join(map(str, order[:16]))})"
+        text = f"key heads are in a different order ({', '.join(map(str, order[:16]))})"
         moved = replace(
             material, k=_reordered(material.k, order), v=_reordered(material.v, order)
         )  # fmt: skip
@@ -122,7 +122,7 @@ def _query_heads(trials: Trials) -> Iterator[Hypothesis]:
     moved = replace(material, q=_reordered(material.q, best, form.heads))
     shown = ", ".join(map(str, best[:16]))
     yield trials.made(
-        "head-order", f"query heads are in another order ({shown})", form, moved, "query heads",
+        "head-order", f"query heads are in a different order ({shown})", form, moved, "query heads",
         "0, 1, 2, ...", shown,
     )  # fmt: skip
 

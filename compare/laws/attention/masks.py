@@ -46,7 +46,7 @@ def _own_mask(trials: Trials) -> Iterator[Hypothesis]:
         return
     closed, opened = _differences(material.bias, own)
     parts = [f"{n} {words}" for n, words in ((closed, "more hidden"), (opened, "more seen")) if n]
-    text = "the mask that it was given is another one"
+    text = "it was given a different mask"
     if parts:
         text += f": of {own.size} elements {' and '.join(parts)}"
     yield trials.made(
@@ -65,14 +65,14 @@ def _kinds(trials: Trials) -> Iterator[Hypothesis]:
     form, own = trials.form, mask_words(trials.form)
     yield from _first_sees_itself(trials)
     changes: list[tuple[str, dict[str, Any]]] = [
-        ("queries see all tokens, later ones, too", {"mask": "none", "window": None}),
+        ("queries see all tokens, including later ones", {"mask": "none", "window": None}),
         ("queries see one token too many: the next one", {"mask": "causal", "shift": 1}),
         ("queries do not see their own token", {"mask": "causal", "shift": -1}),
         ("queries see all tokens before them and nothing else is hidden",
          {"mask": "causal", "window": None}),
     ]  # fmt: skip
     if form.window is not None:
-        changes.append((f"the window of {form.window} tokens is not kept to", {"window": None}))
+        changes.append((f"the window of {form.window} tokens is not applied", {"window": None}))
     before = trials.open()
     for text, change in changes:
         other = replace(form, **change)
@@ -115,7 +115,7 @@ def _causal_words(before: Array, after: Array) -> str:
     if _is_padding(before, after):
         return "padding is not hidden"
     if (after & ~before).any() and not (before & ~after).any():
-        return "no window is kept to: queries see all tokens before them"
+        return "the sliding window is not applied: queries see all tokens before them"
     return "queries see the tokens before them and no others"
 
 
@@ -134,9 +134,9 @@ def _windows(trials: Trials) -> Iterator[Hypothesis]:
         other = replace(form, window=window)
         alike = str(window) if least == most else f"{least} to {most}"
         yield trials.made(
-            "attention-mask", f"queries see {alike} tokens only, themselves included", other, None,
+            "attention-mask", f"queries see {alike} tokens only, including themselves", other, None,
             "window", str(trials.form.window or "none"), str(window),
-            "" if least == most else f"{least} to {most} fit alike", 1,
+            "" if least == most else f"{least} to {most} fit equally well", 1,
         )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _styles(trials: Trials) -> Iterator[Hypothesis]:
             "rope-style", text, replace(form, style=style), None, "style", form.style, style
         )  # fmt: skip
     yield trials.made(
-        "rope-direction", "the rotation goes the other way (sign of sin)",
+        "rope-direction", "the rotation is in the opposite direction (sign of sin)",
         replace(form, direction=-form.direction), None, "direction", "1", "-1",
     )  # fmt: skip
     rotary = _rotary(trials)
@@ -99,7 +99,7 @@ def _styles(trials: Trials) -> Iterator[Hypothesis]:
                               str(form.rotated), str(size))  # fmt: skip
         if form.style == "half" and size < form.rotated:
             made = material.with_angles(_fastest(material, size))
-            text += ", by the highest of its frequencies"
+            text += ", by its highest frequency"
             yield trials.made("rope-style", text, replace(form, rotated=size), made, "rotated",
                               str(form.rotated), str(size))  # fmt: skip
     yield from _of_one_operand(trials, material)
@@ -147,7 +147,7 @@ def _other_tables(trials: Trials) -> Iterator[Hypothesis]:
     if len(other.q) != len(own.q) or np.array_equal(theirs.cos_k, own.angles.cos_k):
         return
     yield trials.made(
-        "positions", "cos and sin are those of the reference, not those that it was given",
+        "positions", "cos and sin are those of the reference, not those it was given",
         trials.form, replace(own, angles=theirs), "tables", "as given", "the reference's",
     )  # fmt: skip
 
@@ -266,7 +266,8 @@ def _moved(trials: Trials, rotary: Rotary) -> Iterator[Hypothesis]:
         )  # fmt: skip
     for offset in _OFFSETS:
         yield trials.made(
-            "positions", f"positions of the queries are off by {offset:+d} against the keys'", form,
+            "positions", f"positions of the queries are off by {offset:+d} relative to the "
+                         "keys'", form,
             material.with_angles(_queries_moved(rotary, material, offset)), "positions", "0",
             f"{offset:+d}",
         )  # fmt: skip

@@ -184,7 +184,7 @@ def _changes(form: Form) -> Iterator[tuple[str, str, str, str, str, Form]]:
             yield "rope-style", text, "style", form.style, style, replace(form, style=style)
     if form.rotated and form.style != "none":
         changed = replace(form, direction=-form.direction)
-        text = "the rotation goes the other way (sign of sin)"
+        text = "the rotation is in the opposite direction (sign of sin)"
         yield "rope-direction", text, "direction", "1", "-1", changed
     if form.softcap:
         changed = replace(form, softcap=None)

@@ -37,7 +37,7 @@ def _columns(trials: Trials, gains: _Gains, bias: Array) -> Iterator[Hypothesis]
     assert material is not None
     for gain, value, words in (
         (gains.hidden, -np.inf, "is hidden from all queries"),
-        (gains.seen, 0.0, "is seen by all queries, earlier ones, too"),
+        (gains.seen, 0.0, "is seen by all queries, including earlier ones"),
     ):
         total = gain.sum(0)
         key = int(total.argmax())

@@ -158,13 +158,13 @@ def _other_factor(table: Table, factor: float, case: Case) -> Iterator[Hypothesi
     for plain in (1.0, root, 1 / root, 0.0):
         if plain != factor and abs(plain - found) <= max(_ALIKE_FACTOR * error, 1e-6):
             theirs = number_words(plain)
-            text = f"the embedding is multiplied with {theirs} where the reference has {ours}"
+            text = f"the embedding is multiplied by {theirs} where the reference has {ours}"
             yield Hypothesis(
                 "embedding", text, partial(predicted, table, plain, case, ids), "factor", ours,
                 theirs, number_words(error),
             )  # fmt: skip
     if abs(found - factor) > _LEAST_GAIN * abs(factor):
-        text = f"the embedding is multiplied with {found:.6g} where the reference has {ours}"
+        text = f"the embedding is multiplied by {found:.6g} where the reference has {ours}"
         yield Hypothesis(
             "embedding", text, partial(predicted, table, found, case, ids), "factor", ours,
             f"{found:.6g}", number_words(error), 1,
@@ -223,7 +223,7 @@ def _of_ids(
     more = ", ..." if len(moved) > _SHOWN else ""
     text = f"{len(moved)} rows are those of other {what} ({', '.join(shown)}{more})"
     if len(moved) == 1:
-        text = f"one row is that of another {what[:-1]} ({shown[0]})"
+        text = f"one row is that of a different {what[:-1]} ({shown[0]})"
     steps = np.unique(other[moved] - ids[moved])
     if len(steps) == 1 and len(moved) > 1:
         text = f"{len(moved)} rows are those of {what} that are off by {int(steps[0]):+d}"

@@ -122,7 +122,7 @@ class Tries:
                 continue
             said.append(self.prediction(function))
             theirs = self.words(function)
-            unsure = "" if theirs == function.words else "these cannot be told apart here"
+            unsure = "" if theirs == function.words else "these cannot be distinguished here"
             yield Hypothesis(
                 "activation", f"{theirs} where the reference has {ours}",
                 partial(self.prediction, function), "function", ours, theirs, unsure,

@@ -92,7 +92,7 @@ def _functions(
         yield Hypothesis(
             "activation", f"{theirs} where the reference has {ours}",
             lambda prediction=prediction: prediction, "function", ours, theirs,
-            "these cannot be told apart here" if len(names) > 1 else "",
+            "these cannot be distinguished here" if len(names) > 1 else "",
         )  # fmt: skip
 
 
@@ -130,6 +130,6 @@ def _other_layers(
         if (other.gate is None) != (layer.gate is None):
             continue
         yield Hypothesis(
-            "other-layer", f"the weights of {module} where the reference has its own",
+            "other-layer", f"the weights of {module} where the reference uses its own",
             partial(_predicted, other, form, case, scene), "weight", site.module, module,
         )  # fmt: skip

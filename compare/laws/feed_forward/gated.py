@@ -207,7 +207,7 @@ def _other_factors(scene: Scene, site: Site, case: Case) -> Iterator[Hypothesis]
         values, unit, _ = found
         units = {"gate": case.units["active"], "up": unit, "output": case.units["output"]}
         yield Hypothesis(
-            "swapped", f"the activated input is multiplied with the output of {name}, not of "
+            "swapped", f"the activated input is multiplied by the output of {name}, not of "
             f"{up}", lambda values=values, units=units: _prediction(
                 Form(_NONE), active, values, units
             ), "factor", up, name,

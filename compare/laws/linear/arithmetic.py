@@ -46,5 +46,5 @@ def _noise_words(bench: Bench, noise: Noise) -> str | None:
     if noise.of == "input":
         return "activations rounded before products"
     if noise.growth >= GROWS:
-        return "products added up in a narrower arithmetic"
-    return "weights rounded with their errors made to cancel"
+        return "products accumulated in lower precision"
+    return "weights rounded so that their errors cancel"

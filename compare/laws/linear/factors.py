@@ -33,16 +33,16 @@ def _with(
     bench: Bench, factors: Array, channels: Array, shown: Array, fitted: int
 ) -> Hypothesis:  # fmt: skip
     if len(channels) == 1:
-        words = f"input channel {channels[0]} counts {number_words(shown[0])} times"
+        words = f"input channel {channels[0]} is scaled by {number_words(shown[0])}"
     elif len(channels) <= _FEW:
         said = ", ".join(
             f"{c} x {number_words(f)}" for c, f in zip(channels[:4], shown[:4], strict=True)
         )
-        words = f"{len(channels)} input channels have a factor ({said})"
+        words = f"{len(channels)} input channels are scaled ({said})"
     else:
         low, high = np.percentile(shown, [5, 95])
         words = (
-            "every input channel has a factor of its own "
+            "every input channel is scaled by its own factor "
             f"({number_words(low)} .. {number_words(high)})"
         )
     return Hypothesis(

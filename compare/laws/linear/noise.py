@@ -158,19 +158,19 @@ def rounding_noise(bench: Bench) -> Iterator[Hypothesis]:
         yield from _of_weights(bench, size)
     elif noise.of == "input":
         text = (
-            f"the input{bench.where} differs by noise that makes {size} of the output, as if it "
-            "were rounded before the product"
+            f"the input{bench.where} differs by noise that amounts to {size} of the output, as "
+            "if it were rounded before the product"
         )
         yield _noise(bench, "quantised", text, "input", size)
     elif noise.growth >= GROWS:
         text = (
-            f"the products{bench.where} are added up in a narrower arithmetic: every output has an "
-            f"error of its own of {size}"
+            f"the products{bench.where} are accumulated in lower precision: every output has an "
+            f"independent error of {size}"
         )
         yield _noise(bench, "precision", text, "accumulation", size)
     else:
         text = (
-            f"every output{bench.where} has an error of its own of {size}, as if the weight were "
+            f"every output{bench.where} has an independent error of {size}, as if the weight were "
             "rounded so that its errors cancel for such inputs (GPTQ)"
         )
         yield _noise(bench, "quantised", text, "bits", size)
@@ -182,8 +182,8 @@ def _of_weights(bench: Bench, size: str) -> Iterator[Hypothesis]:
         return
     words = f"{bits[0]:.1f} .. {bits[1]:.1f} bits"
     text = (
-        f"the weight{bench.where} differs by noise that makes {size} of the output, as rounding to "
-        f"about {number_words(round(sum(bits) / 2))} bits would leave it"
+        f"the weight{bench.where} differs by noise that amounts to {size} of the output, as from "
+        f"rounding to about {number_words(round(sum(bits) / 2))} bits"
     )
     yield _noise(bench, "quantised", text, "bits", words)
 

@@ -57,7 +57,7 @@ def any_rows_but_bias(bench: Bench) -> Iterator[Hypothesis]:
     channels = bench.probe.channels
     if bench.probe.promising(moved[:, channels]):
         count = np.count_nonzero(order != np.arange(len(order)))
-        words = f"{count} of {len(order)} output channels of the weight are in another order"
+        words = f"{count} of {len(order)} output channels of the weight are in a different order"
         yield _rows(bench, Order("row-order", words, order), ", the bias is not", bias)
 
 
@@ -171,9 +171,9 @@ def column_groups(bench: Bench) -> Iterator[Hypothesis]:
             continue
         what = "heads" if groups == heads else f"{groups} equal parts"
         moved = int(np.count_nonzero(order != np.arange(groups)))
-        words = f"{moved} of {groups} heads of the input are in another order ({shown(order)})"
+        words = f"{moved} of {groups} heads of the input are in a different order ({shown(order)})"
         if groups != heads:
-            words = f"the input channels' {what} are in another order ({shown(order)})"
+            words = f"the input channels' {what} are in a different order ({shown(order)})"
         name = "head-order" if groups == heads else "column-order"
         yield _moved_columns(bench, name, words, columns)
         return
@@ -237,7 +237,7 @@ def any_columns(bench: Bench) -> Iterator[Hypothesis]:
     if order is None or _of_parts(bench, order) or not bench.tried(lambda p: _columns(p, order)):
         return
     moved = int(np.count_nonzero(order != np.arange(len(order))))
-    words = f"{moved} of {len(order)} input channels are in another order"
+    words = f"{moved} of {len(order)} input channels are in a different order"
     yield _moved_columns(bench, "column-order", words, order)
 
 

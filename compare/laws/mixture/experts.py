@@ -266,7 +266,7 @@ def _input(scene: Scene, experts: str, logits: Key) -> Key | None:
 
 
 def _count(scene: Scene) -> int | None:
-    """How many experts a token has, by the config."""
+    """How many experts per token has, by the config."""
     config = text_config(scene.config)
     for name in ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k"):
         value = config.get(name)

@@ -27,11 +27,11 @@ def experts_hypotheses(mixture: Mixture, case: Case) -> Iterator[Change]:
     text = "gate and up of the experts are swapped"
     yield "swapped", text, "gate", "gate", "up", replace(mixture, swapped=True)
     for counted in COUNTED[1:]:
-        text = f"experts count by {counted} where the reference has {mixture.count_as}"
+        text = f"experts are weighted by {counted} where the reference uses {mixture.count_as}"
         changed = replace(mixture, count_as=counted)
         yield "routing", text, "scores", mixture.count_as, counted, changed
     for shift in (1, -1):
-        text = f"in each expert's place stands the one {'after' if shift > 0 else 'before'} it"
+        text = f"each expert is replaced by the one {'after' if shift > 0 else 'before'} it"
         changed = replace(mixture, shift=shift)
         yield "routing", text, "experts", "in order", f"shifted by {shift:+d}", changed
     if mixture.rule is not None:

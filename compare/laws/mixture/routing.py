@@ -141,7 +141,7 @@ class RoutingLaw:
                 "routing", text, partial(predicted, changed, candidate), parameter, ours, theirs
             )
         factor, error = fitted_factor(rule, candidate)
-        text = f"scores are multiplied with {factor:.6g} where the reference has {rule.factor:.6g}"
+        text = f"scores are multiplied by {factor:.6g} where the reference has {rule.factor:.6g}"
         yield Hypothesis(
             "routing", text, partial(predicted, replace(rule, factor=factor), candidate), "factor",
             number_words(rule.factor), f"{factor:.6g}", number_words(error), 1,
@@ -296,7 +296,8 @@ def changes(rule: Rule, case: Case) -> Iterator[tuple[str, str, str, str, Rule]]
     for value in dict.fromkeys((count, rule.count - 1, rule.count + 1)):
         if value != rule.count and 0 < value <= case.inputs["logits"].shape[1]:
             yield (
-                f"{value} experts a token where the reference has {rule.count}", "experts a token",
+                f"{value} experts per token where the reference has {rule.count}", "experts per "
+                                                                                   "token",
                 str(rule.count), str(value), replace(rule, count=value),
             )  # fmt: skip
     yield (
@@ -304,12 +305,12 @@ def changes(rule: Rule, case: Case) -> Iterator[tuple[str, str, str, str, Rule]]
         replace(rule, least=True),
     )  # fmt: skip
     yield (
-        "all chosen experts count the same", "scores", rule.scores, "equal",
+        "all chosen experts are weighted equally", "scores", rule.scores, "equal",
         replace(rule, equal=True),
     )  # fmt: skip
     if rule.factor != 1.0:
         yield (
-            f"scores are not multiplied with {number_words(rule.factor)}", "factor",
+            f"scores are not multiplied by {number_words(rule.factor)}", "factor",
             number_words(rule.factor), "1", replace(rule, factor=1.0),
         )  # fmt: skip
     if rule.bias:
@@ -319,7 +320,7 @@ def changes(rule: Rule, case: Case) -> Iterator[tuple[str, str, str, str, Rule]]
         )  # fmt: skip
     if rule.groups[0] > rule.groups[1]:
         yield (
-            "experts of all groups are chosen from", "groups", str(rule.groups[1]),
+            "experts are chosen from all groups", "groups", str(rule.groups[1]),
             str(rule.groups[0]), replace(rule, groups=(1, 1)),
         )  # fmt: skip
 
@@ -328,7 +329,7 @@ def words_of(rule: Rule) -> dict[str, str]:
     """What a rule is, for people."""
     words = {
         "scores": rule.scores, "normalised": "yes" if rule.normalised else "no",
-        "experts a token": str(rule.count), "factor": number_words(rule.factor),
+        "experts per token": str(rule.count), "factor": number_words(rule.factor),
     }  # fmt: skip
     if rule.groups[0] > rule.groups[1]:
         words["groups"] = f"{rule.groups[1]} of {rule.groups[0]}"

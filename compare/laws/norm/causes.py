@@ -40,7 +40,7 @@ def kind_hypotheses(norm: Norm, case: Case) -> Iterator[Hypothesis]:
             text = "the norm is not applied: the input is passed on"
             bare = Norm("none", 0.0)
             yield _with(name, bare, case, text, "kind", KINDS[norm.kind], "none")
-            text = "the input is multiplied with the weight, but not normalised"
+            text = "the input is multiplied by the weight, but not normalised"
         other = replace(norm, kind=kind)
         yield _with(name, other, case, text, "kind", KINDS[norm.kind], KINDS[kind])
 
@@ -68,7 +68,7 @@ def weight_hypotheses(
         same_layer = parent_of(module) == parent_of(site.module)
         name = "other-weights" if same_layer else "other-layer"
         values = weight + norm.offset
-        text = f"the weight of {module} where the reference has its own"
+        text = f"the weight of {module} where the reference uses its own"
         yield _with(name, replace(norm, weight=values), case, text, "weight", site.module, module)
 
 

@@ -63,9 +63,11 @@ def of_heads(name: str, width: int, heads: int, shared: int) -> Iterator[Order]:
     grid = np.arange(width).reshape(heads, size)
     if 1 < shared < heads and heads % shared == 0:
         by_group = grid.reshape(shared, heads // shared, size).transpose(1, 0, 2).reshape(-1)
-        yield Order("head-order", "heads in turns over groups instead of group by group", by_group)
+        yield Order(
+            "head-order", "heads interleaved across groups instead of group by group", by_group
+        )
         back = grid.reshape(heads // shared, shared, size).transpose(1, 0, 2).reshape(-1)
-        yield Order("head-order", "heads group by group instead of in turns over groups", back)
+        yield Order("head-order", "heads group by group instead of interleaved across groups", back)
     yield Order("head-order", "heads in reverse order", grid[::-1].reshape(-1))
     words = f"[{heads} heads, {size}] read as [{size}, {heads}]"
     yield Order(name if name != "head-order" else "row-order", words, grid.T.reshape(-1))
@@ -82,8 +84,8 @@ def _rotary(name: str, width: int, size: int, part: int) -> Iterator[Order]:
     where = f"each head of {size}" if part == size else f"the first {part} of each head of {size}"
     what = f"the {'rows' if name == 'row-order' else 'input channels'} of {where} are"
     for inside, words in (
-        (turns, f"{what} in turns (rotary pairs side by side), not in halves"),
-        (halves, f"{what} in halves, not in turns (rotary pairs side by side)"),
+        (turns, f"{what} interleaved (rotary pairs side by side), not in halves"),
+        (halves, f"{what} in halves, not interleaved (rotary pairs side by side)"),
     ):
         within = np.concatenate([inside, rest])
         order = (np.arange(0, width, size)[:, None] + within).reshape(-1)
@@ -96,9 +98,11 @@ def _halves(name: str, width: int, what: str) -> Iterator[Order]:
     yield Order(name, f"the {what} are in reverse order", plain[::-1].copy())
     if width % 2:
         return
-    yield Order(name, f"both halves of the {what} are exchanged", np.roll(plain, width // 2))
-    yield Order(name, f"both halves of the {what} are in turns", plain.reshape(2, -1).T.reshape(-1))
-    words = f"even and odd {what} are parted"
+    yield Order(name, f"both halves of the {what} are swapped", np.roll(plain, width // 2))
+    yield Order(
+        name, f"both halves of the {what} are interleaved", plain.reshape(2, -1).T.reshape(-1)
+    )
+    words = f"even and odd {what} are separated"
     yield Order(name, words, plain.reshape(-1, 2).T.reshape(-1))
 
 
@@ -116,15 +120,15 @@ def of_parts(widths: Sequence[int], names: Sequence[str], heads: Sequence[int]) 
             continue
         pieces = [span.reshape(count, -1) for span in spans]
         mixed = np.concatenate(pieces, axis=1).reshape(-1)
-        yield Order("row-order", f"{called} follow each other in each of {count} groups", mixed)
-        words = f"{called} are taken for {count} groups of them, where each is whole"
+        yield Order("row-order", f"{called} are interleaved in {count} groups", mixed)
+        words = f"{called} are read as interleaved in {count} groups, though each is contiguous"
         yield Order("row-order", words, np.argsort(mixed))
     if len(widths) == 3 and widths[1] == widths[2]:
-        words = f"{names[1]} and {names[2]} are exchanged"
+        words = f"{names[1]} and {names[2]} are swapped"
         yield Order("swapped", words, np.concatenate([spans[0], spans[2], spans[1]]))
     if len(set(widths)) == 1:
         yield Order("swapped", f"{called} are in reverse order", np.concatenate(spans[::-1]))
         turns = np.stack(spans, axis=1).reshape(-1)
         yield Order("row-order", f"{called} alternate row by row", turns)
         back = joined.reshape(-1, len(widths)).T.reshape(-1)
-        yield Order("row-order", f"{called} are taken for alternating rows", back)
+        yield Order("row-order", f"{called} are read as alternating rows", back)

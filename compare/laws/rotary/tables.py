@@ -195,9 +195,10 @@ def _hypothesis(
 
 def _simple(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
     turned = replace(own, sign=-own.sign)
-    yield _hypothesis("rope-direction", "sin has the other sign: it turns the other way", site,
+    yield _hypothesis("rope-direction", "sin has the opposite sign: it rotates in the opposite "
+                                        "direction", site,
                       turned, case, "sign of sin", "+", "-")  # fmt: skip
-    text, exchanged = "cos and sin are taken for each other", replace(own, exchanged=True)
+    text, exchanged = "cos and sin are swapped", replace(own, exchanged=True)
     yield _hypothesis("swapped", text, site, exchanged, case, "tables", "cos, sin", "sin, cos")
     for grid, name in _GRIDS.items():
         if grid != own.grid:
@@ -276,7 +277,7 @@ def _by_frequency(ratio: Array, factor: float) -> str:
     """Frequencies that no tried scheme gives, in words; YaRN and Llama 3 leave the highest ones as
     they are and divide the lowest ones.
     """
-    text = "other frequencies, by no scheme that is known"
+    text = "different frequencies, of no known scheme"
     falling = bool((np.diff(ratio) <= 0.01).all())
     if falling and abs(ratio[0] - 1) < 0.01 and 0 < ratio[-1] < 0.9:
         by = f"{1 / ratio[-1]:.3g}"
@@ -334,7 +335,7 @@ def _positions_off(site: Site, own: Turn, case: Case) -> Iterator[Hypothesis]:
     if not off.any():
         ids = np.arange(len(at))
         if (at != ids).any():  # recorded positions that were not used
-            yield Hypothesis("positions", "the recorded positions are not used: 0, 1, 2, ... are",
+            yield Hypothesis("positions", "the recorded positions are not used, but 0, 1, 2, ...",
                              lambda: predicted(site, own, case, ids), "positions", "as recorded",
                              "0, 1, 2, ...")  # fmt: skip
         return
@@ -361,7 +362,7 @@ def _off_words(off: Array, moved: Array, rows: Array) -> str:
             return f"positions are off by {off[0]:+d} before row {int(rows[first])}"
     again = np.flatnonzero(moved[1:] < moved[:-1]) + 1
     if len(again) and not off[: again[0]].any():
-        return f"positions start again at {int(moved[again[0]])} in row {int(rows[again[0]])}"
+        return f"positions restart at {int(moved[again[0]])} in row {int(rows[again[0]])}"
     first = int(np.flatnonzero(off)[0])
     return (
         f"positions are off by {off.min():+d} to {off.max():+d}, by {off[first]:+d} first in row "

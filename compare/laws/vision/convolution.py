@@ -150,7 +150,7 @@ class ConvolutionLaw:
             later = replace(kernel, window=replace(kernel.window, first=first))
             where = "end" if first > 0 else "front"
             yield Hypothesis(
-                "token-shift", f"windows are moved by {first}: padding is at the {where}",
+                "token-shift", f"windows are shifted by {first}: padding is at the {where}",
                 partial(later.apply, candidate), "start of the windows", "0", str(first),
             )  # fmt: skip
         yield from output_hypotheses(kernel.apply(candidate), candidate)

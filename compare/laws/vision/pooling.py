@@ -112,7 +112,7 @@ class PoolingLaw:
             ours, theirs = words if pool.padding_counts else words[::-1]
             changed = replace(pool, padding_counts=not pool.padding_counts)
             yield Hypothesis(
-                "scale", f"padding is {theirs} in the mean where the reference has it {ours}",
+                "scale", f"padding is {theirs} in the mean where in the reference it is {ours}",
                 partial(changed.apply, candidate), "padding", ours, theirs,
             )  # fmt: skip
         yield from output_hypotheses(pool.apply(candidate), candidate)

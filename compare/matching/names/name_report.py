@@ -128,7 +128,7 @@ def why_gap(aligned: Aligned, index: int) -> list[str]:
     naming = _readings(aligned)[0 if on_reference else 1]
     at = next(i for i, one in enumerate(capture.records) if one is record)
     line = _line(record, naming.readings[at], (row.canonical, row.slot), ())
-    said = [f"{record.name} is taken for {row.label} ({line.role}): {line.rule}"]
+    said = [f"{record.name} is identified as {row.label} ({line.role}): {line.rule}"]
     if naming.engine is not None:
         said.append(f"names of its capture are read as those of {naming.engine.name}")
     if line.unknown is not None:
@@ -144,7 +144,7 @@ def _on_the_other_side(aligned: Aligned, row: Row, record: Record, on_reference:
     ]  # fmt: skip
     said: list[str] = []
     if not alike:
-        said.append(f"the {other} has nothing that is taken for {row.canonical}")
+        said.append(f"the {other} has nothing identified as {row.canonical}")
     for r in alike[:_SOME]:
         found = getattr(r, other)
         beside = getattr(r, own)
@@ -179,7 +179,7 @@ def starting_rules(reports: list[NameReport]) -> str:
     """A rules file to start from: the components that no table knows, to be given a meaning, and
     records without a partner. All of it is comments, so that the file changes nothing yet.
     """
-    lines = ["# Names that layertui does not know. Give them a meaning and take the # away.", ""]
+    lines = ["# Names that layertui does not know. Give them a meaning and remove the #.", ""]
     lines += ["[names]", "# whole components of a path, and the standard names they stand for:"]
     known: dict[str, list[str]] = defaultdict(list)
     for report in reports:
@@ -191,7 +191,7 @@ def starting_rules(reports: list[NameReport]) -> str:
         lines.append(f'    # [{quoted(component)}, "q_proj"],  # {_comment(names[0])}{more}')
     lines.append("]")
     if len(reports) == 2:
-        lines += ["", "# records without a partner, two by two:"]
+        lines += ["", "# records without a partner, in pairs:"]
         gaps = [[line.name for line in r.lines if not line.partners] for r in reports]
         lines += ["# [[pair]]"]
         lines += [f"# reference = {quoted(name)}" for name in gaps[0]]

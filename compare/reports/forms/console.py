@@ -81,7 +81,7 @@ def _word(passed: bool) -> str:
 def _numbers(part: Sublayer | None) -> str:
     """The three numbers with their names; why there are none."""
     if part is None:
-        return "what it gives was not paired; inside it:"
+        return "its output was not paired; inside it:"
     mse, cosine, relative = _texts(part)
     if part.numbers is None:
         return part.verdict.reason

@@ -84,7 +84,7 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
             continue
         text += "\n" + part.text
     cases = counted(left, "case", IS)
-    return text + (f"\n{cases} left out here: no room in a comment.\n" if left else "")
+    return text + (f"\n{cases} left out here: too long for a comment.\n" if left else "")
 
 
 def _title(comparison: Comparison, first: FirstDivergence | None) -> str:
@@ -158,7 +158,7 @@ def _table(
     left = len(rows) - shown_rows
     lines.append("")
     if left:
-        lines += [f"{left} more {which(left, 'row', 'rows')}: no room in a comment.", ""]
+        lines += [f"{left} more {which(left, 'row', 'rows')}: too long for a comment.", ""]
     return [*lines, "</details>", ""]
 
 

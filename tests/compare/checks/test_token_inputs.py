@@ -57,11 +57,11 @@ def test_one_more_token_in_front(tmp_path: Path, recorded: bool) -> None:
         for i, ids in enumerate((IDS, other))
     )
     (finding,) = found(left, right)
-    assert "the candidate has 1 token more in front" in finding.what
+    assert "the candidate has 1 token more at the front" in finding.what
     assert "[:, 1:]" in finding.what
     assert ("there twice" in finding.what) == recorded
     (finding,) = found(right, left)
-    assert "the reference has 1 token more in front" in finding.what
+    assert "the reference has 1 token more at the front" in finding.what
 
 
 def test_tokens_behind_and_other_texts(tmp_path: Path) -> None:

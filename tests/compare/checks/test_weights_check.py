@@ -268,7 +268,7 @@ def test_check_names_the_weights_that_differ(
     assert status_of(["check", *sides, "--candidate-model", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert status_of(["check", sides[0], "--candidate-model", str(two[0])]) == 2
-    assert "go with two captures" in capsys.readouterr().err
+    assert "need two captures" in capsys.readouterr().err
 
 
 def test_digests_of_both_captures_are_compared_without_any_checkpoint(

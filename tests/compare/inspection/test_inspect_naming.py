@@ -40,7 +40,7 @@ def test_a_fused_record_is_called_by_its_parts(real: Path) -> None:
     sides = [str(real / "llama-f32" / side) for side in ("torch_dump", "max_dump")]
     comparison = open_comparison(*sides)
     fused = "model.layers.layers.0.self_attn.qkv_proj-output"
-    with pytest.raises(NoSuchNameError, match=r"could be 3 rows: .*q_proj-output"):
+    with pytest.raises(NoSuchNameError, match=r"matches 3 rows: .*q_proj-output"):
         row_named(comparison, fused, None)
     row = row_named(comparison, "layers.0.self_attn.k_proj-output", None)
     assert row.candidate is not None and row.candidate.name == fused
@@ -50,7 +50,7 @@ def test_a_fused_record_is_called_by_its_parts(real: Path) -> None:
         row_named(comparison, "#99999", None)
     with pytest.raises(NoSuchNameError, match=r"no record 'nope' in step 7 in .*torch_dump"):
         row_named(comparison, "nope", 7)
-    with pytest.raises(NoSuchNameError, match=r"could be 84 records: .*, \.{3}$"):
+    with pytest.raises(NoSuchNameError, match=r"matches 84 records: .*, \.{3}$"):
         record_named(comparison.reference, "", None)
 
 

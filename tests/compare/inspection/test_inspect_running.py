@@ -169,7 +169,7 @@ def test_a_file_cut_after_it_was_listed(tmp_path: Path) -> None:
         profile_of(subject_of(comparison, 0))
     assert caught.value.side == "candidate" and str(layer_file(sides[1], 0)) in str(caught.value)
     text = row_report(comparison, 0, views=VIEW_NAMES)
-    assert "cannot be looked at: " in text and "truncated" in text
+    assert "cannot be shown: " in text and "truncated" in text
 
 
 @pytest.mark.parametrize("view", sorted(set(VIEW_NAMES) - {"values"}))  # they are read at once
@@ -206,7 +206,7 @@ def test_a_view_that_fails_leaves_the_others(tmp_path: Path) -> None:
     text = "\n".join(inspection.sections(("stats", "values", "top")))
     assert inspection.failed
     assert "STATISTICS" in text and "all 60 elements are equal" in text
-    assert "cannot be looked at: values: 3 axes are open" in text
+    assert "cannot be shown: values: 3 axes are not fixed" in text
 
 
 # Progress and stopping

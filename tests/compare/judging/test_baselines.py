@@ -57,7 +57,7 @@ def test_a_baseline_that_is_equal_bit_for_bit_is_not_used(tmp_path: Path) -> Non
     comparison = judged(paths, baselines=(paths["baseline"],), exact=paths["exact"])
     assert comparison.floors == {}
     assert comparison.exit_status() == 0
-    said = f"usable for 0 of {LAYERS} differing pairs ({LAYERS} are equal bit for bit"
+    said = f"usable for 0 of {LAYERS} differing pairs ({LAYERS} are bitwise equal"
     assert sum(said in note for note in comparison.notes("reference")) == 2
 
 

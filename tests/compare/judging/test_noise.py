@@ -199,7 +199,7 @@ def test_nan_born_and_nan_passed_on_are_told_apart(tmp_path: Path) -> None:
            if v.level == "nan"]  # fmt: skip
     assert nan[0] == ("layers.2.mlp-output", "made")
     assert len(nan) == 7 and {origin for _, origin in nan[1:]} == {"inherited"}
-    assert "no input has such places" in comparison.verdicts[comparison.failing[0]].reason
+    assert "the inputs have none" in comparison.verdicts[comparison.failing[0]].reason
     symptoms = comparison.find_symptoms(comparison.failing[0])
     assert symptoms[0].name == "nan"
 

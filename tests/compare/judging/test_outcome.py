@@ -95,8 +95,8 @@ def test_both_sides_empty_from_some_layer_on(tmp_path: Path, value: float, word:
     outcome = compared(tmp_path, run, dict(run)).outcome()
     assert outcome.status == 1
     assert outcome.reasons == (
-        f"both sides hold nothing but {word} from {list(run)[9].removeprefix('model.')} on: that "
-        "they are equal means nothing",
+        f"both sides hold nothing but {word} from {list(run)[9].removeprefix('model.')} on: their "
+        "agreement means nothing",
     )
 
 
@@ -114,7 +114,7 @@ def test_every_form_says_why(tmp_path: Path, form: str) -> None:
     part = part_of(compared(tmp_path, run, dict(run), min_coverage=1.1), form, settings)
     assert part.status == 1
     text = whole([part], form, settings).replace("&#46;", ".")
-    assert "100.0% of the outputs are paired, 110.0% wanted" in text
+    assert "100.0% of the outputs are paired, 110.0% required" in text
     if form == "json":
         outcome = json.loads(text)["outcome"]
         assert outcome["status"] == 1 and len(outcome["reasons"]) == 1

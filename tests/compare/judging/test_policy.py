@@ -259,7 +259,7 @@ def test_policies_by_name() -> None:
         (("nonsense",), "unknown policy 'nonsense'"),
         (("fixed", {"msse": 1.0}), "unknown metric 'msse'"),
         (("fixed", {"mse": float("nan")}), "not a number"),
-        (("default", None, 1.0, None), "both or neither"),
+        (("default", None, 1.0, None), "must be given together"),
         (("fixed", None, 1.0, 1.0), "go with the policy dtype"),
     ],
 )

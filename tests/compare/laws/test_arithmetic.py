@@ -142,7 +142,7 @@ MADE: dict[str, tuple[Callable[[Product], None], str]] = {
     "int4": (weights(partial(int_groups, bits=4, size=32)), "weights in int4 in groups of 32"),
     "nf4": (weights(partial(nf4, size=32)), "weights in nf4 in groups of 32"),
     "tokens": (tokens, "activations in int8 by token"),
-    "sums": (sums, "products added up in a narrower arithmetic"),
+    "sums": (sums, "products accumulated in lower precision"),
 }
 
 

@@ -154,7 +154,7 @@ def test_another_weight_of_its_checkpoint_is_named(sides: Sides) -> None:
     first = first_of(both)
     assert first.module == "layers.1.mlp.down_proj"
     assert first.model_difference == (
-        f"the candidate's checkpoint has another {DOWN}.weight (all 1536 elements, "
+        f"the candidate's checkpoint has a different {DOWN}.weight (all 1536 elements, "
         "relative L2 0.052)"
     )
     alone = sides.compared("ours")

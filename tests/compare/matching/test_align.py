@@ -564,7 +564,7 @@ def test_recipes_with_a_shift_are_held_to_the_shapes_they_make() -> None:
         ("[:-1] | shift(1, 0)", None),
         ("shift(1, 0)", "recipes give [63, 10] of the reference against [64, 10] of the candidate"),
         ("[0:64] | shift(64, 0)", "shift(64, 0): axis 0 of [64, 10] has too few elements"),
-        ("shift(1, 0) | [0:64]", "shift: must stand behind all other layout steps"),
+        ("shift(1, 0) | [0:64]", "shift: must come after all other layout steps"),
     ):
         rule = RecipeRule("norm-output", candidate=candidate)
         (row,) = aligned(*shapes, Rules(recipes=(rule,))).rows

@@ -309,7 +309,7 @@ def test_concat_joins_what_the_resolver_gives() -> None:
     for text in ('concat(0, "flat")', 'concat(5, "k")'):
         with pytest.raises(RecipeError):
             parse_recipe(text).apply(numbered((2, 3)), others.__getitem__)
-    with pytest.raises(RecipeError, match="not at hand"):
+    with pytest.raises(RecipeError, match="not available here"):
         recipe.apply(numbered((2, 3)))
     with pytest.raises(RecipeError):
         recipe.inverse((2, 3))
@@ -361,7 +361,7 @@ def test_a_shift_behind_a_transpose_cuts_the_axis_of_the_view() -> None:
 
 def test_a_shift_before_a_layout_step_is_refused() -> None:
     first = parse_recipe("shift(1, 0) | transpose(0, 1)")
-    with pytest.raises(RecipeError, match="behind"):
+    with pytest.raises(RecipeError, match="after all other"):
         views(first, Recipe(), numbered((5, 3)), numbered((3, 5)))
     x, y = views(parse_recipe("shift(1, 0) | cast(float32)"), Recipe(), numbered((5, 3)),
                  numbered((5, 3)))  # fmt: skip

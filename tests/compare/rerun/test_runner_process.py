@@ -391,7 +391,7 @@ def test_the_command_with_a_runner_that_crashes(
         (["upp"], "neither capture has the layer 'upp'; did you mean 'up'?"),
         (["up"], "not known which model made this capture"),
         (["up", "--runner", ""], "which command runs this engine"),
-        (["up", "--runner", "a", "--factory", "b:c"], "give one of them"),
+        (["up", "--runner", "a", "--factory", "b:c"], "give only one of them"),
         (["up", "--candidate-model", "/no/such/model"], "/no/such/model"),
         (["up", "--factory", "no_such_module:f"], "no_such_module"),
     ],

@@ -100,7 +100,7 @@ def test_what_its_own_checkpoint_has_otherwise_is_said(
     assert verify(place, "bad", export, "--candidate", "torch", "--offline", *model) == 1
     assert f"wrong on its own: {WRONG}\n" in capsys.readouterr().out
     report = (export / "with_injection" / "layer_verification_report_good_float32.txt").read_text()
-    words = f"model: the candidate's checkpoint has another model.{WRONG}.weight"
+    words = f"model: the candidate's checkpoint has a different model.{WRONG}.weight"
     assert report.count(words) == 1
 
 
@@ -182,7 +182,7 @@ def test_without_weights_the_norms_alone_are_told(
     assert layertui("verify", bare, *captures, "--offline", "-o", export) == 1
     out = capsys.readouterr().out
     assert "no layer is wrong on its own" in out
-    assert f"{WRONG}: no law tells what it should give" in out
+    assert f"{WRONG}: no law predicts what it should output" in out
 
 
 def test_nothing_told_is_not_green(tmp_path: Path, place: Path) -> None:

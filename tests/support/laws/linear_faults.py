@@ -109,7 +109,7 @@ LAYOUT = (
     Fault("transposed", O, new_weight(lambda w: w.T), "transposed"),
     Fault("memory-transposed", DOWN, new_weight(lambda w: w.reshape(w.shape[::-1]).T),
           "transposed", "memory"),
-    Fault("rows-in-turns", Q, rows(halves_to_turns(HIDDEN)), "row-order", "in turns"),
+    Fault("rows-in-turns", Q, rows(halves_to_turns(HIDDEN)), "row-order", "interleaved"),
     Fault("rows-in-turns-bias-not", Q, rows(halves_to_turns(HIDDEN), with_bias=False),
           "row-order", "the bias is in its own order"),
     Fault("rows-shuffled", GATE, rows(order_of(256)), "row-order"),

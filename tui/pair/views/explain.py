@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _KEPT = 64  # rows whose explanation is remembered
 _LEAST_WORDS = 24  # cells of the last column that a long line keeps
-_TRYING = "trying every mistake that this kind of layer can have"
+_TRYING = "trying every known mistake of this kind of layer"
 
 
 class ExplainView(View):
@@ -99,7 +99,7 @@ class ExplainView(View):
         if scene is None:
             return []
         comparison = scene.comparison
-        title = "Explain: this layer against its law, each side by its own recorded inputs"
+        title = "Explain: this layer against its law, for each side's own recorded inputs"
         lines: list[Pieces] = [[], self.heading(title), []]
         if comparison.laws is None:
             return [*lines, [(f"  {self._why_not()}", self.look.palette.muted)]]

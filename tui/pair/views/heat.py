@@ -221,7 +221,7 @@ class HeatView(View):
         if not (-count <= rows < count and -count <= columns < count) or (
             rows % count == columns % count
         ):
-            raise CommandError(f"two different axes from 0 to {count - 1} wanted")
+            raise CommandError(f"two different axes from 0 to {count - 1} expected")
         self._places[-1] = replace(place, rows=rows % count, columns=columns % count)
         self._show_place()
         return f"rows axis {rows % count}, columns axis {columns % count}"

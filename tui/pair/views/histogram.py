@@ -77,7 +77,7 @@ class HistogramView(View):
             lines.append([(f"  {label:>6} ", self.look.palette.muted), (numbers + "  ", None),
                           (bar, self.look.palette.accent)])  # fmt: skip
         if odd:
-            text = f"  not finite alike: {odd} elements, in no bar"
+            text = f"  NaN or Inf on one side only: {odd} elements, in no bar"
             lines.append([(text, self.look.style("nan"))])
         return lines
 
@@ -92,7 +92,7 @@ class HistogramView(View):
         counts = [d.sketch.between(low, high, bins).tolist() for _, d in sides]
         top = max(max(column) for column in counts)
         names = " and ".join(name for name, _ in sides)
-        lines = [self.heading(f"values of {names}: elements a bin, linear")]
+        lines = [self.heading(f"values of {names}: elements per bin, linear")]
         if len(sides) == 2:
             both, ref, cand = ("#", "r", "c") if self.ascii else ("█", "▓", "░")
             legend = f"  {both} both  {ref} only the reference  {cand} only the candidate"

@@ -246,7 +246,7 @@ class LayoutView(View):
     def keep(self) -> str:
         """Ask for whom the recipe is kept, and where."""
         if self.scene is None or self.scene.trial is None:
-            return "nothing is tried: i edits a recipe, l ranks likely ones"
+            return "nothing tried yet: i edits a recipe, l ranks likely ones"
         self.stage.ask_user(_KEEP, self._kept, "p")
         return ""
 
@@ -279,7 +279,7 @@ class LayoutView(View):
 
         scene = self.scene
         if scene is None or scene.aligned.kind == "pair":
-            raise CommandError("this row is a pair; P on the list takes it apart")
+            raise CommandError("this row is a pair; P on the list unpairs it")
         found = partner_named(scene.comparison, scene.index, text)
         if found is None:
             raise CommandError(f"the other side has no record {text!r}")

@@ -204,7 +204,7 @@ class TopView(View):
         if top is None:
             return state or [[(" looking", self.look.palette.muted)]]
         if top.order != self.order:
-            note = "whole numbers and complex ones have no ULP: by absolute difference"
+            note = "integers and complex numbers have no ULP: by absolute difference"
             state = [*state, [(f" {note}", self.look.palette.warn)]]
         first: Pieces = [(f" {top_summary(top)}", self.look.palette.heading)]
         if state:

@@ -39,7 +39,7 @@ Anchor = Callable[[int], str]  # the id of a row's line
 _TOP_PAIRS = 6
 _LEGEND = (
     '<p class="legend">Green agrees, amber drifts, red does not. At the lower edge: equal rows, '
-    "and grey those without a partner. The dashed line is the first divergence; a point leads to "
+    "and grey those without a partner. The dashed line is the first divergence; a point links to "
     "its row.</p>"
 )
 
@@ -172,8 +172,9 @@ def _heat_maps(comparison: Comparison, reports: Sequence[RowReport], anchor: Anc
 
     parts = [
         "<h3>Where the differences are</h3>",
-        "<p>|candidate − reference| of the worst pairs, the first divergence first: the greatest "
-        "in every cell, rows are tokens (all axes but the last), columns features.</p>",
+        "<p>|candidate − reference| of the worst pairs, the first divergence first: each cell "
+        "shows the greatest of its elements; rows are tokens (all axes but the last), columns "
+        "features.</p>",
         '<div class="maps">',
     ]
     for report in chosen:
@@ -223,7 +224,7 @@ def _table(reports: Sequence[RowReport], settings: Settings, anchor: Anchor) -> 
     parts = [
         f"<h3>{'Rows that do not agree' if settings.only_diverged else 'All rows'}</h3>",
         '<p class="tools"><label>Filter <input type="search" class="filter" '
-        'placeholder="words, all must occur"></label> <label><input type="checkbox" '
+        'placeholder="words that must all occur"></label> <label><input type="checkbox" '
         'class="bad-only"> only what does not agree</label> <span class="shown"></span></p>',
         '<div class="scroll"><table><thead><tr>',
         *(f'<th scope="col"><button type="button">{_text(head)}</button></th>' for head in heads),

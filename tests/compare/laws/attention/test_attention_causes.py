@@ -160,7 +160,7 @@ def _hole(behind: Tensor) -> Tensor:
     ("change", "name", "words"),
     [
         ({"turn_queries": rotated_in_part, "turn_keys": rotated_in_part}, "rope-style",
-         "by the highest of its frequencies"),
+         "by its highest frequency"),
         ({"turn_keys": rotated_back}, "rope-direction", "rotation of the keys goes the other way"),
         ({"turn_queries": rotated_back}, "rope-direction", "rotation of the queries goes the"),
         ({"turn_keys": rotated_late}, "positions", "positions of the keys alone are off by -1"),
@@ -178,7 +178,7 @@ def test_rotation_of_a_part_or_of_one_operand_is_named(
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (lambda behind: behind > -TOKENS, "later ones, too"),
+        (lambda behind: behind > -TOKENS, "including later ones"),
         (lambda behind: behind >= -1, "one token too many"),
         (lambda behind: (behind > 0) | _first(behind), "do not see their own token"),
         (lambda behind: (behind >= 0) & _same_chunk(behind, 6), "chunk of 6 tokens"),

@@ -120,7 +120,7 @@ def test_the_forms_of_gelu_are_not_told_apart_where_rounding_hides_them(tmp_path
     found = check(tmp_path, Stack("silu"), candidate, torch.bfloat16)
     (cause, *_) = found.diagnosis("layers.2.mlp.act_fn-output").causes
     assert set(cause.candidate.split(" or ")) == {"gelu", "gelu (tanh form)"}
-    assert cause.uncertainty == "these cannot be told apart here"
+    assert cause.uncertainty == "these cannot be distinguished here"
 
 
 def test_one_form_of_gelu_for_the_other_is_no_wrong_answer_in_bfloat16(tmp_path: Path) -> None:

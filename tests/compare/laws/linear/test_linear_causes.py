@@ -210,9 +210,9 @@ def by_group(one: Product) -> None:
     ("change", "name", "words"),
     [
         (scaled_part, "scale", "1.1 x"),
-        (exchanged_parts, "swapped", "k and v are exchanged"),
+        (exchanged_parts, "swapped", "k and v are swapped"),
         (quantised_part, "quantised", "int4 in groups of 32 of q_proj"),
-        (by_group, "row-order", "q, k and v follow each other in each of 2 groups"),
+        (by_group, "row-order", "q, k and v are interleaved in 2 groups"),
     ],
 )
 def test_a_wrong_part_of_a_joined_projection_is_named(

@@ -44,10 +44,10 @@ def shuffled(weight: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda w: w.roll(1, 0), "every output channel stands 1 after its own place"),
-        (lambda w: w.roll(-3, 0), "every output channel stands 3 before its own place"),
-        (swapped, f"2 of {WORDS} output channels are in another order"),
-        (shuffled, f"40 of {WORDS} output channels are in another order"),
+        (lambda w: w.roll(1, 0), "every output channel is 1 after its place"),
+        (lambda w: w.roll(-3, 0), "every output channel is 3 before its place"),
+        (swapped, f"2 of {WORDS} output channels are in a different order"),
+        (shuffled, f"40 of {WORDS} output channels are in a different order"),
     ],
     ids=["after", "before", "swapped", "shuffled"],
 )

@@ -63,7 +63,7 @@ def test_rotary_pairs_are_those_of_the_models_that_have_them() -> None:
     back = PLAIN.view(HEADS, 2, SIZE // 2).transpose(1, 2).reshape(-1)
     found = [o for o in of_outputs(WIDTH, HEADS, SHARED) if "rotary" in o.words]
     assert np.array_equal(of_words("are in halves", found), converted.numpy())
-    assert np.array_equal(of_words("are in turns", found), back.numpy())
+    assert np.array_equal(of_words("are interleaved", found), back.numpy())
 
 
 def test_a_rotated_part_leaves_the_rest_of_a_head() -> None:
@@ -79,9 +79,9 @@ def test_heads_by_group_and_in_turns() -> None:
     found = list(of_heads("head-order", WIDTH, HEADS, SHARED))
     heads = PLAIN.view(SHARED, HEADS // SHARED, SIZE)
     turned = heads.transpose(0, 1).reshape(-1)
-    assert np.array_equal(of_words("in turns over groups instead", found), turned.numpy())
+    assert np.array_equal(of_words("interleaved across groups instead", found), turned.numpy())
     back = PLAIN.view(HEADS // SHARED, SHARED, SIZE).transpose(0, 1).reshape(-1)
-    assert np.array_equal(of_words("instead of in turns", found), back.numpy())
+    assert np.array_equal(of_words("instead of interleaved", found), back.numpy())
     reverse = PLAIN.view(HEADS, SIZE).flip(0).reshape(-1)
     assert np.array_equal(of_words("reverse", found), reverse.numpy())
 
@@ -98,11 +98,11 @@ def test_joined_parts_by_group() -> None:
         [q.view(2, -1), k.view(2, -1), v.view(2, -1)], 1
     ).reshape(-1)  # fmt: skip
     found = list(of_parts([128, 32, 32], ("q", "k", "v"), (HEADS, SHARED)))
-    assert np.array_equal(of_words("follow each other in each of 2", found), by_group.numpy())
-    taken = of_words("are taken for 2 groups", found)
+    assert np.array_equal(of_words("are interleaved in 2", found), by_group.numpy())
+    taken = of_words("are read as interleaved in 2 groups", found)
     assert np.array_equal(by_group.numpy()[taken], np.arange(192))
     swapped = torch.cat([q, v, k])
-    assert np.array_equal(of_words("k and v are exchanged", found), swapped.numpy())
+    assert np.array_equal(of_words("k and v are swapped", found), swapped.numpy())
 
 
 def test_gate_and_up_row_by_row() -> None:

@@ -151,7 +151,7 @@ def moved_from(row: int) -> Callable[[Any, torch.Tensor], Any]:
     (inside(lambda run, ids: run(ids + 1)), "positions", "off by +1"),
     (inside(lambda run, ids: run(ids - 3)), "positions", "off by -3"),
     (inside(moved_from(100)), "positions", "off by -1 from row 100 on"),
-    (inside(lambda run, ids: run(ids % 40)), "positions", "start again at "),
+    (inside(lambda run, ids: run(ids % 40)), "positions", "restart at "),
     (frequencies(lambda f: ramped(f, 4)), "rope-scaling", "fitted"),
     (frequencies(lambda f: f / 4), "rope-scaling", "4"),
     (frequencies(lambda f: f.bfloat16().float()), "precision", "bfloat16"),
