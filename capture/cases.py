@@ -87,9 +87,9 @@ def parse_ids(text: str) -> Rows:
     except ValueError:
         raise CaptureError(f"{text!r} is not a list of token ids such as 1,2,3") from None
     if any(number < 0 for row in rows for number in row):
-        raise CaptureError("token ids are not negative")
+        raise CaptureError("token ids must not be negative")
     if len({len(row) for row in rows}) > 1:
-        raise CaptureError("rows of input ids must have the same length: nothing is padded")
+        raise CaptureError("rows of input ids must have the same length: they are not padded")
     return rows
 
 

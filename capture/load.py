@@ -54,7 +54,7 @@ def _checked(loaded: Any, locator: Locator, format_: Format) -> Array | PartialV
         reason = "positions that do not fit the shape"
     else:
         return loaded
-    raise RecordError(f"the reader of {format_.name} gave {reason}")
+    raise RecordError(f"the reader of {format_.name} returned {reason}")
 
 
 def _fits(partial: PartialValues) -> bool:

@@ -174,7 +174,7 @@ def _note_problems(claims: list[_Claim], context: Context) -> None:
     ]
     if unknown:
         some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        context.notes.append(f"{len(unknown)} files of no known format passed over: {some}")
+        context.notes.append(f"{len(unknown)} files of unknown format skipped: {some}")
 
 
 def _logs_aside(claims: list[_Claim], context: Context) -> list[_Claim]:
@@ -295,4 +295,4 @@ def _nothing(path: str, files: list[FoundFile]) -> str:
         what = look_alike(found)
         if what is not None:
             return f"{nothing}; {found.name} is {what}"
-    return f"{nothing}; known are {known_kinds()}"
+    return f"{nothing}; supported are {known_kinds()}"

@@ -69,7 +69,7 @@ def _tell_ranks_apart(capture: Capture) -> None:
         count = len({record.rank for record in capture.records if record.rank is not None})
         capture.notes.append(
             f"{count} ranks: of {len(several)} tensors {same} look the same on all of them, and "
-            f"the first rank stands for them; the others are shown rank by rank, not joined"
+            f"the first rank's are shown; the others are shown rank by rank, not joined"
         )
 
 

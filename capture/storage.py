@@ -217,7 +217,7 @@ def _walk(
         problem = _link_problem(entry, root)
         if problem is None and entry.is_dir():
             if depth == _DEEPEST:
-                problem = f"directories nest more than {_DEEPEST} deep"
+                problem = f"directories are nested more than {_DEEPEST} deep"
             elif not stepped and entry.name.isdecimal():
                 _walk(entry.path, root, prefix, int(entry.name), True, depth + 1, found)
                 continue

@@ -34,7 +34,7 @@ class LayerRange:
             return LayerRange(start, start + 1)
         found = LayerRange(start, _number(end) if end else None)
         if found.end is not None and found.end <= found.first:
-            raise ValueError(f"{text!r} has no layer in it")
+            raise ValueError(f"{text!r} contains no layer")
         return found
 
     def __str__(self) -> str:

@@ -86,7 +86,7 @@ def test_rules_example_does_no_harm(real: Path, tmp_path: Path) -> None:
     assert comparison.failing == []
     reshaped = [row for row in comparison.rows if "reshape(10, 4, 16)" in row.recipe_candidate]
     assert len(reshaped) == 2
-    assert any("no two such records" in note for note in comparison.notes("reference"))
+    assert any("no such two records" in note for note in comparison.notes("reference"))
 
 
 def test_recipe_steps_that_are_named_exist() -> None:

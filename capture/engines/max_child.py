@@ -248,8 +248,8 @@ def _factory(request: dict[str, Any], pipe: _Pipe) -> Steps:
     made = load_factory(request["factory"])(request["model"])
     if not callable(made):
         raise CaptureError(
-            f"--factory {request['factory']}: made a {type(made).__name__}; for MAX it returns a "
-            "function that runs one step on rows of token ids"
+            f"--factory {request['factory']}: returned a {type(made).__name__}; for MAX it must "
+            "return a function that runs one step on rows of token ids"
         )
     _tell_model(made if inspect.isroutine(made) else type(made), pipe)
     return lambda rows, _: lambda: _ignore(made(rows))

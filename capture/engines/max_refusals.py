@@ -35,6 +35,6 @@ def crashed(signal: str, log: str, plan: Plan) -> str:
     hint = (
         "--module-api v3, --dtype or another device may help"
         if plan.allow_unsupported
-        else "--allow-unsupported patches what MAX is known to crash at on a CPU"
+        else "--allow-unsupported patches what MAX is known to crash on with a CPU"
     )
     return f"MAX crashed ({signal}; see {log}); {hint}"

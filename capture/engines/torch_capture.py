@@ -75,7 +75,9 @@ def _from_factory(
     made = load_factory(plan.factory or "")(plan.model)
     model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
-        raise CaptureError(f"--factory {plan.factory}: made a {type(model).__name__}, no module")
+        raise CaptureError(
+            f"--factory {plan.factory}: returned a {type(model).__name__}, not a module"
+        )
     kind = type(model)
     watcher.say(f"model      {kind.__name__}  {_source(kind)}")
 

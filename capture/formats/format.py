@@ -114,7 +114,7 @@ class Format:
         if self.foreign and not (
             isinstance(records, list) and all(isinstance(record, Record) for record in records)
         ):
-            raise RecordError(f"the reader of {self.name} gave something else than records")
+            raise RecordError(f"the reader of {self.name} returned something other than records")
         for record in records:
             record.format = self.name
         return records

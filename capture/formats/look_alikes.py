@@ -6,7 +6,7 @@ from ..files import FoundFile
 from ..storage import first_bytes
 
 _PEEK = 512
-_ARCHIVE = "unpack it and give what comes out"
+_ARCHIVE = "unpack it and open the contents"
 # By the first bytes: what a file is, and what to do.
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "compressed by gzip", _ARCHIVE),
@@ -29,8 +29,8 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 _SUFFIX: dict[str, tuple[str, str]] = {
     ".onnx": ("an ONNX graph", "run it and save the values of its nodes as .npz beside it"),
-    ".engine": ("a TensorRT engine", "run it (polygraphy run --save-outputs) and give the results"),
-    ".plan": ("a TensorRT engine", "run it (polygraphy run --save-outputs) and give the results"),
+    ".engine": ("a TensorRT engine", "run it (polygraphy run --save-outputs) and open the results"),
+    ".plan": ("a TensorRT engine", "run it (polygraphy run --save-outputs) and open the results"),
     ".tflite": ("a TensorFlow Lite model", "run it and save its tensors as .npz"),
     ".pb": ("a TensorFlow graph", "run it and save its tensors as .npz"),
     ".tar": ("a tar archive", _ARCHIVE),
@@ -39,8 +39,8 @@ _SUFFIX: dict[str, tuple[str, str]] = {
     ".nsys-rep": ("a profile", "it holds times, not tensors"),
     ".ipynb": ("a notebook", "save its tensors by torch.save or numpy.savez"),
     ".index": ("an index of TensorFlow", "read the checkpoint there and save it as .npz"),
-    ".yaml": ("settings", "give the files of the tensors"),
-    ".py": ("a program", "run it, and give what it writes"),
+    ".yaml": ("settings", "open the files with the tensors"),
+    ".py": ("a program", "run it, and open what it writes"),
 }
 
 

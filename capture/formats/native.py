@@ -173,7 +173,7 @@ def _tell(context: Context, manifest: Manifest) -> None:
     context.metadata["order_source"] = "manifest"
     complete = manifest.end is not None and not manifest.damaged and not manifest.cut
     if manifest.damaged:
-        context.notes.append(f"{MANIFEST}: {manifest.damaged} damaged lines were passed over")
+        context.notes.append(f"{MANIFEST}: {manifest.damaged} damaged lines were skipped")
     if manifest.end is None:
         context.notes.append("incomplete: the writer of this capture did not finish")
     else:

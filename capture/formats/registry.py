@@ -96,12 +96,12 @@ def plug_ins() -> tuple[tuple[Format, ...], tuple[str, ...]]:
 
 def _checked(format_: object, known: list[Format]) -> Format:
     if not isinstance(format_, Format):
-        raise TypeError(f"{type(format_).__name__} is no layertui.capture.formats.format.Format")
+        raise TypeError(f"{type(format_).__name__} is not a layertui.capture.formats.format.Format")
     for other in known:
         if format_.name == other.name or (format_.reader and format_.reader == other.reader):
             raise ValueError(f"its name or reader is that of {other.name!r}")
     if not format_.suffixes and not format_.looks:
-        raise ValueError("it has no suffixes, and does not look at files either")
+        raise ValueError("it has no suffixes and no function to recognise files")
     return replace(format_, foreign=True)
 
 

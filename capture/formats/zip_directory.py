@@ -55,7 +55,7 @@ class Archive:
         """`length` bytes from `offset`; raises `RecordError` when the file has fewer."""
         end = offset + length
         if offset < 0 or length < 0 or end > self.size:
-            raise RecordError("truncated: a zip record points behind the end of the file")
+            raise RecordError("truncated: a zip record points beyond the end of the file")
         if end <= len(self._head):
             return self._head[offset:end]
         if offset >= self._tail_at:
@@ -100,7 +100,7 @@ class Archive:
         for _ in range(count):
             entry, at = _central_entry(table, at)
             if entry.name in found:
-                raise RecordError("damaged zip: two members have one name")
+                raise RecordError("damaged zip: two members have the same name")
             found[entry.name] = entry
         return found
 
@@ -139,7 +139,7 @@ def _central_entry(table: bytes, at: int) -> tuple[Entry, int]:
     )
     following = end + names + extras + comments
     if signature != b"PK\x01\x02" or following > len(table):
-        raise RecordError("damaged zip: the table of contents is not one")
+        raise RecordError("damaged zip: invalid table of contents")
     if size == 0xFFFFFFFF or packed == 0xFFFFFFFF or header == 0xFFFFFFFF:
         extra = table[end + names : end + names + extras]
         size, packed, header = _sizes64(extra, size, packed, header)

@@ -106,7 +106,7 @@ def _loaded(
                     f"seed {plan.seed}: {_some(missing)}")  # fmt: skip
     unused = sorted(info.get("unexpected_keys", ()))
     if unused and plan.layers is None:
-        watcher.say(f"note       {len(unused)} weights of the checkpoint have no place in the "
+        watcher.say(f"note       {len(unused)} weights of the checkpoint are not used by the "
                     f"model: {_some(unused)}")  # fmt: skip
     return model.eval()
 

@@ -26,7 +26,7 @@ def make_rows(case: Case, plan: Plan, config: Any) -> Rows:
     """
     size = getattr(config.get_text_config(), "vocab_size", None)
     if not isinstance(size, int):
-        raise CaptureError(f"{plan.model}: its config has no vocabulary, it takes no token ids")
+        raise CaptureError(f"{plan.model}: its config has no vocabulary: it takes no token ids")
     if case.ids is not None:
         rows = case.ids
     elif case.prompt is not None:
@@ -79,7 +79,7 @@ def model_inputs(model: Any, case: Case, plan: Plan, rows: Rows | None) -> dict[
     foreign = next((name for name in _FOREIGN if name in names), None)
     if foreign is not None and "input_ids" not in names:
         raise CaptureError(
-            f"{type(model).__name__} takes {foreign}, which are not made here; --factory "
+            f"{type(model).__name__} takes {foreign}, which cannot be made here; --factory "
             "package.module:function can return the model and its inputs"
         )
     if plan.image is not None:

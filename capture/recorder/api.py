@@ -77,7 +77,7 @@ def record(
 
     if model is not None and not isinstance(model, torch.nn.Module):
         raise CaptureError(
-            f"{type(model).__name__} is no torch.nn.Module; "
+            f"{type(model).__name__} is not a torch.nn.Module; "
             "use record(None, path) and add tensors with Recorder.add"
         )
     options = Options(

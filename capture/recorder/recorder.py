@@ -62,7 +62,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         if self._writer is not None:
-            raise CaptureError(f"{self.path}: a recorder records once; make another one")
+            raise CaptureError(f"{self.path}: a recorder records only once; make another one")
         directory.prepare(self.path, self.options.overwrite)
         self._keep_parameters()
         writer = Writer(self._sink(), self.options.buffer_bytes)

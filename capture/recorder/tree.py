@@ -210,7 +210,7 @@ def rebuild(
         return load(structure["seq"])
     if "cache" in structure:
         if cache is None:
-            raise CaptureError(f"a {structure['cache']} cannot be made again here")
+            raise CaptureError(f"a {structure['cache']} cannot be rebuilt here")
         return cache({name: _inside_cache(part, again) for name, part in structure.items()})
     if "fields" in structure:
         fields = {name: again(part) for name, part in structure["fields"].items()}
@@ -245,7 +245,7 @@ def _rebuild_tagged(structure: dict[str, Any], again: Callable[[Any], Any]) -> A
         return float(structure["float"])
     if "complex" in structure:
         return complex(structure["complex"])
-    raise CaptureError(f"cannot be made again: {str(structure)[:80]}")
+    raise CaptureError(f"cannot be rebuilt: {str(structure)[:80]}")
 
 
 def _made(path: str, fields: dict[str, Any]) -> Any:
@@ -260,5 +260,5 @@ def _made(path: str, fields: dict[str, Any]) -> Any:
     if not isinstance(kind, type) or not (
         dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
     ):
-        raise CaptureError(f"refused: {path[:80]} is no class of plain fields")
+        raise CaptureError(f"refused: {path[:80]} is not a class of plain fields")
     return kind(**fields)

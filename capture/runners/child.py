@@ -193,6 +193,6 @@ def _save(outputs: dict[str, torch.Tensor], path: str) -> None:
     from safetensors.torch import save_file
 
     if not outputs:
-        raise RerunError("this layer gives no tensors")
+        raise RerunError("this layer returns no tensors")
     save_file({slot: tensor.detach().cpu().contiguous().clone()
                for slot, tensor in outputs.items()}, path)  # fmt: skip

@@ -111,7 +111,7 @@ def _check_open_sizes(call: Call, given: Mapping[str, torch.Tensor]) -> None:
             if sizes.setdefault(name, size) != size:
                 raise RerunError(
                     f"{argument.slot} has {size} rows, {first[name]} has {sizes[name]}: "
-                    "they must be as many"
+                    "they must have the same number"
                 )
             first.setdefault(name, argument.slot)
 
@@ -150,8 +150,8 @@ def _past(extra: Mapping[str, torch.Tensor], sequences: int) -> Past | None:
         return Past(keys, values, _offsets("past_offsets", extra["past_offsets"], len(keys)))
     if len(keys) % sequences:
         raise RerunError(
-            f"{len(keys)} past tokens of {sequences} sequences: past_offsets must tell which "
-            "are whose"
+            f"{len(keys)} past tokens of {sequences} sequences: past_offsets must say which "
+            "tokens belong to which sequence"
         )
     each = [len(keys) // sequences] * sequences
     return Past(keys, values, tuple(accumulate(each, initial=0)))

@@ -154,9 +154,9 @@ def _call_of(model: Model, name: str) -> Call:
         return Call(problem="it is the whole model; a capture runs it")
     call = model.calls.get(name) or linear_call(model.layers[name])
     if call is None:
-        return Call(problem="the model never calls it, so what it takes is not known")
+        return Call(problem="the model never calls it, so its inputs are not known")
     if call.has(CACHE) and model.cache_params is None:
-        return Call(problem="it takes a cache, and the model does not tell how that is laid out")
+        return Call(problem="it takes a cache, and the model does not say how that is laid out")
     if call.has(CACHE) and (problem := cache_problem(model.cache_params)):
         return Call(problem=problem)
     return call

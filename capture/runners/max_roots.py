@@ -75,7 +75,7 @@ def open_model(make_pipeline: Callable[[], Any]) -> Model:
         finally:
             clear_hooks()
     if heard.root is None:
-        raise RerunError("MAX made a pipeline without a model whose layers can be told")
+        raise RerunError("MAX made a pipeline without a model whose layers can be identified")
     return _model(heard)
 
 

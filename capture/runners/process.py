@@ -231,7 +231,7 @@ class RunnerProcess:
                 parts.append(part)
                 length += len(part)
                 if length > _MOST_LINE:
-                    raise RerunError("the runner printed a line without end")
+                    raise RerunError("the runner printed an endless line")
         line, _, self._pending = b"".join(parts).partition(b"\n")
         return line
 
@@ -246,7 +246,7 @@ class RunnerProcess:
                 if status < 0:
                     how = f"crashed ({_signal_name(-status)})"
         last = self._last_words()
-        return f"the runner {how}" + (f"; its last words: {last}" if last else "")
+        return f"the runner {how}" + (f"; its last output: {last}" if last else "")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError), open(self._log, "rb") as log:
@@ -279,10 +279,10 @@ def _signal_name(number: int) -> str:
 def _located(into: Path, answer: Answer) -> dict[str, Locator]:
     """The outputs in the file, in the runner's order. Raises `RerunError`."""
     if into.is_symlink() or not into.is_file():
-        raise RerunError("the runner said that it is done, but wrote no outputs")
+        raise RerunError("the runner reported success, but wrote no outputs")
     found = located_in(into)
     if not found:
-        raise RerunError("the runner said that it is done, but gave no outputs")
+        raise RerunError("the runner reported success, but returned no outputs")
     order = [slot for slot in answer.slots if slot in found]
     return {slot: found[slot] for slot in dict.fromkeys([*order, *found])}
 

@@ -83,7 +83,7 @@ def decode(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise RerunError(f"the runner printed something that is no message: {shown(line)}")
+        raise RerunError(f"the runner printed something that is not a message: {shown(line)}")
     return message
 
 
@@ -126,7 +126,7 @@ def _layer(entry: Any) -> LayerInfo:
         raise RerunError("the runner's hello lists a layer without a name")
     inputs = _list(entry.get("inputs"))
     if not all(isinstance(slot, str) for slot in inputs):
-        raise RerunError(f"the runner's inputs of {_text(entry['name'])} are no slots")
+        raise RerunError(f"the runner's inputs of {_text(entry['name'])} are not slots")
     return LayerInfo(
         entry["name"], _text(entry.get("class")), tuple(inputs),
         entry.get("reruns", True) is not False, _text(entry.get("why")),

@@ -103,7 +103,9 @@ def _model(
     made = load_factory(plan.factory)(plan.model)
     model = made[0] if isinstance(made, tuple) and len(made) == 2 else made
     if not isinstance(model, torch.nn.Module):
-        raise CaptureError(f"--factory {plan.factory}: made a {type(model).__name__}, no module")
+        raise CaptureError(
+            f"--factory {plan.factory}: returned a {type(model).__name__}, not a module"
+        )
     return model
 
 
@@ -175,7 +177,7 @@ def _cache(structure: dict[str, Any], config: Any) -> Any:
         halves = structure["self_attention_cache"], structure["cross_attention_cache"]
         return cache_utils.EncoderDecoderCache(*halves)
     if kind not in ("DynamicCache", "HybridCache", "SlidingWindowCache"):
-        raise RerunError(f"a {kind[:40]} cannot be filled again")
+        raise RerunError(f"a {kind[:40]} cannot be refilled")
     text = config.get_text_config() if hasattr(config, "get_text_config") else None
     made = cache_utils.DynamicCache(config=text) if text is not None else cache_utils.DynamicCache()
     for kept in structure.get("layers", [structure]):

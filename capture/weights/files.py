@@ -120,7 +120,9 @@ def _no_weights(names: list[str]) -> str:
         said = _OTHER_KINDS.get(os.path.splitext(name)[1])
         if said is not None:
             return f"{said}; give a Hugging Face directory, .safetensors or .bin"
-    return "no weights in it; known are .safetensors, .bin, .pt and .pth, with or without an index"
+    return (
+        "no weights in it; supported are .safetensors, .bin, .pt and .pth, with or without an index"
+    )
 
 
 def _indexed(path: str) -> Layout:

@@ -76,7 +76,7 @@ class _Listing:
         """What was passed over, a sentence a kind."""
         for why, names in self.unread.items():
             count = f"{len(names)} tensors" if len(names) > 1 else "a tensor"
-            yield f"{count} passed over ({why}), such as {_shown(names[0])}"
+            yield f"{count} skipped ({why}), such as {_shown(names[0])}"
 
     def _of_safetensors(self, file: str) -> Iterator[tuple[str, Locator]]:
         header = safetensors_file.read_file_header(file)

@@ -201,7 +201,7 @@ def _only_pair(comparison: Comparison) -> Row:
     some = ", ".join(f"{row.label} (#{row.index})" for row in pairs[:4])
     more = ", ..." if len(pairs) > 4 else ""
     raise UserError(
-        f"there are {len(pairs)} pairs; name one, as in show REF CAND NAME:  {some}{more}"
+        f"there are {len(pairs)} pairs; name one, as in show REF CAND NAME: {some}{more}"
     )
 
 

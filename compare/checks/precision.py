@@ -39,9 +39,9 @@ def check_precision(outputs: Sequence[Item], looks: Looks) -> list[Finding]:
 def _finding(grid: str, items: list[Item], wide: int) -> Finding:
     kept = items[0].record.dtype
     if len(items) >= MOST_COARSE * wide:
-        words = f"the values of {len(items)} of {wide} outputs are {grid}, kept as {kept}"
+        words = f"the values of {len(items)} of {wide} outputs are {grid}, stored as {kept}"
         return Finding("note", "dtype", words, "they are judged at that precision")
-    words = f"{len(items)} of {wide} outputs hold values of {grid}, kept as {kept}"
+    words = f"{len(items)} of {wide} outputs hold values of {grid}, stored as {kept}"
     names = tuple(item.record.name for item in items)
     return Finding("note", "dtype", words, "check whether these layers are meant to have such low "
                                            "precision",

@@ -103,7 +103,7 @@ def _channels(order: Array, width: int) -> Array:
 
 def order_of(value: Array, y: Array) -> Array | None:
     """For every column of `y` the column of `value` that it is like; None where they are in order
-    already, or where it is no permutation.
+    already, or where it is not a permutation.
     """
     a = value - value.mean(0)
     b = y - y.mean(0)

@@ -129,7 +129,7 @@ def _repeated(shape: Shape, wanted: Shape, hints: Hints) -> Iterator[Change]:
     times = shape[-1] // wanted[-1]
     for count in head_counts(wanted[-1], hints)[:4]:
         parts = Reshape((*shape[:-1], count, times, wanted[-1] // count))
-        words = f"each of {count} heads stands there {times} times"
+        words = f"each of {count} heads is repeated {times} times"
         yield words, (parts, Select(len(shape), 0), Reshape(wanted))
 
 

@@ -139,7 +139,7 @@ def _measured(pair: SampledPair, proposal: Proposal) -> Tried:
     odd = int(np.count_nonzero(~finite & ~alike))
     value = _relative_l2(x[finite], y[finite]) if finite.any() else None
     tells = not constant(x)
-    note = "" if tells else "the reference has one value everywhere: any order fits"
+    note = "" if tells else "the reference has the same value everywhere: any order fits"
     if value is None:
         note = "the reference is all zeros" if finite.any() else "no element finite on both sides"
     return Tried(proposal, value, x.size, count, odd, tells, note)

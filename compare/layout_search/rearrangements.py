@@ -61,7 +61,7 @@ def _shifted(shape: Shape, heads: list[int]) -> Iterator[Change]:
         for axis in axes[:3]:
             if shape[axis] > abs(amount):
                 words = f"{abs(amount)} {'later' if amount > 0 else 'earlier'} along axis {axis}"
-                yield f"candidate stands {words}", (Shift(amount, axis),)
+                yield f"candidate is shifted {words}", (Shift(amount, axis),)
 
 
 def _grouped(shape: Shape, heads: list[int]) -> Iterator[Change]:
@@ -95,8 +95,8 @@ def _fused(shape: Shape, heads: list[int], parts: int, words: str) -> Iterator[C
         return
     for count in [n for n in heads if shape[-1] % (parts * n) == 0][:4]:
         for before, after, how in (
-            ("h n d", "n h d", "head by head to one behind the other"),
-            ("n h d", "h n d", "one behind the other to head by head"),
+            ("h n d", "n h d", "head by head to concatenated"),
+            ("n h d", "h n d", "concatenated to head by head"),
         ):
             step = split_axis(shape, -1, before, after, h=count, n=parts)
             yield f"{words}: {how}, {count} heads", (step,)
@@ -110,10 +110,10 @@ def _heads_not_swapped(shape: Shape, heads: list[int]) -> Iterator[Change]:
     at = len(rest)
     for count in heads[:4]:
         parts = Reshape((*rest, count, tokens, width // count))
-        words = f"{count} heads joined without being moved behind the tokens"
+        words = f"{count} heads joined without being moved after the tokens"
         yield words, (parts, Transpose(at, at + 1), Reshape(shape))
         parts = Reshape((*rest, tokens, count, width // count))
-        words = f"{count} heads moved before the tokens once too often"
+        words = f"{count} heads moved before the tokens one time too many"
         yield words, (parts, Transpose(at, at + 1), Reshape(shape))
 
 

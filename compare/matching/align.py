@@ -134,7 +134,7 @@ def _unknown_pairs(ref: Side, cand: Side, pairs: tuple[HandPair, ...]) -> list[N
         return []
     ours, theirs = _by_record_name(ref), _by_record_name(cand)
     return [
-        Note("reference", f"[[pair]] {pair.reference}, {pair.candidate}: no two such records")
+        Note("reference", f"[[pair]] {pair.reference}, {pair.candidate}: no such two records")
         for pair in dict.fromkeys(pairs)
         if pair.reference not in ours or pair.candidate not in theirs
     ]
@@ -223,7 +223,7 @@ def _left_over(ref: Side, cand: Side) -> list[Match]:
         assert ours is not None and theirs is not None
         if shapes_view(ours.shape, theirs.shape, False) is None:
             continue
-        words = f"by order: {key[1]} and {other[1]} stand at the same place and fit"
+        words = f"by order: {key[1]} and {other[1]} are at the same position and fit"
         matches += match_calls(
             ref.groups[key], cand.groups[other], lambda a, b, w=words: ("order", w)
         )

@@ -130,7 +130,7 @@ def why_apart(ref: Item, cand: Item) -> str:
     """Why two readable records cannot be brought together."""
     if ref.kind != cand.kind:
         return f"dtypes {ref.record.dtype} and {cand.record.dtype} cannot be compared"
-    return f"shapes {list(ref.shape)} and {list(cand.shape)} cannot be brought together"
+    return f"shapes {list(ref.shape)} and {list(cand.shape)} do not fit together"
 
 
 def _first_of_role(

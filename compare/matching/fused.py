@@ -131,7 +131,7 @@ def _view(
     view = _through(part, fused, cut, fused_is_candidate)
     if view is not None:
         return view, None, None
-    words = f"shapes {list(part.shape)} and {cut} of {list(fused.shape)} do not go together"
+    words = f"shapes {list(part.shape)} and {cut} of {list(fused.shape)} do not fit together"
     return None, words, "shape"
 
 

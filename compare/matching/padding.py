@@ -133,7 +133,8 @@ def _words(padding: Padding, step: int) -> str:
 def _apart(padding: Padding, lengths: tuple[int, ...], other: SideName) -> str:
     return (
         f"{padding.source} says sequences of {_few(padding.lengths)} tokens, the {other} ran "
-        f"sequences of {_few(lengths)}: padding is not left out, since the two are not in one order"
+        f"sequences of {_few(lengths)}: padding is not left out, since the two are not in the same "
+        "order"
     )
 
 

@@ -249,7 +249,7 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
     part in several pairs say nothing about order: a fused module runs once for all its parts.
     """
     unknown = [
-        f"the {word} does not tell its order ({side.capture.path})"
+        f"the {word} does not record its order ({side.capture.path})"
         for word, side in (("reference", ref), ("candidate", cand))
         if not side.capture.order_known
     ]

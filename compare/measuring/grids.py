@@ -50,7 +50,7 @@ class Grids:
         }[side]
         if grid is None or not said:
             return None
-        return f"the values are {grid}, whatever type they are kept in: judged by that precision"
+        return f"the values are {grid}, whatever type they are stored in: judged by that precision"
 
 
 def grids_of(rows: Sequence[Row], results: Sequence[Result]) -> Grids:

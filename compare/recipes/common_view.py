@@ -28,7 +28,7 @@ def common_view(
     """How to see `reference` and `candidate` alike, or None when no safe way is known.
 
     Tried in order: equal, axes of size 1 dropped, adjacent axes joined (padded against ragged
-    batches, heads against a flat hidden axis), heads moved behind tokens. With `last_rows` (for
+    batches, heads against a flat hidden axis), heads moved after tokens. With `last_rows` (for
     what stands behind the layers) one side may hold only the last tokens of the other. With
     `reshaped`, where none of that fits, equal numbers of elements are taken in C order.
     """
@@ -134,11 +134,11 @@ def _heads_last(left: Shape, right: Shape) -> CommonView | None:
     swap = Transpose(len(left) - 3, len(left) - 2)
     moved = swap.shape(left)
     if moved == right:
-        return CommonView(Recipe((swap,)), Recipe(), "heads moved behind tokens")
+        return CommonView(Recipe((swap,)), Recipe(), "heads moved after tokens")
     rest = _squeezed(moved, right) or _joined(moved, right)
     if rest is None or rest.candidate.steps:
         return None
-    return CommonView(Recipe((swap, *rest.reference.steps)), Recipe(), "heads moved behind tokens")
+    return CommonView(Recipe((swap, *rest.reference.steps)), Recipe(), "heads moved after tokens")
 
 
 def _last_rows(full: Shape, few: Shape) -> CommonView | None:

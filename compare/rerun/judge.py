@@ -81,13 +81,13 @@ def judge(
         came = _error(inputs) if isinstance(inputs, Measurement) else "cannot be compared"
         return Judgement(
             "inherited",
-            f"the layer itself is fine: it only passes on an error that came in (inputs differ by "
+            f"the layer itself is fine: it only passes on an error in its inputs (inputs differ by "
             f"{came})",
         )
     return Judgement(
         "unlike",
         "the layer run alone is fine, yet its captured output differs and its inputs do not: the "
-        "runner's model is not the one that was captured, or something else came in",
+        "runner's model is not the one that was captured, or it had other inputs",
     )
 
 

@@ -72,7 +72,7 @@ def _judgement(comparison: Comparison, row: Row, error: OwnError | None) -> Judg
         cause = error.causes[0].text if error.causes else "no known mistake explains it"
         return Judgement("wrong", f"wrong on its own by its law ({size}): {cause}")
     if verdict.fails:
-        words = f"fine by its law ({size}): it only passes on an error that came in"
+        words = f"fine by its law ({size}): it only passes on an error in its inputs"
         return Judgement("inherited", words)
     return Judgement("fine", f"fine by its law ({size})")
 

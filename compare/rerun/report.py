@@ -95,7 +95,7 @@ def rerun_text(session: RerunSession, command: str, metric: str = "mse") -> str:
         f"candidate  {comparison.candidate.path}",
         f"           {side_line(comparison.candidate)}",
         f"runner     {spec.describe() if spec is not None else '-'}", "",
-        f"{heading} of the output as captured (entire), of what came in (inputs), of the layer run "
+        f"{heading} of the output as captured (entire), of the inputs (inputs), of the layer run "
         "alone (single)", "",
         f"{'entire':>10} {'inputs':>10} {'single':>10}  layer",
     ]  # fmt: skip

@@ -177,7 +177,7 @@ class Run:
         locator = output_of(row, layer, outputs)
         if locator is None:
             given = ", ".join(outputs)
-            words = f"the rerun gave no {row.candidate.slot}, only {given}"
+            words = f"the rerun returned no {row.candidate.slot}, only {given}"
             return RerunResult(index, layer.name, None, problem=words, failed=True)
         kept = locator if self.session.keep else None
         if row.problem_level is not None:
@@ -185,7 +185,7 @@ class Run:
             return RerunResult(index, layer.name, wrong, output=kept)
         if locator.shape != row.candidate.shape:
             words = (
-                f"the rerun gave shape {list(locator.shape)}, the captured record has "
+                f"the rerun returned shape {list(locator.shape)}, the captured record has "
                 f"{list(row.candidate.shape or ())}"
             )
             wrong = Failure(words, "candidate", "shape")

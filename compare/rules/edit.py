@@ -59,7 +59,7 @@ def save_to_rules(
                 file.put_pair(kind, pair)
         after = file.text().encode("utf-8")
     except UnicodeEncodeError:
-        reason = "a name has bytes that are no UTF-8, which TOML cannot hold; nothing is written"
+        reason = "a name has bytes that are not UTF-8, which TOML cannot hold; nothing is written"
         raise RulesError(f"{path}: {reason}") from None
     if read_rules(after, path) != wanted:
         raise RulesError(f"{path}: cannot be changed without other rules changing too")
@@ -238,7 +238,7 @@ def _content(path: str) -> tuple[str, bytes | None]:
     try:
         target = os.path.realpath(path)
         if not stat.S_ISREG(os.stat(target).st_mode):
-            raise RulesError(f"{path}: is no file that could be written to")
+            raise RulesError(f"{path}: is not a file that can be written to")
         with open(target, "rb") as file:
             return target, file.read()
     except FileNotFoundError:

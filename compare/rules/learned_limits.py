@@ -122,7 +122,7 @@ class Baselines:
                 self.refused[layer] = "no metric could be computed in every run"
         if not layers:
             raise BaselineError(
-                "no limits can be made: no pair of these runs could be compared"
+                "no limits can be learned: no pair of these runs could be compared"
                 + (f" ({_some(self.refused)}: {next(iter(self.refused.values()))})"
                    if self.refused else "")
             )  # fmt: skip
@@ -159,7 +159,7 @@ class Baselines:
         few = min((self.counts[layer] for layer in layers), default=0)
         if few < 3:
             said.append(
-                f"some layers were seen {few} time{'s' if few != 1 else ''} only: a percentile "
+                f"some layers were seen only {few} time{'s' if few != 1 else ''}: a percentile "
                 "needs several prompts and shapes"
             )
         return said
@@ -214,22 +214,22 @@ def _content(path: str) -> dict[str, Any]:
         raise RulesError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise RulesError(
-            f"{path}: not a thresholds file (no valid JSON); make one by layertui thresholds"
+            f"{path}: not a thresholds file (no valid JSON); make one with layertui thresholds"
         ) from error
     if not isinstance(content, dict):
-        raise RulesError(f"{path}: not a thresholds file; make one by layertui thresholds")
+        raise RulesError(f"{path}: not a thresholds file; make one with layertui thresholds")
     return content
 
 
 def _foreign(content: dict[str, Any], schema: object) -> str:
     if isinstance(schema, str) and re.fullmatch(r"layertui\.thresholds/\d+", schema):
-        return f"written in the form {schema}, this layertui reads {SCHEMA}; install a newer one"
+        return f"written in the format {schema}, this layertui reads {SCHEMA}; install a newer one"
     if "abs_diff" in content and "cos_sim_avg" in content:
         return (
-            "the form aiu, whose norms grow with a tensor's size and are no limits; "
-            "make a thresholds file by layertui thresholds"
+            "the format aiu, whose norms grow with a tensor's size and are not limits; "
+            "make a thresholds file with layertui thresholds"
         )
-    return f"not a thresholds file (no schema {SCHEMA!r}); make one by layertui thresholds"
+    return f"not a thresholds file (no schema {SCHEMA!r}); make one with layertui thresholds"
 
 
 def _layer(path: str, file: str, layer: str, limits: object) -> ThresholdRule:

@@ -92,7 +92,7 @@ def sign_of_channels(pair: Pair) -> Iterator[Symptom]:
         return
     left = pair.left(np.where(wrong, -x, x))
     places = ", ".join(map(str, pair.channels[wrong][:8].tolist()))
-    words = f"channels {places} have the other sign; {left_words(pair, left)}"
+    words = f"channels {places} have the opposite sign; {left_words(pair, left)}"
     yield Symptom("sign", pair.score(left), words)
 
 
@@ -119,10 +119,9 @@ def offset(pair: Pair) -> Iterator[Symptom]:
     sizes = np.abs(means)
     top = int(sizes.argmax())
     words = (
-        f"one value a channel, the same for all {count} rows, {float(sizes.mean()):.3g} in the "
-        f"mean, {float(means[top]):+.4g} in channel {int(pair.channels[top])}: a bias, missing or "
-        f"wrong; "
-        f"{left_words(pair, left)}"
+        f"one value per channel, the same for all {count} rows, {float(sizes.mean()):.3g} on "
+        f"average, {float(means[top]):+.4g} in channel {int(pair.channels[top])}: a bias, missing "
+        f"or wrong; {left_words(pair, left)}"
     )
     yield Symptom("offset", pair.score(left), words)
 
@@ -141,7 +140,7 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
     alike = alike and _of_all_channels(x, d, factors[:, None] * x)
     if alike and of_many(factors) and left <= OWN_BY_ROW * pair.squares:
         words = (
-            f"every row by a factor of its own, x{1 + float(factors.min()):.4f} to "
+            f"each row has a factor of its own, x{1 + float(factors.min()):.4f} to "
             f"x{1 + float(factors.max()):.4f}; {left_words(pair, left)}"
         )
         yield Symptom("scale", pair.score(left), words)
@@ -149,7 +148,7 @@ def by_row(pair: Pair) -> Iterator[Symptom]:
     left = pair.left(x + means[:, None]) * count / (count - 1)
     if of_many(means) and left <= OWN_BY_ROW * pair.squares:
         words = (
-            f"a constant of its own for every row, {float(means.min()):+.4g} to "
+            f"each row has a constant of its own, {float(means.min()):+.4g} to "
             f"{float(means.max()):+.4g}; {left_words(pair, left)}"
         )
         yield Symptom("offset", pair.score(left), words)

@@ -36,8 +36,9 @@ def shifted(pair: Pair) -> Iterator[Symptom]:
             best = score, way, float(np.vdot(around, around)) < 0.1 * size
     if best is not None and best[0] > 0:
         score, way, rolled = best
-        words = f"every token has what belongs {abs(way)} {'before' if way > 0 else 'behind'} it"
-        words += ", the ends exchanged (a roll)" if rolled else ""
+        where = "before" if way > 0 else "after"
+        words = f"every token has the values of the token {abs(way)} {where} it"
+        words += ", with the ends swapped (a roll)" if rolled else ""
         yield Symptom("shifted", min(1.0, score), words)
 
 
@@ -125,7 +126,7 @@ def _halves(pair: Pair) -> Iterator[Order]:
         back = parts.reshape(*parts.shape[:2], -1, 2).swapaxes(-1, -2).reshape(pair.x.shape)
         for fitted, words, there, here in (
             (turned, "halves interleaved", "d two", "two d"),
-            (back, "neighbours taken apart", "two d", "d two"),
+            (back, "neighbours separated", "two d", "d two"),
         ):
             score = pair.score(pair.left(fitted))
             if best is not None and score <= best[0]:

@@ -46,7 +46,7 @@ def mixed_up(pair: Pair, others: list[Other]) -> Iterator[Symptom]:
         whose = "the candidate's own" if copied else "the reference's"
         back = ""
         if not other.is_peer and _alike(other.y, pair.x, other.x):
-            back = ", and that one has what belongs here"
+            back = ", and that one has the values that belong here"
         words = f"{how} {whose} {other.label}{back}; {left_words(pair, left)}"
         best = Symptom(name, score, words)
     if best is not None:
@@ -73,7 +73,7 @@ def missing_term(pair: Pair, terms: list[Other]) -> Iterator[Symptom]:
         known = best is not None and score <= best.score
         if known or abs(part) <= max(STANDARD_ERRORS * error, LEAST_TERM):
             continue
-        amount = {-1.0: "all", -0.5: "half", 1.0: "once too often:"}.get(round(2 * part) / 2)
+        amount = {-1.0: "all", -0.5: "half", 1.0: "one time too many:"}.get(round(2 * part) / 2)
         what = f"{amount} of " if amount else f"{-part:.3g} times "
         if part > 0:
             what = f"{part:.3g} times too much of "

@@ -89,9 +89,9 @@ def _indices(axis: Axis, wrong: Array) -> str:
             return "in the last token"
         return f"in {_one(axis, first)} of {axis.size}"
     if together and first > 0 and last == axis.size - 1:
-        return f"from {_one(axis, first)} on, what is before it agrees"
+        return f"from {_one(axis, first)} on; what precedes it agrees"
     if together and first == 0 and last < axis.size - 1:
-        return f"up to {_one(axis, last)}, what is behind it agrees"
+        return f"up to {_one(axis, last)}; what follows agrees"
     return ""
 
 

@@ -18,7 +18,7 @@ def rules_of_thumb(result: Result) -> list[str]:
     if isinstance(result, Failure):
         if result.level != "shape":
             return []
-        return ["shapes differ: a layout, a fused or split module, or another number of tokens"]
+        return ["shapes differ: a layout, a fused or split module, or a different number of tokens"]
     if not isinstance(result, Measurement) or result.identical:
         return []
     found: list[str] = []
@@ -26,12 +26,12 @@ def rules_of_thumb(result: Result) -> list[str]:
     if cosine is not None and mse is not None:
         if cosine >= THUMB_ALIKE and mse > THUMB_LARGE_MSE:
             found.append(
-                "high cosine and high MSE: the direction is right, the size is not: a scale, or "
-                "large values with rounding"
+                "high cosine and high MSE: the direction is right, the magnitude is not: a scale, "
+                "or large values with rounding"
             )
         if cosine < THUMB_UNLIKE and mse < THUMB_SMALL_MSE:
             found.append(
-                "low cosine and low MSE: numbers near zero, where noise decides on the direction"
+                "low cosine and low MSE: values near zero, where noise determines the direction"
             )
     relative, absolute = result.max_rel or 0.0, result.max_abs or 0.0
     if relative > THUMB_LARGE_RELATIVE and 0 < absolute < THUMB_SMALL_ABSOLUTE:

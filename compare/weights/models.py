@@ -60,7 +60,7 @@ class Models:
         """What is known, a line a side."""
         found: list[str] = []
         if self.reference is not None:
-            both = " (serves both sides)" if self.candidate is None else ""
+            both = " (used for both sides)" if self.candidate is None else ""
             found.append(f"weights of the reference: {self.reference.path}{both}")
         if self.candidate is not None:
             found.append(f"weights of the candidate: {self.candidate.path}")
@@ -83,7 +83,7 @@ def find_models(
     search = _Search(given or ModelPaths(), strict)
     ours, theirs = search.of("reference", reference), search.of("candidate", candidate)
     if theirs is not None and (ours is None or _completes(theirs, ours, reference)):
-        search.notes.append("the candidate's checkpoint serves as the reference's too")
+        search.notes.append("the candidate's checkpoint is used for the reference too")
         ours = theirs
     return Models(ours, theirs, tuple(search.notes))
 
@@ -148,7 +148,7 @@ def _refuse_changed(weights: Weights, capture: Capture) -> None:
 
     name = changed_since(weights, recorded_digests(capture))
     if name is not None:
-        raise CaptureError(f"{weights.path}: no longer what was captured: {name} is another")
+        raise CaptureError(f"{weights.path}: no longer what was captured: {name} is different")
 
 
 def _known(side: ModelSide, capture: Capture) -> Iterator[str]:

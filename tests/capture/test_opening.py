@@ -138,7 +138,7 @@ def test_mixed_directory(tmp_path: Path) -> None:
     assert [r.name for r in capture.records] == ["a-output", "b-output", "c-output", "sub/d-output"]
     assert capture.unreadable == 0
     assert set(capture.format.split(", ")) == {"MAX checkpoint", "torch file", "numpy file"}
-    assert capture.notes == ["1 files of no known format passed over: mystery"]
+    assert capture.notes == ["1 files of unknown format skipped: mystery"]
 
 
 def test_a_log_among_tensor_files_is_no_part_of_the_capture(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_log_among_tensor_files_is_no_part_of_the_capture(tmp_path: Path) -> N
     capture = open_capture(tmp_path)
     assert [r.name for r in capture.records] == ["b", "a"]
     assert capture.order_known
-    assert capture.notes == ["run.log: its prints are passed over, tensor files are here"]
+    assert capture.notes == ["run.log: its prints are skipped, since there are tensor files"]
 
 
 def refused(path: Path | str) -> str:
@@ -276,7 +276,7 @@ def test_nesting_has_a_limit_and_it_is_said(tmp_path: Path) -> None:
     put(tmp_path, "a.max", "/".join("d" * 12) + "/b.max")
     capture = open_capture(tmp_path)
     assert errors(capture) == {"a": None}
-    assert capture.notes == ["d/d/d/d/d/d/d/d/d: directories nest more than 8 deep"]
+    assert capture.notes == ["d/d/d/d/d/d/d/d/d: directories are nested more than 8 deep"]
 
 
 def test_copy_of_a_capture_is_the_same_capture(real: Path, tmp_path: Path) -> None:

@@ -416,4 +416,4 @@ def test_some_of_the_layers(real: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert compare(*words, "--layers", "7:") == 2
     assert "they have layers 0 to 1" in capsys.readouterr().err
     assert compare(*words, "--layers", "5:2") == 2
-    assert "has no layer in it" in capsys.readouterr().err
+    assert "contains no layer" in capsys.readouterr().err

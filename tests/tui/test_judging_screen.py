@@ -199,9 +199,9 @@ def _thumb(comparison: Comparison, row: int) -> list[str]:
         ((80, 24), Terminal(), "█◆", "█↓", "28 DIVERGED ◆1 (13 hidden)"),
         ((80, 24), Terminal("none", ascii=True), "X@", "Xv", "28 DIVERGED @1 (13 hidden)"),
         ((120, 30), Terminal(), "DIVERGED made", "DIVERGED inherited",
-         "28 DIVERGED (◆ 1 made) (13 hidden)"),
+         "28 DIVERGED (◆ 1 introduced) (13 hidden)"),
         ((200, 50), Terminal("none"), "DIVERGED made", "DIVERGED inherited",
-         "28 DIVERGED (◆ 1 made) (13 hidden)"),
+         "28 DIVERGED (◆ 1 introduced) (13 hidden)"),
     ],
 )  # fmt: skip
 async def test_made_and_inherited_on_the_list(

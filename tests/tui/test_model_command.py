@@ -23,7 +23,7 @@ async def test_checkpoints_are_named_on_the_screen(real: Path, tmp_path: Path) -
     async with app.run_test(size=(200, 30)) as pilot:
         await measured(pilot, app)
         await model(pilot, app, "", "no checkpoint is known")
-        await model(pilot, app, f"reference {checkpoint}", f"{checkpoint} (serves both sides)")
+        await model(pilot, app, f"reference {checkpoint}", f"{checkpoint} (used for both sides)")
         comparison = app.list_screen.comparison
         assert comparison is not None
         known = comparison.models

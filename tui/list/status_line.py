@@ -121,7 +121,7 @@ def counts_line(
     made = len(made_rows(comparison)) if comparison.failing else 0
     if made:
         glyph = look.origin_glyph("made")
-        words = f" ({glyph} {made} made)" if wide else f" {glyph}{made}"
+        words = f" ({glyph} {made} introduced)" if wide else f" {glyph}{made}"
         pieces.append((words, look.palette.strong))
     if hidden:
         pieces.append((f" ({hidden} hidden)", look.palette.warn))

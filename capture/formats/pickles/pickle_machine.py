@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ...errors import RecordError
 
 MOST_STEPS = 4_000_000  # about 80,000 tensors
-DAMAGED = "damaged file: its pickle makes no sense"
+DAMAGED = "damaged file: invalid pickle"
 _LONGEST_LINE = 400
 
 

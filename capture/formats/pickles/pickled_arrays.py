@@ -56,7 +56,7 @@ def locate_array(path: str, array: Array, start: int | None, index: int) -> Loca
 def locate_embedded(path: str, data: Any, tensor: Tensor) -> Locator:
     """A torch tensor of a plain pickle, whose storage lies inside of it. Raises `RecordError`."""
     if not isinstance(tensor.storage, Embedded):
-        raise RecordError("a tensor whose values lie nowhere in the file")
+        raise RecordError("a tensor whose values are nowhere in the file")
     dtype, start, count = embedded_storage(data, tensor.storage)
     itemsize = DTYPES[dtype].itemsize
     shape = checked_shape(tensor.shape, itemsize)

@@ -73,7 +73,7 @@ def flatten(root: Any, is_tensor: Callable[[Any], bool], refuse: bool = False) -
         path, node = waiting.pop()
         nodes += 1
         if nodes > _MOST_NODES or len(path) > _DEEPEST:
-            raise RecordError("refused: containers nest too deep or repeat too often")
+            raise RecordError("refused: containers are nested too deep or repeated too often")
         if is_tensor(node):
             found.append((path, node))
             continue
@@ -120,7 +120,7 @@ def _inside(instance: Instance, is_tensor: Callable[[Any], bool]) -> Any:
     if _is_module(instance):
         return Refused(
             f"refused: {_shown(instance.name)} is a module, not a tensor: save its state_dict(), "
-            "or what it gave"
+            "or its output"
         )
     if instance.pairs:
         return instance.pairs

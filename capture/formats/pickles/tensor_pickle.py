@@ -239,7 +239,10 @@ def _built_or_refused(builder: Builder, args: tuple[Any, ...]) -> Any:
 
 
 def _only_torch(what: str) -> Refused:
-    return Refused(f"refused: only torch itself reads {what[:80]}, and not beside what it refuses")
+    return Refused(
+        f"refused: only torch itself reads {what[:80]}, and not together with objects "
+        "that it refuses"
+    )
 
 
 # What makes a tensor of some kind that only torch knows.
@@ -320,7 +323,7 @@ def _rebuilt_from_type(args: tuple[Any, ...]) -> Any:
         return fields[0][1]
     if type(function) is Builder and type(arguments) is tuple:
         return function.build(arguments)
-    raise NeedsTorchError("a tensor of a kind of its own")
+    raise NeedsTorchError("a tensor of an unsupported kind")
 
 
 def _embedded(args: tuple[Any, ...]) -> Embedded:

@@ -106,7 +106,7 @@ class _Child:
                 self._end()
                 if isinstance(error, RecordError):
                     raise
-                raise RecordError("torch could not be asked: its process failed") from error
+                raise RecordError("torch could not read it: its process failed") from error
             except BaseException:  # an answer that nobody waited for must not meet the next request
                 self._end()
                 raise
@@ -178,7 +178,7 @@ def _line(pipe: int, deadline: float) -> bytes | None:
             parts.append(part)
             length += len(part)
             if length > _MOST_ANSWER:
-                raise RecordError("torch gave an answer without end")
+                raise RecordError("torch's answer did not end")
     return b"".join(parts)
 
 

@@ -195,7 +195,7 @@ def _array_member(
     if isinstance(leaf, Refused):
         return Member(keys, None, leaf.why)
     if not isinstance(leaf, Array):
-        return Member(keys, None, "a tensor whose values lie nowhere in the file")
+        return Member(keys, None, "a tensor whose values are nowhere in the file")
     try:
         return Member(keys, locate_array(path, leaf, base, index))
     except RecordError as error:

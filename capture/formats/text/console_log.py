@@ -60,7 +60,7 @@ def set_aside(found: FoundFile) -> str | None:
     """Logs that lie among tensor files tell their order; that their prints are not read is said."""
     if not prints_tensors(found.path):
         return None
-    return f"{found.name}: its prints are passed over, tensor files are here"
+    return f"{found.name}: its prints are skipped, since there are tensor files"
 
 
 def prints_tensors(path: str) -> bool:

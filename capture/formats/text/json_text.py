@@ -37,7 +37,7 @@ def _parsed(path: str, identity: object, lines: bool) -> Any:
         return [json.loads(line) for line in text.split(b"\n") if line.strip()]
     except (ValueError, RecursionError) as error:
         said = "truncated or damaged" if isinstance(error, ValueError) else "nested too deep"
-        raise RecordError(f"no JSON: {said}") from error
+        raise RecordError(f"not JSON: {said}") from error
 
 
 def plain_text(value: Any, most: int = 400) -> str:

@@ -61,7 +61,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 def set_aside(found: FoundFile) -> str | None:
     """Such a log among tensor files."""
-    return f"{found.name}: its values are passed over, tensor files are here"
+    return f"{found.name}: its values are skipped, since there are tensor files"
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:

@@ -54,7 +54,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 def set_aside(found: FoundFile) -> str | None:
     """JSON among tensor files describes them, as a rule."""
-    return f"{found.name}: its numbers are passed over, tensor files are here"
+    return f"{found.name}: its numbers are skipped, since there are tensor files"
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -102,7 +102,7 @@ def load_values(locator: Locator) -> Array:
             try:
                 values = np.array(flat, DTYPES[locator.dtype].storage)
             except (ValueError, OverflowError, TypeError) as error:
-                raise RecordError(f"a value is no number of {locator.dtype}") from error
+                raise RecordError(f"a value is not a number of {locator.dtype}") from error
             return values.reshape(locator.shape)
     raise RecordError("the file has changed since it was listed")
 
@@ -138,7 +138,7 @@ class _Array:
 
 def _dtype_of(kinds: set[type]) -> str:
     if not kinds <= {int, float, bool, type(None)}:
-        raise RecordError("a list of something else than numbers")
+        raise RecordError("a list of something other than numbers")
     if kinds == {bool}:
         return "bool"
     return "int64" if kinds == {int} else "float32"
@@ -150,7 +150,7 @@ def _shape_of(values: Any) -> tuple[int, ...]:
     while level and type(level[0]) is list:
         sizes = {len(item) if type(item) is list else -1 for item in level}
         if len(sizes) != 1 or len(shape) > _DEEPEST:
-            raise RecordError("the lists have different lengths: no array")
+            raise RecordError("the lists have different lengths: not an array")
         shape.append(sizes.pop())
         level = [inner for item in level for inner in item]
     return tuple(shape)

@@ -62,7 +62,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 def set_aside(found: FoundFile) -> str | None:
     """A table among tensor files is a loss curve or the like; that it is not read is said."""
-    return f"{found.name}: its numbers are passed over, tensor files are here"
+    return f"{found.name}: its numbers are skipped, since there are tensor files"
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -123,7 +123,7 @@ def _parsed(cells: list[str], dtype: str) -> Array:
     try:
         return np.array([int(cell) for cell in cells]).astype(storage)
     except (ValueError, OverflowError) as error:
-        raise RecordError(f"a value is no whole number of {dtype}") from error
+        raise RecordError(f"a value is not a whole number of {dtype}") from error
 
 
 class _Table:
@@ -174,7 +174,9 @@ def _rows(file: BinaryIO, checked: int | None = None) -> Iterator[list[str]]:
             first = False
             continue
         if cells is None:
-            raise RecordError(f"line {at} holds something else than numbers: {text.strip()[:40]!r}")
+            raise RecordError(
+                f"line {at} holds something other than numbers: {text.strip()[:40]!r}"
+            )
         first = False
         yield cells[1:] if indexed else cells
 

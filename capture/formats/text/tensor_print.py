@@ -122,7 +122,7 @@ def parse_suffix(text: str) -> Suffix:
     said = _sizes(size[1]) if size else None
     own = _sizes(shape[1]) if shape else None
     if said is not None and own is not None and said != own:
-        raise RecordError(f"says shape {list(own)} and torch.Size({list(said)})")
+        raise RecordError(f"says both shape {list(own)} and torch.Size({list(said)})")
     return Suffix(
         "torch" if torch else "max",
         dtype_named(dtype[2]).name if dtype else None,
@@ -133,7 +133,7 @@ def parse_suffix(text: str) -> Suffix:
 def _sizes(text: str) -> tuple[int, ...]:
     sizes = [part.strip() for part in text.split(",") if part.strip()]
     if len(sizes) > _MOST_AXES or not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
-        raise RecordError(f"shape [{text[:60]}] makes no sense")
+        raise RecordError(f"invalid shape [{text[:60]}]")
     return tuple(int(size) for size in sizes)
 
 
@@ -184,7 +184,7 @@ def _body(text: str) -> tuple[Tree | str, int]:
             if token == "[":
                 stack.append([])
                 if len(stack) > _MOST_AXES:
-                    raise RecordError(f"brackets nest deeper than {_MOST_AXES}")
+                    raise RecordError(f"brackets are nested deeper than {_MOST_AXES}")
             else:
                 stack[-1].append(None if token == "..." else token)
     raise RecordError("the print is cut off")
@@ -236,7 +236,7 @@ def _seen_shape(shape: tuple[int, ...], depth: int, style: str) -> tuple[int, ..
     if style == "max" and rank < 2:
         shape = (*(1,) * (2 - rank), *shape)
     if len(shape) != depth:
-        raise RecordError(f"brackets nest {depth} deep, the shape has {rank} axes")
+        raise RecordError(f"brackets are nested {depth} deep, the shape has {rank} axes")
     return shape
 
 
@@ -253,7 +253,7 @@ def _positions(tree: Tree, shape: tuple[int, ...], base: int = 0) -> Iterator[in
             continue
         place = index if not gaps or index < gaps[0] else size - len(tree) + index
         if isinstance(item, list) != (len(shape) > 1):
-            raise RecordError("the brackets do not nest evenly")
+            raise RecordError("the brackets are nested unevenly")
         if isinstance(item, list):
             yield from _positions(item, shape[1:], base + place * inner)
         else:

@@ -205,7 +205,9 @@ class _Dump:
         if self.first_promised is None and self.last_promised is None:
             return total
         if not self.capped and (self.first_promised is None or self.last_promised is None):
-            raise RecordError("truncated: first and last elements belong together, one is missing")
+            raise RecordError(
+                "truncated: first and last elements must both be there, one is missing"
+            )
         first, last = self.first_promised or 0, self.last_promised or 0
         if self.capped:
             first = min(first, total)
@@ -335,7 +337,7 @@ def _take_field(dump: _Dump, line: str) -> None:
         match = pattern.match(line)
         if match:
             if dump.fields.setdefault(name, match[1].strip()) != match[1].strip():
-                raise RecordError(f"the header says twice, and differently, {line[:60]!r}")
+                raise RecordError(f"the header gives two different values for {line[:60]!r}")
             if name == "itemsize":
                 _take_itemsize(dump, int(match[1]))
             if name == "dtype":

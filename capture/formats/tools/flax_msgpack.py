@@ -90,9 +90,9 @@ class _Reader:
         try:
             end = self._walk(0, (), found)
         except (struct.error, IndexError) as error:
-            raise RecordError("truncated: the file ends inside of an object") from error
+            raise RecordError("truncated: the file ends inside an object") from error
         if end != len(self.data):
-            raise RecordError("no msgpack: bytes behind the object")
+            raise RecordError("not msgpack: bytes after the object")
         return found
 
     def locate(self, path: str, extension: _Extension) -> Locator:

@@ -72,7 +72,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     root = parsed(found.path)
     data = root.get("data") if isinstance(root, dict) else None
     if not isinstance(data, dict):
-        raise RecordError("no dump of msprobe: no data in it")
+        raise RecordError("not a dump of msprobe: no data in it")
     records: list[Record] = []
     for name, entry in data.items():
         if isinstance(entry, dict):
@@ -96,7 +96,7 @@ def read_header(record: Record) -> list[Record]:
         raise RecordError(f"a file of an unknown kind: {os.path.basename(record.path)[-60:]}")
     read = format_.read_header(replace(record, key=""))
     if len(read) != 1:
-        raise RecordError(f"{len(read)} tensors in the file of one")
+        raise RecordError(f"{len(read)} tensors in a file meant for one")
     (whole,) = read
     return [
         replace(record, locator=whole.locator, shape=whole.shape, dtype=whole.dtype,

@@ -227,7 +227,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         if kind == 2:
             length, at = _varint(data, at)
             if at + length > end:
-                raise RecordError("truncated: a field ends behind the file")
+                raise RecordError("truncated: a field extends beyond the end of the file")
             yield tag >> 3, data[at : at + length]
             at += length
         elif kind == 0:
@@ -235,14 +235,14 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif kind in (1, 5):
             at += 8 if kind == 1 else 4
         else:
-            raise RecordError("no protobuf message")
+            raise RecordError("not a protobuf message")
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise RecordError("no protobuf message")
+            raise RecordError("not a protobuf message")
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift

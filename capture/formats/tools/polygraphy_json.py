@@ -100,7 +100,7 @@ def _outputs(path: str) -> Iterator[_Output]:
     root = parsed(path)
     runs = root.get("lst") if isinstance(root, dict) else None
     if not isinstance(runs, list):
-        raise RecordError("no results of Polygraphy: no list of runners")
+        raise RecordError("not results of Polygraphy: no list of runners")
     for number, run in enumerate(runs):
         if not isinstance(run, list) or len(run) != 2 or not isinstance(run[1], list):
             raise RecordError("damaged results: a runner without iterations")
@@ -127,7 +127,7 @@ def _array_of(value: Any) -> Any:
 def _header(array: Any) -> Header:
     """What the array's header says, checked against the length of the text."""
     if not isinstance(array, str):
-        raise RecordError("no array of numpy")
+        raise RecordError("not a numpy array")
     header = parse_header(_decoded(array[:_HEADER]))
     if header.data + header.nbytes > len(array) * 3 // 4:
         raise RecordError(f"truncated: {header.nbytes} bytes promised, fewer are there")
@@ -138,4 +138,4 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RecordError("damaged results: an array is no base64") from error
+        raise RecordError("damaged results: an array is not base64") from error

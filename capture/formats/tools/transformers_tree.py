@@ -78,7 +78,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         return []
     root = parsed(found.path)
     if not isinstance(root, dict) or not isinstance(root.get("module_path"), str):
-        raise RecordError("no tree of calls")
+        raise RecordError("not a tree of calls")
     calls = _Calls(found, context)
     calls.visit(root, (), 0)
     records = calls.records
@@ -220,7 +220,7 @@ def _describe(record: Record, leaf: _Leaf, found: FoundFile) -> None:
     node = leaf.node
     sizes = _SIZES.search(node["shape"])
     if sizes is None:
-        raise RecordError(f"no shape: {str(node['shape'])[:40]!r}")
+        raise RecordError(f"not a shape: {str(node['shape'])[:40]!r}")
     dtype = dtype_named(str(node["dtype"]))
     shape = checked_shape([int(n[:19]) for n in re.findall(r"\d+", sizes[1])], dtype.itemsize)
     stats = _statistics(node)
@@ -254,7 +254,7 @@ def _text(value: Any) -> str:
         return "\n".join(value)
     if isinstance(value, str):
         return value
-    raise RecordError("the value is no printed tensor")
+    raise RecordError("the value is not a printed tensor")
 
 
 def _printed(text: str, node: dict[str, Any]) -> Any:
@@ -263,7 +263,7 @@ def _printed(text: str, node: dict[str, Any]) -> Any:
     behind = f", dtype={node['dtype']}" if "dtype=" not in text else ""
     end = text.rfind(")")
     if end < 0 or sizes is None:
-        raise RecordError("the value is no printed tensor")
+        raise RecordError("the value is not a printed tensor")
     return parse_print(f"{text[:end]}{behind}) {sizes[0]}")
 
 

@@ -148,7 +148,7 @@ class Shard:
             }
         text = json.dumps(entries).encode()
         if room and len(text) + 8 > room:
-            raise OSError("the header of a shard outgrew its room")
+            raise OSError("the header of a shard outgrew its reserved space")
         text += b" " * (room - 8 - len(text) if room else -(len(text) + 8) % 64)
         return len(text).to_bytes(8, "little") + text
 

@@ -106,7 +106,7 @@ def _pair_by_order(search: Search, order: Order, last: tuple[int, int]) -> None:
             continue
         for (first, second), view in zip(pairs, views, strict=True):
             assert view is not None
-            words = "at the same place between pairs that their values show"
+            words = "at the same position between pairs found by values"
             search.add(ContentPair(
                 first.position, second.position, str(view[0]), str(view[1]), "order", words,
                 _SURE_BY_ORDER,

@@ -143,7 +143,7 @@ def _pair(ours: Entry, theirs: Entry, near: Near, by_place: bool) -> ContentPair
     words = "equal values"
     if by_place:
         sure *= _BY_PLACE
-        words = "equal values, told from others like them by their place"
+        words = "equal values, distinguished from equal others by their position"
     return ContentPair(
         ours.index, theirs.index, str(recipes[0]), str(recipes[1]), "content", words,
         round(sure, 3),

@@ -207,9 +207,12 @@ GOOD = "good = tensor([1., 2.])\n"
         ("x = tensor([[1.0, 2.0],\nin between\n[3.0, 4.0]], dtype=f32, shape=[2,2])\n", "cut off"),
         ("x = tensor([1., 2. 3.])\n", "mixed"),
         ("x = tensor([[1., 2.], [3.]])\n", "1 items printed where the shape has 2"),
-        ("x = tensor([[1., 2.], 3.])\n", "do not nest evenly"),
+        ("x = tensor([[1., 2.], 3.])\n", "nested unevenly"),
         ("x = tensor([1., 2.]) torch.Size([3])\n", "2 items printed where the shape has 3"),
-        ("x = tensor([1., 2.]) torch.Size([1, 2])\n", "brackets nest 1 deep, the shape has 2 axes"),
+        (
+            "x = tensor([1., 2.]) torch.Size([1, 2])\n",
+            "brackets are nested 1 deep, the shape has 2 axes",
+        ),
         ("x = tensor([1., ..., 2.])\n", "no torch.Size"),
         ("x = tensor([1., ..., 2.]) torch.Size([2])\n", "some of 2"),
         ("x = tensor([1., ..., 2., ..., 3.]) torch.Size([9])\n", "some of 9"),
@@ -217,8 +220,8 @@ GOOD = "good = tensor([1., 2.])\n"
         ("x = tensor([[1.0]], dtype=f32, shape=[0])\n", "values printed for the empty shape"),
         ("x = tensor(1.5) torch.Size([2])\n", "one value printed"),
         ("x = tensor(..., device='meta', size=(2, 2))\n", "without values"),
-        ("x = tensor([], size=(2, 2)) torch.Size([0])\n", "says shape"),
-        ("x = " + "tensor(" + "[" * 5000 + "]" * 5000 + ")\n", "nest deeper than 64"),
+        ("x = tensor([], size=(2, 2)) torch.Size([0])\n", "says both shape"),
+        ("x = " + "tensor(" + "[" * 5000 + "]" * 5000 + ")\n", "nested deeper than 64"),
     ],
 )
 def test_damage_is_an_unreadable_record(tmp_path: Path, text: str, words: str) -> None:

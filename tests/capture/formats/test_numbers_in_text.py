@@ -71,7 +71,7 @@ def test_steps_in_the_names_of_tables(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("1,2\n3\n", "row 2 has 1 numbers"), ("1,2\n3,x\n", "something else than numbers")],
+    [("1,2\n3\n", "row 2 has 1 numbers"), ("1,2\n3,x\n", "something other than numbers")],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "a.csv").write_text("0.5,1\n" * 60 + text)
@@ -85,7 +85,7 @@ def test_tables_beside_tensor_files_are_passed_over(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", VALUES)
     capture = open_capture(tmp_path)
     assert [r.name for r in capture.records] == ["x"]
-    assert capture.notes == ["loss.csv: its numbers are passed over, tensor files are here"]
+    assert capture.notes == ["loss.csv: its numbers are skipped, since there are tensor files"]
 
 
 # JSON

@@ -204,7 +204,7 @@ def test_a_package_that_fails_to_recognise_is_said_once(
     np.save(folder / "x.npy", np.zeros(3))
     assert open_capture(folder).notes == [
         "the reader of failing failed: ZeroDivisionError: oh",
-        "2 files of no known format passed over: layers.0.mlp-output.toy, layers.1.mlp-output.toy",
+        "2 files of unknown format skipped: layers.0.mlp-output.toy, layers.1.mlp-output.toy",
     ]
 
 

@@ -169,7 +169,7 @@ LONG = dump_text("x", np.arange(3000, dtype=np.float32))
         (GOOD[: GOOD.rindex("4.0")], "truncated: 6 values promised, the file has 4"),
         (GOOD + "7.0\n", "6 values promised, the file has 7"),
         (GOOD.replace("size: 4", "size: 8"), "elements of 8 bytes"),
-        (GOOD + "# Shape: 3x2\n", "twice, and differently"),
+        (GOOD + "# Shape: 3x2\n", "two different values"),
         (LONG[: LONG.index("# Last")], "one is missing"),
         (GOOD[:-5], "the last value is cut short"),
         (LONG[:-2], "the last value is cut short"),

@@ -222,7 +222,7 @@ def test_decode_steps_and_batches_read_the_past(llama: Held, real: Path) -> None
                torch.cat(wanted)) < ROUNDING  # fmt: skip
     unsure = llama.rerun(name, {"input_1": torch.cat(hidden)},
                          {k: v for k, v in extra.items() if k != "past_offsets"})  # fmt: skip
-    assert "past_offsets must tell" in unsure
+    assert "past_offsets must say" in unsure
 
     batch = Dump(real / "llama_batch_steps-f32/max_dump", step=0)
     inputs = batch.inputs(name)

@@ -221,13 +221,13 @@ def test_values_that_are_coarser_than_their_type(
     }  # fmt: skip
     (finding,) = checked(tmp_path / "a", arrays)
     assert (finding.severity, finding.code) == ("note", "dtype")
-    assert finding.what == f"the values of 4 of 4 outputs are {name}, kept as {kept}"
+    assert finding.what == f"the values of 4 of 4 outputs are {name}, stored as {kept}"
     some = {
         **{f"model.layers.{i}.mlp-output": noise(9 + i, 16, 32) for i in range(4, 12)},
         **arrays,
     }
     (finding,) = checked(tmp_path / "b", {k: v.astype(kept) for k, v in some.items()})
-    assert finding.what == f"4 of 12 outputs hold values of {name}, kept as {kept}"
+    assert finding.what == f"4 of 12 outputs hold values of {name}, stored as {kept}"
     assert set(finding.records) == set(arrays)
 
 

@@ -317,7 +317,7 @@ def test_a_checkpoint_of_the_candidate_completes_what_the_reference_kept(
     assert alone.reference.partial
     found = open_comparison(*map(str, sides), models=ModelPaths(None, str(moved))).models
     assert found.reference is found.candidate is not None
-    assert "serves as the reference's too" in found.notes[-1]
+    assert "used for the reference too" in found.notes[-1]
     tensors = load_file(bad / "model.safetensors")
     tensors["model.norm.weight"] += 1  # one of the small ones, so that it shows
     save_file(tensors, bad / "model.safetensors")

@@ -43,7 +43,7 @@ def test_offsets_by_channel(share: float, named: bool) -> None:
     noise -= noise.mean(0)
     constant = rng.choice([-1.0, 1.0], 16) * np.sqrt(1 - share)
     found = offset(pair(x, x + 0.01 * (constant + np.sqrt(share) * noise)))
-    assert any("one value a channel" in symptom.evidence for symptom in found) is named
+    assert any("one value per channel" in symptom.evidence for symptom in found) is named
 
 
 @pytest.mark.parametrize(("part", "named"), [(0.049, False), (0.051, True)])

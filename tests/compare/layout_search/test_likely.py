@@ -95,9 +95,9 @@ CASES: dict[str, Case] = {
     "heads apart": (HEADS, HEADS[:, :, [2, 0, 3, 1]], "axis 2 in the order 1, 3, 0, 2", ""),
     "kv groups": (Q, Q.reshape(1, 10, 2, 4, 8).swapaxes(2, 3).reshape(1, 10, 64),
                   "8 heads in 4 groups, taken in turn", ""),
-    "later": (Q, np.roll(Q, 1, 1), "candidate stands 1 later along axis 1", ""),
-    "earlier": (Q, np.roll(Q, -1, 1), "candidate stands 1 earlier along axis 1", ""),
-    "two later": (Q, np.roll(Q, 2, 1), "candidate stands 2 later along axis 1", ""),
+    "later": (Q, np.roll(Q, 1, 1), "candidate is shifted 1 later along axis 1", ""),
+    "earlier": (Q, np.roll(Q, -1, 1), "candidate is shifted 1 earlier along axis 1", ""),
+    "two later": (Q, np.roll(Q, 2, 1), "candidate is shifted 2 later along axis 1", ""),
     "batch": (Q, Q[0], "axes of size 1 dropped", ""),
     "batch of two": (Q[0], np.concatenate([Q, -Q]), "first of axis 0", ""),
     "last token": (Q[:, -1], Q, "the last token", ""),
@@ -108,9 +108,9 @@ CASES: dict[str, Case] = {
     "k of qkv by heads": (QKV[:, 1].reshape(10, 64), QKV.swapaxes(1, 2).reshape(10, 192),
                           "16:32 of each of 4 groups", "[:, 64:128]"),
     "qkv by heads": (QKV.reshape(10, 192), QKV.swapaxes(1, 2).reshape(10, 192),
-                     "q, k, v: head by head to one behind the other, 4 heads", ""),
+                     "q, k, v: head by head to concatenated, 4 heads", ""),
     "not swapped": (Q, HEADS.swapaxes(1, 2).reshape(1, 10, 64),
-                    "4 heads joined without being moved behind the tokens", ""),
+                    "4 heads joined without being moved after the tokens", ""),
     "repeated kv": (Q, np.repeat(HEADS, 2, 2).reshape(1, 10, 128),
                     "0:16 of each of 4 groups", ""),
     "wrong slice": (QKV[:, 2].reshape(10, 64), QKV.reshape(10, 192), "last 64 of axis 1",
@@ -151,7 +151,7 @@ LARGE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "halves": (lambda x: np.roll(x, 1024, -1), "halves of the last axis swapped"),
     "rope": (lambda x: in_heads(x, 32).reshape(*x.shape[:2], 32, 2, 32).swapaxes(-1, -2)
              .reshape(x.shape), "RoPE: interleaved to halves, 32 heads"),
-    "token": (lambda x: np.roll(x, -1, 1), "candidate stands 1 earlier along axis 1"),
+    "token": (lambda x: np.roll(x, -1, 1), "candidate is shifted 1 earlier along axis 1"),
     "heads": (lambda x: in_heads(x, 16)[:, :, [3, 1, 2, 0, *range(15, 3, -1)]].reshape(x.shape),
               "16 heads in the order 3, 1, 2, 0, 15, 14, 13, 12, ..."),
     "turned": (lambda x: x.transpose(2, 0, 1), "axes in the order 1, 2, 0"),
@@ -170,7 +170,7 @@ def test_a_few_rows_among_zeros_are_looked_at(tmp_path: Path) -> None:
     sparse = np.zeros_like(BIG)
     sparse[1, 700:740] = BIG[1, 700:740]
     found = ranked(tmp_path, sparse, np.roll(sparse, 1, 1))
-    assert found[0].proposal.title == "candidate stands 1 later along axis 1"
+    assert found[0].proposal.title == "candidate is shifted 1 later along axis 1"
     assert found[0].relative_l2 == 0.0 and found[0].tells
     as_it_is = next(each for each in found if each.proposal.title == "as it is")
     assert (as_it_is.relative_l2 or 0) > 0.1

@@ -698,7 +698,7 @@ def test_the_same_order() -> None:
 )
 def test_an_unknown_order_is_said(known: tuple[bool, bool], word: str) -> None:
     order = aligned(RUN, RUN, order=known).order
-    assert order.same is None and f"the {word} does not tell its order" in order.reason
+    assert order.same is None and f"the {word} does not record its order" in order.reason
 
 
 def test_nothing_to_compare_orders_by() -> None:

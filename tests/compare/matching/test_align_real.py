@@ -157,7 +157,7 @@ def test_order_is_checked_where_both_tell_it(real: Path) -> None:
 @pytest.mark.parametrize("name", [n for n in ALL if n != "llama-f32"])
 def test_order_is_unknown_where_max_does_not_tell_it(real: Path, name: str) -> None:
     order = alignment_of(real, name).order
-    assert order.same is None and "candidate does not tell its order" in order.reason
+    assert order.same is None and "candidate does not record its order" in order.reason
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -110,7 +110,7 @@ def test_the_wrong_layer_is_convicted_and_the_other_is_not(
     assert session.judgement(up).kind == "wrong"
     assert "wrong on its own" in session.judgement(up).sentence
     assert session.judgement(down).kind == "inherited"
-    assert "only passes on an error that came in (inputs differ by" in (
+    assert "only passes on an error in its inputs (inputs differ by" in (
         session.judgement(down).sentence
     )
     single = session.results[down].single
@@ -144,8 +144,8 @@ def test_the_output_can_be_looked_at(session: RerunSession, made: Path) -> None:
     [
         ("crash", r"the runner crashed \(SIGSEGV\); its last words: cannot go on"),
         ("hang", r"did not answer within 1 s"),
-        ("rubbish", r"something that is no message: 'Segmentation fault\? \?\[31mno\?\[0m'"),
-        ("endless", r"a line without end"),
+        ("rubbish", r"something that is not a message: 'Segmentation fault\? \?\[31mno\?\[0m'"),
+        ("endless", r"an endless line"),
         ("error", r"out of cheese"),
         ("other id", r"answered 2, which was not asked"),
         ("no file", r"wrote no outputs"),
@@ -364,7 +364,7 @@ def test_the_command(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rerun(*sides, "up", "down", "--runner", runner(made)) == 1
     out = capsys.readouterr().out
     assert "wrong on its own: up" in out and "this layer is wrong on its own" in out
-    assert "the layer itself is fine: it only passes on an error that came in" in out
+    assert "the layer itself is fine: it only passes on an error in its inputs" in out
     assert rerun(*sides, "down") == 0  # the runner is remembered
     capsys.readouterr()
     assert rerun(*sides, "--all", "--format", "json") == 1

@@ -171,7 +171,7 @@ GOOD = {"schema": "layertui.thresholds/1", "layers": {"a-output": {"max_abs": 1.
         ("[]", "not a thresholds file"),
         ("{}", "no schema"),
         ('{"schema": "layertui.thresholds/2"}', "install a newer one"),
-        ('{"abs_diff": {}, "cos_sim_avg": {}}', "the form aiu"),
+        ('{"abs_diff": {}, "cos_sim_avg": {}}', "the format aiu"),
         ({**GOOD, "layers": {}}, "no layers"),
         ({**GOOD, "layers": []}, "no layers"),
         ({**GOOD, "layers": {"a": {}}}, "no limits"),

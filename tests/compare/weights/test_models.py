@@ -65,7 +65,7 @@ def test_what_record_wrote_finds_its_model_where_it_stands(
     assert found.reference is not None
     assert found.reference.path == str(checkpoint)
     assert found.candidate is None
-    assert found.lines() == [f"weights of the reference: {checkpoint} (serves both sides)"]
+    assert found.lines() == [f"weights of the reference: {checkpoint} (used for both sides)"]
     checkpoint.rename(tmp_path / "moved")
     gone = opened(sides).models
     assert gone.reference is None
@@ -88,7 +88,7 @@ def test_a_directory_is_found_from_anywhere(
 def test_one_checkpoint_serves_both_sides(sides: tuple[Path, Path], checkpoint: Path) -> None:
     found = opened((sides[1], sides[0])).models  # only the candidate knows
     assert found.reference is found.candidate is not None
-    assert found.notes == ("the candidate's checkpoint serves as the reference's too",)
+    assert found.notes == ("the candidate's checkpoint is used for the reference too",)
     forget(sides[0])
     assert opened(sides).models == find_models(open_capture(sides[0]), open_capture(sides[1]))
     assert opened(sides).models.lines() == []
