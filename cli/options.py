@@ -130,7 +130,7 @@ def form_option(
     """`--format FORM`, by default the first of `forms`; `purposes` says what each is for."""
     return click.option(
         "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True,
-        help=f"Form of {what}{': ' if purposes else ''}{purposes}.",
+        help=f"Format of {what}{': ' if purposes else ''}{purposes}.",
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class LayerRange:
         return f"{self.first}:{'' if self.end is None else self.end}"
 
     def cut(self, aligned: Aligned) -> Aligned:
-        """The rows of these layers and of what stands before all layers, and, where the range goes
+        """The rows of these layers and of what comes before all layers, and, where the range goes
         to the last layer, of what stands behind them; the records of the others are ignored.
 
         Raises `CaptureError` where neither capture has a layer in the range.

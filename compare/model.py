@@ -19,8 +19,8 @@ class Row:
     `canonical` is the module's name common to both sides (`layers.0.self_attn.q_proj`, `model`
     for the root), `slot` the canonical slot (`input_0`, `output`). The recipes are the layout
     steps, in text form, that bring each side's record into the pair's common view (empty: as it
-    is). `how` says in words what the match rests on. `problem` is set when the two cannot be
-    brought together: `problem_level` is then `shape` or `unreadable`. `sure` (0 to 1) is there for
+    is). `how` says in words what the match is based on. `problem` is set when the two cannot
+    be compared: `problem_level` is then `shape` or `unreadable`. `sure` (0 to 1) is there for
     pairs that values made.
     """
 
@@ -137,7 +137,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ByStatistics:
-    """A pair of which a side was captured without its values, compared by what both sides have.
+    """A pair with a side that was captured without its values, compared by what both sides have.
 
     `compared` names that. `identical`: both hashes are equal; `same_hash` is None where they are
     not of one kind. `relative_l2` is an estimate, None without one; `where` says in words where
@@ -194,7 +194,7 @@ class Verdict:
 
 
 def verdict_word(verdict: Verdict) -> str:
-    """The verdict as reports have it: a doubtful pair is called that, whatever its level."""
+    """The verdict as reports show it: a doubtful pair is called `doubtful`, whatever its level."""
     return "doubtful" if verdict.doubtful else MARKS[verdict.level][1]
 
 
@@ -211,8 +211,8 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The right values in another order (`symptoms.layouts`). `error` is the relative L2 that is
-    left in that order; `recipe` brings the candidate in line (empty where no step does).
+    """The right values in a different order (`symptoms.layouts`). `error` is the relative L2 that
+    is left in that order; `recipe` restores the candidate's order (empty where no step does).
     """
 
     words: str
@@ -224,8 +224,8 @@ class Layout:
         """The verdict's reason."""
         offered = f"; recipe for the candidate: {self.recipe}" if self.recipe else ""
         return (
-            f"permuted: the same values in another layout, {self.words} (differs by "
-            f"{self.error:.2g} then), and all that is made of them agrees{offered}"
+            f"permuted: the same values in a different layout, {self.words} (differs by "
+            f"{self.error:.2g} then), and everything computed from them agrees{offered}"
         )
 
 
@@ -263,8 +263,8 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A row against the law of its module, each side by itself: local errors in units of predicted
-    rounding, and what is usual for its kind on either side.
+    """A row checked against the law of its module, each side by itself: local errors in units of
+    predicted rounding, and the typical ones of its kind on each side.
     """
 
     law: str
@@ -276,12 +276,13 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the differences come to in the logits, over `tokens` tokens (`judging.logits_effect`).
+    """The effect of the differences on the logits, over `tokens` tokens (`judging.logits_effect`).
 
     `logits_kl` is the mean KL divergence of the candidate's distribution from the reference's, in
-    nats; `top1_agreement` the share of tokens that have the same likeliest next token.
-    `first_differing_token` is the first that has not: counted from 0 over what was `generated`,
-    else a position of the sequence; `margin` the reference's greatest logit less its second there.
+    nats; `top1_agreement` the share of tokens that have the same most likely next token.
+    `first_differing_token` is the first that does not: counted from 0 over the `generated` tokens,
+    else a position in the sequence; `margin` is the reference's greatest logit minus its second
+    there.
     """
 
     logits_kl: float
@@ -342,7 +343,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Reordered:
-    """A pair whose two sides stand at different places of their runs' orders (of pairs)."""
+    """A pair whose two sides are at different positions in their runs' orders (of pairs)."""
 
     reference: str
     candidate: str

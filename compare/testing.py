@@ -28,7 +28,7 @@ def assert_captures_match(
 
     `policy` is a name or a policy, `threshold` limits by metric (for the policy `fixed`),
     `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
-    every record needs a partner; `check` fails also for captures that are not fit to be compared
+    every record needs a partner; `check` fails also for captures that cannot be compared
     (other token ids, stale buffers, missing steps). `reference_model` and `candidate_model` are
     the checkpoints of the two runs.
 

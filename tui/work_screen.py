@@ -183,7 +183,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         self.app.push_screen(notes_screen(self.comparison, self.look))
 
     def show_why(self) -> None:
-        """What the record on this row was taken for."""
+        """How the record on this row was identified."""
         row = self.host.session.row
         if self.comparison is None or row is None:
             raise CommandError("rows are not aligned yet")

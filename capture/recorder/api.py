@@ -56,18 +56,18 @@ def record(
     the empty path) or by a function of path and module. `inputs=False` leaves their inputs out.
     `level="op"` adds the output of every operator inside the chosen modules. Each call of the root
     is a step: `steps=2` records the first two, `steps=[0, 5]` those. `every_call=False` records a
-    module once a step. `stats_only` writes statistics, no values. `gradients` adds gradients of
-    outputs, slot `grad_output`. `format="pt"` writes `.pt` files as MAX's TorchPrintHook does.
-    `parameters="small"` keeps norms, biases and rotary tables with the capture, and digests of all
-    other parameters; "all" keeps their values too. It is "none" here, since digests of billions of
-    parameters take seconds (`layertui capture` asks for "small").
+    module once per step. `stats_only` writes statistics instead of values. `gradients` adds
+    gradients of outputs, slot `grad_output`. `format="pt"` writes `.pt` files as MAX's
+    TorchPrintHook does. `parameters="small"` keeps norms, biases and rotary tables with the
+    capture, and digests of all other parameters; "all" keeps their values too. It is "none" here,
+    since digests of billions of parameters take seconds (`layertui capture` asks for "small").
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
     At most `buffer_bytes` bytes wait in memory to be written; a shard is closed at `shard_bytes`
     or after `shard_seconds`.
 
-    Raises `CaptureError`, one line: options that make no sense, a directory that is not empty (on
+    Raises `CaptureError`, one line: invalid options, a directory that is not empty (on
     entering), a disk that is full (on leaving; the capture is valid up to there).
     """
     require_torch("recording", transformers=False)

@@ -99,7 +99,7 @@ def dtype_option(default: str) -> Callable[[Command], Command]:
     """`--dtype`; `default` says what it is when it is not given."""
     return click.option(
         "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
-        help=f"Of the weights.  [default: {default}]",
+        help=f"Dtype of the weights.  [default: {default}]",
     )  # fmt: skip
 
 

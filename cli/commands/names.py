@@ -1,4 +1,4 @@
-"""`layertui names`: what every record was taken for, and what stayed unknown."""
+"""`layertui names`: how every record was identified, and what stayed unknown."""
 
 from __future__ import annotations
 

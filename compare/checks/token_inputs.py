@@ -136,7 +136,7 @@ def ids_apart(left: Sequence[int], right: Sequence[int]) -> str:
 
 
 def _extra(more: int, fewer: int, equal: Callable[[int], bool]) -> int | None:
-    """How many of the tokens that one side has more of stand in front of what both have."""
+    """How many of one side's extra tokens come before what both have."""
     if not 0 < more - fewer <= _MOST_EXTRA or not fewer:
         return None
     return next((at for at in range(more - fewer, -1, -1) if equal(at)), None)

@@ -25,8 +25,8 @@ from .row_facts import Facts
 
 @dataclass
 class Errors:
-    """What is known of every measured pair, by row. Values in another order are held to the error
-    that their layout leaves, tokens that a router sent elsewhere are left out.
+    """What is known of every measured pair, by row. Values in a different order are held to the
+    error that their layout leaves, tokens that a router sent elsewhere are left out.
     """
 
     rows: Sequence[Row]

@@ -43,7 +43,7 @@ class Outcome:
     doubts: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """For reports to read: the status, then a line a reason and a doubt."""
+        """For reports: the status, then one line per reason and doubt."""
         doubts = [f"- {doubt}" for doubt in self.doubts]
         if self.status:
             return ["exit status 1:", *(f"- {reason}" for reason in self.reasons), *doubts]

@@ -35,7 +35,7 @@ Index = tuple[Any, ...]  # of int, or of arrays of int64 of one shape
 
 
 def origin(recipe: Recipe, shape: Shape, index: Index, other: Recipe | None = None) -> Index:
-    """The index in a record of `shape` that stands at `index` of the view that `recipe` makes.
+    """The index in a record of `shape` that is at `index` of the view that `recipe` makes.
 
     `other` is the other side's recipe, whose shifts cut this side too. Raises `RecipeError` where
     the element comes from another record (`concat`).

@@ -55,8 +55,8 @@ def explain(
     comparison: Comparison, name: str | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Explained]:  # fmt: skip
-    """The quantities of a layer (a module, or a label `module-slot`); without a name those that do
-    not keep to their law, and where there are none, all. Reads records.
+    """The quantities of a layer (a module, or a label `module-slot`); without a name those that
+    violate their law, and where there are none, all. Reads records.
     """
     wanted = _rows(comparison, name)
     laws = comparison.laws
@@ -126,7 +126,7 @@ def _explained(
 
 
 def _law_words(law: LawRow) -> list[str]:
-    """All but the causes, which stand in lines of their own, with what was tried."""
+    """All but the causes, which have lines of their own, with what was tried."""
     bare = replace(law, causes=None, model_difference="")
     return [f"{label:10} {words}" for label, words, _ in law_lines(bare)]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What steers a report: the command line that makes it again, and the metric that stands
+    """What steers a report: the command line that makes it again, and the metric that comes
     first.
     """
 

@@ -110,7 +110,7 @@ def first_line(first: FirstDivergence) -> str:
 
 
 def worst_row(comparison: Comparison) -> tuple[float, LawRow] | None:
-    """The layer that keeps to its law with the greatest local error over its typical one."""
+    """The layer that satisfies its law with the greatest local error over its typical one."""
     if comparison.laws is None:
         return None
     kept = [

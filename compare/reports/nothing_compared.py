@@ -20,7 +20,7 @@ _EMPTY = "the paired records have no elements"
 
 @dataclass(frozen=True, slots=True)
 class NothingCompared:
-    """`reasons` say why, the first of them what stands in a headline."""
+    """`reasons` say why; the first is for a headline."""
 
     reasons: tuple[str, ...]
 

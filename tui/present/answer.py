@@ -49,8 +49,8 @@ class Answer:
 def answer_line(
     comparison: Comparison, counts: Counts, look: Look, width: int, working: bool
 ) -> Pieces:
-    """The answer and, while layers are held against their laws, how far that is. `working`: whether
-    anything is still being measured or checked.
+    """The answer and, while layers are checked against their laws, how far that is. `working`:
+    whether anything is still being measured or checked.
     """
     answer = answer_of(comparison, counts, look, working)
     progress = laws_progress(comparison) if working else ""

@@ -45,7 +45,7 @@ def times_text(error: float, usual: float) -> str:
 
 
 def breaks_law(comparison: Comparison, index: int) -> bool:
-    """Whether the candidate does not keep to the row's law."""
+    """Whether the candidate does not satisfy the row's law."""
     row = comparison.law_row(index)
     return row is not None and row.state == "breaks"
 

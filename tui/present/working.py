@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def checking_laws(comparison: Comparison) -> bool:
-    """Whether layers are still to be held against their laws, everything being measured."""
+    """Whether layers are still to be checked against their laws, everything being measured."""
     return comparison.judges_by_laws and comparison.laws is None and comparison.complete
 
 

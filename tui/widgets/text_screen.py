@@ -115,7 +115,7 @@ def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
 
 
 def why_screen(comparison: Comparison, row: int, look: Look) -> TextScreen:
-    """What the record on a row was taken for, and why it has no partner."""
+    """How the record on a row was identified, and why it has no partner."""
     from ...compare.matching.names.name_report import why_gap
 
     said = why_gap(comparison.aligned, row)

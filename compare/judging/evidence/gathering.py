@@ -153,7 +153,7 @@ def gain(facts: Facts) -> float | None:
 
 
 def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:
-    """Many elements stand at one greatest value where the reference goes on."""
+    """Many elements are stuck at one greatest value that the reference exceeds."""
     structure = facts.structure
     if structure is None:
         return None

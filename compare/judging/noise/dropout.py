@@ -161,7 +161,7 @@ class ByStatistics:
         verdicts: Sequence[Verdict], laws: dict[int, LawRow],
         overrides: tuple[ThresholdRule, ...] = (),
     ) -> list[Verdict]:  # fmt: skip
-        """The same verdicts, those of rows behind the dropout by statistics where they diverged.
+        """The same verdicts, those of rows after the dropout by statistics where they diverged.
         What a rules file has a limit for stays, and so does what a law with a known cause shows of
         a module that has no such dropout inside.
         """

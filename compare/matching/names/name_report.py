@@ -1,4 +1,4 @@
-"""What records were taken for, in words: for `layertui names`, and for a gap on the screen."""
+"""How records were identified, in words: for `layertui names`, and for a gap on the screen."""
 
 from __future__ import annotations
 
