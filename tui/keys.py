@@ -111,7 +111,7 @@ KEYS: tuple[Key, ...] = (
     Key("next-match", "n", "match(1)", "next match", "next match of the search", "list"),
     Key("previous-match", "N", "match(-1)", "previous match", "previous match", "list"),
     Key("filter", "ampersand", "filter", "filter", "show only rows with these words", "list", 6),
-    Key("only", "d", "only", "diverged only", "show only what diverged, or all again", "list", 7),
+    Key("only", "d", "only", "diverged", "show only what diverged, or all again", "list", 7),
     Key("mode", "o", "mode", "inputs", "outputs, with inputs, everything", "list", 8),
     Key("metric", "m", "metric", "metric", "next metric in the badges", "list", 9),
     Key("thresholds", "t", "thresholds", "thresholds",

@@ -55,6 +55,9 @@ LOOKS: dict[Level, LevelLook] = {
 
 # Where a failing row's error comes from: glyph and ASCII glyph.
 ORIGINS: dict[Origin, tuple[str, str]] = {"made": ("◆", "@"), "inherited": ("↓", "v")}
+ORIGIN_WORDS: dict[Origin, str] = {
+    "made": "introduced", "inherited": "inherited", "none": "none",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Look:
         return look.ascii if self.terminal.ascii else look.glyph
 
     def origin_glyph(self, origin: Origin | None) -> str:
-        """One cell: made here or inherited; a space for everything else."""
+        """One cell: introduced here or inherited; a space for everything else."""
         signs = ORIGINS.get(origin) if origin is not None else None
         return " " if signs is None else signs[self.terminal.ascii]
 

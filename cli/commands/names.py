@@ -94,7 +94,7 @@ def _text(reports: list[NameReport], unknown: bool) -> str:
 
     lines: list[str] = []
     for report in reports:
-        engine = report.engine or "no engine in particular"
+        engine = report.engine or "no particular engine"
         lines += [f"names of {report.path}", f"read as those of {engine}", *report.notes, ""]
         two = len(reports) == 2
         head = ("record", "module-slot", "layer", "role", "rule")

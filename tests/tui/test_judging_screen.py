@@ -198,9 +198,9 @@ def _thumb(comparison: Comparison, row: int) -> list[str]:
     [
         ((80, 24), Terminal(), "█◆", "█↓", "28 DIVERGED ◆1 (13 hidden)"),
         ((80, 24), Terminal("none", ascii=True), "X@", "Xv", "28 DIVERGED @1 (13 hidden)"),
-        ((120, 30), Terminal(), "DIVERGED made", "DIVERGED inherited",
+        ((120, 30), Terminal(), "DIVERGED introduced", "DIVERGED inherited",
          "28 DIVERGED (◆ 1 introduced) (13 hidden)"),
-        ((200, 50), Terminal("none"), "DIVERGED made", "DIVERGED inherited",
+        ((200, 50), Terminal("none"), "DIVERGED introduced", "DIVERGED inherited",
          "28 DIVERGED (◆ 1 introduced) (13 hidden)"),
     ],
 )  # fmt: skip
@@ -240,7 +240,7 @@ async def test_keys_walk_over_what_was_made(paths: dict[str, str]) -> None:
         assert "DIVERGED inherited" in title.texts[0]
         await pilot.press("left_parenthesis")
         assert screen.row == BLAMED
-        assert "DIVERGED made" in title.texts[0]
+        assert "DIVERGED introduced" in title.texts[0]
         await pilot.press("escape")
         await command(pilot, "policy dtype")
         await pilot.press("right_parenthesis")

@@ -10,7 +10,7 @@ from ..present.text import fit
 _SHAPES_FROM = 96  # columns from which shapes are shown
 _WORDS_FROM = 106  # and the verdict in a word
 _ORIGINS_FROM = 120  # and where its error comes from
-_WORD, ORIGIN_WORD = 11, 18
+_WORD, ORIGIN_WORD = 11, 19
 VALUE = 10
 _SINGLE = 9
 _RATIO = 8

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from ..present.text import cut, elide, fit, width_of
-from ..theme import LOOKS, Look
+from ..theme import LOOKS, ORIGIN_WORDS, Look
 from .columns import ORIGIN_WORD, VALUE, Columns
 from .row_model import Line, RowModel, SideText
 
@@ -82,7 +82,7 @@ def _badge(
         glyphs = glyphs.rstrip()
     text = f"{glyphs} {shown}"[: 2 + VALUE].ljust(2 + VALUE)
     if columns.word:
-        long = f"{word} {origin}" if origin and columns.word == ORIGIN_WORD else word
+        long = f"{word} {ORIGIN_WORDS[origin]}" if origin and columns.word == ORIGIN_WORD else word
         text += " " + long.ljust(columns.word)
     badge = look.style(level, first)
     if here and look.terminal.ansi and not first:  # in reverse video a colour would hide it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..present.text import clean, cut, dtype_text, elide, shape_text, tail, width_of
-from ..theme import LOOKS, Look
+from ..theme import LOOKS, ORIGIN_WORDS, Look
 from .views.registry import VIEWS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def title_line(scene: Scene, look: Look, width: int) -> Pieces:
     word = "doubtful" if scene.verdict.doubtful else LOOKS[level].word or "not measured"
     origin = scene.verdict.origin if scene.verdict.fails else None
     if origin is not None and width >= _ORIGIN_FROM:
-        word += f" {origin}"
+        word += f" {ORIGIN_WORDS[origin]}"
     badge = f" {look.glyph(level)}{look.origin_glyph(origin).strip()} {word} "
     divider = f" {look.signs.divider} "
     room = width - width_of(badge) - len(divider) - 2

@@ -10,7 +10,7 @@ from textual.screen import Screen
 from ..commands import COMMANDS
 from ..keys import KEYS, bindings_of
 from ..present.text import clean, width_of, wrap
-from ..theme import LOOKS, Look
+from ..theme import LOOKS, ORIGIN_WORDS, Look
 from .footer import Footer
 from .lines import Lines, Pieces, ScrolledLines, look_of
 
@@ -183,11 +183,14 @@ def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
         word = looks.word or "not measured yet"
         lines.append([("  ", None), (f" {look.glyph(level)} {word} ", look.style(level)),
                       (" " * (18 - len(word)) + _MEANINGS[level], None)])  # fmt: skip
-    lines += [[], [(" Where the error of what diverged comes from", palette.heading)]]
+    lines += [[], [(" Where the error of a diverged row comes from", palette.heading)]]
     for origin, meaning in _ORIGINS.items():
-        lines.append([(f"   {look.origin_glyph(origin)} {origin} ", look.style("diverged")),
-                      (" " * (18 - len(origin)) + meaning, None)])  # fmt: skip
-    lines += [[], [(" The column local: each layer by its own recorded inputs", palette.heading)]]
+        shown = f"   {look.origin_glyph(origin)} {ORIGIN_WORDS[origin]} "
+        lines.append([(shown, look.style("diverged")), (" " * (24 - len(shown)) + meaning, None)])
+    lines += [
+        [],
+        [(" The column `local`: each layer for its own recorded inputs", palette.heading)],
+    ]
     for shown, style, meaning in (
         ("1.1x", None, "the candidate's error relative to what is typical for this kind of layer"),
         ("40x", look.style("diverged"), "more than the layer's law allows: see Explain "
@@ -199,8 +202,8 @@ def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
 
 
 _ORIGINS: dict[Origin, str] = {
-    "made": "introduced here: more than inputs and rounding explain; NaN or Inf first appear here",
-    "inherited": "inherited: propagated from the inputs",
+    "made": "more than inputs and rounding explain; NaN or Inf first appear here",
+    "inherited": "propagated from the inputs",
 }
 _MEANINGS = {
     "pending": "not measured yet",
