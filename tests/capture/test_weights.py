@@ -128,7 +128,7 @@ def test_what_training_programs_save_around_the_weights(tmp_path: Path) -> None:
     weights = open_weights(path)
     assert list(weights.parameters) == ["layer.weight", "layer.bias"]
     assert weights.notes == (
-        "a tensor passed over (not below 'state_dict'), such as optimizer.state.0.exp_avg",
+        "a tensor skipped (not below 'state_dict'), such as optimizer.state.0.exp_avg",
     )
 
 
@@ -188,7 +188,7 @@ def test_dtypes_that_are_not_read_are_said(tmp_path: Path) -> None:
     weights = open_weights(tmp_path)
     assert list(weights.parameters) == ["a.weight"]
     assert weights.notes == (
-        "2 tensors passed over (unknown safetensors dtype 'F4'), such as b.weight",
+        "2 tensors skipped (unknown safetensors dtype 'F4'), such as b.weight",
     )
 
 

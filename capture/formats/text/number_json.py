@@ -18,6 +18,7 @@ from ...dtypes import DTYPES, dtype_named
 from ...errors import RecordError
 from ...files import FoundFile
 from ...records import Locator, Record
+from ...run_metadata import METADATA
 from ...storage import first_bytes
 from ..context import Context
 from ..extents import checked_shape
@@ -53,7 +54,9 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 
 def set_aside(found: FoundFile) -> str | None:
-    """JSON among tensor files describes them, as a rule."""
+    """JSON among tensor files describes them, as a rule; what layertui itself wrote always does."""
+    if found.name.rpartition("/")[2] == METADATA:
+        return None
     return f"{found.name}: its numbers are skipped, since there are tensor files"
 
 

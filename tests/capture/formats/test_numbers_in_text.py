@@ -11,6 +11,7 @@ import pytest
 
 from layertui.capture import Capture, CaptureError, open_capture
 from layertui.capture.load import load_any
+from layertui.capture.run_metadata import write_metadata
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4) / 7
 
@@ -86,6 +87,12 @@ def test_tables_beside_tensor_files_are_passed_over(tmp_path: Path) -> None:
     capture = open_capture(tmp_path)
     assert [r.name for r in capture.records] == ["x"]
     assert capture.notes == ["loss.csv: its numbers are skipped, since there are tensor files"]
+
+
+def test_the_metadata_of_a_run_is_no_note(tmp_path: Path) -> None:
+    write_metadata(str(tmp_path), {"input_ids": [[1, 2, 3]]})
+    np.save(tmp_path / "x.npy", VALUES)
+    assert open_capture(tmp_path).notes == []
 
 
 # JSON
