@@ -77,7 +77,7 @@ def map_raw(locator: Locator) -> Array:
         size = size_of(locator.path)
         if locator.offset < 0 or locator.offset + reach > size:
             raise RecordError(
-                f"truncated: {reach} bytes at {locator.offset} wanted, the file has {size}"
+                f"truncated: {reach} bytes at {locator.offset} needed, the file has {size}"
             )
         raw = storage_of(locator.path).map(locator.path, locator.offset, reach)
     except OSError as error:

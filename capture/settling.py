@@ -94,7 +94,7 @@ def _sample(locator: Locator) -> bytes | None:
             head = file.read_at(locator.offset, min(size, _SAMPLE))
             return head + file.read_at(locator.offset + max(0, size - _SAMPLE), min(size, _SAMPLE))
     if locator.count > _SMALL:
-        raise RecordError("too large to be looked at")
+        raise RecordError("too large to be examined")
     from .load import load
 
     return load(locator).tobytes()

@@ -73,7 +73,7 @@ class LayerRange:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) > _MOST:
-        raise ValueError(f"{text!r} is no number of a layer")
+        raise ValueError(f"{text!r} is not the number of a layer")
     return int(text)
 
 

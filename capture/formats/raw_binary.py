@@ -73,4 +73,6 @@ def parse_raw(text: str) -> tuple[str, tuple[int, ...]]:
         dtype, shape = split_type(plain)
         return dtype_named(dtype).name, shape
     except (ValueError, RecordError) as error:
-        raise CaptureError(f"--raw {text!r}: {error}; wanted is a text as 10x64xf32") from error
+        raise CaptureError(
+            f"--raw {text!r}: {error}; expected a value such as 10x64xf32"
+        ) from error

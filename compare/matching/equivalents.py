@@ -95,12 +95,12 @@ def _quantity(item: Item) -> str | None:
         if item.module.endswith((".self_attn", ".mlp")):
             return item.module
         layer = _LAYER.match(item.module)
-        return f"behind layer {int(layer[1])}" if layer else None
+        return f"after layer {int(layer[1])}" if layer else None
     if not first_input:
         return None
     layer = _LAYER.match(item.module) or _LAYER.match(_without_norm(item.module))
     if layer and int(layer[1]) > 0:
-        return f"behind layer {int(layer[1]) - 1}"
+        return f"after layer {int(layer[1]) - 1}"
     return None
 
 

@@ -79,7 +79,7 @@ class Source:
         size = self._file.size
         if self.locator.offset < 0 or self.locator.offset + reach > size:
             raise RecordError(
-                f"truncated: {reach} bytes at {self.locator.offset} wanted, the file has {size}"
+                f"truncated: {reach} bytes at {self.locator.offset} needed, the file has {size}"
             )
         self._map = mmap.mmap(-1, reach, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
         whole = np.frombuffer(self._map, np.uint8)

@@ -121,7 +121,7 @@ def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
     if ":" in text and os.sep not in text and " " not in text:
         return replace(proposal, kind="torch", factory=text)
     raise RunnerAnswerError(
-        f"{text or 'nothing'!r} is no directory, no MODULE:FUNCTION and no ! COMMAND"
+        f"{text or 'nothing'!r} is not a directory, MODULE:FUNCTION or ! COMMAND"
     )
 
 

@@ -79,7 +79,7 @@ def _opened(path: str) -> Any:
     if not has_package("h5py"):
         raise RecordError(needs("hdf5", "HDF5"))
     if not storage_of(path).local:
-        raise RecordError("HDF5 is read on the machine where the file lies")
+        raise RecordError("HDF5 is read on the machine where the file is")
     h5py = import_module("h5py")
 
     return guarded(_WHAT, lambda: h5py.File(path, "r"))
@@ -87,7 +87,7 @@ def _opened(path: str) -> Any:
 
 def _located(path: str, name: str, node: Any) -> Locator:
     if getattr(node, "is_virtual", False) or getattr(node, "external", None):
-        raise RecordError("refused: its values lie in another file")
+        raise RecordError("refused: its values are in another file")
     try:
         dtype, swapped = element_type(node.dtype.str)
     except (AttributeError, TypeError) as error:

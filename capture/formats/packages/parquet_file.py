@@ -73,7 +73,7 @@ class _Table:
         if not has_package("pyarrow"):
             raise RecordError(needs("parquet", "Parquet"))
         if not storage_of(path).local:
-            raise RecordError("Parquet is read on the machine where the file lies")
+            raise RecordError("Parquet is read on the machine where the file is")
         parquet = import_module("pyarrow.parquet")
 
         self.path = path

@@ -111,7 +111,7 @@ def _opened(root: str) -> Any:
     if not has_package("zarr"):
         raise RecordError(needs("zarr", "Zarr"))
     if not storage_of(root).local:
-        raise RecordError("Zarr is read on the machine where the store lies")
+        raise RecordError("Zarr is read on the machine where the store is")
     zarr = import_module("zarr")
 
     return guarded(_WHAT, lambda: zarr.open(root, mode="r"))

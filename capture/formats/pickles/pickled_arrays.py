@@ -39,7 +39,7 @@ def locate_array(path: str, array: Array, start: int | None, index: int) -> Loca
     values, need = array.values, prod(shape) * itemsize
     if isinstance(values, Bytes):
         if values.length != need:
-            raise RecordError(f"damaged: {need} bytes of values wanted, {values.length} are there")
+            raise RecordError(f"damaged: {need} bytes of values needed, {values.length} are there")
         if start is not None and not array.dtype.big_endian:
             strides = None
             if array.fortran and sum(size > 1 for size in shape) > 1:
@@ -47,7 +47,7 @@ def locate_array(path: str, array: Array, start: int | None, index: int) -> Loca
             return Locator(path, dtype, shape, start + values.start, strides)
     elif type(values) is str:
         if len(values) != need:
-            raise RecordError(f"damaged: {need} bytes of values wanted, {len(values)} are there")
+            raise RecordError(f"damaged: {need} bytes of values needed, {len(values)} are there")
     else:
         raise RecordError("damaged: an array without values")
     return Locator(path, dtype, shape, reader=READER, key=json.dumps(index))

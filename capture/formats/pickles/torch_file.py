@@ -226,7 +226,7 @@ def _read_by_torch(path: str) -> list[Member]:
     from .torch_client import list_tensors
 
     if not storage_of(path).local:
-        raise RecordError("only torch reads files of this kind, on the machine where they lie")
+        raise RecordError("only torch reads files of this kind, on the machine where they are")
     return [
         Member(
             tuple(tensor.keys),

@@ -40,7 +40,7 @@ class Arithmetic:
             return (
                 f"all projections differ by about {100 * self.error:.2g} %, as {self.kind.name} "
                 f"do ({self.count} of them with inputs that agree): differences of this size are "
-                "no faults"
+                "not faults"
             )
         return (
             f"{self.count} projections each add a difference of {self.error:.2g}, as products in "

@@ -1,7 +1,7 @@
 """`hidden_states_4`: members of the tuple that transformers returns with `output_hidden_states`.
 
 The first is the embedding, number i what layer i - 1 returns, and the last, of a model with n
-layers number n, is taken behind the final norm. (transformers' `check_model_inputs` and the models'
+layers number n, is taken after the final norm. (transformers' `check_model_inputs` and the models'
 `forward`.)
 """
 

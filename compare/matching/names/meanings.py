@@ -72,7 +72,7 @@ def _name_states(capture: Capture, naming: Naming) -> None:
     if found:
         naming.notes.append(
             f"hidden states: number 0 is the embedding, the others are outputs of layers, number "
-            f"{naming.layers} is taken behind the final norm"
+            f"{naming.layers} is taken after the final norm"
         )
 
 

@@ -180,7 +180,7 @@ def starting_rules(reports: list[NameReport]) -> str:
     records without a partner. All of it is comments, so that the file changes nothing yet.
     """
     lines = ["# Names that layertui does not know. Give them a meaning and remove the #.", ""]
-    lines += ["[names]", "# whole components of a path, and the standard names they stand for:"]
+    lines += ["[names]", "# whole components of a path, and the standard names for them:"]
     known: dict[str, list[str]] = defaultdict(list)
     for report in reports:
         for line in report.unknown:

@@ -266,9 +266,8 @@ class ValuesView(View):
 
         index = tuple(low + at for (low, _), at in zip(window.region, window.worst, strict=True))
         value = window.difference[window.worst]
-        shown = "not finite alike" if window.odd is not None and window.odd[window.worst] else (
-            f"{abs(value):.4g}"
-        )  # fmt: skip
+        odd = window.odd is not None and window.odd[window.worst]
+        shown = "NaN or Inf on one side only" if odd else f"{abs(value):.4g}"
         return f"{where}  greatest in view {shown} at {index_text(index)}"
 
     # Drawing
