@@ -255,7 +255,7 @@ async def test_symptoms_on_demand(paths: dict[str, str]) -> None:
         assert comparison is not None
         await command(pilot, f"goto {BLAMED + 1}")
         await settled(pilot)
-        assert "not worked out yet" in pane(app)
+        assert "not diagnosed yet" in pane(app)
         assert not comparison.has_symptoms(BLAMED + 1)
         await pilot.press("S")
         await said(pilot, app, "no simple mistake explains it")

@@ -194,7 +194,7 @@ def test_a_constant_reference_tells_nothing_and_says_so(
     same = np.full(shape, value, np.float32)
     found = ranked(tmp_path, same, same)
     assert found[0].proposal.title == "as it is"
-    assert all(not each.tells and "one value everywhere" in each.note for each in found)
+    assert all(not each.tells and "the same value everywhere" in each.note for each in found)
 
 
 def test_a_view_that_tells_nothing_is_ranked_behind_one_that_does(tmp_path: Path) -> None:
