@@ -384,7 +384,7 @@ def test_reshaping_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[st
         np.save(tmp_path / side / "norm-output.npy", values.reshape(shape))
     sides = tmp_path / "a", tmp_path / "b"
     assert compare(*sides) == 1
-    assert "cannot be brought together" in capsys.readouterr().out
+    assert "do not fit together" in capsys.readouterr().out
     assert compare(*sides, "--allow-reshape", "--format", "json") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["recipe"] == {"reference": "reshape(8, 15)", "candidate": ""}

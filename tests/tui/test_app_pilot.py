@@ -162,7 +162,7 @@ async def test_search(small_pair: tuple[Path, Path]) -> None:
         assert app.list_screen.row == 11
         await pilot.press("N", "N")
         assert app.list_screen.row == 31
-        assert "other end" in app.list_screen.prompt.message
+        assert "wrapped around" in app.list_screen.prompt.message
         await type_line(pilot, "slash", "nowhere")
         assert "no row with 'nowhere'" in app.list_screen.prompt.message
         await pilot.press("escape")

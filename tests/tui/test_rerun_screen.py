@@ -69,7 +69,7 @@ async def test_r_asks_for_the_runner_and_convicts_the_wrong_layer(tmp_path: Path
         assert app.list_screen.prompt.asking
         await typed(pilot, "nonsense")
         await pilot.press("enter")
-        assert "is no directory" in app.list_screen.prompt.message
+        assert "is not a directory" in app.list_screen.prompt.message
         await pilot.press("R")
         await typed(pilot, f"! {small_model.runner(tmp_path)}")
         await pilot.press("enter")

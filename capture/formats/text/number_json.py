@@ -18,7 +18,6 @@ from ...dtypes import DTYPES, dtype_named
 from ...errors import RecordError
 from ...files import FoundFile
 from ...records import Locator, Record
-from ...run_metadata import METADATA
 from ...storage import first_bytes
 from ..context import Context
 from ..extents import checked_shape
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ...values import Array
 
 _PEEK = 1 << 16
+_OWN = "layertui.json"  # `run_metadata.METADATA`, which formats do not import
 _NUMBERS = re.compile(
     rb"\[\s*(?:-?\d[\d.eE+-]*|null|NaN|-?Infinity)\s*[,\]]|\[\s*(?:true|false)\s*,"
 )
@@ -55,7 +55,7 @@ def recognise(found: FoundFile, context: Context) -> bool:
 
 def set_aside(found: FoundFile) -> str | None:
     """JSON among tensor files describes them, as a rule; what layertui itself wrote always does."""
-    if found.name.rpartition("/")[2] == METADATA:
+    if found.name.rpartition("/")[2] == _OWN:
         return None
     return f"{found.name}: its numbers are skipped, since there are tensor files"
 

@@ -158,5 +158,5 @@ def test_pairs_that_the_exact_capture_lacks_are_counted(tmp_path: Path) -> None:
     first = min((tmp_path / "exact").iterdir())
     first.unlink()
     comparison = judged(paths, exact=paths["exact"])
-    said = f"usable for {LAYERS - 1} of {LAYERS} differing pairs (1 are not there)"
+    said = f"usable for {LAYERS - 1} of {LAYERS} differing pairs (1 are missing)"
     assert any(said in note for note in comparison.notes("reference"))

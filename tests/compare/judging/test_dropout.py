@@ -1,4 +1,4 @@
-"""Runs in which dropout was at work: said, and judged by statistics of either side."""
+"""Runs in which dropout was active: said, and judged by statistics of either side."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_two_runs_with_dropout_agree_by_statistics(
     judged = [v for v in comparison.verdicts if v.by_statistics]
     assert len(judged) >= 3 and all("statistics" in verdict.reason for verdict in judged)
     for side, at_work in zip(("reference", "candidate"), sides, strict=True):
-        notes = [n for n in comparison.notes(side) if "dropout was at work" in n]
+        notes = [n for n in comparison.notes(side) if "dropout was active" in n]
         assert len(notes) == at_work
         found = [f for f in check_pair(comparison) if f.side == side and f.code == "config"]
         said = " ".join(f.what for f in found)
-        assert ("training mode" in said) == ("dropout was at work" in said) == at_work
+        assert ("training mode" in said) == ("dropout was active" in said) == at_work
 
 
 def test_a_fault_in_front_of_the_dropout_is_one(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_single_capture_says_it(tmp_path: Path) -> None:
     capture = open_capture(run(tmp_path / "a", bert(), True))
     (finding,) = check_capture(capture)
     assert (finding.severity, finding.code) == ("warning", "config")
-    assert "dropout was at work" in finding.what and finding.records
+    assert "dropout was active" in finding.what and finding.records
     assert check_capture(open_capture(run(tmp_path / "b", bert(), False))) == []
 
 
@@ -254,4 +254,4 @@ def test_dropout_by_a_function_is_judged_by_statistics(tmp_path: Path) -> None:
 def test_one_capture_with_dropout_by_a_function_is_said(tmp_path: Path, training: bool) -> None:
     folder = functional(tmp_path / "run", Functional(), training, 0)
     found = [f.what for f in check_capture(open_capture(folder)) if f.code == "config"]
-    assert any("dropout was at work" in words for words in found) == training
+    assert any("dropout was active" in words for words in found) == training

@@ -217,7 +217,7 @@ def test_a_fault_that_nothing_can_be_paired_with_is_a_doubt(tmp_path: Path) -> N
     comparison = two(tmp_path, reference, shuffled)
     comparison.measure(use_cache=False)
     assert {verdict.level for verdict in comparison.verdicts} == {"identical", "missing"}
-    assert any("a difference may hide there" in doubt for doubt in comparison.outcome().doubts)
+    assert any("a difference may be hidden there" in doubt for doubt in comparison.outcome().doubts)
 
 
 def test_values_that_say_nothing_are_not_paired(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_an_engine_without_its_model(made: Path, engine: Path, tmp_path: Path) -
     guard = Guard()
     try:
         process = RunnerProcess([str(engine), str(tmp_path / "none")], guard)
-        with pytest.raises(RerunError, match="ended with status 1; its last words: cannot read"):
+        with pytest.raises(RerunError, match="ended with status 1; its last output: cannot read"):
             process.start(lambda _: None, lambda: False)
     finally:
         guard.close()

@@ -142,7 +142,7 @@ def test_the_output_can_be_looked_at(session: RerunSession, made: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("crash", r"the runner crashed \(SIGSEGV\); its last words: cannot go on"),
+        ("crash", r"the runner crashed \(SIGSEGV\); its last output: cannot go on"),
         ("hang", r"did not answer within 1 s"),
         ("rubbish", r"something that is not a message: 'Segmentation fault\? \?\[31mno\?\[0m'"),
         ("endless", r"an endless line"),
@@ -189,7 +189,7 @@ def test_nan_and_shapes_are_never_fine(session: RerunSession, made: Path) -> Non
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("crash at start", "ended with status 3; its last words: no engine today"),
+        ("crash at start", "ended with status 3; its last output: no engine today"),
         ("no hello", "did not answer within 1 s"),
         ("version", "speaks version 2 of the protocol"),
     ],

@@ -182,7 +182,7 @@ def test_what_no_rules_file_can_hold_is_refused(tmp_path: Path) -> None:
     for rules, pairs, words in (
         ([RecipeRule("b", "nope(1)")], [], "unknown step"),
         ([RecipeRule("b")], [], "needs a recipe"),
-        ([], [HandPair("\udcff", "q")], "no UTF-8"),
+        ([], [HandPair("\udcff", "q")], "not UTF-8"),
     ):
         with pytest.raises(RulesError, match=words):
             save_to_rules(path, rules, pairs)

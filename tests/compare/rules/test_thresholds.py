@@ -156,7 +156,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     baselines = Baselines()
     comparison = measured(ref, cand)
     baselines.add(comparison.aligned, comparison.results)
-    with pytest.raises(BaselineError, match="no limits can be made"):
+    with pytest.raises(BaselineError, match="no limits can be learned"):
         baselines.file(99, 1.5)
 
 

@@ -151,7 +151,7 @@ NUMBERS = (
     Fault("constant-in-one-channel", DOWN, end(lambda y: y + 0.9 * (torch.arange(64) == 5)),
           "bias", "channel 5"),
     Fault("bias-added", DOWN, end(lambda y: y + 0.5 * random(HIDDEN, seed=5)),
-          "bias", "every channel"),
+          "bias", "each channel"),
     Fault("constant-added", DOWN, end(lambda y: y + 0.25), "bias", "is added to every element"),
     Fault("adapter-2", Q, new_weight(adapter(2, 0.2)), "low-rank", "rank 2"),
     Fault("adapter-8", GATE, new_weight(adapter(8, 0.3)), "low-rank", "rank 8"),

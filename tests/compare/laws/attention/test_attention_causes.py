@@ -130,7 +130,7 @@ def test_a_window_is_found(
     )
     assert cause.name == "attention-mask"
     if cause.uncertainty:  # keys that hardly count
-        least, _, most = cause.uncertainty.removesuffix(" fit alike").partition(" to ")
+        least, _, most = cause.uncertainty.removesuffix(" fit equally well").partition(" to ")
         assert int(least) <= window <= int(most)
     else:
         assert cause.candidate == str(window)
