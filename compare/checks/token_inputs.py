@@ -201,11 +201,11 @@ def _shifted(row: Row) -> str:
     """Two embeddings of different lengths that hold the same tokens but for some at the ends."""
     sides: list[Array] = []
     for record in (row.reference, row.candidate):
-        shape = tuple(n for n in (record.shape or ()) if n != 1) if record is not None else ()
+        shape = () if record is None else record.shape or ()
         values = None if record is None else small_values(record, _MOST_EMBEDDED)
-        if values is None or len(shape) != 2:
+        if values is None or not shape or sum(size != 1 for size in shape[:-1]) > 1:
             return ""
-        sides.append(values.reshape(shape).astype(np.float64))
+        sides.append(values.reshape(-1, max(1, shape[-1])).astype(np.float64))
     left, right = sides
     if left.shape[1] != right.shape[1] or prod(left.shape) == 0 or prod(right.shape) == 0:
         return ""

@@ -228,6 +228,12 @@ def _misfits(references: list[Item], candidates: list[Item], describe: Describe)
         if ref.role == "input" and not _same_quantity(ref, cand):
             continue
         yield join(ref, cand, SAME, *describe(ref, cand), why_apart(ref, cand), "shape")
+    for ref, cand in ((r, c) for r in _free(references) for c in _free(candidates)):
+        if ref.matches or cand.matches or ref.unreadable or cand.unreadable:
+            continue
+        alone = {ref.slot, cand.slot} == {"value", "output"} and ref.kind == cand.kind
+        if alone and same_width(ref, cand):  # equally wide, for other tokens
+            yield join(ref, cand, SAME, *describe(ref, cand), why_apart(ref, cand), "shape")
 
 
 def _same_quantity(ref: Item, cand: Item) -> bool:

@@ -179,6 +179,13 @@ def test_last_tokens_only_behind_the_layers() -> None:
     assert row.problem_level == "shape"
 
 
+def test_a_tap_as_wide_as_the_output_but_of_other_tokens_is_a_finding() -> None:
+    (row,) = aligned({"layers.0.mlp-output": (1, 8, 64)}, {"layers.0.mlp": (1, 3, 64)}).rows
+    assert (row.kind, row.problem_level) == ("pair", "shape")
+    other = aligned({"layers.0.mlp-output": (1, 8, 64)}, {"layers.0.mlp": (1, 3, 16)}).rows
+    assert "pair" not in {row.kind for row in other}
+
+
 def test_outputs_whose_shapes_do_not_go_together_are_one_finding() -> None:
     (row,) = aligned({"norm-output": (10, 64)}, {"norm-output": (10, 65)}).rows
     assert (row.kind, row.problem_level) == ("pair", "shape")
