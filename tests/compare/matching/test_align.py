@@ -179,11 +179,14 @@ def test_last_tokens_only_behind_the_layers() -> None:
     assert row.problem_level == "shape"
 
 
-def test_a_tap_as_wide_as_the_output_but_of_other_tokens_is_a_finding() -> None:
-    (row,) = aligned({"layers.0.mlp-output": (1, 8, 64)}, {"layers.0.mlp": (1, 3, 64)}).rows
-    assert (row.kind, row.problem_level) == ("pair", "shape")
-    other = aligned({"layers.0.mlp-output": (1, 8, 64)}, {"layers.0.mlp": (1, 3, 16)}).rows
-    assert "pair" not in {row.kind for row in other}
+@pytest.mark.parametrize(("width", "kinds"), [(64, ["pair", "pair"]), (16, ["gap", "gap", "pair"])])
+def test_a_tap_as_wide_as_the_output_but_of_other_tokens_is_a_finding(
+    width: int, kinds: list[str]
+) -> None:
+    reference = {"layers.0.mlp-output": (1, 8, 64), "norm-output": (1, 8, 64)}
+    rows = aligned(reference, {"layers.0.mlp": (1, 3, width), "norm": (1, 8, 64)}).rows
+    assert sorted(row.kind.partition("_")[0] for row in rows) == kinds
+    assert {row.problem_level for row in rows} == ({"shape", None} if width == 64 else {None})
 
 
 def test_outputs_whose_shapes_do_not_go_together_are_one_finding() -> None:
