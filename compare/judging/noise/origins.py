@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ...limits import COPIED, PASSED_ON
+from ...limits import COPIED, NEVER, PASSED_ON, UNLIKE
 from ...matching.names.canonical import ROOT
 from ...model import Measurement
 from ..dataflow import Node
@@ -124,7 +124,12 @@ class Origins:
         if law.causes and law.row == facts.index:
             words = f"{law.words}; differs by {facts.greater:.2g}, {source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)
-        return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None
+        if facts.exact or facts.greater <= facts.ok:
+            return None
+        clean = facts.inherited <= facts.ok
+        # Behind inputs that are a little off, only an error that no arithmetic makes of theirs.
+        gross = facts.greater > max(UNLIKE, NEVER * facts.inherited)
+        return found if clean or gross else None
 
     def law_of(self, index: int) -> LawRow | None:
         """The result of the law for a row, or for the earlier row that has the same numbers: the
