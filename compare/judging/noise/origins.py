@@ -17,6 +17,7 @@ from ..errors import Errors
 from ..evidence.doubts import doubtful_pairs
 from ..evidence.form import Evidence
 from ..evidence.gathering import evidence_for
+from ..evidence.totals import apart
 from ..row_facts import Facts
 from .peers import LayerPeers
 
@@ -100,6 +101,10 @@ class Origins:
             born = None if clean else Evidence(100.0, "")
             return State(born, True, facts.floor)
         before = max((state.expected_error for state in known), default=0.0)
+        unseen = apart(facts.result, max(facts.ok, facts.greater))
+        if unseen is not None:
+            given = any(state.has_inherited for state in known)
+            return State(None if given else unseen, True, max(before, facts.floor))
         found = self._evidence(facts, node)
         if found is None and not has_inherited:
             return State(None, False, facts.passed_on)
