@@ -35,6 +35,7 @@ from .call_match import (
 from .content.found import Content
 from .content.matches import content_matches, without_refused
 from .equivalents import match_equivalents
+from .experts import match_experts
 from .fused import match_fused
 from .leftovers import leftover_pairs
 from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
@@ -60,6 +61,7 @@ def align(
     matches = list(_by_hand(ref, cand, rules.pairs))
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
+    matches += match_experts(ref, cand)
     matches += _repeated_calls(ref, cand, matches)
     matches += match_equivalents(ref, cand)
     matches += content_matches(ref, cand, content)
