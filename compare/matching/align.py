@@ -41,6 +41,7 @@ from .leftovers import leftover_pairs
 from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
 from .padding import drop_padding
 from .row_order import check_order, lay_out
+from .stacked_layers import match_stacked_layers
 from .token_steps import fit_steps, mark_last_rows
 
 
@@ -62,6 +63,7 @@ def align(
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
     matches += match_experts(ref, cand)
+    matches += match_stacked_layers(ref, cand)
     matches += _repeated_calls(ref, cand, matches)
     matches += match_equivalents(ref, cand)
     matches += content_matches(ref, cand, content)
