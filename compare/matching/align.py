@@ -32,6 +32,7 @@ from .call_match import (
     why_apart,
     why_unreadable,
 )
+from .content.first_axes import WORDS, exchanged
 from .content.found import Content
 from .content.matches import content_matches, without_refused
 from .equivalents import match_equivalents
@@ -70,6 +71,9 @@ def align(
     matches = without_refused(matches + _left_over(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
+    if content.exchanged:
+        matches = [exchanged(match) for match in matches]
+        notes.append(Note("candidate", WORDS))
     matches = [_with_rule(match, rules) for match in matches]
     settle(ref)
     settle(cand)
