@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..capture.records import Record
 from .vocabulary import FAILING, MARKS, Level, MatchedBy, Origin, RowKind
@@ -77,6 +77,16 @@ class SideStatistics:
     zeros: int
 
 
+class Totals(NamedTuple):
+    """The sums of all elements of both sides, of a pair of which only some are compared. `size` is
+    the RMS of a side that has all of them, None where neither has.
+    """
+
+    reference: float
+    candidate: float
+    size: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """The numbers of a pair; d = candidate - reference over the elements finite on both sides.
@@ -114,6 +124,7 @@ class Measurement:
     rtol: float = 0.0
     atol: float = 0.0
     partial: tuple[int, int] | None = None
+    totals: Totals | None = None  # of a partial pair
     reference: SideStatistics | None = None
     candidate: SideStatistics | None = None
     structure: Structure | None = None  # of floating-point pairs that differ

@@ -106,12 +106,17 @@ def _known(side: RecordedSide, cancelled: Callable[[], bool] | None) -> _Known:
         return _worked_out(side, side.values, cancelled)
     assert side.stats is not None
     steps = parse_recipe(side.recipe).steps
-    if not all(isinstance(step, _ALL_KEPT) for step in steps):
+    if not keeps_all(side.recipe):
         raise _PartError(
             "captured as statistics only, and the statistics of a part of it are not known"
         )
     shape = parse_recipe(side.recipe).shape(side.shape)
     return _recorded(side, side.stats, shape, _keeps_order(steps))
+
+
+def keeps_all(recipe: str) -> bool:
+    """True for a recipe that only moves elements. Raises `RecipeError`."""
+    return all(isinstance(step, _ALL_KEPT) for step in parse_recipe(recipe).steps)
 
 
 def _keeps_order(steps: tuple[Step, ...]) -> bool:

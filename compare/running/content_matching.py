@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..matching.align import align
+from ..matching.content.first_axes import may_be_exchanged
+from ..matching.content.found import Content
 
 if TYPE_CHECKING:
     from ..aligned import Aligned
@@ -16,17 +18,17 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
     """The captures aligned by values, too; `aligned` itself where names left nothing over, values
     say nothing, or `cancelled` said stop.
     """
-    if not _may_have_partners(aligned):
+    square = may_be_exchanged(aligned)
+    if not square and not _may_have_partners(aligned):
         return aligned
     from ..matching.content.cache import ContentCache
-    from ..matching.content.search import find_content
     from ..measuring.pair_reader import CancelledError
 
     cache = ContentCache.of(aligned)
     content = cache and cache.get()
     if content is None:
         try:
-            content = find_content(aligned, cancelled or (lambda: False))
+            content = _found(aligned, square, cancelled or (lambda: False))
         except CancelledError:
             return aligned
         if cache is not None:
@@ -35,6 +37,16 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
         return aligned
     new = align(aligned.reference, aligned.candidate, aligned.rules, content)
     return replace(new, rtol=aligned.rtol, atol=aligned.atol, ulp=aligned.ulp)
+
+
+def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Content:
+    """What values say. Raises `CancelledError`."""
+    from ..matching.content.first_axes import are_exchanged
+    from ..matching.content.search import find_content
+
+    turned = square and are_exchanged(aligned, cancelled)
+    content = find_content(aligned, cancelled) if _may_have_partners(aligned) else Content()
+    return replace(content, exchanged=turned)
 
 
 def _may_have_partners(aligned: Aligned) -> bool:

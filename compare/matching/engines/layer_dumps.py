@@ -28,6 +28,7 @@ LAYER_DUMPS = EngineNames(
         (r"^resid_pre[_.-](\d+)$", r"layers.\1", "input_0"),
         (r"^resid_post[_.-](\d+)$", r"layers.\1", "output"),
         (r"^final_norm_output$", "norm", "output"),
+        (r"^(?:model[._])?last_hidden_state$", "norm", "output"),
         (r"^(?:logits|lm_head_output)$", "lm_head", "output"),
     ),
     at_top={
