@@ -113,6 +113,14 @@ _INDEX = re.compile(r"\d{1,6}")
 _MODEL_KEY = re.compile(r"[A-Za-z._/:-]\d|embed|logits|lm_head|wte", re.IGNORECASE)
 
 
+def call_numbered(name: str, call: int) -> str:
+    """A name as that of a later call of its module: `mlp-output` as `mlp(2)-output`."""
+    parsed = parse_name(name)
+    ending = f"-{parsed.slot}"
+    slotted = parsed.slot != "value" and name.endswith(ending)
+    return f"{parsed.module}({call}){ending if slotted else ''}"
+
+
 def unique_keys(keys: Iterable[str]) -> list[str]:
     """`keys`, the second of a kind with `#2` and so on: keys 1 and "1" read the same."""
     seen: set[str] = set()

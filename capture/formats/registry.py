@@ -58,6 +58,8 @@ FORMATS: tuple[Format, ...] = (
            keeps_order=True),
     Format("text dump", _HERE + "text.text_dump", 60, (".txt",), looks=True, reader="text",
            partial=True, known_as="text dumps"),
+    Format("raw files with an index", _HERE + "raw_index", 62, looks=True, keeps_order=True,
+           known_as="raw files that JSON describes"),
     Format("llama.cpp log", _HERE + "text.llama_log", 65, (".log", ".txt"), looks=True,
            reader="llama log", partial=True, known_as="llama.cpp's logs", only_alone=True),
     Format("console log", _HERE + "text.console_log", 70, (".log", ".txt"), looks=True,
