@@ -34,6 +34,7 @@ from .call_match import (
 )
 from .content.found import Content
 from .content.matches import content_matches, without_refused
+from .content.turned import with_turned
 from .equivalents import match_equivalents
 from .fused import match_fused
 from .leftovers import leftover_pairs
@@ -66,7 +67,7 @@ def align(
     matches = without_refused(matches + _left_over(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
-    matches = [_with_rule(match, rules) for match in matches]
+    matches = [_with_rule(match, rules) for match in with_turned(matches, content)]
     settle(ref)
     settle(cand)
     rows = lay_out(ref, cand, matches)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..matching.align import align
+from ..matching.content.turned import may_be_turned
 
 if TYPE_CHECKING:
     from ..aligned import Aligned
@@ -38,6 +39,10 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
 
 
 def _may_have_partners(aligned: Aligned) -> bool:
-    """Whether both sides have something that names did not pair."""
+    """Whether both sides have something that names did not pair, or a pair may stand the other way
+    round.
+    """
     gaps = {row.kind for row in aligned.rows if row.kind != "pair"}
-    return len(gaps) == 2 or any(row.matched_by == "order" for row in aligned.rows)
+    return len(gaps) == 2 or any(
+        row.matched_by == "order" or may_be_turned(row) for row in aligned.rows
+    )
