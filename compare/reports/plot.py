@@ -74,7 +74,8 @@ def plot_points(comparison: Comparison) -> list[Point]:
 
 def output_points(comparison: Comparison) -> list[Point]:
     """A point for every row of an output, gaps included, numbered in execution order. Inputs repeat
-    what an earlier module gave, but for those that a dump has as values of their own.
+    what an earlier module gave, but for those of parts of a layer that a dump has as values of
+    their own.
     """
     rows = comparison.rows
     points = [point for point in plot_points(comparison) if _is_output(rows[point.index])]
@@ -82,8 +83,11 @@ def output_points(comparison: Comparison) -> list[Point]:
 
 
 def _is_output(row: Row) -> bool:
+    if row.role != "input":
+        return True
     records = [record for record in (row.reference, row.candidate) if record is not None]
-    return row.role != "input" or any(slot_role(record.slot) != "input" for record in records)
+    own = any(slot_role(record.slot) != "input" for record in records)
+    return own and component_of(row) != "layer"
 
 
 def _place(comparison: Comparison, position: int) -> tuple[float | None, str | None]:
