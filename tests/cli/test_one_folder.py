@@ -80,3 +80,19 @@ def test_a_misspelt_capture_is_no_layer(folder: str, capsys: pytest.CaptureFixtu
     assert "dunps: no such file or directory" in capsys.readouterr().err
     assert status_of(["explain", folder, "nosuch"]) == 2
     assert "nosuch: neither capture has such a layer" in capsys.readouterr().err
+
+
+def test_a_plot_has_what_only_dumps_record(tmp_path: Path) -> None:
+    """What a gate gives is a value of its own, what a layer is given repeats an earlier one."""
+    from layertui.compare.comparison import open_comparison
+    from layertui.compare.reports.plot import output_points
+
+    place = tmp_path / "dumps"
+    place.mkdir()
+    for name in ("layer_0_input_hidden_states", "layer_0_mlp_intermediate", "layer_0_layer_output"):
+        for side in ("py", "cpp"):
+            (place / f"{side}_{name}.txt").write_text("# Shape: 2x2\n1\n2\n3\n4\n")
+    comparison = open_comparison(str(place), str(place))
+    comparison.measure(use_cache=False)
+    assert len(comparison.rows) == 3
+    assert [point.component for point in output_points(comparison)] == ["down_proj", "layer"]
