@@ -10,12 +10,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from ..extras import has_extra, has_package, needs
+from ..models.made_of import PACKAGES, feed_files, feed_surroundings, model_files
 from .layers import RerunError
 
 Kind = Literal["torch", "max", "external"]
@@ -24,7 +23,6 @@ _START = (
     "from layertui.capture.runners.child import main; main()"
 )
 _TIMEOUTS: dict[Kind, float] = {"torch": 600.0, "max": 3600.0, "external": 600.0}
-_MOST_FILES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +128,15 @@ def identity(spec: RunnerSpec) -> str | None:
     """What results of this runner may be remembered under: its settings, the packages, and the
     sizes and times of the files that it is made of. None where that cannot be told.
 
-    Looked at are the model's directory, transformers' code of the model's kind, the folder of a
+    Looked at are the model's directory, the code of the packages that run it, the folder of a
     factory's module, the words of a command that are files.
     """
     digest = blake2b(digest_size=16)
     content = asdict(replace(spec.absolute(), timeout=None))
     digest.update(json.dumps(content, sort_keys=True).encode())
-    for package in ("torch", "transformers", "max"):
-        digest.update(f"{package} {_version(package)}".encode())
     try:
-        files = list(_files_of(spec))
-        if not files or len(files) > _MOST_FILES:
-            return None
-        for path in sorted(files):
-            status = os.stat(path)
-            said = (os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns,
-                    status.st_ctime_ns)  # fmt: skip
-            digest.update(repr(said).encode())
+        feed_files(digest, _files_of(spec))
+        feed_surroundings(digest, PACKAGES.get(spec.kind, ()))
     except OSError:
         return None
     return digest.hexdigest()
@@ -161,8 +151,7 @@ def _files_of(spec: RunnerSpec) -> Iterator[str]:
     if spec.factory is not None:
         yield from _factory_files(spec.factory)
     if spec.model is not None and os.path.isdir(spec.model):
-        yield from (entry.path for entry in os.scandir(spec.model) if entry.is_file())
-        yield from _code_of(spec.model)
+        yield from model_files(spec.model)
 
 
 def _factory_files(factory: str) -> Iterator[str]:
@@ -174,24 +163,3 @@ def _factory_files(factory: str) -> Iterator[str]:
             if candidate.is_file():
                 yield from map(str, candidate.parent.glob("*.py"))
                 return
-
-
-def _code_of(model: str) -> Iterator[str]:
-    """transformers' modules for the model's kind."""
-    try:
-        with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
-            kind = json.load(file).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return
-    found = find_spec("transformers")
-    if found is None or found.origin is None or not isinstance(kind, str) or not kind:
-        return
-    folder = Path(found.origin).parent / "models" / kind.replace("-", "_").replace("/", "_")
-    yield from map(str, folder.glob("*.py"))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

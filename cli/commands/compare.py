@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     default=None,
     metavar="FILE.png",
     type=click.Path(),
-    help="Draw the MSE of every row in execution order.",
+    help="Draw the MSE of every output in execution order.",
 )
 @OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave rows that agree out of the text.")

@@ -111,17 +111,21 @@ def show(
     `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
     the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
     row has, or a row's number as `#12`; two files, or two captures of one pair, need none. `show
-    DIR` lists the records of a capture, `show DIR NAME` shows one.
+    DIR` lists the records of a capture, `show DIR NAME` shows one. A directory with text dumps
+    py_*.txt and cpp_*.txt is both captures.
 
     Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. Of one
     capture: 0, 1 where a record cannot be read. 2: usage, or a capture that cannot be opened.
     """
+    from ...capture.cases import holds_both_sides
     from ...compare.inspection.naming import NoSuchNameError
     from ..output import check_target, write_output
 
     if len(places) > 3:
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
+    if len(places) == 2 and holds_both_sides(places[0]) and not os.path.exists(places[1]):
+        places = (places[0], *places)
     if partner is not None and len(places) != 3:
         raise UserError("--with goes with show REF CAND NAME")
     options = JudgingOptions(**judging)

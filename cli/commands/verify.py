@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +60,13 @@ if TYPE_CHECKING:
     help="Where both scenarios go.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
+@click.option("--no-cache", is_flag=True, help="Run again what was run before.")
 @click.pass_context
 def verify(
     ctx: click.Context, model_dir: str, candidate: str, candidate_model: str | None,
     reference_capture: str | None, candidate_capture: str | None, prompt: str | None,
     ids: Rows | None, offline: bool, save_layers: bool, output: str, overwrite: bool,
-    **options: Any,
+    no_cache: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Compare MODEL_DIR in PyTorch with a candidate, as captured and layer by layer.
 
@@ -76,10 +76,15 @@ def verify(
     candidate's layers cannot be run, its captured outputs are held against what the reference's
     layers give for its captured inputs, and both reports say so.
 
+    What was run before with the same model, input, options and packages is not run again, and this
+    is said.
+
     Exit status as of compare, over both scenarios.
     """
     from ...capture.extras import has_extra, needs
+    from ...capture.models.same_input import fix_input
     from ...capture.runners.guard import Guard
+    from .verify_cache import RunCache
     from .verify_export import prepare_export
     from .verify_job import VerifyJob
 
@@ -88,7 +93,12 @@ def verify(
         model_dir, prompt=(prompt,) if prompt is not None else (), prompt_file=None, ids=ids,
         batches=(), lengths=(), outputs_only=False, **options,
     )  # fmt: skip
-    plan = _on_known_ids(plan, prompt, ids, reference_capture, candidate_capture)
+    runs, run = RunCache(use=not no_cache), None
+    if reference_capture is None or candidate_capture is None:
+        plan = _on_captured_ids(plan, prompt, ids, reference_capture or candidate_capture)
+        run = runs.run(plan, "torch") if reference_capture is None else None
+        if not runs.has(run):
+            plan = fix_input(plan)  # imports torch, which a kept capture does without
     if candidate not in ("max", "torch") and candidate_capture is None:
         raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
     command = shlex.join(["layertui", *(ctx.obj or [])])
@@ -99,7 +109,7 @@ def verify(
     try:
         work = Path(output) / "without_injection" if save_layers else guard.directory
         job = VerifyJob(plan, candidate, candidate_model, Path(output), work, guard.directory,
-                        command, save_layers, offline)  # fmt: skip
+                        command, save_layers, runs, run, offline)  # fmt: skip
         return job.run(reference_capture, candidate_capture)
     finally:
         guard.close()
@@ -118,24 +128,16 @@ def _require_frameworks(
         require_max()
 
 
-def _on_known_ids(
-    plan: Plan, prompt: str | None, ids: Rows | None, reference: str | None, candidate: str | None
-) -> Plan:
-    """The ids of a capture that is given, where nothing else says what is run; the same ids for
-    both sides otherwise.
-    """
-    from ...capture.models.same_input import fix_input
-
-    if reference is not None and candidate is not None:
+def _on_captured_ids(
+    plan: Plan, prompt: str | None, ids: Rows | None, capture: str | None
+) -> Plan:  # fmt: skip
+    """The ids of a capture that is given, where nothing else says what is run."""
+    if capture is None or prompt is not None or ids is not None:
         return plan
-    given = reference or candidate
-    if given is not None and prompt is None and ids is None:
-        from ...capture.open import open_capture
+    from ...capture.models.same_input import on_ids
+    from ...capture.open import open_capture
 
-        known = open_capture(given, headers=False).input_ids
-        if not known:
-            raise UserError(f"{given}: does not tell its token ids; give --input-ids")
-        rows = tuple(tuple(int(number) for number in row) for row in known)
-        (case,) = plan.cases
-        plan = replace(plan, cases=(replace(case, ids=rows, prompt=None),))
-    return fix_input(plan)
+    known = open_capture(capture, headers=False).input_ids
+    if not known:
+        raise UserError(f"{capture}: does not tell its token ids; give --input-ids")
+    return on_ids(plan, known, prompt=None)

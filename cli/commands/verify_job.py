@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
+from .verify_cache import KeptRun, RunCache
 from .verify_export import VerifyExport, copy_capture, keep_log
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.rerun.session import RerunSession
     from ...compare.rerun.verification import Verification
+
+_ENGINES = {"torch": "PyTorch", "max": "MAX"}
 
 
 @dataclass(slots=True)
@@ -33,12 +36,18 @@ class VerifyJob:
     private: Path
     command: str
     save: bool
+    runs: RunCache
+    reference_run: KeptRun | None
     offline: bool = False
 
     @property
     def side(self) -> str:
         """What the candidate's files are called by."""
         return {"max": "max", "torch": "torch_candidate"}.get(self.candidate, "cpp")
+
+    @property
+    def _framework(self) -> str:
+        return "max" if self.candidate == "max" else "torch"
 
     @property
     def _export(self) -> VerifyExport:
@@ -50,21 +59,32 @@ class VerifyJob:
 
     def run(self, reference_capture: str | None, candidate_capture: str | None) -> int:
         from ...compare.comparison import open_comparison
+        from ...compare.rerun.layers import rows_of
         from ...compare.rerun.session import RerunSession
         from ...compare.weights.models import ModelPaths
         from ..session import measure_all
+        from .rerun import run_layers
 
-        reference = self._captured(reference_capture, "torch", self.plan)
-        candidate = self._captured(candidate_capture, self.side, self.candidate_plan)
+        reference = self._captured(reference_capture, "torch", self.plan, self.reference_run)
+        if self.reference_run is not None:
+            self.plan = _on_ids_of(reference, self.plan)
+        plan, kept = self.candidate_plan, None
+        if candidate_capture is None:
+            kept = self.runs.run(plan, self._framework)
+        candidate = self._captured(candidate_capture, self.side, plan, kept)
         models = ModelPaths(self.plan.model, self.candidate_plan.model)
         comparison = open_comparison(str(reference), str(candidate), models=models)
         measure_all(comparison)
         if self.offline:
             return self._by_laws(comparison, reference, candidate, "--offline was given")
+        spec = self._spec(comparison)
+        answers = self.runs.answers(spec, self.private / "answers")
         with RerunSession(
-            comparison, self._spec(comparison), keep_inputs=True, use_cache=False
+            comparison, spec, keep_inputs=True, use_cache=False, answers=answers
         ) as session:
             try:
+                run_layers(session, rows_of(session.layers.all))
+                self.runs.keep_answers(answers, spec)
                 return self._both(session, reference, candidate)
             except UserError as error:
                 if session.hello is not None:  # it runs: something else is wrong
@@ -74,11 +94,8 @@ class VerifyJob:
 
     def _both(self, session: RerunSession, reference: Path, candidate: Path) -> int:
         from ...compare.comparison import open_comparison
-        from ...compare.rerun.layers import rows_of
         from ..session import measure_all
-        from .rerun import run_layers
 
-        run_layers(session, rows_of(session.layers.all))
         place = self.export / "with_injection" if self.save else self.private / "with_injection"
         injected = place / f"{self.side}_layers"
         self._write_injected(session, injected)
@@ -133,25 +150,36 @@ class VerifyJob:
 
     # --- captures
 
-    def _captured(self, given: str | None, side: str, plan: Plan) -> Path:
-        """The capture of one side: as given, or made now."""
+    def _captured(self, given: str | None, side: str, plan: Plan, kept: KeptRun | None) -> Path:
+        """The capture of one side: as given, as kept, or made now."""
         target = self.work / f"{side}_layers"
         if given is not None:
             if not self.save:
                 return Path(given)
             copy_capture(Path(given), target)
             return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        framework = "max" if side == "max" else "torch"
+        if self.runs.take(kept, target, f"the capture in {_ENGINES[framework]}"):
+            return target
+        self._capture(plan, framework, target)
+        self.runs.keep(kept, target)
+        return target
+
+    def _capture(self, plan: Plan, framework: str, target: Path) -> None:
+        """Run one side and write its capture. Raises `UserError`."""
         from ...capture.engines.max_capture import capture_max
         from ...capture.engines.torch_capture import capture_torch
+        from ...capture.models.same_input import fix_input
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        run = capture_max if side == "max" else capture_torch
+        if any(case.ids is None for case in plan.cases):  # what was kept went meanwhile
+            plan = fix_input(plan)
+        run = capture_max if framework == "max" else capture_torch
         with CaptureProgress() as watcher:
             failed = run(plan, str(target), watcher)
         if failed:
             problem = failed[0] if self.save else keep_log(self.export, target, failed[0])
             raise UserError(problem)
-        return target
 
     def _spec(self, comparison: Comparison) -> RunnerSpec:
         """The runner of the candidate, with the settings of the run."""
@@ -227,3 +255,12 @@ def _status(session: RerunSession) -> int:
     from ...compare.rerun.report import exit_status
 
     return exit_status(session, asked=False)
+
+
+def _on_ids_of(capture: Path, plan: Plan) -> Plan:
+    """The plan on the token ids that a capture was made with."""
+    from ...capture.models.same_input import on_ids
+    from ...capture.open import open_capture
+
+    known = open_capture(str(capture), headers=False).input_ids
+    return on_ids(plan, known, plan.cases[0].prompt) if known else plan

@@ -84,21 +84,27 @@ def remember_hello(known: str | None, hello: Hello) -> None:
         return
     place = cache_dir() / "runners" / f"{known}.json"
     partial = place.with_name(f".{known}-{os.getpid()}")
-    said = {"type": "hello", "protocol": PROTOCOL, "framework": hello.framework,
-            "framework_version": hello.framework_version, "model": hello.model,
-            "ragged": hello.ragged, "past": hello.past, "calls": hello.calls,
-            "layers": [{"name": layer.name, "class": layer.module_class,
-                        "inputs": list(layer.inputs), "reruns": layer.reruns, "why": layer.why}
-                       for layer in hello.layers]}  # fmt: skip
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encode(said))
+        partial.write_bytes(encode(hello_message(hello)))
         partial.replace(place)
         older = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in older[:-_MOST_HELLOS]:
             path.unlink(missing_ok=True)
     except (OSError, ValueError):
         partial.unlink(missing_ok=True)
+
+
+def hello_message(hello: Hello) -> dict[str, Any]:
+    """The message that `read_hello` makes this of."""
+    return {
+        "type": "hello", "protocol": PROTOCOL, "framework": hello.framework,
+        "framework_version": hello.framework_version, "model": hello.model,
+        "ragged": hello.ragged, "past": hello.past, "calls": hello.calls,
+        "notes": list(hello.notes),
+        "layers": [{"name": layer.name, "class": layer.module_class, "inputs": list(layer.inputs),
+                    "reruns": layer.reruns, "why": layer.why} for layer in hello.layers],
+    }  # fmt: skip
 
 
 def recall_hello(known: str) -> Hello | None:

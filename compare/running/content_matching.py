@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..matching.align import align
 from ..matching.content.first_axes import may_be_exchanged
 from ..matching.content.found import Content
+from ..matching.content.turned import may_be_turned
 
 if TYPE_CHECKING:
     from ..aligned import Aligned
@@ -50,6 +51,10 @@ def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Con
 
 
 def _may_have_partners(aligned: Aligned) -> bool:
-    """Whether both sides have something that names did not pair."""
+    """Whether both sides have something that names did not pair, or a pair may stand the other way
+    round.
+    """
     gaps = {row.kind for row in aligned.rows if row.kind != "pair"}
-    return len(gaps) == 2 or any(row.matched_by == "order" for row in aligned.rows)
+    return len(gaps) == 2 or any(
+        row.matched_by == "order" or may_be_turned(row) for row in aligned.rows
+    )
