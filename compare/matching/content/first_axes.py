@@ -11,6 +11,7 @@ from ....capture.dtypes import DTYPES
 from ....capture.records import Record
 from ...aligned import Aligned
 from ...model import Row
+from ...recipes.errors import Shape
 from ...recipes.parse import parse_recipe
 from ...recipes.recipe import Recipe
 from ...recipes.steps import Transpose
@@ -81,11 +82,10 @@ def _square(record: Record, recipe: Recipe) -> bool:
     """
     shape = record.shape or ()
     floats = kind_of(record.dtype or "") == "float"
-    seen = recipe.shape(shape) if shape else ()
+    seen: Shape = recipe.shape(shape) if shape else ()
     fewest = 3 if floats else 2
-    return all(
-        len(each) >= fewest and each[0] == each[1] > 1 for each in (shape, seen)
-    )  # fmt: skip
+    shapes: tuple[Shape, ...] = (shape, seen)
+    return all(len(each) >= fewest and each[0] == each[1] > 1 for each in shapes)
 
 
 def _coarse(record: Record) -> bool:

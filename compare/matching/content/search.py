@@ -57,7 +57,8 @@ def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
         tell_apart(search, equal)
         pair_behind(search)
         unlike = _unlike(search) if search.pairs else 0
-        return Content(tuple(search.pairs), tuple(search.offers), _left(search), unlike, turned)
+        pairs, offers = tuple(search.pairs), tuple(search.offers)
+        return Content(pairs, offers, _left(search), unlike, turned=turned)
 
 
 def _left(search: Search) -> tuple[tuple[int, ...], tuple[int, ...]]:
