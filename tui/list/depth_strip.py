@@ -9,6 +9,7 @@ from rich.style import Style
 from textual.widget import Widget
 
 from ...compare.measuring.metrics import METRICS
+from ...compare.model import ByStatistics
 from ...compare.vocabulary import LEVELS, Level
 from ..present.pieces import Piece
 from ..widgets.lines import look_of, strip_of
@@ -102,6 +103,10 @@ class DepthStrip(Widget):
         if level in _ALWAYS_FULL:
             return _FULL
         found = comparison.measurements[row]
+        if isinstance(found, ByStatistics):
+            from ...compare.reports.statistics_words import statistics_apart
+
+            return bar_height("relative_l2", statistics_apart(found))
         metric = getattr(found, "metric", None)  # pairs that failed, or wait, have none
         return 0 if metric is None else bar_height(self._metric, metric(self._metric))
 

@@ -9,6 +9,7 @@ from rich.style import Style
 from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
+from ...compare.plurals import counted
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
 from ..widgets.detail_pane import Detail
@@ -272,7 +273,7 @@ class ListDisplay(WorkScreen):
         self._show_all()
 
     def _show_heading(self) -> None:
-        text = heading(self.pairs.columns(), self.session.metric, self.pairs.ratio)
+        text = heading(self.pairs.columns(), self.pairs.number_heading, self.pairs.ratio)
         self.query_one("#heading", Lines).set_lines([[(text, self.look.palette.heading)]])
 
     def _show_status(self) -> None:
@@ -314,7 +315,7 @@ class ListDisplay(WorkScreen):
         words = [
             self._state,
             "" if limits.is_default else f"policy {limits.policy}",
-            f"{self.findings} warnings (:notes)" if self.findings else "",
+            f"{counted(self.findings, 'warning')} (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
             "only diverged" if self.view.only else MODE_WORDS[self.view.mode],
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.model import ByStatistics
 from ...compare.reports.row_report import SIDES, Fact, RowReport, row_report
 from ...compare.reports.words import record_shape
 from .field import Field
@@ -118,5 +119,6 @@ def side_table(scene: Scene) -> list[tuple[str, str, str]]:
         for label, texts in rows
         if label not in ("class", "error") or any(texts)
     ]
-    table += report.statistics_table
+    if not isinstance(report.result, ByStatistics):  # else they stand above, with differences
+        table += report.statistics_table
     return [(label, clean(left), clean(right)) for label, left, right in table]
