@@ -121,6 +121,26 @@ def test_short_names() -> None:
     assert len({names.short(record) for record in capture.records}) == len(different)
 
 
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("/model/layers.{}/self_attn/q_proj/MatMul_output_0", "L{} self_attn/q_proj/MatMul"),
+        ("model/layers_{}/mlp/__call__/0", "L{} mlp/__call__/0"),
+        ("model_layers_{}_self_attn_q_proj", "L{} self_attn_q_proj"),
+        ("blk.{}.attn_q.weight", "L{} attn_q.weight"),
+        ("rank1/model.layers.{}.mlp", "rank1/L{} mlp"),
+        ("path.{}.of_a_branch", "path.{}.of_a_branch"),
+    ],
+)
+def test_names_that_other_tools_give_are_short_and_tell_the_layer(name: str, short: str) -> None:
+    names = [name.format(number) for number in range(3)]
+    names += [f"rank0/{each}" for each in names if not each.startswith("rank")]
+    capture = Capture("p", "f", [Record(n, n, "output") for n in names], "", True)
+    shown = [ShortNames(capture).short(record) for record in capture.records]
+    assert shown[:3] == [short.format(number) for number in range(3)]
+    assert len(set(shown)) == len(names)
+
+
 def test_blocks() -> None:
     assert block_of("layers.3.mlp.down_proj") == block_of("layers.3") == "layers.3"
     assert block_of("embed_tokens") == "embed_tokens"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..present.working import checking_laws
 from .depth_strip import DepthStrip
 from .display import ListDisplay
+from .kept_place import KeptPlace
 from .status_line import short_finding
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ class FollowingList(ListDisplay):
         self._show_status()
 
     def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
-        """Rows exist: the cursor stays on its record, on its line of the screen."""
+        """Rows exist: the cursor stays on its record, on its line of the screen; where nobody moved
+        it, on top.
+        """
         self.remember_place()
+        if self.pairs.cursor == 0:
+            self._kept = KeptPlace(None, self._kept.marks)
         self._counts = counts or comparison.counts
         self.session.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
