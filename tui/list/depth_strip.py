@@ -9,7 +9,6 @@ from rich.style import Style
 from textual.widget import Widget
 
 from ...compare.measuring.metrics import METRICS
-from ...compare.model import ByStatistics
 from ...compare.vocabulary import LEVELS, Level
 from ..present.pieces import Piece
 from ..widgets.lines import look_of, strip_of
@@ -103,6 +102,10 @@ class DepthStrip(Widget):
         if level in _ALWAYS_FULL:
             return _FULL
         found = comparison.measurements[row]
+        if found is None:
+            return 0
+        from ...compare.model import ByStatistics
+
         if isinstance(found, ByStatistics):
             from ...compare.reports.statistics_words import statistics_apart
 

@@ -285,11 +285,10 @@ class ListDisplay(WorkScreen):
             counts.set_lines([[(f" {self._reading} {look.signs.dots}", look.palette.accent)]])
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
-            limits = self.session.limits
-            policy = "" if limits.is_default else f"policy {limits.policy}"
+            kept = f" {look.signs.dot} ".join(self._kept_settings)
             pieces = status_line(
                 self.comparison, self._counts, hidden, look, width - self._position_width,
-                width >= _WIDE, self.session.inputs_differ, self._settings, policy,
+                width >= _WIDE, self.session.inputs_differ, self._settings, kept,
             )  # fmt: skip
             counts.set_lines([pieces])
         self._show_answer()
@@ -308,18 +307,22 @@ class ListDisplay(WorkScreen):
 
     @property
     def _settings(self) -> list[str]:
-        """What the list shows, and by which policy where that is not the usual one; the least
-        important last.
-        """
-        limits = self.session.limits
+        """What the list shows and by which policy, the least important last."""
         words = [
+            *self._kept_settings,
             self._state,
-            "" if limits.is_default else f"policy {limits.policy}",
             f"{counted(self.findings, 'warning')} (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
             "only diverged" if self.view.only else MODE_WORDS[self.view.mode],
         ]
         return [word for word in words if word]
+
+    @property
+    def _kept_settings(self) -> list[str]:
+        """What is shown, whatever else must give way."""
+        limits = self.session.limits
+        policy = "" if limits.is_default else f"policy {limits.policy}"
+        return [words for words in (self.session.case_text, policy) if words]
 
     @property
     def _state(self) -> str:
