@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.model import Verdict
 from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.pair_list import PairList
 from layertui.tui.list.row_model import (
@@ -20,6 +21,7 @@ from layertui.tui.list.row_model import (
     position,
     row_key,
     rows_in_view,
+    view_words,
 )
 from layertui.tui.present.short_names import ShortNames, block_of
 from layertui.tui.present.text import clean, cut, elide, fit, metric_number, number, width_of, wrap
@@ -141,6 +143,12 @@ def test_names_that_other_tools_give_are_short_and_tell_the_layer(name: str, sho
     assert len(set(shown)) == len(names)
 
 
+def test_step_and_layer_are_kept_where_a_name_is_cut() -> None:
+    assert elide("s0 L12 post_attention_layernorm", 24) == "s0 L12 …ention_layernorm"
+    assert elide("L12 post_attention_layernorm", 20) == "L12 …ntion_layernorm"
+    assert elide("s0 L12 post_attention_layernorm", 12) == "s0 …ayernorm"
+
+
 def test_blocks() -> None:
     assert block_of("layers.3.mlp.down_proj") == block_of("layers.3") == "layers.3"
     assert block_of("embed_tokens") == "embed_tokens"
@@ -250,3 +258,27 @@ async def test_scrolling_by_steps_jumps_over_ssh(tmp_path: Path) -> None:
         await pilot.press("j")
         assert pairs.scroll_offset.y == 8
         await settled(pilot)
+
+
+def test_numbers_of_another_order_are_not_shown_for_what_is_right(
+    small_pair: tuple[Path, Path],
+) -> None:
+    comparison = open_comparison(*map(str, small_pair))
+    comparison.measure(use_cache=False)
+    rows = ComparedRows(comparison)
+    assert rows.value(12, "mse") not in ("", "permuted")
+    for level, shown in (("ok", True), ("diverged", False)):
+        verdict = Verdict(level, "permuted: the same values in another layout, two heads swapped")
+        comparison.verdicts[12] = verdict
+        assert verdict.permuted is shown
+        assert (rows.value(12, "mse") == "permuted") is shown
+
+
+def test_where_there_are_no_inputs_nothing_is_said_of_outputs(
+    small_pair: tuple[Path, Path],
+) -> None:
+    rows = ComparedRows(open_comparison(*map(str, small_pair)))
+    assert not rows.has_inputs
+    assert view_words(rows, View()) == ""
+    assert view_words(rows, View(only=True)) == "only diverged"
+    assert view_words(None, View()) == "outputs"

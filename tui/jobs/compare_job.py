@@ -74,6 +74,8 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
         job.tell(Listed(reference, candidate))
         if not _read_headers(job, reference, candidate):
             return False
+        total = len(reference.records) + len(candidate.records)
+        job.tell(Reading(total, total))
         return _align_and_measure(job, current(), reference, candidate, visible)
 
     return work
@@ -119,8 +121,9 @@ def _check_before(job: Job, comparison: Comparison) -> None:
     """Say other inputs and what headers show before the first number misleads anyone."""
     from ...compare.checks.two_sides import check_before_measuring
 
+    job.tell(Checking())
     found = check_before_measuring(comparison, job.stopped)
-    if found and not job.stopped():
+    if not job.stopped():
         job.tell(Checked(tuple(found), early=True))
 
 

@@ -31,7 +31,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Reading:
-    """Headers: `done` of `total` records of both sides."""
+    """Headers: `done` of `total` records of both sides; all of them: they are aligned now."""
 
     done: int
     total: int
@@ -62,7 +62,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Checking:
-    """Everything is measured; the captures themselves are looked at now."""
+    """The captures themselves are looked at now: what headers show, or all, when it is measured."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ class DepthStrip(Widget):
         found = comparison.measurements[row]
         if found is None:
             return 0
+        if comparison.verdicts[row].permuted:
+            return 1
         from ...compare.model import ByStatistics
 
         if isinstance(found, ByStatistics):

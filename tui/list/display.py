@@ -31,6 +31,7 @@ from .row_model import (
     holds,
     in_mode,
     rows_in_view,
+    view_words,
 )
 from .status_line import sides_line, status_line
 
@@ -313,7 +314,7 @@ class ListDisplay(WorkScreen):
             self._state,
             f"{counted(self.findings, 'warning')} (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
-            "only diverged" if self.view.only else MODE_WORDS[self.view.mode],
+            view_words(self.pairs.model, self.view),
         ]
         return [word for word in words if word]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.plurals import counted
 from ..present.working import checking_laws
 from .depth_strip import DepthStrip
 from .display import ListDisplay
@@ -34,6 +35,8 @@ class FollowingList(ListDisplay):
 
     def reading(self, done: int, total: int) -> None:
         self._reading = f"reading headers {done} of {total}"
+        if done == total:
+            self._reading = f"aligning {counted(total, 'record')}"
         self._show_status()
 
     def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
@@ -77,7 +80,7 @@ class FollowingList(ListDisplay):
             self.show_pane()
 
     def checking(self) -> None:
-        """Everything is measured; the captures are checked."""
+        """The captures are checked."""
         self._reading = "checking"
         self._show_status()
 
@@ -89,6 +92,7 @@ class FollowingList(ListDisplay):
         from ...compare.checks.two_sides import note_findings
 
         note_findings(comparison, list(findings))
+        self._reading = ""
         serious = [finding for finding in findings if finding.severity != "note"]
         self.findings = len(serious)
         inputs = [f for f in serious if f.code == "inputs" and f.severity == "error"]

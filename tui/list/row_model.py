@@ -183,10 +183,12 @@ class ComparedRows:
         return breaks_law(self.comparison, row)
 
     def value(self, row: int, metric: str) -> str:
-        """The number for the badge; empty where the row has none."""
+        """The number for the badge, or a word where numbers mislead; empty where there is none."""
         from ...compare.model import ByStatistics, Measurement
 
         measured = self.comparison.measurements[row]
+        if self.comparison.verdicts[row].permuted:
+            return "permuted"  # the numbers are those of the order that is not right
         if self.by_statistics and isinstance(measured, ByStatistics):
             from ...compare.reports.statistics_words import statistics_apart
 
@@ -201,6 +203,11 @@ class ComparedRows:
         aligned = self.comparison.aligned
         pairs = [row.index for row in aligned.rows if row.kind == "pair"]
         return any(map(aligned.by_statistics, pairs)) and not any(map(aligned.measurable, pairs))
+
+    @cached_property
+    def has_inputs(self) -> bool:
+        """Whether there are rows that only some modes show."""
+        return any(not in_mode(row, "outputs") for row in self.comparison.rows)
 
     def heading(self, metric: str) -> str:
         """What the badges show."""
@@ -278,6 +285,14 @@ class View:
     mode: Mode = "outputs"
     filter: str = ""
     only: bool = False
+
+
+def view_words(model: RowModel | None, view: View) -> str:
+    """Which rows are shown; nothing where all modes show the same ones."""
+    if view.only:
+        return "only diverged"
+    alike = isinstance(model, ComparedRows) and not model.has_inputs
+    return "" if alike else MODE_WORDS[view.mode]
 
 
 def rows_in_view(model: RowModel, view: View) -> Sequence[int]:

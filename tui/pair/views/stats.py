@@ -92,7 +92,12 @@ class StatsView(View):
     def _distribution_lines(self) -> list[Pieces]:
         from ....compare.inspection.text import ladder_rows, likeness_rows, stats_rows
 
-        state = [[], *self.state_lines()] if self.failure or self.progress else []
+        said = (
+            bool(self.failure)
+            and self.scene is not None
+            and (str(self.failure) in self.scene.verdict.reason)
+        )  # the verdict gives the same reason
+        state = [[], *self.state_lines()] if (self.failure and not said) or self.progress else []
         profile = self._profile
         if profile is None:
             return state
