@@ -8,7 +8,7 @@ from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from ...capture.extras import has_extra, needs
-from ..model import Failure, by_values
+from ..model import ByStatistics, Failure, by_values
 from .escaping import clean
 from .summary import component_of
 
@@ -20,6 +20,7 @@ _COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000",
     "#999999", "#882255", "#44aa99", "#117733",
 )  # fmt: skip
+_INPUTS = "hollow: the module's input"
 _MOST_KINDS = 24  # components with a colour of their own; the legend has room for no more
 
 
@@ -40,6 +41,7 @@ class Edge:
 EDGES: dict[str, Edge] = {
     "identical": Edge("identical (MSE 0)", "v", "#009e73", 0.03),
     "gap": Edge("gap (one side only)", "|", "#999999", 0.008),
+    "statistics": Edge("by statistics: no MSE", "d", "#0072b2", 0.05),
     "unmeasured": Edge("not measured", "_", "#999999", 0.05),
     "nan": Edge("NaN or Inf", "x", "#d55e00", 0.97),
     "shape": Edge("shapes do not fit", "s", "#d55e00", 0.94),
@@ -49,12 +51,15 @@ EDGES: dict[str, Edge] = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of the picture: `mse` on the log axis, or the key of the edge where it lies."""
+    """One row of the picture: `mse` on the log axis, or the key of the edge where it lies.
+    `is_input`: of what the module was given.
+    """
 
     index: int
     component: str
     mse: float | None
     edge: str | None
+    is_input: bool = False
 
 
 def require_matplotlib() -> None:
@@ -66,20 +71,28 @@ def require_matplotlib() -> None:
 def plot_points(comparison: Comparison) -> list[Point]:
     """A point for every row, gaps included, in execution order."""
     return [
-        Point(row.index, component_of(row), *_place(comparison, position))
+        Point(
+            row.index,
+            component_of(row),
+            *_place(comparison, position),
+            is_input=row.role in ("input", "grad_input"),
+        )
         for position, row in enumerate(comparison.rows)
     ]
 
 
 def _place(comparison: Comparison, position: int) -> tuple[float | None, str | None]:
     row, level = comparison.rows[position], comparison.verdicts[position].level
-    measurement = by_values(comparison.measurements[position])
+    found = comparison.measurements[position]
+    measurement = by_values(found)
     if row.kind != "pair":
         return None, "gap"
     if level in ("nan", "shape", "unreadable"):
         return None, level
     if isinstance(measurement, Failure):
         return None, "unreadable"
+    if isinstance(found, ByStatistics):
+        return None, "statistics"
     if measurement is None or measurement.mse is None or not isfinite(measurement.mse):
         return None, "unmeasured"
     return (measurement.mse, None) if measurement.mse > 0 else (None, "identical")
@@ -114,14 +127,20 @@ def draw_plot(comparison: Comparison, form: str = "png") -> bytes:
 
 
 def _draw_components(axes: Any, points: list[Point]) -> None:
-    """MSE above zero: a colour and a symbol for every component, faint line through all."""
+    """MSE above zero: a colour and a symbol for every component, hollow for what it was given, and
+    a faint line through what it returned.
+    """
     shown = [point for point in points if point.mse is not None]
     axes.set_yscale("log")
     if not shown:
         axes.set_ylim(1e-16, 1.0)
         return
     values = [point.mse or 0.0 for point in shown]
-    axes.plot([p.index for p in shown], values, color="#999999", linewidth=0.6, zorder=1)
+    outputs = [point for point in shown if not point.is_input]
+    axes.plot(
+        [p.index for p in outputs], [p.mse for p in outputs], color="#999999", linewidth=0.6,
+        zorder=1,
+    )  # fmt: skip
     kinds = list(dict.fromkeys(point.component for point in shown))
     for number, component in enumerate(kinds[:_MOST_KINDS]):
         own = [point for point in shown if point.component == component]
@@ -131,6 +150,15 @@ def _draw_components(axes: Any, points: list[Point]) -> None:
     if rest:
         others = [point for point in shown if point.component in set(rest)]
         _scatter(axes, others, f"{len(rest)} other components", "#bbbbbb", "^")
+    if len(outputs) < len(shown):
+        axes.scatter(
+            [],
+            [],
+            s=22,
+            facecolors="none",
+            edgecolors="#555555",
+            label=_INPUTS,
+        )
     # Room above and below, so that no point lies where the edges' marks are.
     low, high = log10(min(values)), log10(max(values))
     span = max(high - low, 2.0)
@@ -138,10 +166,13 @@ def _draw_components(axes: Any, points: list[Point]) -> None:
 
 
 def _scatter(axes: Any, points: list[Point], label: str, colour: str, marker: str) -> None:
+    colours = ["none" if point.is_input else colour for point in points]
     axes.scatter(
-        [p.index for p in points], [p.mse for p in points], s=22, color=colour, marker=marker,
-        zorder=2, label=_label(label),
+        [p.index for p in points], [p.mse for p in points], s=22, facecolors=colours,
+        edgecolors=colour, marker=marker, zorder=2,
     )  # fmt: skip
+    # An empty one for the legend: its symbol is full, whichever comes first.
+    axes.scatter([], [], s=22, color=colour, marker=marker, label=_label(label))
 
 
 def _label(text: str) -> str:

@@ -238,8 +238,10 @@ def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
     assert all((point.mse is None) != (point.edge is None) for point in points)
     assert {"identical", "gap", "nan"} <= {point.edge for point in points}
     picture = draw_plot(comparison, "svg").decode()
-    for label in ("identical", "gap (one side only)", "NaN or Inf", "o_proj"):
+    for label in ("identical", "gap (one side only)", "NaN or Inf", "o_proj", "hollow: the"):
         assert f"<!-- {label}" in picture
+    inputs = [point.index for point in points if point.is_input]
+    assert inputs == [row.index for row in comparison.rows if row.role == "input"] != []
 
 
 def test_a_plot_of_strange_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
