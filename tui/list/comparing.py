@@ -121,6 +121,7 @@ class Comparing:
         if self.job is None or self.job.stopped():
             return False
         self.job.stop()
+        self._host.say("stopping; Ctrl-C again quits")
         return True
 
     def after_work(self, callback: Callable[[], None]) -> None:
