@@ -119,12 +119,17 @@ class FollowingList(ListDisplay):
 
     def _say_first(self) -> None:
         """What it comes to in the logits, and the first divergence, once everything is known,
-        unless something else is being said.
+        unless something else is being said; of the first divergence what is known now.
         """
-        from ..present.origin import last_words
+        from ..present.origin import FIRST, first_known, first_sentence, last_words
 
-        words = "" if self.comparison is None else last_words(self.comparison)
-        if words and not self.host.said:
+        comparison, said = self.comparison, self.host.said
+        if comparison is None:
+            return
+        first = first_known(comparison)
+        if first is not None and said.startswith(FIRST):  # said with less known than now
+            self.host.say(first_sentence(comparison, first))
+        elif not said and (words := last_words(comparison)):
             self.host.say(words)
 
     def _show_late(self) -> None:

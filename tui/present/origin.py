@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ...compare.reports.row_report import RowReport
 
 
+FIRST = "first divergence"  # how the sentence about it begins
+
+
 def made_rows(comparison: Comparison) -> list[int]:
     """The failing rows whose error was made there, in order."""
     return [i for i in comparison.failing if comparison.verdicts[i].origin == "made"]
@@ -55,7 +58,7 @@ def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
     final = "" if comparison.first_is_final() else " so far, still measuring"
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
     reason = likeness(first) + comparison.verdicts[first.index].reason
-    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {reason}"
+    return f"{FIRST}{final}: {first_place(comparison, first)}{sure}: {reason}"
 
 
 def looks_like(first: FirstDivergence) -> str:
