@@ -14,6 +14,7 @@ from layertui.tui.list.depth_strip import DepthStrip
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.answer import answer_line
+from layertui.tui.present.row_fields import pane_fields
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
 from layertui.tui.widgets.lines import Lines, strip_of
@@ -82,6 +83,9 @@ def test_a_count_that_was_not_recorded_is_not_zero(pair: tuple[Path, Path]) -> N
     comparison.measure(use_cache=False)
     labels = [label for label, *_ in row_report(comparison, 0).statistics_table]
     assert labels == ["min", "max", "mean", "std", "l2"]
+    wrong = next(i for i, verdict in enumerate(comparison.verdicts) if verdict.fails)
+    fields = {field.label: field.value for field in pane_fields(comparison, wrong)}
+    assert fields["L2"] == "6 against 7.2, relative 2.000e-01"
 
 
 def test_a_line_that_is_cut_says_so() -> None:
