@@ -212,6 +212,23 @@ def model_options(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def captures_of_both_sides(reference: str, candidate: str | None) -> tuple[str, str]:
+    """Both captures, where one directory may hold the text dumps of both sides. Raises `UserError`
+    where it does not.
+    """
+    from ..capture.cases import holds_both_sides
+    from .errors import UserError
+
+    if candidate is not None:
+        return reference, candidate
+    if not holds_both_sides(reference):
+        raise UserError(
+            f"{reference}: give two captures to compare, or one directory with text dumps "
+            "py_*.txt and cpp_*.txt"
+        )
+    return reference, reference
+
+
 def two_captures(command: Command) -> Command:
     """The arguments REFERENCE and CANDIDATE; one directory with the text dumps of both sides is
     enough.

@@ -203,6 +203,14 @@ class Verdict:
     def fails(self) -> bool:
         return self.level in FAILING
 
+    @property
+    def permuted(self) -> bool:
+        """Whether it passes as the same values in another order, whatever the numbers say."""
+        return not self.fails and self.reason.startswith(_PERMUTED)
+
+
+_PERMUTED = "permuted: "  # how the reason begins of what is right in another layout
+
 
 def verdict_word(verdict: Verdict) -> str:
     """The verdict as reports have it: a doubtful pair is called that, whatever its level."""
@@ -235,7 +243,7 @@ class Layout:
         """The verdict's reason."""
         offered = f"; recipe for the candidate: {self.recipe}" if self.recipe else ""
         return (
-            f"permuted: the same values in another layout, {self.words} (differs by "
+            f"{_PERMUTED}the same values in another layout, {self.words} (differs by "
             f"{self.error:.2g} then), and all that is made of them agrees{offered}"
         )
 

@@ -124,6 +124,9 @@ KEYS: tuple[Key, ...] = (
         "take this pair apart; on a record taken out of one: put it back", "list"),
     Key("save", "w", "save_rules", "save rules",
         "write pairs made by hand and recipes kept to the rules file", "list"),
+    Key("next-case", "c", "case(1)", "next case",
+        "of folders of captures, a case each: the next pair", "list"),
+    Key("previous-case", "C", "case(-1)", "previous case", "the pair before", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
     # The pair screen, beside those of its views.
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),

@@ -16,11 +16,11 @@ from ..options import (
     NO_CACHE,
     OVERWRITE,
     THREADS,
+    captures_of_both_sides,
     form_option,
     judging_options,
     model_options,
     output_option,
-    two_captures,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@two_captures
+@click.argument("reference", type=click.Path())
+@click.argument("candidate", type=click.Path(), required=False)
 @form_option(tuple(FORMS), "the report", purposes())
 @output_option("the report goes")
 @click.option(
@@ -56,14 +57,15 @@ if TYPE_CHECKING:
 @model_options
 @click.pass_context
 def compare(
-    ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
+    ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
+    plot: str | None,
     overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
     threads: int | None, processes: int | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
     Of two directories with an index.json, each holding a capture a case, the cases are compared
-    one by one.
+    one by one. One directory may hold text dumps of both sides, py_*.txt and cpp_*.txt.
 
     Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
     read. 2: usage, or a capture that cannot be opened.
@@ -72,6 +74,7 @@ def compare(
     from ..output import check_target, write_output
     from ..session import measure_all, note_checks, open_pair
 
+    reference, candidate = captures_of_both_sides(reference, candidate)
     options = _options(form, judging)
     settings = _settings(ctx.obj or [], options, only_diverged)
     check_target(output, overwrite)

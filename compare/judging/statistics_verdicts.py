@@ -86,7 +86,7 @@ def _by_limits(
 
 _WORDS = {
     "sketch": "relative L2 about {} by the recorded projections",
-    "l2": "the norms differ by a share of {}",
+    "l2": "L2 norms differ by {} (relative)",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...capture.extras import has_extra, needs
 from ...capture.names import slot_role
-from ..model import Failure, Row, by_values
+from ..model import ByStatistics, Failure, Row, by_values
 from .escaping import clean
 from .summary import component_of
 
@@ -41,6 +41,7 @@ class Edge:
 EDGES: dict[str, Edge] = {
     "identical": Edge("identical (MSE 0)", "v", "#009e73", 0.03),
     "gap": Edge("gap (one side only)", "|", "#999999", 0.008),
+    "statistics": Edge("by statistics: no MSE", "d", "#0072b2", 0.05),
     "unmeasured": Edge("not measured", "_", "#999999", 0.05),
     "nan": Edge("NaN or Inf", "x", "#d55e00", 0.97),
     "shape": Edge("shapes do not fit", "s", "#d55e00", 0.94),
@@ -92,13 +93,16 @@ def _is_output(row: Row) -> bool:
 
 def _place(comparison: Comparison, position: int) -> tuple[float | None, str | None]:
     row, level = comparison.rows[position], comparison.verdicts[position].level
-    measurement = by_values(comparison.measurements[position])
+    found = comparison.measurements[position]
+    measurement = by_values(found)
     if row.kind != "pair":
         return None, "gap"
     if level in ("nan", "shape", "unreadable"):
         return None, level
     if isinstance(measurement, Failure):
         return None, "unreadable"
+    if isinstance(found, ByStatistics):
+        return None, "statistics"
     if measurement is None or measurement.mse is None or not isfinite(measurement.mse):
         return None, "unmeasured"
     return (measurement.mse, None) if measurement.mse > 0 else (None, "identical")

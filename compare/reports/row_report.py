@@ -21,6 +21,7 @@ from ..model import (
     Verdict,
     verdict_word,
 )
+from ..plurals import counted
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import Level
 from .effect_words import effect_line
@@ -44,12 +45,15 @@ from .words import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ...capture.records import Record
     from ..comparison import Comparison
     from ..judging.noise.floor import Floor
     from ..laws.report import LawRow
     from ..model import Result
 
+_STATISTICS = frozenset({"min", "max", "mean", "std", "l2", "nan", "inf", "zeros"})
 Side = Literal["reference", "candidate"]
 SIDES: tuple[Side, Side] = ("reference", "candidate")
 WORTH_A_LOOK: frozenset[Level] = frozenset({"noise", "drift", "diverged", "nan", "shape"})
@@ -219,9 +223,8 @@ class RowReport:
                      f"{number(found.offset)}, residual {number(found.fit_residual)}")
             )  # fmt: skip
         if found.nonfinite_mismatch:
-            facts.append(
-                Fact("NaN or Inf", f"at {found.nonfinite_mismatch} places on one side only", "nan")
-            )
+            places = counted(found.nonfinite_mismatch, "place")
+            facts.append(Fact("NaN or Inf", f"at {places} on one side only", "nan"))
         if self.partial:
             facts.append(
                 Fact("partial", f"{self.partial}: compared on the elements that both dumps show")
@@ -311,11 +314,25 @@ class RowReport:
             return ()
         names = (*(("", name) for name in ("min", "max", "mean", "std", "l2")),
                  ("NaN", "nan"), ("Inf", "inf"), ("", "zeros"))  # fmt: skip
+        known = [self._known(side) for side in SIDES]
         texts = (
-            (label or name, *(NONE if s is None else value_text(getattr(s, name)) for s in sides))
-            for label, name in names
-        )
+            (label or name, *(
+                value_text(getattr(found, name)) if found is not None and name in there else NONE
+                for found, there in zip(sides, known, strict=True)
+            ))
+            for label, name in names if any(name in there for there in known)
+        )  # fmt: skip
         return tuple((label, left, right) for label, left, right in texts)
+
+    def _known(self, side: Side) -> Container[str]:
+        """The statistics that are known of a side: a count that was not recorded is not 0."""
+        if self.measured is not None:
+            return _STATISTICS
+        if isinstance(self.result, ByStatistics):
+            numbers = {"min", "max", "mean", "std", "l2"}
+            return numbers | set(self.result.compared)
+        record = self.record(side)
+        return () if record is None else record.stats or ()
 
     def statistics_line(self, side: Side) -> str:
         """`-0.5 .. 0.75  std 0.1  NaN 2  Inf 0`; nothing where a side has none."""
