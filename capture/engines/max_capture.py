@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..cases import Case, Rows, write_index
+from ..environment import set_variables
 from ..errors import CaptureError, RecordError
 from ..extras import has_extra, install_command, needs, require_torch
 from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
@@ -85,6 +86,7 @@ class Job:
             "device": self.request["device"], "prompt": case.prompt,
             "input_ids": [list(row) for row in rows], "complete": complete, "notes": self.notes,
             "run": {**self.plan.settings(), "dtype": self.request["encoding"]},
+            "environment": {"versions": {"max": max_version()}, "variables": set_variables()},
         }  # fmt: skip
         write_metadata(folder, {k: v for k, v in fields.items() if v is not None})
 

@@ -18,6 +18,7 @@ from ..errors import CaptureError, RecordError
 from ..weights.recorded import write_parameters
 from . import active, hooks
 from .attachment import Attachment
+from .environment import call_modes
 from .ops import listen, pause, resume, source_line, stop_listening
 from .options import Options
 from .parameters import config_of, sources_of
@@ -57,6 +58,7 @@ class Recorder:
         self._token_steps: set[int] = set()
         self._broken: BaseException | None = None
         self._process = os.getpid()
+        self._modes: dict[str, Any] | None = None
 
     # --- beginning and end
 
@@ -131,12 +133,7 @@ class Recorder:
         options = self.options
         if options.format == "pt":
             return PtSink(self.path)
-        said = {
-            "inputs": options.inputs, "level": options.level, "every_call": options.every_call,
-            "stats_only": options.stats_only, "gradients": options.gradients,
-            "parameters": options.parameters,
-        }  # fmt: skip
-        header = {**header_line(self._model, said), **options.meta}
+        header = {**header_line(self._model, options.said()), **options.meta}
         return NativeSink(
             self.path, header, stats_only=options.stats_only,
             shard_bytes=options.shard_bytes, shard_seconds=options.shard_seconds,
@@ -243,6 +240,9 @@ class Recorder:
             return
         with self._guard():
             frame = self._push(target)
+            if self._modes is None:
+                self._modes = call_modes()
+                self._put_meta(self._modes)
             if frame.record or not self._token_steps:
                 self._take_tokens(frame, args, kwargs)
             if frame.record:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ...formats.native import MAJOR
+from ..environment import environment_of
 
 
 def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[
             "threads": torch.get_num_threads(),
         },
         "options": options,
+        **environment_of(model),
     }  # fmt: skip
 
 
