@@ -30,7 +30,9 @@ def run_header(path: str) -> dict[str, Any]:
     try:
         if is_file(manifest):
             return read_manifest(manifest).header
-        return read_all(path) if is_folder(path) else {}
+        said = read_all(path) if is_folder(path) else {}
+        first = os.path.join(path, "rank0", MANIFEST)  # of several processes
+        return read_manifest(first).header if not said and is_file(first) else said
     except (OSError, RecordError, CaptureError):
         return {}
 

@@ -13,6 +13,7 @@ import torch
 
 from ..environment import loaded_versions, set_variables
 from .parameters import config_of
+from .wrappers import unwrapped
 
 _NAMES = ("id2label", "label2id")  # of classes: thousands of words without any number
 
@@ -29,7 +30,7 @@ def environment_of(model: torch.nn.Module | None) -> dict[str, Any]:
     }
     if model is None:
         return said
-    inner = getattr(model, "_orig_mod", model)
+    inner = unwrapped(model)
     attention = getattr(getattr(inner, "config", None), "_attn_implementation", None)
     if isinstance(attention, str):
         said["environment"]["numerics"]["attention"] = attention

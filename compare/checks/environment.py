@@ -47,6 +47,7 @@ _OFF_WHEN_MISSING = re.compile(
     r"causal_conv1d|mamba_ssm|fla)$)"
 )
 _DTYPES = ("dtype", "run.dtype")  # of weights
+_PLACES = ("_name_or_path", "name_or_path", "_commit_hash")  # of a model, which is said by itself
 _NOTHING: tuple[Any, ...] = (None, False, "", 0, "default", "None", "auto", "none")
 
 
@@ -137,8 +138,8 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
         others = {key: value for key, value in config.items() if value is not text}
         for key, entry in by_one_name({**others, "text_config": None}).items():
             found.setdefault(key, entry)
-    for section in ("quantization_config", "quantization"):
-        found.pop(section, None)
+    for key in ("quantization_config", "quantization", *_PLACES):
+        found.pop(key, None)
     heads, width = _number(found, "num_attention_heads"), _number(found, "hidden_size")
     if heads:
         found.setdefault("num_key_value_heads", ("num_key_value_heads", heads))

@@ -89,6 +89,8 @@ def topic_of_setting(key: str) -> Topic:
     """What a key of a header is about: `environment.numerics.attention`, `run.attention`."""
     if _QUANTISED.search(key):
         return QUANTISATION
+    if key.startswith("adapters."):
+        return MODEL
     if key == "environment.versions.numpy":
         return UNIMPORTANT
     if key.startswith(("environment.versions.", "environment.hardware.")):
