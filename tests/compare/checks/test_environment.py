@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +180,7 @@ def test_a_run_of_max_is_compared_by_the_config_that_was_kept(
     folder = tmp_path / "max"
     folder.mkdir()
     for name in (real / "llama-f32/max_dump").iterdir():
-        os.symlink(name, folder / name.name)
+        (folder / name.name).symlink_to(name)
     (folder / "layertui.json").unlink(missing_ok=True)
     write_metadata(str(folder), {"framework": "max", "environment": {"versions": {"max": "26.7"}}})
     config = {**run_header(str(plain))["config"], "rms_norm_eps": 1e-3}
