@@ -56,8 +56,9 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         manifest = read_manifest(found.path)
         records = _inputs_before_outputs(_Records(found).read(manifest.records))
     _tell(context, manifest)
-    context.ordered.add(found.path)
-    context.ordered.update(record.path for record in records)
+    if manifest.header.get("order") != "unknown":  # a writer that was given sorted names
+        context.ordered.add(found.path)
+        context.ordered.update(record.path for record in records)
     return records
 
 
