@@ -46,6 +46,7 @@ class Recorder:
         self.options = options
         self.never_fired: list[str] = []
         self.notes: list[str] = []
+        self.paused = False  # calls pass unseen
         self._model = model
         self._scope = Scope()
         self._counters = Counters()
@@ -57,8 +58,7 @@ class Recorder:
         self._grads: list[Any] = []
         self._token_steps: set[int] = set()
         self._broken: BaseException | None = None
-        self._process = os.getpid()
-        self._modes: dict[str, Any] | None = None
+        self._process, self._modes = os.getpid(), {}
 
     # --- beginning and end
 
@@ -240,7 +240,7 @@ class Recorder:
             return
         with self._guard():
             frame = self._push(target)
-            if self._modes is None:
+            if not self._modes:
                 self._modes = call_modes()
                 self._put_meta(self._modes)
             if frame.record or not self._token_steps:
@@ -294,10 +294,10 @@ class Recorder:
     # --- inside
 
     def _off(self, even_if_broken: bool = False) -> bool:
-        """True while the recorder itself works, after a failure, and in a forked child."""
+        """True while paused or at work itself, after a failure, and in a forked child."""
         stopped = self._broken is not None and not even_if_broken
         return (
-            self._scope.busy or stopped or os.getpid() != self._process
+            self.paused or self._scope.busy or stopped or os.getpid() != self._process
             or torch._C._get_tracing_state() is not None
         )  # fmt: skip
 

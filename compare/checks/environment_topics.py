@@ -99,6 +99,6 @@ def topic_of_setting(key: str) -> Topic:
         return PRECISION
     if key.startswith("generation."):
         return UNIMPORTANT if _COSMETIC.search(key) else GENERATION
-    if key.startswith("environment.") or key == "run.attention":
+    if key.startswith(("environment.", "engine.")) or key == "run.attention":
         return KERNELS
     return UNIMPORTANT if _COSMETIC.search(key) else OTHERS

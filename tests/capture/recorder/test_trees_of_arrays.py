@@ -1,5 +1,6 @@
 """Nested dictionaries of arrays become captures; so does a Flax module in one call."""
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import subprocess
