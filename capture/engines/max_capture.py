@@ -184,7 +184,12 @@ def _planned(lengths: list[int], steps: list[int], limit: int | None) -> int:
 
 
 def _device(plan: Plan) -> str:
-    """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is."""
+    """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is.
+
+    Raises `CaptureError` for one GPU of several.
+    """
+    if plan.device.startswith("cuda:"):
+        raise CaptureError(f"--device {plan.device}: MAX runs on the first GPU here, --device cuda")
     if plan.device != "auto":
         return plan.device
     require_torch("--device auto", transformers=False)

@@ -608,7 +608,6 @@ def test_bad_options_get_one_line(
         ('{"model_type": 3}', "the config cannot be loaded"),
         ('{"no": "type"}', "the config cannot be loaded"),
         ("[1]", "the config cannot be loaded"),
-        ('{"model_type": "wav2vec2"}', "takes input_values"),
     ],
 )
 def test_bad_models_get_one_line(
