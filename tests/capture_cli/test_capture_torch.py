@@ -588,7 +588,7 @@ def test_an_index_leads_nowhere_else(
         (["--max-new-tokens", "3,4", "--mode", "model-forward"], "--mode generate"),
         (["--stats-only", "--format", "pt"], "--stats-only needs"),
         (["--include", "nothing"], "leave no module"),
-        (["--device", "tpu"], "is not cpu, cuda or auto"),
+        (["--device", "tpu"], "is not cpu, cuda, cuda:N or auto"),
         (["--factory", "nocolon"], "not package.module:function"),
     ],
 )
