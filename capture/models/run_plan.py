@@ -30,12 +30,14 @@ class Plan:
     seed: int = 0
     factory: str | None = None
     image: str | None = None
+    audio: str | None = None
     attention: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     inputs: bool = True
     level: str = "module"
     stats_only: bool = False
+    gradients: bool = False
     format: str = "native"
     parameters: str = "small"
     overwrite: bool = False

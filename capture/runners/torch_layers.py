@@ -110,8 +110,10 @@ def _model(
 def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise CaptureError("--device cuda: torch finds no GPU")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise CaptureError(f"--device {wanted}: torch finds no GPU")
+    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
+        raise CaptureError(f"--device {wanted}: torch finds {torch.cuda.device_count()} GPUs")
     return torch.device(wanted)
 
 

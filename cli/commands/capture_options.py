@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -68,14 +69,14 @@ class Layers(click.ParamType):
 
 
 class Device(click.ParamType):
-    """`cpu`, `cuda` (also called `gpu`) or `auto`."""
+    """`cpu`, `cuda` (also called `gpu`), one GPU (`cuda:1`), or `auto`."""
 
-    name = "cpu|cuda|auto"
+    name = "cpu|cuda|cuda:N|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        word = {"gpu": "cuda"}.get(str(value), str(value))
-        if word not in ("cpu", "cuda", "auto"):
-            self.fail(f"{value!r} is not cpu, cuda or auto", param, ctx)
+        word = re.sub(r"^gpu(?=$|:)", "cuda", str(value))
+        if word not in ("cpu", "cuda", "auto") and not re.fullmatch(r"cuda:\d{1,3}", word):
+            self.fail(f"{value!r} is not cpu, cuda, cuda:N or auto", param, ctx)
         return word
 
 
@@ -215,6 +216,18 @@ _TORCH = (
     ),
 )  # fmt: skip
 
+_TORCH_ONLY = (
+    click.option(
+        "--gradients", is_flag=True,
+        help="Gradients of outputs too, of the loss on the input itself, or of the mean square of "
+        "the first output.",
+    ),
+    click.option(
+        "--audio", metavar="FILE.wav", type=click.Path(exists=True, dir_okay=False), default=None,
+        help="Sound to run, by the model's own processor.  [default: random]",
+    ),
+)  # fmt: skip
+
 _FACTORY = click.option(
     "--factory", metavar="MODULE:FUNCTION", default=None,
     help="Makes the model; called with MODEL_DIR.",
@@ -223,7 +236,7 @@ _FACTORY = click.option(
 
 def torch_options(command: Command) -> Command:
     """What `capture torch` takes."""
-    return _with((*_COMMON, *_TORCH, _FACTORY), command)
+    return _with((*_COMMON, *_TORCH, *_TORCH_ONLY, _FACTORY), command)
 
 
 def max_options(command: Command) -> Command:
@@ -256,6 +269,8 @@ def make_plan(
     """The plan that the options describe. Raises `UserError` where they contradict."""
     if new_tokens is not None and mode != "generate":
         raise UserError("--max-new-tokens belongs to --mode generate")
+    if rest.get("gradients") and mode == "generate":
+        raise UserError("--gradients: there are none of --mode generate")
     counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
     prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
     try:
