@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...capture.cases import Rows
+from ...capture.engines.registry import ENGINES
 from ..errors import UserError
 from ..options import candidate_model_option
 from .capture_options import make_plan, verify_options
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--candidate",
     default="max",
-    metavar="max|torch|CMD",
+    metavar="max|torch|onnx|CMD",
     show_default=True,
     help="Who is verified; a command is a runner, see --runner of rerun.",
 )
@@ -89,7 +90,7 @@ def verify(
         batches=(), lengths=(), outputs_only=False, **options,
     )  # fmt: skip
     plan = _on_known_ids(plan, prompt, ids, reference_capture, candidate_capture)
-    if candidate not in ("max", "torch") and candidate_capture is None:
+    if candidate not in ENGINES and candidate_capture is None:
         raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
     command = shlex.join(["layertui", *(ctx.obj or [])])
     prepare_export(output, command, overwrite)
@@ -109,13 +110,12 @@ def _require_frameworks(
     candidate: str, reference_capture: str | None, candidate_capture: str | None
 ) -> None:
     """Before anything is written: what runs must be installed. Raises `CaptureError`."""
-    from ...capture.engines.max_capture import require_max
     from ...capture.extras import require_torch
 
     if reference_capture is None:
         require_torch("running the reference")
-    if candidate == "max" and candidate_capture is None:
-        require_max()
+    if candidate in ENGINES and candidate_capture is None:
+        ENGINES[candidate].require("running the candidate")
 
 
 def _on_known_ids(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...capture.engines.registry import ENGINES
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
 from .verify_export import VerifyExport, copy_capture, keep_log
@@ -38,7 +39,9 @@ class VerifyJob:
     @property
     def side(self) -> str:
         """What the candidate's files are called by."""
-        return {"max": "max", "torch": "torch_candidate"}.get(self.candidate, "cpp")
+        if self.candidate not in ENGINES:
+            return "cpp"
+        return "torch_candidate" if self.candidate == "torch" else self.candidate
 
     @property
     def _export(self) -> VerifyExport:
@@ -141,11 +144,8 @@ class VerifyJob:
                 return Path(given)
             copy_capture(Path(given), target)
             return target
-        from ...capture.engines.max_capture import capture_max
-        from ...capture.engines.torch_capture import capture_torch
-
         target.parent.mkdir(parents=True, exist_ok=True)
-        run = capture_max if side == "max" else capture_torch
+        run = ENGINES[self.candidate if side == self.side else "torch"].capture_function()
         with CaptureProgress() as watcher:
             failed = run(plan, str(target), watcher)
         if failed:
@@ -162,8 +162,9 @@ class VerifyJob:
         if self.side == "cpp":
             return RunnerSpec("external", model=plan.model, command=self.candidate)
         told = proposed(comparison.candidate)
+        engine = ENGINES[self.candidate]
         return replace(
-            told, kind="max" if self.side == "max" else "torch", model=plan.model, factory=None,
+            told, kind=engine.name, model=told.model if engine.files else plan.model, factory=None,
             dtype=plan.dtype or told.dtype, device=plan.device, layers=plan.layers,
             seed=plan.seed, module_api=plan.module_api, allow_unsupported=plan.allow_unsupported,
         )  # fmt: skip
