@@ -26,7 +26,7 @@ ABSENT = frozenset(
         "onnx",
         "onnxruntime",
         "onnxscript",
-    )  # fmt: skip
+    )
     if importlib.util.find_spec(name) is None
 )
 # What the extra is for: these may import torch.

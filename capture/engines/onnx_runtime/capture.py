@@ -171,7 +171,8 @@ class _Recording:
             (graph.found.several_calls, "may run several times, which is not told"),
         ):
             if names:
-                said.append(f"{len(names)} modules are left out, which {what}: {_shown(names)}")
+                shown = _shown(list(names))
+                said.append(f"{len(names)} modules are left out, which {what}: {shown}")
         if self.job.plan.optimised:
             there = {*self.job.runtime.index.maker, *self.job.runtime.index.given}
             gone = [call.module or "the model" for call in self.calls

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def _export(model: Any, file: str, exporter: str) -> None:
     # A mask of ones is given: without one, transformers looks for packed sequences, which the
     # older exporter does not know. Two rows: a size of one would be taken for fixed.
     ids = torch.ones((2, 5), dtype=torch.int64)
-    given = tuple(ids for _ in names)
+    given = tuple(ids.clone() for _ in names)  # one tensor twice would become one input
     if exporter == "dynamo":
         open_axis = torch.export.Dim.DYNAMIC
         torch.onnx.export(
@@ -148,12 +149,18 @@ def _parameters(model: Any) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Exporters print how they do, and warn of what they trace."""
+    """Exporters print how they do, some of it from native code, and warn of what they trace."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
         logging.disable(level)

@@ -43,8 +43,8 @@ class Found:
     """The calls in the order in which their outputs are made, and modules that are left out."""
 
     calls: list[ModuleCall] = field(default_factory=list)
-    several_values: list[str] = field(default_factory=list)
-    several_calls: list[str] = field(default_factory=list)
+    several_values: dict[str, None] = field(default_factory=dict)
+    several_calls: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def find_calls(
             and one.module
             and not _ROTARY.search(one.module.rpartition(".")[2])
         ):
-            found.several_values.append(one.module)
+            found.several_values[one.module] = None
     given = _Inputs(index, scopes, members, types)
     left_out = {*found.several_values, *found.several_calls}
     for one in members:
@@ -107,7 +107,7 @@ def _members(index: Index, scopes: list[Scope], found: Found) -> list[_Members]:
     repeated = [name for name, count in counts.items() if count > 1]
     for name in counts:
         if name and counts[name] == 1 and any(part.startswith(f"{name}.") for part in repeated):
-            found.several_calls.append(name)
+            found.several_calls[name] = None
     return made
 
 

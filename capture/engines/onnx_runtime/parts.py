@@ -18,7 +18,7 @@ from .source import Model, in_one_line
 from .types import CODES, FOREIGN_TO_NUMPY, RUNTIME_NAMES
 
 _SUFFIX = "ExecutionProvider"
-_ERROR_ONLY = 3  # severity of ONNX Runtime's log: warnings of it are not the user's
+_FATAL = 4  # severity of ONNX Runtime's log: errors arrive as exceptions besides
 
 
 def providers_of(wanted: str) -> list[str]:
@@ -155,12 +155,11 @@ class Session:
 
 
 def quiet_options() -> Any:
-    """Options of a session that prints no warnings."""
+    """Options of a session that prints nothing."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERROR_ONLY
-    options.intra_op_num_threads = 0
+    options.log_severity_level = _FATAL
     return options
 
 

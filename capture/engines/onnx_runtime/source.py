@@ -10,6 +10,7 @@ from __future__ import annotations
 # The package `onnx` is optional.
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SUFFIX = ".onnx"
+# What ONNX Runtime says before what is wrong: a number, a place in its sources, a function.
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:/\S+\.(?:h|cc):\d+ .*?\) (?=[A-Z]))?")
 _MOST_BYTES = 2 << 30  # a protobuf message is no longer than that
 _SMALL = 1024  # bytes of a weight that stays in the graph: shapes and axes are read there
 _EXTERNAL = 1  # TensorProto.EXTERNAL
@@ -120,6 +123,13 @@ def _parsed(path: str) -> Any:
         raise CaptureError(f"{path}: is no ONNX model, or a truncated one") from error
     if not proto.ir_version or not proto.graph.node or not proto.opset_import:
         raise CaptureError(f"{path}: is no ONNX model: it holds no graph")
+    known = onnx.defs.onnx_opset_version()
+    for used in proto.opset_import:
+        if used.domain in ("", "ai.onnx") and used.version > known:
+            raise CaptureError(
+                f"{path}: made for opset {used.version}; the installed onnx knows opset {known}: "
+                "update it, or export for an older opset"
+            )
     return proto
 
 
@@ -272,5 +282,5 @@ def in_one_line(make: Callable[[], Any], what: str) -> Any:
         raise CaptureError(f"{what}: not enough memory") from error
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0][:300] if lines else type(error).__name__
+        said = _CODE.sub("", lines[0])[:300] if lines else type(error).__name__
         raise CaptureError(f"{what}: ONNX Runtime says {said}") from error

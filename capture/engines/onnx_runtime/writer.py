@@ -34,7 +34,7 @@ class Stored:
 
 class CaptureWriter:
     """Writes one capture into a directory that is there and has none. As a context: an exception
-    leaves an unfinished capture of what was gathered before.
+    leaves an unfinished capture of what was gathered before, nothing where that is nothing.
     """
 
     def __init__(self, path: str, header: dict[str, Any]) -> None:
@@ -46,17 +46,19 @@ class CaptureWriter:
         self._number = 1
         self._stored = 0
         self._records = 0
+        self._begun = False
         self._calls = 0
         self._first: dict[tuple[str | None, str | None], int] = {}
 
     def __enter__(self) -> CaptureWriter:
-        self._append([{"layertui": MAJOR, **self._header}])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
+        if error is not None and not self._waiting and not self._begun:
+            return
         ended = {} if error is None else {"error": f"{type(error).__name__}: {error}"[:300]}
         self.flush()
         self._append(
@@ -158,6 +160,9 @@ class CaptureWriter:
     def _append(self, lines: list[dict[str, Any]]) -> None:
         if not lines:
             return
+        if not self._begun:
+            self._begun = True
+            lines = [{"layertui": MAJOR, **self._header}, *lines]
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         try:
             with open(os.path.join(self.path, MANIFEST), "a", encoding="utf-8") as file:
