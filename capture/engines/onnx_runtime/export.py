@@ -78,13 +78,19 @@ def export_model(plan: Plan, folder: str, watcher: Watcher) -> str:
         except CaptureError:
             raise
         except Exception as error:  # whatever the exporter meets in a model
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = f": {lines[-1][:200]}" if lines else ""
             raise CaptureError(
-                f"{plan.model}: torch's exporter ({exporter}) failed, {type(error).__name__}{said}"
+                f"{plan.model}: torch's exporter ({exporter}) failed, {_first_cause(error)}"
             ) from error
     watcher.say(f"exported   {file}  {exporter}")
     return file
+
+
+def _first_cause(error: BaseException) -> str:
+    """What an exporter met first, in one line; it wraps that in errors of its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _export(model: Any, file: str, exporter: str) -> None:

@@ -19,6 +19,7 @@ from .types import is_exact
 
 _CALL = re.compile(r"^(.*)@(\d+)$")
 _ROTARY = re.compile(r"rotary|rope", re.IGNORECASE)
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _CACHE = re.compile(r"present|past|cache", re.IGNORECASE)  # what a model hands to its next step
 _MODEL_OUTPUTS = ("logits", "last_hidden_state", "pooler_output", "hidden_states")
 
@@ -203,6 +204,14 @@ def _slots(outputs: tuple[str, ...], one: _Members) -> tuple[tuple[str, str], ..
 # --- what enters
 
 
+def _as_called(module: str, slots: dict[str, str]) -> dict[str, str]:
+    """Transformers hands hidden states to attention with rotary embeddings by keyword."""
+    attends = _ATTENTION.search(module.rpartition(".")[2])
+    if not attends or "input_position_embeddings_0" not in slots:
+        return slots
+    return {"input_hidden_states" if s == "input_0" else s: v for s, v in slots.items()}
+
+
 @dataclass(slots=True)
 class _Inputs:
     """Finds what calls take. By-products of other modules are computed anew from what these are
@@ -229,7 +238,7 @@ class _Inputs:
         slots: dict[str, str] = {}
         for value in data:
             slots.setdefault(self._slot(value, one, len(data), slots), value)
-        return tuple(slots.items()), sizes
+        return tuple(_as_called(one.module, slots).items()), sizes
 
     def _taken(self, one: _Members) -> Iterator[str]:
         if not one.module:

@@ -83,7 +83,7 @@ def test_a_changed_initializer_is_named_with_its_cause(
     module = FAULTY[(place / "kind").read_text()]
     assert first["candidate"] == f"{module}-output"
     assert first["causes"][0]["name"] == "scale"
-    assert first["causes"][0]["candidate"] == pytest.approx(1.25, rel=1e-6)
+    assert float(first["causes"][0]["candidate"]) == pytest.approx(1.25, rel=1e-6)
 
 
 def test_only_the_changed_layer_is_wrong_on_its_own(place: Path, faulty: Path) -> None:
