@@ -67,8 +67,8 @@ class OnnxLayers:
         for number, node in enumerate(index.nodes):
             if not index.is_constant(number) and index.outputs[number]:
                 module, name = self._graph.operation(number)
-                values = [v for v in index.inputs[number] if v not in index.constants]
-                inputs = tuple((f"input_{count}", value) for count, value in enumerate(values))
+                operands = self._graph.operands(number)
+                inputs = tuple((f"input_{count}", value) for count, value in enumerate(operands))
                 for count, value in enumerate(index.outputs[number]):
                     named = name if len(index.outputs[number]) == 1 else f"{name}.{count}"
                     found[f"{module}/{named}"] = _Layer(node.op_type, inputs, (("output", value),))
@@ -131,6 +131,8 @@ class OnnxLayers:
             elif said.get("dtype") in DTYPES:
                 dtype = said["dtype"]
                 array = np.array(said.get("value"), DTYPES[dtype].storage)
+                if 0 in said.get("shape", ()):
+                    array = array.reshape(said["shape"])
             else:
                 continue
             given[value] = self._value(value, array, dtype)

@@ -194,6 +194,7 @@ class _Recording:
         if self.job.plan.inputs:
             taken.update(value for call in self.calls for _, value in call.inputs)
             taken.update(value for call in self.calls for value in call.sizes)
+            taken.update(v for number in self.operations for v in graph.operands(number))
         there = {*runtime.index.maker, *runtime.index.given}
         for name in given.keys() & (taken | wanted):
             self._keep(name, given[name], writer)
@@ -219,22 +220,20 @@ class _Recording:
         self._stored[name] = writer.store(array, dtype)
 
     def _tell(self, what: ModuleCall | int, writer: CaptureWriter) -> None:
-        graph = self.job.graph
         if isinstance(what, int):
-            module, name = graph.operation(what)
-            outputs = graph.index.outputs[what]
-            for number, value in enumerate(outputs):
-                if value in self._stored:
-                    named = name if len(outputs) == 1 else f"{name}.{number}"
-                    writer.operation(module, named, graph.index.nodes[what].op_type,
-                                     self._stored[value])  # fmt: skip
+            self._tell_node(what, writer)
             return
         outputs = [(s, v, self._stored[v]) for s, v in what.outputs if v in self._stored]
         if not self.job.plan.inputs:
             writer.call(what.module, what.number, what.kind, [], outputs, {})
             return
         inputs = [(s, v, self._stored[v]) for s, v in what.inputs if v in self._stored]
-        arguments: dict[str, Any] = {}
+        empty = [(s, v, stored) for s, v, stored in inputs if 0 in stored.shape]  # a cache
+        inputs = [one for one in inputs if one not in empty]
+        arguments: dict[str, Any] = {
+            value: {"value": [], "dtype": stored.dtype, "shape": list(stored.shape)}
+            for _, value, stored in empty
+        }
         numbered = 0
         for value in what.sizes:
             if value in self._sizes:
@@ -244,6 +243,25 @@ class _Recording:
                 inputs.append((slot, value, self._stored[value]))
                 numbered += 1
         writer.call(what.module, what.number, what.kind, inputs, outputs, arguments)
+
+    def _tell_node(self, number: int, writer: CaptureWriter) -> None:
+        """A node is a module of its own inside its module; so is each of several outputs."""
+        graph = self.job.graph
+        module, name = graph.operation(number)
+        outputs = graph.index.outputs[number]
+        operands = graph.operands(number) if self.job.plan.inputs else []
+        sizes = {value: self._sizes[value] for value in operands if value in self._sizes}
+        inputs = [
+            (f"input_{count}", value, self._stored[value])
+            for count, value in enumerate(operands)
+            if value in self._stored and value not in sizes
+        ]
+        for count, value in enumerate(outputs):
+            if value in self._stored:
+                named = name if len(outputs) == 1 else f"{name}.{count}"
+                made = [("output", value, self._stored[value])]
+                kind = graph.index.nodes[number].op_type
+                writer.call(module, 1, kind, inputs, made, sizes, operation=named)
 
 
 class _Ready:

@@ -35,6 +35,10 @@ class Graph:
         name = node.name.rpartition("/")[2] if node.name.startswith("/") else node.output[0]
         return (scope[-1].partition("@")[0] if scope else ""), name or node.op_type
 
+    def operands(self, number: int) -> list[str]:
+        """What a node takes that is not computed from weights alone."""
+        return [v for v in self.index.inputs[number] if v not in self.index.constants]
+
 
 def read_graph(path: str) -> Graph:
     """Raises `CaptureError`, one line."""

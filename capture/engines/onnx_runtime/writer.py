@@ -85,29 +85,29 @@ class CaptureWriter:
     def call(
         self, module: str, number: int, kind: str | None,
         inputs: list[tuple[str, str, Stored]], outputs: list[tuple[str, str, Stored]],
-        arguments: dict[str, Any],
+        arguments: dict[str, Any], operation: str | None = None,
     ) -> None:  # fmt: skip
-        """One call of a module: slots, the values' names, the tensors. `arguments` are further
-        ones, as JSON.
+        """One call of a module, or of an operation in it: slots, the values' names, the tensors.
+        `arguments` are further ones, as JSON.
         """
         identity = self._calls = self._calls + 1
-        named = {value: {"seq": self._record(module, slot, number, kind, identity, stored)}
-                 for slot, value, stored in inputs}  # fmt: skip
-        made = [{"seq": self._record(module, slot, number, kind, identity, stored)}
-                for slot, _, stored in outputs]  # fmt: skip
+
+        def record(slot: str, stored: Stored) -> dict[str, int]:
+            found = self._record(module, slot, number, kind, identity, stored, operation)
+            return {"seq": found}
+
+        named = {value: record(slot, stored) for slot, value, stored in inputs}
+        made = [record(slot, stored) for slot, _, stored in outputs]
+        called = module if operation is None else f"{module}/{operation}"
         self._lines.append({"call": {
-            "id": identity, "parent": None, "module": module, "class": kind, "n": number,
+            "id": identity, "parent": None, "module": called, "class": kind, "n": number,
             "step": 0, "args": [], "kwargs": {**named, **arguments},
             "output": made[0] if len(made) == 1 else made,
         }})  # fmt: skip
 
-    def operation(self, module: str, name: str, kind: str | None, stored: Stored) -> None:
-        """The output of one node inside a module."""
-        self._record(module, "output", 1, kind, None, stored, op=name)
-
     def _record(
         self, module: str, slot: str, number: int, kind: str | None, identity: int | None,
-        stored: Stored, op: str | None = None,
+        stored: Stored, op: str | None,
     ) -> int:  # fmt: skip
         sequence = self._records
         self._records += 1
