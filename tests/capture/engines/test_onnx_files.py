@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# pyright: reportMissingImports=false
+# The packages of the extra `onnx` are optional.
 import os
 from pathlib import Path
 
