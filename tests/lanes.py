@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SLOW_FOLDERS = (
+    "capture/engines",
     "capture/recorder",
     "capture/runners",
     "capture_cli",

@@ -21,7 +21,11 @@ from pathlib import Path
 from .run_plan import Plan
 
 _SHARED = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy")
-PACKAGES = {"torch": _SHARED, "max": (*_SHARED, "max", "modular", "mojo")}
+PACKAGES = {
+    "torch": _SHARED,
+    "max": (*_SHARED, "max", "modular", "mojo"),
+    "onnx": (*_SHARED, "onnx", "onnxscript", "onnxruntime"),
+}
 """The packages that take part in a run, by framework."""
 
 _MOST_FILES = 5000  # of a model

@@ -90,6 +90,13 @@ class TorchLayers:
         return args, {key: rebuild(part, load, cache) for key, part in call["kwargs"].items()}
 
 
+def open_layers(
+    settings: dict[str, Any], directory: str, progress: Callable[[str], None]
+) -> TorchLayers:
+    """As `engines.registry` calls a runner; a model of torch needs no directory."""
+    return TorchLayers(settings, progress)
+
+
 def _model(
     settings: dict[str, Any], notes: list[str], progress: Callable[[str], None]
 ) -> torch.nn.Module:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ...capture.cases import Rows, expand_cases, parse_ids
+from ...capture.cases import Case, Rows, expand_cases, parse_ids
+from ...capture.engines.registry import EXPORTERS
 from ...capture.errors import CaptureError
 from ...capture.models.run_plan import Plan
 from ...capture.weights.recorded import KINDS
@@ -156,11 +157,32 @@ _MAX = (
     ALLOW_UNSUPPORTED,
 )  # fmt: skip
 
-_COMMON = (
+_PROVIDER = click.option(
+    "--provider", metavar="cpu|cuda|...", default=None,
+    help="Which provider of ONNX Runtime.  [default: cuda where there is one, else cpu]",
+)  # fmt: skip
+_EXPORTER = click.option(
+    "--exporter", type=click.Choice(EXPORTERS), default=None,
+    help="Which of torch's exporters makes an ONNX file.  "
+    "[default: dynamo where onnxscript is installed]",
+)  # fmt: skip
+_OUTPUT = click.option(
+    "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
+    help="Where the capture goes.",
+)  # fmt: skip
+_WHICH = (
     click.option(
-        "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
-        help="Where the capture goes.",
+        "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
     ),
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
+    ),
+    click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+)
+_OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a capture that is there.")
+
+_COMMON = (
+    _OUTPUT,
     click.option(
         "--prompt", "--test-input", "prompt", multiple=True, metavar="TEXT",
         help="Text to run; may be repeated.",
@@ -182,18 +204,12 @@ _COMMON = (
     device_option("the model runs"),
     *_RUN,
     _new_tokens(Counts(), "; several make a matrix"),
-    click.option(
-        "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
-    ),
-    click.option(
-        "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
-    ),
-    click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+    *_WHICH,
     click.option(
         "--parameters", type=click.Choice(KINDS), default="small", show_default=True,
         help="Kept with the capture; small: norms, biases, rotary tables, and digests of all.",
     ),
-    click.option("--overwrite", is_flag=True, help="Replace a capture that is there."),
+    _OVERWRITE,
 )  # fmt: skip
 
 _TORCH = (
@@ -228,6 +244,22 @@ _TORCH_ONLY = (
     ),
 )  # fmt: skip
 
+_ONNX = (
+    click.option(
+        "--inputs", "inputs_file", metavar="FILE.npz", type=click.Path(dir_okay=False),
+        default=None, help="Arrays by the names of the model's inputs.",
+    ),
+    _PROVIDER,
+    click.option(
+        "--optimised", "--optimized", "optimised", is_flag=True,
+        help="Run the graph as ONNX Runtime optimises it; it is said which values vanished.",
+    ),
+    click.option(
+        "--level", type=click.Choice(["module", "op"]), default="module", show_default=True,
+        help="op: the output of every node as well.",
+    ),
+)  # fmt: skip
+
 _FACTORY = click.option(
     "--factory", metavar="MODULE:FUNCTION", default=None,
     help="Makes the model; called with MODEL_DIR.",
@@ -244,15 +276,20 @@ def max_options(command: Command) -> Command:
     return _with((*_COMMON, _FACTORY, *_MAX), command)
 
 
+def onnx_options(command: Command) -> Command:
+    """What `capture onnx` takes."""
+    return _with((_OUTPUT, _PROMPT, _IDS, *_ONNX, *_WHICH, _EXPORTER, _OVERWRITE), command)
+
+
 def verify_options(command: Command) -> Command:
     """What `verify` takes of them: one case."""
     run = (_PROMPT, _IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN)
-    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX), command)
+    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX, _PROVIDER, _EXPORTER), command)
 
 
 def both_options(command: Command) -> Command:
     """What `capture both` takes."""
-    return _with((*_COMMON, *_TORCH, *_MAX), command)
+    return _with((*_COMMON, *_TORCH, *_MAX, _PROVIDER, _EXPORTER), command)
 
 
 def _with(options: tuple[Callable[[Any], Any], ...], command: Command) -> Command:
@@ -283,6 +320,15 @@ def make_plan(
             new_tokens=counts[0], **rest,
         )  # fmt: skip
     raise UserError("--stats-only needs --format native: a .pt file holds a tensor")
+
+
+def make_onnx_plan(
+    model: str, *, prompt: str | None, ids: Rows | None, outputs_only: bool, **rest: Any
+) -> Plan:
+    """The plan of `capture onnx`. Raises `UserError` where options contradict."""
+    if prompt is not None and ids is not None:
+        raise UserError("give either a prompt or input ids, not both")
+    return Plan(model, (Case(prompt=prompt, ids=ids),), inputs=not outputs_only, **rest)
 
 
 def _prompts_in(path: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...capture.engines.registry import engine_of
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
 from ..options import (
@@ -218,16 +219,16 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
     elif "factory" in said:
         spec = replace(spec, kind="torch", command=None, model=told.model)
     elif "model" in said:
-        if capture.framework not in ("torch", "max"):
+        engine = engine_of(capture.framework)
+        if engine is None:
             raise UserError(
                 f"--candidate-model: not known which framework made {capture.path}; give "
                 "--runner or --factory"
             )
-        from ...compare.weights.remembered_models import directory_of
+        from ...compare.weights.remembered_models import loadable
 
-        said["model"] = directory_of(said["model"]) or said["model"]
-        kind = "max" if capture.framework == "max" else "torch"
-        spec = replace(spec, kind=kind, factory=None, command=None)
+        said["model"] = loadable(engine.name, said["model"]) or said["model"]
+        spec = replace(spec, kind=engine.name, factory=None, command=None)
     return replace(spec, **said)
 
 

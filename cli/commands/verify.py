@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...capture.cases import Rows
+from ...capture.engines.registry import ENGINES
 from ..errors import UserError
 from ..options import candidate_model_option
 from .capture_options import make_plan, verify_options
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--candidate",
     default="max",
-    metavar="max|torch|CMD",
+    metavar="max|torch|onnx|CMD",
     show_default=True,
     help="Who is verified; a command is a runner, see --runner of rerun.",
 )
@@ -99,7 +100,7 @@ def verify(
         run = runs.run(plan, "torch") if reference_capture is None else None
         if not runs.has(run):
             plan = fix_input(plan)  # imports torch, which a kept capture does without
-    if candidate not in ("max", "torch") and candidate_capture is None:
+    if candidate not in ENGINES and candidate_capture is None:
         raise UserError(f"--candidate {candidate}: its own run is needed: --candidate-capture DIR")
     command = shlex.join(["layertui", *(ctx.obj or [])])
     prepare_export(output, command, overwrite)
@@ -119,13 +120,12 @@ def _require_frameworks(
     candidate: str, reference_capture: str | None, candidate_capture: str | None
 ) -> None:
     """Before anything is written: what runs must be installed. Raises `CaptureError`."""
-    from ...capture.engines.max_capture import require_max
     from ...capture.extras import require_torch
 
     if reference_capture is None:
         require_torch("running the reference")
-    if candidate == "max" and candidate_capture is None:
-        require_max()
+    if candidate in ENGINES and candidate_capture is None:
+        ENGINES[candidate].require("running the candidate")
 
 
 def _on_captured_ids(

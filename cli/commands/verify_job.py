@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...capture.engines.registry import ENGINES, Engine
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
 from .verify_cache import KeptRun, RunCache
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ...compare.rerun.session import RerunSession
     from ...compare.rerun.verification import Verification
 
-_ENGINES = {"torch": "PyTorch", "max": "MAX"}
+_TITLES = {"torch": "PyTorch", "max": "MAX", "onnx": "ONNX Runtime"}
 
 
 @dataclass(slots=True)
@@ -43,11 +44,13 @@ class VerifyJob:
     @property
     def side(self) -> str:
         """What the candidate's files are called by."""
-        return {"max": "max", "torch": "torch_candidate"}.get(self.candidate, "cpp")
+        if self.candidate not in ENGINES:
+            return "cpp"
+        return "torch_candidate" if self.candidate == "torch" else self.candidate
 
     @property
     def _framework(self) -> str:
-        return "max" if self.candidate == "max" else "torch"
+        return self.candidate if self.candidate in ENGINES else "torch"
 
     @property
     def _export(self) -> VerifyExport:
@@ -159,22 +162,20 @@ class VerifyJob:
             copy_capture(Path(given), target)
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        framework = "max" if side == "max" else "torch"
-        if self.runs.take(kept, target, f"the capture in {_ENGINES[framework]}"):
+        engine = ENGINES[self._framework if side == self.side else "torch"]
+        if self.runs.take(kept, target, f"the capture in {_TITLES[engine.name]}"):
             return target
-        self._capture(plan, framework, target)
+        self._capture(plan, engine, target)
         self.runs.keep(kept, target)
         return target
 
-    def _capture(self, plan: Plan, framework: str, target: Path) -> None:
+    def _capture(self, plan: Plan, engine: Engine, target: Path) -> None:
         """Run one side and write its capture. Raises `UserError`."""
-        from ...capture.engines.max_capture import capture_max
-        from ...capture.engines.torch_capture import capture_torch
         from ...capture.models.same_input import fix_input
 
         if any(case.ids is None for case in plan.cases):  # what was kept went meanwhile
             plan = fix_input(plan)
-        run = capture_max if framework == "max" else capture_torch
+        run = engine.capture_function()
         with CaptureProgress() as watcher:
             failed = run(plan, str(target), watcher)
         if failed:
@@ -190,8 +191,9 @@ class VerifyJob:
         if self.side == "cpp":
             return RunnerSpec("external", model=plan.model, command=self.candidate)
         told = proposed(comparison.candidate)
+        engine = ENGINES[self.candidate]
         return replace(
-            told, kind="max" if self.side == "max" else "torch", model=plan.model, factory=None,
+            told, kind=engine.name, model=told.model if engine.files else plan.model, factory=None,
             dtype=plan.dtype or told.dtype, device=plan.device, layers=plan.layers,
             seed=plan.seed, module_api=plan.module_api, allow_unsupported=plan.allow_unsupported,
         )  # fmt: skip

@@ -107,7 +107,7 @@ class RerunSession:
         spec = self.spec
         found = (self.layers.of_row(index) for index in rows)
         new = any(layer is not None and not self._has(layer) for layer in found)
-        return new and spec is not None and spec.kind == "max"
+        return new and spec is not None and spec.compiles
 
     @property
     def hello(self) -> Hello | None:
