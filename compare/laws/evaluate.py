@@ -19,6 +19,7 @@ from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError
 from . import limits
 from .arithmetic import own_limit
+from .kept_cases import KeptCases
 from .law import Case, Fit, Law, Scene, Site
 from .numerics.local_error import LocalError, local_error
 from .numerics.quantities import Key
@@ -54,6 +55,7 @@ class Evaluation:
     # candidate's local error against what the layer gives in that arithmetic.
     asked: tuple[str | None, str | None] | None = None
     in_arithmetic: LocalError | None = None
+    cases: tuple[Case, Case] | None = None  # what was read of both sides, where it is kept
 
 
 def evaluations(
@@ -66,6 +68,7 @@ def evaluations(
     `scene.cancelled` says so: the caller looks at that itself.
     """
     found: list[Evaluation] = []
+    kept = KeptCases(found)
     places = [p for p in by_target(scene, laws) if only is None or any(map(only, p[1]))]
     for number, (law, sites) in enumerate(places):
         if scene.cancelled is not None and scene.cancelled():
@@ -75,7 +78,8 @@ def evaluations(
         except CancelledError:
             break
         if evaluation is not None:
-            found.append(evaluation)
+            kept.add(evaluation)
+            evaluation = found[-1]
         if told is not None:
             told(evaluation, number + 1, len(places))
     if scene.cancelled is not None and scene.cancelled():
@@ -106,7 +110,7 @@ def _regridded(
         return evaluation
     with np.errstate(all="ignore"):
         again = evaluate(scene, law, evaluation.site, evaluation.fit, cases)
-    return evaluation if again is None else replace(again, grid=grid)
+    return evaluation if again is None else replace(again, grid=grid, cases=None)
 
 
 def grids(found: Sequence[Evaluation]) -> list[float | None]:
@@ -171,7 +175,7 @@ def _unlike(errors: Sequence[LocalError]) -> Iterator[int]:
 
 def _asked(scene: Scene, law: Law, evaluation: Evaluation) -> Evaluation:
     try:
-        cases = read_cases(scene, law, evaluation.site, evaluation.grid)
+        cases = cases_of(scene, law, evaluation)
     except UNREADABLE:
         return evaluation
     if cases is None:
@@ -224,6 +228,11 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
                 if evaluation.reference.total <= limits.TRUST:
                     return evaluation
     return best
+
+
+def cases_of(scene: Scene, law: Law, evaluation: Evaluation) -> tuple[Case, Case] | None:
+    """Both sides of an evaluated place: as they were kept, else as `read_cases` gives them."""
+    return evaluation.cases or read_cases(scene, law, evaluation.site, evaluation.grid)
 
 
 def read_cases(
@@ -297,6 +306,7 @@ def evaluate(
     return Evaluation(
         site, fit, left, right, cases[0].units["output"], cases[1].units["output"], row, total,
         len(np.unique(cases[1].rows)), tuple(dict.fromkeys((*cases[0].derived, *cases[1].derived))),
+        cases=cases,
     )  # fmt: skip
 
 
