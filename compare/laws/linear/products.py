@@ -26,8 +26,6 @@ FINE = 2.0**-20  # units below which products in float32 are too coarse to judge
 _BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
 TELLING_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
 _BLOCK_ROWS = 32  # rows at a time of wider ones: fewer make a matrix product slow
-_SQUARED = 1 << 16  # elements whose squares are taken at a time: what is hardly out of the cache
-_SQUARED_ROWS = 16
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
 BlockChange = Callable[[int, Array], Array]
@@ -170,18 +168,12 @@ class _Growing:
         wide = block.astype(self._wide, copy=False)
         last = first + len(wide)
         np.matmul(wide, self._x, out=self._value[first:last])
-        step = max(_SQUARED_ROWS, _SQUARED // wide.shape[1])
-        for start in range(0, len(wide), step):
-            self._add_squares(first + start, wide[start : start + step])
-
-    def _add_squares(self, first: int, wide: Array) -> None:
         if self._space.size < wide.size:
             self._space = np.empty(wide.size, self._wide)
         square = np.square(wide, out=self._space[: wide.size].reshape(wide.shape))
         some = square[-first % self._step :: self._step]
-        if len(some):
-            self._by_input += np.ones(len(some), some.dtype) @ some
-        np.matmul(square, self._means, out=self._by_channel[first : first + len(wide)])
+        self._by_input += np.ones(len(some), some.dtype) @ some
+        np.matmul(square, self._means, out=self._by_channel[first:last])
 
     def products(self) -> Iterator[Product]:
         """Of every operand."""
