@@ -25,6 +25,7 @@ from .numerics.local_error import LocalError, local_error
 from .numerics.quantities import Key
 from .numerics.sampling import most_rows, sample_rows
 from .registry import LAWS
+from .same_values import same_values
 
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
@@ -290,15 +291,20 @@ def _width(scene: Scene, site: Site) -> int:
 def evaluate(
     scene: Scene, law: Law, site: Site, fit: Fit, cases: tuple[Case, Case]
 ) -> Evaluation | None:
-    """Both sides against the law with the reference's parameters."""
-    predictions = law.predict(scene, site, fit, cases)
-    if any(p is None or not _usable(p.value, c) for p, c in zip(predictions, cases, strict=True)):
+    """Both sides against the law with the reference's parameters; what is the same on both sides,
+    as everything in front of the first difference is, once for both.
+    """
+    alike = same_values(cases[0], replace(cases[1], side=cases[0].side))
+    asked = cases[:1] if alike else cases
+    predictions = law.predict(scene, site, fit, asked)
+    if any(p is None or not _usable(p.value, c) for p, c in zip(predictions, asked, strict=True)):
         return None
-    left, right = (
+    errors = [
         local_error(case, p, site.groups)
-        for case, p in zip(cases, predictions, strict=True)
+        for case, p in zip(asked, predictions, strict=True)
         if p is not None
-    )
+    ]
+    left, right = errors[0], errors[-1]
     if fit.free:
         left = corrected(left, fit.free)
     row = scene.candidate.known[site.target].row
