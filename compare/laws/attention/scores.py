@@ -187,11 +187,12 @@ class _Worker:
         turned = first + second
         if self.rounding.simulated:
             turned = on_grid(turned, unit)
-        spread = np.square(first) + np.square(second) + np.square(turned)
-        if not material.recorded_angles:  # their own rounding is not known
-            spread = spread + np.square(first) + np.square(second)
         variance = np.zeros_like(x)
-        variance[..., :size] = spread * (ROUNDED * unit) ** 2
+        if unit and not self.rounding.simulated:  # else nothing is asked of the variance
+            spread = np.square(first) + np.square(second) + np.square(turned)
+            if not material.recorded_angles:  # their own rounding is not known
+                spread = spread + np.square(first) + np.square(second)
+            variance[..., :size] = spread * (ROUNDED * unit) ** 2
         if size == x.shape[-1]:
             return turned, variance
         return np.concatenate([turned, x[..., size:]], axis=-1), variance

@@ -201,5 +201,8 @@ def rounded_product(
     that as `row[r]` is of the `mean` row, the mean of `row` where it is not given.
     """
     mean = (float(row.mean()) if mean is None else mean) or 1.0
-    inner = (row / mean)[:, None] * by_channel[None, :]
-    return Prediction(value, unit * ROUNDED * np.sqrt(np.square(value) + inner))
+    spread = (row / mean)[:, None] * by_channel[None, :]
+    spread += np.square(value)
+    np.sqrt(spread, out=spread)
+    spread *= unit * ROUNDED
+    return Prediction(value, spread)
