@@ -8,7 +8,7 @@ found (`peers`). Causes are looked for afterwards (`causes`), one place at a tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import median
 
@@ -56,7 +56,8 @@ class Evaluation:
     # candidate's local error against what the layer gives in that arithmetic.
     asked: tuple[str | None, str | None] | None = None
     in_arithmetic: LocalError | None = None
-    cases: tuple[Case, Case] | None = None  # what was read of both sides, where it is kept
+    # What was read of both sides, where it is kept.
+    cases: tuple[Case, Case] | None = field(default=None, compare=False, repr=False)
 
 
 def evaluations(
