@@ -309,21 +309,20 @@ class ListDisplay(WorkScreen):
     @property
     def _settings(self) -> list[str]:
         """What the list shows and by which policy, the least important last."""
-        words = [
-            *self._kept_settings,
+        words = (
             self._state,
             f"{counted(self.findings, 'warning')} (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
             view_words(self.pairs.model, self.view),
-        ]
-        return [word for word in words if word]
+        )
+        return [*self._kept_settings, *filter(None, words)]
 
     @property
     def _kept_settings(self) -> list[str]:
         """What is shown, whatever else must give way."""
         limits = self.session.limits
-        policy = "" if limits.is_default else f"policy {limits.policy}"
-        return [words for words in (self.session.case_text, policy) if words]
+        policy = [] if limits.is_default else [f"policy {limits.policy}"]
+        return [*filter(None, [self.session.case_text]), *policy]
 
     @property
     def _state(self) -> str:
