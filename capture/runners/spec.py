@@ -32,7 +32,7 @@ _TIMEOUT = 600.0  # of a program of somebody else's
 class RunnerSpec:
     """A runner of `kind`: `model` is a Hugging Face directory, or a file that the engine runs,
     `factory` a `package.module:function` that makes a torch module, `command` what starts another
-    `package.module:function` that makes a torch module, `command` what starts another engine.
+    engine.
 
     `layers` is how many hidden layers the captured model had (None: all of them). `timeout` is
     in seconds, for the start and for each rerun; None is the kind's own.

@@ -8,7 +8,7 @@ found (`peers`). Causes are looked for afterwards (`causes`), one place at a tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from statistics import median
 
@@ -19,6 +19,7 @@ from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError
 from . import limits
 from .arithmetic import own_limit
+from .evaluation import Evaluation
 from .kept_cases import KeptCases
 from .law import Case, Fit, Law, Scene, Site
 from .numerics.local_error import LocalError, local_error
@@ -33,31 +34,6 @@ _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
     (lambda e: e.ratio, 1.4), (lambda e: e.row.ratio, 2.0), (lambda e: e.channel.ratio, 2.0),
     (lambda e: e.group.ratio, 1.4), (lambda e: abs(e.gain - 1.0), 3.0),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A place and both sides' local errors there. `unit_reference`, `unit_candidate` are the unit
-    roundoffs of the target's grid; `sampled` is how many of the target's `rows` were looked at.
-    """
-
-    site: Site
-    fit: Fit
-    reference: LocalError
-    candidate: LocalError
-    unit_reference: float
-    unit_candidate: float
-    row: int
-    rows: int
-    sampled: int
-    derived: tuple[str, ...] = ()
-    grid: float | None = None  # the unit that the candidate's output is held to, its peers'
-    # What `Law.arithmetic` says of either side, where it was asked: a name, or nothing; and the
-    # candidate's local error against what the layer gives in that arithmetic.
-    asked: tuple[str | None, str | None] | None = None
-    in_arithmetic: LocalError | None = None
-    # What was read of both sides, where it is kept.
-    cases: tuple[Case, Case] | None = field(default=None, compare=False, repr=False)
 
 
 def evaluations(

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .evaluation import Evaluation
     from .law import Case
 
-_MOST = 1 << 23  # elements that are kept in all: 64 MiB
+MOST = 1 << 23  # elements that are kept in all: 64 MiB
 _LEAST = 1.5  # times the reference's local error that the candidate's must be: who breaks its law
 _TINY = 1e-300
 
@@ -36,7 +36,7 @@ class KeptCases:
         self._places.append((far, len(self.evaluations), _size(evaluation.cases)))
         self.evaluations.append(evaluation)
         self._places.sort()
-        while sum(size for _, _, size in self._places) > _MOST:
+        while sum(size for _, _, size in self._places) > MOST:
             _, place, _ = self._places.pop(0)
             self.evaluations[place] = replace(self.evaluations[place], cases=None)
 

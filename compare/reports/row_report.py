@@ -6,7 +6,7 @@ Nothing here reads a record or works out an analysis: what is not known yet is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..measuring.metrics import METRICS, NUMBERS
@@ -25,6 +25,7 @@ from ..plurals import counted
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import Level
 from .effect_words import effect_line
+from .known_of_row import effect_of, with_origin
 from .law_words import law_lines
 from .summary import recorded_statistics
 from .verdict_words import origin_line, origin_of, verdict_line
@@ -370,12 +371,12 @@ def row_report(
     noise = comparison.policy.name == "noise"
     return RowReport(
         own,
-        _with_origin(comparison, index),
+        with_origin(comparison, index),
         comparison.measurements[index],
         noise and not comparison.complete,
         comparison.law_row(index),
         comparison.floors.get(index),
-        _effect(comparison, own),
+        effect_of(comparison, own),
         comparison.known_symptoms(index) if comparison.has_symptoms(index) else None,
         _offered(comparison, index),
     )
@@ -384,28 +385,3 @@ def row_report(
 def _offered(comparison: Comparison, index: int) -> str:
     offer = comparison.offer(index)
     return "" if offer is None else f"{offer.words} (p on the list pairs them)"
-
-
-def _with_origin(comparison: Comparison, index: int) -> Verdict:
-    """The verdict; under a policy that does not ask where errors come from with that, too, once
-    everything is measured.
-    """
-    verdict = comparison.verdicts[index]
-    if not verdict.fails or verdict.origin is not None or not comparison.analysed:
-        return verdict
-    sure = comparison.analysis().confidence(index)
-    return replace(verdict, origin=comparison.origin(index), confidence=sure)
-
-
-def _effect(comparison: Comparison, row: Row) -> Effect | None:
-    """What the differences come to in the logits, of a row of logits."""
-    from ..matching.names.canonical import ROOT
-    from ..matching.names.roles import role_of
-
-    effect = comparison.known_effect
-    if effect is None or row.role != "output":
-        return None
-    record = row.reference or row.candidate
-    role = role_of(row.canonical, record.module_class if record is not None else None)
-    is_root = row.canonical == ROOT and "hidden" not in row.slot
-    return effect if role == "head" or is_root else None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from layertui.compare.laws import evaluate, kept_cases
-from layertui.compare.laws.evaluate import Evaluation
+from layertui.compare.laws.evaluation import Evaluation
 from layertui.compare.laws.kept_cases import KeptCases
 from layertui.compare.laws.law import Case, Fit, Prediction, Scene, Site
 from layertui.compare.laws.numerics.local_error import LocalError, Peak
@@ -46,7 +46,7 @@ def test_what_sticks_out_keeps_its_cases() -> None:
 
 def test_of_too_many_those_that_stick_out_most_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 2 * (3 * 4 * 8 + 4 * 8)  # both sides: the output thrice, and the input
-    monkeypatch.setattr(kept_cases, "_MOST", 2 * size)
+    monkeypatch.setattr(kept_cases, "MOST", 2 * size)
     found: list[Evaluation] = []
     kept = KeptCases(found)
     for far in (5.0, 2.0, 9.0, 3.0):

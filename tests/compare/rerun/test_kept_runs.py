@@ -70,7 +70,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("something was run")
 
     monkeypatch.setattr("layertui.capture.engines.torch_capture.capture_torch", refused)
-    monkeypatch.setattr(RunnerProcess, "_spawn", refused)
+    monkeypatch.setattr(RunnerProcess, "start", refused)
 
 
 def files(folder: Path) -> dict[str, bytes]:
