@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-VARIABLE = "LAYERTUI_CAPTURE"
+from .vllm_variable import VARIABLE
 
 
 def register() -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CaptureError
-from ..vllm_plugin import VARIABLE
+from ..vllm_variable import VARIABLE
 from .recorder import Recorder
 from .wrappers import rank_of_process
 
