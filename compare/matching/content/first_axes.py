@@ -79,13 +79,13 @@ def _square(record: Record, recipe: Recipe) -> bool:
     """Whether a record, and its view, begin with two axes of one length, and have more if they are
     activations: token ids and masks have just these two.
     """
-    shape = record.shape or ()
     floats = kind_of(record.dtype or "") == "float"
-    seen = recipe.shape(shape) if shape else ()
     fewest = 3 if floats else 2
-    return all(
-        len(each) >= fewest and each[0] == each[1] > 1 for each in (shape, seen)
-    )  # fmt: skip
+    shape = record.shape
+    if shape is None or len(shape) < fewest or not shape[0] == shape[1] > 1:
+        return False
+    seen = recipe.shape(shape)
+    return len(seen) >= fewest and seen[0] == seen[1] > 1
 
 
 def _coarse(record: Record) -> bool:
