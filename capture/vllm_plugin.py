@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from .vllm_variable import VARIABLE
+from .recorder.vllm_variable import VARIABLE
 
 
 def register() -> None:

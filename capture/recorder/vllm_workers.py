@@ -21,8 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CaptureError
-from ..vllm_variable import VARIABLE
 from .recorder import Recorder
+from .vllm_variable import VARIABLE
 from .wrappers import rank_of_process
 
 _BASE = "vllm.v1.worker.worker_base"

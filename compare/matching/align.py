@@ -35,6 +35,7 @@ from .call_match import (
 from .content.first_axes import WORDS, exchanged
 from .content.found import Content
 from .content.matches import content_matches, without_refused
+from .content.misfits import with_layouts
 from .content.turned import with_turned
 from .equivalents import match_equivalents
 from .experts import match_experts
@@ -72,6 +73,7 @@ def align(
     matches = without_refused(matches + _left_over(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
+    matches = with_layouts(matches, content)
     if content.exchanged:  # of all records at once; pair by pair it is looked for otherwise
         matches = [exchanged(match) for match in matches]
         notes.append(Note("candidate", WORDS))

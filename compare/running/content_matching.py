@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..matching.align import align
 from ..matching.content.first_axes import may_be_exchanged
 from ..matching.content.found import Content
+from ..matching.content.misfits import fitted, misfits
 from ..matching.content.turned import may_be_turned
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
     say nothing, or `cancelled` said stop.
     """
     square = may_be_exchanged(aligned)
-    if not square and not _may_have_partners(aligned):
+    apart = next(misfits(aligned), None) is not None
+    if not square and not apart and not _may_have_partners(aligned):
         return aligned
     from ..matching.content.cache import ContentCache
     from ..measuring.pair_reader import CancelledError
@@ -47,7 +49,7 @@ def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Con
 
     turned = square and are_exchanged(aligned, cancelled)
     content = find_content(aligned, cancelled) if _may_have_partners(aligned) else Content()
-    return replace(content, exchanged=turned)
+    return replace(content, pairs=content.pairs + fitted(aligned, cancelled), exchanged=turned)
 
 
 def _may_have_partners(aligned: Aligned) -> bool:

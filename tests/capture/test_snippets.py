@@ -17,8 +17,8 @@ import pytest
 from layertui.capture import CaptureError, open_capture
 from layertui.capture.cpp import include_directory
 from layertui.capture.load import load
+from layertui.capture.recorder.vllm_variable import VARIABLE
 from layertui.capture.snippets import ENGINES, snippet
-from layertui.capture.vllm_variable import VARIABLE
 from layertui.cli.main import status_of
 from support.console_examples import blocks, run_block
 

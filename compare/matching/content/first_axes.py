@@ -11,7 +11,6 @@ from ....capture.dtypes import DTYPES
 from ....capture.records import Record
 from ...aligned import Aligned
 from ...model import Row
-from ...recipes.errors import Shape
 from ...recipes.parse import parse_recipe
 from ...recipes.recipe import Recipe
 from ...recipes.steps import Transpose
@@ -80,12 +79,13 @@ def _square(record: Record, recipe: Recipe) -> bool:
     """Whether a record, and its view, begin with two axes of one length, and have more if they are
     activations: token ids and masks have just these two.
     """
-    shape = record.shape or ()
     floats = kind_of(record.dtype or "") == "float"
-    seen: Shape = recipe.shape(shape) if shape else ()
     fewest = 3 if floats else 2
-    shapes: tuple[Shape, ...] = (shape, seen)
-    return all(len(each) >= fewest and each[0] == each[1] > 1 for each in shapes)
+    shape = record.shape
+    if shape is None or len(shape) < fewest or not shape[0] == shape[1] > 1:
+        return False
+    seen = recipe.shape(shape)
+    return len(seen) >= fewest and seen[0] == seen[1] > 1
 
 
 def _coarse(record: Record) -> bool:

@@ -68,3 +68,22 @@ def test_some_records_alone_are_not_exchanged(tmp_path: Path, names: list[str]) 
 def test_equal_lengths_alone_change_nothing(tmp_path: Path) -> None:
     found = compared(tmp_path, run(4), run(4))
     assert found.exit_status() == 0 and not any(row.recipe_candidate for row in found.rows)
+
+
+def test_shapes_that_no_rule_brings_together_are_told_by_values(tmp_path: Path) -> None:
+    """Heads in front of all, and the channels of a head before the tokens."""
+    left, right = run(5), run(5)
+    rng = np.random.default_rng(1)
+    for name in [name for name in left if "q_proj" in name]:
+        left[name] = rng.standard_normal((2, 7, 12)).astype(np.float32)
+        apart = left[name].reshape(2, 7, 3, 4).transpose(2, 0, 3, 1)
+        right[name] = np.ascontiguousarray(apart)
+    found = compared(tmp_path / "same", left, right)
+    assert found.exit_status() == 0, found.outcome().reasons
+    told = [row for row in found.rows if "by values" in row.how]
+    assert len(told) == 3 and all(row.matched_by == "name" for row in told)
+    right["model.layers.1.self_attn.q_proj"] *= np.float32(1.2)
+    found = compared(tmp_path / "wrong", left, right)
+    assert found.exit_status() == 1
+    bad = [row.canonical for row, v in zip(found.rows, found.verdicts, strict=True) if v.fails]
+    assert bad == ["layers.1.self_attn.q_proj"]
