@@ -183,15 +183,16 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             return
         if not isinstance(found, TokenRows) or not found.rows:
             return
-        apart = ~(found.relative_l2 < _APART)
-        count = int(np.count_nonzero(apart))
-        if 0 < count < found.rows:
+        seen = (found.count > 0) | found.spoiled  # an abbreviated print leaves tokens out
+        apart = seen & ~(found.relative_l2 < _APART)
+        count, rows = int(np.count_nonzero(apart)), int(np.count_nonzero(seen))
+        if 0 < count < rows:
             words = (
-                f"the embeddings of {count} of {found.rows} tokens differ and the others agree: "
+                f"the embeddings of {count} of {rows} tokens differ and the others agree: "
                 f"different token ids, the first at position {int(np.flatnonzero(apart)[0])}"
             )
             yield Finding("error", "inputs", words, _ADVICE, records=names)
-        elif count and count == found.rows:
+        elif count and count == rows:
             words = "the embeddings of all tokens differ: different token ids, or another table"
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         return
