@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 ONE_OR_TWO = (
-    "give two captures to compare, or one directory with text dumps py_*.txt and cpp_*.txt of both"
+    "CANDIDATE is missing: give two captures to compare, or one directory with text dumps py_*.txt "
+    "and cpp_*.txt of both"
 )
 
 
@@ -108,7 +109,7 @@ RAW = click.option(
     help="Shape and dtype of raw files without a log, and of texts without a header."
 )  # fmt: skip
 THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="How many pairs at a time."
+    "--threads", type=click.IntRange(min=1), default=None, help="Measure this many pairs at a time."
 )
 NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Measure again what was measured before."
@@ -190,7 +191,7 @@ _JUDGING = (
     ),
     click.option(
         "--allow-reshape", is_flag=True,
-        help="Where no known layout fits, compare records with as many elements in C order.",
+        help="Where no known layout fits, compare records of equal numbers of elements in C order.",
     ),
 )  # fmt: skip
 

@@ -277,8 +277,9 @@ class _Run:
         elif "finished" in message:
             number = int(message["finished"])
             job.finished.add(number)
-            folder = job.folders[number]
-            watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}")
+            case = job.plan.cases[number]
+            shown = os.path.join(job.path, case.name) if len(job.plan.cases) > 1 else job.path
+            watcher.say(f"captured   {shown}  {byte_text(size_of(job.folders[number]))}")
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}: {install_command('max')}"
         elif "error" in message:

@@ -101,7 +101,7 @@ def dtype_option(default: str) -> Callable[[Command], Command]:
     """`--dtype`; `default` says what it is when it is not given."""
     return click.option(
         "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
-        help=f"Of the weights.  [default: {default}]",
+        help=f"Dtype of the weights.  [default: {default}]",
     )  # fmt: skip
 
 
@@ -124,16 +124,16 @@ _IDS = click.option(
 _RUN = (
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
-        help="Cut the model after so many layers; 1 is enough to begin with.",
+        help="Keep only the first N layers; 1 is enough to begin with.",
     ),
     click.option(
         "--mode", type=Mode(), default="forward", show_default=True,
-        help="One forward pass (also called model-forward), or greedy generation with a step a "
-        "pass.",
+        help="One forward pass (also called model-forward), or greedy generation, one step "
+        "per pass.",
     ),
     click.option(
         "--seed", type=SEEDS, default=0, show_default=True,
-        help="Draws weights where the directory has none, and ids where none are given.",
+        help="Seed of weights where the directory has none, and of ids where none are given.",
     ),
 )  # fmt: skip
 
@@ -141,7 +141,7 @@ _RUN = (
 def _new_tokens(kind: click.ParamType, more: str = "") -> Callable[[Command], Command]:
     return click.option(
         "--max-new-tokens", "new_tokens", type=kind, default=None,
-        help=f"Passes of --mode generate{more}.  [default: {_NEW_TOKENS}]",
+        help=f"Number of passes with --mode generate{more}.  [default: {_NEW_TOKENS}]",
     )  # fmt: skip
 
 
@@ -189,16 +189,16 @@ _COMMON = (
     ),
     click.option(
         "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-        help="One prompt a line.",
+        help="Text file with one prompt per line.",
     ),
     _IDS,
     click.option(
         "--batch-size", "batches", type=Counts(), default=(),
-        help="Rows of a run; several make a matrix of cases.",
+        help="Rows per run; several values make a matrix of cases.",
     ),
     click.option(
         "--seq-len", "lengths", type=Counts(), default=(),
-        help="Tokens a row: the input is repeated or cut to it; several make a matrix.",
+        help="Tokens per row: the input is repeated or cut to it; several values make a matrix.",
     ),
     dtype_option("the checkpoint's"),
     device_option("the model runs"),

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--processes",
     type=click.IntRange(min=1),
     default=None,
-    help="Measure in so many processes: for captures of gigabytes.",
+    help="Measure in this many processes, for captures of gigabytes.",
 )
 @judging_options
 @model_options
@@ -64,7 +64,7 @@ def compare(
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
-    Of two directories with an index.json, each holding a capture a case, the cases are compared
+    Where both directories have an index.json (one capture for each case), the cases are compared
     one by one. One directory may hold text dumps of both sides, py_*.txt and cpp_*.txt.
 
     Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be

@@ -50,7 +50,7 @@ RUNNER_OPTIONS = (
     device_option("the layers run"),
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default=None,
-        help="How deep the captured model was.  [default: as the capture has it]",
+        help="How many layers the captured model had.  [default: as the capture has it]",
     ),
     click.option(
         "--attention", metavar="NAME", default=None,
@@ -63,11 +63,11 @@ RUNNER_OPTIONS = (
     ALLOW_UNSUPPORTED,
     click.option(
         "--seed", type=SEEDS, default=None,
-        help="Draws weights where the directory has none.  [default: as captured]",
+        help="Seed of weights where the directory has none.  [default: as captured]",
     ),
     click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="SECONDS",
-        help="For the start of the runner, and for each rerun.",
+        help="Time limit for starting the runner, and for each rerun.",
     ),
 )  # fmt: skip
 
@@ -82,11 +82,11 @@ def runner_options(command: Any) -> Any:
 @click.command()
 @two_captures
 @click.argument("layers_wanted", metavar="[LAYER]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every layer that both sides have.")
+@click.option("--all", "everything", is_flag=True, help="Rerun every layer that both sides have.")
 @form_option(("text", "json"), "the report")
 @output_option("the report goes")
 @OVERWRITE
-@click.option("--no-cache", is_flag=True, help="Run again what was run before.")
+@click.option("--no-cache", is_flag=True, help="Run everything, even what has been run before.")
 @click.option(
     "--own-inputs",
     is_flag=True,
@@ -107,7 +107,7 @@ def rerun(
     """Run layers of the candidate again on the reference's inputs, and compare what they give.
 
     LAYER is a name of a layer in either capture, or a glob. Which model made the candidate is
-    taken from its capture, or remembered once it was said.
+    taken from its capture, or remembered from when it was last given.
 
     Exit status 0: every layer is right by itself. 1: one is wrong, or could not be run. 2: usage,
     or a capture or runner that cannot be opened.

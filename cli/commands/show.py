@@ -46,7 +46,9 @@ _SOON_READ = 256 << 20  # bytes of both captures
     metavar="NAME",
     help="Compare with this record of the other side, whatever it is paired with.",
 )
-@click.option("--step", type=click.IntRange(min=0), default=None, help="Of this step.")
+@click.option(
+    "--step", type=click.IntRange(min=0), default=None, help="Take the record of this step."
+)
 @click.option(
     "--view",
     "views",
@@ -60,14 +62,14 @@ _SOON_READ = 256 << 20  # bytes of both captures
     default=20,
     show_default=True,
     metavar="N",
-    help="How many greatest differences.",
+    help="How many of the greatest differences to list.",
 )
 @click.option(
     "--order",
     type=click.Choice(["abs", "rel", "ulp"]),
     default="abs",
     show_default=True,
-    help="What makes a difference great.",
+    help="How differences are ranked.",
 )
 @click.option(
     "--slice",
@@ -95,7 +97,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Rank the last axis by N heads besides.",
+    help="Also rank the last axis by N heads.",
 )
 @output_option("the text goes")
 @OVERWRITE
@@ -110,7 +112,7 @@ def show(
 
     `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
     the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
-    row has, or a row's number as `#12`; two files, or two captures of one pair, need none. `show
+    row has, or a row's number (`#12`); two files, or two captures of one pair, need none. `show
     DIR` lists the records of a capture, `show DIR NAME` shows one. A directory with text dumps
     py_*.txt and cpp_*.txt is both captures.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     default="max",
     metavar="max|torch|onnx|CMD",
     show_default=True,
-    help="Who is verified; a command is a runner, see --runner of rerun.",
+    help="What is verified; a command starts a runner (see rerun --runner).",
 )
 @candidate_model_option("What the candidate runs.  [default: MODEL_DIR]")
 @click.option(
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 @click.option(
     "--offline",
     is_flag=True,
-    help="Run nothing with injection: say by the layers' laws which of them are wrong. This is "
-    "done anyhow where the candidate's layers cannot be run.",
+    help="Run nothing with injection: judge each layer by the law of its kind. This is done "
+    "anyway where the candidate's layers cannot be run.",
 )
 @click.option("--save-layers", is_flag=True, help="Keep the tensors of both scenarios.")
 @click.option(
@@ -58,10 +58,10 @@ if TYPE_CHECKING:
     required=True,
     metavar="EXPORT",
     type=click.Path(file_okay=False),
-    help="Where both scenarios go.",
+    help="Directory for both scenarios.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
-@click.option("--no-cache", is_flag=True, help="Run again what was run before.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
+@click.option("--no-cache", is_flag=True, help="Run everything, even what has been run before.")
 @click.pass_context
 def verify(
     ctx: click.Context, model_dir: str, candidate: str, candidate_model: str | None,
@@ -71,14 +71,14 @@ def verify(
 ) -> int:  # fmt: skip
     """Compare MODEL_DIR in PyTorch with a candidate, as captured and layer by layer.
 
-    Written to EXPORT are two scenarios: without_injection, the candidate as it runs, and
-    with_injection, every layer of it fed the reference's inputs. The same error in both is the
-    layer's own; an error that is much lower with injection was only passed on. Where the
-    candidate's layers cannot be run, its captured outputs are held against what the reference's
-    layers give for its captured inputs, and both reports say so.
+    EXPORT receives two scenarios: without_injection, the candidate as it runs by itself, and
+    with_injection, every layer of it fed the reference's inputs. An error of the same size in both
+    comes from the layer itself; one that is much smaller with injection was only passed on. Where
+    the candidate's layers cannot be run alone, its captured outputs are compared with what the
+    reference's layers would give for its captured inputs, and both reports say so.
 
-    What was run before with the same model, input, options and packages is not run again, and this
-    is said.
+    Anything that has been run before with the same model, input, options and packages is reused,
+    and the output says so.
 
     Exit status as of compare, over both scenarios.
     """

@@ -183,7 +183,7 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             return
         if not isinstance(found, TokenRows) or not found.rows:
             return
-        seen = (found.count > 0) | found.spoiled  # printed tensors hide most rows
+        seen = (found.count > 0) | found.spoiled  # an abbreviated print leaves tokens out
         apart = seen & ~(found.relative_l2 < _APART)
         count, rows = int(np.count_nonzero(apart)), int(np.count_nonzero(seen))
         if 0 < count < rows:
