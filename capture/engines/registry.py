@@ -21,7 +21,7 @@ _RUNNERS = _HERE.rpartition(".")[0] + ".runners"
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`name` is the word on the command line, and the framework that its captures name. `dump` is
-    what the capture of a candidate is called; `title` begins a sentence about what is missing.
+    what the capture of a candidate is called; `title` is the engine's name in sentences.
 
     `capture` is called with a plan, a path and a watcher; `runner` with the settings of a
     `RunnerSpec`, a private directory and what is told of progress. `timeout` is in seconds, for a
@@ -46,9 +46,11 @@ class Engine:
         return _named(self.runner, _RUNNERS)
 
     def require(self, what: str) -> None:
-        """Raises `CaptureError`, which says how to get it, when the engine is not installed."""
+        """Raises `CaptureError`, which says how to get it, when the engine is not installed: `what`
+        (`running layers`) needs it.
+        """
         if not has_extra(self.extra):
-            raise CaptureError(needs(self.extra, f"{self.title}{what}"))
+            raise CaptureError(needs(self.extra, f"{what} in {self.title}"))
 
     def runs(self, model: str) -> bool:
         """Whether `model` is a file of the engine's own format."""
@@ -58,11 +60,11 @@ class Engine:
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("max", "max", "max_dump", "MAX is not installed; ", ".max_capture:capture_max",
+        Engine("max", "max", "max_dump", "MAX", ".max_capture:capture_max",
                ".max_engine:MaxEngine", timeout=3600.0, compiles=True),
-        Engine("torch", "torch", "torch_dump", "", ".torch_capture:capture_torch",
+        Engine("torch", "torch", "torch_dump", "PyTorch", ".torch_capture:capture_torch",
                ".torch_layers:open_layers"),
-        Engine("onnx", "onnx", "onnx_dump", "", ".onnx_runtime.capture:capture_onnx",
+        Engine("onnx", "onnx", "onnx_dump", "ONNX Runtime", ".onnx_runtime.capture:capture_onnx",
                ".onnx_layers:OnnxLayers", files=(".onnx",)),
     )
 }  # fmt: skip

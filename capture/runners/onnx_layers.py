@@ -89,12 +89,9 @@ class OnnxLayers:
         self, name: str, tensors: dict[str, tuple[Any, str]], call: dict[str, Any] | None
     ) -> RerunOutputs:
         """Run a layer on raw elements and their dtypes by slot. Of a module that runs several
-        times every call computes the same. Raises `RerunError`.
+        times, the call that takes the values of `call` is run, else the first. Raises `RerunError`.
         """
-        calls = self._layers.get(name)
-        layer = self._operations.get(name) if calls is None else calls[min(calls)]
-        if layer is None:
-            raise RerunError(f"the model has no layer {name!r}")
+        layer = self._layer(name, call)
         try:
             given = self._given(layer, tensors, call)
             session = self._session(name, layer, given)
@@ -106,6 +103,16 @@ class OnnxLayers:
             raise RerunError(str(error)) from error
         slots = [slot for slot, _ in layer.outputs]
         return RerunOutputs(dict(zip(slots, outputs, strict=True)), seconds)
+
+    def _layer(self, name: str, call: dict[str, Any] | None) -> _Layer:
+        if name not in self._layers:
+            if name not in self._operations:
+                raise RerunError(f"the model has no layer {name!r}")
+            return self._operations[name]
+        calls = list(self._layers[name].values())
+        taken = set(_arguments(call))
+        fitting = [c for c in calls if taken and all(value in taken for _, value in c.inputs)]
+        return (fitting or calls)[0]
 
     def _session(self, name: str, layer: _Layer, given: Mapping[str, Any]) -> Session:
         """The layer's part for inputs of these types and shapes; the last ones are kept."""
@@ -125,7 +132,9 @@ class OnnxLayers:
         import numpy as np
 
         given: dict[str, Any] = {}
-        for value, said in _arguments(call).items():
+        known = {*(value for _, value in layer.inputs), *layer.sizes}
+        ours = {name: said for name, said in _arguments(call).items() if name in known}
+        for value, said in ours.items():
             if isinstance(said.get("seq"), int) and call is not None:
                 array, dtype = tensors[call["slots"][said["seq"]]]
             elif said.get("dtype") in DTYPES:
@@ -137,7 +146,7 @@ class OnnxLayers:
                 continue
             given[value] = self._value(value, array, dtype)
         slots = dict(layer.inputs)
-        bare = tensors.keys() - (set(call["slots"]) if call is not None else set())
+        bare = tensors.keys() - (set(call["slots"]) if call is not None and ours else set())
         for slot in bare:
             if slot in slots:
                 given.setdefault(slots[slot], self._value(slots[slot], *tensors[slot]))

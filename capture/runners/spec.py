@@ -99,7 +99,7 @@ class RunnerSpec:
                 raise RerunError(needs("torch", "running layers in PyTorch"))
         elif self.kind in ENGINES:
             try:
-                ENGINES[self.kind].require("running its layers")
+                ENGINES[self.kind].require("running layers")
             except CaptureError as error:
                 raise RerunError(str(error)) from error
 

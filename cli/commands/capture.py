@@ -88,14 +88,13 @@ def capture_with_both(
 
     plan = make_plan(model_dir, **options)
     other = ENGINES[engine]
-    name = "MAX" if other is _MAX else "ONNX Runtime"
     if plan.image is not None:
-        raise UserError(f"--image: {name} runs text models here; use capture torch")
+        raise UserError(f"--image: {other.title} runs text models here; use capture torch")
     if plan.stats_only:
-        raise UserError(f"--stats-only: {name} writes values; use capture torch")
+        raise UserError(f"--stats-only: {other.title} writes values; use capture torch")
     if other is not _ONNX and (plan.exporter or plan.provider):
         raise UserError("--exporter and --provider belong to --candidate onnx")
-    other.require("running it" if other is _MAX else "running an ONNX model")
+    other.require("running the candidate")
     plan = fix_input(plan)
     reference, candidate = (os.path.join(output, each.dump) for each in (_TORCH, other))
     failed = _run(_TORCH, plan, reference)

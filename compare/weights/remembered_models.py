@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ...capture.engines.registry import ENGINES
 from ..running.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def loadable(kind: str, path: str) -> str | None:
     """What the engine of `kind` loads of `path`: a file or folder of its own format, else the
     directory of a checkpoint. None where it can load neither.
     """
+    from ...capture.engines.registry import ENGINES
+
     engine = ENGINES.get(kind)
     if engine is None or not engine.files:
         return directory_of(path)

@@ -9,14 +9,14 @@ from typing import Any
 
 from layertui.cli.main import status_of
 
-from .tiny_checkpoints import IDS_TEXT, llama_config, write_causal, write_llama
-
 EXPORTERS = ("torchscript", "dynamo")
 
 
 def qwen2_config() -> Any:
     """Of the same sizes as the tiny llama; its projections have biases."""
     import transformers
+
+    from .tiny_checkpoints import llama_config
 
     config = llama_config()
     kept = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
@@ -29,11 +29,15 @@ def qwen2_config() -> Any:
 
 def write_model(folder: Path, kind: str) -> Path:
     """A checkpoint of a tiny `llama` or `qwen2`."""
+    from .tiny_checkpoints import write_causal, write_llama
+
     return write_llama(folder) if kind == "llama" else write_causal(folder, qwen2_config())
 
 
 def export_and_capture(place: Path, kind: str, exporter: str) -> Path:
     """`place` with a checkpoint (`model`), its captures in both engines and its export."""
+    from .tiny_checkpoints import IDS_TEXT
+
     write_model(place / "model", kind)
     words = ["capture", "both", str(place / "model"), "-o", str(place), "--candidate", "onnx",
              "--exporter", exporter, "--input-ids", IDS_TEXT, "--device", "cpu"]  # fmt: skip
@@ -89,4 +93,38 @@ def small_graph(path: Path, **more: Any) -> Path:
     )  # fmt: skip
     opset = helper.make_opsetid("", more.pop("opset", 18))
     onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), str(path), **more)
+    return path
+
+
+def modules_graph(path: Path, factor: float = 1.0) -> Path:
+    """Two blocks of up, act and down, and a head, with names of nodes as torch's older exporter
+    writes them; made without torch. The second block's down has another factor.
+    """
+    import numpy as np
+    import onnx
+    from onnx import helper
+
+    generator = np.random.default_rng(1)
+    nodes, weights, value = [], {}, "x"
+    for block in range(2):
+        for part, shape in (("up", (16, 32)), ("act", None), ("down", (32, 16))):
+            scope, made = f"/layers.{block}/{part}", f"/layers.{block}/{part}/out"
+            if shape is None:
+                nodes.append(helper.make_node("Relu", [value], [made], f"{scope}/Relu"))
+            else:
+                weight = f"layers.{block}.{part}.weight"
+                wrong = factor if (block, part) == (1, "down") else 1.0
+                weights[weight] = generator.standard_normal(shape) * wrong
+                nodes.append(helper.make_node("MatMul", [value, weight], [made], f"{scope}/MatMul"))
+            value = made
+    weights["head.weight"] = generator.standard_normal((16, 8))
+    nodes.append(helper.make_node("MatMul", [value, "head.weight"], ["y"], "/head/MatMul"))
+    graph = helper.make_graph(
+        nodes, "blocks", [helper.make_tensor_value_info("x", 1, ["rows", 16])],
+        [helper.make_tensor_value_info("y", 1, ["rows", 8])],
+        [onnx.numpy_helper.from_array(a.astype("float32"), n) for n, a in weights.items()],
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opset = helper.make_opsetid("", 18)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), str(path))
     return path

@@ -6,7 +6,7 @@ outside the model's directory is refused. ONNX Runtime itself opens no file.
 
 from __future__ import annotations
 
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 # The package `onnx` is optional.
 import mmap
 import os

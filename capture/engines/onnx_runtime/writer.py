@@ -57,7 +57,7 @@ class CaptureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        if error is not None and not self._waiting and not self._begun:
+        if error is not None and not self._lines and not self._begun:
             return
         ended = {} if error is None else {"error": f"{type(error).__name__}: {error}"[:300]}
         self.flush()

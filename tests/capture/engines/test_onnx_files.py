@@ -214,3 +214,48 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
         line = failed([*words, "--inputs", str(tmp_path / "in.npz")], capsys)
         assert what in line and f"{name}.onnx" in line
         assert not os.path.exists(tmp_path / "out") or not os.listdir(tmp_path / "out"), name
+
+
+def lookup(path: Path) -> Path:
+    """Rows of a table by token ids, with the other inputs that optimum's exports have."""
+    from onnx import helper
+
+    names = {"input_ids": ["batch", "tokens"], "attention_mask": ["batch", "all"],
+             "position_ids": ["batch", "tokens"]}  # fmt: skip
+    given = [helper.make_tensor_value_info(name, 7, shape) for name, shape in names.items()]
+    past = helper.make_tensor_value_info("past_key_values.0.key", 1, ["batch", 2, "past", 8])
+    table = onnx.numpy_helper.from_array(np.eye(5, dtype=np.float32), "table")
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["y"], "/embed/Gather"),
+             helper.make_node("Shape", ["past_key_values.0.key"], ["past"], "/Shape"),
+             helper.make_node("Identity", ["attention_mask"], ["mask"], "/head/Identity"),
+             helper.make_node("Identity", ["position_ids"], ["at"], "/place/Identity")]  # fmt: skip
+    made = [helper.make_tensor_value_info(name, kind, None)
+            for name, kind in (("y", 1), ("past", 7), ("mask", 7), ("at", 7))]  # fmt: skip
+    graph = helper.make_graph(nodes, "lookup", [*given, past], made, [table])
+    opset = helper.make_opsetid("", 18)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), str(path))
+    return path
+
+
+def test_what_follows_from_token_ids_is_made(tmp_path: Path) -> None:
+    path, out = lookup(tmp_path / "model.onnx"), tmp_path / "out"
+    words = ["capture", "onnx", str(path), "-o", str(out), "--provider", "cpu"]
+    assert status_of([*words, "--input-ids", "1,2,3;4,0,1", "--level", "op"]) == 0
+    capture = open_capture(str(out))
+    assert capture.input_ids == [[1, 2, 3], [4, 0, 1]]
+    found = {r.module: load(located(r)) for r in capture.records if r.slot == "output"}
+    assert np.array_equal(found["embed/Gather"].argmax(-1), [[1, 2, 3], [4, 0, 1]])
+    assert np.array_equal(found["/Shape"], [2, 2, 0, 8])
+    assert np.array_equal(found["head/Identity"], np.ones((2, 3)))
+    assert np.array_equal(found["place/Identity"], [[0, 1, 2]] * 2)
+
+
+def test_token_ids_that_the_model_does_not_have_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["capture", "onnx", str(lookup(tmp_path / "model.onnx")), "-o", str(tmp_path / "out")]
+    line = failed([*words, "--input-ids", "1,99"], capsys)
+    assert "idx=99 must be within the inclusive range [-5,4]" in line
+    assert "ONNXRuntimeError" not in line
+    line = failed([*words, "--prompt", "hello"], capsys)
+    assert "no tokenizer in it" in line or "needs the extra 'torch'" in line
