@@ -191,7 +191,7 @@ def _run_case(
     try:
         with recorder:
             if earlier:
-                link_parameters(earlier, folder)
+                link_parameters(earlier, recorder.path)
             _forward(plan, model, args, kwargs, watcher)
     except CaptureError:
         raise

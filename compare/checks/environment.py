@@ -48,6 +48,7 @@ _OFF_WHEN_MISSING = re.compile(
 )
 _DTYPES = ("dtype", "run.dtype")  # of weights
 _PLACES = ("_name_or_path", "name_or_path", "_commit_hash")  # of a model, which is said by itself
+_USUAL = {"rope_theta": 10_000}  # what every model takes where its config does not say
 _NOTHING: tuple[Any, ...] = (None, False, "", 0, "default", "None", "auto", "none")
 
 
@@ -121,7 +122,7 @@ def _configs(reference: Mapping[str, Any], candidate: Mapping[str, Any]) -> Iter
                 yield _Apart(name, one, other, topic)
         elif topic in (MODEL, QUANTISATION):
             spelling, value = left.get(key) or right[key]
-            if not _off(value):
+            if not _off(value) and value != _USUAL.get(key):
                 sides = (value, None) if key in left else (None, value)
                 known = topic is QUANTISATION or absent_is_off(key)
                 yield _Apart(f"config.{spelling}", *sides, topic if known else ONE_SIDED)
