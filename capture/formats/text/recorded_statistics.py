@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -21,10 +22,9 @@ from ..members import named_member, named_record, place_members
 from . import statistics_json, statistics_log, statistics_table
 from .console_log import CallNumbers, numbered, prints_tensors
 from .json_text import parsed
-from .statistic_words import TELLING, Described, record_of, rounding_of
+from .statistic_words import MOST_RECORDS, TELLING, Described, record_of, rounding_of
 
 _PEEK = 1 << 16
-_MOST_RECORDS = 200_000
 _LONGEST_LINE = 1 << 16
 _JSON = (".json", ".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv")
@@ -68,9 +68,9 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """A record for each tensor that the file describes, in its order. Raises `RecordError`,
     `OSError`.
     """
-    described = list(islice(_described(found), _MOST_RECORDS + 1))
-    if len(described) > _MOST_RECORDS:
-        raise RecordError(f"statistics of more than {_MOST_RECORDS} tensors")
+    described = list(islice(_described(found), MOST_RECORDS + 1))
+    if len(described) > MOST_RECORDS:
+        raise RecordError(f"statistics of more than {MOST_RECORDS} tensors")
     if not described:
         raise RecordError("holds no statistics")
     rounding = rounding_of(described)
@@ -85,6 +85,8 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         record = named_member(
             plain, name, None, alone=context.alone or is_log, single=single, step=step
         )
+        if not each.keys:  # of the only tensor there is: the file names it
+            record = replace(plain)
         record.key = key or "0"
         if is_log:
             record = numbered(record, calls)
@@ -103,7 +105,7 @@ def read_header(record: Record) -> list[Record]:
 def _described(found: FoundFile) -> Iterator[Described]:
     if found.suffix in _JSON:
         root = parsed(found.path, found.suffix != ".json")
-        yield from statistics_json.described_in(root, _MOST_RECORDS + 1)
+        yield from statistics_json.described_in(root, MOST_RECORDS + 1)
         return
     with open_text(found.path) as file:
         lines = iter(lambda: file.readline(_LONGEST_LINE), "")
@@ -118,9 +120,9 @@ def _is_json_of_statistics(found: FoundFile, head: bytes) -> bool:
         return False
     try:
         root = parsed(found.path, found.suffix != ".json")
+        few = statistics_json.described_in(root, _FEW)
     except RecordError:
         return True  # to be told when it is listed
-    few = statistics_json.described_in(root, _FEW)
     told = sum(len(each.said) > 1 for each in few)
     return (told > 0 or len(few) > 2) and not _holds_values(root)
 
@@ -128,7 +130,7 @@ def _is_json_of_statistics(found: FoundFile, head: bytes) -> bool:
 def _holds_values(root: Any) -> bool:
     """True where lists of numbers stand that are no shape, and no sample beside statistics."""
     waiting: list[Any] = [root]
-    for _ in range(_MOST_RECORDS):
+    for _ in range(MOST_RECORDS):
         if not waiting:
             return False
         node = waiting.pop()

@@ -40,6 +40,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _CALLED = {spelling: word for word, spellings in _WORDS.items() for spelling in spellings}
 # One of these makes a description one of statistics.
 TELLING = frozenset({"mean", "std", "var", "min", "max", "l2", "rms", "sum", "absmax"})
+MOST_RECORDS = 200_000  # of a file
 _COMPARED = ("min", "max", "mean", "std", "l2")
 _COUNTS = ("nan", "inf", "zeros")
 _PRECISE = 6  # significant digits from which a deviation is worked out of a variance

@@ -7,9 +7,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from ...errors import RecordError
 from ..labelled import NAMES
 from .json_text import plain_text
-from .statistic_words import TELLING, Described, text_of, word_of
+from .statistic_words import MOST_RECORDS, TELLING, Described, text_of, word_of
 
 _DEEPEST = 32
 _WRAPPERS = ("stats", "statistics", "summary")  # keys that name nothing
@@ -20,6 +21,8 @@ _Keys = tuple[str, ...]
 def described_in(root: Any, most: int) -> list[Described]:
     """The statistics in a parsed JSON file, in order, and no more than `most`. A key that all of
     them stand under is left out, unless numbers follow it: `{"layers": {"layers.0.mlp": {...}}}`.
+
+    Raises `RecordError` for more than there can be.
     """
     found = list(islice(_described(root), most))
     first = {each.keys[0] if len(each.keys) > 1 and not each.keys[1].isdecimal() else None
@@ -31,11 +34,15 @@ def described_in(root: Any, most: int) -> list[Described]:
 
 def _described(root: Any) -> Iterator[Described]:
     waiting: list[tuple[_Keys, Any, dict[str, Any]]] = [((), root, {})]
+    if not isinstance(root, (dict, list)):
+        return
     while waiting:
         keys, node, known = waiting.pop()
         if len(keys) > _DEEPEST:
             yield Described(keys, {}, problem="nested too deep")
             continue
+        if len(node) > MOST_RECORDS:
+            raise RecordError(f"statistics of more than {MOST_RECORDS} tensors")
         if isinstance(node, dict):
             columns = _rows(node)
             if columns is not None:
@@ -64,7 +71,7 @@ def _items(keys: _Keys, items: list[Any]) -> Iterator[tuple[_Keys, Any, dict[str
                 yield (*keys, f"layer_{number}"), item, {}
             else:
                 yield keys if named else (*keys, str(index)), item, {}
-        elif isinstance(item, list) and len(item) == 2 and isinstance(item[0], str):
+        elif isinstance(item, list) and len(item) == 2 and isinstance(item[1], dict):
             yield (*keys, plain_text(item[0])), item[1], {}
 
 

@@ -198,6 +198,15 @@ def test_a_row_that_is_cut_short_costs_itself_alone(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_one_tensor_goes_by_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "layers.0.mlp.json").write_text('{"mean": 0.5, "std": 1.5, "shape": [1, 4]}')
+    (tmp_path / "layers.1.mlp.json").write_text('{"mean": 0.5, "std": 1.5, "shape": [1, 4]}')
+    records = open_capture(tmp_path).records
+    assert [(r.module, r.shape, r.error) for r in records] == [
+        (f"layers.{layer}.mlp", (1, 4), None) for layer in range(2)
+    ]
+
+
 def test_a_name_that_comes_again_is_the_next_call(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("".join(f"a.mlp: mean=0.{n} std=1.5\n" for n in range(1, 4)))
     assert [record.call for record in open_capture(tmp_path).records] == [1, 2, 3]
