@@ -130,7 +130,7 @@ def _recorded_side(record: Record, recipe: str, records: Iterable[Record]) -> Re
     from .measuring.recorded_statistics import RecordedSide
 
     values = None if record.locator is None else side_task(record, recipe, records)
-    return RecordedSide(record.shape or (), record.dtype or "", recipe, record.stats, values)
+    return RecordedSide(record.shape, record.dtype or "", recipe, record.stats, values)
 
 
 class Results:

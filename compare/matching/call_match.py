@@ -43,6 +43,9 @@ def shapes_view(
     return common_view(reference, candidate, last_rows=last_rows, reshaped=reshaped)
 
 
+_SHAPE_UNKNOWN = CommonView(Recipe(), Recipe(), "a shape is not recorded")
+
+
 def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | None:
     """How to see two readable items alike; None when kinds or shapes do not go together.
 
@@ -51,6 +54,8 @@ def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | N
     """
     if reference.kind != candidate.kind or not reference.kind:
         return None
+    if reference.record.shape is None or candidate.record.shape is None:
+        return _SHAPE_UNKNOWN
     floats = reference.kind == "float"
     reshaped = reference.reshaped and floats
     return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)

@@ -70,9 +70,10 @@ _NO_LABEL = re.compile(
     r"|[IWED]\b.*|.*\.(?:py|cpp|cc|cu|h)\b.*|[^A-Za-z_].*)",
     re.IGNORECASE,
 )
-# `Layer model.layers.0.mlp`, `module=lm_head.out`: the path is the name.
+# `Layer model.layers.0.mlp`, `module=lm_head`: the path is the name.
 _KIND = re.compile(
-    r"(?:layer|module|tensor|name|op|node|key)(?:\s*[:=]\s*|\s+)(?=[A-Za-z_]\w*(?:\.\w+)+(?:\(\d+\))?$)",
+    r"(?:layer|module|tensor|name|op|node|key)"
+    r"(?:\s*[:=]\s*(?=[A-Za-z_]\S*$)|\s+(?=[A-Za-z_]\w*(?:\.\w+)+(?:\(\d+\))?$))",
     re.IGNORECASE,
 )
 _ROLES = {"output": "output", "out": "output", "outputs": "output", "input": "input", "in": "input"}

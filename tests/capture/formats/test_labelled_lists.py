@@ -138,3 +138,30 @@ def test_whole_numbers_that_describe_a_tensor_are_no_record(tmp_path: Path, word
     tree = {"layers.0.mlp": {"out": [[0.5, 1.5]], word: [1, 2]}, "layers.1": {word: [1, 2]}}
     (tmp_path / "a.json").write_text(json.dumps(tree))
     assert [record.name for record in open_capture(tmp_path).records] == ["layers.0.mlp/out"]
+
+
+@pytest.mark.parametrize("file", ["layer_{}", "block{}", "model.layers.{}"])
+def test_keys_of_one_layer_in_a_file_that_tells_which(tmp_path: Path, file: str) -> None:
+    for layer in range(2):
+        keys = ("self_attn.q_proj", "mlp", "mlp.down_proj-output")
+        torch.save(
+            {k: torch.full((2,), layer) for k in keys}, tmp_path / f"{file.format(layer)}.pt"
+        )
+    torch.save({"lm_head": torch.ones(2), "model.norm": torch.ones(2)}, tmp_path / "other.pt")
+    records = open_capture(tmp_path).records
+    assert {record.error for record in records} == {None}
+    stems = [file.format(layer) for layer in range(2)]
+    assert {(record.module, record.slot) for record in records} == {
+        ("other/lm_head", "value"), ("model.norm", "value"),
+        *((f"{stem}/self_attn.q_proj", "value") for stem in stems),
+        *((f"{stem}/mlp", "value") for stem in stems),
+        *((f"{stem}/mlp.down_proj", "output") for stem in stems),
+    }  # fmt: skip
+
+
+def test_keys_that_tell_their_layer_stay_what_they_are(tmp_path: Path) -> None:
+    for layer in range(2):
+        torch.save({f"layers.{layer}.mlp": torch.ones(2)}, tmp_path / f"layer_{layer}.pt")
+    assert [record.module for record in open_capture(tmp_path).records] == [
+        "layers.0.mlp", "layers.1.mlp"
+    ]  # fmt: skip
