@@ -1,10 +1,13 @@
-"""What recording costs: a model with a capture, without, and merely writing the same bytes.
+"""What recording costs: a model with a capture, without, with hooks that `torch.save` what they
+see, and merely writing the same bytes.
 
     python benchmarks/capture_overhead.py [--hidden 1024] [--layers 8] [--tokens 512] [--repeat 5]
 
 The model is a Llama with random weights on the CPU. "Writing" writes the bytes of the capture's
 shards again, a MiB at a time, each file brought to the disk, from memory and with nothing else
-going on. The bar: with capture <= without + 1.5 x writing. Exit status 1 when it is missed.
+going on. "Hooks" are what people write first: a forward hook on every module that saves the tensors
+of its inputs and outputs, a file each (nothing is brought to the disk). The bar: with capture <=
+without + 1.5 x writing. Exit status 1 when it is missed.
 """
 
 from __future__ import annotations
@@ -73,8 +76,8 @@ def _model(options: argparse.Namespace) -> tuple[torch.nn.Module, torch.Tensor]:
 def _measure(
     model: torch.nn.Module, ids: torch.Tensor, folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Medians in seconds, the three kinds of runs taking turns."""
-    plain, captured, written = [], [], []
+    """Medians in seconds, the four kinds of runs taking turns."""
+    plain, captured, written, hooked = [], [], [], []
     with torch.no_grad():
         model(ids)
         for _ in range(options.repeat):
@@ -83,6 +86,9 @@ def _measure(
             captured.append(_seconds(lambda: _capture(model, ids, folder / "c", options)))
             shards = [path.read_bytes() for path in (folder / "c").glob("data-*")]
             written.append(_write(folder, shards))
+            shutil.rmtree(folder / "h", ignore_errors=True)
+            hooked.append(_seconds(lambda: _hooked(model, ids, folder / "h")))
+            bytes_hooked = sum(path.stat().st_size for path in (folder / "h").iterdir())
     capture = open_capture(folder / "c")
     without, within, writing = median(plain), median(captured), median(written)
     return {
@@ -92,6 +98,8 @@ def _measure(
         "without_capture_s": without,
         "with_capture_s": within,
         "writing_s": writing,
+        "hooks_s": median(hooked),
+        "bytes_by_hooks": bytes_hooked,
         "slowdown": within / without,
         "cost_in_writings": (within - without) / writing if writing else None,
         "within_bar": within <= without + ALLOWED * writing,
@@ -103,6 +111,29 @@ def _capture(
 ) -> None:
     with record(model, path, stats_only=options.stats_only):
         model(ids)
+
+
+def _hooked(model: torch.nn.Module, ids: torch.Tensor, path: Path) -> None:
+    """A plain hook on every module, and `torch.save` of each tensor that it is given."""
+    path.mkdir()
+    count = 0
+
+    def save(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        nonlocal count
+        outputs = output.values() if isinstance(output, dict) else output
+        members = outputs if isinstance(output, (tuple, list, dict)) else (output,)
+        for value in (*args, *kwargs.values(), *members):
+            for tensor in value if isinstance(value, tuple) else (value,):
+                if isinstance(tensor, torch.Tensor):
+                    torch.save(tensor, path / f"{count}.pt")
+                    count += 1
+
+    handles = [module.register_forward_hook(save, with_kwargs=True) for module in model.modules()]
+    try:
+        model(ids)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _write(folder: Path, contents: list[bytes]) -> float:
@@ -135,6 +166,8 @@ def _text(result: dict[str, Any]) -> str:
             f"of which {result['bytes_written'] / 1e6:.1f} MB are written",
             f"without capture    {result['without_capture_s']:.3f} s",
             f"with capture       {result['with_capture_s']:.3f} s ({result['slowdown']:.2f} x)",
+            f"with hooks         {result['hooks_s']:.3f} s, "
+            f"{result['bytes_by_hooks'] / 1e6:.1f} MB by torch.save",
             f"writing the bytes  {result['writing_s']:.3f} s",
             f"cost of capture    {'-' if cost is None else f'{cost:.2f}'} x writing, "
             f"{'within' if result['within_bar'] else 'ABOVE'} the bar of {ALLOWED} x",

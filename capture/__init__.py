@@ -3,6 +3,8 @@
 The names of `__all__` are the public face, which stays as it is; every module below is private.
 
 - `record(model, path, ...)`, `tap(name, tensor)`: record a running model, with the extra `torch`
+- `add_tree(tree, path=...)`: nested dictionaries of arrays; `record_flax(module, variables, ...)`:
+  a Flax module with what every module in it returns
 - `open_capture(path)` -> `Capture`; `read_headers(capture)` completes dtypes and shapes
 - `Record`, `Locator`: a tensor of a capture, and where its bytes lie
 - `CaptureError`, `RecordError`: a capture that cannot be opened, a record that cannot be read
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from .errors import CaptureError, RecordError
     from .open import open_capture, read_headers
     from .recorder.api import record
+    from .recorder.flax import record_flax
     from .recorder.tap import tap
+    from .recorder.tree_of_arrays import add_tree
     from .records import Capture, Locator, Record
 
 __all__ = [
@@ -29,9 +33,11 @@ __all__ = [
     "Locator",
     "Record",
     "RecordError",
+    "add_tree",
     "open_capture",
     "read_headers",
     "record",
+    "record_flax",
     "tap",
 ]
 
@@ -41,9 +47,11 @@ _HOMES = {
     "Locator": "records",
     "Record": "records",
     "RecordError": "errors",
+    "add_tree": "recorder.tree_of_arrays",
     "open_capture": "open",
     "read_headers": "open",
     "record": "recorder.api",
+    "record_flax": "recorder.flax",
     "tap": "recorder.tap",
 }
 

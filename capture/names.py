@@ -13,10 +13,11 @@ NOT_TENSORS = (
     *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".zip", ".gz", ".xz", ".tar"),
 )
 
-# `<module path>(call)-<slot>`; the slot is the last `-` part that looks like one.
+# `<module path>(call)-<slot>`; the slot is the last `-` part that looks like one. Modules that are
+# called like one (`layers-0-input_layernorm`) are none.
 _NAME = re.compile(
     r"^(?P<module>.*?)(?:\((?P<call>\d{1,18})\))?"
-    r"-(?P<slot>(?:input|output|grad_output|grad_input)(?:_[^/]*)?|value)$"
+    r"-(?!(?:in|out)put_(?:(?:layer|rms)_?norm|norm|ln|proj|projection|dense|layer)$)(?P<slot>(?:input|output|grad_output|grad_input)(?:_[^/]*)?|value)$"
 )
 _CALL = re.compile(r"^(?P<module>.+)\((?P<call>\d{1,18})\)$")
 

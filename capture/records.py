@@ -75,11 +75,14 @@ class Record:
 
     @property
     def by_statistics(self) -> bool:
-        """True for a record without values that can be compared by its statistics."""
+        """True for a record without values that can be compared by its statistics; its shape need
+        not be known.
+        """
         if self.locator is not None or self.error is not None or not self.stats:
             return False
-        known = self.shape is not None and self.dtype is not None
-        return known and any(self.stats.get(name) is not None for name in STATISTICS)
+        return self.dtype is not None and any(
+            self.stats.get(name) is not None for name in STATISTICS
+        )
 
     @property
     def comparable(self) -> bool:

@@ -26,6 +26,7 @@ COMMANDS = {
     "thresholds": ("layertui.cli.commands.thresholds", "thresholds"),
     "repro": ("layertui.cli.commands.repro", "repro"),
     "rerun": ("layertui.cli.commands.rerun", "rerun"),
+    "snippet": ("layertui.cli.commands.snippet", "print_snippet"),
     "verify": ("layertui.cli.commands.verify", "verify"),
 }
 _DEFAULT = ("layertui.cli.commands.open", "open_captures")

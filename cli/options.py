@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from ..compare.measuring.metrics import METRICS
 from ..compare.vocabulary import POLICIES
+from .errors import UserError
 
 if TYPE_CHECKING:
     from ..compare.layer_range import LayerRange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+ONE_OR_TWO = (
+    "CANDIDATE is missing: give two captures to compare, or one directory with text dumps py_*.txt "
+    "and cpp_*.txt of both"
+)
 
 
 class Threshold(click.ParamType):
@@ -101,10 +109,7 @@ RAW = click.option(
     help="Shape and dtype of raw files without a log, and of text files without a header."
 )  # fmt: skip
 THREADS = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=None,
-    help="How many pairs to measure at a time.",
+    "--threads", type=click.IntRange(min=1), default=None, help="Measure this many pairs at a time."
 )
 NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Measure again, ignoring cached results."
@@ -186,8 +191,7 @@ _JUDGING = (
     ),
     click.option(
         "--allow-reshape", is_flag=True,
-        help="Where no known layout fits, compare records with the same number of elements in C "
-             "order.",
+        help="Where no known layout fits, compare records of equal numbers of elements in C order.",
     ),
 )  # fmt: skip
 
@@ -211,8 +215,55 @@ def model_options(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def captures_of_both_sides(reference: str, candidate: str | None) -> tuple[str, str]:
+    """Both captures, where one directory may hold the text dumps of both sides. Raises `UserError`
+    where it does not.
+    """
+    from ..capture.cases import holds_both_sides
+    from .errors import UserError
+
+    if candidate is not None:
+        return reference, candidate
+    if not holds_both_sides(reference):
+        raise UserError(
+            f"{reference}: give two captures to compare, or one directory with text dumps "
+            "py_*.txt and cpp_*.txt"
+        )
+    return reference, reference
+
+
 def two_captures(command: Command) -> Command:
-    """The arguments REFERENCE and CANDIDATE."""
-    for name in ("candidate", "reference"):
-        command = click.argument(name, type=click.Path())(command)
-    return command
+    """The arguments REFERENCE and CANDIDATE; one directory with the text dumps of both sides is
+    enough.
+    """
+
+    @wraps(command)
+    def with_both(*args: Any, reference: str, candidate: str | None, **more: Any) -> Any:
+        candidate, more = _second_capture(reference, candidate, more)
+        return command(*args, reference=reference, candidate=candidate, **more)
+
+    arguments = (("candidate", False), ("reference", True))
+    for name, required in arguments:
+        with_both = click.argument(name, type=click.Path(), required=required)(with_both)
+    return cast(Command, with_both)
+
+
+def _second_capture(
+    reference: str, candidate: str | None, more: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    """The candidate, and the arguments behind it. Where REFERENCE holds both sides, what stands in
+    the candidate's place is a layer, if no such directory is there. Raises `UserError`.
+    """
+    from ..capture.cases import holds_both_sides
+
+    if candidate is None:
+        if holds_both_sides(reference):
+            return reference, more
+        raise UserError(f"{reference}: {ONE_OR_TWO}")
+    if os.path.lexists(candidate) or "://" in candidate or not holds_both_sides(reference):
+        return candidate, more
+    if more.get("layer", "") is None:
+        return reference, {**more, "layer": candidate}
+    if "layers_wanted" in more:
+        return reference, {**more, "layers_wanted": (candidate, *more["layers_wanted"])}
+    return candidate, more

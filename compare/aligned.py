@@ -113,14 +113,24 @@ def side_task(record: Record, recipe: str, records: Iterable[Record]) -> SideTas
             for r in records
             if r.name in wanted and r.step == record.step and r.locator is not None
         )
-    return SideTask(record.locator, record.dtype, recipe, others)
+    return SideTask(record.locator, record.dtype, recipe, others, _total(record, recipe))
+
+
+def _total(record: Record, recipe: str) -> float | None:
+    """The sum of all elements that is recorded beside some of them, where the view has all."""
+    total = (record.stats or {}).get("sum") if record.partial is not None else None
+    if not isinstance(total, float):
+        return None
+    from .measuring.recorded_statistics import keeps_all
+
+    return total if keeps_all(recipe) else None
 
 
 def _recorded_side(record: Record, recipe: str, records: Iterable[Record]) -> RecordedSide:
     from .measuring.recorded_statistics import RecordedSide
 
     values = None if record.locator is None else side_task(record, recipe, records)
-    return RecordedSide(record.shape or (), record.dtype or "", recipe, record.stats, values)
+    return RecordedSide(record.shape, record.dtype or "", recipe, record.stats, values)
 
 
 class Results:

@@ -30,7 +30,7 @@ def gather_and_judge(
     laws and symptoms are kept. What the first divergence looks like is worked out, and, where no
     law applies to it and `models` are given, what explains it.
     """
-    evidence = replace(_from_records(aligned, results, known), layouts={}, quantised={})
+    evidence = replace(_from_records(aligned, results, known), layouts={}, quantised={}, instead={})
     if baselines is not None:
         floors = baselines.floors(aligned, results, cancelled)
         evidence = replace(evidence, floors=floors, floor_notes=tuple(baselines.notes))
@@ -40,6 +40,10 @@ def gather_and_judge(
     if layouts or stored.layouts or stored.quantised:
         layouts = {**layouts, **stored.layouts}
         evidence = replace(evidence, layouts=layouts, quantised=stored.quantised)
+        judgement = policy.judge_all(aligned, results, evidence, demands)
+    instead = _instead(aligned, results, judgement)
+    if instead:
+        evidence = replace(evidence, instead=instead)
         judgement = policy.judge_all(aligned, results, evidence, demands)
     first, analysis = judgement.first, judgement.analysis
     if first is not None and analysis is not None:
@@ -84,6 +88,14 @@ def _layouts(
         if verdict.level == "diverged" and index in errors.facts
     }  # fmt: skip
     return explained_layouts(aligned, results, errors, wrong | analysis.origins.doubtful.keys())
+
+
+def _instead(aligned: Aligned, results: Results, judgement: Judgement) -> dict[int, str]:
+    """What the records of doubtful pairs are instead."""
+    from .matching.content.instead import what_instead
+
+    doubtful = [aligned.rows[i] for i, verdict in enumerate(judgement.verdicts) if verdict.doubtful]
+    return what_instead(aligned, doubtful) if doubtful and results.complete else {}
 
 
 def _stored(

@@ -113,6 +113,12 @@ SMALL_CHANNEL = 0.5  # of the channels' typical size: a smaller channel counts a
 
 COPIED = 1.5  # times the earlier one's error, from which the candidate has something else
 
+# Sums of records that are dumped in part (see `evidence.totals`)
+
+TOTAL_SPREADS = 4.0  # times what errors of random signs add up to
+UNSEEN_SPREADS = 16.0  # the same, where no side has all elements: the rest may be larger
+TOTAL_ROUNDING = 8.0  # times the rounding of a sum in float32, one term after the other
+
 # Masks
 
 BLOCKED = -1e4  # an additive mask's "not this one": -inf, finfo.min, -1e9, -1e4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..capture.records import Record
 from .vocabulary import FAILING, MARKS, Level, MatchedBy, Origin, RowKind
@@ -77,6 +77,16 @@ class SideStatistics:
     zeros: int
 
 
+class Totals(NamedTuple):
+    """The sums of all elements of both sides, of a pair of which only some are compared. `size` is
+    the RMS of a side that has all of them, None where neither has.
+    """
+
+    reference: float
+    candidate: float
+    size: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """The numbers of a pair; d = candidate - reference over the elements finite on both sides.
@@ -114,6 +124,7 @@ class Measurement:
     rtol: float = 0.0
     atol: float = 0.0
     partial: tuple[int, int] | None = None
+    totals: Totals | None = None  # of a partial pair
     reference: SideStatistics | None = None
     candidate: SideStatistics | None = None
     structure: Structure | None = None  # of floating-point pairs that differ
@@ -192,6 +203,14 @@ class Verdict:
     def fails(self) -> bool:
         return self.level in FAILING
 
+    @property
+    def permuted(self) -> bool:
+        """Whether it passes as the same values in another order, whatever the numbers say."""
+        return not self.fails and self.reason.startswith(_PERMUTED)
+
+
+_PERMUTED = "permuted: "  # how the reason begins of what is right in another layout
+
 
 def verdict_word(verdict: Verdict) -> str:
     """The verdict as reports show it: a doubtful pair is called `doubtful`, whatever its level."""
@@ -224,8 +243,8 @@ class Layout:
         """The verdict's reason."""
         offered = f"; recipe for the candidate: {self.recipe}" if self.recipe else ""
         return (
-            f"permuted: the same values in a different layout, {self.words} (differs by "
-            f"{self.error:.2g} then), and everything computed from them agrees{offered}"
+            f"{_PERMUTED}the same values in another layout, {self.words} (differs by "
+            f"{self.error:.2g} then), and all that is made of them agrees{offered}"
         )
 
 

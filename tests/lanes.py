@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SLOW_FOLDERS = (
+    "capture/engines",
     "capture/recorder",
     "capture/runners",
     "capture_cli",
@@ -25,6 +26,7 @@ SLOW_FILES = (
     "capture/formats/test_fuzz_readers.py",
     "capture/formats/test_fuzz_text.py",
     "capture/formats/test_max_writes.py",
+    "capture/test_snippets.py",
     "cli/test_compare_cli.py",
     "cli/test_completion.py",
     "cli/test_demo.py",

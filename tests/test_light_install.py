@@ -17,7 +17,7 @@ from layertui.capture import extras
 from layertui.capture.errors import RecordError
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "max", "matplotlib")
+HEAVY = ("torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime")
 # Rooms that may import torch when they are imported: what the extra is for.
 ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo")
 
@@ -68,6 +68,8 @@ def test_a_comparison_needs_no_torch(real: Path) -> None:
         (["capture", "torch", "MODEL", "-o", "OUT"], "torch"),
         (["capture", "both", "MODEL", "-o", "OUT"], "max"),
         (["capture", "max", "MODEL", "-o", "OUT"], "max"),
+        (["capture", "onnx", "MODEL.onnx", "-o", "OUT", "--input-ids", "1"], "onnx"),
+        (["capture", "both", "MODEL", "-o", "OUT", "--candidate", "onnx"], "onnx"),
         (["verify", "MODEL", "-o", "OUT"], "torch"),
         (["compare", "SIDE", "SIDE", "--plot", "OUT.png"], "plot"),
         (["rerun", "SIDE", "SIDE", "--all", "--candidate-model", "MODEL"], "torch"),
@@ -80,6 +82,7 @@ def test_what_needs_an_extra_names_it_in_one_line(
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
     places = {
         "MODEL": str(tmp_path / "model"),
+        "MODEL.onnx": str(tmp_path / "model.onnx"),
         "SIDE": str(real / "llama-f32" / "torch_dump"),
         "OUT": str(tmp_path / "out"),
         "OUT.png": str(tmp_path / "out.png"),

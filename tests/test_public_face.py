@@ -10,8 +10,8 @@ import pytest
 
 FACES = {
     "layertui.capture": {
-        "Capture", "CaptureError", "Locator", "Record", "RecordError", "open_capture",
-        "read_headers", "record", "tap",
+        "Capture", "CaptureError", "Locator", "Record", "RecordError", "add_tree", "open_capture",
+        "read_headers", "record", "record_flax", "tap",
     },
     "layertui.compare": {
         "Comparison", "Measurement", "Row", "Verdict", "assert_captures_match", "json_report",

@@ -17,7 +17,16 @@ import pytest
 PROGRAM = Path(__file__).parent.parent
 ABSENT = frozenset(
     name
-    for name in ("torch", "transformers", "accelerate", "tokenizers", "gguf")
+    for name in (
+        "torch",
+        "transformers",
+        "accelerate",
+        "tokenizers",
+        "gguf",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+    )
     if importlib.util.find_spec(name) is None
 )
 # What the extra is for: these may import torch.

@@ -20,7 +20,9 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("goto", "goto N | NAME", "to row N, or the first row whose names hold these words"),
-    Command("metric", "metric [NAME]", "metric in the badges; without a name: the next one"),
+    Command("case", "case [N | NAME]",
+            "of folders of captures another pair; without a name: what came of each"),
+    Command("metric", "metric [NAME]", "metric in the badges; without a name the next one"),
     Command("policy", "policy noise|dtype|fixed",
             "how verdicts are made; nothing is measured again"),
     Command("threshold", "threshold METRIC=VALUE ...",

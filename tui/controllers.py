@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .list.cases import CaseChoice
     from .list.checkpoints import Checkpoints
     from .list.comparing import Comparing
     from .list.export import Export
@@ -37,9 +38,18 @@ class Controllers:
 
         comparing = Comparing(self._host, self._face)
         comparing.on_start = lambda: self.symptoms.drop()
-        comparing.on_complete = lambda: self.rerunning.recall()
-        comparing.on_refused = lambda: self.judging.take_back()
+        comparing.on_complete = self._completed
+        comparing.on_refused = self._refused
+        comparing.on_cases = lambda pairs: self.cases.found(pairs)
         return comparing
+
+    def _completed(self) -> None:
+        self.rerunning.recall()
+        self.cases.note()
+
+    def _refused(self) -> None:
+        self.judging.take_back()
+        self.cases.take_back()
 
     @cached_property
     def navigation(self) -> Navigation:
@@ -96,6 +106,12 @@ class Controllers:
         return Checkpoints(self._host, self._face, self.comparing)
 
     @cached_property
+    def cases(self) -> CaseChoice:
+        from .list.cases import CaseChoice
+
+        return CaseChoice(self._host, self.comparing)
+
+    @cached_property
     def commands(self) -> dict[str, Callable[[str], None]]:
         """What carries out each command of the `:` line, by its name."""
         return {
@@ -116,6 +132,7 @@ class Controllers:
             "rerun": self.rerunning.command,
             "runner": self.rerunning.runner,
             "model": self.checkpoints.command,
+            "case": self.cases.command,
             "save": self.saving.save,
         }
 

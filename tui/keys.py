@@ -125,6 +125,9 @@ KEYS: tuple[Key, ...] = (
         "unpair this pair; on a record that was unpaired: restore the pair", "list"),
     Key("save", "w", "save_rules", "save rules",
         "write hand-made pairs and kept recipes to the rules file", "list"),
+    Key("next-case", "c", "case(1)", "next case",
+        "of folders of captures, a case each: the next pair", "list"),
+    Key("previous-case", "C", "case(-1)", "previous case", "the pair before", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
     # The pair screen, beside those of its views.
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),

@@ -76,6 +76,14 @@ class Scene:
         return found if isinstance(found, Measurement) else None
 
     @property
+    def only_statistics(self) -> bool:
+        """Whether a record was captured as statistics, without its values."""
+        return any(
+            record is not None and record.locator is None and record.error is None
+            for record in (self.row.reference, self.row.candidate)
+        )
+
+    @property
     def problem(self) -> str | None:
         """Why there are no numbers, if that is so."""
         found = self.measurement

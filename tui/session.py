@@ -11,6 +11,7 @@ from .unsaved import Unsaved
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..compare.case_pairs import CasePair
     from ..compare.comparison import Comparison
     from .jobs.compare_job import Request
     from .jobs.export_job import ExportChoice
@@ -32,6 +33,22 @@ class Question:
     sign: str = ""
     changed: Callable[[str], None] | None = None
     left: Callable[[], None] | None = None
+
+
+@dataclass
+class Cases:
+    """The captures of two folders, the place of the one that is looked at, and what came of those
+    that were looked at, by name.
+    """
+
+    pairs: Sequence[CasePair]
+    at: int
+    outcomes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """`case 2/3 test1`."""
+        return f"case {self.at + 1}/{len(self.pairs)} {self.pairs[self.at].name}"
 
 
 def _nowhere() -> int | None:
@@ -62,6 +79,7 @@ class Session:
     scene: Scene | None = None  # what the pair screen looks at
     unsaved: Unsaved = field(default_factory=Unsaved)
     checked: bool = False  # whether the captures themselves were looked at
+    cases: Cases | None = None  # where both sides are folders of captures
     inputs_differ: str = ""  # what the checks say of other inputs, in a few words
     rerun_state: str = ""  # what a rerun does now
     cursor: Callable[[], int | None] = _nowhere
@@ -70,6 +88,11 @@ class Session:
     @property
     def paths(self) -> tuple[str, str]:
         return (self.request.reference, self.request.candidate)
+
+    @property
+    def case_text(self) -> str:
+        """Which of several cases is looked at; empty where there is one pair only."""
+        return "" if self.cases is None else f"{self.cases.text} (c: next)"
 
     @property
     def row(self) -> int | None:

@@ -1,1 +1,1 @@
-"""PyTorch and MAX, each run in a process of its own."""
+"""PyTorch, MAX and ONNX Runtime, and the list of them."""

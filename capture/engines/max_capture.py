@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..cases import Case, Rows, write_index
+from ..environment import set_variables
 from ..errors import CaptureError, RecordError
 from ..extras import has_extra, install_command, needs, require_torch
 from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
@@ -85,6 +86,7 @@ class Job:
             "device": self.request["device"], "prompt": case.prompt,
             "input_ids": [list(row) for row in rows], "complete": complete, "notes": self.notes,
             "run": {**self.plan.settings(), "dtype": self.request["encoding"]},
+            "environment": {"versions": {"max": max_version()}, "variables": set_variables()},
         }  # fmt: skip
         write_metadata(folder, {k: v for k, v in fields.items() if v is not None})
 
@@ -182,7 +184,12 @@ def _planned(lengths: list[int], steps: list[int], limit: int | None) -> int:
 
 
 def _device(plan: Plan) -> str:
-    """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is."""
+    """`cpu`, `cuda`, or `auto`, with which MAX takes the first accelerator there is.
+
+    Raises `CaptureError` for one GPU of several.
+    """
+    if plan.device.startswith("cuda:"):
+        raise CaptureError(f"--device {plan.device}: MAX runs on the first GPU here, --device cuda")
     if plan.device != "auto":
         return plan.device
     require_torch("--device auto", transformers=False)
@@ -270,8 +277,9 @@ class _Run:
         elif "finished" in message:
             number = int(message["finished"])
             job.finished.add(number)
-            folder = job.folders[number]
-            watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}")
+            case = job.plan.cases[number]
+            shown = os.path.join(job.path, case.name) if len(job.plan.cases) > 1 else job.path
+            watcher.say(f"captured   {shown}  {byte_text(size_of(job.folders[number]))}")
         elif "missing" in message:
             job.problem = f"MAX lacks the package {message['missing']!r}: {install_command('max')}"
         elif "error" in message:

@@ -34,9 +34,9 @@ def capture_torch(plan: Plan, path: str, watcher: Watcher) -> list[str]:
     require_torch("capturing in PyTorch", transformers=plan.factory is None)
     import torch
 
-    device = _device(plan.device)
+    device = checked_device(plan.device)
     refuse_in_use(path, plan.overwrite)
-    with torch.no_grad():
+    with torch.set_grad_enabled(plan.gradients):
         model, inputs_of = _model_and_inputs(plan, watcher)
         prepare_directory(path, plan.overwrite)
         model.to(device).eval()
@@ -52,10 +52,9 @@ def _model_and_inputs(
     if plan.factory is not None:
         return _from_factory(plan, watcher)
     config = load_config(plan)
-    text = takes_text(model_class(config))
+    text = takes_text(model_class(config)) and plan.image is None and plan.audio is None
     rows: dict[str, Rows | None] = {
-        case.name: make_rows(case, plan, config) if text and plan.image is None else None
-        for case in plan.cases
+        case.name: make_rows(case, plan, config) if text else None for case in plan.cases
     }
     model = load_model(plan, config, watcher)
 
@@ -188,13 +187,13 @@ def _run_case(
     recorder = record(
         model, folder, include=plan.include or None, exclude=plan.exclude or None,
         inputs=plan.inputs, level=plan.level, stats_only=plan.stats_only, format=plan.format,
-        overwrite=plan.overwrite, prompt=case.prompt, meta=meta,
+        overwrite=plan.overwrite, prompt=case.prompt, meta=meta, gradients=plan.gradients,
         parameters="none" if earlier else plan.parameters,
     )  # fmt: skip
     try:
         with recorder:
             if earlier:
-                link_parameters(earlier, folder)
+                link_parameters(earlier, recorder.path)
             _forward(plan, model, args, kwargs, watcher)
     except CaptureError:
         raise
@@ -205,6 +204,10 @@ def _run_case(
     finally:
         undo()
     took = time.monotonic() - started
+    silent = outermost(recorder.never_fired)
+    if silent:
+        more = f" and {len(silent) - 5} more" if len(silent) > 5 else ""
+        watcher.say(f"note       never ran, so not recorded: {', '.join(silent[:5])}{more}")
     watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}  {took:.1f} s")
 
 
@@ -221,7 +224,44 @@ def _forward(
         return
     if "use_cache" in inspect.signature(model.forward).parameters:
         kwargs = {**kwargs, "use_cache": False}  # nothing is decoded behind it
-    model(*args, **kwargs)
+    if not plan.gradients:
+        model(*args, **kwargs)
+        return
+    ids = kwargs.get("input_ids")
+    if ids is not None and "labels" in inspect.signature(model.forward).parameters:
+        kwargs = {**kwargs, "labels": kwargs.get("decoder_input_ids", ids)}
+    loss_of(model(*args, **kwargs)).backward()
+
+
+def loss_of(output: Any) -> torch.Tensor:
+    """What a model calls its loss, else the mean square of the first output that has a gradient.
+
+    Raises `CaptureError` where no output has one.
+    """
+    import torch
+
+    loss = getattr(output, "loss", None)
+    if isinstance(loss, torch.Tensor) and loss.requires_grad and not loss.dim():
+        return loss
+    left = [output]
+    while left:
+        part = left.pop(0)
+        if isinstance(part, torch.Tensor) and part.requires_grad:
+            return part.float().pow(2).mean()
+        if isinstance(part, dict):
+            left[:0] = list(part.values())
+        elif isinstance(part, (tuple, list)):
+            left[:0] = list(part)
+    raise CaptureError("--gradients: no output of the model has a gradient")
+
+
+def outermost(names: list[str]) -> list[str]:
+    """Names without those that lie inside others of them."""
+    known = set(names)
+    return [
+        name for name in names
+        if not any(name[:at] in known for at, letter in enumerate(name) if letter == ".")
+    ]  # fmt: skip
 
 
 def _generate(
@@ -337,15 +377,21 @@ def _about(case: Case, plan: Plan) -> str:
     if case.prompt is not None:
         text = case.prompt if len(case.prompt) <= 40 else case.prompt[:39] + "…"
         return f"  {text!r}"
-    given = case.ids is not None or plan.image is not None or plan.factory is not None
+    given = any(one is not None for one in (case.ids, plan.image, plan.audio, plan.factory))
     return "" if given else "  random"
 
 
-def _device(name: str) -> str:
-    """`cpu` or `cuda`. Raises `CaptureError` for a GPU that is not there."""
+def checked_device(name: str) -> str:
+    """`cpu`, `cuda` or `cuda:N`. Raises `CaptureError` for a GPU that is not there."""
     import torch
 
     there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise CaptureError("--device cuda: torch sees no CUDA device")
-    return "cuda" if name in ("cuda", "auto") and there else "cpu"
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name.startswith("cuda") and not there:
+        raise CaptureError(f"--device {name}: torch sees no CUDA device")
+    count = torch.cuda.device_count()
+    if name.startswith("cuda:") and int(name[5:]) >= count:
+        raise CaptureError(f"--device {name}: torch sees {count} CUDA devices, the last is "
+                           f"cuda:{count - 1}")  # fmt: skip
+    return name

@@ -23,3 +23,5 @@ class Context:
     """True when one file holds the whole capture: its records need not carry its name."""
     trees: dict[str, str | None] = field(default_factory=dict)
     """By format and folder: the file that describes the others there, where one was looked for."""
+    worked_out: dict[str, object] = field(default_factory=dict)
+    """What a format worked out of a whole folder, by format and folder, so as to do it once."""

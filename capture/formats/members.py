@@ -36,15 +36,17 @@ def named_member(
 ) -> Record:  # fmt: skip
     """The record of the tensor `key` in the file of `record`.
 
-    A key that says where it belongs gives module, slot and call. Otherwise the file does:
-    `model.mlp-output.pt` with a tuple holds slots `output_0`, `output_1`; the `single` tensor of
-    a file goes by the file's name; else both names count, or the key where the file is `alone`.
+    A key that says where it belongs gives module, slot and call; one without a layer's number
+    together with a file that tells it (`self_attn.q_proj` in `layer_3.pt`). Otherwise the file
+    does: `model.mlp-output.pt` with a tuple holds slots `output_0`, `output_1`; the `single` tensor
+    of a file goes by the file's name; else both names count, or the key where the file is `alone`.
     `step` is the one that the key told, if it did.
     """
     whole = f"{record.name}/{key}" if not alone else key
     module, slot, call = record.module, record.slot, record.call
     if says_where(key):
-        parsed = parse_name(key)
+        of_layer = not alone and _LAYER.search(record.name) and not _NUMBERED.search(key)
+        parsed = parse_name(whole if of_layer else key)
         module, slot, call = parsed.module, parsed.slot, parsed.call
     elif single and (slot != "value" or not alone):
         whole = record.name
@@ -109,8 +111,18 @@ def _items(paths: Sequence[tuple[str, ...]]) -> int | None:
 
 
 _INDEX = re.compile(r"\d{1,6}")
+_LAYER = re.compile(r"(?:^|[/._-])(?:layers?|blocks?|blk|h)[._-]?\d{1,4}$", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:^|[./_])\d")  # a layer's number in a path, unlike that of `ln1`
 # Items of a list whose keys have no layers in them are layers themselves.
 _MODEL_KEY = re.compile(r"[A-Za-z._/:-]\d|embed|logits|lm_head|wte", re.IGNORECASE)
+
+
+def call_numbered(name: str, call: int) -> str:
+    """A name as that of a later call of its module: `mlp-output` as `mlp(2)-output`."""
+    parsed = parse_name(name)
+    ending = f"-{parsed.slot}"
+    slotted = parsed.slot != "value" and name.endswith(ending)
+    return f"{parsed.module}({call}){ending if slotted else ''}"
 
 
 def unique_keys(keys: Iterable[str]) -> list[str]:

@@ -56,8 +56,9 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         manifest = read_manifest(found.path)
         records = _inputs_before_outputs(_Records(found).read(manifest.records))
     _tell(context, manifest)
-    context.ordered.add(found.path)
-    context.ordered.update(record.path for record in records)
+    if manifest.header.get("order") != "unknown":  # a writer that was given sorted names
+        context.ordered.add(found.path)
+        context.ordered.update(record.path for record in records)
     return records
 
 
@@ -178,7 +179,8 @@ def _tell(context: Context, manifest: Manifest) -> None:
         context.notes.append("incomplete: the writer of this capture did not finish")
     else:
         complete &= _check_end(context, manifest, manifest.end)
-    context.metadata["complete"] = complete
+    earlier = context.metadata.get("complete", True)  # of another process of the same run
+    context.metadata["complete"] = complete and earlier is not False
 
 
 def _check_end(context: Context, manifest: Manifest, end: dict[str, Any]) -> bool:
@@ -206,6 +208,7 @@ class _Records:
     def __init__(self, found: FoundFile) -> None:
         self.manifest = found.path
         self.folder = found.folder
+        self.rank = found.rank
         self.shards: dict[str, _Shard] = {}
         self.earlier: dict[int, Record] = {}
         self.operations: dict[_Group, int] = {}
@@ -242,7 +245,7 @@ class _Records:
         return Record(
             f"{module}({call})-{slot}" if call > 1 else f"{module}-{slot}",
             module, slot, call, step, self.manifest, None, None, None,
-            kind if type(kind) is str else None,
+            kind if type(kind) is str else None, rank=self.rank,
         )  # fmt: skip
 
     def _operation_call(self, group: _Group, call: int) -> int:

@@ -1,7 +1,8 @@
 """Raw dumps of `PrintStyle.BINARY`: a file with nothing but elements, named by its label.
 
-Dtype and shape come from MAX's log lines `Writing debug binary tensor 10x64xf32 ...` or from the
-user (`--raw 10x64xf32`). A label contains dots, so the whole file name is the record's name.
+Dtype and shape come from MAX's log lines `Writing debug binary tensor 10x64xf32 ...`, from the user
+(`--raw 10x64xf32`) or from the file's name (`raw_names`). A label contains dots, so the whole file
+name is the record's name, unless it says more than that.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from ..records import Locator, Record
 from ..storage import size_of
 from .context import Context
 from .members import named_record
+from .raw_names import described_by_name
 
 
 def recognise(found: FoundFile, context: Context) -> bool:
-    """A file that a log says was written; with `--raw` any that is not obviously another kind."""
+    """A file that a log says was written, or whose name says dtype and shape; with `--raw` any that
+    is not obviously another kind.
+    """
     if (found.step, os.path.basename(found.path)) in context.written:
         return True
-    return context.raw is not None and found.suffix not in NOT_TENSORS
+    if context.raw is not None:
+        return found.suffix not in NOT_TENSORS
+    return described_by_name(found, context) is not None
 
 
 def unread(found: FoundFile) -> Record:
@@ -33,7 +39,7 @@ def unread(found: FoundFile) -> Record:
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
-    """One record with dtype and shape as the log or `--raw` says; what the user says wins.
+    """One record with dtype and shape as `--raw`, the log or the file's name says, in this order.
 
     Raises `RecordError` for a dtype that nobody here knows.
     """
@@ -43,7 +49,11 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     elif written is not None:
         dtype, shape = dtype_named(written[0]).name, written[1]
     else:
-        raise RecordError("no log line and no --raw says its dtype and shape")
+        named = described_by_name(found, context)
+        if named is None:
+            raise RecordError("no log line and no --raw says its dtype and shape")
+        record = named_record(found, named.name)
+        return [replace(record, dtype=named.dtype, shape=named.shape)]
     return [replace(unread(found), dtype=dtype, shape=shape)]
 
 

@@ -11,12 +11,12 @@ from ..cases import Case, Rows
 from ..errors import CaptureError
 from .checkpoint import has_tokenizer
 from .run_plan import Plan
+from .sound import SOUND, sound_inputs
 
 if TYPE_CHECKING:
     import torch
 
 _LENGTH = 16  # tokens where nothing says how many
-_FOREIGN = ("input_features", "input_values")  # sound
 
 
 def make_rows(case: Case, plan: Plan, config: Any) -> Rows:
@@ -75,17 +75,17 @@ def model_inputs(model: Any, case: Case, plan: Plan, rows: Rows | None) -> dict[
     """The keyword arguments of `model`, on its device. Raises `CaptureError`."""
     import torch
 
+    made: dict[str, Any]
     names = inspect.signature(model.forward).parameters
-    foreign = next((name for name in _FOREIGN if name in names), None)
-    if foreign is not None and "input_ids" not in names:
-        raise CaptureError(
-            f"{type(model).__name__} takes {foreign}, which cannot be made here; --factory "
-            "package.module:function can return the model and its inputs"
-        )
-    if plan.image is not None:
+    sound = next((name for name in SOUND if name in names), None)
+    if sound is not None and (plan.audio is not None or "input_ids" not in names):
+        made = sound_inputs(sound, model, case, plan)
+    elif plan.audio is not None:
+        raise CaptureError(f"--audio: {type(model).__name__} takes no sound")
+    elif plan.image is not None:
         made = _processed(plan, case)
     else:
-        made: dict[str, torch.Tensor] = {}
+        made = {}
         if rows is not None:
             made["input_ids"] = torch.tensor(rows, dtype=torch.int64)
         if "pixel_values" in names and _needs_pixels(model, rows):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import CaptureError, RecordError
 from ..formats.native import MANIFEST, read_manifest
+from ..records import Capture
 from ..run_metadata import read_all
 from ..storage import is_file, is_folder
 
@@ -18,18 +19,37 @@ def run_details(path: str) -> dict[str, str]:
     """The header of a manifest or the fields of `layertui.json`, nested keys joined by dots, values
     as short texts; empty where the capture says nothing.
     """
-    found: dict[str, Any] = {}
+    flat: dict[str, str] = {}
+    _flatten("", run_header(path), flat, 0)
+    return flat
+
+
+def run_header(path: str) -> dict[str, Any]:
+    """The same with values as they are written. They come from a file that is not trusted."""
     manifest = path if os.path.basename(path) == MANIFEST else os.path.join(path, MANIFEST)
     try:
         if is_file(manifest):
-            found = read_manifest(manifest).header
-        elif is_folder(path):
-            found = read_all(path)
+            return read_manifest(manifest).header
+        said = read_all(path) if is_folder(path) else {}
+        first = os.path.join(path, "rank0", MANIFEST)  # of several processes
+        return read_manifest(first).header if not said and is_file(first) else said
     except (OSError, RecordError, CaptureError):
         return {}
-    flat: dict[str, str] = {}
-    _flatten("", found, flat, 0)
-    return flat
+
+
+def run_config(capture: Capture, header: dict[str, Any]) -> dict[str, Any]:
+    """The config of the model that ran: of the capture's `header`, or as it was kept with the
+    parameters; empty where neither has one.
+    """
+    config = header.get("config")
+    if isinstance(config, dict) and config:
+        return config
+    from ..weights.recorded import recorded_config
+
+    try:
+        return recorded_config(capture)
+    except CaptureError:
+        return {}
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, str], depth: int) -> None:

@@ -18,6 +18,7 @@ class Plan:
     layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
     forward passes of `mode="generate"`, for cases that do not say another. `factory` is
     `package.module:function`. `parameters` (`none`, `small` or `all`) are kept with the capture.
+    `inputs_file` (an `.npz`), `provider`, `optimised` and `exporter` are of ONNX Runtime.
     """
 
     model: str
@@ -30,17 +31,23 @@ class Plan:
     seed: int = 0
     factory: str | None = None
     image: str | None = None
+    audio: str | None = None
     attention: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     inputs: bool = True
     level: str = "module"
     stats_only: bool = False
+    gradients: bool = False
     format: str = "native"
     parameters: str = "small"
     overwrite: bool = False
     module_api: str = "v2"
     allow_unsupported: bool = False
+    inputs_file: str | None = None
+    provider: str | None = None
+    optimised: bool = False
+    exporter: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What a capture says of how its model was made, so that its layers can be run again."""

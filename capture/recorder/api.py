@@ -64,6 +64,9 @@ def record(
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
+    Where torch.distributed has joined several processes, each writes `path/rank<N>` (`path` itself
+    where its last part names a rank).
+
     At most `buffer_bytes` bytes wait in memory to be written; a shard is closed at `shard_bytes`
     or after `shard_seconds`.
 
@@ -74,6 +77,7 @@ def record(
     import torch
 
     from .recorder import Recorder
+    from .wrappers import path_of_process
 
     if model is not None and not isinstance(model, torch.nn.Module):
         raise CaptureError(
@@ -97,7 +101,7 @@ def record(
         shard_seconds=shard_seconds,
         buffer_bytes=buffer_bytes,
     )
-    return Recorder(model, os.fspath(path), options)
+    return Recorder(model, path_of_process(os.fspath(path)), options)
 
 
 def _checked_meta(meta: Mapping[str, Any] | None, prompt: str | None) -> dict[str, Any]:

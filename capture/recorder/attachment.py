@@ -12,6 +12,7 @@ from . import hooks
 from .caches import only_layer
 from .options import Options
 from .scope import Target
+from .wrappers import plain_class
 
 _CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict, torch.nn.ParameterList,
                torch.nn.ParameterDict)  # fmt: skip
@@ -87,7 +88,7 @@ def _target(name: str, module: torch.nn.Module, options: Options) -> Target:
     chosen = bool(options.include(name, module)) and not excluded
     return Target(
         name,
-        type(getattr(module, "_orig_mod", module)).__name__,
+        plain_class(module).__name__,
         record=chosen,
         ops=chosen and options.level == "op",
         no_ops=excluded,

@@ -2,7 +2,8 @@
 
 A cache is known by its shape, not by its class, which transformers has changed several times: a
 list `layers` of objects with `keys` and `values` (since 4.54), lists `key_cache` and `value_cache`
-(before), or an encoder-decoder pair of two caches.
+(before), or an encoder-decoder pair of two caches. Of a cache of a fixed size, what is filled is
+taken: the rest is nothing that the model computed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+_LENGTH = "cumulative_length"  # of a layer that was made for the longest text from the start
 PAIR = ("self_attention_cache", "cross_attention_cache")
 
 
@@ -40,11 +42,30 @@ def layers_of(cache: Any) -> list[dict[str, Any]]:
 
 def _layer(layer: Any) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    filled = _filled(layer)
     if hasattr(layer, "keys"):
-        kept["keys"] = _tensor(layer.keys)
-        kept["values"] = _tensor(getattr(layer, "values", None))
-    kept.update(_states(layer))
+        kept["keys"] = _tensor(layer.keys, filled)
+        kept["values"] = _tensor(getattr(layer, "values", None), filled)
+    states = _states(layer)
+    if filled is not None:
+        states.pop(_LENGTH, None)
+    kept.update(states)
     return kept
+
+
+def _filled(layer: Any) -> int | None:
+    """How many positions of a layer of a fixed size are filled; None where all are, and while a
+    CUDA graph is captured, which must not be waited for.
+    """
+    length = getattr(layer, _LENGTH, None)
+    if not isinstance(getattr(layer, "max_cache_len", None), int) or length is None:
+        return None
+    if isinstance(length, torch.Tensor):
+        if length.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return None
+        if length.numel() != 1 or length.is_meta:
+            return None
+    return int(length)
 
 
 def _states(layer: Any) -> dict[str, torch.Tensor]:
@@ -64,8 +85,13 @@ def _named_tensors(layer: Any) -> Iterator[tuple[str, torch.Tensor]]:
                     yield f"{name}_{key}", inner
 
 
-def _tensor(value: Any) -> torch.Tensor | None:
-    return value if isinstance(value, torch.Tensor) else None
+def _tensor(value: Any, filled: int | None = None) -> torch.Tensor | None:
+    """Keys or values, without the positions behind those that are filled; None while empty."""
+    if not isinstance(value, torch.Tensor):
+        return None
+    if filled is None or value.dim() < 2 or filled >= value.shape[-2]:
+        return value
+    return value[..., :filled, :] if filled else None
 
 
 def only_layer(module: torch.nn.Module) -> int | None:

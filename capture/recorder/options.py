@@ -53,6 +53,14 @@ class Options:
         if self.shard_bytes < 1 or self.buffer_bytes < 1 or self.shard_seconds <= 0:
             raise CaptureError("shard_bytes, buffer_bytes and shard_seconds must be positive")
 
+    def said(self) -> dict[str, Any]:
+        """What a capture says of how it was recorded."""
+        return {
+            "inputs": self.inputs, "level": self.level, "every_call": self.every_call,
+            "stats_only": self.stats_only, "gradients": self.gradients,
+            "parameters": self.parameters,
+        }  # fmt: skip
+
     def wants_step(self, step: int) -> bool:
         return self.steps is None or step in self.steps
 

@@ -11,6 +11,7 @@ from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..weights.recorded import Source
 from .sinks.snapshot import UnreadableError, describe, plain, quiet
+from .wrappers import unwrapped
 
 _ROTARY = ("inv_freq", "cos_cached", "sin_cached", "freqs_cis", "freqs")
 _SMALL_BUFFER = 1 << 16  # elements
@@ -28,7 +29,7 @@ def sources_of(model: torch.nn.Module) -> Iterator[Source]:
 
 def config_of(model: torch.nn.Module) -> dict[str, Any]:
     """The config of a model of transformers; empty for any other."""
-    config = getattr(getattr(model, "_orig_mod", model), "config", None)
+    config = getattr(unwrapped(model), "config", None)
     to_dict = getattr(config, "to_dict", None)
     found = to_dict() if callable(to_dict) else None
     return found if isinstance(found, dict) else {}
@@ -36,10 +37,14 @@ def config_of(model: torch.nn.Module) -> dict[str, Any]:
 
 def _source(name: str, tensor: torch.Tensor, small: bool) -> Source:
     known = describe(tensor)
+    placements = getattr(tensor, "placements", ())  # of a DTensor
+    part = any(not placement.is_replicate() for placement in placements)
 
     def read() -> Any:
         with torch.no_grad(), quiet():
             try:
+                if part:
+                    raise RecordError("this process has only a part of it")
                 values = plain(tensor)
                 if str(values.dtype).removeprefix("torch.") != known.dtype:
                     raise RecordError(f"{known.dtype} cannot be stored")

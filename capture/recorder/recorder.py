@@ -18,6 +18,7 @@ from ..errors import CaptureError, RecordError
 from ..weights.recorded import write_parameters
 from . import active, hooks
 from .attachment import Attachment
+from .environment import call_modes
 from .ops import listen, pause, resume, source_line, stop_listening
 from .options import Options
 from .parameters import config_of, sources_of
@@ -45,6 +46,7 @@ class Recorder:
         self.options = options
         self.never_fired: list[str] = []
         self.notes: list[str] = []
+        self.paused = False  # calls pass unseen
         self._model = model
         self._scope = Scope()
         self._counters = Counters()
@@ -56,7 +58,7 @@ class Recorder:
         self._grads: list[Any] = []
         self._token_steps: set[int] = set()
         self._broken: BaseException | None = None
-        self._process = os.getpid()
+        self._process, self._modes = os.getpid(), {}
 
     # --- beginning and end
 
@@ -131,12 +133,7 @@ class Recorder:
         options = self.options
         if options.format == "pt":
             return PtSink(self.path)
-        said = {
-            "inputs": options.inputs, "level": options.level, "every_call": options.every_call,
-            "stats_only": options.stats_only, "gradients": options.gradients,
-            "parameters": options.parameters,
-        }  # fmt: skip
-        header = {**header_line(self._model, said), **options.meta}
+        header = {**header_line(self._model, options.said()), **options.meta}
         return NativeSink(
             self.path, header, stats_only=options.stats_only,
             shard_bytes=options.shard_bytes, shard_seconds=options.shard_seconds,
@@ -243,6 +240,9 @@ class Recorder:
             return
         with self._guard():
             frame = self._push(target)
+            if not self._modes:
+                self._modes = call_modes()
+                self._put_meta(self._modes)
             if frame.record or not self._token_steps:
                 self._take_tokens(frame, args, kwargs)
             if frame.record:
@@ -294,10 +294,10 @@ class Recorder:
     # --- inside
 
     def _off(self, even_if_broken: bool = False) -> bool:
-        """True while the recorder itself works, after a failure, and in a forked child."""
+        """True while paused or at work itself, after a failure, and in a forked child."""
         stopped = self._broken is not None and not even_if_broken
         return (
-            self._scope.busy or stopped or os.getpid() != self._process
+            self.paused or self._scope.busy or stopped or os.getpid() != self._process
             or torch._C._get_tracing_state() is not None
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from ..engines.registry import ENGINES
 from ..errors import CaptureError
 from .layers import LayerInfo, RerunError, RerunOutputs
 from .protocol import PROTOCOL, encode
@@ -35,9 +36,7 @@ class Engine(Protocol):
 
     def layers(self) -> list[LayerInfo]: ...
 
-    def run(
-        self, name: str, tensors: dict[str, torch.Tensor], call: dict[str, Any] | None
-    ) -> RerunOutputs:
+    def run(self, name: str, tensors: dict[str, Any], call: dict[str, Any] | None) -> RerunOutputs:
         """Run one layer. Raises `RerunError`."""
         ...
 
@@ -69,13 +68,7 @@ def _kept_aside() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _engine(settings: dict[str, Any], directory: str, progress: Callable[[str], None]) -> Engine:
-    if settings["kind"] == "torch":
-        from .torch_layers import TorchLayers
-
-        return TorchLayers(settings, progress)
-    from .max_engine import MaxEngine
-
-    return MaxEngine(settings, directory, progress)
+    return ENGINES[settings["kind"]].runner_function()(settings, directory, progress)
 
 
 class _Server:
@@ -119,9 +112,9 @@ class _Server:
             self._tell(type="error", id=number, text="cancelled")
             return
         try:
-            given = _loaded(message["tensors"])
-            found = engine.run(message["layer"], given, message.get("call"))
-            _save(found.outputs, message["into"])
+            load, save = _files_of(engine)
+            found = engine.run(message["layer"], load(message["tensors"]), message.get("call"))
+            save(found.outputs, message["into"])
         except Exception as error:
             self._stage = None
             self._tell(type="error", id=number, text=in_words(error))
@@ -181,6 +174,15 @@ def _described(layer: LayerInfo) -> dict[str, Any]:
     said: dict[str, Any] = {"name": layer.name, "class": layer.module_class,
                             "inputs": list(layer.inputs)}  # fmt: skip
     return said if layer.reruns else {**said, "reruns": False, "why": layer.why}
+
+
+def _files_of(engine: Engine) -> tuple[Callable[[str], Any], Callable[[Any, str], None]]:
+    """How tensors are read and written. ONNX Runtime takes numpy arrays, and needs no torch."""
+    if engine.framework == "onnx":
+        from .array_files import read_arrays, write_arrays
+
+        return read_arrays, write_arrays
+    return _loaded, _save
 
 
 def _loaded(path: str) -> dict[str, torch.Tensor]:

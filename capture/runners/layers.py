@@ -6,10 +6,7 @@ Used inside the runner's process, beside the framework; nothing here imports one
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any
 
 
 class RerunError(Exception):
@@ -34,8 +31,10 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class RerunOutputs:
-    """Outputs by slot (`output`, `output_0`, ...) in order, and where the time went."""
+    """Outputs by slot (`output`, `output_0`, ...) in order, as tensors of torch, or as raw elements
+    and dtype for an engine that takes numpy arrays; and where the time went.
+    """
 
-    outputs: dict[str, torch.Tensor] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     compile_seconds: float = 0.0

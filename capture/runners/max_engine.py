@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..engines.max_capture import require_max
+from ..errors import CaptureError
 from ..models.checkpoint import load_config, own_dtype_name, stage_for_max
 from ..models.run_plan import Plan
 from .layers import LayerInfo, RerunError, RerunOutputs
@@ -65,6 +66,8 @@ def _staged(settings: dict[str, Any], directory: str, watcher: LoadingWatcher) -
 
 
 def _device(wanted: str) -> str:
+    if wanted.startswith("cuda:"):
+        raise CaptureError(f"--device {wanted}: MAX runs on the first GPU here, --device cuda")
     if wanted != "auto":
         return wanted
     import torch

@@ -10,27 +10,29 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ..extras import has_extra, has_package, needs
+from ..engines.registry import ENGINES
+from ..errors import CaptureError
+from ..extras import has_package, needs
+from ..models.made_of import PACKAGES, feed_files, feed_surroundings, model_files
 from .layers import RerunError
 
-Kind = Literal["torch", "max", "external"]
+Kind = str  # an engine of `engines.registry`, or:
+EXTERNAL = "external"
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from layertui.capture.runners.child import main; main()"
 )
-_TIMEOUTS: dict[Kind, float] = {"torch": 600.0, "max": 3600.0, "external": 600.0}
-_MOST_FILES = 5000
+_TIMEOUT = 600.0  # of a program of somebody else's
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:
-    """A runner of `kind`: `model` is a Hugging Face directory, `factory` a
-    `package.module:function` that makes a torch module, `command` what starts another engine.
+    """A runner of `kind`: `model` is a Hugging Face directory, or a file that the engine runs,
+    `factory` a `package.module:function` that makes a torch module, `command` what starts another
+    engine.
 
     `layers` is how many hidden layers the captured model had (None: all of them). `timeout` is
     in seconds, for the start and for each rerun; None is the kind's own.
@@ -60,7 +62,14 @@ class RunnerSpec:
     @property
     def seconds(self) -> float:
         """The time that the start and each rerun may take."""
-        return self.timeout if self.timeout is not None else _TIMEOUTS[self.kind]
+        if self.timeout is not None:
+            return self.timeout
+        return ENGINES[self.kind].timeout if self.kind in ENGINES else _TIMEOUT
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a layer may be compiled for minutes before it runs."""
+        return self.kind in ENGINES and ENGINES[self.kind].compiles
 
     def describe(self) -> str:
         """`max from checkpoints/llama`, for a heading."""
@@ -85,12 +94,14 @@ class RunnerSpec:
 
     def _check_installed(self) -> None:
         """Before a process is started: what it would say comes late, and in other words."""
-        if self.kind == "max" and not has_extra("max"):
-            raise RerunError(needs("max", "MAX is not installed; running its layers"))
-        if self.kind == "torch" and not (
-            has_package("torch") if self.factory else has_extra("torch")
-        ):
-            raise RerunError(needs("torch", "running layers in PyTorch"))
+        if self.kind == "torch" and self.factory:
+            if not has_package("torch"):
+                raise RerunError(needs("torch", "running layers in PyTorch"))
+        elif self.kind in ENGINES:
+            try:
+                ENGINES[self.kind].require("running layers")
+            except CaptureError as error:
+                raise RerunError(str(error)) from error
 
     def environment(self) -> dict[str, str]:
         """The environment of the process."""
@@ -112,7 +123,7 @@ class RunnerSpec:
 
 def spec_from(content: Any) -> RunnerSpec | None:
     """A spec from its JSON form; None for anything else."""
-    if not isinstance(content, dict) or content.get("kind") not in ("torch", "max", "external"):
+    if not isinstance(content, dict) or content.get("kind") not in (*ENGINES, EXTERNAL):
         return None
     known = {field.name for field in fields(RunnerSpec)}
     texts = ("model", "factory", "command", "dtype", "attention", "module_api")
@@ -130,23 +141,15 @@ def identity(spec: RunnerSpec) -> str | None:
     """What results of this runner may be remembered under: its settings, the packages, and the
     sizes and times of the files that it is made of. None where that cannot be told.
 
-    Looked at are the model's directory, transformers' code of the model's kind, the folder of a
+    Looked at are the model's directory, the code of the packages that run it, the folder of a
     factory's module, the words of a command that are files.
     """
     digest = blake2b(digest_size=16)
     content = asdict(replace(spec.absolute(), timeout=None))
     digest.update(json.dumps(content, sort_keys=True).encode())
-    for package in ("torch", "transformers", "max"):
-        digest.update(f"{package} {_version(package)}".encode())
     try:
-        files = list(_files_of(spec))
-        if not files or len(files) > _MOST_FILES:
-            return None
-        for path in sorted(files):
-            status = os.stat(path)
-            said = (os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns,
-                    status.st_ctime_ns)  # fmt: skip
-            digest.update(repr(said).encode())
+        feed_files(digest, _files_of(spec))
+        feed_surroundings(digest, PACKAGES.get(spec.kind, ()))
     except OSError:
         return None
     return digest.hexdigest()
@@ -160,9 +163,11 @@ def _files_of(spec: RunnerSpec) -> Iterator[str]:
                 yield place
     if spec.factory is not None:
         yield from _factory_files(spec.factory)
+    if spec.model is not None and os.path.isfile(spec.model):
+        beside = os.scandir(os.path.dirname(spec.model) or os.curdir)  # weights lie there too
+        yield from (entry.path for entry in beside if entry.is_file())
     if spec.model is not None and os.path.isdir(spec.model):
-        yield from (entry.path for entry in os.scandir(spec.model) if entry.is_file())
-        yield from _code_of(spec.model)
+        yield from model_files(spec.model)
 
 
 def _factory_files(factory: str) -> Iterator[str]:
@@ -174,24 +179,3 @@ def _factory_files(factory: str) -> Iterator[str]:
             if candidate.is_file():
                 yield from map(str, candidate.parent.glob("*.py"))
                 return
-
-
-def _code_of(model: str) -> Iterator[str]:
-    """transformers' modules for the model's kind."""
-    try:
-        with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
-            kind = json.load(file).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return
-    found = find_spec("transformers")
-    if found is None or found.origin is None or not isinstance(kind, str) or not kind:
-        return
-    folder = Path(found.origin).parent / "models" / kind.replace("-", "_").replace("/", "_")
-    yield from map(str, folder.glob("*.py"))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

@@ -90,6 +90,13 @@ class TorchLayers:
         return args, {key: rebuild(part, load, cache) for key, part in call["kwargs"].items()}
 
 
+def open_layers(
+    settings: dict[str, Any], directory: str, progress: Callable[[str], None]
+) -> TorchLayers:
+    """As `engines.registry` calls a runner; a model of torch needs no directory."""
+    return TorchLayers(settings, progress)
+
+
 def _model(
     settings: dict[str, Any], notes: list[str], progress: Callable[[str], None]
 ) -> torch.nn.Module:
@@ -112,8 +119,10 @@ def _model(
 def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise CaptureError("--device cuda: torch finds no GPU")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise CaptureError(f"--device {wanted}: torch finds no GPU")
+    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
+        raise CaptureError(f"--device {wanted}: torch finds {torch.cuda.device_count()} GPUs")
     return torch.device(wanted)
 
 

@@ -175,6 +175,16 @@ def recorded_digests(capture: Capture) -> dict[str, Digest]:
     return {} if content is None else _digests_in(content[1])
 
 
+def recorded_config(capture: Capture) -> dict[str, Any]:
+    """The config of the model, as it was kept with the parameters; empty where none was.
+
+    Raises `CaptureError` where what lies there is damaged.
+    """
+    content = _content(capture)
+    config = None if content is None else content[1].get("config")
+    return config if isinstance(config, dict) else {}
+
+
 def changed_since(weights: Weights, digests: Mapping[str, Digest]) -> str | None:
     """The first small parameter of a checkpoint that has other bits than `digests` say; None where
     all are the same, or cannot be compared. Large ones are not read.

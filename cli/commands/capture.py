@@ -1,4 +1,4 @@
-"""`layertui capture`: run a model in PyTorch, in MAX or in both, and record every layer."""
+"""`layertui capture`: run a model in PyTorch, another engine or both, and record every layer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from typing import Any
 
 import click
 
+from ...capture.engines.registry import ENGINES, Engine
 from ...capture.models.run_plan import Plan, Watcher
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
 from ..options import candidate_model_option
-from .capture_options import both_options, make_plan, max_options, torch_options
+from .capture_options import (
+    both_options,
+    make_onnx_plan,
+    make_plan,
+    max_options,
+    onnx_options,
+    torch_options,
+)
 
-_TORCH, _MAX = "torch_dump", "max_dump"
+_TORCH, _MAX, _ONNX = (ENGINES[name] for name in ("torch", "max", "onnx"))
 
 
 @click.group()
@@ -33,7 +41,7 @@ def capture() -> None:
 def capture_with_torch(model_dir: str, output: str, **options: Any) -> int:
     """Run MODEL_DIR in PyTorch. Runs any class of transformers that the config names."""
     plan = make_plan(model_dir, **options)
-    return _finished(_run(_torch, plan, output), [output])
+    return _finished(_run(_TORCH, plan, output), [output])
 
 
 @capture.command("max")
@@ -42,49 +50,62 @@ def capture_with_torch(model_dir: str, output: str, **options: Any) -> int:
 def capture_with_max(model_dir: str, output: str, **options: Any) -> int:
     """Run MODEL_DIR in MAX. The first run of a model takes minutes to compile."""
     plan = make_plan(model_dir, **options)
-    return _finished(_run(_max, plan, output), [output])
+    return _finished(_run(_MAX, plan, output), [output])
+
+
+@capture.command("onnx")
+@click.argument("model")
+@onnx_options
+def capture_with_onnx(model: str, output: str, **options: Any) -> int:
+    """Run the ONNX file MODEL in ONNX Runtime; a directory of Hugging Face is exported first.
+
+    Recorded are the inputs and outputs of every module that the exporter noted, by its name in
+    PyTorch, whatever the exporter. Weights may lie in files beside the model.
+    """
+    plan = make_onnx_plan(model, **options)
+    return _finished(_run(_ONNX, plan, output), [output])
 
 
 @capture.command("both")
 @click.argument("model_dir")
-@candidate_model_option("What MAX runs.  [default: MODEL_DIR]")
+@click.option(
+    "--candidate",
+    "engine",
+    type=click.Choice([_MAX.name, _ONNX.name]),
+    default=_MAX.name,
+    show_default=True,
+    help="The engine that is compared with PyTorch.",
+)
+@candidate_model_option("What the candidate runs.  [default: MODEL_DIR]")
 @both_options
 def capture_with_both(
-    model_dir: str, candidate_model: str | None, output: str, **options: Any
+    model_dir: str, engine: str, candidate_model: str | None, output: str, **options: Any
 ) -> int:
-    """Run MODEL_DIR in PyTorch, then in MAX, on the same input: DIR/torch_dump, DIR/max_dump."""
-    from ...capture.engines.max_capture import require_max
+    """Run MODEL_DIR in PyTorch, then in another engine, on the same input: DIR/torch_dump, and
+    DIR/max_dump or DIR/onnx_dump. For ONNX the model is exported where no file is given.
+    """
     from ...capture.models.same_input import fix_input
 
     plan = make_plan(model_dir, **options)
+    other = ENGINES[engine]
     if plan.image is not None:
-        raise UserError("--image: only text models can be run in MAX; use capture torch")
+        raise UserError(f"--image: {other.title} runs text models here; use capture torch")
     if plan.stats_only:
-        raise UserError("--stats-only: MAX writes values only; use capture torch")
-    require_max()
+        raise UserError(f"--stats-only: {other.title} writes values; use capture torch")
+    if other is not _ONNX and (plan.exporter or plan.provider):
+        raise UserError("--exporter and --provider belong to --candidate onnx")
+    other.require("running the candidate")
     plan = fix_input(plan)
-    reference, candidate = (os.path.join(output, name) for name in (_TORCH, _MAX))
-    failed = _run(_torch, plan, reference)
-    other = _with_model(plan, candidate_model or model_dir)
-    failed += _run(_max, other, candidate)
+    reference, candidate = (os.path.join(output, each.dump) for each in (_TORCH, other))
+    failed = _run(_TORCH, plan, reference)
+    failed += _run(other, _with_model(plan, candidate_model or model_dir), candidate)
     return _finished(failed, [reference, candidate])
 
 
-def _run(run: Callable[[Plan, str, Watcher], list[str]], plan: Plan, output: str) -> list[str]:
+def _run(engine: Engine, plan: Plan, output: str) -> list[str]:
+    run: Callable[[Plan, str, Watcher], list[str]] = engine.capture_function()
     with CaptureProgress() as watcher:
         return run(plan, output, watcher)
-
-
-def _torch(plan: Plan, path: str, watcher: Watcher) -> list[str]:
-    from ...capture.engines.torch_capture import capture_torch
-
-    return capture_torch(plan, path, watcher)
-
-
-def _max(plan: Plan, path: str, watcher: Watcher) -> list[str]:
-    from ...capture.engines.max_capture import capture_max
-
-    return capture_max(plan, path, watcher)
 
 
 def _with_model(plan: Plan, model: str) -> Plan:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from ...capture.cases import Rows, expand_cases, parse_ids
+from ...capture.cases import Case, Rows, expand_cases, parse_ids
+from ...capture.engines.registry import EXPORTERS
 from ...capture.errors import CaptureError
 from ...capture.models.run_plan import Plan
 from ...capture.weights.recorded import KINDS
@@ -68,14 +70,14 @@ class Layers(click.ParamType):
 
 
 class Device(click.ParamType):
-    """`cpu`, `cuda` (also called `gpu`) or `auto`."""
+    """`cpu`, `cuda` (also called `gpu`), one GPU (`cuda:1`), or `auto`."""
 
-    name = "cpu|cuda|auto"
+    name = "cpu|cuda|cuda:N|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        word = {"gpu": "cuda"}.get(str(value), str(value))
-        if word not in ("cpu", "cuda", "auto"):
-            self.fail(f"{value!r} is not cpu, cuda or auto", param, ctx)
+        word = re.sub(r"^gpu(?=$|:)", "cuda", str(value))
+        if word not in ("cpu", "cuda", "auto") and not re.fullmatch(r"cuda:\d{1,3}", word):
+            self.fail(f"{value!r} is not cpu, cuda, cuda:N or auto", param, ctx)
         return word
 
 
@@ -122,17 +124,16 @@ _IDS = click.option(
 _RUN = (
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default="all", show_default=True,
-        help="Cut the model off after this many layers; 1 is enough to begin with.",
+        help="Keep only the first N layers; 1 is enough to begin with.",
     ),
     click.option(
         "--mode", type=Mode(), default="forward", show_default=True,
-        help="One forward pass (also called model-forward), or greedy generation with one step "
+        help="One forward pass (also called model-forward), or greedy generation, one step "
         "per pass.",
     ),
     click.option(
         "--seed", type=SEEDS, default=0, show_default=True,
-        help="Seed for the weights where the directory has none, and for the token ids where none "
-             "are given.",
+        help="Seed of weights where the directory has none, and of ids where none are given.",
     ),
 )  # fmt: skip
 
@@ -140,7 +141,7 @@ _RUN = (
 def _new_tokens(kind: click.ParamType, more: str = "") -> Callable[[Command], Command]:
     return click.option(
         "--max-new-tokens", "new_tokens", type=kind, default=None,
-        help=f"Passes of --mode generate{more}.  [default: {_NEW_TOKENS}]",
+        help=f"Number of passes with --mode generate{more}.  [default: {_NEW_TOKENS}]",
     )  # fmt: skip
 
 
@@ -156,18 +157,39 @@ _MAX = (
     ALLOW_UNSUPPORTED,
 )  # fmt: skip
 
-_COMMON = (
+_PROVIDER = click.option(
+    "--provider", metavar="cpu|cuda|...", default=None,
+    help="Which provider of ONNX Runtime.  [default: cuda where there is one, else cpu]",
+)  # fmt: skip
+_EXPORTER = click.option(
+    "--exporter", type=click.Choice(EXPORTERS), default=None,
+    help="Which of torch's exporters makes an ONNX file.  "
+    "[default: dynamo where onnxscript is installed]",
+)  # fmt: skip
+_OUTPUT = click.option(
+    "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
+    help="Where the capture goes.",
+)  # fmt: skip
+_WHICH = (
     click.option(
-        "-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
-        help="Directory for the capture.",
+        "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
     ),
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
+    ),
+    click.option("--outputs-only", is_flag=True, help="Leave the modules' inputs out."),
+)
+_OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a capture that is there.")
+
+_COMMON = (
+    _OUTPUT,
     click.option(
         "--prompt", "--test-input", "prompt", multiple=True, metavar="TEXT",
         help="Text to run; may be repeated.",
     ),
     click.option(
         "--prompt-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-        help="File with one prompt per line.",
+        help="Text file with one prompt per line.",
     ),
     _IDS,
     click.option(
@@ -176,26 +198,19 @@ _COMMON = (
     ),
     click.option(
         "--seq-len", "lengths", type=Counts(), default=(),
-        help="Tokens per row: the input is repeated or cut to this length; several values make a "
-             "matrix.",
+        help="Tokens per row: the input is repeated or cut to it; several values make a matrix.",
     ),
     dtype_option("the checkpoint's"),
     device_option("the model runs"),
     *_RUN,
     _new_tokens(Counts(), "; several make a matrix"),
-    click.option(
-        "--include", multiple=True, metavar="GLOB", help="Record only these modules; repeatable."
-    ),
-    click.option(
-        "--exclude", multiple=True, metavar="GLOB", help="Do not record these modules; repeatable."
-    ),
-    click.option("--outputs-only", is_flag=True, help="Do not record the modules' inputs."),
+    *_WHICH,
     click.option(
         "--parameters", type=click.Choice(KINDS), default="small", show_default=True,
         help="Parameters kept with the capture; small: norms, biases, rotary tables, and digests "
              "of all.",
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing capture."),
+    _OVERWRITE,
 )  # fmt: skip
 
 _TORCH = (
@@ -218,6 +233,34 @@ _TORCH = (
     ),
 )  # fmt: skip
 
+_TORCH_ONLY = (
+    click.option(
+        "--gradients", is_flag=True,
+        help="Gradients of outputs too, of the loss on the input itself, or of the mean square of "
+        "the first output.",
+    ),
+    click.option(
+        "--audio", metavar="FILE.wav", type=click.Path(exists=True, dir_okay=False), default=None,
+        help="Sound to run, by the model's own processor.  [default: random]",
+    ),
+)  # fmt: skip
+
+_ONNX = (
+    click.option(
+        "--inputs", "inputs_file", metavar="FILE.npz", type=click.Path(dir_okay=False),
+        default=None, help="Arrays by the names of the model's inputs.",
+    ),
+    _PROVIDER,
+    click.option(
+        "--optimised", "--optimized", "optimised", is_flag=True,
+        help="Run the graph as ONNX Runtime optimises it; it is said which values vanished.",
+    ),
+    click.option(
+        "--level", type=click.Choice(["module", "op"]), default="module", show_default=True,
+        help="op: the output of every node as well.",
+    ),
+)  # fmt: skip
+
 _FACTORY = click.option(
     "--factory", metavar="MODULE:FUNCTION", default=None,
     help="Function that makes the model; called with MODEL_DIR.",
@@ -226,7 +269,7 @@ _FACTORY = click.option(
 
 def torch_options(command: Command) -> Command:
     """What `capture torch` takes."""
-    return _with((*_COMMON, *_TORCH, _FACTORY), command)
+    return _with((*_COMMON, *_TORCH, *_TORCH_ONLY, _FACTORY), command)
 
 
 def max_options(command: Command) -> Command:
@@ -234,15 +277,20 @@ def max_options(command: Command) -> Command:
     return _with((*_COMMON, _FACTORY, *_MAX), command)
 
 
+def onnx_options(command: Command) -> Command:
+    """What `capture onnx` takes."""
+    return _with((_OUTPUT, _PROMPT, _IDS, *_ONNX, *_WHICH, _EXPORTER, _OVERWRITE), command)
+
+
 def verify_options(command: Command) -> Command:
     """What `verify` takes of them: one case."""
     run = (_PROMPT, _IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN)
-    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX), command)
+    return _with((*run, _new_tokens(click.IntRange(min=1)), *_MAX, _PROVIDER, _EXPORTER), command)
 
 
 def both_options(command: Command) -> Command:
     """What `capture both` takes."""
-    return _with((*_COMMON, *_TORCH, *_MAX), command)
+    return _with((*_COMMON, *_TORCH, *_MAX, _PROVIDER, _EXPORTER), command)
 
 
 def _with(options: tuple[Callable[[Any], Any], ...], command: Command) -> Command:
@@ -259,6 +307,8 @@ def make_plan(
     """The plan that the options describe. Raises `UserError` where they contradict."""
     if new_tokens is not None and mode != "generate":
         raise UserError("--max-new-tokens belongs to --mode generate")
+    if rest.get("gradients") and mode == "generate":
+        raise UserError("--gradients: there are none of --mode generate")
     counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
     prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
     try:
@@ -271,6 +321,15 @@ def make_plan(
             new_tokens=counts[0], **rest,
         )  # fmt: skip
     raise UserError("--stats-only needs --format native: a .pt file holds one tensor")
+
+
+def make_onnx_plan(
+    model: str, *, prompt: str | None, ids: Rows | None, outputs_only: bool, **rest: Any
+) -> Plan:
+    """The plan of `capture onnx`. Raises `UserError` where options contradict."""
+    if prompt is not None and ids is not None:
+        raise UserError("give either a prompt or input ids, not both")
+    return Plan(model, (Case(prompt=prompt, ids=ids),), inputs=not outputs_only, **rest)
 
 
 def _prompts_in(path: str) -> list[str]:

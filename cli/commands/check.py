@@ -32,16 +32,20 @@ def check(
     """Check whether a capture is complete and sound, and whether two were made from the same run.
 
     Missing layers and steps, unreadable records, buffers with the same bits in every layer, zeros,
-    NaN, an order that goes backwards; for two captures, also differing token ids, weights, dtypes,
-    configs and versions. The checkpoints of two captures are read where both are known, and weights
-    that differ are listed.
+    NaN, an order that goes backwards; of two captures also differing token ids, weights, dtypes,
+    configs and versions; one directory with text dumps py_*.txt and cpp_*.txt is two captures. The
+    checkpoints of two captures are read where both are known, and weights
+    that differ are named.
 
     Exit status 0: nothing but warnings and notes. 1: an error was found. 2: usage, or a capture
     that cannot be opened.
     """
+    from ...capture.cases import holds_both_sides
     from ..output import check_target, write_output
 
     check_target(output, overwrite)
+    if candidate is None and holds_both_sides(reference):
+        candidate = reference
     found = _findings(reference, candidate, JudgingOptions(**judging))
     captures = [path for path in (reference, candidate) if path is not None]
     text = _json(captures, found) if form == "json" else _text(captures, found)

@@ -16,11 +16,11 @@ from ..options import (
     NO_CACHE,
     OVERWRITE,
     THREADS,
+    captures_of_both_sides,
     form_option,
     judging_options,
     model_options,
     output_option,
-    two_captures,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@two_captures
+@click.argument("reference", type=click.Path())
+@click.argument("candidate", type=click.Path(), required=False)
 @form_option(tuple(FORMS), "the report", purposes())
 @output_option("the report goes")
 @click.option(
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     default=None,
     metavar="FILE.png",
     type=click.Path(),
-    help="Plot the MSE of every row in execution order to this file.",
+    help="Draw the MSE of every output in execution order.",
 )
 @OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave out rows that agree.")
@@ -50,20 +51,21 @@ if TYPE_CHECKING:
     "--processes",
     type=click.IntRange(min=1),
     default=None,
-    help="Number of processes to measure with, for captures of gigabytes.",
+    help="Measure in this many processes, for captures of gigabytes.",
 )
 @judging_options
 @model_options
 @click.pass_context
 def compare(
-    ctx: click.Context, reference: str, candidate: str, form: str, output: str, plot: str | None,
+    ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
+    plot: str | None,
     overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
     threads: int | None, processes: int | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
-    For two directories with an index.json, each holding one capture per case, the cases are
-    compared one by one.
+    Where both directories have an index.json (one capture for each case), the cases are compared
+    one by one. One directory may hold text dumps of both sides, py_*.txt and cpp_*.txt.
 
     Exit status 0: everything comparable agrees up to rounding. 1: something differs or cannot be
     read. 2: usage, or a capture that cannot be opened.
@@ -72,6 +74,7 @@ def compare(
     from ..output import check_target, write_output
     from ..session import measure_all, note_checks, open_pair
 
+    reference, candidate = captures_of_both_sides(reference, candidate)
     options = _options(form, judging)
     settings = _settings(ctx.obj or [], options, only_diverged)
     check_target(output, overwrite)

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 @click.command()
 @two_captures
 @click.option("-o", "--output", required=True, metavar="DIR", type=click.Path(file_okay=False),
-              help="Directory for the files; created if needed.")  # fmt: skip
+              help="Directory for the files; created if it is missing.")  # fmt: skip
 @OVERWRITE
 @judging_options
 def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judging: Any) -> int:
     """Write the error of every layer and token as CSV files.
 
-    tidy.csv has one line for every token of every pair, and one for every gap. For every output
-    there are also the files of aiu-fms-testing-utils: <...>--<layer>.abs_diff.csv with every
-    element, <...>--<layer>.cos_sim.csv with every token.
+    tidy.csv has a line for every token of every pair, and one for every gap. Every output also gets
+    the files of aiu-fms-testing-utils: <...>--<layer>.abs_diff.csv with every element,
+    <...>--<layer>.cos_sim.csv with every token.
 
     Exit status 0: all written. 1: some pairs could not be read. 2: usage, or a capture that cannot
     be opened.

@@ -9,12 +9,11 @@ import click
 
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
-from ..options import NO_CACHE, RAW, RULES, THREADS, model_options
+from ..options import NO_CACHE, RAW, RULES, THREADS, model_options, two_captures
 
 
 @click.command()
-@click.argument("reference", type=click.Path())
-@click.argument("candidate", type=click.Path())
+@two_captures
 @click.argument("layer", required=False)
 @click.option(
     "-o", "--output", "folder", required=True, metavar="DIR", type=click.Path(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...capture.engines.registry import engine_of
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
 from ..options import (
@@ -49,7 +50,7 @@ RUNNER_OPTIONS = (
     device_option("the layers run"),
     click.option(
         "--num-hidden-layers", "layers", type=Layers(), default=None,
-        help="Number of layers of the captured model.  [default: as the capture has it]",
+        help="How many layers the captured model had.  [default: as the capture has it]",
     ),
     click.option(
         "--attention", metavar="NAME", default=None,
@@ -62,11 +63,11 @@ RUNNER_OPTIONS = (
     ALLOW_UNSUPPORTED,
     click.option(
         "--seed", type=SEEDS, default=None,
-        help="Seed for the weights where the directory has none.  [default: as captured]",
+        help="Seed of weights where the directory has none.  [default: as captured]",
     ),
     click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="SECONDS",
-        help="Limit for the start of the runner, and for each rerun.",
+        help="Time limit for starting the runner, and for each rerun.",
     ),
 )  # fmt: skip
 
@@ -85,7 +86,7 @@ def runner_options(command: Any) -> Any:
 @form_option(("text", "json"), "the report")
 @output_option("the report goes")
 @OVERWRITE
-@click.option("--no-cache", is_flag=True, help="Run again, ignoring cached results.")
+@click.option("--no-cache", is_flag=True, help="Run everything, even what has been run before.")
 @click.option(
     "--own-inputs",
     is_flag=True,
@@ -105,8 +106,8 @@ def rerun(
 ) -> int:  # fmt: skip
     """Run layers of the candidate again on the reference's inputs, and compare their outputs.
 
-    LAYER is the name of a layer in either capture, or a glob. The candidate's model is taken
-    from its capture, or remembered from an earlier call.
+    LAYER is a name of a layer in either capture, or a glob. Which model made the candidate is
+    taken from its capture, or remembered from when it was last given.
 
     Exit status 0: every layer is right by itself. 1: a layer is wrong, or could not be run. 2:
     usage, or a capture or runner that cannot be opened.
@@ -218,16 +219,16 @@ def spec_of(capture: Capture, known: RunnerSpec | None, given: dict[str, Any]) -
     elif "factory" in said:
         spec = replace(spec, kind="torch", command=None, model=told.model)
     elif "model" in said:
-        if capture.framework not in ("torch", "max"):
+        engine = engine_of(capture.framework)
+        if engine is None:
             raise UserError(
                 f"--candidate-model: unknown which framework made {capture.path}; give "
                 "--runner or --factory"
             )
-        from ...compare.weights.remembered_models import directory_of
+        from ...compare.weights.remembered_models import loadable
 
-        said["model"] = directory_of(said["model"]) or said["model"]
-        kind = "max" if capture.framework == "max" else "torch"
-        spec = replace(spec, kind=kind, factory=None, command=None)
+        said["model"] = loadable(engine.name, said["model"]) or said["model"]
+        spec = replace(spec, kind=engine.name, factory=None, command=None)
     return replace(spec, **said)
 
 

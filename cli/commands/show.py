@@ -46,7 +46,9 @@ _SOON_READ = 256 << 20  # bytes of both captures
     metavar="NAME",
     help="Compare with this record of the other side instead of the paired one.",
 )
-@click.option("--step", type=click.IntRange(min=0), default=None, help="Step of a generation.")
+@click.option(
+    "--step", type=click.IntRange(min=0), default=None, help="Take the record of this step."
+)
 @click.option(
     "--view",
     "views",
@@ -67,7 +69,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
     type=click.Choice(["abs", "rel", "ulp"]),
     default="abs",
     show_default=True,
-    help="How to rank differences.",
+    help="How differences are ranked.",
 )
 @click.option(
     "--slice",
@@ -95,7 +97,7 @@ _SOON_READ = 256 << 20  # bytes of both captures
     type=click.IntRange(min=1),
     default=None,
     metavar="N",
-    help="Also rank N heads of the last axis.",
+    help="Also rank the last axis by N heads.",
 )
 @output_option("the text goes")
 @OVERWRITE
@@ -108,20 +110,24 @@ def show(
 ) -> int:  # fmt: skip
     """Show one pair of two captures, or list the records of one capture.
 
-    `show REF CAND NAME` prints what is known about the pair: how it was matched, metrics,
-    statistics, the greatest differences. NAME is a record's name, `module-slot`, a part of one that
-    only one row has, or a row's number as `#12`; two files, or two captures of one pair, need none.
-    `show DIR` lists the records of a capture, `show DIR NAME` shows one.
+    `show REF CAND NAME` prints what is known of the pair: how it was matched, metrics, statistics,
+    the greatest differences. NAME is a record's name, `module-slot`, a part of one that only one
+    row has, or a row's number (`#12`); two files, or two captures of one pair, need none. `show
+    DIR` lists the records of a capture, `show DIR NAME` shows one. A directory with text dumps
+    py_*.txt and cpp_*.txt is both captures.
 
     Exit status of a pair: 0 it agrees up to rounding, 1 it does not, or cannot be compared. Of one
     capture: 0, 1 where a record cannot be read. 2: usage, or a capture that cannot be opened.
     """
+    from ...capture.cases import holds_both_sides
     from ...compare.inspection.naming import NoSuchNameError
     from ..output import check_target, write_output
 
     if len(places) > 3:
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
+    if len(places) == 2 and holds_both_sides(places[0]) and not os.path.exists(places[1]):
+        places = (places[0], *places)
     if partner is not None and len(places) != 3:
         raise UserError("--with needs show REF CAND NAME")
     options = JudgingOptions(**judging)

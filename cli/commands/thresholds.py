@@ -21,10 +21,9 @@ if TYPE_CHECKING:
                 type=click.Path())  # fmt: skip
 @output_option("the limits go")
 @click.option("--percentile", type=click.FloatRange(0, 100), default=None, metavar="PERCENT",
-              help="Percentile of the errors over all runs, steps and calls.  [default: "
-                   "99]")  # fmt: skip
+              help="Percentile of the errors, over all runs and steps.  [default: 99]")  # fmt: skip
 @click.option("--margin", type=click.FloatRange(0, min_open=True), default=None, metavar="FACTOR",
-              help="Factor that the percentile is multiplied by.  [default: 1.5]")  # fmt: skip
+              help="What the percentile is multiplied by.  [default: 1.5]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["layertui", "aiu"]), default="layertui",
               show_default=True, help="aiu: the sums of aiu-fms-testing-utils.")  # fmt: skip
 @RULES
@@ -39,8 +38,8 @@ def thresholds(
     """Learn from good runs how far each layer may be off.
 
     REF and BASE are two runs that are known to agree: the reference, and the same model in the
-    candidate's dtype, with other kernels or on other hardware. Several of them, or directories with
-    an index.json that hold many cases, cover many prompts and shapes.
+    candidate's dtype, with other kernels or on other hardware. Several such pairs, or directories
+    with an index.json that hold many cases, cover more prompts and shapes.
     """
     from ...compare.reports.escaping import clean
     from ...compare.rules.learned_limits import BaselineError, Baselines

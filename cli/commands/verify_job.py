@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...capture.engines.registry import ENGINES, Engine
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
+from .verify_cache import KeptRun, RunCache
 from .verify_export import VerifyExport, copy_capture, keep_log
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.rerun.session import RerunSession
     from ...compare.rerun.verification import Verification
+
+_TITLES = {"torch": "PyTorch", "max": "MAX", "onnx": "ONNX Runtime"}
 
 
 @dataclass(slots=True)
@@ -33,12 +37,20 @@ class VerifyJob:
     private: Path
     command: str
     save: bool
+    runs: RunCache
+    reference_run: KeptRun | None
     offline: bool = False
 
     @property
     def side(self) -> str:
         """What the candidate's files are called by."""
-        return {"max": "max", "torch": "torch_candidate"}.get(self.candidate, "cpp")
+        if self.candidate not in ENGINES:
+            return "cpp"
+        return "torch_candidate" if self.candidate == "torch" else self.candidate
+
+    @property
+    def _framework(self) -> str:
+        return self.candidate if self.candidate in ENGINES else "torch"
 
     @property
     def _export(self) -> VerifyExport:
@@ -50,21 +62,32 @@ class VerifyJob:
 
     def run(self, reference_capture: str | None, candidate_capture: str | None) -> int:
         from ...compare.comparison import open_comparison
+        from ...compare.rerun.layers import rows_of
         from ...compare.rerun.session import RerunSession
         from ...compare.weights.models import ModelPaths
         from ..session import measure_all
+        from .rerun import run_layers
 
-        reference = self._captured(reference_capture, "torch", self.plan)
-        candidate = self._captured(candidate_capture, self.side, self.candidate_plan)
+        reference = self._captured(reference_capture, "torch", self.plan, self.reference_run)
+        if self.reference_run is not None:
+            self.plan = _on_ids_of(reference, self.plan)
+        plan, kept = self.candidate_plan, None
+        if candidate_capture is None:
+            kept = self.runs.run(plan, self._framework)
+        candidate = self._captured(candidate_capture, self.side, plan, kept)
         models = ModelPaths(self.plan.model, self.candidate_plan.model)
         comparison = open_comparison(str(reference), str(candidate), models=models)
         measure_all(comparison)
         if self.offline:
             return self._by_laws(comparison, reference, candidate, "--offline was given")
+        spec = self._spec(comparison)
+        answers = self.runs.answers(spec, self.private / "answers")
         with RerunSession(
-            comparison, self._spec(comparison), keep_inputs=True, use_cache=False
+            comparison, spec, keep_inputs=True, use_cache=False, answers=answers
         ) as session:
             try:
+                run_layers(session, rows_of(session.layers.all))
+                self.runs.keep_answers(answers, spec)
                 return self._both(session, reference, candidate)
             except UserError as error:
                 if session.hello is not None:  # it runs: something else is wrong
@@ -74,11 +97,8 @@ class VerifyJob:
 
     def _both(self, session: RerunSession, reference: Path, candidate: Path) -> int:
         from ...compare.comparison import open_comparison
-        from ...compare.rerun.layers import rows_of
         from ..session import measure_all
-        from .rerun import run_layers
 
-        run_layers(session, rows_of(session.layers.all))
         place = self.export / "with_injection" if self.save else self.private / "with_injection"
         injected = place / f"{self.side}_layers"
         self._write_injected(session, injected)
@@ -133,25 +153,34 @@ class VerifyJob:
 
     # --- captures
 
-    def _captured(self, given: str | None, side: str, plan: Plan) -> Path:
-        """The capture of one side: as given, or made now."""
+    def _captured(self, given: str | None, side: str, plan: Plan, kept: KeptRun | None) -> Path:
+        """The capture of one side: as given, as kept, or made now."""
         target = self.work / f"{side}_layers"
         if given is not None:
             if not self.save:
                 return Path(given)
             copy_capture(Path(given), target)
             return target
-        from ...capture.engines.max_capture import capture_max
-        from ...capture.engines.torch_capture import capture_torch
-
         target.parent.mkdir(parents=True, exist_ok=True)
-        run = capture_max if side == "max" else capture_torch
+        engine = ENGINES[self._framework if side == self.side else "torch"]
+        if self.runs.take(kept, target, f"the capture in {_TITLES[engine.name]}"):
+            return target
+        self._capture(plan, engine, target)
+        self.runs.keep(kept, target)
+        return target
+
+    def _capture(self, plan: Plan, engine: Engine, target: Path) -> None:
+        """Run one side and write its capture. Raises `UserError`."""
+        from ...capture.models.same_input import fix_input
+
+        if any(case.ids is None for case in plan.cases):  # what was kept went meanwhile
+            plan = fix_input(plan)
+        run = engine.capture_function()
         with CaptureProgress() as watcher:
             failed = run(plan, str(target), watcher)
         if failed:
             problem = failed[0] if self.save else keep_log(self.export, target, failed[0])
             raise UserError(problem)
-        return target
 
     def _spec(self, comparison: Comparison) -> RunnerSpec:
         """The runner of the candidate, with the settings of the run."""
@@ -162,8 +191,9 @@ class VerifyJob:
         if self.side == "cpp":
             return RunnerSpec("external", model=plan.model, command=self.candidate)
         told = proposed(comparison.candidate)
+        engine = ENGINES[self.candidate]
         return replace(
-            told, kind="max" if self.side == "max" else "torch", model=plan.model, factory=None,
+            told, kind=engine.name, model=told.model if engine.files else plan.model, factory=None,
             dtype=plan.dtype or told.dtype, device=plan.device, layers=plan.layers,
             seed=plan.seed, module_api=plan.module_api, allow_unsupported=plan.allow_unsupported,
         )  # fmt: skip
@@ -227,3 +257,12 @@ def _status(session: RerunSession) -> int:
     from ...compare.rerun.report import exit_status
 
     return exit_status(session, asked=False)
+
+
+def _on_ids_of(capture: Path, plan: Plan) -> Plan:
+    """The plan on the token ids that a capture was made with."""
+    from ...capture.models.same_input import on_ids
+    from ...capture.open import open_capture
+
+    known = open_capture(str(capture), headers=False).input_ids
+    return on_ids(plan, known, plan.cases[0].prompt) if known else plan

@@ -19,7 +19,8 @@ ADVICE_ON_WEIGHTS = (
 # Codes in the order in which they are reported: a wrong input explains everything behind it.
 CODES = (
     "inputs", "weights", "empty", "incomplete", "unreadable", "steps", "layers", "stale",
-    "constant", "nan", "order", "config", "dtype", "versions", "partial", "statistics",
+    "constant", "nan", "order", "config", "numerics", "dtype", "versions", "partial",
+    "statistics", "settings",
 )  # fmt: skip
 
 

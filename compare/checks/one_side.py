@@ -60,7 +60,12 @@ def check_headers(
 
 
 def _by_headers(capture: Capture, items: list[Item]) -> list[Finding]:
-    return [*_wholeness(capture, items), *_steps(items), *_layers(items), *_order(capture, items)]
+    return [
+        *_wholeness(capture, items),
+        *_steps(capture, items),
+        *_layers(items),
+        *_order(capture, items),
+    ]
 
 
 def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]:
@@ -128,7 +133,7 @@ def _wholeness(capture: Capture, items: list[Item]) -> list[Finding]:
     return found
 
 
-def _steps(items: list[Item]) -> list[Finding]:
+def _steps(capture: Capture, items: list[Item]) -> list[Finding]:
     """Steps that are missing between others, and modules that one decode step lacks."""
     steps: dict[int, set[tuple[str, int]]] = {}
     for item in items:
@@ -138,7 +143,10 @@ def _steps(items: list[Item]) -> list[Finding]:
         return []
     found: list[Finding] = []
     lost = sorted(set(range(max(steps))) - set(steps)) if max(steps) < 1_000_000 else []
-    if lost:
+    if lost == [0] and capture.order_source != "manifest":
+        words = "steps begin at 1: they are counted so, or the first was not dumped"
+        found.append(Finding("note", "steps", words, "look whether step 1 holds the prompt"))
+    elif lost:
         listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         steps_are = f"{which(len(lost), 'step', 'steps')} {listed} {which(len(lost), *IS)}"
         found.append(

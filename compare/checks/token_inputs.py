@@ -185,16 +185,17 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             return
         if not isinstance(found, TokenRows) or not found.rows:
             return
-        apart = ~(found.relative_l2 < _APART)
-        count = int(np.count_nonzero(apart))
-        if 0 < count < found.rows:
+        seen = (found.count > 0) | found.spoiled  # an abbreviated print leaves tokens out
+        apart = seen & ~(found.relative_l2 < _APART)
+        count, rows = int(np.count_nonzero(apart)), int(np.count_nonzero(seen))
+        if 0 < count < rows:
             words = (
-                f"the embeddings of {count} of {found.rows} tokens differ and the others agree: "
+                f"the embeddings of {count} of {rows} tokens differ and the others agree: "
                 f"different token ids, the first at position {int(np.flatnonzero(apart)[0])}"
             )
             yield Finding("error", "inputs", words, _ADVICE, records=names)
-        elif count and count == found.rows:
-            words = "the embeddings of all tokens differ: different token ids, or a different table"
+        elif count and count == rows:
+            words = "the embeddings of all tokens differ: different token ids, or another table"
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         return
 
@@ -203,11 +204,11 @@ def _shifted(row: Row) -> str:
     """Two embeddings of different lengths that hold the same tokens but for some at the ends."""
     sides: list[Array] = []
     for record in (row.reference, row.candidate):
-        shape = tuple(n for n in (record.shape or ()) if n != 1) if record is not None else ()
+        shape = () if record is None else record.shape or ()
         values = None if record is None else small_values(record, _MOST_EMBEDDED)
-        if values is None or len(shape) != 2:
+        if values is None or not shape or sum(size != 1 for size in shape[:-1]) > 1:
             return ""
-        sides.append(values.reshape(shape).astype(np.float64))
+        sides.append(values.reshape(-1, max(1, shape[-1])).astype(np.float64))
     left, right = sides
     if left.shape[1] != right.shape[1] or prod(left.shape) == 0 or prod(right.shape) == 0:
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from ..measuring.measure import measure
 from ..model import Measurement
 from ..plurals import IS, counted, which
 from .digests import check_digests
+from .environment import check_environment
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, quoted, sorted_findings
 from .one_side import Cancelled, check_capture, check_headers
 from .samples import Budget, Looks
@@ -25,11 +25,6 @@ from .token_inputs import different_inputs, how_different, tells
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|bias|weight_scale)$")
 _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
 _AT_ONCE = 20_000  # records of a capture whose names are gone through in a fraction of a second
-# What differs between any two runs, or is compared elsewhere.
-_ELSEWHERE = re.compile(
-    r"^(?:schema|layertui|argv|started|host\.|notes|prompt|input_ids|tokens|complete|options\.|"
-    r"framework$|framework_version$|model$|dtype$|device$|model_source|seed|run\.factory$|run\.model$)"
-)
 
 
 def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
@@ -40,7 +35,7 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
     """
     found: list[Finding] = []
     checks: tuple[Callable[[Comparison], Iterator[Finding]], ...] = (
-        different_inputs, _weights, _steps, _dtypes, _runs, _constants,
+        different_inputs, _weights, _steps, _dtypes, check_environment, _constants,
     )  # fmt: skip
     for check in checks:
         if cancelled is not None and cancelled():
@@ -62,7 +57,7 @@ def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) 
     where there are none, the embedding's output.
     """
     found: list[Finding] = []
-    for check in (different_inputs, _steps, _dtypes, _runs):
+    for check in (different_inputs, _steps, _dtypes, check_environment):
         if cancelled is not None and cancelled():
             return sorted_findings(found)
         found += check(comparison)
@@ -146,6 +141,8 @@ def _steps(comparison: Comparison) -> Iterator[Finding]:
     right = {record.step for record in comparison.candidate.records}
     if len(left) < 2 and len(right) < 2:
         return  # engines count differently
+    if any("counts its steps from 1" in note.text for note in comparison.aligned.notes):
+        return
     for only, word in ((left - right, "reference"), (right - left, "candidate")):
         if only:
             listed = ", ".join(map(str, sorted(only)[:5])) + (", ..." if len(only) > 5 else "")
@@ -160,40 +157,6 @@ def _dtypes(comparison: Comparison) -> Iterator[Finding]:
         yield Finding("note", "dtype", f"the reference is {left}, the candidate {right}",
                       "the limits of the less precise one apply; a baseline run in it separates "
                       "noise from faults")  # fmt: skip
-
-
-def _runs(comparison: Comparison) -> Iterator[Finding]:
-    """Models, versions, devices, and all else that both captures record of their runs."""
-    ref, cand = comparison.reference, comparison.candidate
-    if ref.model and cand.model and _model(ref.model) != _model(cand.model):
-        yield Finding("warning", "config", f"the reference ran {quoted(ref.model)}, the candidate "
-                      f"{quoted(cand.model)}", "compare two runs of one model")  # fmt: skip
-    same = ref.framework is not None and ref.framework == cand.framework
-    if same and ref.framework_version != cand.framework_version:
-        words = (
-            f"the reference ran on {ref.framework} {ref.framework_version or '?'}, the candidate "
-            f"on {cand.framework_version or '?'}"
-        )
-        yield Finding("note", "versions", words, "kernels may differ")  # fmt: skip
-    if ref.device and cand.device and ref.device != cand.device:
-        yield Finding("note", "versions", f"the reference ran on {quoted(ref.device)}, the "
-                      f"candidate on {quoted(cand.device)}", "kernels differ")  # fmt: skip
-    left, right = run_details(ref.path), run_details(cand.path)
-    sides: tuple[tuple[SideName, dict[str, str]], ...] = (("reference", left), ("candidate", right))
-    for side, details in sides:
-        if details.get("training") == "True":
-            yield Finding("warning", "config", "the model ran in training mode",
-                          "call model.eval(): dropout makes any two runs differ", side)  # fmt: skip
-    apart = [
-        f"{key} ({quoted(left[key])} and {quoted(right[key])})"
-        for key in left
-        if key in right and left[key] != right[key]
-        and not _ELSEWHERE.search(key) and not _HASH.search(key)
-    ]  # fmt: skip
-    if apart:
-        more = f" and {len(apart) - 5} more" if len(apart) > 5 else ""
-        yield Finding("warning", "config", f"the runs differ in {'; '.join(apart[:5])}{more}",
-                      "make the settings match that should match")  # fmt: skip
 
 
 def _constants(comparison: Comparison) -> Iterator[Finding]:
@@ -218,7 +181,3 @@ def _constants(comparison: Comparison) -> Iterator[Finding]:
                           "check whether they were computed at all",
                           side="reference" if mine == "reference" else "candidate",
                           records=tuple(names))  # fmt: skip
-
-
-def _model(name: str) -> str:
-    return os.path.basename(name.rstrip("/")).lower()

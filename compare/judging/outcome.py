@@ -33,8 +33,8 @@ _WORDS: tuple[tuple[Level, str, str], ...] = (
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`status` is the exit status; `reasons` are the words for a 1, empty for a 0. `of_the_whole`
-    are those of them that no single row shows. `doubts` are no reason for a 1, but what agrees
-    is then weaker evidence.
+    are those of them that no single row shows as a failure. `doubts` are no reason for a 1, but
+    what agrees is then weaker evidence.
     """
 
     status: int
@@ -73,16 +73,17 @@ def outcome_of(
             "intended)"
         )
     of_the_whole += _nothing_in_it(aligned, results)
+    doubtful = [r for r, v in zip(aligned.rows, verdicts, strict=True) if v.doubtful]
+    explained = [row for row in doubtful if row.index in evidence.instead]
+    of_the_whole += _unexplained([row for row in doubtful if row.index not in evidence.instead])
     reasons = (*_levels(aligned, verdicts), *of_the_whole)
-    doubts = tuple(_doubts(aligned, verdicts, evidence))
+    doubts = tuple(_doubts(aligned, explained, evidence))
     return Outcome(1 if reasons else 0, reasons, tuple(of_the_whole), doubts)
 
 
-def _doubts(
-    aligned: Aligned, verdicts: Sequence[Verdict], evidence: FurtherEvidence
-) -> Iterator[str]:
-    """What makes agreement weaker evidence: a candidate that is the reference, and pairs that are
-    not judged since their records do not seem to belong together.
+def _doubts(aligned: Aligned, explained: Sequence[Row], evidence: FurtherEvidence) -> Iterator[str]:
+    """What makes agreement weaker evidence: a candidate that is the reference, and names that are
+    seen to mean something else on the other side.
     """
     if evidence.same is not None:
         yield evidence.same.words
@@ -93,13 +94,27 @@ def _doubts(
             f"{records} on each side could not be paired by name, have equal sizes and no equal "
             "values: a difference may be hidden there"
         )
-    found = [row for row, verdict in zip(aligned.rows, verdicts, strict=True) if verdict.doubtful]
-    if found:
-        pairs = "1 pair is" if len(found) == 1 else f"{len(found)} pairs are"
+    if explained:
         yield (
-            f"{pairs} doubtful, the first {found[0].label}: the two records do not seem to be the "
-            "same quantity; a rules file can pair them differently"
+            f"{_pairs_are(len(explained))} doubtful, the first {explained[0].label}: "
+            f"{evidence.instead[explained[0].index]}; a rules file can pair them otherwise"
         )
+
+
+def _unexplained(doubtful: Sequence[Row]) -> Iterator[str]:
+    """Pairs that are not judged, since their records do not seem to belong together, where nothing
+    shows what they are instead: what is wrong may be the names or the values.
+    """
+    if doubtful:
+        yield (
+            f"{_pairs_are(len(doubtful))} doubtful, the first {doubtful[0].label}: the two records "
+            "do not seem to be the same quantity; pair them otherwise in a rules file, or ignore "
+            "them there"
+        )
+
+
+def _pairs_are(count: int) -> str:
+    return "1 pair is" if count == 1 else f"{count} pairs are"
 
 
 def _levels(aligned: Aligned, verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..measuring.metrics import METRICS
 from ..model import ByStatistics, Failure, Measurement, Result, Row, Verdict
+from ..plurals import counted
 from ..rules.rules import LayerLimits, ThresholdRule
 from ..vocabulary import Level
 from .statistics_verdicts import verdict_by_statistics
@@ -40,8 +41,9 @@ def nonfinite_words(result: Measurement) -> str:
     """How many NaN and Inf each side has, and at how many places only one has."""
     left, right = result.reference, result.candidate
     assert left is not None and right is not None
+    places = counted(result.nonfinite_mismatch, "place")
     return (
-        f"NaN or Inf at {result.nonfinite_mismatch} places differ: reference {left.nan} NaN "
+        f"NaN or Inf differ at {places}: reference {left.nan} NaN "
         f"{left.inf} Inf, candidate {right.nan} NaN {right.inf} Inf"
     )
 

@@ -31,6 +31,8 @@ def _judged(row: Row, result: ByStatistics) -> tuple[Level, str]:
         return "identical", "equal hashes"
     if result.nonfinite_apart:
         left, right = result.reference, result.candidate
+        if not left.nan + left.inf + right.nan + right.inf:
+            return "nan", "a statistic is NaN or Inf on one side only"
         return "nan", (
             f"NaN or Inf on one side only: reference {left.nan} NaN {left.inf} Inf, candidate "
             f"{right.nan} NaN {right.inf} Inf"
@@ -86,7 +88,7 @@ def _by_limits(
 
 _WORDS = {
     "sketch": "relative L2 about {} by the recorded projections",
-    "l2": "the norms differ by a share of {}",
+    "l2": "L2 norms differ by {} (relative)",
 }
 
 

@@ -19,7 +19,7 @@ from ..model import Cause
 from ..vocabulary import CAUSES
 from . import limits
 from .elsewhere import recorded_hypotheses
-from .evaluate import corrected, read_cases
+from .evaluate import cases_of, corrected
 from .law import Case, Hypothesis, Prediction, Scene
 from .numerics.local_error import LocalError, local_error
 from .peers import Excess, Judged, strains
@@ -81,7 +81,7 @@ def explained(
 def _trials(scene: Scene, judged: Judged, cancelled: Callable[[], bool] | None) -> Iterator[Trial]:
     site, fit = judged.evaluation.site, judged.evaluation.fit
     law = law_named(site.law)
-    cases = read_cases(scene, law, site, judged.evaluation.grid)
+    cases = cases_of(scene, law, judged.evaluation)
     if cases is None:
         return
     reference, candidate = cases

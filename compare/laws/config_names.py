@@ -95,7 +95,7 @@ def config_differences(
     if not reference or not candidate:
         return
     wanted = tuple(names)
-    ours, theirs = _by_name(reference), _by_name(candidate)
+    ours, theirs = by_one_name(reference), by_one_name(candidate)
     for name in dict.fromkeys((*theirs, *ours)):
         if not any(name == w or (w.endswith(".") and name.startswith(w)) for w in wanted):
             continue
@@ -105,7 +105,7 @@ def config_differences(
             yield spelling, left, right
 
 
-def _by_name(config: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+def by_one_name(config: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     """Spelling and value by one name for all spellings; the first spelling counts. What says no
     more than that nothing is scaled is left out.
     """

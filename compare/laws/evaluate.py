@@ -8,7 +8,7 @@ found (`peers`). Causes are looked for afterwards (`causes`), one place at a tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from statistics import median
 
@@ -19,11 +19,14 @@ from ..measuring.bounded_sample import UNREADABLE
 from ..measuring.pair_reader import CancelledError
 from . import limits
 from .arithmetic import own_limit
+from .evaluation import Evaluation
+from .kept_cases import KeptCases
 from .law import Case, Fit, Law, Scene, Site
 from .numerics.local_error import LocalError, local_error
 from .numerics.quantities import Key
 from .numerics.sampling import most_rows, sample_rows
 from .registry import LAWS
+from .same_values import same_values
 
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
@@ -31,29 +34,6 @@ _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
     (lambda e: e.ratio, 1.4), (lambda e: e.row.ratio, 2.0), (lambda e: e.channel.ratio, 2.0),
     (lambda e: e.group.ratio, 1.4), (lambda e: abs(e.gain - 1.0), 3.0),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A place and both sides' local errors there. `unit_reference`, `unit_candidate` are the unit
-    roundoffs of the target's grid; `sampled` is how many of the target's `rows` were looked at.
-    """
-
-    site: Site
-    fit: Fit
-    reference: LocalError
-    candidate: LocalError
-    unit_reference: float
-    unit_candidate: float
-    row: int
-    rows: int
-    sampled: int
-    derived: tuple[str, ...] = ()
-    grid: float | None = None  # the unit that the candidate's output is held to, its peers'
-    # What `Law.arithmetic` says of either side, where it was asked: a name, or nothing; and the
-    # candidate's local error against what the layer gives in that arithmetic.
-    asked: tuple[str | None, str | None] | None = None
-    in_arithmetic: LocalError | None = None
 
 
 def evaluations(
@@ -66,6 +46,7 @@ def evaluations(
     `scene.cancelled` says so: the caller looks at that itself.
     """
     found: list[Evaluation] = []
+    kept = KeptCases(found)
     places = [p for p in by_target(scene, laws) if only is None or any(map(only, p[1]))]
     for number, (law, sites) in enumerate(places):
         if scene.cancelled is not None and scene.cancelled():
@@ -75,7 +56,8 @@ def evaluations(
         except CancelledError:
             break
         if evaluation is not None:
-            found.append(evaluation)
+            kept.add(evaluation)
+            evaluation = found[-1]
         if told is not None:
             told(evaluation, number + 1, len(places))
     if scene.cancelled is not None and scene.cancelled():
@@ -106,7 +88,7 @@ def _regridded(
         return evaluation
     with np.errstate(all="ignore"):
         again = evaluate(scene, law, evaluation.site, evaluation.fit, cases)
-    return evaluation if again is None else replace(again, grid=grid)
+    return evaluation if again is None else replace(again, grid=grid, cases=None)
 
 
 def grids(found: Sequence[Evaluation]) -> list[float | None]:
@@ -171,7 +153,7 @@ def _unlike(errors: Sequence[LocalError]) -> Iterator[int]:
 
 def _asked(scene: Scene, law: Law, evaluation: Evaluation) -> Evaluation:
     try:
-        cases = read_cases(scene, law, evaluation.site, evaluation.grid)
+        cases = cases_of(scene, law, evaluation)
     except UNREADABLE:
         return evaluation
     if cases is None:
@@ -224,6 +206,11 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
                 if evaluation.reference.total <= limits.TRUST:
                     return evaluation
     return best
+
+
+def cases_of(scene: Scene, law: Law, evaluation: Evaluation) -> tuple[Case, Case] | None:
+    """Both sides of an evaluated place: as they were kept, else as `read_cases` gives them."""
+    return evaluation.cases or read_cases(scene, law, evaluation.site, evaluation.grid)
 
 
 def read_cases(
@@ -281,15 +268,20 @@ def _width(scene: Scene, site: Site) -> int:
 def evaluate(
     scene: Scene, law: Law, site: Site, fit: Fit, cases: tuple[Case, Case]
 ) -> Evaluation | None:
-    """Both sides against the law with the reference's parameters."""
-    predictions = law.predict(scene, site, fit, cases)
-    if any(p is None or not _usable(p.value, c) for p, c in zip(predictions, cases, strict=True)):
+    """Both sides against the law with the reference's parameters; what is the same on both sides,
+    as everything in front of the first difference is, once for both.
+    """
+    alike = same_values(cases[0], replace(cases[1], side=cases[0].side))
+    asked = cases[:1] if alike else cases
+    predictions = law.predict(scene, site, fit, asked)
+    if any(p is None or not _usable(p.value, c) for p, c in zip(predictions, asked, strict=True)):
         return None
-    left, right = (
+    errors = [
         local_error(case, p, site.groups)
-        for case, p in zip(cases, predictions, strict=True)
+        for case, p in zip(asked, predictions, strict=True)
         if p is not None
-    )
+    ]
+    left, right = errors[0], errors[-1]
     if fit.free:
         left = corrected(left, fit.free)
     row = scene.candidate.known[site.target].row
@@ -297,6 +289,7 @@ def evaluate(
     return Evaluation(
         site, fit, left, right, cases[0].units["output"], cases[1].units["output"], row, total,
         len(np.unique(cases[1].rows)), tuple(dict.fromkeys((*cases[0].derived, *cases[1].derived))),
+        cases=cases,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from statistics import median
 from ..vocabulary import LawState
 from . import limits
 from .arithmetic import FEWEST, OWN, Arithmetic, arithmetic_of, arithmetic_said, own_limit
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 from .numerics.local_error import LocalError
 from .registry import law_named
 

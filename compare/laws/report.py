@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from ..model import Cause, Local
 from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose, joined
-from .evaluate import Evaluation, evaluations
+from .evaluate import evaluations
+from .evaluation import Evaluation
 from .law import Scene
 from .model_difference import ModelDifference
 from .peers import Judged, Limits, Peers, limits_of

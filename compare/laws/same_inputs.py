@@ -20,7 +20,7 @@ from ..model import Cause
 from .arithmetic import OWN
 from .causes import explained
 from .elsewhere import recorded_hypotheses
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 from .generic import output_hypotheses
 from .law import Case, Fit, Hypothesis, Prediction, Scene, Site
 from .names import kind_name

@@ -32,14 +32,19 @@ from .call_match import (
     why_apart,
     why_unreadable,
 )
+from .content.first_axes import WORDS, exchanged
 from .content.found import Content
 from .content.matches import content_matches, without_refused
+from .content.misfits import with_layouts
+from .content.turned import with_turned
 from .equivalents import match_equivalents
+from .experts import match_experts
 from .fused import match_fused
 from .leftovers import leftover_pairs
 from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
 from .padding import drop_padding
 from .row_order import check_order, lay_out
+from .stacked_layers import match_stacked_layers
 from .token_steps import fit_steps, mark_last_rows
 
 
@@ -60,12 +65,20 @@ def align(
     matches = list(_by_hand(ref, cand, rules.pairs))
     matches += _by_name(ref, cand)
     matches += match_fused(ref, cand, rules.fused)
+    matches += match_experts(ref, cand)
+    matches += match_stacked_layers(ref, cand)
     matches += _repeated_calls(ref, cand, matches)
     matches += match_equivalents(ref, cand)
     matches += content_matches(ref, cand, content)
     matches = without_refused(matches + _left_over(ref, cand), content)
     matches += _only_ones(ref, cand)
     matches = [match for match in matches if not _taken_apart(match, apart)]
+    matches = with_layouts(matches, content)
+    if content.exchanged:  # of all records at once; pair by pair it is looked for otherwise
+        matches = [exchanged(match) for match in matches]
+        notes.append(Note("candidate", WORDS))
+    else:
+        matches = with_turned(matches, content)
     matches = [_with_rule(match, rules) for match in matches]
     settle(ref)
     settle(cand)

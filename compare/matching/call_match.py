@@ -43,6 +43,9 @@ def shapes_view(
     return common_view(reference, candidate, last_rows=last_rows, reshaped=reshaped)
 
 
+_SHAPE_UNKNOWN = CommonView(Recipe(), Recipe(), "a shape is not recorded")
+
+
 def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | None:
     """How to see two readable items alike; None when kinds or shapes do not go together.
 
@@ -51,6 +54,8 @@ def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | N
     """
     if reference.kind != candidate.kind or not reference.kind:
         return None
+    if reference.record.shape is None or candidate.record.shape is None:
+        return _SHAPE_UNKNOWN
     floats = reference.kind == "float"
     reshaped = reference.reshaped and floats
     return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)
@@ -228,6 +233,12 @@ def _misfits(references: list[Item], candidates: list[Item], describe: Describe)
         if ref.role == "input" and not _same_quantity(ref, cand):
             continue
         yield join(ref, cand, SAME, *describe(ref, cand), why_apart(ref, cand), "shape")
+    for ref, cand in ((r, c) for r in _free(references) for c in _free(candidates)):
+        if ref.matches or cand.matches or ref.unreadable or cand.unreadable:
+            continue
+        alone = {ref.slot, cand.slot} == {"value", "output"} and ref.kind == cand.kind
+        if alone and same_width(ref, cand):  # equally wide, for other tokens
+            yield join(ref, cand, SAME, *describe(ref, cand), why_apart(ref, cand), "shape")
 
 
 def _same_quantity(ref: Item, cand: Item) -> bool:

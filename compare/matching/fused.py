@@ -93,7 +93,7 @@ def _pairs(
     whole: list[_Cut] = [Recipe() for _ in parts]
     cuts: list[_Cut] = whole if fused.role in ("input", "grad_input") else list(known_cuts or ())
     if not cuts:
-        cuts = _cuts(fused, parts, axis)
+        cuts = whole if _is_its_only_part(fused, parts) else _cuts(fused, parts, axis)
     wrong = f"widths of {', '.join(rule.parts)} do not add up to {list(fused.shape)}"
     for part, cut in zip(parts, cuts, strict=True):
         if part is None or (cut is None and not (part.unreadable or fused.unreadable)):
@@ -104,6 +104,15 @@ def _pairs(
         match = join(*pair, view or SAME, "fused", how, problem or wrong if level else None, level)
         match.part = part
         yield match
+
+
+def _is_its_only_part(fused: Item, parts: list[Item | None]) -> bool:
+    """Megatron's `linear_fc1` is the up projection alone where the network has no gate."""
+    there = [part for part in parts if part is not None]
+    return (
+        len(there) == 1 and not fused.unreadable and not there[0].unreadable
+        and bool(fused.shape) and there[0].shape[-1:] == fused.shape[-1:]
+    )  # fmt: skip
 
 
 _Cut = Recipe | None | Literal["wrong"]

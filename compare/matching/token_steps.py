@@ -5,6 +5,7 @@ The embedding's output has one row a token in every framework, padded or ragged.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from math import prod
 
 from ..aligned import SideName
@@ -18,7 +19,7 @@ def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
     MAX overwrites its files at every step unless told otherwise: what is left is the last step.
     Prefill is kept where it fits. Gives a note for a side whose step was moved.
     """
-    notes: list[tuple[SideName, str]] = []
+    notes: list[tuple[SideName, str]] = list(_from_one(ref, cand))
     sides: tuple[tuple[SideName, Side, Side], ...] = (
         ("reference", ref, cand), ("candidate", cand, ref),
     )  # fmt: skip
@@ -32,16 +33,42 @@ def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
         fitting = [other for other in others if found.get(other) == tokens]
         if tokens is None or not fitting or step in fitting:
             continue
-        _move(single, fitting[-1])
+        _move(single, {step: fitting[-1]})
         note = f"holds one step, which fits step {fitting[-1]} of the other side: compared with it"
         notes.append((name, note))
     return notes
 
 
-def _move(side: Side, step: int) -> None:
+def _from_one(ref: Side, cand: Side) -> Iterator[tuple[SideName, str]]:
+    """Where one side counts its steps from 1 and the other as many from 0, count both from 0; not
+    where the numbers of tokens say that these are other steps.
+    """
+    ours, theirs = ({item.step for item in side.items} for side in (ref, cand))
+    if len(ours) != len(theirs) or ours == theirs:
+        return
+    sides: tuple[tuple[SideName, Side, Side, set[int]], ...] = (
+        ("reference", ref, cand, ours), ("candidate", cand, ref, theirs),
+    )  # fmt: skip
+    for name, side, other, steps in sides:
+        count = len(steps)
+        others = theirs if side is ref else ours
+        if steps != set(range(1, count + 1)) or others != set(range(count)):
+            continue
+        tokens, beside = _tokens(side), _tokens(other)
+        known = {step for step in steps if step in tokens and step - 1 in beside}
+        if count == 1 and not known:
+            continue  # a single step of either side may be any
+        if all(tokens[step] == beside[step - 1] for step in known):
+            _move(side, {step: step - 1 for step in steps})
+            span = "step 1 is" if count == 1 else f"steps 1 to {count} are"
+            to = "step 0" if count == 1 else f"steps 0 to {count - 1}"
+            yield name, f"counts its steps from 1: its {span} compared with {to} of the other side"
+
+
+def _move(side: Side, steps: Mapping[int, int]) -> None:
     for item in side.items:
         for one in (item, *item.aliases):
-            one.step = step
+            one.step = steps.get(one.step, one.step)
     side.regroup()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array
-from ..model import Failure, Measurement, SideStatistics
+from ..model import Failure, Measurement, SideStatistics, Totals
 from .blocks import BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import UNREADABLE, take_sample
 from .error_structure import structure_of
@@ -32,6 +32,7 @@ from .pair_reader import (
     numbers,
     shapes_differ,
 )
+from .recorded_statistics import keeps_all
 from .sums import Sums, Tolerance
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
@@ -176,8 +177,29 @@ def _measure_partial(task: PairTask, reader: PairReader) -> Measurement | Failur
     for extreme in (sums.max_abs, sums.max_rel):
         if extreme.position >= 0:
             extreme.position = int(both[extreme.position // sums.reals]) * sums.reals
-    partial = None if both.size == total else (int(both.size), total)
-    return finish(sums, reader.shape, tolerance, task.ulp, partial)
+    if both.size == total:
+        return finish(sums, reader.shape, tolerance, task.ulp)
+    found = finish(sums, reader.shape, tolerance, task.ulp, (int(both.size), total))
+    return replace(found, totals=_totals(task, reader))
+
+
+def _totals(task: PairTask, reader: PairReader) -> Totals | None:
+    """The sums of all elements, where both sides know theirs: recorded, or worked out."""
+    sums: list[float] = []
+    size = None
+    for side, own in zip(reader.sides.values(), (task.reference, task.candidate), strict=True):
+        if own.total is not None:
+            sums.append(own.total)
+        elif (side.shown is None or side.shown.all()) and keeps_all(own.recipe):
+            values = side.numbers(side.view)
+            if values.dtype.kind != "f":
+                return None
+            values = values.astype(np.float64)
+            sums.append(float(values.sum()))
+            size = math.sqrt(float(np.vdot(values, values)) / values.size)
+        else:
+            return None
+    return Totals(sums[0], sums[1], size)
 
 
 def finish(

@@ -36,12 +36,15 @@ _MOST_PARTIAL = 1 << 24  # elements that a partial record may be spread out to
 
 @dataclass(frozen=True, slots=True)
 class SideTask:
-    """One side of a pair: where it lies, its recipe, and the records that its recipe takes in."""
+    """One side of a pair: where it lies, its recipe, and the records that its recipe takes in.
+    `total` is the sum of all elements, where a dump that may hold only some of them records it.
+    """
 
     locator: Locator
     dtype: str  # as recorded; a log's print may be stored wider
     recipe: str = ""
     others: tuple[tuple[str, Locator], ...] = ()
+    total: float | None = None
 
     @property
     def casts(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -45,9 +45,11 @@ _COUNTS = ("nan", "inf", "zeros")
 
 @dataclass(frozen=True, slots=True)
 class RecordedSide:
-    """One side: its statistics as recorded, or where its values lie."""
+    """One side: its statistics as recorded, or where its values lie. `shape` is None where nobody
+    recorded it.
+    """
 
-    shape: Shape
+    shape: Shape | None
     dtype: str
     recipe: str
     stats: Mapping[str, Any] | None = None
@@ -91,10 +93,16 @@ def compare_statistics(
         return failure_of(error)
     except _PartError as error:
         return Failure(str(error), level="missing")
+    left, right = _of_one_size(left, right), _of_one_size(right, left)
     if left.count != right.count:
         words = f"{left.count} elements {list(left.shape)} against {right.count}"
         return Failure(f"{words} {list(right.shape)}", level="shape")
     return _compared(left, right)
+
+
+def _of_one_size(one: _Known, other: _Known) -> _Known:
+    """Where one side's number of elements is not recorded, it counts as that of the other."""
+    return replace(one, shape=other.shape, count=other.count) if one.count < 0 else one
 
 
 class _PartError(Exception):
@@ -106,12 +114,21 @@ def _known(side: RecordedSide, cancelled: Callable[[], bool] | None) -> _Known:
         return _worked_out(side, side.values, cancelled)
     assert side.stats is not None
     steps = parse_recipe(side.recipe).steps
-    if not all(isinstance(step, _ALL_KEPT) for step in steps):
+    if side.shape is None:
+        if steps:
+            raise _PartError("captured as statistics only, without its shape")
+        return _recorded(side, side.stats, (), False)
+    if not keeps_all(side.recipe):
         raise _PartError(
             "captured as statistics only, and the statistics of a part of it are not known"
         )
     shape = parse_recipe(side.recipe).shape(side.shape)
     return _recorded(side, side.stats, shape, _keeps_order(steps))
+
+
+def keeps_all(recipe: str) -> bool:
+    """True for a recipe that only moves elements. Raises `RecipeError`."""
+    return all(isinstance(step, _ALL_KEPT) for step in parse_recipe(recipe).steps)
 
 
 def _keeps_order(steps: tuple[Step, ...]) -> bool:
@@ -129,12 +146,14 @@ def _recorded(
     digest = stats.get("hash")
     broken = any(isinstance(n, float) and not math.isfinite(n) for n in stats.values())
     count = whole_number(stats.get("count"))
+    if count is None:
+        count = -1 if side.shape is None else prod(side.shape)  # below 0: not known
     return _Known(
-        shape, prod(side.shape) if count is None else count, side.dtype,
+        shape, count, side.dtype,
         {name: number for name, number in found.items() if number is not None}, counts,
         digest if isinstance(digest, str) and in_order else None,
         None if summary is None else summary[0],
-        summary[1] if summary is not None and len(summary[1]) == len(side.shape) == len(shape)
+        summary[1] if summary is not None and len(summary[1]) == len(shape)
         and side.shape == shape else [],
         broken or counts.get("nan", 0) + counts.get("inf", 0) > 0, "sketch" in stats,
     )  # fmt: skip

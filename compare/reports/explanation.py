@@ -163,12 +163,14 @@ def lines_of(explained: Explained) -> list[str]:
         lines.append(f"  cause      {NO_CAUSE}")
     if law is not None and law.model_difference:
         lines.append(f"  model      {law.model_difference}")
-    if explained.tried:
+    if explained.tried and law is not None and law.state == "keeps":
+        lines.append("  no mistake is looked for: the candidate satisfies the law")
+    elif explained.tried:
         lines.append(f"  {len(explained.tried)} hypotheses were tried, best first:")
         for tried in explained.tried[:12]:
             mark = "*" if tried.restored else " "
             lines.append(
-                f"  {mark} {tried.name:16} {tried.local:>10.3g} x  {percent(tried.explained):>10}  "
+                f"  {mark} {tried.name:16} {tried.local:>10.3g} x  {percent(tried.explained):>14}  "
                 f"{tried.text}"
             )
         if len(explained.tried) > 12:

@@ -44,9 +44,10 @@ def agreement_of(comparison: Comparison) -> str:
     nothing = nothing_compared(comparison)
     if nothing is not None:
         return nothing.line
-    if comparison.exit_status():
-        return "no divergence found, but not everything could be compared"
     doubtful = comparison.counts.doubtful
+    if comparison.exit_status():
+        why = f"{doubtful} doubtful" if doubtful else "not everything could be compared"
+        return f"no divergence found, but {why}"
     less = [] if comparison.same is None else ["the candidate may be the reference itself"]
     less += [f"{doubtful} doubtful"] if doubtful else []
     return f"no divergence, but {' and '.join(less)}" if less else "no divergence"

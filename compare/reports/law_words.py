@@ -96,6 +96,7 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
         f"{sentence}; the worst is {size} its typical rounding, {name}",
         f"{sentence}; worst {size} typical rounding, {name}",
         f"{sentence}; worst {size} typical, {name}",
+        sentence,
     )
     return Agreement(forms, bool(doubts))
 

@@ -1,14 +1,15 @@
-"""The error of every row in execution order, as a picture. matplotlib is imported on demand."""
+"""The error of every output in execution order, as a picture. matplotlib is imported on demand."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from ...capture.extras import has_extra, needs
-from ..model import Failure, by_values
+from ...capture.names import slot_role
+from ..model import ByStatistics, Failure, Row, by_values
 from .escaping import clean
 from .summary import component_of
 
@@ -40,6 +41,7 @@ class Edge:
 EDGES: dict[str, Edge] = {
     "identical": Edge("identical (MSE 0)", "v", "#009e73", 0.03),
     "gap": Edge("gap (one side only)", "|", "#999999", 0.008),
+    "statistics": Edge("by statistics: no MSE", "d", "#0072b2", 0.05),
     "unmeasured": Edge("not measured", "_", "#999999", 0.05),
     "nan": Edge("NaN or Inf", "x", "#d55e00", 0.97),
     "shape": Edge("shapes do not fit", "s", "#d55e00", 0.94),
@@ -71,15 +73,36 @@ def plot_points(comparison: Comparison) -> list[Point]:
     ]
 
 
+def output_points(comparison: Comparison) -> list[Point]:
+    """A point for every row of an output, gaps included, numbered in execution order. Inputs repeat
+    what an earlier module gave, but for those of parts of a layer that a dump has as values of
+    their own.
+    """
+    rows = comparison.rows
+    points = [point for point in plot_points(comparison) if _is_output(rows[point.index])]
+    return [replace(point, index=number) for number, point in enumerate(points)]
+
+
+def _is_output(row: Row) -> bool:
+    if row.role != "input":
+        return True
+    records = [record for record in (row.reference, row.candidate) if record is not None]
+    own = any(slot_role(record.slot) != "input" for record in records)
+    return own and component_of(row) != "layer"
+
+
 def _place(comparison: Comparison, position: int) -> tuple[float | None, str | None]:
     row, level = comparison.rows[position], comparison.verdicts[position].level
-    measurement = by_values(comparison.measurements[position])
+    found = comparison.measurements[position]
+    measurement = by_values(found)
     if row.kind != "pair":
         return None, "gap"
     if level in ("nan", "shape", "unreadable"):
         return None, level
     if isinstance(measurement, Failure):
         return None, "unreadable"
+    if isinstance(found, ByStatistics):
+        return None, "statistics"
     if measurement is None or measurement.mse is None or not isfinite(measurement.mse):
         return None, "unmeasured"
     return (measurement.mse, None) if measurement.mse > 0 else (None, "identical")
@@ -95,12 +118,12 @@ def draw_plot(comparison: Comparison, form: str = "png") -> bytes:
 
     figure = Figure(figsize=(12, 6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    points = plot_points(comparison)
+    points = output_points(comparison)
     _draw_components(axes, points)
     _draw_edges(axes, points)
     _mark_first(axes, comparison)
     axes.set_xlim(-1, max(1, len(points)))
-    axes.set_xlabel("row, in execution order")
+    axes.set_xlabel("output, in execution order")
     axes.set_ylabel("MSE")
     axes.set_title(
         _label(f"{comparison.reference.path}  against  {comparison.candidate.path}"), size=9
@@ -164,7 +187,8 @@ def _draw_edges(axes: Any, points: list[Point]) -> None:
 def _mark_first(axes: Any, comparison: Comparison) -> None:
     first = comparison.first_divergence()
     if first is not None:
+        place = sum(map(_is_output, comparison.rows[: first.index]))
         axes.axvline(
-            first.index, color="#d55e00", linewidth=1.0, linestyle="--", zorder=0,
+            place, color="#d55e00", linewidth=1.0, linestyle="--", zorder=0,
             label=_label(f"first divergence: {first.module}"),
         )  # fmt: skip

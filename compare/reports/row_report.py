@@ -6,7 +6,7 @@ Nothing here reads a record or works out an analysis: what is not known yet is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..measuring.metrics import METRICS, NUMBERS
@@ -21,9 +21,11 @@ from ..model import (
     Verdict,
     verdict_word,
 )
+from ..plurals import counted
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import Level
 from .effect_words import effect_line
+from .known_of_row import effect_of, with_origin
 from .law_words import law_lines
 from .summary import recorded_statistics
 from .verdict_words import origin_line, origin_of, verdict_line
@@ -44,12 +46,15 @@ from .words import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ...capture.records import Record
     from ..comparison import Comparison
     from ..judging.noise.floor import Floor
     from ..laws.report import LawRow
     from ..model import Result
 
+_STATISTICS = frozenset({"min", "max", "mean", "std", "l2", "nan", "inf", "zeros"})
 Side = Literal["reference", "candidate"]
 SIDES: tuple[Side, Side] = ("reference", "candidate")
 WORTH_A_LOOK: frozenset[Level] = frozenset({"noise", "drift", "diverged", "nan", "shape"})
@@ -219,9 +224,8 @@ class RowReport:
                      f"{number(found.offset)}, residual {number(found.fit_residual)}")
             )  # fmt: skip
         if found.nonfinite_mismatch:
-            facts.append(
-                Fact("NaN or Inf", f"at {found.nonfinite_mismatch} places on one side only", "nan")
-            )
+            places = counted(found.nonfinite_mismatch, "place")
+            facts.append(Fact("NaN or Inf", f"at {places} on one side only", "nan"))
         if self.partial:
             facts.append(
                 Fact("partial", f"{self.partial}: compared on the elements that both dumps show")
@@ -311,11 +315,25 @@ class RowReport:
             return ()
         names = (*(("", name) for name in ("min", "max", "mean", "std", "l2")),
                  ("NaN", "nan"), ("Inf", "inf"), ("", "zeros"))  # fmt: skip
+        known = [self._known(side) for side in SIDES]
         texts = (
-            (label or name, *(NONE if s is None else value_text(getattr(s, name)) for s in sides))
-            for label, name in names
-        )
+            (label or name, *(
+                value_text(getattr(found, name)) if found is not None and name in there else NONE
+                for found, there in zip(sides, known, strict=True)
+            ))
+            for label, name in names if any(name in there for there in known)
+        )  # fmt: skip
         return tuple((label, left, right) for label, left, right in texts)
+
+    def _known(self, side: Side) -> Container[str]:
+        """The statistics that are known of a side: a count that was not recorded is not 0."""
+        if self.measured is not None:
+            return _STATISTICS
+        if isinstance(self.result, ByStatistics):
+            numbers = {"min", "max", "mean", "std", "l2"}
+            return numbers | set(self.result.compared)
+        record = self.record(side)
+        return () if record is None else record.stats or ()
 
     def statistics_line(self, side: Side) -> str:
         """`-0.5 .. 0.75  std 0.1  NaN 2  Inf 0`; nothing where a side has none."""
@@ -353,12 +371,12 @@ def row_report(
     noise = comparison.policy.name == "noise"
     return RowReport(
         own,
-        _with_origin(comparison, index),
+        with_origin(comparison, index),
         comparison.measurements[index],
         noise and not comparison.complete,
         comparison.law_row(index),
         comparison.floors.get(index),
-        _effect(comparison, own),
+        effect_of(comparison, own),
         comparison.known_symptoms(index) if comparison.has_symptoms(index) else None,
         _offered(comparison, index),
     )
@@ -367,28 +385,3 @@ def row_report(
 def _offered(comparison: Comparison, index: int) -> str:
     offer = comparison.offer(index)
     return "" if offer is None else f"{offer.words} (p on the list pairs them)"
-
-
-def _with_origin(comparison: Comparison, index: int) -> Verdict:
-    """The verdict; under a policy that does not ask where errors come from with that, too, once
-    everything is measured.
-    """
-    verdict = comparison.verdicts[index]
-    if not verdict.fails or verdict.origin is not None or not comparison.analysed:
-        return verdict
-    sure = comparison.analysis().confidence(index)
-    return replace(verdict, origin=comparison.origin(index), confidence=sure)
-
-
-def _effect(comparison: Comparison, row: Row) -> Effect | None:
-    """What the differences come to in the logits, of a row of logits."""
-    from ..matching.names.canonical import ROOT
-    from ..matching.names.roles import role_of
-
-    effect = comparison.known_effect
-    if effect is None or row.role != "output":
-        return None
-    record = row.reference or row.candidate
-    role = role_of(row.canonical, record.module_class if record is not None else None)
-    is_root = row.canonical == ROOT and "hidden" not in row.slot
-    return effect if role == "head" or is_root else None

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...capture.errors import CaptureError
 from ..inspection.naming import NoSuchNameError, module_names, row_named
-from ..laws.evaluate import Evaluation, best_of, by_target, read_cases
+from ..laws.evaluate import best_of, by_target, read_cases
+from ..laws.evaluation import Evaluation
 from ..laws.law import Case, Fit, Law, Prediction, Scene, Site
 from ..laws.registry import LAWS, law_named
 from ..laws.report import LawReport, LawRow

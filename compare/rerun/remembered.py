@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...capture.demo import CANDIDATE_FACTORY
+from ...capture.engines.registry import engine_of
 from ...capture.records import Capture
 from ...capture.runners.layers import RerunError
 from ...capture.runners.protocol import PROTOCOL, Hello, decode, encode, read_hello
@@ -14,7 +15,7 @@ from ...capture.runners.spec import Kind, RunnerSpec, spec_from
 from ..matching.names.canonical import NameRules, canonical_name, layer_number
 from ..paths import cache_dir
 from ..running.remembered import Remembered
-from ..weights.remembered_models import directory_of, remembered_model
+from ..weights.remembered_models import loadable, remembered_model
 
 _RUNNERS = Remembered("runners.json", "layertui.runners/1")
 _MOST_HELLOS = 50
@@ -30,14 +31,15 @@ def proposed(capture: Capture) -> RunnerSpec:
     """
     run = capture.run or {}
     kind: Kind = "external"
-    if capture.framework in ("torch", "max"):
-        kind = "max" if capture.framework == "max" else "torch"
+    engine = engine_of(capture.framework)
+    if engine is not None:
+        kind = engine.name
     spec = spec_from({**_texts(run), "kind": kind}) or RunnerSpec(kind)
     dtype = spec.dtype if spec.dtype in _DTYPES else capture.main_dtype()
     said = remembered_model(capture)
-    chosen = None if said is None else directory_of(said)
+    chosen = None if said is None else loadable(kind, said)
     named = chosen or spec.model or capture.model
-    there = named is not None and os.path.isdir(named)
+    there = named is not None and (os.path.isdir(named) or loadable(kind, named) is not None)
     model = named if there or spec.factory is not None else None  # a factory's is any text
     # Other names of attention are repositories of code, which transformers would fetch and run.
     attention = spec.attention if spec.attention in _ATTENTION else None
@@ -73,7 +75,7 @@ def use_model(path: str, model: str) -> None:
     spec = spec_from(_RUNNERS.of(path))
     if spec is None or spec.kind == "external" or spec.factory is not None:
         return
-    folder = directory_of(model)
+    folder = loadable(spec.kind, model)
     if folder is not None and folder != spec.model:
         _RUNNERS.put(path, replace(spec, model=folder).remembered())
 
@@ -84,21 +86,27 @@ def remember_hello(known: str | None, hello: Hello) -> None:
         return
     place = cache_dir() / "runners" / f"{known}.json"
     partial = place.with_name(f".{known}-{os.getpid()}")
-    said = {"type": "hello", "protocol": PROTOCOL, "framework": hello.framework,
-            "framework_version": hello.framework_version, "model": hello.model,
-            "ragged": hello.ragged, "past": hello.past, "calls": hello.calls,
-            "layers": [{"name": layer.name, "class": layer.module_class,
-                        "inputs": list(layer.inputs), "reruns": layer.reruns, "why": layer.why}
-                       for layer in hello.layers]}  # fmt: skip
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encode(said))
+        partial.write_bytes(encode(hello_message(hello)))
         partial.replace(place)
         older = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in older[:-_MOST_HELLOS]:
             path.unlink(missing_ok=True)
     except (OSError, ValueError):
         partial.unlink(missing_ok=True)
+
+
+def hello_message(hello: Hello) -> dict[str, Any]:
+    """The message that `read_hello` makes this of."""
+    return {
+        "type": "hello", "protocol": PROTOCOL, "framework": hello.framework,
+        "framework_version": hello.framework_version, "model": hello.model,
+        "ragged": hello.ragged, "past": hello.past, "calls": hello.calls,
+        "notes": list(hello.notes),
+        "layers": [{"name": layer.name, "class": layer.module_class, "inputs": list(layer.inputs),
+                    "reruns": layer.reruns, "why": layer.why} for layer in hello.layers],
+    }  # fmt: skip
 
 
 def recall_hello(known: str) -> Hello | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...capture.runners.guard import Guard
 from ...capture.runners.layers import RerunError
@@ -20,6 +20,7 @@ from ...capture.runners.spec import RunnerSpec, identity
 from ..measuring.pair_reader import PairTask
 from ..model import Row, by_values
 from . import remembered as memory
+from .answers import AnsweringProcess
 from .inputs import Injector
 from .judge import Judgement, judge, within
 from .layers import Layer, Layers, inside
@@ -28,6 +29,7 @@ from .run import Run, never, nothing, single_task
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
+    from .answers import KeptAnswers
     from .results import Cancelled, Tell
 
 
@@ -35,13 +37,13 @@ class RerunSession:
     """Reruns for one comparison. `keep_outputs` leaves the rerun's tensors for looking at,
     `keep_inputs` what was fed as well,
     `use_cache` takes and leaves results on disk, `own_inputs` lets the candidate have its own
-    tensors where the reference has none.
+    tensors where the reference has none, `answers` are taken instead of asking the runner.
     """
 
     def __init__(
         self, comparison: Comparison, spec: RunnerSpec | None = None, *,
         keep_outputs: bool = True, keep_inputs: bool = False, use_cache: bool = True,
-        own_inputs: bool = False,
+        own_inputs: bool = False, answers: KeptAnswers | None = None,
     ) -> None:  # fmt: skip
         self.comparison = comparison
         self.layers = Layers(comparison)
@@ -51,6 +53,7 @@ class RerunSession:
         self.cache = use_cache
         self.keep_inputs = keep_inputs
         self.own_inputs = own_inputs
+        self._answers = answers
         self.guard: Guard | None = None
         self.process: RunnerProcess | None = None
         self.injector: Injector | None = None
@@ -104,7 +107,7 @@ class RerunSession:
         spec = self.spec
         found = (self.layers.of_row(index) for index in rows)
         new = any(layer is not None and not self._has(layer) for layer in found)
-        return new and spec is not None and spec.kind == "max"
+        return new and spec is not None and spec.compiles
 
     @property
     def hello(self) -> Hello | None:
@@ -125,10 +128,7 @@ class RerunSession:
             raise RerunError("the session is closed")
         if self.guard is None:
             self.guard = Guard()
-        self.process = RunnerProcess(
-            spec.start_command(), self.guard, model=spec.model or "", timeout=spec.seconds,
-            environment=spec.environment(),
-        )  # fmt: skip
+        self.process = self._process(spec, self.guard)
 
         def progress(text: str) -> None:
             if tell is not None:
@@ -141,6 +141,14 @@ class RerunSession:
         if self.cache:
             memory.remember_hello(identity(spec), hello)
         return hello
+
+    def _process(self, spec: RunnerSpec, guard: Guard) -> RunnerProcess:
+        command = spec.start_command()
+        more: dict[str, Any] = {"model": spec.model or "", "timeout": spec.seconds,
+                                "environment": spec.environment()}  # fmt: skip
+        if self._answers is not None:
+            return AnsweringProcess(command, guard, self._answers, **more)
+        return RunnerProcess(command, guard, **more)
 
     def rerun(
         self, rows: Iterable[int], tell: Tell | None = None, cancelled: Cancelled | None = None,

@@ -26,10 +26,10 @@ from ...capture.storage import first_bytes, open_file, storage_of
 from ..measuring.error_structure import Part, Structure
 from ..measuring.metrics import NUMBERS
 from ..measuring.pair_reader import PairTask, SideTask
-from ..model import Measurement, SideStatistics
+from ..model import Measurement, SideStatistics, Totals
 from ..paths import cache_dir
 
-ENGINE = 11  # raise when a number changes its meaning or its arithmetic
+ENGINE = 12  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
@@ -183,7 +183,7 @@ class FileIdentities:
 
     def feed(self, digest: blake2b, side: SideTask) -> None:
         """Hash what identifies one side. Raises `OSError`."""
-        _feed(digest, side.dtype, side.recipe)
+        _feed(digest, side.dtype, side.recipe, side.total)
         for name, locator in (("", side.locator), *side.others):
             status, size, head = self._file(locator.path)
             _feed(
@@ -250,6 +250,8 @@ def decoded(text: str) -> Measurement | None:
         for name in _INDEX_FIELDS:
             if data[name] is not None:
                 data[name] = tuple(data[name])
+        if data["totals"] is not None:
+            data["totals"] = Totals(*data["totals"])
         for name in ("reference", "candidate"):
             if data[name] is not None:
                 data[name] = SideStatistics(**data[name])

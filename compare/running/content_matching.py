@@ -7,6 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..matching.align import align
+from ..matching.content.first_axes import may_be_exchanged
+from ..matching.content.found import Content
+from ..matching.content.misfits import fitted, misfits
+from ..matching.content.turned import may_be_turned
 
 if TYPE_CHECKING:
     from ..aligned import Aligned
@@ -16,17 +20,18 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
     """The captures aligned by values, too; `aligned` itself where names left nothing over, values
     say nothing, or `cancelled` said stop.
     """
-    if not _may_have_partners(aligned):
+    square = may_be_exchanged(aligned)
+    apart = next(misfits(aligned), None) is not None
+    if not square and not apart and not _may_have_partners(aligned):
         return aligned
     from ..matching.content.cache import ContentCache
-    from ..matching.content.search import find_content
     from ..measuring.pair_reader import CancelledError
 
     cache = ContentCache.of(aligned)
     content = cache and cache.get()
     if content is None:
         try:
-            content = find_content(aligned, cancelled or (lambda: False))
+            content = _found(aligned, square, cancelled or (lambda: False))
         except CancelledError:
             return aligned
         if cache is not None:
@@ -37,7 +42,21 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
     return replace(new, rtol=aligned.rtol, atol=aligned.atol, ulp=aligned.ulp)
 
 
+def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Content:
+    """What values say. Raises `CancelledError`."""
+    from ..matching.content.first_axes import are_exchanged
+    from ..matching.content.search import find_content
+
+    turned = square and are_exchanged(aligned, cancelled)
+    content = find_content(aligned, cancelled) if _may_have_partners(aligned) else Content()
+    return replace(content, pairs=content.pairs + fitted(aligned, cancelled), exchanged=turned)
+
+
 def _may_have_partners(aligned: Aligned) -> bool:
-    """Whether both sides have something that names did not pair."""
+    """Whether both sides have something that names did not pair, or a pair may stand the other way
+    round.
+    """
     gaps = {row.kind for row in aligned.rows if row.kind != "pair"}
-    return len(gaps) == 2 or any(row.matched_by == "order" for row in aligned.rows)
+    return len(gaps) == 2 or any(
+        row.matched_by == "order" or may_be_turned(row) for row in aligned.rows
+    )

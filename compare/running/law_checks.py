@@ -13,7 +13,7 @@ from ..model import Local
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
-    from ..laws.evaluate import Evaluation
+    from ..laws.evaluation import Evaluation
     from ..laws.law import Scene
     from ..laws.report import LawReport
     from ..weights.models import Models

@@ -9,6 +9,7 @@ import numpy as np
 from ...capture.values import Array
 from ..measuring.error_structure import mantissa_bits
 from ..model import Measurement, Symptom
+from ..plurals import counted
 from .fit import Pair, left_words
 
 _TYPES = {1: "fp4 or int4", 2: "fp8 e5m2", 3: "fp8 e4m3", 7: "bfloat16", 10: "float16", 12: "tf32"}
@@ -78,9 +79,10 @@ def overflow(result: Measurement, x: Array, y: Array) -> Iterator[Symptom]:
     """NaN or Inf on one side only; Inf exactly where float16 has no number is a cast."""
     reference, candidate = result.reference, result.candidate
     assert reference is not None and candidate is not None
+    places = counted(result.nonfinite_mismatch, "place")
     words = (
         f"candidate {candidate.nan} NaN {candidate.inf} Inf, reference {reference.nan} NaN "
-        f"{reference.inf} Inf, at {result.nonfinite_mismatch} places apart"
+        f"{reference.inf} Inf; they differ at {places}"
     )
     infinite = np.isinf(y) & np.isfinite(x)
     if infinite.any() and float(np.abs(x[infinite]).min()) >= 0.99 * _FP16_MOST:

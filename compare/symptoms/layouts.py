@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..judging.evidence.doubts import agreeing_behind
+from ..matching.names.canonical import layer_number
 from ..model import Layout, Measurement
 
 if TYPE_CHECKING:
@@ -45,9 +46,15 @@ def explained_layouts(
 
 
 def _of_whole_kinds(errors: Errors, wrong: set[int], rows: set[int]) -> set[int]:
-    """Those of `rows` whose kind is among `wrong` in every layer."""
+    """Those of `rows`, all of them in layers, whose kind is among `wrong` in every layer. Outside
+    the layers there is one of a kind, and nothing shows that its order is the port's.
+    """
     plain = {node.kind for index, node in errors.flow.nodes.items() if index not in wrong}
-    return {index for index in rows if errors.flow[index].kind not in plain}
+    return {
+        index for index in rows
+        if errors.flow[index].kind not in plain
+        and layer_number(errors.rows[index].canonical) is not None
+    }  # fmt: skip
 
 
 def _layout(aligned: Aligned, results: Results, index: int, most: float) -> Layout | None:

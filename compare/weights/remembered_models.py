@@ -24,6 +24,20 @@ def directory_of(path: str) -> str | None:
     return folder if os.path.isfile(os.path.join(folder, "config.json")) else None
 
 
+def loadable(kind: str, path: str) -> str | None:
+    """What the engine of `kind` loads of `path`: a file or folder of its own format, else the
+    directory of a checkpoint. None where it can load neither.
+    """
+    from ...capture.engines.registry import ENGINES
+
+    engine = ENGINES.get(kind)
+    if engine is None or not engine.files:
+        return directory_of(path)
+    if os.path.isdir(path):
+        return path if any(map(engine.runs, os.listdir(path))) else None
+    return path if engine.runs(path) and os.path.isfile(path) else None
+
+
 def remembered_model(capture: Capture) -> str | None:
     """The checkpoint that was given for this capture before."""
     known = MODELS.of(capture.path)

@@ -45,6 +45,17 @@ def test_a_model_verified(tmp_path: Path) -> None:
     run_page("verify.md", "verify-example", tmp_path)
 
 
+def test_an_onnx_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from support.onnx_models import with_changed_weight
+
+    write_llama(tmp_path / "model")
+    run_page("onnx.md", "onnx-example", tmp_path)
+    exported = tmp_path / "captures" / "onnx_dump_model" / "model.onnx"
+    with_changed_weight(exported, tmp_path / "other", "model.layers.1.mlp.down_proj", 1.25)
+    run_page("onnx.md", "onnx-fault-example", tmp_path)
+
+
 @pytest.mark.max
 def test_a_model_verified_in_max(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")

@@ -242,6 +242,23 @@ def test_a_plot_has_a_point_for_every_row(real: Path, tmp_path: Path) -> None:
         assert f"<!-- {label}" in picture
 
 
+def test_a_plot_shows_outputs_in_the_order_of_their_modules(real: Path) -> None:
+    """An input is no layer: it repeats what an earlier one gave."""
+    pytest.importorskip("matplotlib")
+    from layertui.compare.comparison import open_comparison
+    from layertui.compare.reports.plot import draw_plot, output_points
+    from layertui.compare.reports.summary import component_of
+
+    comparison = open_comparison(*map(str, pair(real, "llama-f32")))
+    comparison.measure(use_cache=False)
+    outputs = [row for row in comparison.rows if row.role != "input"]
+    points = output_points(comparison)
+    assert 0 < len(outputs) < len(comparison.rows)
+    assert [point.component for point in points] == list(map(component_of, outputs))
+    assert [point.index for point in points] == list(range(len(outputs)))
+    assert "output, in execution order" in draw_plot(comparison, "svg").decode()
+
+
 def test_a_plot_of_strange_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names are data: no formula is typeset, none hides from the legend, many find room."""
     pytest.importorskip("matplotlib")

@@ -41,6 +41,9 @@ def test_one_layer_with_its_weights(real: Path, capsys: pytest.CaptureFixture[st
     law = found["layers.1.mlp.down_proj-output"]["law"]
     assert law["local"]["law"] == "linear" and law["state"] == "keeps"
     assert law["local"]["candidate"] < 3 * law["local"]["usual_candidate"]
+    _, out, _ = run(capsys, *sides(real), "layers.1.mlp.down_proj", "--reference-model", model)
+    assert "no mistake is looked for: the candidate satisfies the law" in out
+    assert "hypotheses were tried" not in out
 
 
 def test_without_weights_it_says_what_is_missing(

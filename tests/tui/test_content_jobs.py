@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from layertui.compare.comparison import open_comparison
+from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.rules.rules import Rules
 from layertui.tui.jobs.compare_job import Request, compare_directories
 from layertui.tui.jobs.news import Aligned
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.present.row_fields import pane_fields
 from support.screens.fake_host import FakeHost
+from support.screens.tui_captures import make_app, measured, settled
 from support.synthetic import saved
 
 
@@ -88,3 +92,24 @@ def test_p_takes_over_what_values_offer(tmp_path: Path) -> None:
     assert "alone" not in found
     assert [pair.candidate for pair in host.session.unsaved.pairs] == ["spare"]
     assert [pair.candidate for pair in host.session.unsaved.apart] == ["layers.4.mlp"]
+
+
+def test_a_cursor_that_nobody_moved_stays_on_top(request_for: Request) -> None:
+    async def drive() -> None:
+        app = make_app(request_for.reference, request_for.reference)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await measured(pilot, app)
+            comparison = app.session.comparison
+            assert comparison is not None
+            for place, kept in ((0, 0), (3, 5)):
+                for _ in range(place):
+                    await pilot.press("j")
+                sides = (comparison.reference, comparison.candidate)
+                others = (replace(side, records=side.records[::-1]) for side in sides)
+                app.list_screen.aligned(Comparison(*others, Rules(), comparison.policy))
+                await settled(pilot)
+                assert app.list_screen.cursor == kept
+                app.list_screen.aligned(comparison)
+                await pilot.press("g")
+
+    asyncio.run(drive())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from layertui.capture.demo.shipped import unpack
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
 from layertui.compare.laws import report as law_report
@@ -21,6 +23,7 @@ from layertui.compare.weights.models import ModelPaths
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.columns import Extras, columns_for
+from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.answer import answer_line, answer_of, cause_words, laws_progress
 from layertui.tui.present.laws import breaks_law, law_fields, local_text, times_text
 from layertui.tui.present.row_fields import pane_fields
@@ -110,7 +113,10 @@ def test_what_a_cause_explains_is_never_rounded_up() -> None:
     assert forms[0].startswith("eps 0 where the reference has 1e-2, in all 2 layers, explains ")
     assert forms[2] == "eps 0 where the reference has 1e-2, explains 99.99 %"
     sure = cause_words(replace(CAUSE, text="eps 1e-6 ± 7e-11 where the reference has 1e-5 ± 3e-10"))
-    assert sure[-1] == "eps 1e-6 where the reference has 1e-5, explains 99.99 %"
+    assert sure[-2:] == (
+        "eps 1e-6 where the reference has 1e-5, explains 99.99 %",
+        "eps 1e-6 (reference 1e-5), explains 99.99 %",
+    )
     half = cause_words(replace(CAUSE, before=2.0, after=2**0.5, text="weight + 1"))
     assert half[0] == "weight + 1, explains 50 %"
 
@@ -410,3 +416,20 @@ async def test_explaining_can_be_stopped(real: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(explanation, "explain_row", whole)
         await pilot.press("8")
         await until(pilot, lambda: "hypotheses were tried" in explained(app))
+
+
+def test_what_goes_on_below_stands_under_its_words(tmp_path: Path) -> None:
+    async def drive() -> None:
+        app = make_app(*unpack(str(tmp_path), "attention-scale"))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await measured(pilot, app)
+            await pilot.press("f", "enter")
+            await until(pilot, lambda: isinstance(app.screen, PairScreen))
+            await settled(pilot)
+            await pilot.press("8")
+            await until(pilot, lambda: "hypotheses were tried" in explained(app))
+            lines = explained(app).split("\n")
+            (at,) = (i for i, line in enumerate(lines) if line.startswith("   parameters heads"))
+            assert lines[at + 1].startswith(" " * 14) and lines[at + 1][14] != " "
+
+    asyncio.run(drive())

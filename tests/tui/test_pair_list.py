@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.model import Verdict
 from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.pair_list import PairList
 from layertui.tui.list.row_model import (
@@ -20,6 +21,7 @@ from layertui.tui.list.row_model import (
     position,
     row_key,
     rows_in_view,
+    view_words,
 )
 from layertui.tui.present.short_names import ShortNames, block_of
 from layertui.tui.present.text import clean, cut, elide, fit, metric_number, number, width_of, wrap
@@ -119,6 +121,32 @@ def test_short_names() -> None:
     assert names.short(top) == "lm_head-input_0"
     different = {(record.module, record.call, record.slot) for record in capture.records}
     assert len({names.short(record) for record in capture.records}) == len(different)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("/model/layers.{}/self_attn/q_proj/MatMul_output_0", "L{} self_attn/q_proj/MatMul"),
+        ("model/layers_{}/mlp/__call__/0", "L{} mlp/__call__/0"),
+        ("model_layers_{}_self_attn_q_proj", "L{} self_attn_q_proj"),
+        ("blk.{}.attn_q.weight", "L{} attn_q.weight"),
+        ("rank1/model.layers.{}.mlp", "rank1/L{} mlp"),
+        ("path.{}.of_a_branch", "path.{}.of_a_branch"),
+    ],
+)
+def test_names_that_other_tools_give_are_short_and_tell_the_layer(name: str, short: str) -> None:
+    names = [name.format(number) for number in range(3)]
+    names += [f"rank0/{each}" for each in names if not each.startswith("rank")]
+    capture = Capture("p", "f", [Record(n, n, "output") for n in names], "", True)
+    shown = [ShortNames(capture).short(record) for record in capture.records]
+    assert shown[:3] == [short.format(number) for number in range(3)]
+    assert len(set(shown)) == len(names)
+
+
+def test_step_and_layer_are_kept_where_a_name_is_cut() -> None:
+    assert elide("s0 L12 post_attention_layernorm", 24) == "s0 L12 …ention_layernorm"
+    assert elide("L12 post_attention_layernorm", 20) == "L12 …ntion_layernorm"
+    assert elide("s0 L12 post_attention_layernorm", 12) == "s0 …ayernorm"
 
 
 def test_blocks() -> None:
@@ -230,3 +258,27 @@ async def test_scrolling_by_steps_jumps_over_ssh(tmp_path: Path) -> None:
         await pilot.press("j")
         assert pairs.scroll_offset.y == 8
         await settled(pilot)
+
+
+def test_numbers_of_another_order_are_not_shown_for_what_is_right(
+    small_pair: tuple[Path, Path],
+) -> None:
+    comparison = open_comparison(*map(str, small_pair))
+    comparison.measure(use_cache=False)
+    rows = ComparedRows(comparison)
+    assert rows.value(12, "mse") not in ("", "permuted")
+    for level, shown in (("ok", True), ("diverged", False)):
+        verdict = Verdict(level, "permuted: the same values in another layout, two heads swapped")
+        comparison.verdicts[12] = verdict
+        assert verdict.permuted is shown
+        assert (rows.value(12, "mse") == "permuted") is shown
+
+
+def test_where_there_are_no_inputs_nothing_is_said_of_outputs(
+    small_pair: tuple[Path, Path],
+) -> None:
+    rows = ComparedRows(open_comparison(*map(str, small_pair)))
+    assert not rows.has_inputs
+    assert view_words(rows, View()) == ""
+    assert view_words(rows, View(only=True)) == "only diverged"
+    assert view_words(None, View()) == "outputs"

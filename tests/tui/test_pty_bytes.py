@@ -89,7 +89,7 @@ def test_a_heat_map_of_noise_fits_the_budget(tmp_path: Path) -> None:
         write_arrays(tmp_path / "cand", {"noise-output": noise}),
     )
     with PtyApp(*pair, size=(200, 50)) as app:
-        app.wait_for("1 pairs")
+        app.wait_for("1 pair ")
         app.press("\r")
         app.wait_for("Likeness")
         app.read(0.8)

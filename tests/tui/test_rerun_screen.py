@@ -10,10 +10,12 @@ from textual.pilot import Pilot
 
 from layertui.capture.demo.shipped import unpack
 from layertui.cli.main import status_of
+from layertui.compare.comparison import open_comparison
 from layertui.compare.reports.words import number
 from layertui.compare.rerun.verification import open_export
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
+from layertui.tui.list.rerunning import blamed_row
 from layertui.tui.pair.screen import PairScreen
 from support import small_model
 from support.screens.tui_captures import make_app, measured, settled, until
@@ -201,3 +203,15 @@ async def test_an_export_opens_with_both_scenarios(tmp_path: Path) -> None:
         assert shown > 5
         assert app.controllers.rerunning.busy is False
     app.session.reruns.close()
+
+
+def test_a_rerun_where_the_divergence_was_seen_is_one_of_the_module_it_is_inside(
+    tmp_path: Path,
+) -> None:
+    comparison = open_comparison(*unpack(str(tmp_path), "attention-scale"))
+    assert comparison.measure(use_cache=False)
+    first = comparison.first_divergence()
+    assert first is not None and first.module == "layers.3.self_attn"
+    found = comparison.rows[blamed_row(comparison, first.index)]
+    assert (found.canonical, found.role) == (first.module, "output")
+    assert blamed_row(comparison, first.index + 1) == first.index + 1

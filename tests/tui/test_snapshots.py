@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from layertui.tui.app import LayertuiApp
 from layertui.tui.terminal import Terminal
+from support.screens.statistics_captures import PLACES, write_statistics
 from support.screens.tui_captures import make_app, measured, settled
 
 RunBefore = Callable[[Pilot[None]], Awaitable[None]]
@@ -70,3 +71,14 @@ def test_screen(
     if terminal.colors == "none":
         monkeypatch.setenv("NO_COLOR", "1")
     assert snap_compare(olmo(terminal), terminal_size=size, run_before=keys(*pressed))
+
+
+@pytest.mark.parametrize("pressed", [(), ("f", "enter")], ids=["list", "pair"])
+def test_statistics_without_values(
+    pressed: tuple[str, ...], tmp_path: Path, snap_compare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_statistics(Path("ref"))
+    write_statistics(Path("cand"), frozenset(PLACES[2:]))
+    app = make_app("ref", "cand", Terminal())
+    assert snap_compare(app, terminal_size=(80, 24), run_before=keys(*pressed))

@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .news import Aligned, Checked, Checking, Diagnosed, Judged, Listed, Measured, Reading
+from .news import (
+    Aligned,
+    CasesFound,
+    Checked,
+    Checking,
+    Diagnosed,
+    Judged,
+    Listed,
+    Measured,
+    Reading,
+)
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
@@ -25,7 +35,7 @@ Visible = Callable[[], Sequence[int]]
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare, and how."""
+    """What to compare, and how. `case` is that of folders of captures that both sides are in."""
 
     reference: str
     candidate: str
@@ -38,25 +48,34 @@ class Request:
     models: ModelPaths | None = None
     min_coverage: float = 0.5
     allow_early_end: bool = False
+    case: str = ""
 
 
 def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
     """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture.
 
-    `current` is asked again when rows are made: the policy may be another by then.
+    `current` is asked again when rows are made: the policy may be another by then. Of folders of
+    captures only the cases are told: whoever hears of them asks for one.
     """
 
     def work(job: Job) -> bool:
         from ...capture import open_capture
+        from ...compare.case_pairs import case_pairs
         from ...compare.matching.sides import pick_sides
 
         request = current()
+        cases = None if request.case else case_pairs(request.reference, request.candidate)
+        if cases is not None:
+            job.tell(CasesFound(tuple(cases)))
+            return False
         reference = open_capture(request.reference, raw=request.raw, headers=False)
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
         job.tell(Listed(reference, candidate))
         if not _read_headers(job, reference, candidate):
             return False
+        total = len(reference.records) + len(candidate.records)
+        job.tell(Reading(total, total))
         return _align_and_measure(job, current(), reference, candidate, visible)
 
     return work
@@ -102,8 +121,9 @@ def _check_before(job: Job, comparison: Comparison) -> None:
     """Say other inputs and what headers show before the first number misleads anyone."""
     from ...compare.checks.two_sides import check_before_measuring
 
+    job.tell(Checking())
     found = check_before_measuring(comparison, job.stopped)
-    if found and not job.stopped():
+    if not job.stopped():
         job.tell(Checked(tuple(found), early=True))
 
 

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
+    from ...compare.case_pairs import CasePair
     from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ...compare.rerun.results import RerunProgress
+
+
+@dataclass(frozen=True)
+class CasesFound:
+    """Both are folders of captures, one for each case; nothing of them is opened yet."""
+
+    cases: tuple[CasePair, ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Reading:
-    """Headers: `done` of `total` records of both sides."""
+    """Headers: `done` of `total` records of both sides; all of them: they are aligned now."""
 
     done: int
     total: int
@@ -54,7 +62,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Checking:
-    """Everything is measured; the captures themselves are looked at now."""
+    """The captures themselves are looked at now: what headers show, or all, when it is measured."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,6 @@ class Recalled:
 
 
 News = (
-    Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken | Diagnosed
-    | Ended | Exported | Reran | Recalled
+    CasesFound | Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken
+    | Diagnosed | Ended | Exported | Reran | Recalled
 )  # fmt: skip

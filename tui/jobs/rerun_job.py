@@ -107,7 +107,8 @@ class Reruns:
 
 
 def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
-    """What the user answered: a model's directory, MODULE:FUNCTION, or `! COMMAND` of a runner.
+    """What the user answered: a model's directory, or a file that the engine runs,
+    MODULE:FUNCTION, or `! COMMAND` of a runner.
 
     Raises `RunnerAnswerError`.
     """
@@ -115,7 +116,11 @@ def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
     if text.startswith("!") and text[1:].strip():
         return replace(proposal, kind="external", command=text[1:].strip())
     path = Path(text).expanduser()
-    if text and path.is_dir():
+    from ...capture.engines.registry import ENGINES
+
+    engine = ENGINES.get(proposal.kind)
+    own_format = engine is not None and engine.runs(text) and path.is_file()
+    if text and (path.is_dir() or own_format):
         kind = proposal.kind if proposal.kind != "external" else "torch"
         return replace(proposal, kind=kind, model=str(path.resolve()), factory=None)
     if ":" in text and os.sep not in text and " " not in text:

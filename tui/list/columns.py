@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...compare.measuring.metrics import METRICS
 from ..present.text import fit
 
 _SHAPES_FROM = 96  # columns from which shapes are shown
@@ -76,15 +75,17 @@ def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None
     )
 
 
-def heading(columns: Columns, metric: str, ratio: str = "") -> str:
-    """The line above the list; `ratio` is what the column of ratios is about."""
+def heading(columns: Columns, number: str, ratio: str = "") -> str:
+    """The line above the list; `number` is what the badges show, `ratio` what the column of ratios
+    is about.
+    """
     left = fit("reference", columns.name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
     right = fit("candidate", columns.right_name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
-    badge = fit(f"{'   ' if columns.origin else '  '}{METRICS[metric].heading}", 2 + VALUE)
+    badge = fit(f"{'   ' if columns.origin else '  '}{number}", 2 + VALUE)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
     if columns.ratio:

@@ -14,6 +14,7 @@ from ..jobs.compare_job import (
 )
 from ..jobs.news import (
     Aligned,
+    CasesFound,
     Checked,
     Checking,
     Ended,
@@ -26,8 +27,9 @@ from ..jobs.news import (
 from ..present.working import checking_laws
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ...compare.case_pairs import CasePair
     from ...compare.comparison import Comparison
     from ...compare.judging.policy import Policy
     from ..jobs.job import Job
@@ -46,7 +48,8 @@ class Comparing:
 
     Others listen: `on_start` is called before a job begins (rows may be made anew), `on_complete`
     when everything is measured and checked, `on_refused` when what was asked for cannot be done,
-    `on_models` with why other checkpoints could not be taken, or nothing.
+    `on_models` with why other checkpoints could not be taken, or nothing, `on_cases` with the
+    captures of two folders, of which one pair is to be read.
     """
 
     def __init__(self, host: Host, face: ListFace) -> None:
@@ -57,6 +60,7 @@ class Comparing:
         self.on_complete: Callable[[], None] = _pass
         self.on_refused: Callable[[], None] = _pass
         self.on_models: Callable[[str], None] = lambda _: None
+        self.on_cases: Callable[[Sequence[CasePair]], None] = lambda _: None
 
     @property
     def working(self) -> bool:
@@ -117,6 +121,7 @@ class Comparing:
         if self.job is None or self.job.stopped():
             return False
         self.job.stop()
+        self._host.say("stopping; Ctrl-C again quits")
         return True
 
     def after_work(self, callback: Callable[[], None]) -> None:
@@ -129,7 +134,9 @@ class Comparing:
 
     def _take(self, news: News) -> None:
         face = self._face
-        if isinstance(news, Listed):
+        if isinstance(news, CasesFound):
+            self.on_cases(news.cases)
+        elif isinstance(news, Listed):
             face.listed(news.reference, news.candidate)
         elif isinstance(news, Reading):
             face.reading(news.done, news.total)

@@ -102,6 +102,16 @@ class DepthStrip(Widget):
         if level in _ALWAYS_FULL:
             return _FULL
         found = comparison.measurements[row]
+        if found is None:
+            return 0
+        if comparison.verdicts[row].permuted:
+            return 1
+        from ...compare.model import ByStatistics
+
+        if isinstance(found, ByStatistics):
+            from ...compare.reports.statistics_words import statistics_apart
+
+            return bar_height("relative_l2", statistics_apart(found))
         metric = getattr(found, "metric", None)  # pairs that failed, or wait, have none
         return 0 if metric is None else bar_height(self._metric, metric(self._metric))
 

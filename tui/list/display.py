@@ -9,6 +9,7 @@ from rich.style import Style
 from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
+from ...compare.plurals import counted
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
 from ..widgets.detail_pane import Detail
@@ -30,6 +31,7 @@ from .row_model import (
     holds,
     in_mode,
     rows_in_view,
+    view_words,
 )
 from .status_line import sides_line, status_line
 
@@ -272,7 +274,7 @@ class ListDisplay(WorkScreen):
         self._show_all()
 
     def _show_heading(self) -> None:
-        text = heading(self.pairs.columns(), self.session.metric, self.pairs.ratio)
+        text = heading(self.pairs.columns(), self.pairs.number_heading, self.pairs.ratio)
         self.query_one("#heading", Lines).set_lines([[(text, self.look.palette.heading)]])
 
     def _show_status(self) -> None:
@@ -284,11 +286,10 @@ class ListDisplay(WorkScreen):
             counts.set_lines([[(f" {self._reading} {look.signs.dots}", look.palette.accent)]])
         else:
             hidden = hidden_failing(self.comparison, self.pairs.view)
-            limits = self.session.limits
-            policy = "" if limits.is_default else f"policy {limits.policy}"
+            kept = f" {look.signs.dot} ".join(self._kept_settings)
             pieces = status_line(
                 self.comparison, self._counts, hidden, look, width - self._position_width,
-                width >= _WIDE, self.session.inputs_differ, self._settings, policy,
+                width >= _WIDE, self.session.inputs_differ, self._settings, kept,
             )  # fmt: skip
             counts.set_lines([pieces])
         self._show_answer()
@@ -307,18 +308,21 @@ class ListDisplay(WorkScreen):
 
     @property
     def _settings(self) -> list[str]:
-        """What the list shows, and by which policy where that is not the usual one; the least
-        important last.
-        """
-        limits = self.session.limits
-        words = [
+        """What the list shows and by which policy, the least important last."""
+        words = (
             self._state,
-            "" if limits.is_default else f"policy {limits.policy}",
-            f"{self.findings} warnings (:notes)" if self.findings else "",
+            f"{counted(self.findings, 'warning')} (:notes)" if self.findings else "",
             f"filter {self.view.filter}" if self.view.filter else "",
-            "only diverged" if self.view.only else MODE_WORDS[self.view.mode],
-        ]
-        return [word for word in words if word]
+            view_words(self.pairs.model, self.view),
+        )
+        return [*self._kept_settings, *filter(None, words)]
+
+    @property
+    def _kept_settings(self) -> list[str]:
+        """What is shown, whatever else must give way."""
+        limits = self.session.limits
+        policy = [] if limits.is_default else [f"policy {limits.policy}"]
+        return [*filter(None, [self.session.case_text]), *policy]
 
     @property
     def _state(self) -> str:

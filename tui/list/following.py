@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.plurals import counted
 from ..present.working import checking_laws
 from .depth_strip import DepthStrip
 from .display import ListDisplay
+from .kept_place import KeptPlace
 from .status_line import short_finding
 
 if TYPE_CHECKING:
@@ -33,11 +35,17 @@ class FollowingList(ListDisplay):
 
     def reading(self, done: int, total: int) -> None:
         self._reading = f"reading headers {done} of {total}"
+        if done == total:
+            self._reading = f"aligning {counted(total, 'record')}"
         self._show_status()
 
     def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
-        """Rows exist: the cursor stays on its record, on its line of the screen."""
+        """Rows exist: the cursor stays on its record, on its line of the screen; where nobody moved
+        it, on top.
+        """
         self.remember_place()
+        if self.pairs.cursor == 0:
+            self._kept = KeptPlace(None, self._kept.marks)
         self._counts = counts or comparison.counts
         self.session.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
@@ -72,7 +80,7 @@ class FollowingList(ListDisplay):
             self.show_pane()
 
     def checking(self) -> None:
-        """Everything is measured; the captures are checked."""
+        """The captures are checked."""
         self._reading = "checking"
         self._show_status()
 
@@ -84,6 +92,7 @@ class FollowingList(ListDisplay):
         from ...compare.checks.two_sides import note_findings
 
         note_findings(comparison, list(findings))
+        self._reading = ""
         serious = [finding for finding in findings if finding.severity != "note"]
         self.findings = len(serious)
         inputs = [f for f in serious if f.code == "inputs" and f.severity == "error"]
@@ -110,12 +119,17 @@ class FollowingList(ListDisplay):
 
     def _say_first(self) -> None:
         """What it comes to in the logits, and the first divergence, once everything is known,
-        unless something else is being said.
+        unless something else is being said; of the first divergence what is known now.
         """
-        from ..present.origin import last_words
+        from ..present.origin import FIRST, first_known, first_sentence, last_words
 
-        words = "" if self.comparison is None else last_words(self.comparison)
-        if words and not self.host.said:
+        comparison, said = self.comparison, self.host.said
+        if comparison is None:
+            return
+        first = first_known(comparison)
+        if first is not None and said.startswith(FIRST):  # said with less known than now
+            self.host.say(first_sentence(comparison, first))
+        elif not said and (words := last_words(comparison)):
             self.host.say(words)
 
     def _show_late(self) -> None:

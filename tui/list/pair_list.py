@@ -11,6 +11,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from ...compare.measuring.metrics import METRICS
 from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
 from .line_drawing import Drawing, draw_line
@@ -102,6 +103,13 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         if (ratio, origins) != (self.ratio, self.origins):
             self.ratio, self.origins, self._columns = ratio, origins, None
             self.refresh()
+
+    @property
+    def number_heading(self) -> str:
+        """What stands above the badges."""
+        return METRICS[self.metric].heading if self.model is None else (
+            self.model.heading(self.metric)
+        )  # fmt: skip
 
     def set_locals(self, known: bool) -> bool:
         """Whether there is a column of local errors; True when that is new."""

@@ -11,6 +11,7 @@ from ..jobs.rerun_job import recall_job, rerun_job
 from ..session import Question
 
 if TYPE_CHECKING:
+    from ...compare.comparison import Comparison
     from ...compare.rerun.results import RerunProgress
     from ...compare.rerun.session import RerunSession
     from ..jobs.job import Job
@@ -65,6 +66,8 @@ class Rerunning:
         if comparison is None or not rows:
             self._host.say("no row to rerun")
             return
+        if not session.marks:
+            rows = [blamed_row(comparison, rows[0])]
         reruns = session.reruns.session(comparison)
         known = session.reruns.result(comparison, rows[0])
         fresh = fresh or (len(rows) == 1 and known is not None and known.output is None)
@@ -176,3 +179,23 @@ class Rerunning:
 def _state(progress: RerunProgress) -> str:
     of = f"{progress.done} of {progress.total} " if progress.total > 1 else ""
     return f"rerun {of}" + ": ".join(part for part in (progress.layer, progress.text) if part)
+
+
+def blamed_row(comparison: Comparison, row: int) -> int:
+    """The output of the module that the first divergence was introduced inside, for the row where
+    that was seen (a part of it, whose own rerun would say nothing); any other row itself.
+    """
+    from ..present.origin import first_known
+
+    first, seen = first_known(comparison), comparison.rows[row]
+    if first is None or first.index != row or first.module == seen.canonical:
+        return row
+    return next(
+        (
+            other.index
+            for other in comparison.rows
+            if other.kind == "pair" and other.role == "output"
+            and (other.canonical, other.step) == (first.module, seen.step)
+        ),
+        row,
+    )  # fmt: skip

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import Level, Origin
 from ..present.short_names import ShortNames, block_of
-from ..present.text import clean, metric_number, shape_text
+from ..present.text import clean, metric_number, number, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class RowModel(Protocol):
     def origin(self, row: int) -> Origin | None: ...
     def doubtful(self, row: int) -> bool: ...
     def value(self, row: int, metric: str) -> str: ...
+    def heading(self, metric: str) -> str: ...
     def ratio(self, row: int) -> str: ...
     def local(self, row: int) -> str: ...
     def breaks_law(self, row: int) -> bool: ...
@@ -96,6 +98,9 @@ class NameRows:
 
     def value(self, row: int, metric: str) -> str:
         return ""
+
+    def heading(self, metric: str) -> str:
+        return METRICS[metric].heading
 
     def ratio(self, row: int) -> str:
         return ""
@@ -178,13 +183,37 @@ class ComparedRows:
         return breaks_law(self.comparison, row)
 
     def value(self, row: int, metric: str) -> str:
-        """The number for the badge; empty where the row has none."""
-        from ...compare.model import Measurement
+        """The number for the badge, or a word where numbers mislead; empty where there is none."""
+        from ...compare.model import ByStatistics, Measurement
 
         measured = self.comparison.measurements[row]
+        if self.comparison.verdicts[row].permuted:
+            return "permuted"  # the numbers are those of the order that is not right
+        if self.by_statistics and isinstance(measured, ByStatistics):
+            from ...compare.reports.statistics_words import statistics_apart
+
+            return number(statistics_apart(measured))
         if not isinstance(measured, Measurement):
             return ""
         return metric_number(metric, measured.metric(metric))
+
+    @cached_property
+    def by_statistics(self) -> bool:
+        """Whether no pair has values on both sides: badges then show how far statistics differ."""
+        aligned = self.comparison.aligned
+        pairs = [row.index for row in aligned.rows if row.kind == "pair"]
+        return any(map(aligned.by_statistics, pairs)) and not any(map(aligned.measurable, pairs))
+
+    @cached_property
+    def has_inputs(self) -> bool:
+        """Whether there are rows that only some modes show."""
+        return any(not in_mode(row, "outputs") for row in self.comparison.rows)
+
+    def heading(self, metric: str) -> str:
+        """What the badges show."""
+        from ...compare.reports.statistics_words import HEADING
+
+        return HEADING if self.by_statistics else METRICS[metric].heading
 
     def block(self, row: int) -> str:
         found = self.comparison.rows[row]
@@ -256,6 +285,14 @@ class View:
     mode: Mode = "outputs"
     filter: str = ""
     only: bool = False
+
+
+def view_words(model: RowModel | None, view: View) -> str:
+    """Which rows are shown; nothing where all modes show the same ones."""
+    if view.only:
+        return "only diverged"
+    alike = isinstance(model, ComparedRows) and not model.has_inputs
+    return "" if alike else MODE_WORDS[view.mode]
 
 
 def rows_in_view(model: RowModel, view: View) -> Sequence[int]:

@@ -35,6 +35,9 @@ class ListScreen(FollowingList):
     def _clicked_twice(self) -> None:
         self.action_open_pair()
 
+    def action_case(self, direction: int) -> None:
+        self.controllers.cases.step(direction)
+
     # Searching and filtering
 
     def action_search(self) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ...compare.plurals import counted
 from ..present.pieces import Piece, Pieces
 from ..present.text import clean, dtype_text, width_of
 from ..theme import LOOKS, Look
@@ -140,7 +141,7 @@ def short_finding(finding: Finding) -> str:
 
 def _facts(counts: Counts, wide: bool) -> list[str]:
     gaps = counts.gaps_reference + counts.gaps_candidate
-    facts = [f"{counts.pairs} pairs", f"{gaps} gaps"]
+    facts = [counted(counts.pairs, "pair"), counted(gaps, "gap")]
     if counts.coverage is None:
         facts.append("coverage unknown")
     else:

@@ -58,12 +58,13 @@ class Symptoms:
 
 def diagnosed_text(comparison: Comparison, news: Diagnosed) -> str:
     """What the last row looks like, and how many there were."""
+    from ...compare.model import ByStatistics
     from ...compare.reports.words import symptom_lines
 
     row = news.rows[-1]
     found = symptom_lines(comparison.known_symptoms(row))
+    if isinstance(comparison.measurements[row], ByStatistics):
+        found = ["no symptom: there are statistics only, no values to look at"]
     of = f"{news.done} of {news.total}: " if news.total > 1 else ""
-    looks = (
-        found[0] if found else "no symptom: the sides are equal, or could not be read completely"
-    )
+    looks = found[0] if found else "no symptom: equal, or not completely readable"
     return f"{of}{comparison.rows[row].label}: {looks}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.containers import Container
@@ -137,7 +138,8 @@ class PairScreen(WorkScreen):
 
     @property
     def footer_keys(self) -> Sequence[Key]:
-        return [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
+        keys = [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
+        return [replace(key, label="back") if key.id == "back" else key for key in keys]
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""

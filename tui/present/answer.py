@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING
 
+from ...compare.model import Measurement
 from ...compare.reports.law_words import agreement, percent, short_module
 from ...compare.reports.nothing_compared import nothing_compared
 from ..theme import LOOKS
-from .origin import first_known, likeness, sure_text
+from .origin import first_known, likeness, looks_like, sure_text
 from .pieces import Piece, Pieces
 from .text import clean, cut, elide, width_of
 from .working import checking_laws, laws_progress
@@ -31,6 +32,13 @@ _NAME_SHARE = 0.45  # of the line that a name may take
 _LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
 _UNCERTAINTY = re.compile(r" ± \S*\d")
 _LAYERS = re.compile(r", in (?:all )?\d+ (?:of \d+ )?layers$")
+_ASIDE = re.compile(r" \(or [^()]*\)$")  # what else would look the same
+_REFERENCE = re.compile(r" where the reference has (.+)$")
+_FEWER_WORDS = (
+    (" are multiplied by ", " times "),
+    ("it gives what ", "gives the values of "), (" gives in the reference", ""),
+)  # fmt: skip
+_LIMIT = re.compile(r", \S+ allowed for .*$")
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,17 @@ def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool)
 
 def cause_words(cause: Cause) -> tuple[str, ...]:
     """`eps 0 where the reference has 1e-2, explains 99.99 %`; what gives way first is how many
-    layers show it, then digits of the share, then how sure the numbers are.
+    layers show it, then digits of the share, how sure the numbers are, and what else would look the
+    same; the rest is then said in fewer words.
     """
     share, least = f", explains {percent(cause.explained)}", _least_share(cause)
     bare = _LAYERS.sub("", cause.text)
     plain = _UNCERTAINTY.sub("", bare)
     forms = [cause.text + share, bare + share, bare + least, plain + least]
-    return tuple(dict.fromkeys(forms))
+    short = _REFERENCE.sub(r" (reference \1)", _ASIDE.sub("", plain))
+    for words, fewer in _FEWER_WORDS:
+        short = short.replace(words, fewer)
+    return tuple(dict.fromkeys([*forms, short + least]))
 
 
 def _least_share(cause: Cause) -> str:
@@ -122,8 +134,29 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
     if not comparison.first_is_final() or checking_laws(comparison):
         where += ", so far"  # the laws may find another one, or that nothing is wrong
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
-    reason = likeness(first) + verdict.reason.removeprefix(f"introduced inside {first.module}, ")
-    return (f"{where}{sure}: {reason}", f"{where}: {reason}")
+    reason = verdict.reason.removeprefix(f"introduced inside {first.module}, ")
+    long = f": {likeness(first)}{reason}"
+    if verdict.by_statistics:
+        where, reason = f"{where} by statistics", reason.removeprefix("by statistics: ")
+        long = f": {reason}"
+    brief = f", {_error(comparison, first)}" if _error(comparison, first) else f": {_brief(reason)}"
+    looks = looks_like(first)
+    forms = [where + sure + long, f"{where}{sure}{brief}, {looks}" if looks else ""]
+    forms += [where + sure + brief, where + brief]
+    return tuple(form for form in forms if form)
+
+
+def _error(comparison: Comparison, first: FirstDivergence) -> str:
+    """`relative L2 0.12`, of a divergence that is a matter of size."""
+    found = comparison.measurements[first.index]
+    if first.verdict != "diverged" or not isinstance(found, Measurement):
+        return ""
+    return "" if found.relative_l2 is None else f"relative L2 {found.relative_l2:.2g}"
+
+
+def _brief(reason: str) -> str:
+    """A reason without what was allowed, and without what is said of both sides."""
+    return _LIMIT.sub("", reason.partition("; ")[0].partition(": ")[0])
 
 
 def _no_divergence(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...compare.model import FirstDivergence
+from ...compare.model import ByStatistics, FirstDivergence
 from ...compare.reports.effect_words import short_effect_line
 from ...compare.reports.row_report import WORTH_A_LOOK
 from ...compare.reports.words import sure_text
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ...compare.judging.noise.floor import Floor
     from ...compare.model import Effect
     from ...compare.reports.row_report import RowReport
+
+
+FIRST = "first divergence"  # how the sentence about it begins
 
 
 def made_rows(comparison: Comparison) -> list[int]:
@@ -55,13 +58,19 @@ def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
     final = "" if comparison.first_is_final() else " so far, still measuring"
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
     reason = likeness(first) + comparison.verdicts[first.index].reason
-    return f"first divergence{final}: {first_place(comparison, first)}{sure}: {reason}"
+    return f"{FIRST}{final}: {first_place(comparison, first)}{sure}: {reason}"
+
+
+def looks_like(first: FirstDivergence) -> str:
+    """`looks like scale`; nothing where a cause is known, which the reason begins with."""
+    looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
+    return f"looks like {looks[0]}" if looks and not first.causes else ""
 
 
 def likeness(first: FirstDivergence) -> str:
-    """`looks like scale: `; nothing where a cause is known, which the reason begins with."""
-    looks = [s.name for s in first.symptoms if s.name not in ("none", "noise-like")][:1]
-    return f"looks like {looks[0]}: " if looks and not first.causes else ""
+    """The same in front of a reason."""
+    looks = looks_like(first)
+    return f"{looks}: " if looks else ""
 
 
 def last_words(comparison: Comparison) -> str:
@@ -82,6 +91,8 @@ def symptom_hint(report: RowReport) -> str:
     """How symptoms can be had where they were not worked out, or why there are none."""
     if report.level not in WORTH_A_LOOK or report.level == "shape" or report.symptoms:
         return ""
+    if isinstance(report.result, ByStatistics):
+        return ""  # there are no values to look at
     if report.symptoms is None:
         return "not diagnosed yet: press S"
     return "unknown: not enough of the tensor could be read"

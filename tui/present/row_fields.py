@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...compare.model import ByStatistics
 from ...compare.reports.row_report import SIDES, Fact, RowReport, row_report
 from ...compare.reports.words import record_shape
 from .field import Field
@@ -32,7 +33,7 @@ def pane_fields(comparison: Comparison, index: int) -> list[Field]:
     """What the pane shows, most telling first."""
     report = row_report(comparison, index)
     facts = [Fact("row", f"{report.row.index}  {report.row.label}"), *_verdict(report)]
-    facts += [*_findings(report), *_metrics(report), *report.extremes]
+    facts += [*_findings(report), *_metrics(report), *_statistics(report), *report.extremes]
     for side in SIDES:
         record = report.record(side)
         if record is not None:
@@ -68,6 +69,17 @@ def _metrics(report: RowReport) -> Iterator[Fact]:
         first, *others = found[start : start + _IN_A_LINE]
         more = "".join(f"{other.label:<8}{other.text}" for other in others)
         yield Fact(first.label, f"{first.text:<11}{more}".rstrip())
+
+
+def _statistics(report: RowReport) -> Iterator[Fact]:
+    """Of a pair that is compared by statistics, each with its difference, in a line."""
+    if not isinstance(report.result, ByStatistics):
+        return
+    from ...compare.reports.statistics_words import difference_table
+
+    for label, left, right, _, relative in difference_table(report.result)[1:]:
+        if left and relative:
+            yield Fact(label, f"{left} against {right}, relative {relative}")
 
 
 def _fields(facts: Iterable[Fact]) -> list[Field]:
@@ -118,5 +130,6 @@ def side_table(scene: Scene) -> list[tuple[str, str, str]]:
         for label, texts in rows
         if label not in ("class", "error") or any(texts)
     ]
-    table += report.statistics_table
+    if not isinstance(report.result, ByStatistics):  # else they stand above, with differences
+        table += report.statistics_table
     return [(label, clean(left), clean(right)) for label, left, right in table]

@@ -1,8 +1,9 @@
 """Short names for the list: `L0 self_attn.q_proj` for `model.model.layers.0.self_attn.q_proj`.
 
-What all layers of a capture have in front of their number says nothing and is left out. Where a
-model has several stacks (`vision.layers`, `text.layers`) only the most frequent loses its prefix,
-so two records never get the same short name for different modules by this alone.
+What all layers of a capture have in front of their number says nothing and is left out, whatever
+stands between the parts (`model/layers_0/mlp` is `L0 mlp`). Where a model has several stacks
+(`vision.layers`, `text.layers`) only the most frequent loses its prefix, and the rank of a shard is
+kept, so two records never get the same short name for different modules by this alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
     from ...capture.records import Capture, Record
 
-_STACK = re.compile(r"^(?P<prefix>.*?)(?P<word>layers?|h|blocks?)\.(?P<number>\d+)(?:\.|$)")
+_RANK = re.compile(r"^rank\d+/")
+_STACK = re.compile(
+    r"^(?P<prefix>(?:.*?[./_])?)(?P<word>layers?|h|blocks?|blk)(?P<sign>[._])(?P<number>\d+)"
+    r"(?:[./_](?=.)|$)"
+)
+_NODE_OUTPUT = re.compile(r"^(/.+)_output_0$")  # as ONNX exports by tracing call each node's first
 
 
 class ShortNames:
@@ -35,22 +41,29 @@ class ShortNames:
         return f"{step}{self._module(record.module)}{call}{slot}"
 
     def _module(self, module: str) -> str:
+        rank = _RANK.match(module)
+        if rank:
+            return rank[0] + self._module(module[rank.end() :])
+        module = _NODE_OUTPUT.sub(r"\1", module)
         match = _STACK.match(module)
         if match:
             rest = module[match.end() :]
-            if (match["prefix"], match["word"]) == self._prefix:
+            if _prefix(match) == self._prefix:
                 return f"L{match['number']} {rest}".rstrip()
-            return f"{match['prefix']}{match['word']}.{match['number']} {rest}".rstrip()
+            return f"{''.join(_prefix(match))}{match['number']} {rest}".rstrip()
         root = self._root + "."
         if self._root and module.startswith(root):
             return module[len(root) :]
         return module or "(root)"
 
 
-def _commonest_prefix(modules: Iterable[str]) -> tuple[str, str] | None:
-    found = Counter(
-        (match["prefix"], match["word"]) for module in modules if (match := _STACK.match(module))
-    )
+def _prefix(match: re.Match[str]) -> tuple[str, str, str]:
+    return match["prefix"], match["word"], match["sign"]
+
+
+def _commonest_prefix(modules: Iterable[str]) -> tuple[str, str, str] | None:
+    plain = (_RANK.sub("", module) for module in modules)
+    found = Counter(_prefix(match) for module in plain if (match := _STACK.match(module)))
     return found.most_common(1)[0][0] if found else None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len, set_cell_size
 
 from ...compare.reports import escaping, words
 
 _DIGITS = 2
+_STEP = re.compile(r"s\d+ ")
 _SHORT_DTYPES = {"bfloat16": "bf16", "bool": "bool"}
 
 
@@ -31,7 +34,7 @@ def fit(text: str, width: int) -> str:
 
 def elide(text: str, width: int, dots: str = "…") -> str:
     """Exactly `width` cells. What is too long loses its middle-left: the tail of a layer's name
-    tells it from its neighbours, and the first word (`L12`) says where it is.
+    tells it from its neighbours, and the first words (`L12`, `s0 L12`) say where it is.
     """
     if width <= 0:
         return ""
@@ -40,10 +43,15 @@ def elide(text: str, width: int, dots: str = "…") -> str:
     room = width - width_of(dots)
     if room <= 0:
         return fit(dots, width)
-    head = text.find(" ") + 1
-    if not 0 < head <= room // 3:
-        head = room // 4
+    head = next((end for end in _heads(text) if 0 < end <= room // 3), room // 4)
     return fit(text[:head] + dots + text[len(text) - (room - head) :], width)
+
+
+def _heads(text: str) -> tuple[int, int]:
+    """Where the first words end: a step and a layer (`s0 L12 `), else the first word alone."""
+    first = text.find(" ") + 1
+    step = _STEP.match(text)
+    return (text.find(" ", first) + 1 if step else first, first)
 
 
 def cut(text: str, width: int, dots: str = "…") -> str:

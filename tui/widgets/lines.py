@@ -22,10 +22,21 @@ def look_of(widget: Widget) -> Look:
     return cast(Look, getattr(widget.app, "look"))  # noqa: B009  the app's class imports this
 
 
-def strip_of(pieces: Pieces, base: Style, width: int) -> Strip:
-    """A strip of exactly `width` cells."""
+def strip_of(pieces: Pieces, base: Style, width: int, dots: str = "") -> Strip:
+    """A strip of exactly `width` cells; what is cut off leaves `dots`."""
     segments = [Segment(text, _over(base, style)) for text, style in pieces if text]
-    return Strip(segments).adjust_cell_length(width, base)
+    strip = Strip(segments)
+    room = width - width_of(dots)
+    if dots and room > 0 and strip.cell_length > width and _is_cut(segments, width):
+        strip = strip.crop(0, room)
+        last = next((s.style for s in reversed([*strip]) if s.text.strip()), base)
+        return Strip([*strip, Segment(dots, last)]).adjust_cell_length(width, base)
+    return strip.adjust_cell_length(width, base)
+
+
+def _is_cut(segments: Sequence[Segment], width: int) -> bool:
+    """Whether more than spaces would be lost."""
+    return width_of("".join(segment.text for segment in segments).rstrip()) > width
 
 
 def _over(base: Style, style: Style | None) -> Style:
@@ -50,7 +61,7 @@ class _Lined:
 
 
 class Lines(_Lined, Widget):
-    """Fixed lines; what does not fit is cut off. Text is never interpreted as markup."""
+    """Fixed lines; what does not fit is cut off, and dots say so. Text is no markup."""
 
     DEFAULT_CSS = "Lines { height: 1; width: 1fr; }"
 
@@ -66,7 +77,8 @@ class Lines(_Lined, Widget):
             self.refresh(*dirty)
 
     def render_line(self, y: int) -> Strip:
-        return strip_of(_line(self._lines, y), self.rich_style, self.size.width)
+        dots = look_of(self).signs.dots
+        return strip_of(_line(self._lines, y), self.rich_style, self.size.width, dots)
 
 
 def _line(lines: Sequence[Pieces], y: int) -> Pieces:
@@ -102,7 +114,7 @@ class ScrolledLines(_Lined, ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         pieces = _line(self._lines, y + self.scroll_offset.y)
-        return strip_of(pieces, self.rich_style, self.size.width)
+        return strip_of(pieces, self.rich_style, self.size.width, look_of(self).signs.dots)
 
     def move(self, lines: int) -> None:
         self._scroll(self.scroll_offset.y + lines)

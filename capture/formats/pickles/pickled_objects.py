@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ...errors import RecordError
+from ..labelled import Labelled, in_two_lists, labelled
 from .pickle_machine import DAMAGED, Instance, Pairs
 
 _MOST_NODES = 1_000_000
@@ -84,12 +85,45 @@ def flatten(root: Any, is_tensor: Callable[[Any], bool], refuse: bool = False) -
                     found.append((path, node))
                 continue
         if type(node) is Array:
-            inside = node.values if node.of_objects else []
+            inside = _rows(node) if node.of_objects else []
             waiting.append((path, inside[0] if node.shape == () and inside else inside))
             continue
-        inner = list(_children(node))
-        waiting.extend(((*path, key), value) for key, value in inner[::-1])
+        inner = _named(node, is_tensor) or [((key,), value) for key, value in _children(node)]
+        waiting.extend(((*path, *keys), value) for keys, value in inner[::-1])
     return found
+
+
+def _named(node: Any, is_tensor: Callable[[Any], bool]) -> Labelled | None:
+    """What a list or dictionary holds by the names that it says itself; None where it says none."""
+
+    def holds(part: Any) -> bool:
+        if type(part) is Pairs or type(part) not in (list, tuple):
+            return is_tensor(part) or type(part) in _MAY_HOLD or isinstance(part, dict)
+        return any(type(item) not in _PLAIN for item in part[:_LOOKED_AT])
+
+    if isinstance(node, (dict, Pairs)):
+        known = _as_dictionary(node)
+        return in_two_lists(known, holds) if isinstance(known, dict) else None
+    return labelled(map(_as_dictionary, node), holds) if type(node) in (list, tuple) else None
+
+
+def _as_dictionary(node: Any) -> Any:
+    """A small dictionary of any kind with its keys as text; anything else as it is."""
+    if type(node) is Instance:
+        node = node.pairs or fields_of(node) or node.made_of
+    if isinstance(node, (dict, Pairs)) and len(node) <= _MOST_KEYS:
+        return dict(_children(node))
+    return None if isinstance(node, (dict, Pairs)) else node
+
+
+def _rows(array: Array) -> list[Any]:
+    """The items of an array of objects; those of a table row by row."""
+    values, shape = array.values, array.shape
+    if len(shape) != 2 or type(shape[1]) is not int or not 2 <= shape[1] <= _MOST_KEYS:
+        return values
+    if array.fortran or len(values) % shape[1]:
+        return values
+    return [values[at : at + shape[1]] for at in range(0, len(values), shape[1])]
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
@@ -166,3 +200,6 @@ def _shown(name: str) -> str:
 
 
 _MAY_HOLD = (Array, Instance, Pairs, list, tuple)
+_PLAIN = (str, int, float, bool, type(None))
+_MOST_KEYS = 64  # of a dictionary that may describe one tensor, columns of a table of objects
+_LOOKED_AT = 32  # items of a list that may be a shape

@@ -19,7 +19,7 @@ from ...records import Locator, Record
 from ...storage import first_bytes, open_file, open_stream
 from ..context import Context
 from ..members import named_record
-from .print_labels import LONGEST_NAME, Labels, message_of, name_before
+from .print_labels import LONGEST_NAME, Labels, message_of, name_before, without_details
 from .printed_values import printed_values
 from .tensor_print import (
     Printed,
@@ -196,7 +196,7 @@ def _find_start(line: bytes, at: int, labels: Labels | None = None) -> tuple[str
     for match in _START.finditer(line, at):
         left = _text(line[max(at, match.start() - 2 * LONGEST_NAME) : match.start()])
         name = name_before(left)
-        if not name and labels is not None and not message_of(left):
+        if not name and labels is not None and not without_details(message_of(left)):
             name = labels.name()
         if name:
             return name, match.start(), match[0].startswith(b"Parameter")

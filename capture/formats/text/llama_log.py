@@ -187,8 +187,10 @@ def _describe(record: Record, span: _Span) -> None:
     stats: dict[str, float] = {"count": count}
     if dtype.kind == "float":
         stats["printed_decimals"] = 4
-        if span.sum is not None and isfinite(span.sum) and count:
-            stats["mean"] = span.sum / count
+        if span.sum is not None and count:
+            stats["sum"] = span.sum
+            if isfinite(span.sum):
+                stats["mean"] = span.sum / count
     record.stats = stats
 
 

@@ -21,6 +21,7 @@ from ...records import Locator, Record
 from ...storage import first_bytes
 from ..context import Context
 from ..extents import checked_shape
+from ..labelled import labelled
 from ..members import named_member, named_record, place_members
 from .json_text import parsed, plain_text
 
@@ -33,8 +34,11 @@ _NUMBERS = re.compile(
     rb"\[\s*(?:-?\d[\d.eE+-]*|null|NaN|-?Infinity)\s*[,\]]|\[\s*(?:true|false)\s*,"
 )
 _SETTINGS = re.compile(r"(?:^|[/._-])(?:config|index|tokenizer\w*|vocab|special_tokens_map)$")
-_VALUES = ("values", "value", "data", "tensor", "array")
+_VALUES = ("values", "value", "data", "tensor", "array", "output", "activation", "activations")
 _NAMES = ("name", "key", "layer", "module", "label")
+_DESCRIBES = re.compile(
+    r"(?:\w*_)?(?:shapes?|sizes?|dims?|dimensions|strides?)", re.IGNORECASE
+)  # fmt: skip
 _DEEPEST = 32
 
 
@@ -177,7 +181,12 @@ def _arrays_of(path: str) -> Iterator[_Array]:
         if len(keys) > _DEEPEST:
             raise RecordError("nested too deep")
         if isinstance(node, list) and not _holds_objects(node):
-            if node:
+            named = labelled(node, _is_list) if node and isinstance(node[0], list) else None
+            if named is not None:
+                waiting.extend(
+                    ((*keys, *map(plain_text, path)), value) for path, value in reversed(named)
+                )
+            elif node:
                 yield _Array(keys, node)
             continue
         if isinstance(node, dict) and (found := _described(keys, node)) is not None:
@@ -186,11 +195,23 @@ def _arrays_of(path: str) -> Iterator[_Array]:
         items = node.items() if isinstance(node, dict) else enumerate(node)
         inner = []
         for key, value in items:
-            if isinstance(value, (dict, list)):
+            if isinstance(value, (dict, list)) and not _is_metadata(key, value):
                 named = isinstance(node, list) and isinstance(value, dict) and _is_entry(value)
                 whole = keys if named or (apart and node is root) else (*keys, plain_text(key))
                 inner.append((whole, value))
         waiting.extend(reversed(inner))
+
+
+def _is_list(value: Any) -> bool:
+    return type(value) is list
+
+
+def _is_metadata(key: Any, value: Any) -> bool:
+    """True for `"shape": [1, 8, 32]` and its like: a few whole numbers that describe a tensor."""
+    return (
+        isinstance(key, str) and _DESCRIBES.fullmatch(key) is not None and isinstance(value, list)
+        and len(value) <= _DEEPEST and all(type(size) is int for size in value)
+    )  # fmt: skip
 
 
 def _no_key_twice(lines: list[Any]) -> bool:

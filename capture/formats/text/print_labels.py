@@ -16,6 +16,7 @@ from ...places import place_of
 LONGEST_NAME = 1000
 _LONGEST_LABEL = 200
 _LONGEST_HEADING = 60
+_LONGEST_DETAILS = 300
 _LONGEST_PLAIN = 80  # words before a print without `=` or `:`
 # What loggers write before a message: levels, times, places in the program, names in brackets.
 _PREFIX = re.compile(
@@ -33,13 +34,80 @@ _PREFIX = re.compile(
     r")\s*",
     re.IGNORECASE,
 )
-_DECORATION = " \t'\"{},;([=-*#~>|"
+_DECORATION = " \t'\"{},;([=-*#~<>|"
 _LAYER = re.compile(r"\b(?:layers?|blocks?|blk|h)[\s_.:#-]*\d+", re.IGNORECASE)
 _HEADING = re.compile(r"(?:[A-Za-z_]+\s+)?(?:layers?|blocks?|blk|h)[\s_.:#-]*\d+", re.IGNORECASE)
 _NUMBERED = re.compile(r"[A-Za-z].*\d")
 _TELLS = re.compile(r"[A-Za-z][._]\w|[A-Za-z]\d")
 # What stands outside of the layers, whatever heading came last.
 _OUTSIDE = re.compile(r"final|lm[_ ]?head|logits|embed|vocab", re.IGNORECASE)
+
+
+# What stands of a tensor before its print: shape, dtype, device, statistics.
+_SHAPE_WORD = r"\b(?:tensor[ _])?(?:shape|size|dims?|dimensions)\b\s*[:=]?\s*"
+_SIZES = r"[\[(][\d\s,]{0,200}[\])]"
+_DETAIL = (
+    rf"(?:{_SHAPE_WORD})?torch\.Size\({_SIZES}\)"
+    rf"|{_SHAPE_WORD}(?:{_SIZES}|\d{{1,18}}(?:x\d{{1,18}}){{0,31}}\b)"
+    r"|[\[(]\s*\d{1,18}\s*,[\d\s,]{0,200}[\])]"
+    r"|\b(?:d?type\s*[:=]\s*)?torch\.(?:bfloat|float|u?int|complex|bool)\w{0,12}\b"
+    r"|\bdtype\s*[:=]\s*[\w.]{1,40}"
+    r"|\bdevice\s*[:=]\s*[\w:'\"()=]{1,40}"
+    r"|\b(?:mean|std|var|min|max|norm|sum|absmax)\s*[:=]\s*[+-]?"
+    r"(?:[\d.]{1,40}(?:e[+-]?\d{1,4})?|nan|inf)\b"
+)
+_DETAILS = re.compile(
+    rf"(?:(?:{_DETAIL})[\s,;:|=*#~<>-]{{0,20}})+(?:(?:values?|data|content|tensor)\s*[:=]?\s*)?$",
+    re.IGNORECASE,
+)
+# Where loggers write a name: in brackets, or between their other columns.
+_MARKED = re.compile(
+    r"\[([^\[\]]{1,80})\]|\b(?:DEBUG|INFO|WARNING|ERROR):([\w.]{1,200}):|[-|]\s+([\w.]{1,200})\s+[-|]"
+)
+_NO_LABEL = re.compile(
+    r"(?:debug|info|warn|warning|error|critical|trace|notice|root|__main__|main|log|logger"
+    r"|(?:main)?thread\W?\d*|(?:process|pid|rank|worker|gpu|cuda|tp|pp|dp)[\W_]?\d*"
+    r"|[IWED]\b.*|.*\.(?:py|cpp|cc|cu|h)\b.*|[^A-Za-z_].*)",
+    re.IGNORECASE,
+)
+# `Layer model.layers.0.mlp`, `module=lm_head`: the path is the name.
+_KIND = re.compile(
+    r"(?:layer|module|tensor|name|op|node|key)"
+    r"(?:\s*[:=]\s*(?=[A-Za-z_]\S*$)|\s+(?=[A-Za-z_]\w*(?:\.\w+)+(?:\(\d+\))?$))",
+    re.IGNORECASE,
+)
+_ROLES = {"output": "output", "out": "output", "outputs": "output", "input": "input", "in": "input"}
+
+
+def without_details(text: str) -> str:
+    """A label without the shape, dtype and the like at its end."""
+    details = _DETAILS.search(text, max(0, len(text) - _LONGEST_DETAILS))
+    return text if details is None else text[: details.start()].strip(_DECORATION + ":])")
+
+
+def label_in(line: str) -> str:
+    """What a line says of the print that follows it: its message without details, or the name in
+    brackets before a message that is nothing else. Empty where it says nothing.
+    """
+    message = message_of(line)
+    bare = without_details(message).strip(_DECORATION + ":").strip()
+    bare = _KIND.sub("", bare, count=1) if _KIND.match(bare) else bare
+    if not bare:
+        *before, last = ["", *_marked_labels(line[: line.rfind(message)] if message else line)]
+        return _of_role(before[-1:], last)
+    return _of_role(_marked_labels(line[: line.rfind(message)])[-1:], bare)
+
+
+def _of_role(before: list[str], label: str) -> str:
+    """`[layers.0.mlp] output`: what a layer gives; any other label stands for itself."""
+    role = _ROLES.get(label.lower())
+    return f"{before[0]}-{role}" if role and before and _LAYER.search(before[0]) else label
+
+
+def _marked_labels(prefix: str) -> list[str]:
+    """The names in what a logger writes before a message."""
+    found = [text.strip() for match in _MARKED.finditer(prefix) for text in match.groups() if text]
+    return [text for text in found if not _NO_LABEL.fullmatch(text)]
 
 
 def message_of(line: str) -> str:
@@ -57,9 +125,11 @@ def name_before(left: str) -> str:
     """The name in the text before a print on its line; empty where that is no name."""
     left = left.rstrip()
     marked = left.endswith(("=", ":"))
-    text = message_of(left[:-1] if marked else left)
-    name = text.strip(_DECORATION).strip()
-    if not marked:  # `print("layer_0.q", q)`, not a word of a sentence
+    text = left[:-1] if marked else left
+    name = label_in(text)
+    if (
+        not marked and name == message_of(text).strip(_DECORATION + ":").strip()
+    ):  # `print("layer_0.q", q)`, not a word of a sentence
         short = len(name) <= _LONGEST_PLAIN and (left[-1:].isalnum() or left[-1:] in "_)]")
         return name if short and _TELLS.search(name) else ""
     words = name.split()
@@ -82,8 +152,10 @@ class Labels:
 
     def see(self, line: str) -> None:
         """A whole line without a print; a blank one ends what was said before."""
-        text = message_of(line).strip(_DECORATION + ":").strip()
+        text = label_in(line)
         self._file = "" if text else self._file
+        if not text and message_of(line).strip(_DECORATION + ":"):
+            return  # a shape or the like by itself
         if not text or len(text) > _LONGEST_LABEL:
             self._lines.clear()
             return

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ...errors import RecordError
@@ -177,7 +177,7 @@ def _read_node(data: memoryview, graph: Graph) -> None:
         elif number == 9:
             pair = dict(_fields(part))
             if bytes(pair.get(1, b"")) == _SCOPES:
-                scope = _scopes(_text(pair.get(2, memoryview(b""))))
+                scope = listed_scopes(_text(pair.get(2, memoryview(b""))))
     for value in values:
         if value:
             graph.scopes.setdefault(value, scope)
@@ -189,30 +189,38 @@ _ONE = r"(?:'[^'\\]*'|\"[^\"\\]*\")"
 _LIST = re.compile(rf"\[\s*{_ONE}(?:\s*,\s*{_ONE})*\s*\]")
 
 
-def _scopes(text: str) -> tuple[str, ...]:
-    """`['', 'model', 'model.layers.0', 'linear']` without the node's own name at the end."""
+def listed_scopes(text: str) -> tuple[str, ...]:
+    """`['', 'model', 'model.layers.0', 'linear']` without the node's own name at the end; empty
+    for any other text.
+    """
     if _LIST.fullmatch(text) is None:
         return ()
     listed = [match[1] or match[2] or "" for match in _QUOTED.finditer(text)]
     return tuple(listed[:-1])
 
 
-def _drop_wrapper(graph: Graph) -> None:
-    """A model in an attribute of what was exported: all paths begin with that attribute."""
-    tops = {scope[1] for scope in graph.scopes.values() if len(scope) > 1}
+def without_wrapper(
+    scopes: Iterable[tuple[str, ...]],
+) -> Callable[[tuple[str, ...]], tuple[str, ...]] | None:
+    """What drops the wrapper from a scope, where the model was an attribute of what was exported:
+    then all paths begin with that attribute.
+    """
+    known = list(scopes)
+    tops = {scope[1] for scope in known if len(scope) > 1}
     if len(tops) != 1:
-        return
+        return None
     top = tops.pop()
-    inner = {n for scope in graph.scopes.values() for n in scope if n.startswith(f"{top}.")}
-    if not inner:
+    if not any(name.startswith(f"{top}.") for scope in known for name in scope):
+        return None
+    return lambda scope: tuple(name.removeprefix(f"{top}.") for name in scope if name != top)
+
+
+def _drop_wrapper(graph: Graph) -> None:
+    shorten = without_wrapper(graph.scopes.values())
+    if shorten is None:
         return
-    for value, scope in graph.scopes.items():
-        names = (name.removeprefix(f"{top}.") for name in scope if name != top)
-        graph.scopes[value] = tuple(names)
-    graph.used = [
-        (value, tuple(name.removeprefix(f"{top}.") for name in scope if name != top))
-        for value, scope in graph.used
-    ]
+    graph.scopes = {value: shorten(scope) for value, scope in graph.scopes.items()}
+    graph.used = [(value, shorten(scope)) for value, scope in graph.used]
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:

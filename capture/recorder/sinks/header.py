@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from ...formats.native import MAJOR
+from ..environment import environment_of
+from ..wrappers import adapters_of, plain_class, rank_of_process, unwrapped, wrappers_of
 
 
 def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -31,22 +33,31 @@ def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[
             "threads": torch.get_num_threads(),
         },
         "options": options,
+        **_process(),
+        **environment_of(model),
     }  # fmt: skip
 
 
+def _process() -> dict[str, int]:
+    process = rank_of_process()
+    return {} if process is None else {"rank": process[0], "world_size": process[1]}
+
+
 def _about(model: torch.nn.Module) -> dict[str, Any]:
-    inner = getattr(model, "_orig_mod", model)
+    inner = unwrapped(model)
+    kind = plain_class(inner)
     config = getattr(inner, "config", None)
     name = getattr(inner, "name_or_path", None) or getattr(config, "_name_or_path", None)
-    aliases = _aliases(model)
+    more = {"aliases": _aliases(model), "wrappers": wrappers_of(model),
+            "adapters": adapters_of(model)}  # fmt: skip
     return {
-        "model": _place(name) if isinstance(name, str) and name else type(inner).__name__,
-        "model_class": type(inner).__name__,
-        "model_source": _source(type(inner)),
+        "model": _place(name) if isinstance(name, str) and name else kind.__name__,
+        "model_class": kind.__name__,
+        "model_source": _source(kind),
         "dtype": _main_dtype(model),
         "device": ", ".join(dict.fromkeys(str(p.device) for p in model.parameters())) or None,
-        "training": model.training,
-        **({"aliases": aliases} if aliases else {}),
+        "training": inner.training,
+        **{name: value for name, value in more.items() if value},
     }
 
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class FurtherEvidence:
     """By row: `routings`, tokens that a router sent elsewhere; `layouts`, values in another order;
     `quantised`, parameters that are the other side's, rounded to few bits: how, in words;
-    `floors`, what captures of further runs show; `symptoms`, what a difference looks like, where
-    that was worked out; `output_causes`, what explains an output without a law. `dropout` and
-    `same` (the candidate is the reference) are of the whole, and so is `early_end`, how the
-    candidate ends before the reference (empty: it does not). `laws` are None before they were
-    tried; `floor_notes`: how the further captures could be used. `from_records`: routings, dropout
-    and sameness are gathered already, by these very measurements.
+    `floors`, what captures of further runs show; `instead`, what a record of a doubtful pair is;
+    `symptoms`, what a difference looks like, where that was worked out; `output_causes`, what
+    explains an output without a law. `dropout` and `same` (the candidate is the reference) are of
+    the whole, and so is `early_end`, how the candidate ends before the reference (empty: it does
+    not). `laws` are None before they were tried; `floor_notes`: how the further captures could be
+    used. `from_records`: routings, dropout and sameness are gathered already, by these very
+    measurements.
     """
 
     early_end: str = ""
@@ -34,6 +35,7 @@ class FurtherEvidence:
     quantised: Mapping[int, str] = field(default_factory=dict)
     floors: Mapping[int, Floor] = field(default_factory=dict)
     floor_notes: tuple[str, ...] = ()
+    instead: Mapping[int, str] = field(default_factory=dict)
     dropout: ByStatistics | None = None
     same: Sameness | None = None
     laws: LawReport | None = None

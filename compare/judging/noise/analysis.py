@@ -25,6 +25,7 @@ from ...limits import DRIFT, DRIFT_LEAST, INHERITED, UNRELATED, Limits, limits_f
 from ...model import Measurement, Row, Verdict
 from ...vocabulary import Level, Origin
 from ..dataflow import Flow, Node
+from ..evidence.totals import apart
 from ..row_facts import Facts
 from ..row_verdicts import nonfinite_words
 from .origins import Origins, State, is_rounding, source_words
@@ -156,6 +157,9 @@ class Analysis:
         if state.has_inherited and facts.inherited > 0 and facts.passed_on > least:
             words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
             return Verdict("diverged", words, "inherited", 0.9)
+        unseen = apart(facts.result, max(facts.ok, facts.greater))
+        if unseen is not None:
+            return Verdict("diverged", unseen.words, "inherited", 0.9)
         routing = self._errors.routed(row.index) if facts.passed is not None else None
         if routing is not None:
             return Verdict("noise", routing.words, "none")

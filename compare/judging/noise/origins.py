@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ...limits import COPIED, PASSED_ON
+from ...limits import COPIED, NEVER, PASSED_ON, UNLIKE
 from ...matching.names.canonical import ROOT
 from ...model import Measurement
 from ..dataflow import Node
@@ -17,6 +17,7 @@ from ..errors import Errors
 from ..evidence.doubts import doubtful_pairs
 from ..evidence.form import Evidence
 from ..evidence.gathering import evidence_for
+from ..evidence.totals import apart
 from ..row_facts import Facts
 from .peers import LayerPeers
 
@@ -100,6 +101,10 @@ class Origins:
             born = None if clean else Evidence(100.0, "")
             return State(born, True, facts.floor)
         before = max((state.expected_error for state in known), default=0.0)
+        unseen = apart(facts.result, max(facts.ok, facts.greater))
+        if unseen is not None:
+            given = any(state.has_inherited for state in known)
+            return State(None if given else unseen, True, max(before, facts.floor))
         found = self._evidence(facts, node)
         if found is None and not has_inherited:
             return State(None, False, facts.passed_on)
@@ -124,7 +129,12 @@ class Origins:
         if law.causes and law.row == facts.index:
             words = f"{law.words}; differs by {facts.greater:.2g}, {source_words(facts)}"
             return Evidence(max(1.0, law.excess), words)
-        return found if facts.inherited <= facts.ok < facts.greater and not facts.exact else None
+        if facts.exact or facts.greater <= facts.ok:
+            return None
+        clean = facts.inherited <= facts.ok
+        # Behind inputs that are a little off, only an error that no arithmetic makes of theirs.
+        gross = facts.greater > max(UNLIKE, NEVER * facts.inherited)
+        return found if clean or gross else None
 
     def law_of(self, index: int) -> LawRow | None:
         """The result of the law for a row, or for the earlier row that has the same numbers: the

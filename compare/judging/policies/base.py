@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from ...aligned import Aligned, Results
+from ...limits import limits_for
 from ...model import Measurement, Result, Row, Verdict
 from ...rules.rules import ThresholdRule
+from ..dtype_verdicts import shown_dtype
 from ..evidence.further import FurtherEvidence
+from ..evidence.totals import apart
 from ..judgement import Judgement, judgement_of
 from ..outcome import Demands
 from ..row_verdicts import before_policy
@@ -106,7 +109,12 @@ class LimitedPolicy:
         if settled is not None:
             return settled
         assert isinstance(result, Measurement)
-        return self.judge_numbers(row, result)
+        found = self.judge_numbers(row, result)
+        limits = limits_for(shown_dtype(row, result))
+        unseen = None if limits is None else apart(result, limits.ok)
+        if unseen is None or found.fails:
+            return found
+        return Verdict("diverged", unseen.words)
 
     def judge_numbers(self, row: Row, result: Measurement) -> Verdict:
         """The verdict of a pair that differs, and has no limit of its own in a rules file."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ....capture.values import Array
 from ..law import Prediction
@@ -85,6 +86,7 @@ def attend(
     rows, width = len(material.q), material.v.shape[1] // form.kv_heads
     value = np.zeros((rows, form.heads, width))
     variance = np.zeros_like(value) if with_variance else None
+    signs = Signs()
     for part in head_parts(form, material, rounding):
         p = probabilities(form, part)
         if rounding.simulated:
@@ -93,7 +95,8 @@ def attend(
         place = np.ix_(part.rows, part.heads)
         value[place] = np.moveaxis(output, 0, 1)
         if variance is not None:
-            variance[place] = np.moveaxis(_variance(form, rounding, part, p, output), 0, 1)
+            moved = _variance(form, rounding, part, p, output, signs)
+            variance[place] = np.moveaxis(moved, 0, 1)
     flat = None if variance is None else variance.reshape(rows, -1)
     return Attended(value.reshape(rows, -1), flat)
 
@@ -129,7 +132,9 @@ def score_variance(form: Form, rounding: Rounding, part: HeadPart) -> tuple[Arra
     return by_key, slope
 
 
-def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: Array) -> Array:
+def _variance(
+    form: Form, rounding: Rounding, part: HeadPart, p: Array, output: Array, signs: Signs
+) -> Array:
     """Of the error `[heads, rows, width]`."""
     by_key, slope = score_variance(form, rounding, part)
     weight, vv = np.square(p) * by_key, np.square(part.v)
@@ -141,24 +146,39 @@ def _variance(form: Form, rounding: Rounding, part: HeadPart, p: Array, output: 
         scores = np.where(part.open, part.scores, 0.0)
         moved = _FLIPS * rounding.scores * 2 * form.softmax_unit
         total += (np.square(p) * moved * (1 + np.square(scores))) @ vv
-    return total + _of_queries(form, part, p * slope)
+    return total + _of_queries(form, part, p * slope, signs)
 
 
-def _of_queries(form: Form, part: HeadPart, p: Array) -> Array:
+def _of_queries(form: Form, part: HeadPart, p: Array, signs: Signs) -> Array:
     """The part of the queries' own rounding: it moves the scores of all keys together."""
     total = np.zeros((*p.shape[:2], part.v.shape[1]))
-    for moved in moved_by_queries(form, part, p):
+    for moved in moved_by_queries(form, part, p, signs):
         total += np.square(moved @ part.v)
     return total / QUERY_DRAWS
 
 
-def moved_by_queries(form: Form, part: HeadPart, p: Array) -> Iterator[Array]:
+class Signs:
+    """Random signs of queries' errors: the same for all parts of one shape, drawn once."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[tuple[int, ...], list[Array]] = {}
+
+    def of_shape(self, shape: tuple[int, ...], dtype: DTypeLike) -> list[Array]:
+        """`QUERY_DRAWS` tables of -1 and 1."""
+        if shape not in self._drawn:
+            random = np.random.default_rng(0)
+            draws = (random.choice((-1.0, 1.0), shape) for _ in range(QUERY_DRAWS))
+            self._drawn[shape] = [draw.astype(dtype) for draw in draws]
+        return self._drawn[shape]
+
+
+def moved_by_queries(
+    form: Form, part: HeadPart, p: Array, signs: Signs
+) -> Iterator[Array]:  # fmt: skip
     """How far rounding of queries moves the probabilities `p`, `QUERY_DRAWS` times."""
     if not part.q_variance.any():
         return
-    random = np.random.default_rng(0)
     spread = np.sqrt(part.q_variance) * form.scale
-    for _ in range(QUERY_DRAWS):
-        drawn = spread * random.choice((-1.0, 1.0), spread.shape).astype(spread.dtype)
-        moved = drawn @ part.k.T
+    for drawn in signs.of_shape(spread.shape, spread.dtype):
+        moved = (spread * drawn) @ part.k.T
         yield p * (moved - (p * moved).sum(-1, keepdims=True))

@@ -26,7 +26,14 @@ from .fit import as_fit, likeliest
 from .form import Form, Material
 from .inputs import over_steps, places_of, read_material, token_counts
 from .law import attention_targets, columns, holder_of, sources
-from .math import QUERY_DRAWS, moved_by_queries, probabilities, roundings, score_variance
+from .math import (
+    QUERY_DRAWS,
+    Signs,
+    moved_by_queries,
+    probabilities,
+    roundings,
+    score_variance,
+)
 from .scores import head_parts
 
 _SLOTS = ("output_1", "output_2", "output_attentions", "output_attn_weights")
@@ -147,12 +154,13 @@ def predicted(form: Form, fit: Fit, case: Case) -> Prediction | None:
     rounding = roundings(case.units)[-1]  # what records probabilities rounds its scores
     value = np.zeros((len(material.q), form.heads, lines.width))
     squares = np.zeros_like(value)
+    signs = Signs()
     for part in head_parts(form, material, rounding):
         p = probabilities(form, part)
         by_key, slope = score_variance(form, rounding, part)
         common = (np.square(p) * by_key).sum(-1, keepdims=True)
         own = np.square(p) * (by_key * (1 - 2 * np.minimum(p, 0.5)) + common)
-        for moved in moved_by_queries(form, part, p * slope):
+        for moved in moved_by_queries(form, part, p * slope, signs):
             own = own + np.square(moved) / QUERY_DRAWS
         own = own + np.square(2 * ROUNDED * _FINE * p)
         places = material.place_k[part.keys]

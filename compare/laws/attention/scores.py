@@ -15,6 +15,7 @@ from .form import Angles, Form, Material, allowed, uses_bias
 _COARSE = 2.0**-12  # from this unit on, float32 is fine enough to work in
 _FLIPS = 0.4  # share of a fine error by which a value falls on the other side of a coarse grid
 _CHUNK = 1 << 21  # elements of scores at a time
+_TURNED = 1 << 20  # elements of keys that are rotated at a time
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,23 @@ def head_parts(form: Form, material: Material, rounding: Rounding = EXACT) -> It
     for rows, keys in _sequences(material):
         part = _cut(material, rows, keys)
         mask = open_[np.ix_(rows, keys)]
-        for heads in _chunks(form, len(rows), len(keys)):
-            yield worker.part(part, mask, heads, rows, keys)
+        for some in _key_heads(form, part):
+            turned = worker.turned(part, some)
+            for heads in _chunks(form, some, len(rows), len(keys)):
+                yield worker.part(part, turned, mask, heads, rows, keys)
 
 
-def _chunks(form: Form, rows: int, keys: int) -> Iterator[Array]:
+def _key_heads(form: Form, material: Material) -> Iterator[range]:
+    """Key heads that are rotated together: few where there are many keys."""
+    size = max(1, _TURNED * form.kv_heads // max(1, material.k.size))
+    for start in range(0, form.kv_heads, size):
+        yield range(start, min(start + size, form.kv_heads))
+
+
+def _chunks(form: Form, key_heads: range, rows: int, keys: int) -> Iterator[Array]:
     """Heads that are worked out together: those of one key head, few where there are many rows."""
     size = max(1, _CHUNK // max(1, rows * keys))
-    for kv in range(form.kv_heads):
+    for kv in key_heads:
         heads = np.array([h for h in range(form.heads) if form.kv_head(h) == kv])
         for start in range(0, len(heads), size):
             yield heads[start : start + size]
@@ -109,20 +119,45 @@ def _cut(material: Material, rows: Array, keys: Array) -> Material:
 
 
 @dataclass(frozen=True)
+class _Turned:
+    """Rotated queries `[rows, heads, width]` of the `heads` that look at some `key_heads`, these
+    rotated `[keys, heads, width]`, and the variances that rounding gives both.
+    """
+
+    heads: Array
+    key_heads: range
+    q: Array
+    q_variance: Array
+    k: Array
+    k_variance: Array
+
+
+@dataclass(frozen=True)
 class _Worker:
     form: Form
     rounding: Rounding
     kind: type
 
+    def turned(self, material: Material, key_heads: range) -> _Turned:
+        form = self.form
+        heads = np.array([h for h in range(form.heads) if form.kv_head(h) in key_heads])
+        q = by_head(material.q, form.heads)[:, heads]
+        k = by_head(material.k, form.kv_heads)[:, key_heads.start : key_heads.stop]
+        both = (*self.rotated(material, q, "q"), *self.rotated(material, k, "k"))
+        return _Turned(heads, key_heads, *(values.astype(self.kind) for values in both))
+
     def part(
-        self, material: Material, mask: Array, heads: Array, rows: Array, keys: Array
-    ) -> HeadPart:
+        self, material: Material, turned: _Turned, mask: Array, heads: Array, rows: Array,
+        keys: Array,
+    ) -> HeadPart:  # fmt: skip
         form = self.form
         kv = form.kv_head(int(heads[0]))
-        q, q_variance = self.rotated(material, by_head(material.q, form.heads)[:, heads], "q")
-        k, k_variance = self.rotated(material, by_head(material.k, form.kv_heads)[:, [kv]], "k")
-        q, q_variance = (np.moveaxis(a, 1, 0).astype(self.kind) for a in (q, q_variance))
-        k, k_variance = k[:, 0].astype(self.kind), k_variance[:, 0].astype(self.kind)
+        own = np.searchsorted(turned.heads, heads)
+        q, q_variance = (
+            np.moveaxis(values[:, own], 1, 0) for values in (turned.q, turned.q_variance)
+        )
+        place = kv - turned.key_heads.start
+        k, k_variance = turned.k[:, place], turned.k_variance[:, place]
         v = by_head(material.v, form.kv_heads)[:, kv].astype(self.kind)
         if form.product_unit:
             q_variance, k_variance = (
@@ -152,11 +187,12 @@ class _Worker:
         turned = first + second
         if self.rounding.simulated:
             turned = on_grid(turned, unit)
-        spread = np.square(first) + np.square(second) + np.square(turned)
-        if not material.recorded_angles:  # their own rounding is not known
-            spread = spread + np.square(first) + np.square(second)
         variance = np.zeros_like(x)
-        variance[..., :size] = spread * (ROUNDED * unit) ** 2
+        if unit and not self.rounding.simulated:  # else nothing is asked of the variance
+            spread = np.square(first) + np.square(second) + np.square(turned)
+            if not material.recorded_angles:  # their own rounding is not known
+                spread = spread + np.square(first) + np.square(second)
+            variance[..., :size] = spread * (ROUNDED * unit) ** 2
         if size == x.shape[-1]:
             return turned, variance
         return np.concatenate([turned, x[..., size:]], axis=-1), variance

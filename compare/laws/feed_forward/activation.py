@@ -94,17 +94,28 @@ class Tries:
             self._predictions[function.words] = Prediction(value, spread)
         return self._predictions[function.words]
 
-    def in_order(self, likely: Function | None) -> list[Function]:
+    def in_order(self, likely: Function | None) -> Iterator[Function]:
         """The few functions that fit best, the best first; `likely` before all that fit no
         better.
         """
+        if likely is not None and self._misses(likely) < _ALIKE * _UNLIKELY:
+            yield likely  # no other can come before it: they are worked out when they are needed
+            yield from (function for function in self._sorted(likely) if function is not likely)
+        else:
+            yield from self._sorted(likely)
+
+    def _sorted(self, likely: Function | None) -> list[Function]:
         y = self.case.output
         size = spread_of(y, [], self.case.units["output"])  # roughly, for all of them alike
         near = sorted(FUNCTIONS, key=lambda f: _misfit(y - self.value(f), size))[:_NEAR]
         if likely is not None and likely not in near:
             near.append(likely)
-        found = {f.words: max(total_ratio(self.case, self.prediction(f)), _ALIKE) for f in near}
+        found = {f.words: self._misses(f) for f in near}
         return sorted(near, key=lambda f: found[f.words] * (1.0 if f is likely else _UNLIKELY))
+
+    def _misses(self, function: Function) -> float:
+        """By how much a function misses the record, in units of rounding."""
+        return max(total_ratio(self.case, self.prediction(function)), _ALIKE)
 
     def words(self, function: Function) -> str:
         """The function's words, with all those that give the same for these inputs."""

@@ -64,9 +64,15 @@ _FINE_NOISE = 2.0**-20  # largest relative error that rounding to float32 makes,
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, small) / (1.0 + small)
+    """1 / (1 + exp(-x)) without overflow: exp(min(x, 0)) / (1 + exp(-|x|)), in place."""
+    small = np.abs(x)
+    np.negative(small, out=small)
+    np.exp(small, out=small)
+    small += 1.0
+    top = np.minimum(x, 0.0)
+    np.exp(top, out=top)
+    top /= small
+    return top
 
 
 def _silu(x: Array, rounded: Rounding) -> Array:
@@ -88,7 +94,7 @@ def _of_kernel(shape: tuple[int, ...], rounded: Rounding) -> Array:
 
 
 def _gelu_tanh(x: Array, rounded: Rounding) -> Array:
-    inner = rounded((2 / np.pi) ** 0.5 * (x + rounded(0.044715 * x**3)))
+    inner = rounded((2 / np.pi) ** 0.5 * (x + rounded(0.044715 * (np.square(x) * x))))
     return 0.5 * x * rounded(1.0 + rounded(np.tanh(inner)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -88,8 +89,8 @@ class GatedLaw:
         form = config_form(scene)
         for layout in _LAYOUTS if site.source("joined") else _LAYOUTS[:1]:
             tries = Tries(reference, partial(_drawn, form, layout, reference))
-            functions = [_NONE] if active else tries.in_order(likely)
-            for function in functions[:2]:
+            functions = iter((_NONE,)) if active else tries.in_order(likely)
+            for function in islice(functions, 2):
                 chosen = replace(form, function=function)
                 words = "recorded" if active else tries.words(function)
                 yield Fit({"form": chosen, "layout": layout}, {"function": words})

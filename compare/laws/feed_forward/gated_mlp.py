@@ -61,7 +61,7 @@ class GatedMlpLaw:
             yield _fit(layer, replace(form, function=likely))
         up, gate = _before(layer, [reference], scene)[0]
         if layer.down is not None:
-            functions: Sequence[Function] = [function_named(n) for n in ("silu", "gelu", "relu")]
+            functions: Iterable[Function] = [function_named(n) for n in ("silu", "gelu", "relu")]
         else:
             tries = Tries(reference, _Drawn(form, up, gate, reference))
             functions = tries.in_order(None)

@@ -122,7 +122,10 @@ def _stands_in(scene: Scene, target: Quantity, choice: Inputs, weight: Weight) -
         count = scene.tables.rows(target)
         rows = np.unique(np.linspace(0, count - 1, min(count, _ROWS)).astype(int))
         channels = np.unique(np.linspace(0, weight.shape[0] - 1, _CHANNELS).astype(int))
-        y = scene.tables.read(target, rows)[:, channels]
+        y = scene.tables.read(target, rows)
+        if y.shape[1] != weight.shape[0]:  # the part of one process, beside the whole weight
+            return False
+        y = y[:, channels]
         found = read_inputs(scene, scene.reference, choice, rows, count)
         if found is None or found[0].shape[1] != weight.shape[1]:
             return False

@@ -25,7 +25,7 @@ from ..numerics.rounding import ROUNDED, on_grid
 FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 _BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
 TELLING_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
-_BLOCK_ROWS = 64  # rows at a time of wider ones: fewer make a matrix product slow
+_BLOCK_ROWS = 32  # rows at a time of wider ones: fewer make a matrix product slow
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
 BlockChange = Callable[[int, Array], Array]
@@ -201,5 +201,8 @@ def rounded_product(
     that as `row[r]` is of the `mean` row, the mean of `row` where it is not given.
     """
     mean = (float(row.mean()) if mean is None else mean) or 1.0
-    inner = (row / mean)[:, None] * by_channel[None, :]
-    return Prediction(value, unit * ROUNDED * np.sqrt(np.square(value) + inner))
+    spread = (row / mean)[:, None] * by_channel[None, :]
+    spread += np.square(value)
+    np.sqrt(spread, out=spread)
+    spread *= unit * ROUNDED
+    return Prediction(value, spread)

@@ -18,7 +18,7 @@ from .quantisers import Quantiser
 from .unnamed_schemes import left_on, unnamed
 
 _GLANCE_CHANNELS = 5  # of a probe, for a glance at all kinds
-_GLANCE_ROWS = 6  # rows of activations that a kind must do well on before all are rounded
+_GLANCE_ROWS = 6  # rows of activations that a kind must do well on before all are multiplied
 # Sizes of a kind's own error, in that of the error that is seen, outside of which it is not what
 # was done: what leaves 0.6 is from 0.4 to 1.6 times as large, and one channel tells it roughly.
 _LIKE_SIZED = (0.25, 2.5)
@@ -162,10 +162,8 @@ def _rounded_weight(bench: Bench, part: Probe, quantiser: Quantiser) -> Array:
 def _activations(bench: Bench, probe: Probe) -> Iterator[Kind]:
     """The quantisers of activations that may do, alone and with weights of eight bits."""
     part = _part(probe, _GLANCE_CHANNELS)
-    few = part.some(
-        np.unique(np.linspace(0, len(part.x) - 1, _GLANCE_ROWS).astype(int)),
-        np.arange(len(part.channels)),
-    )
+    rows = np.unique(np.linspace(0, len(part.x) - 1, _GLANCE_ROWS).astype(int))
+    few = part.some(rows, np.arange(len(part.channels)))
     inner = part.weight.shape[1]
     weights: list[tuple[Quantiser | None, Array]] = [(None, part.weight)]
     for quantiser in quantisers.weight_quantisers():
@@ -173,14 +171,16 @@ def _activations(bench: Bench, probe: Probe) -> Iterator[Kind]:
             weights.append((quantiser, _rounded_weight(bench, part, quantiser)))
     stacked = np.concatenate([matrix for _, matrix in weights]).T
 
-    def left_of(look: Probe, quantiser: Quantiser) -> list[float]:
-        values = _quantised_rows(bench, look, quantiser) @ stacked
-        return _shares_left(look, values.reshape(len(values), len(weights), -1))
+    def left_of(look: Probe, x: Array) -> list[float]:
+        return _shares_left(look, (x @ stacked).reshape(len(x), len(weights), -1))
 
     for quantiser in quantisers.activation_quantisers():
-        if not quantiser.fits(inner) or min(left_of(few, quantiser)) >= 1.0:
+        if not quantiser.fits(inner):
             continue
-        for (weight, _), left in zip(weights, left_of(part, quantiser), strict=True):
+        x = _quantised_rows(bench, part, quantiser)
+        if min(left_of(few, x[rows])) >= 1.0:
+            continue
+        for (weight, _), left in zip(weights, left_of(part, x), strict=True):
             yield Kind(weight, quantiser, bench.unit if weight else 0.0, left=left)
 
 

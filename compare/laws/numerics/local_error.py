@@ -21,6 +21,7 @@ from ....capture.values import Array
 from ..law import Case, Prediction
 
 _TINY = 1e-300
+_AT_ONCE = 1 << 14  # elements that are looked at in a cache
 _DEPENDENT = 1e-6  # least eigenvalue of correlations from which terms can be told apart
 
 
@@ -74,48 +75,82 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
     y, value, scale = case.output, prediction.value, prediction.spread
     r, scale = y - value, np.broadcast_to(scale, y.shape)
     bad, fine = 0, None
-    if not np.isfinite(r).all():
+    if not np.isfinite(r.sum()):
         fine = np.isfinite(y) & np.isfinite(value)
         bad = int(np.count_nonzero(np.isfinite(value) & ~np.isfinite(y)))
         r, y, value, scale = (np.where(fine, part, 0.0) for part in (r, y, value, scale))
-    rr, spread = np.square(r), np.square(scale)
-    row = _ratios(rr.sum(1), spread.sum(1))
-    channels = rr.sum(0), spread.sum(0)
-    channel = _ratios(*channels)
-    by_group = _ratios(*(_grouped(sums, groups) for sums in channels))
-    # From here on everything in units of the predicted rounding.
     least = max(float(scale.max(initial=0.0)) * 1e-6, _TINY**0.5)
-    inverse = 1.0 / np.maximum(scale, least)
-    if fine is not None:
-        inverse *= fine
-    r, value = r * inverse, value * inverse
+    safe = bool(scale.min(initial=np.inf) >= least)
+    found = _Sums(*y.shape)
+    inverse = np.empty(y.shape) if prediction.terms else None
+    for part in found.parts():
+        over = 1.0 / (scale[part] if safe else np.maximum(scale[part], least))
+        if fine is not None:
+            over *= fine[part]
+        found.add(part, y[part], value[part], r[part], scale[part], over)
+        if inverse is not None:
+            inverse[part] = over
+    row = _ratios(found.rr, found.ss)
+    channel = _ratios(found.rr_channel, found.ss_channel)
+    by_group = _ratios(*(_grouped(s, groups) for s in (found.rr_channel, found.ss_channel)))
     # Errors of one row are not independent: the standard error is taken from the rows' own gains.
-    gain, gain_error = _pooled(
-        np.einsum("rc,rc->r", value, r), np.einsum("rc,rc->r", value, value)
-    )  # fmt: skip
+    gain, gain_error = _pooled(found.vr, found.vv)
+    terms: tuple[Term, ...] = ()
+    if inverse is not None:
+        terms = tuple(_terms(prediction.terms, r * inverse, inverse))
     return LocalError(
         ratio=float(np.median(row)),
-        relative=float(np.median(_relative(rr.sum(1), np.einsum("rc,rc->r", y, y)))),
-        total=float(_ratios(channels[0].sum(), channels[1].sum())),
+        relative=float(np.median(_relative(found.rr, found.yy))),
+        total=float(_ratios(found.rr_channel.sum(), found.ss_channel.sum())),
         row=_peak(row),
         channel=_peak(channel),
         group=_peak(by_group) if groups > 1 else Peak(0.0, 0),
         middle_channel=float(np.median(channel)),
         gain=1.0 + gain,
         gain_error=gain_error,
-        offset=_significance(r.mean(1)),
+        offset=_significance(found.r_mean),
         rows=len(row),
         bad=bad,
-        terms=tuple(_terms(prediction.terms, r, inverse)),
+        terms=terms,
     )
+
+
+class _Sums:
+    """Sums over rows and channels, added up by a few rows at a time: large tables cost most by the
+    memory that they go through. `r`, `s`, `y`, `v` are the error, its predicted size, the record
+    and the prediction; `vr`, `vv` and `r_mean` are in units of `s`.
+    """
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.rr, self.ss, self.yy = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        self.vr, self.vv, self.r_mean = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        self.rr_channel, self.ss_channel = np.zeros(width), np.zeros(width)
+        self._step = max(1, _AT_ONCE // max(1, width))
+
+    def parts(self) -> Iterator[slice]:
+        for start in range(0, len(self.rr), self._step):
+            yield slice(start, min(start + self._step, len(self.rr)))
+
+    def add(self, part: slice, y: Array, v: Array, r: Array, s: Array, over: Array) -> None:
+        """Some rows; `over` is 1 / s."""
+        for squares, by_row, by_channel in (
+            (np.square(r), self.rr, self.rr_channel), (np.square(s), self.ss, self.ss_channel),
+        ):  # fmt: skip
+            by_row[part] = squares.sum(1)
+            for row in squares:
+                by_channel += row
+        self.yy[part] = np.einsum("rc,rc->r", y, y)
+        r, v = r * over, v * over
+        self.vr[part], self.vv[part] = np.einsum("rc,rc->r", v, r), np.einsum("rc,rc->r", v, v)
+        self.r_mean[part] = r.mean(1)
 
 
 def total_ratio(case: Case, prediction: Prediction) -> float:
     """The ratio over all elements alone, for choosing between predictions."""
     r = case.output - prediction.value
     spread = np.broadcast_to(prediction.spread, r.shape)
-    fine = np.isfinite(r)
-    if not fine.all():
+    if not np.isfinite(r.sum()):
+        fine = np.isfinite(r)
         r, spread = np.where(fine, r, 0.0), np.where(fine, spread, 0.0)
     return float(_ratios(np.square(r).sum(), np.square(spread).sum()))
 

@@ -68,7 +68,9 @@ class Quantity:
 
 @dataclass
 class Tables:
-    """Reads quantities; keeps the shapes, and the values of the few records read last."""
+    """Reads quantities; keeps the shapes, and the values of the few records read last, no wider
+    than they need be: mostly some rows of them are wanted.
+    """
 
     _shapes: dict[SideTask, Shape] = field(default_factory=dict)
     _kept: dict[SideTask, Array] = field(default_factory=dict)
@@ -94,9 +96,9 @@ class Tables:
         shape = self.shape(quantity)
         width = shape[-1] if shape else 1
         if rows is None:
-            return self._whole(quantity).reshape(-1, width)
+            return self.whole(quantity).reshape(-1, width)
         if prod(shape) <= RUN:
-            return self._whole(quantity).reshape(-1, width)[rows]
+            return self._kept_of(quantity).reshape(-1, width)[rows].astype(np.float64)
         with self._open(quantity) as reader:
             # A reader hands out the same memory for every window: each is copied at once.
             parts = [
@@ -105,8 +107,8 @@ class Tables:
             ]
         return np.concatenate(parts)
 
-    def _whole(self, quantity: Quantity) -> Array:
-        """All values in the shape of the view."""
+    def _kept_of(self, quantity: Quantity) -> Array:
+        """All values in the shape of the view, in the dtype that they were widened to."""
         task = quantity.task
         if task in self._kept:
             return self._kept[task]
@@ -114,7 +116,7 @@ class Tables:
         if prod(shape) > _MOST_WHOLE:
             raise RecipeError(f"{quantity.key.label}: {prod(shape)} elements are too many at once")
         with self._open(quantity) as reader:
-            values = _window(reader, (Ellipsis,)).astype(np.float64)
+            values = np.array(_window(reader, (Ellipsis,)))  # the reader's memory is its own
         self._kept[task] = values
         while len(self._kept) > 1 and sum(v.size for v in self._kept.values()) > self._most_kept:
             del self._kept[next(iter(self._kept))]
@@ -122,7 +124,7 @@ class Tables:
 
     def whole(self, quantity: Quantity) -> Array:
         """All values in float64, in the shape of the view. Raises as `read` does."""
-        return self._whole(quantity)
+        return self._kept_of(quantity).astype(np.float64)
 
     def _open(self, quantity: Quantity) -> PairReader:
         if quantity.side == "reference":

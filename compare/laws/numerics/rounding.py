@@ -104,10 +104,19 @@ def spread_of(value: Array, moved: list[Array], unit: float) -> Array:
     """Standard deviations `[rows, channels]` from evaluations with jittered inputs, smoothed to a
     row's times a channel's (two draws say little of one element), and the output's own rounding.
     """
-    squares = sum(np.square(other - value) for other in moved) / max(1, len(moved))
-    squares = np.asarray(squares) + np.square(ROUNDED * unit * value)
+    squares = np.square(ROUNDED * unit * value)
+    if moved:
+        apart = np.empty_like(squares)
+        others = np.zeros_like(squares)
+        for other in moved:
+            np.subtract(other, value, out=apart)
+            others += np.square(apart, out=apart)
+        others /= len(moved)
+        squares += others
     total = float(squares.mean())
     if total <= 0:
         return np.zeros_like(value)
     by_row, by_channel = squares.mean(1, keepdims=True), squares.mean(0, keepdims=True)
-    return np.sqrt(by_row * by_channel / total)
+    spread = by_row * by_channel
+    spread /= total
+    return np.sqrt(spread, out=spread)

@@ -14,10 +14,17 @@ from .rounding import ROUNDED
 def summed(terms: Mapping[str, Array], units: Mapping[str, float], unit: float) -> Prediction:
     """The sum of terms in their order, with the rounding of every term and partial sum."""
     value: Array | None = None
-    squares = 0.0
+    squares: Array | None = None
     for name, term in terms.items():
-        squares = squares + np.square(units[name] * term)
-        value = term if value is None else value + term
-        squares = squares + (np.square(unit * value) if value is not term else 0.0)
-    assert value is not None
-    return Prediction(value, ROUNDED * np.sqrt(squares), dict(terms))
+        rounded = np.square(units[name] * term)
+        if value is None or squares is None:
+            value, squares = term, rounded
+            continue
+        squares += rounded
+        value = value + term
+        np.multiply(value, unit, out=rounded)
+        squares += np.square(rounded, out=rounded)
+    assert value is not None and squares is not None
+    np.sqrt(squares, out=squares)
+    squares *= ROUNDED
+    return Prediction(value, squares, dict(terms))

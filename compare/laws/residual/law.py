@@ -113,9 +113,13 @@ def _given(scene: Scene, site: Site, side: SideQuantities, source: Source) -> So
 def predicted(total: Sum, case: Case) -> Prediction:
     """The sum of a case's terms."""
     return summed(
-        {name: factor * case.inputs[name] for name, factor in total.terms},
+        {name: _times(factor, case.inputs[name]) for name, factor in total.terms},
         {name: case.units[name] for name, _ in total.terms}, case.units["output"],
     )  # fmt: skip
+
+
+def _times(factor: float, values: Array) -> Array:
+    return values if factor == 1.0 else factor * values
 
 
 def words_of(total: Sum) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ..names.canonical import layer_number
 from .equal import MARGIN, limit_of
 from .found import ContentOffer, ContentPair
 from .layouts import in_one_order
@@ -41,8 +42,10 @@ def tell_apart(search: Search, found: list[Near]) -> None:
     whole = min(search.odd(0), search.odd(1)) <= _MOST_ODD
     for near in found:
         if not near.lone:
-            for ours, theirs in _told_apart(search, near, whole):
-                _take(search, near, ours, theirs, True)
+            told = list(_told_apart(search, near, whole)) or _the_output(near)
+            for ours, theirs in told:
+                if (ours.index, theirs.index) not in search.equal:
+                    _take(search, near, ours, theirs, True)
         _offer(search, near)
 
 
@@ -134,6 +137,24 @@ def _only_loose_ones(search: Search, near: Near) -> Iterator[tuple[Entry, Entry]
         first, second = ([e for e in side if role in ("", e.item.role)] for side in left)
         if len(first) == len(second) == 1 and _may_be(search, first[0], second[0]):
             yield first[0], second[0]
+
+
+def _the_output(near: Near) -> list[tuple[Entry, Entry]]:
+    """A record that names its layer, but not whether it is an input, belongs to the only output of
+    that layer among the other side's records of these values: the others are it, handed on.
+    """
+    sides = near.reference.entries, near.candidate.entries
+    for number, (own, other) in enumerate((sides, sides[::-1])):
+        outputs = [entry for entry in other if entry.item.role == "output"]
+        if len(own) == len(outputs) == 1 and own[0].loose and outputs[0].loose:
+            one, output = own[0], outputs[0]
+            layer = layer_number(one.item.module)
+            if layer is None or layer != layer_number(output.item.module):
+                continue
+            if one.item.role == "input" or contradict(one.item, output.item):
+                continue
+            return [(output, one) if number else (one, output)]
+    return []
 
 
 def _pair(ours: Entry, theirs: Entry, near: Near, by_place: bool) -> ContentPair:

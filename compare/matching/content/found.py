@@ -44,16 +44,22 @@ class Content:
     `left` are the places, of each side, of records of which the other side has none with equal
     values where it should: no two of them are paired because of their place. `unlike` is how many
     records of either side have the sizes of the other's, but nobody's values, where values pair the
-    rest: a difference may hide there.
+    rest: a difference may hide there. `exchanged`: the candidate has tokens and batch, which are
+    of one length, the other way round (see `first_axes`). `turned` are the places of pairs, whoever
+    made them, whose heads and tokens stand the other way round on one side, where the sizes do not
+    tell.
     """
 
     pairs: tuple[ContentPair, ...] = ()
     offers: tuple[ContentOffer, ...] = ()
     left: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     unlike: int = 0
+    exchanged: bool = False
+    turned: tuple[tuple[int, int], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.pairs or self.offers or all(self.left))
+        found = self.pairs or self.offers or all(self.left) or self.exchanged or self.turned
+        return bool(found)
 
 
 def encoded(content: Content) -> str:
@@ -64,6 +70,8 @@ def encoded(content: Content) -> str:
             "offers": [asdict(offer) for offer in content.offers],
             "left": content.left,
             "unlike": content.unlike,
+            "exchanged": content.exchanged,
+            "turned": content.turned,
         }
     )
 
@@ -77,6 +85,8 @@ def decoded(text: str) -> Content | None:
             tuple(ContentOffer(**entry) for entry in data["offers"]),
             (tuple(data["left"][0]), tuple(data["left"][1])),
             int(data["unlike"]),
+            bool(data["exchanged"]),
+            tuple((int(first), int(second)) for first, second in data["turned"]),
         )
     except (ValueError, TypeError, KeyError, IndexError):
         return None

@@ -22,6 +22,7 @@ from ..named_records import Side
 from .behind import pair_behind
 from .equal import distance_through, limit_of
 from .equal_pairs import find_equal, tell_apart
+from .find_turned import find_turned
 from .found import Content, ContentPair
 from .layouts import Both, layouts
 from .names import contradict, contradict_layers
@@ -40,9 +41,10 @@ _MOST_LAYOUTS = 4000  # pairs of records that are read to look for another layou
 def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
     """What the values say about pairs. Reads records; raises `CancelledError`."""
     loose = loose_records(aligned)
-    if not loose.worth_a_look():
-        return Content()
     with np.errstate(all="ignore"):
+        turned = find_turned(aligned, cancelled)
+        if not loose.worth_a_look():
+            return Content(turned=turned)
         sizes = loose.sizes()
         sides = [
             list(_entries(side, left, sizes, cancelled))
@@ -55,7 +57,8 @@ def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
         tell_apart(search, equal)
         pair_behind(search)
         unlike = _unlike(search) if search.pairs else 0
-        return Content(tuple(search.pairs), tuple(search.offers), _left(search), unlike)
+        pairs, offers = tuple(search.pairs), tuple(search.offers)
+        return Content(pairs, offers, _left(search), unlike, turned=turned)
 
 
 def _left(search: Search) -> tuple[tuple[int, ...], tuple[int, ...]]:

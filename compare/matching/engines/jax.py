@@ -12,7 +12,7 @@ MAXTEXT = EngineNames(
         (r"\bmlp[./]wi_0\b",),
     ),
     paths=(
-        (r"^decoder\.(?=layers\.|decoder_norm|logits_dense)", ""),
+        (r"^decoder\.(?=layers(?:\.|$)|decoder_norm|logits_dense)", ""),
         (r"^(?:decoder\.)?token_embedder$", "embed_tokens"),
     ),
     anywhere={

@@ -19,6 +19,10 @@ META_LLAMA = EngineNames(
     in_attention={
         "wq": "q_proj", "q": "q_proj", "wk": "k_proj", "k": "k_proj", "wv": "v_proj",
         "v": "v_proj", "wo": "o_proj", "o": "o_proj",
+        **{form.format(letter): f"{letter}_proj" for letter in "qkv"
+           for form in ("linear_{}", "{}_linear", "{}_lin", "to_{}", "W{}", "W_{}", "proj_{}")},
+        "linear_out": "o_proj", "out_lin": "o_proj", "out_linear": "o_proj", "Wo": "o_proj",
+        "W_o": "o_proj", "query_proj": "q_proj", "key_proj": "k_proj", "value_proj": "v_proj",
     },
     in_mlp={
         "w1": "gate_proj", "gate": "gate_proj", "w3": "up_proj", "up": "up_proj",

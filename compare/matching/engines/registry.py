@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .bert import BERT
 from .fairseq import FAIRSEQ
+from .gemma_cpp import GEMMA_CPP
 from .gpt import GPT, GROUPED_GPT
 from .graphs import ONNX, OPENVINO
 from .hooks import MSPROBE
@@ -23,5 +24,6 @@ from .vision import VISION
 
 ENGINES: tuple[EngineNames, ...] = (
     ONNX, OPENVINO, MSPROBE, TRANSFORMER_LENS, MEGATRON, TENSORRT_LLM, TENSORRT_LLM_UNGATED, VLLM,
-    MAXTEXT, VISION, GROUPED_GPT, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, KERAS, FAIRSEQ,
+    MAXTEXT, VISION, GROUPED_GPT, GEMMA_CPP, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, KERAS,
+    FAIRSEQ,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from ....capture.records import Capture, Record
 from ..engines.names import EngineNames
 from ..engines.tables import engine_named, recognised
 from .canonical import (
+    LAYER,
     ROOT,
     STANDARD,
     Canonical,
@@ -96,7 +97,8 @@ def has_meaning(module: str) -> bool:
     """True for a standard name whose last component is known, and for layers."""
     last = module.rpartition(".")[2]
     if last.isdecimal():
-        return layer_number(module) == int(last) if len(last) < 10 else False
+        layer = LAYER.search(module)
+        return layer is not None and layer.end(1) == len(module) and len(last) < 10
     return last in STANDARD or last in _MORE_STANDARD
 
 

@@ -53,6 +53,8 @@ _FRONT = frozenset(
         "policy",
     }
 )  # fmt: skip
+# Folders for what belongs to no layer.
+_ASIDE = frozenset({"top", "toplevel", "other", "others", "misc", "rest", "common", "global"})
 _CONTAINERS = ("model", "transformer", "decoder", "encoder", "language_model", "backbone")
 
 KnownComponent = Callable[[str], bool]
@@ -81,10 +83,15 @@ def dotted(path: str, known: KnownComponent) -> str:
     parts = path.split(".")
     while len(parts) > 2 and parts[0] in _FRONT:
         parts = parts[1:]
+    if len(parts) > 1 and parts[0] in _ASIDE:
+        parts = parts[1:]
     found: list[str] = []
     for index, part in enumerate(parts):
         follows = parts[index + 1] if index + 1 < len(parts) else ""
-        found += _components(part, follows, alone=len(parts) == 1, known=known)
+        words = _components(part, follows, alone=len(parts) == 1, known=known)
+        if words == [part] and found[-2:-1] == ["layers"]:
+            words = words_of(part, known)  # `layers.0.mlp_down_proj`
+        found += words
     return ".".join(found)
 
 
@@ -117,7 +124,7 @@ def _components(part: str, follows: str, *, alone: bool, known: KnownComponent) 
             words = words_of(found["what"], known)
             if all(map(known, words)):
                 return ["layers", _plain_number(found["number"]), *words]
-        head, _, rest = part.partition("_")
+        head, _, rest = part.replace("-", "_").partition("_")
         if head in _CONTAINERS and rest and known(rest):
             return [head, rest]
     return [part]

@@ -93,7 +93,9 @@ def role_of(module: str, module_class: str | None = None) -> Role:
 # does is seen by its values.
 _MAY_ROUTE = frozenset({"gate", "gate_score"})
 # Buffers and tables that layers share; they do not depend on the layer.
-_SHARED = re.compile(r"rotary|rope|\bcos\b|\bsin\b|mask|position|inv_freq|alibi|freqs|relative")
+_SHARED = re.compile(
+    r"rotary|rope|(?<![a-z])(?:cos|sin)(?![a-z])|mask|position|inv_freq|alibi|freqs|relative"
+)
 # Modules that take in what this one does, and nothing that it returns, by last components.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "q_norm", "k_norm")
 _BESIDE: Mapping[str, tuple[str, ...]] = {

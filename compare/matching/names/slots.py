@@ -33,6 +33,8 @@ _SHORT = re.compile(
     r"^(?P<module>.+?)(?P<joint>[._/:@-])(?P<word>out|in)(?:[._/:@-](?P<field>\d+))?$"
 )
 _MEMBER = re.compile(r"^(?P<module>.+)(?P<joint>[./:@])(?P<field>\d{1,3})$")
+# `layer_0_self_attn_0`: only of modules that return tuples and that a layer has one of.
+_JOINED = re.compile(r"^(?P<module>.*(?:\d.*(?:attn|attention)|rotary_emb))_(?P<field>\d{1,2})$")
 # Words before `_out` and `_in` that make names of modules: `fc_out`, `proj_in`, `to_out`.
 _NO_MODULES = frozenset(
     {"to", "proj", "fc", "ff", "linear", "lin", "embed", "conv", "dense", "hook", "l", "w", "c"}
@@ -77,7 +79,9 @@ def endings(names: Iterable[str], known: Callable[[str], bool]) -> dict[str, Spl
     common = _common(found.values(), len(names))
     taken: dict[str, Split] = {}
     for name, ending in found.items():
-        if ending.style in ("member", "path member"):
+        if ending.style == "joined member":
+            fine = known(ending.module) and ending.module not in names and not known(name)
+        elif ending.style in ("member", "path member"):
             fine = _is_member(ending, found, inside, names, common, known)
         else:
             short = ending.style in _SHORT_STYLES and _last_word(ending.module) in _NO_MODULES
@@ -127,6 +131,9 @@ def ending_of(name: str) -> Ending | None:
     if found and re.split(r"[./:@]", found["module"])[-1] not in _LISTS:
         style = "member" if found["joint"] == "." else "path member"
         return Ending(found["module"], f"output_{int(found['field'])}", style, False)
+    found = _JOINED.match(name)
+    if found:
+        return Ending(found["module"], f"output_{int(found['field'])}", "joined member", False)
     return None
 
 

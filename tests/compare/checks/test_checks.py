@@ -325,6 +325,32 @@ def test_embeddings_tell_where_no_ids_are_recorded(tmp_path: Path) -> None:
     assert "the embeddings of all tokens differ" in finding.what
 
 
+def test_tokens_that_a_print_leaves_out_are_not_other_tokens(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).standard_normal((10, 64)).round(4)
+    texts = [[f"{value:.4f}" for value in row] for row in values]
+    rows = [f"[{', '.join(row)}]" for row in texts]
+    short = [f"[{', '.join([*row[:3], '...', *row[-3:]])}]" for row in texts]
+    name = "model.embed_tokens-output"
+    shape = "dtype=f32, shape=[10,64]"
+    whole = f"{name} = tensor([{', '.join(rows)}], {shape})"
+    for changed in (None, 1):
+        lines = [*short[:3], " ..., \n", *short[-3:]]
+        if changed is not None:
+            lines[changed] = short[changed + 3]
+        cut = ",\n".join(lines).replace(" ..., \n,", " ..., \n")
+        for side, text in (("a", whole), ("b", f"{name} = tensor([{cut}], {shape})")):
+            (tmp_path / f"{side}.log").write_text(text + "\n")
+        comparison = open_comparison(str(tmp_path / "a.log"), str(tmp_path / "b.log"))
+        (row,) = comparison.rows
+        assert row.partial is not None
+        told = [found.what for found in check_pair(comparison) if found.code == "inputs"]
+        if changed is None:
+            assert told == []
+        else:
+            assert told[0].startswith("the embeddings of 1 of 6 tokens differ")
+            assert told[0].endswith("the first at position 1")
+
+
 def test_what_is_told_before_measuring_is_part_of_the_whole(tmp_path: Path) -> None:
     """No number is measured for it, and the whole check repeats it word by word."""
     right = {n: a for n, a in model().items() if not n.startswith("model.layers.1")}

@@ -64,6 +64,12 @@ def test_one_more_token_in_front(tmp_path: Path, recorded: bool) -> None:
     assert "the reference has 1 token more at the front" in finding.what
 
 
+def test_the_last_token_alone(tmp_path: Path) -> None:
+    left, right = side(tmp_path / "a", IDS), side(tmp_path / "b", IDS[-1:])
+    (finding,) = found(left, right)
+    assert "the reference has 7 tokens more in front" in finding.what
+
+
 def test_tokens_behind_and_other_texts(tmp_path: Path) -> None:
     assert "2 tokens more behind (5, 5)" in ids_apart(IDS, [*IDS, 5, 5])
     assert "[:, :-2]" in ids_apart(IDS, [*IDS, 5, 5])
@@ -86,3 +92,21 @@ def test_other_ids_come_before_what_was_computed_from_them(tmp_path: Path) -> No
     comparison.measure(use_cache=False, threads=1)
     first = comparison.first_divergence()
     assert first is not None and first.module == "token_ids"
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(None, ""), (1, "of 1 of 6 tokens differ")])
+def test_rows_that_a_printed_tensor_hides_are_no_other_tokens(
+    tmp_path: Path, wrong: int | None, said: str
+) -> None:
+    values = TABLE[IDS][None].copy()
+    if wrong is not None:
+        values[0, wrong] += 1
+    printed = np.array2string(values, threshold=5, edgeitems=3, separator=", ")
+    (tmp_path / "cand").mkdir()
+    (tmp_path / "cand" / "run.log").write_text(
+        f"model.embed_tokens\ntensor({printed}) torch.Size([1, 8, 6])\n"
+    )
+    findings = found(side(tmp_path / "ref", IDS), str(tmp_path / "cand"))
+    assert [finding.what.partition("embeddings ")[2][: len(said)] for finding in findings] == (
+        [said] if said else []
+    )

@@ -332,6 +332,17 @@ def test_another_order_in_one_layer_only_is_a_fault_though_all_behind_agrees(
     assert found.exit_status() == 1
 
 
+@pytest.mark.parametrize("name", ["model.embed_tokens-output", "model.norm-output"])
+@pytest.mark.parametrize("layout", [heads_moved, tokens_moved])
+def test_another_order_of_what_there_is_one_of_is_a_fault(
+    tmp_path: Path, layout: Callable[[int, Array], Array], name: str
+) -> None:
+    records = dict(Decoder().run())
+    records[name] = layout(8, records[name])
+    found = compare_records(tmp_path, Decoder().run(), records, "float32")
+    assert not found.layouts and found.exit_status() == 1
+
+
 # Stacks of all layers, and what belongs elsewhere
 
 

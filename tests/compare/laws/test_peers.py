@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.laws.evaluate import Evaluation, grids
+from layertui.compare.laws.evaluate import grids
+from layertui.compare.laws.evaluation import Evaluation
 from layertui.compare.laws.law import Fit, Site
 from layertui.compare.laws.numerics.local_error import LocalError, Peak, Term
 from layertui.compare.laws.numerics.quantities import Key

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -177,6 +179,16 @@ def test_layouts_of_one_module() -> None:
 def test_last_tokens_only_behind_the_layers() -> None:
     (row,) = aligned({"layers.0.mlp-output": (1, 10, 64)}, {"layers.0.mlp-output": (1, 64)}).rows
     assert row.problem_level == "shape"
+
+
+@pytest.mark.parametrize(("width", "kinds"), [(64, ["pair", "pair"]), (16, ["gap", "gap", "pair"])])
+def test_a_tap_as_wide_as_the_output_but_of_other_tokens_is_a_finding(
+    width: int, kinds: list[str]
+) -> None:
+    reference = {"layers.0.mlp-output": (1, 8, 64), "norm-output": (1, 8, 64)}
+    rows = aligned(reference, {"layers.0.mlp": (1, 3, width), "norm": (1, 8, 64)}).rows
+    assert sorted(row.kind.partition("_")[0] for row in rows) == kinds
+    assert {row.problem_level for row in rows} == ({"shape", None} if width == 64 else {None})
 
 
 def test_outputs_whose_shapes_do_not_go_together_are_one_finding() -> None:
@@ -743,6 +755,43 @@ def test_a_fused_module_is_not_out_of_order() -> None:
     assert aligned(reference, candidate).order.same is True
 
 
+# Steps that are counted from 1
+
+
+def step_runs(steps: Iterable[int], prompt: int = 5) -> list[Record]:
+    """A prompt, then a token a step; `embed_tokens` and a layer of each."""
+    found = []
+    for number, step in enumerate(steps):
+        rows = 1 if number else prompt
+        for name in ("embed_tokens-output", "layers.0-output"):
+            found.append(replace(record(name, (1, rows, 64)), step=step))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_steps_counted_from_one_meet_those_from_zero(count: int, swapped: bool) -> None:
+    sides = step_runs(range(count)), step_runs(range(1, count + 1))
+    result = aligned(*(reversed(sides) if swapped else sides))
+    assert [row.kind for row in result.rows] == ["pair"] * (2 * count)
+    for row in result.rows:
+        assert row.reference and row.candidate
+        assert abs(row.reference.step - row.candidate.step) == 1
+    (note,) = [note for note in result.notes if "counts its steps from 1" in note.text]
+    assert note.side == ("reference" if swapped else "candidate")
+
+
+def test_steps_of_other_token_counts_are_other_steps() -> None:
+    later = step_runs(range(4))[2:]  # the prompt was not captured
+    result = aligned(step_runs(range(3)), later)
+    assert not any("counts its steps" in note.text for note in result.notes)
+    assert sum(row.kind == "pair" for row in result.rows) == 4
+    assert not any(
+        "counts its steps" in note.text
+        for note in aligned(step_runs(range(3)), step_runs(range(1, 5))).notes
+    )
+
+
 # Every record is where it should be
 
 
@@ -758,7 +807,10 @@ def test_nothing_is_dropped(
 ) -> None:
     captures = capture(left, known[0]), capture(right, known[1])
     result = align(*captures, Rules(ignore=ignore))
-    moved = any("holds one step" in note.text for note in result.notes)
+    moved = any(
+        "holds one step" in note.text or "counts its steps from 1" in note.text
+        for note in result.notes
+    )
     check_rows(result)
     for records, side, ignored in (
         (left, "reference", result.ignored_reference),

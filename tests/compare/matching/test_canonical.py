@@ -92,6 +92,11 @@ NAMES = [
         ("layer 0 self_attn q_proj", "layers.0.self_attn.q_proj"),
         ("Layer 12 mlp down_proj", "layers.12.mlp.down_proj"),
         ("layer 3", "layers.3"),
+        ("layer_0/self_attn_q_proj", "layers.0.self_attn.q_proj"),
+        ("model.layers.0.mlp_down_proj", "layers.0.mlp.down_proj"),
+        ("model-embed_tokens", "embed_tokens"),
+        ("top/model_embed_tokens", "embed_tokens"),
+        ("emb", "embed_tokens"),
     ],
 )
 def test_layers_as_people_print_them(printed: str, expected: str) -> None:

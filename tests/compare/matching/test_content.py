@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,19 @@ def test_equal_records_without_an_order_are_gaps(tmp_path: Path) -> None:
     assert found == {name: names[name] for name in found}
     assert {"copy", "layers.2"}.isdisjoint(found)
     assert len(found) == len(reference) - 2
+
+
+def test_a_value_that_names_its_layer_is_the_output_handed_on(tmp_path: Path) -> None:
+    """What a layer returned stands in the reference as the next modules' inputs, too."""
+    reference = run()
+    outputs = {f"{name}-output": value for name, value in reference.items()}
+    handed = {f"{name}.own-input_0": value for name, value in reference.items()}
+    short = {re.sub(r"^layers.(\d+)", r"L\1_what", name): v for name, v in reference.items()}
+    saved(tmp_path / "reference", {**outputs, **handed}, order=False)
+    saved(tmp_path / "candidate", short, order=False)
+    comparison = open_comparison(str(tmp_path / "reference"), str(tmp_path / "candidate"))
+    found = pairs(comparison.rows)
+    assert found == {f"{name}-output": other for name, other in zip(reference, short, strict=True)}
 
 
 @pytest.mark.parametrize(

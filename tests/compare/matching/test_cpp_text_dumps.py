@@ -19,7 +19,9 @@ from layertui.compare.comparison import Comparison, open_comparison
 
 HERE = Path(__file__).parent
 LAYERS, HEADS, GROUPS, HEAD_SIZE = 2, 4, 2, 8
-INPUTS = {"first": (3, 14, 15, 9, 2), "second": (6, 5, 35, 8, 9, 7, 11), "third": (27, 18, 28)}
+# As many tokens as heads in the third, as groups in the fourth: sizes do not tell their axes apart.
+INPUTS = {"first": (3, 14, 15, 9, 2), "second": (6, 5, 35, 8, 9, 7, 11), "third": (27, 18, 28, 41),
+          "fourth": (12, 40)}  # fmt: skip
 ROTATED, INTERMEDIATE = "layer_1_attn_q_rope", "layer_1_mlp_intermediate"
 # Where the first divergence is.
 FAULTS = {

@@ -50,6 +50,13 @@ MAXTEXT = renamed(
     (r"^model\.norm", "decoder.decoder_norm"), (r"^model\.embed_tokens", "token_embedder"),
     (r"^lm_head", "decoder.logits_dense"),
 )  # fmt: skip
+LINEARS = renamed(  # ESPnet and Megatron's unfused projections
+    ("self_attn", "self_attention"),
+    (r"([qkv])_proj", r"linear_\1"),
+    ("o_proj", "linear_out"),
+)
+DISTILBERT = renamed((r"([qkv])_proj", r"\1_lin"), ("o_proj", "out_lin"))
+DIFFUSERS = renamed(("self_attn", "attn"), (r"([qkv])_proj", r"to_\1"))
 CAMELS = renamed(
     ("self_attn", "selfAttn"), (r"([qkvo])_proj", r"\1Proj"), ("gate_proj", "gateProj"),
     ("up_proj", "upProj"), ("down_proj", "downProj"), ("input_layernorm", "inputLayernorm"),
@@ -100,6 +107,9 @@ SCHEMES: dict[str, Scheme] = {
     "Megatron": MEGATRON,
     "TensorRT-LLM": TENSORRT_LLM,
     "MaxText": MAXTEXT,
+    "ESPnet": LINEARS,
+    "DistilBERT": DISTILBERT,
+    "diffusers": DIFFUSERS,
     "exporter's modules": lambda name: f"__module.{name}",
     "encoder only": renamed((r"^model\.", "encoder.")),
 }

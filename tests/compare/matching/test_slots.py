@@ -39,13 +39,16 @@ def taken(*names: str) -> dict[str, tuple[str, str]]:
         ("layer_3_attn_output", "layers.3.self_attn", "output"),
         ("blk.3.ffn_out", "layers.3.mlp", "output"),
         ("L07_mlp_in", "layers.7.mlp", "input"),
+        ("layer_0_self_attn_0", "layers.0.self_attn", "output_0"),
+        ("layer_3_self_attn_1", "layers.3.self_attn", "output_1"),
+        ("model_rotary_emb_1", "rotary_emb", "output_1"),
         ("LlamaForCausalLM_outputs_logits", "model", "output_logits"),
     ],
 )  # fmt: skip
 def test_a_slot_at_the_end(name: str, module: str, slot: str) -> None:
     assert taken(name)[name] == (
         module,
-        slot.replace("input", "input_0") if slot == "input" else slot,
+        {"input": "input_0", "output_0": "output"}.get(slot, slot),
     )
 
 
@@ -58,6 +61,8 @@ def test_a_slot_at_the_end(name: str, module: str, slot: str) -> None:
         ["features.0", "features.1", "features.2", "features.3", "classifier.0", "classifier.1"],
         ["layers.0.mlp.fc_out", "layers.0.mlp.act"],
         ["embed_out", "norm"],
+        ["layer_0_norm_0", "layer_0_norm_1"],
+        ["attn_0", "attn_1", "mlp_0", "mlp_1"],
         ["layers.0.mlp.down_proj.weight", "layers.0.mlp.up_proj.weight", "norm.weight"],
     ],
 )

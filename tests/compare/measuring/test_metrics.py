@@ -212,7 +212,7 @@ def test_empty_tensors() -> None:
     assert m.reasons["mismatched_fraction"] == "no elements"
 
 
-OPTIONAL = {"structure", "partial", "ulp"}
+OPTIONAL = {"structure", "partial", "totals", "ulp"}
 
 
 def assert_absent_with_reasons(m: Measurement) -> None:

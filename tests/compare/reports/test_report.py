@@ -260,7 +260,7 @@ def test_row_text_tells_everything(odd: Comparison) -> None:
     texts = {row.canonical: row_text(odd, row.index) for row in odd.rows}
     assert "matched by  same name\n" in texts["z"]
     assert "relative_l2 is absent: the reference is all zeros" in texts["z"]
-    assert "NaN or Inf  at 1 places" in texts["a"]
+    assert "NaN or Inf  at 1 place on" in texts["a"]
     assert "candidate   -" in texts["only_left"]
 
 

@@ -156,8 +156,14 @@ class ExplainView(View):
 
 
 _GAP = re.compile(r" {2,}(?=\S)")
+_LABEL_WIDTH = 10  # of the explanation's own labels
 
 
 def _text_at(text: str) -> int:
-    """Where the last column of a line begins: behind its last gap of two spaces or more."""
-    return max((gap.end() for gap in _GAP.finditer(text)), default=0)
+    """Where the last column of a line begins: behind its last gap of two spaces or more, or behind
+    a label that fills its column.
+    """
+    found = max((gap.end() for gap in _GAP.finditer(text)), default=0)
+    label, rest = text[2 : 2 + _LABEL_WIDTH], text[2 + _LABEL_WIDTH :]
+    full = label == label.strip() and label.count(" ") < 2 and rest[:1] == " " != rest[1:2]
+    return 2 + _LABEL_WIDTH + 1 if found == 2 and full else found

@@ -25,8 +25,9 @@ def numbers_line(look: Look, label: str, scene: Scene) -> Pieces:
         f"relative L2 {number(found.relative_l2)}  MSE {number(found.mse)}  "
         f"max abs {number(found.max_abs)}  "
     )
-    return [*pieces, (numbers, None), (verdict_line(scene.verdict).split("  ")[0],
-                                       look.style(level))]  # fmt: skip
+    word = verdict_line(scene.verdict).split("  ")[0]
+    word += ", in another order" if scene.verdict.permuted else ""
+    return [*pieces, (numbers, None), (word, look.style(level))]
 
 
 def choice_line(look: Look, width: int, choice: Any, here: bool) -> Pieces:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from ....compare.inspection.profile import Profile
+    from ...scene import Scene
     from ..stage import Stage
 
 
@@ -35,7 +36,8 @@ class StatsView(View):
         self.to_top()
 
     def ask(self) -> None:
-        ask_profile(self)
+        if self.scene is not None and not self.scene.only_statistics:
+            ask_profile(self)
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
         if key == "profile":
@@ -73,13 +75,29 @@ class StatsView(View):
                     label = field.label if number == 0 else ""
                     lines.append(self.labelled(label, [(part, style)]))
             if at == 0:
-                lines += self._distribution_lines()
+                lines += self._statistics_lines(scene) or self._distribution_lines()
         return lines + self._side_lines()
+
+    def _statistics_lines(self, scene: Scene) -> list[Pieces]:
+        """The statistics that were recorded of both sides in place of values."""
+        from ....compare.model import ByStatistics
+        from ....compare.reports.statistics_words import difference_table
+
+        found = scene.measurement
+        if not isinstance(found, ByStatistics):
+            return []
+        title = "Recorded statistics; relative: to the reference's RMS, of L2 to its L2"
+        return [[], self.heading(title), *self._columns(difference_table(found))]
 
     def _distribution_lines(self) -> list[Pieces]:
         from ....compare.inspection.text import ladder_rows, likeness_rows, stats_rows
 
-        state = [[], *self.state_lines()] if self.failure or self.progress else []
+        said = (
+            bool(self.failure)
+            and self.scene is not None
+            and (str(self.failure) in self.scene.verdict.reason)
+        )  # the verdict gives the same reason
+        state = [[], *self.state_lines()] if (self.failure and not said) or self.progress else []
         profile = self._profile
         if profile is None:
             return state

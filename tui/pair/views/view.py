@@ -187,6 +187,10 @@ class View(ScrolledLines):
         from ....compare.inspection.subject import NothingToInspectError
 
         assert self.scene is not None
+        if self.scene.only_statistics:
+            stats = self.stage.number_of("stats")
+            self.failure = f"captured as statistics only, without values: view {stats} has these"
+            return None
         if self.scene.problem is not None and self.scene.row.kind == "pair":
             self.failure = self.scene.problem
             return None

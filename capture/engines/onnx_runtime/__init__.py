@@ -1,0 +1,1 @@
+"""ONNX models run by ONNX Runtime, with every value between their nodes at hand."""

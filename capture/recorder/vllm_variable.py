@@ -1,0 +1,3 @@
+"""The environment variable that has vLLM's workers recorded."""
+
+VARIABLE = "LAYERTUI_CAPTURE"

@@ -1,0 +1,48 @@
+"""Two folders of captures, one for each case: which of them belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..capture.cases import find_cases, read_index
+from ..capture.errors import CaptureError
+
+
+@dataclass(frozen=True, slots=True)
+class CasePair:
+    """One case; a side that does not have it is None."""
+
+    name: str
+    reference: str | None
+    candidate: str | None
+
+    @property
+    def lacking(self) -> str:
+        """`the candidate has no such case`; empty where both have it."""
+        if self.reference is not None and self.candidate is not None:
+            return ""
+        side = "reference" if self.reference is None else "candidate"
+        return f"the {side} has no such case"
+
+
+def case_pairs(reference: str, candidate: str) -> list[CasePair] | None:
+    """The cases of both directories in the reference's order; None where neither has an index, and
+    the sub-directories of both are not cases either.
+
+    Raises `CaptureError` where only one has an index.
+    """
+    ref, cand = read_index(reference), read_index(candidate)
+    if ref is None and cand is None:
+        ref, cand = find_cases(reference), find_cases(candidate)
+        if ref is None or cand is None or not ref.keys() & cand.keys():
+            return None
+    for path, cases, other in ((reference, ref, candidate), (candidate, cand, reference)):
+        if cases is None:
+            holder = next(iter((cand if ref is None else ref) or {}))
+            raise CaptureError(
+                f"{other} holds several captures and {path} does not; give one of them, "
+                f"such as {other}/{holder}"
+            )
+    ref, cand = ref or {}, cand or {}
+    names = [*ref, *(name for name in cand if name not in ref)]
+    return [CasePair(name, ref.get(name), cand.get(name)) for name in names]

@@ -1,0 +1,69 @@
+"""What prints in logs are called where shapes, dtypes and loggers' brackets stand before them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from layertui.capture import open_capture
+from layertui.capture.formats.text.print_labels import label_in, name_before
+
+VALUES = torch.arange(6.0).reshape(1, 2, 3) / 7
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("2026-01-01 10:00:01,123 INFO model.py:7 [model.layers.{}.mlp] shape=[1, 2, 3]\n",
+         "model.layers.{}.mlp"),
+        ("layer {} mlp output shape: torch.Size([1, 2, 3]) values: ", "layer {} mlp output"),
+        ("[DEBUG] layer {} attn_out torch.Size([1, 2, 3])\n ", "layer {} attn_out"),
+        ("[INFO] [layers.{}.mlp] ", "layers.{}.mlp"),
+        ("[layers.{}.mlp] output: ", "layers.{}.mlp-output"),
+        ("[layers.{}.mlp][output] torch.Size([1, 2, 3])\n", "layers.{}.mlp-output"),
+        ("layers.{}.mlp shape: (1, 2, 3) dtype: torch.float32 device: cuda:0\n", "layers.{}.mlp"),
+        ("layers.{}.mlp\nshape: torch.Size([1, 2, 3])\ndtype: torch.float32\n", "layers.{}.mlp"),
+        ("INFO:model.layers.{}.mlp:", "model.layers.{}.mlp"),
+        ("2026-01-01 10:00:01,123 - model.layers.{}.mlp - INFO - ", "model.layers.{}.mlp"),
+        ("layer {} value: ", "layer {} value"),
+        ("layer_{}.q_proj (1, 2, 3): ", "layer_{}.q_proj"),
+        ("[rank0]:[layers.{}.q] mean=0.5 std=nan: ", "layers.{}.q"),
+        ("=== layers.{}.mlp [1, 2, 3] ===\n", "layers.{}.mlp"),
+        ("Layer model.layers.{}.mlp | shape=torch.Size([1, 2, 3]) | dtype=torch.bfloat16\n",
+         "model.layers.{}.mlp"),
+        ("layer {}\nmlp output, shape=(1, 2, 3)\n", "layer {} mlp output"),
+        ("model.layers.{}.mlp.size: ", "model.layers.{}.mlp.size"),
+        ("layer {} max: ", "layer {} max"),
+    ],
+)  # fmt: skip
+def test_the_label_is_the_name(tmp_path: Path, before: str, name: str) -> None:
+    path = tmp_path / "run.log"
+    path.write_text("".join(f"{before.format(layer)}{VALUES!r}\n" for layer in range(3)))
+    capture = open_capture(path)
+    assert [record.name for record in capture.records] == [name.format(n) for n in range(3)]
+    assert {(record.shape, record.error) for record in capture.records} == {((1, 2, 3), None)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[INFO] ", "[rank0]: ", "[hook.py:12] [DEBUG] ", "shape: torch.Size([1, 2, 3])",
+        "[MainThread] shape=[1, 2]", "2026-01-01 10:00:00 torch.float32",
+    ],
+)  # fmt: skip
+def test_what_names_nothing(line: str) -> None:
+    assert label_in(line) == ""
+
+
+@pytest.mark.parametrize(
+    "part", ["torch.Size([", "shape=[1,", "mean=1 ", "[1, 2] ", "1", "- a ", "[a]", "dtype=a "]
+)
+def test_long_lines_are_read_soon(part: str) -> None:
+    line = (part * 2000)[:2000] + "!"
+    start = time.perf_counter()
+    label_in(line)
+    name_before(line)
+    assert time.perf_counter() - start < 1.0

@@ -1,0 +1,153 @@
+"""Two processes that share a model: a directory each, opened together, equal to the whole run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from layertui.capture import open_capture, record
+from layertui.cli.main import status_of
+
+IDS = torch.tensor([[1, 2, 3, 4, 5, 6]])
+KINDS = ("ddp", "fsdp", "tp")
+WORK = r"""
+import os, sys
+from pathlib import Path
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+import torch, torch.distributed as dist, transformers
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from layertui.capture import record
+
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+
+def load(**more):
+    return transformers.LlamaForCausalLM.from_pretrained(folder / "model", **more).eval()
+
+for kind in sys.argv[3:]:
+    model = load() if kind != "tp" else load(tp_plan="auto")
+    if kind == "ddp":
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    elif kind == "fsdp":
+        mesh = init_device_mesh("cpu", (2,))
+        for layer in model.model.layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    with torch.no_grad(), record(model, folder / kind, parameters="small"):
+        model(input_ids=torch.tensor([[1, 2, 3, 4, 5, 6]]))
+with torch.no_grad(), record(load(), folder / f"own_rank{rank}", inputs=False) as recorder:
+    assert recorder.path == str(folder / f"own_rank{rank}")
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, `whole`, which one process recorded, and a capture of each kind by two."""
+    place = tmp_path_factory.mktemp("processes")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(place / "model")
+    model = transformers.LlamaForCausalLM.from_pretrained(place / "model").eval()
+    with torch.no_grad(), record(model, place / "whole", parameters="small"):
+        model(input_ids=IDS)
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(place), *KINDS])
+        for rank in range(2)
+    ]
+    try:
+        assert [worker.wait(600) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return place
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_process_has_a_directory_of_its_own(kind: str, folder: Path) -> None:
+    for rank in range(2):
+        header = json.loads((folder / kind / f"rank{rank}/manifest.jsonl").open().readline())
+        assert (header["rank"], header["world_size"]) == (rank, 2)
+        assert header["model_class"] == "LlamaForCausalLM" and header["training"] is False
+        alone = open_capture(folder / kind / f"rank{rank}")
+        assert alone.complete and all(record.error is None for record in alone.records)
+    together = open_capture(folder / kind)
+    assert together.complete and all(record.error is None for record in together.records)
+    assert {record.rank for record in together.records} == {"rank0", "rank1"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_two_processes_computed_is_what_one_did(
+    kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        status_of(["compare", str(folder / "whole"), str(folder / kind), "--format", "json"]) == 0
+    )
+    report = json.loads(capsys.readouterr().out)
+    assert report["first_divergence"] is None
+    pairs = [row for row in report["rows"] if row["kind"] == "pair"]
+    modules = {row["reference"]["module"] for row in pairs}
+    layers = {f"model.layers.{n}.{part}" for n in (0, 1) for part in ("mlp", "self_attn")}
+    assert layers | {"lm_head", "model.norm"} <= modules
+    if kind == "tp":  # whose projections are split
+        return
+    assert report["counts"]["coverage"] == 1.0
+    for number in range(2):
+        part = str(folder / kind / f"rank{number}")
+        assert status_of(["compare", str(folder / "whole"), part]) == 0
+        capsys.readouterr()
+
+
+def test_parts_of_parameters_are_not_taken_for_the_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in KINDS:
+        status_of(["check", str(folder / "whole"), str(folder / kind / "rank1")])
+        assert "parameters had different values" not in capsys.readouterr().out
+    index = json.loads((folder / "fsdp/rank1/.layertui-parameters.json").read_text())
+    entry = index["parameters"]["model.layers.0.mlp.down_proj.weight"]
+    assert entry["error"] == "this process has only a part of it"
+    index = json.loads((folder / "ddp/rank1/.layertui-parameters.json").read_text())
+    assert all("blake2b" in entry for entry in index["parameters"].values())
+
+
+def test_one_process_that_was_killed_makes_the_run_incomplete(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for killed in range(2):
+        copy = tmp_path / str(killed)
+        shutil.copytree(folder / "ddp", copy)
+        manifest = copy / f"rank{killed}/manifest.jsonl"
+        lines = manifest.read_text().splitlines(keepends=True)
+        manifest.write_text("".join(lines[:-1]))
+        assert open_capture(copy).complete is False
+
+
+def test_a_fault_on_one_rank_is_found(folder: Path, tmp_path: Path) -> None:
+    """The last layer of the second process gives other numbers than the first."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder / "ddp", tmp_path / "faulty")
+    shard = tmp_path / "faulty/rank1/data-00001.safetensors"
+    tensors = load_file(shard)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            tensors[name] = tensor * 1.5
+    save_file(tensors, shard, metadata={"format": "pt", "layertui": "1"})
+    both = open_capture(tmp_path / "faulty")
+    named = {record.module for record in both.records}
+    assert any(name.startswith("rank1/") for name in named)
+    assert any(name.startswith("rank0/") for name in named)  # it stands for nobody but itself
