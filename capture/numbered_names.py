@@ -1,14 +1,10 @@
-"""Names with a number in front that counts records (`0004_model.embed_tokens`, `12-mlp`), and files
-of one layer each (`layer_3.pt`), whose keys do not say which.
-"""
+"""Names with a number in front that counts records: `0004_model.embed_tokens`, `12-mlp`."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 
-from .names import parse_name
 from .records import Capture, Record
 
 ORDER = "numbers in front of the names"
@@ -19,9 +15,6 @@ _NUMBER = re.compile(
 )
 _FEWEST = 3  # records that show that the numbers count
 _DIFFERENT = 0.5  # of the names behind the numbers that must differ: `3_hidden` is a layer's
-_ONE_LAYER = re.compile(
-    r"(?:[a-z]+[-_.])*?(?:layers?|blocks?|blk|h|l|decoder|encoder)[-_.]?\d{1,6}", re.IGNORECASE
-)
 
 
 def number_by_names(capture: Capture) -> None:
@@ -68,27 +61,3 @@ def _number_calls(records: list[Record]) -> None:
     for record in records:
         place = (record.side, record.step, record.rank, record.module, record.slot)
         record.call = taken[place] = max(taken.get(place, 0) + 1, record.call)
-
-
-def tell_layers_apart(records: list[Record]) -> None:
-    """Where files of one layer each hold the same keys, their own names belong in front."""
-    groups: dict[tuple[object, ...], set[str]] = defaultdict(set)
-    for record in records:
-        if record.key:
-            place = (record.side, record.step, record.rank, record.module, record.slot, record.call)
-            groups[place].add(record.path)
-    for record in records:
-        if not record.key:
-            continue
-        place = (record.side, record.step, record.rank, record.module, record.slot, record.call)
-        paths = groups[place]
-        if len(paths) > 1 and all(_ONE_LAYER.fullmatch(_stem(path)) for path in paths):
-            parsed = parse_name(record.key)
-            stem = _stem(record.path)
-            record.module = f"{stem}/{parsed.module}"
-            if not record.name.startswith(f"{stem}/"):
-                record.name = f"{stem}/{record.name}"
-
-
-def _stem(path: str) -> str:
-    return os.path.basename(path).rpartition(".")[0]

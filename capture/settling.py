@@ -12,7 +12,7 @@ from .errors import RecordError
 from .execution_order import sort_records
 from .formats.registry import format_named
 from .names import natural_key
-from .numbered_names import number_by_names, tell_layers_apart
+from .numbered_names import number_by_names
 from .records import FILE_ORDER, Capture, Locator, Record
 from .storage import open_file
 
@@ -29,7 +29,6 @@ _RESULT = re.compile(
 def settle(capture: Capture) -> None:
     """Name ranks apart, refuse names that occur twice, and put the records in order."""
     records = capture.records
-    tell_layers_apart(records)
     number_by_names(capture)
     _tell_ranks_apart(capture)
     _refuse_duplicates(records)

@@ -30,6 +30,11 @@ def says_where(key: str) -> bool:
     return "." in key or parse_name(key).slot != "value"
 
 
+def belongs_to_layer(file: str, key: str) -> bool:
+    """Whether the name of a file tells a layer that the key does not tell."""
+    return _LAYER.search(file) is not None and _NUMBERED.search(key) is None
+
+
 def named_member(
     record: Record, key: str, locator: Locator | None, *, alone: bool, single: bool,
     step: int | None = None,
@@ -45,7 +50,7 @@ def named_member(
     whole = f"{record.name}/{key}" if not alone else key
     module, slot, call = record.module, record.slot, record.call
     if says_where(key):
-        of_layer = not alone and _LAYER.search(record.name) and not _NUMBERED.search(key)
+        of_layer = not alone and belongs_to_layer(record.name, key)
         parsed = parse_name(whole if of_layer else key)
         module, slot, call = parsed.module, parsed.slot, parsed.call
     elif single and (slot != "value" or not alone):

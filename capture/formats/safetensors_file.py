@@ -18,7 +18,7 @@ from ..records import Locator, Record
 from ..storage import open_file
 from .context import Context
 from .extents import checked_shape
-from .members import named_member, named_record, says_where
+from .members import belongs_to_layer, named_member, named_record, says_where
 
 _MOST_HEADER = 100_000_000  # the limit of the reference implementation
 
@@ -46,7 +46,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     records: list[Record] = []
     for key, place in located.items():
         locator = place if type(place) is Locator else None
-        bare = alone or says_where(key)
+        bare = alone or (says_where(key) and not belongs_to_layer(plain.name, key))
         record = named_member(plain, key, locator, alone=bare, single=single)
         if locator is None:
             record.error = str(place)
