@@ -67,8 +67,8 @@ def test_every_folder_with_code_is_packaged() -> None:
 
 
 def test_the_console_script() -> None:
-    scripts = {entry.name: entry.value for entry in distribution("layertui").entry_points}
-    assert scripts["layertui"] == "layertui.cli.main:run"
+    entries = distribution("layertui").entry_points.select(group="console_scripts")
+    assert {entry.name: entry.value for entry in entries}["layertui"] == "layertui.cli.main:run"
 
 
 def test_constraints_pin_every_dependency() -> None:

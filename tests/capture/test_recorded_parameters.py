@@ -195,7 +195,7 @@ def test_a_checkpoint_that_is_no_longer_the_same(
     assert found.reference is not None
     assert found.reference.path == str(sides[0] / TENSORS)
     assert found.candidate is not None
-    assert "no longer what was captured: model.norm.weight is another" in found.notes[0]
+    assert "no longer what was captured: model.norm.weight is different" in found.notes[0]
 
 
 # What may have happened to them

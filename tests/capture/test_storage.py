@@ -137,7 +137,7 @@ def test_local_files_give_the_bytes_asked_for(data: bytes, offset: int, length: 
 # The modules that may touch files themselves: the storage, and what writes captures or runs models.
 _MAY = (
     "storage.py", "writing.py", "sizes.py", "extras.py", "recorder/", "runners/", "engines/",
-    "models/", "demo/", "cpp/", "formats/pickles/torch_child.py",
+    "models/", "demo/", "cpp/", "snippets/", "formats/pickles/torch_child.py",
     "formats/pickles/torch_client.py",
 )  # fmt: skip
 _OF_OS = {"open", "stat", "lstat", "fstat", "scandir", "listdir", "pread", "preadv", "walk"}

@@ -342,7 +342,7 @@ def test_a_factory_makes_the_model_and_its_inputs(factory: str, tmp_path: Path) 
     ("function", "words"),
     [
         ("bare", "returned no inputs"),
-        ("wrong", "made a int, no module"),
+        ("wrong", "returned a int, not a module"),
         ("broken", "the model raised RuntimeError"),
         ("absent", "AttributeError"),
     ],

@@ -97,7 +97,7 @@ def test_where_follows_xdg(
     ("args", "said"),
     [
         (["--bogus"], "--bogus"),
-        (["compare", "only-one"], "CANDIDATE"),
+        (["compare", "only-one"], "give two captures to compare"),
         (["a", "b", "c"], "unexpected extra argument"),
         (["compare", "--format", "xml", "a", "b"], "xml"),
         (["compare", "--threshold", "mse", "a", "b"], "METRIC=VALUE"),

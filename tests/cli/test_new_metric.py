@@ -24,12 +24,13 @@ from layertui.compare.comparison import open_comparison
 from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.list.depth_strip import bar_height
+from layertui.compare.measuring.metrics import METRICS
 from layertui.tui.list.limits import parse_limits
 comparison = open_comparison("ref", "cand")
 comparison.measure(use_cache=False)
 print(bar_height("toy", 1e-3), bar_height("toy", 1e3), bar_height("toy", 0.0))
 print(ComparedRows(comparison).value(0, "toy"))
-print(heading(columns_for(120, 5, 10), "toy"))
+print(heading(columns_for(120, 5, 10), METRICS["toy"].heading))
 print(parse_limits("toy=0.5").text)
 """
 

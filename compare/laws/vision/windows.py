@@ -159,7 +159,10 @@ def read_images(
     last = _channels_last(scene, site, side, axes, suits)
     if target is None or source is None or last is None:
         return None
-    output, images = (_images(scene, quantity, axes, last) for quantity in (target, source))
+    images, output = (
+        _images(scene, quantity, axes, way)
+        for quantity, way in zip((source, target), last, strict=True)
+    )
     if len(output) != len(images):
         return None
     output = np.moveaxis(output, 1, -1)
@@ -172,30 +175,43 @@ def read_images(
 
 def _channels_last(
     scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool]
-) -> bool | None:  # fmt: skip
-    """Whether a side recorded channels behind the lengths; None where that cannot be told. Both
-    sides have as many channels.
+) -> tuple[bool, bool] | None:  # fmt: skip
+    """Whether a side recorded channels behind the lengths, of input and output; None where that
+    cannot be told. Both sides have as many channels. Input and output are alike, unless that suits
+    nowhere: the recipe of a pair may have turned one of them.
     """
-    ways = {one.side: _ways(scene, site, one, axes, suits) for one in scene.sides}
-    own, other = ways[side.side], *(w for name, w in ways.items() if name != side.side)
-    common = {last: given for last, given in own.items() if given in other.values()}
-    if not common or (len(common) > 1 and own != other):
-        return None
-    return next(iter(common))
+    for mixed in (False, True):
+        ways = {one.side: _ways(scene, site, one, axes, suits, mixed) for one in scene.sides}
+        own, other = ways[side.side], *(w for name, w in ways.items() if name != side.side)
+        common = {last: given for last, given in own.items() if given in other.values()}
+        if common:
+            return None if len(common) > 1 and own != other else next(iter(common))
+    return None
 
 
 def _ways(
-    scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool]
-) -> dict[bool, tuple[int, ...]]:  # fmt: skip
-    """The channels of input and output with each place that they may have."""
+    scene: Scene, site: Site, side: SideQuantities, axes: int, suits: Callable[[int, int], bool],
+    mixed: bool,
+) -> dict[tuple[bool, bool], tuple[int, int]]:  # fmt: skip
+    """The channels of input and output with the places that they may have; with different ones
+    only where no length of the output is greater than that of the input.
+    """
     shapes = [
         scene.tables.shape(side.known[k])
         for k in (*site.source("x"), site.target) if k in side.known
     ]  # fmt: skip
-    if len(shapes) < 2 or any(len(s) not in (axes + 1, axes + 2) or 0 in s for s in shapes):
+    if len(shapes) != 2 or any(len(s) not in (axes + 1, axes + 2) or 0 in s for s in shapes):
         return {}
-    found = {last: tuple(s[-1 if last else -axes - 1] for s in shapes) for last in (False, True)}
-    return {last: counts for last, counts in found.items() if suits(*counts)}
+    found: dict[tuple[bool, bool], tuple[int, int]] = {}
+    for last in product((False, True), repeat=2):
+        (given, source), (made, target) = (
+            (s[-1], s[-axes - 1 : -1]) if way else (s[-axes - 1], s[-axes:])
+            for s, way in zip(shapes, last, strict=True)
+        )
+        shrinks = all(a >= b for a, b in zip(source, target, strict=True))
+        if (last[0] == last[1] or (mixed and shrinks)) and suits(given, made):
+            found[last] = given, made
+    return found
 
 
 def _images(scene: Scene, quantity: Quantity, axes: int, last: bool) -> Array:

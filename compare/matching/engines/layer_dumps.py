@@ -33,7 +33,7 @@ LAYER_DUMPS = EngineNames(
     ),
     at_top={
         "emb": "embed_tokens", "embed": "embed_tokens", "embedding": "embed_tokens",
-        "embeddings": "embed_tokens", "token_embeds": "embed_tokens",
+        "token_embeds": "embed_tokens",
         "inputs_embeds": "embed_tokens",
         "tok_emb": "embed_tokens", "token_embeddings": "embed_tokens", "unembed": "lm_head",
         "ln_final": "norm", "final_ln": "norm", "final_rmsnorm": "norm", "norm_final": "norm",

@@ -233,7 +233,7 @@ def test_values_that_are_not_what_the_header_said_are_refused(
     install_packages(tmp_path / "packages", monkeypatch, failing="failing_format:FORMAT")
     (record, _) = open_capture(write_toys(tmp_path / "dump", [1.0, 2.0, 3.0])).records
     assert record.locator is not None
-    with pytest.raises(RecordError, match="the reader of failing gave"):
+    with pytest.raises(RecordError, match="the reader of failing returned"):
         load_any(record.locator)
 
 

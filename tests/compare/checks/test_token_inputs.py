@@ -67,7 +67,7 @@ def test_one_more_token_in_front(tmp_path: Path, recorded: bool) -> None:
 def test_the_last_token_alone(tmp_path: Path) -> None:
     left, right = side(tmp_path / "a", IDS), side(tmp_path / "b", IDS[-1:])
     (finding,) = found(left, right)
-    assert "the reference has 7 tokens more in front" in finding.what
+    assert "the reference has 7 tokens more at the front" in finding.what
 
 
 def test_tokens_behind_and_other_texts(tmp_path: Path) -> None:

@@ -611,6 +611,7 @@ def test_every_limit_is_known_here() -> None:
         "REGION_SCATTERED", "THUMB_ALIKE", "THUMB_UNLIKE", "THUMB_LARGE_MSE", "THUMB_SMALL_MSE",
         "THUMB_LARGE_RELATIVE", "THUMB_SMALL_ABSOLUTE", "DROPOUT_ELEMENTS", "DROPOUT_ROUNDING",
         "DROPOUT_RECENT", "LEAST_VOCABULARY",
+        "TOTAL_SPREADS", "UNSEEN_SPREADS", "TOTAL_ROUNDING",  # in test_totals
     }  # fmt: skip
     assert known == tested
 

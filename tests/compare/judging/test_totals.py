@@ -11,7 +11,8 @@ import pytest
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.evidence.totals import apart
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
-from layertui.compare.model import Measurement, Totals
+from layertui.compare.limits import TOTAL_ROUNDING, TOTAL_SPREADS, UNSEEN_SPREADS
+from layertui.compare.model import Measurement, SideStatistics, Totals
 from layertui.compare.running.cache import decoded, encoded
 from support.llama_logs import llama_log
 from support.synthetic import saved
@@ -105,6 +106,26 @@ def test_rounding_is_no_difference() -> None:
     assert apart(measurement(Totals(nan, 3.0, None)), 1e-4) is not None
     large = replace(measurement(Totals(1e7, 1.0002e7, 1.0)), partial=(36, 10_000_000))
     assert apart(large, 1e-4) is None  # summed up in float32, one by one
+
+
+@pytest.mark.parametrize(("size", "spreads"), [(1.0, TOTAL_SPREADS), (None, UNSEEN_SPREADS)])
+def test_just_below_and_just_above_what_random_signs_add_up_to(
+    size: float | None, spreads: float
+) -> None:
+    count, share, rms = 216, 1e-3, 1.0
+    shown = SideStatistics(None, None, None, None, 36**0.5 * rms, 0, 0, 0)  # of 36 elements
+    limit = spreads * share * rms * count**0.5
+    for factor, seen in ((0.9, False), (1.1, True)):
+        found = measurement(Totals(0.0, factor * limit, size))
+        assert (apart(replace(found, reference=shown), share) is not None) == seen
+
+
+def test_just_below_and_just_above_the_rounding_of_a_sum() -> None:
+    count, total = 1024, 1e4
+    limit = TOTAL_ROUNDING * count**0.5 * 2**-24 * total
+    for factor, seen in ((0.9, False), (1.1, True)):
+        found = measurement(Totals(total, total + factor * limit, 1e-9), count=count)
+        assert (apart(found, 1e-12) is not None) == seen
 
 
 def test_totals_are_remembered() -> None:

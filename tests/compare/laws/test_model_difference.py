@@ -201,7 +201,7 @@ def test_a_stop_is_heard_while_weights_are_compared(sides: Sides) -> None:
     found = sides.compared("ours", "theirs")
     scene = scene_of(found.aligned, found.results, found.models)
     (site,) = (s for s in LinearLaw().sites(scene) if s.module == "layers.1.mlp.down_proj")
-    assert "another" in ModelDifference(scene, lambda: False).words(site, [])
+    assert "different" in ModelDifference(scene, lambda: False).words(site, [])
     assert ModelDifference(scene, lambda: True).words(site, []) == ""
 
 

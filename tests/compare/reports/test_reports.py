@@ -169,7 +169,7 @@ def test_markdown_fits_into_a_comment() -> None:
         capture([record(name) for name in names]), capture([record(name, (3, 7)) for name in names])
     )
     text = rendered(comparison, "markdown")
-    assert 20_000 < len(text) <= MOST and "more rows: no room" in text
+    assert 20_000 < len(text) <= MOST and "more rows: too long for a comment" in text
     assert text.count("<details>") == text.count("</details>")
     parts = [part_of(comparison, "markdown", SETTINGS, f"p{i}") for i in range(4)]
     many = whole(parts, "markdown", SETTINGS)

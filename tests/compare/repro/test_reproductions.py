@@ -359,7 +359,8 @@ def test_the_command(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (status, err) == (0, "") and "both tests pass" in out
     assert len(list(folder.glob("test_*.py"))) == 2 and (folder / "test_mine.py").exists()
     for name, why in (
-        ("layers.9.mlp", "no record"), ("TopKSampler-output", "no law says"), ("q_proj", "could be")
+        ("layers.9.mlp", "no record"), ("TopKSampler-output", "no law says"),
+        ("q_proj", "matches 4 rows"),
     ):  # fmt: skip
         status, out, err = call(name, "-o", str(tmp_path / "none"))
         assert (status, out) == (2, "") and err.startswith("layertui: ") and why in err

@@ -125,7 +125,7 @@ LAYOUT = (
     Fault("some-columns-shuffled", DOWN,
           columns(torch.cat([order_of(100), torch.arange(100, 256)])), "column-order",
           "98 of 256 input channels"),
-    Fault("columns-in-turns", O, columns(halves_to_turns(HIDDEN)), "column-order", "turns"),
+    Fault("columns-in-turns", O, columns(halves_to_turns(HIDDEN)), "column-order", "interleaved"),
     Fault("two-columns-exchanged", DOWN, columns(torch.tensor([1, 0, *range(2, 256)])),
           "column-order", "2 of 256"),
     Fault("column-heads-exchanged", O, columns(heads([0, 2, 1, 3])), "head-order"),
