@@ -203,7 +203,7 @@ def _ways(
     if len(shapes) != 2 or any(len(s) not in (axes + 1, axes + 2) or 0 in s for s in shapes):
         return {}
     found: dict[tuple[bool, bool], tuple[int, int]] = {}
-    for last in product((False, True), repeat=2):
+    for last in product((False, True), (False, True)):
         (given, source), (made, target) = (
             (s[-1], s[-axes - 1 : -1]) if way else (s[-axes - 1], s[-axes:])
             for s, way in zip(shapes, last, strict=True)
