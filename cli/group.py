@@ -117,10 +117,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from ..compare import paths
+        from ..compare.measuring.kernel import in_use
 
         click.echo(f"config  {paths.config_dir()}")
         click.echo(f"cache   {paths.cache_dir()}")
         click.echo(f"state   {paths.state_dir()}")
+        click.echo(f"sums    {in_use()}")
         ctx.exit()
 
 
@@ -139,7 +141,7 @@ def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 )
 @click.option(
     "--where", is_flag=True, is_eager=True, expose_value=False, callback=_print_places,
-    help="Show the directories for settings, cache and state, and exit.",
+    help="Show the directories for settings, cache and state, what measures, and exit.",
 )  # fmt: skip
 def layertui() -> None:
     """Compare the tensors of every layer in two runs of a model, and find the first that differs.

@@ -144,6 +144,10 @@ class _Reals:
         self.count = 2 if "complex" in kinds else 1
 
     def add(self, sums: Sums, x: Array, y: Array, start: int) -> None:
+        if not (self.left or self.right) and self.count == 1:
+            dtypes = self.task.reference.locator.dtype, self.task.candidate.locator.dtype
+            if sums.add_raw(x.reshape(-1), y.reshape(-1), dtypes, start):
+                return
         x = self._reals(x, self.task.reference.locator.dtype, self.left)
         y = self._reals(y, self.task.candidate.locator.dtype, self.right)
         sums.add(x, y, start * self.count)

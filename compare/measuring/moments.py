@@ -79,6 +79,13 @@ class SideSums:
         self.n += n
         self.low, self.high = min(self.low, low), max(self.high, high)
 
+    def merge(self, other: SideSums) -> None:
+        """Take in the sums of another part."""
+        self.add(other.n, other.low, other.high, other.mean, other.squares)
+        self.nan += other.nan
+        self.inf += other.inf
+        self.zeros += other.zeros
+
 
 @dataclass(slots=True)
 class Extreme:

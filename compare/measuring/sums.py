@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...capture.values import Array
+from .fused import OnePass, one_pass
 from .moments import Extreme, Moments, SideSums
 from .ulp import greatest_distance
 
@@ -27,6 +28,7 @@ _ONES = np.ones(_ROW, np.float32)
 _SAFE_SMALL, _SAFE_LARGE = 1e-15, 1e15  # magnitudes whose squares and sums float32 can hold
 _MEAN_DOMINATES = 50.0  # mean^2 over variance from which a block is centred before squaring
 _MOST_TOLERANCE = 1e20  # beyond the greatest difference; its products stay in float32's range
+_COMPILED = frozenset({"float32", "float64"})  # types that hold their numbers as they are
 _FAR_APART = 0.25  # |d|^2 over |x|^2 from which y gets sums of its own
 
 
@@ -92,6 +94,43 @@ class Sums:
 
     def add(self, x: Array, y: Array, start: int) -> None:
         """Take in a block: 1-D arrays of numbers of equal length, `start` its flat position."""
+        names = x.dtype.name, y.dtype.name
+        if not (_COMPILED.issuperset(names) and self.add_raw(x, y, names, start)):
+            self.add_by_numpy(x, y, start)
+
+    def add_raw(self, x: Array, y: Array, dtypes: tuple[str, str], start: int) -> bool:
+        """Take in a block of raw elements in one compiled pass; False, and nothing taken in, where
+        they are a job for numpy (see `fused`).
+        """
+        if x.size == 0 or self.reals != 1 or self.tolerance.ulp_dtype:
+            return False
+        tolerances = self.tolerance.rtol, self.tolerance.atol
+        found = one_pass(x, y, dtypes, tolerances, (self.max_abs.value, self.max_rel.value))
+        if found is None:
+            return False
+        self.merge(found, start)
+        return True
+
+    def merge(self, found: OnePass, start: int) -> None:
+        """Take in what one pass over the block at `start` gathered."""
+        reference, candidate = SideSums(*found.reference), SideSums(*found.candidate)
+        self.count += reference.n + reference.nan + reference.inf
+        self.compared += found.moments[0]
+        self.equal = self.equal and found.equal
+        self.moments.add(Moments(*found.moments))
+        self.reference.merge(reference)
+        self.candidate.merge(candidate)
+        self.sum_abs += found.sum_abs
+        self.mismatched += found.mismatched
+        self.nonfinite_mismatch += found.nonfinite_mismatch
+        for known, (value, at, *values) in (
+            (self.max_abs, found.max_abs), (self.max_rel, found.max_rel),
+        ):  # fmt: skip
+            if at >= 0:
+                known.offer(value, start + at, *values)
+
+    def add_by_numpy(self, x: Array, y: Array, start: int) -> None:
+        """The same in numpy's arithmetic, which takes any numbers and is the reference."""
         if x.dtype.kind == "c" or y.dtype.kind == "c":
             raise TypeError("complex blocks are given as pairs of reals")
         if x.size == 0:

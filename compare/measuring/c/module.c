@@ -1,0 +1,218 @@
+/* layertui.compare.measuring.compiled: the sums of a pair in one pass, without the interpreter's
+   lock. What it computes is what sums.py computes with numpy, which remains the reference.
+
+   gcc and clang only (their vector extensions); any other compiler stops here, and the package is
+   installed without this module. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#if !defined(__GNUC__)
+#error "a compiler with the vector extensions of gcc is needed"
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "numbers are read as they lie in files, the low byte first"
+#endif
+
+#include <math.h>
+#include <string.h>
+
+#include "limits.h"
+#include "merge.h"
+#include "pass.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define FUNCTION static TARGET
+#define NAMED(name) name##_avx512
+#define LANES 16
+#define LESSER(a, b) ((__typeof__(a))_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define GREATER(a, b) ((__typeof__(a))_mm512_max_ps((__m512)(a), (__m512)(b)))
+#include "block.h"
+
+#define TARGET __attribute__((target("avx2,fma")))
+#define FUNCTION static TARGET
+#define NAMED(name) name##_avx2
+#define LANES 8
+#define LESSER(a, b) ((__typeof__(a))_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define GREATER(a, b) ((__typeof__(a))_mm256_max_ps((__m256)(a), (__m256)(b)))
+#include "block.h"
+
+#define LESSER(a, b) ((__typeof__(a))_mm_min_ps((__m128)(a), (__m128)(b)))
+#define GREATER(a, b) ((__typeof__(a))_mm_max_ps((__m128)(a), (__m128)(b)))
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#define LESSER(a, b) ((__typeof__(a))vminq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define GREATER(a, b) ((__typeof__(a))vmaxq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#else
+#define LESSER(a, b) CHOSEN(a, b, (a) < (b))
+#define GREATER(a, b) CHOSEN(a, b, (a) > (b))
+#endif
+
+#define TARGET
+#define FUNCTION static
+#define NAMED(name) name##_plain
+#define LANES 4
+#include "block.h"
+
+typedef struct {
+    const char *name;
+    block_function *run;
+    int usable;
+} instruction_set;
+
+/* The widest first. */
+static instruction_set SETS[] = {
+#if defined(__x86_64__)
+    {"avx512", block_avx512, 0},
+    {"avx2", block_avx2, 0},
+#endif
+    {"plain", block_plain, 1},
+};
+enum { SET_COUNT = sizeof SETS / sizeof *SETS };
+
+static void find_usable(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    SETS[0].usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                     __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    SETS[1].usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+}
+
+static const instruction_set *find_set(const char *name) {
+    for (int i = 0; i < SET_COUNT; i++)
+        if (SETS[i].usable && (!name || strcmp(name, SETS[i].name) == 0))
+            return &SETS[i];
+    return NULL;
+}
+
+/* What a side's elements are: float32, float64, float16, bfloat16, or bytes with a table of 256
+   float32. */
+static int describe(
+    const char *dtype, const Py_buffer *data, const Py_buffer *table, side_in *side,
+    size_t *count) {
+    static const struct {
+        const char *name;
+        enum kind kind;
+        size_t size;
+    } known[] = {{"float32", FLOAT32, 4}, {"float64", FLOAT64, 8}, {"float16", FLOAT16, 2},
+                 {"bfloat16", BFLOAT16, 2}, {"table", BYTES, 1}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(dtype, known[i].name) != 0)
+            continue;
+        size_t size = known[i].size;
+        if (data->len % size || (data->len && (uintptr_t)data->buf % size)) {
+            PyErr_SetString(PyExc_ValueError, "no whole elements, or not aligned");
+            return 0;
+        }
+        if (known[i].kind == BYTES && table->len != 256 * sizeof(float)) {
+            PyErr_SetString(PyExc_ValueError, "a table holds 256 float32");
+            return 0;
+        }
+        *side = (side_in){data->buf, table->buf, known[i].kind};
+        *count = data->len / size;
+        return 1;
+    }
+    PyErr_Format(PyExc_ValueError, "unknown kind of elements: %s", dtype);
+    return 0;
+}
+
+static PyObject *side_numbers(const side_sums *s) {
+    return Py_BuildValue(
+        "(LddddLLL)", (long long)s->n, s->low, s->high, s->mean, s->squares, (long long)s->nan,
+        (long long)s->inf, (long long)s->zeros);
+}
+
+static PyObject *extreme_numbers(const extreme *e) {
+    return Py_BuildValue("(dLdd)", e->value, (long long)e->at, e->x, e->y);
+}
+
+static PyObject *numbers(const pass *p) {
+    const moments *m = &p->pair;
+    return Py_BuildValue(
+        "((Ldddddddd)NNNNdLLO)", (long long)m->n, m->mean_x, m->mean_y, m->mean_d, m->xx, m->yy,
+        m->dd, m->xy, m->xd, side_numbers(&p->reference), side_numbers(&p->candidate),
+        extreme_numbers(&p->absolute), extreme_numbers(&p->relative), p->sum_abs,
+        (long long)p->mismatched, (long long)p->nonfinite_mismatch,
+        p->equal ? Py_True : Py_False);
+}
+
+static PyObject *sums(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *kind_x, *kind_y, *wanted;
+    Py_buffer x = {0}, y = {0}, table_x = {0}, table_y = {0};
+    pass found = {.reference = {.low = INFINITY, .high = -INFINITY},
+                  .candidate = {.low = INFINITY, .high = -INFINITY},
+                  .absolute = {.at = -1}, .relative = {.at = -1}, .equal = 1};
+    if (!PyArg_ParseTuple(
+            args, "y*sy*y*sy*ddddz", &x, &kind_x, &table_x, &y, &kind_y, &table_y, &found.rtol,
+            &found.atol, &found.absolute.value, &found.relative.value, &wanted))
+        return NULL;
+    PyObject *result = NULL;
+    side_in left, right;
+    size_t count, other;
+    const instruction_set *set = find_set(wanted);
+    if (!set)
+        PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
+    else if (
+        describe(kind_x, &x, &table_x, &left, &count) &&
+        describe(kind_y, &y, &table_y, &right, &other)) {
+        if (count != other)
+            PyErr_SetString(PyExc_ValueError, "two blocks of different lengths");
+        else {
+            int refused;
+            Py_BEGIN_ALLOW_THREADS
+            refused = set->run(&left, &right, count, &found);
+            Py_END_ALLOW_THREADS
+            result = refused ? Py_BuildValue("") : numbers(&found);
+        }
+    }
+    PyBuffer_Release(&x);
+    PyBuffer_Release(&y);
+    PyBuffer_Release(&table_x);
+    PyBuffer_Release(&table_y);
+    return result;
+}
+
+static PyObject *instructions(PyObject *self, PyObject *none) {
+    (void)self, (void)none;
+    PyObject *names = PyList_New(0);
+    for (int i = 0; names && i < SET_COUNT; i++) {
+        if (!SETS[i].usable)
+            continue;
+        PyObject *name = PyUnicode_FromString(SETS[i].name);
+        if (!name || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyMethodDef methods[] = {
+    {"sums", sums, METH_VARARGS, "Everything that one pass over two blocks gathers."},
+    {"instructions", instructions, METH_NOARGS, "Instruction sets to choose from, best first."},
+    {0}};
+
+static int start(PyObject *module) {
+    (void)module;
+    find_usable();
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)start},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "compiled", .m_methods = methods, .m_slots = slots};
+
+PyMODINIT_FUNC PyInit_compiled(void) {
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,45 @@
+/* What one pass over a block gathers; the meaning of every number is in sums.py and moments.py. */
+
+#ifndef LAYERTUI_PASS_H
+#define LAYERTUI_PASS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TILE = 1024 }; /* elements that are looked at together: both sides stay in the L1 cache */
+
+enum kind { FLOAT32, FLOAT64, FLOAT16, BFLOAT16, BYTES };
+
+typedef struct {
+    const void *data;
+    const float *table; /* the 256 numbers that BYTES stand for */
+    enum kind kind;
+} side_in;
+
+/* Moments about the means, as moments.py has them. */
+typedef struct {
+    double n, mean_x, mean_y, mean_d, xx, yy, dd, xy, xd;
+} moments;
+
+typedef struct {
+    double n, low, high, mean, squares, nan, inf, zeros;
+} side_sums;
+
+typedef struct {
+    double value, x, y;
+    int64_t at; /* -1: nothing greater than what was known before */
+} extreme;
+
+typedef struct {
+    moments pair;
+    side_sums reference, candidate;
+    extreme absolute, relative;
+    double sum_abs, mismatched, nonfinite_mismatch;
+    int equal;
+    double rtol, atol; /* given */
+} pass;
+
+/* 0: taken in. 1: a job for numpy, since squares would leave the range of float64. */
+typedef int block_function(const side_in *, const side_in *, size_t, pass *);
+
+#endif

@@ -1,0 +1,48 @@
+/* A tile's elements as float32, or as float64; included once for every instruction set. */
+
+FUNCTION const float *NAMED(as_float32)(const side_in *side, size_t from, size_t n, float *room) {
+    uint32_t *bits = (uint32_t *)room;
+    switch (side->kind) {
+    case FLOAT32:
+        return (const float *)side->data + from;
+    case BFLOAT16: {
+        const uint16_t *raw = (const uint16_t *)side->data + from;
+        for (size_t i = 0; i < n; i++)
+            bits[i] = (uint32_t)raw[i] << 16;
+        return room;
+    }
+    case FLOAT16: {
+        /* The exponent is moved by a product, which makes numbers of what float16 has as denormals;
+           Inf and NaN get float32's greatest exponent (Giesen, "Half to float done quick"). */
+        const uint16_t *raw = (const uint16_t *)side->data + from;
+        for (size_t i = 0; i < n; i++)
+            bits[i] = (uint32_t)(raw[i] & 0x7fff) << 13;
+        for (size_t i = 0; i < n; i++)
+            room[i] *= 0x1p112f;
+        for (size_t i = 0; i < n; i++) {
+            uint32_t special = (raw[i] & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
+            bits[i] |= special | (uint32_t)(raw[i] & 0x8000) << 16;
+        }
+        return room;
+    }
+    case BYTES: {
+        const uint8_t *raw = (const uint8_t *)side->data + from;
+        for (size_t i = 0; i < n; i++)
+            room[i] = side->table[raw[i]];
+        return room;
+    }
+    case FLOAT64:
+        break;
+    }
+    return NULL; /* which are never asked for */
+}
+
+FUNCTION const double *NAMED(as_float64)(const side_in *side, size_t from, size_t n, double *room) {
+    float narrow[TILE];
+    if (side->kind == FLOAT64)
+        return (const double *)side->data + from;
+    const float *values = NAMED(as_float32)(side, from, n, narrow);
+    for (size_t i = 0; i < n; i++)
+        room[i] = values[i];
+    return room;
+}

@@ -1,0 +1,11 @@
+"""What the compiled pass (`c/module.c`) offers; `fused` is the way to it."""
+
+from ...capture.values import Array
+from .fused import Greatest, Moment, Side
+
+def sums(
+    x: Array, kind_x: str, table_x: Array, y: Array, kind_y: str, table_y: Array,
+    rtol: float, atol: float, max_abs: float, max_rel: float, instructions: str | None,
+    /,
+) -> tuple[Moment, Side, Side, Greatest, Greatest, float, int, int, bool] | None: ...  # fmt: skip
+def instructions() -> list[str]: ...

@@ -1,0 +1,82 @@
+"""One pass of compiled code over a block of both sides, where that module is there.
+
+It takes raw elements, widens them in registers, gathers what `sums` gathers with numpy, and lets go
+of the interpreter's lock meanwhile. numpy's arithmetic is the reference and stands in where the
+package was installed without a compiler, where `LAYERTUI_NO_KERNEL` is set, and for all that the
+compiled pass does not know: whole and complex numbers, units in the last place.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ...capture.dtypes import DTYPES
+from ...capture.values import Array, small_float_table
+from .kernel import compiled_module
+
+_NO_TABLE = np.empty(0, np.float32)
+_AS_THEY_ARE = ("float32", "float64", "float16", "bfloat16")
+
+Moment = tuple[int, float, float, float, float, float, float, float, float]
+Side = tuple[int, float, float, float, float, int, int, int]
+Greatest = tuple[float, int, float, float]
+
+
+class OnePass(NamedTuple):
+    """What one pass over a block gathers, in the order of `moments.Moments` and `SideSums`.
+
+    The extremes are value, place in the block and both sides' values there; the place is -1 where
+    nothing is greater than what was known before.
+    """
+
+    moments: Moment
+    reference: Side
+    candidate: Side
+    max_abs: Greatest
+    max_rel: Greatest
+    sum_abs: float
+    mismatched: int
+    nonfinite_mismatch: int
+    equal: bool
+
+
+def one_pass(
+    x: Array, y: Array, dtypes: tuple[str, str], tolerances: tuple[float, float],
+    known: tuple[float, float] = (-1.0, -1.0), instructions: str | None = None,
+) -> OnePass | None:  # fmt: skip
+    """The sums of two blocks of raw elements; None where they are a job for numpy.
+
+    `tolerances` are rtol and atol, `known` the greatest absolute and relative difference of earlier
+    blocks. `instructions` is one of `instruction_sets`, the best if not given.
+    """
+    module = compiled_module()
+    if module is None or not (_readable(x, dtypes[0]) and _readable(y, dtypes[1])):
+        return None
+    left, right = (_kind(dtype) for dtype in dtypes)
+    found = module.sums(x, *left, y, *right, *tolerances, *known, instructions)
+    return None if found is None else OnePass(*found)
+
+
+def _readable(block: Array, dtype: str) -> bool:
+    """Whether these are raw elements of a type that the compiled pass knows, one by one."""
+    kind = DTYPES.get(dtype)
+    flags = block.flags
+    return (
+        kind is not None
+        and kind.kind == "float"
+        and block.dtype.itemsize == kind.itemsize
+        and block.dtype.isnative
+        and flags.c_contiguous
+        and flags.aligned
+    )
+
+
+@cache
+def _kind(dtype: str) -> tuple[str, Array]:
+    """What the compiled pass calls a dtype, and the numbers of those that are read by a table."""
+    if dtype in _AS_THEY_ARE:
+        return dtype, _NO_TABLE
+    return "table", small_float_table(dtype)

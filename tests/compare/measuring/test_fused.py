@@ -1,0 +1,272 @@
+"""The compiled pass against numpy's arithmetic, over every kind of number and every pair of dtypes.
+
+Counts, extremes and places are the same to the last digit, sums to one part in a million of what
+float64 has.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layertui.capture.dtypes import DTYPES
+from layertui.capture.values import Array, upcast
+from layertui.compare.measuring.fused import one_pass
+from layertui.compare.measuring.kernel import NO_KERNEL, in_use, instruction_sets
+from layertui.compare.measuring.sums import Sums, Tolerance
+
+FLOATS = [name for name, kind in DTYPES.items() if kind.kind == "float"]
+NARROW = [name for name in FLOATS if name != "float64"]
+TOLERANCE = Tolerance(1.3e-6, 1e-5)
+needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="installed without a compiler")
+pytestmark = [needs_kernel, pytest.mark.filterwarnings("error")]
+
+
+def encoded(values: Array, dtype: str) -> Array:
+    """Raw elements of `dtype` near `values`; not rounded to nearest, which is no matter here."""
+    with np.errstate(all="ignore"):
+        if dtype == "bfloat16":
+            return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        if DTYPES[dtype].itemsize > 1:
+            return values.astype(np.dtype(DTYPES[dtype].storage))
+        table = upcast(np.arange(256, dtype=np.uint8), dtype).astype(np.float64)
+        order = np.argsort(table, kind="stable")
+        places = np.searchsorted(table[order], values).clip(0, 255)
+        return order[places].astype(np.uint8)
+
+
+def in_one_pass(
+    x: Array, y: Array, dtypes: tuple[str, str], tolerance: Tolerance, sets: str | None = None
+) -> Sums | None:
+    """The sums by the compiled pass; None where it leaves them to numpy."""
+    if sets is None:
+        sums = Sums(tolerance)
+        return sums if sums.add_raw(x, y, dtypes, 0) else None
+    found = one_pass(x, y, dtypes, (tolerance.rtol, tolerance.atol), instructions=sets)
+    if found is None:
+        return None
+    sums = Sums(tolerance)
+    sums.merge(found, 0)
+    return sums
+
+
+def assert_same(
+    x: Array, y: Array, dtypes: tuple[str, str], tolerance: Tolerance = TOLERANCE,
+    sets: str | None = None,
+) -> bool:  # fmt: skip
+    """Both ways give the same; False where there is only numpy's."""
+    fused = in_one_pass(x, y, dtypes, tolerance, sets)
+    if fused is None:
+        return False
+    with np.errstate(all="ignore"):
+        left, right = upcast(x, dtypes[0]), upcast(y, dtypes[1])
+        plain, exact = Sums(tolerance), Sums(tolerance)
+        plain.add_by_numpy(left, right, 0)
+        wide = left.astype(np.float64), right.astype(np.float64)
+        exact.add_by_numpy(*wide, 0)
+    for name in ("count", "compared", "equal", "mismatched", "nonfinite_mismatch"):
+        assert getattr(fused, name) == getattr(plain, name), name
+    for side in ("reference", "candidate"):
+        found, want = getattr(fused, side), getattr(exact, side)
+        for name in ("n", "low", "high", "nan", "inf", "zeros"):
+            assert getattr(found, name) == getattr(want, name), (side, name)
+        size = math.sqrt(want.squares / max(1, want.n)) + abs(want.mean)
+        assert found.squares == pytest.approx(want.squares, rel=1e-6, abs=1e-300), side
+        assert found.mean == pytest.approx(want.mean, rel=1e-6, abs=1e-6 * size), side
+    assert_moments(fused, exact)
+    assert_extremes(fused, plain, *wide)
+    return True
+
+
+def assert_moments(fused: Sums, exact: Sums) -> None:
+    found, want = fused.moments, exact.moments
+    assert found.n == want.n
+    least = 1e-300  # squares there have no digits
+    x, y, d = ((squares, want.n * (1e-15 * mean) ** 2) for squares, mean in (
+        (want.xx, want.mean_x), (want.yy, want.mean_y), (want.dd, want.mean_d),
+    ))  # fmt: skip
+    for name, one, other in (
+        ("xx", x, x), ("yy", y, y), ("dd", d, d), ("xy", x, y), ("xd", x, d),
+    ):  # fmt: skip
+        room = 1e-6 * math.sqrt(one[0]) * math.sqrt(other[0]) + least
+        for (squares, lost), (others, others_lost) in ((one, other), (other, one)):
+            # what float64 loses of a variance beside such a mean
+            room += math.sqrt(squares + lost) * math.sqrt(others_lost) + math.sqrt(lost * others)
+        assert getattr(found, name) == pytest.approx(getattr(want, name), rel=0, abs=room), name
+    for name, squares in (("mean_x", want.xx), ("mean_y", want.yy), ("mean_d", want.dd)):
+        size = math.sqrt(squares / max(1, want.n)) + abs(getattr(want, name))
+        assert getattr(found, name) == pytest.approx(getattr(want, name), abs=1e-6 * size), name
+    assert fused.sum_abs == pytest.approx(exact.sum_abs, rel=1e-6)
+
+
+def assert_extremes(fused: Sums, plain: Sums, x: Array, y: Array) -> None:
+    """The values are those at the place, and as great as numpy's; the first, where it is exact."""
+    for name in ("max_abs", "max_rel"):
+        found, want = getattr(fused, name), getattr(plain, name)
+        assert (found.position < 0) == (want.position < 0)
+        if found.position < 0:
+            continue
+        assert found.values == (x[found.position], y[found.position])
+        assert found.value == pytest.approx(want.value, rel=3e-7)
+        if found.value == want.value and name == "max_abs":
+            assert found.position == want.position
+        d = abs(y[found.position] - x[found.position])
+        size = max(abs(x[found.position]), 1e-8) if name == "max_rel" else 1.0
+        assert found.value == pytest.approx(d / size, rel=1e-15)
+
+
+# Any numbers at all
+
+ODD = [0.0, -0.0, 1.0, -1.0, 1e-45, 1e-38, 1e-8, 1e-15, 65504.0, 1e15, 3e38, -3e38, math.inf,
+       -math.inf, math.nan]  # fmt: skip
+ANY = st.floats(width=32) | st.floats(-100, 100, width=32) | st.sampled_from(ODD)
+
+
+@given(st.lists(st.tuples(ANY, ANY), max_size=70), st.sampled_from(FLOATS), st.sampled_from(FLOATS))
+@settings(max_examples=150, deadline=None)
+def test_any_numbers_of_any_pair_of_dtypes(
+    pairs: list[tuple[float, float]], left: str, right: str
+) -> None:
+    values = np.array(pairs, np.float64).reshape(-1, 2)
+    x, y = encoded(values[:, 0].copy(), left), encoded(values[:, 1].copy(), right)
+    if x.size == 0:
+        assert in_one_pass(x, y, (left, right), TOLERANCE) is None
+        return
+    for sets in instruction_sets():
+        assert assert_same(x, y, (left, right), sets=sets) or "float64" in (left, right)
+
+
+BITS = st.tuples(st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1))
+HALVES = st.sampled_from(["float16", "bfloat16"])
+
+
+@given(st.lists(BITS, min_size=1, max_size=40), HALVES, HALVES)
+@settings(max_examples=100, deadline=None)
+def test_any_bits_of_16_bit_types(pairs: list[tuple[int, int]], left: str, right: str) -> None:
+    bits = np.array(pairs, np.uint16)
+    x, y = bits[:, 0].copy(), bits[:, 1].copy()
+    x = x.view(np.float16) if left == "float16" else x
+    y = y.view(np.float16) if right == "float16" else y
+    with np.errstate(all="ignore"):
+        assert assert_same(x, y, (left, right))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_every_number_of_a_narrow_type(dtype: str) -> None:
+    """All bits of 8 and 16 bits, against themselves and against zero; the same through numpy."""
+    if dtype == "float32":
+        pytest.skip("there are too many")
+    size = 8 * DTYPES[dtype].itemsize
+    raw = np.arange(2**size).astype(f"u{size // 8}").view(np.dtype(DTYPES[dtype].storage))
+    for other in (raw, np.zeros_like(raw), raw[::-1].copy()):
+        for at in range(0, raw.size, 4096):
+            assert assert_same(raw[at : at + 4096], other[at : at + 4096], (dtype, dtype))
+
+
+# Longer blocks: several tiles, tails, and what makes a tile leave float32
+
+LENGTHS = [1, 2, 7, 8, 9, 15, 16, 17, 127, 128, 129, 1023, 1024, 1025, 2048, 5003]
+SCENES = {
+    "noise": lambda x, r: x * (1 + 1e-6 * r.standard_normal(x.size)),
+    "coarse noise": lambda x, r: x * (1 + 4e-3 * r.standard_normal(x.size)),
+    "equal": lambda x, r: x.copy(),
+    "offset": lambda x, r: x + 0.5,
+    "far offset": lambda x, r: x + 1000,
+    "scaled": lambda x, r: x * 1.1,
+    "much smaller": lambda x, r: x * 1e-4,
+    "zeros": lambda x, r: np.zeros_like(x),
+    "constant": lambda x, r: np.full_like(x, 0.1),
+    "unrelated": lambda x, r: r.standard_normal(x.size),
+    "one element": lambda x, r: np.where(np.arange(x.size) == x.size // 2, x + 3, x),
+    "nan": lambda x, r: np.where(r.random(x.size) < 0.01, np.nan, x),
+    "inf": lambda x, r: np.where(r.random(x.size) < 0.01, -np.inf, 1.001 * x),
+}  # fmt: skip
+
+
+@given(
+    st.sampled_from(sorted(SCENES)), st.sampled_from(LENGTHS), st.sampled_from(FLOATS),
+    st.sampled_from(FLOATS), st.integers(0, 99),
+    st.sampled_from([1.0, 1e-30, 1e-20, 1e-14, 1e-6, 1e6, 1e14, 1e16, 1e30]),
+    st.sampled_from([0.0, 1.0, 1e4]),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_faults_of_any_magnitude_and_length(
+    scene: str, length: int, left: str, right: str, seed: int, size: float, mean: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = mean + rng.standard_normal(length)
+    y = SCENES[scene](x, rng)
+    for sets in instruction_sets():
+        dtypes = (left, right)
+        assert assert_same(encoded(size * x, left), encoded(size * y, right), dtypes, sets=sets)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-150, 1e150, 1e300])
+def test_squares_beyond_float64_are_left_to_numpy(size: float) -> None:
+    x = size * np.random.default_rng(0).standard_normal(3000)
+    assert in_one_pass(x, 2 * x, ("float64", "float64"), TOLERANCE) is None
+    whole, plain = Sums(TOLERANCE), Sums(TOLERANCE)
+    whole.add(x, 2 * x, 0)
+    plain.add_by_numpy(x, 2 * x, 0)
+    assert repr(whole) == repr(plain)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("tolerance", [(1e-3, 0.0), (0.0, 1e-3), (0.0, 0.0), (0.5, 1.0),
+                                       (math.nan, 0.0), (0.0, math.nan), (-1.0, 0.0),
+                                       (0.0, 1e300)])  # fmt: skip
+def test_tolerances(dtype: str, tolerance: tuple[float, float]) -> None:
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal(5000)
+    y = x + (1e-3 + 1e-3 * np.abs(x)) * rng.choice([-1, 1, 0.5, 1.0000001, 0.9999999, 2], x.size)
+    x[7], y[8] = np.nan, np.inf
+    raw = encoded(x, dtype), encoded(y, dtype)
+    assert assert_same(*raw, (dtype, dtype), Tolerance(*tolerance))
+
+
+# What is no job for the compiled pass
+
+
+def test_views_with_strides_and_other_kinds_are_left_to_numpy() -> None:
+    x = np.arange(64, dtype=np.float32)
+    dtypes = "float32", "float32"
+    assert in_one_pass(x[::2], x[::2].copy(), dtypes, TOLERANCE) is None
+    assert in_one_pass(x[::-1], x, dtypes, TOLERANCE) is None
+    assert in_one_pass(x.astype(">f4"), x, dtypes, TOLERANCE) is None
+    odd = np.zeros(65 * 4, np.uint8)[1:257].view(np.float32)
+    assert in_one_pass(odd, x, dtypes, TOLERANCE) is None
+    assert in_one_pass(x.astype(np.int32), x, ("int32", "float32"), TOLERANCE) is None
+    assert in_one_pass(x, x, dtypes, Tolerance(0, 0, "float32")) is None
+    whole, plain = Sums(TOLERANCE), Sums(TOLERANCE)
+    whole.add(x[::2], x[1::2], 0)
+    plain.add_by_numpy(x[::2], x[1::2], 0)
+    assert repr(whole) == repr(plain)
+
+
+def test_sides_of_different_lengths_are_an_error() -> None:
+    x = np.zeros(8, np.float32)
+    with pytest.raises(ValueError, match="lengths"):
+        one_pass(x, x[:7], ("float32", "float32"), (0.0, 0.0))
+    with pytest.raises(ValueError, match="instructions"):
+        one_pass(x, x, ("float32", "float32"), (0.0, 0.0), instructions="abacus")
+
+
+@pytest.mark.parametrize("said", ["", "1"])
+def test_an_environment_variable_turns_it_off(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NO_KERNEL, said)
+    assert bool(instruction_sets()) == (said == "")
+    assert in_use().startswith("numpy (LAYERTUI" if said else "compiled (")
+    x = np.ones(10, np.float32)
+    assert (in_one_pass(x, x, ("float32", "float32"), TOLERANCE) is None) == (said == "1")
+
+
+def test_where_says_which_is_used() -> None:
+    command = [sys.executable, "-m", "layertui.cli", "--where"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"sums    {in_use()}" in done.stdout.splitlines()
