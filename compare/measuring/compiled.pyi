@@ -8,4 +8,10 @@ def sums(
     rtol: float, atol: float, max_abs: float, max_rel: float, instructions: str | None,
     /,
 ) -> tuple[Moment, Side, Side, Greatest, Greatest, float, int, int, bool] | None: ...  # fmt: skip
+def weigh(
+    raw: Array, kind: str, table: Array, x: Array, means: Array,
+    value: Array, by_channel: Array, by_input: Array,
+    rows: int, inside: int, telling: int, step: int, instructions: str | None,
+    /,
+) -> None: ...  # fmt: skip
 def instructions() -> list[str]: ...

@@ -53,14 +53,14 @@ def one_pass(
     blocks. `instructions` is one of `instruction_sets`, the best if not given.
     """
     module = compiled_module()
-    if module is None or not (_readable(x, dtypes[0]) and _readable(y, dtypes[1])):
+    if module is None or not (readable(x, dtypes[0]) and readable(y, dtypes[1])):
         return None
-    left, right = (_kind(dtype) for dtype in dtypes)
+    left, right = (kind_of(dtype) for dtype in dtypes)
     found = module.sums(x, *left, y, *right, *tolerances, *known, instructions)
     return None if found is None else OnePass(*found)
 
 
-def _readable(block: Array, dtype: str) -> bool:
+def readable(block: Array, dtype: str) -> bool:
     """Whether these are raw elements of a type that the compiled pass knows, one by one."""
     kind = DTYPES.get(dtype)
     flags = block.flags
@@ -75,7 +75,7 @@ def _readable(block: Array, dtype: str) -> bool:
 
 
 @cache
-def _kind(dtype: str) -> tuple[str, Array]:
+def kind_of(dtype: str) -> tuple[str, Array]:
     """What the compiled pass calls a dtype, and the numbers of those that are read by a table."""
     if dtype in _AS_THEY_ARE:
         return dtype, _NO_TABLE

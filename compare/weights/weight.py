@@ -53,12 +53,19 @@ class Weight:
 
         Raises `RecordError` when the file cannot be read.
         """
+        for first, piece, raw in self.raw_blocks(most):
+            yield first, piece.numbers(raw)
+
+    def raw_blocks(self, most: int) -> Iterator[tuple[int, Weight, Array]]:
+        """`(first row, piece, block)`: the same blocks as they are stored, which `numbers` of the
+        piece makes numbers of. Raises `RecordError`.
+        """
         first = 0
         for piece in self.pieces:
             raw = piece.raw()
             step = max(1, most // (raw[:1].size or 1))
             for start in range(0, len(raw), step):
-                yield first + start, piece._numbers(raw[start : start + step])
+                yield first + start, piece, raw[start : start + step]
             first += len(raw)
 
     def read(self) -> Array:
@@ -81,7 +88,7 @@ class Weight:
             count = piece._own_rows
             low, high = max(start - first, 0), min(stop - first, count)
             if low < high:
-                found.append(piece._numbers(piece.raw()[low:high]))
+                found.append(piece.numbers(piece.raw()[low:high]))
             first += count
         if len(found) == 1:
             return found[0]
@@ -105,7 +112,7 @@ class Weight:
             own = owner == index
             if own.any():
                 first = ends[index] - piece._own_rows
-                found[own] = piece._numbers(piece.raw()[wanted[own] - first])
+                found[own] = piece.numbers(piece.raw()[wanted[own] - first])
         return found
 
     @property
@@ -144,8 +151,8 @@ class Weight:
             raw = raw.T
         return raw if self.rows is None else raw[self.rows]
 
-    def _numbers(self, raw: Array) -> Array:
-        """Float32 or float64, in C order."""
+    def numbers(self, raw: Array) -> Array:
+        """Stored elements of this parameter as float32 or float64, in C order."""
         import numpy as np
 
         from ...capture.values import upcast

@@ -32,6 +32,7 @@ from .inputs import (
 )  # fmt: skip
 from .products import products
 
+_BENCH = "linear: bench"
 _PRODUCT = "product"  # where a case keeps what it should have given
 
 
@@ -122,7 +123,14 @@ class LinearLaw:
         weight, bias = fit.values["weight"], fit.values["bias"]
         base = self.predict(scene, site, fit, [case])[0]
         assert base is not None
-        return Bench(scene, site.target, weight, bias, case, base, site.groups, site.source("x"))
+        known: Bench | None = case.more.get(_BENCH)
+        same = (site.target, site.groups)
+        if known is not None and known.base is base and (known.key, known.heads) == same:
+            return known
+        bench = Bench(scene, site.target, weight, bias, case, base, site.groups, site.source("x"))
+        if isinstance(case.more, dict):  # what it works out is asked for its causes, too
+            case.more[_BENCH] = bench
+        return bench
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ....capture.values import Array
 from ...weights.parameters import Weight
 from ..law import Case, Prediction, Scene
 from ..numerics.rounding import ROUNDED, on_grid
+from .fused_products import StoredRows, add_products, padded
 
 FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 _BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
@@ -102,8 +103,12 @@ def multiplied_alone(
     growing = [
         _Growing([operands[number] for number in members], weight) for members in groups.values()
     ]
-    for first, block in read_blocks(weight, scene):
+    for first, piece, raw in _stored_blocks(weight, scene):
+        block: Array | None = None
         for one in growing:
+            if change is None and one.add_stored(first, raw, piece.dtype):
+                continue
+            block = piece.numbers(raw) if block is None else block
             one.add(first, block, change)
     found: dict[int, Product] = {}
     for members, one in zip(groups.values(), growing, strict=True):
@@ -119,13 +124,19 @@ def _first_alike(operands: Sequence[Operand], number: int) -> int:
 
 def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Array]]:
     """The blocks of a weight; stops with `CancelledError` when the scene is cancelled."""
+    for first, piece, raw in _stored_blocks(weight, scene):
+        yield first, piece.numbers(raw)
+
+
+def _stored_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Weight, Array]]:
+    """The same as they are stored; `numbers` of the piece makes numbers of them."""
     inner = weight.shape[-1]
-    for first, block in weight.blocks(max(_BLOCK, _BLOCK_ROWS * inner)):
+    for found in weight.raw_blocks(max(_BLOCK, _BLOCK_ROWS * inner)):
         if scene is not None and scene.cancelled is not None and scene.cancelled():
             from ...measuring.pair_reader import CancelledError
 
             raise CancelledError
-        yield first, block
+        yield found
 
 
 def loaded_unit(weight: Weight, unit: float) -> float:
@@ -148,16 +159,30 @@ class _Growing:
         self._grid = loaded_unit(weight, first.unit)
         self._wide = np.float64 if first.exact else np.float32
         x = np.concatenate([operand.x for operand in operands]).T
-        self._x = np.ascontiguousarray(x, self._wide)
+        self._x = padded(x.astype(self._wide, copy=False))
         self._squares = [_squares(operand) for operand in operands]
         means = np.stack([squares.mean(0) for squares in self._squares], 1)
         self._means = means.astype(self._wide)
+        self._means_by_row = np.ascontiguousarray(self._means.T)
         out, inside = weight.shape
-        self._value = np.empty((out, self._x.shape[1]), self._wide)
-        self._by_channel = np.empty((out, len(operands)), self._wide)
+        self._value = np.zeros((out, self._x.shape[1]), self._wide)
+        self._by_channel = np.zeros((out, len(operands)), self._wide)
         self._by_input = np.zeros(inside)
         self._step = max(1, out // TELLING_CHANNELS)
         self._space = np.empty(0, self._wide)  # for the squares of a block
+
+    def add_stored(self, first: int, raw: Array, dtype: str) -> bool:
+        """Rows `first` and on as they are stored; False where numpy has to do it (see `add`)."""
+        if self._grid:
+            return False
+        last = first + len(raw)
+        stored = StoredRows(raw, dtype, -first % self._step, self._step)
+        by_input = np.zeros(len(self._by_input), np.float32)
+        into = self._value[first:last], self._by_channel[first:last], by_input
+        if not add_products(stored, self._x, self._means_by_row, into):
+            return False
+        self._by_input += by_input
+        return True
 
     def add(self, first: int, block: Array, change: BlockChange | None = None) -> None:
         """Rows `first` and on of the weight."""

@@ -41,6 +41,8 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #include "odd.h"
 
+#include "weigh.h"
+
 /* Takes in what a look at a tile saw. */
 #define TAKE(seen, m, sum_abs_of_it)                                                               \
     do {                                                                                           \
@@ -124,3 +126,4 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
 #undef LANES
 #undef LESSER
 #undef GREATER
+#undef FUSED
