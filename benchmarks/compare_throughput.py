@@ -120,6 +120,9 @@ def report(folder: Path, dtype: str, count: int, size: int, repeat: int, threads
     for name, took in best.items():
         print(f"{dtype:9} {name:9} {gigabytes / took:6.2f} GB/s")
     print(f"{dtype:9} layertui is {best['torch'] / best['layertui']:.1f} x torch, one thread each")
+    print(
+        f"{dtype:9} layertui is {best['read'] / best['layertui']:.2f} x merely reading both sides"
+    )
     quarter = task(folder, dtype, count // 4)
     for number in [int(text) for text in threads.split(",")]:
         with ThreadPoolExecutor(number) as pool:

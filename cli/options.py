@@ -109,7 +109,10 @@ RAW = click.option(
     help="Shape and dtype of raw files without a log, and of text files without a header."
 )  # fmt: skip
 THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="Measure this many pairs at a time."
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Measure this many pairs at a time; as many as there are cores if not given.",
 )
 NO_CACHE = click.option(
     "--no-cache", is_flag=True, help="Measure again, ignoring cached results."

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--processes",
     type=click.IntRange(min=1),
     default=None,
-    help="Measure in this many processes, for captures of gigabytes.",
+    help="The same as --threads; processes where numpy does the sums (see layertui --where).",
 )
 @judging_options
 @model_options

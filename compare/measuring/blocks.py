@@ -26,6 +26,7 @@ from ...capture.values import Array, PartialValues
 
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache
+LARGE_BLOCK = 1 << 18  # where one call takes a block in: what leads to it costs as much as 2^15
 PANEL = 1 << 21  # elements of a view with scattered bytes that are gathered at once
 _GAP = 256  # elements that are read with their neighbours rather than skipped
 _SPREAD = 8  # a block may span this many times its own bytes before it is gathered line by line

@@ -91,7 +91,12 @@ def _channels(width: int, most: int, peak: int) -> Array:
     run = most // _RUNS
     starts = np.linspace(0, width - run, _RUNS - 1).astype(np.int64).tolist()
     starts.append(max(0, min(peak - run // 2, width - run)))
-    return np.unique(np.concatenate([np.arange(s, s + run) for s in starts]))
+    ends = 0
+    found: list[Array] = []
+    for start in sorted(starts):  # each without what the one before it has
+        found.append(np.arange(max(start, ends), start + run))
+        ends = start + run
+    return np.concatenate(found)
 
 
 def _runs_of(channels: Array) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from ...capture.values import Array
 from .bounded_sample import Sample
 from .even_sample import common_fit, weights
 from .masks import blocked_places, looks_like_mask
+from .sums import dot
 
 _FEWEST = 16  # elements below which there is no structure to speak of
 _LEAST_ROWS, _LEAST_CHANNELS = 5, 4
@@ -94,14 +95,14 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     that the record is a mask by its name.
     """
     x, y, blocked, fine = _usable(sample, mask)
-    squares = float(np.vdot(x, x))
+    squares = _dot(x, x)
     d = y - x
-    dd = float(np.vdot(d, d))
+    dd = _dot(d, d)
     if blocked[0] and squares == 0:
         return _zero_mask(sample, dd, blocked)
     if fine < _FEWEST or not 0 < squares < np.inf or not dd < np.inf:
         return None
-    slope = float(np.vdot(x, d)) / squares
+    slope = _dot(x, d) / squares
     rest = max(dd - slope * slope * squares, 1e-300)
     some = slice(None, None, -(-x.size // _UNIQUE))
     taken = slice(0, 0) if x.size < FEW_VALUES else some
@@ -123,19 +124,27 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
 
 
 def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
-    """What is seen of the difference when all values count alike."""
+    """What is seen of the difference when all values count alike. Overwrites `d`.
+
+    Few tables of a sample's size are made: to the system a new one costs more than its numbers.
+    """
     weight = weights(x)
-    x, d = x * weight, d * weight
-    squares, dd = x * x, d * d
+    d *= weight
+    x = np.multiply(x, weight, out=weight)
+    squares = x * x
     row_xx, channel_xx = squares.sum(1), squares.sum(0)
     xx = float(row_xx.sum())
-    slope = float(np.vdot(x, d)) / xx
-    r = d - slope * x
+    dd = np.multiply(d, d, out=squares)
+    even_error = (float(dd.sum()) / xx) ** 0.5
+    row_error = _errors(_without_greatest(dd, 1), row_xx, sample.rows)
+    channel_error = _errors(_without_greatest(dd, 0), channel_xx, sample.channels)
+    r = np.multiply(x, -_dot(x, d) / xx, out=dd)
+    r += d
     row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
     channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
     (factor, factor_se), offset = common_fit(x, d)
     return {
-        "even_error": (float(dd.sum()) / xx) ** 0.5,
+        "even_error": even_error,
         "factor": (1.0 + factor, factor_se),
         "offset": offset,
         "row_scale": _slopes(
@@ -143,9 +152,14 @@ def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
         ),
         "channel_scale": channel_scale,
         "channel_offset": channel_offset,
-        "row_error": _errors(_without_greatest(dd, 1), row_xx, sample.rows),
-        "channel_error": _errors(_without_greatest(dd, 0), channel_xx, sample.channels),
+        "row_error": row_error,
+        "channel_error": channel_error,
     }
+
+
+def _dot(x: Array, y: Array) -> float:
+    """<x, y>, row by row: BLAS starts threads of its own for longer vectors."""
+    return dot(x.reshape(-1), y.reshape(-1))
 
 
 def _usable(sample: Sample, mask: bool) -> tuple[Array, Array, tuple[int, int], int]:

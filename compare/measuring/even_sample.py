@@ -30,7 +30,7 @@ def weights(x: Array) -> Array:
     if len(x) < _ROWS:  # too few to tell a channel's size from a value's
         channel = np.full_like(channel, max(usual, float(np.median(size))))
     channel = np.maximum(channel, SMALL_CHANNEL * usual)
-    scaled = size / channel
+    scaled = np.divide(size, channel, out=size)
     row = np.median(scaled, axis=1)
     middle = _median_of_some(row)
     if middle > 0:
@@ -42,8 +42,11 @@ def weights(x: Array) -> Array:
         wider = np.maximum(scaled.max(0) / MASSIVE_CHANNEL, 1.0)
         channel *= wider
         scaled /= wider
-    weight = 1.0 / (channel[None, :] * larger[:, None])
-    return weight / np.maximum(scaled / MASSIVE, 1.0)
+    scaled /= MASSIVE
+    weight = np.maximum(scaled, 1.0, out=scaled)
+    weight *= channel
+    weight *= larger[:, None]
+    return np.divide(1.0, weight, out=weight)
 
 
 def _trimmed_mean(size: Array) -> Array:
@@ -77,8 +80,9 @@ def common_fit(x: Array, d: Array) -> tuple[tuple[float, float], tuple[float, fl
     usable = xx > 1e-9 * (xx + count * mean_x * mean_x)
     if np.count_nonzero(usable) < 2:
         return (0.0, np.inf), (0.0, np.inf)
-    x, d, xx, xd = x[usable], d[usable], xx[usable], xd[usable]
-    mean_x, mean_d = mean_x[usable], mean_d[usable]
+    if not usable.all():
+        x, d, xx, xd = x[usable], d[usable], xx[usable], xd[usable]
+        mean_x, mean_d = mean_x[usable], mean_d[usable]
     factor = xd / xx
     offset = mean_d - factor * mean_x
     dd = np.einsum("ij,ij->i", d, d) - count * mean_d * mean_d

@@ -17,10 +17,11 @@ import numpy as np
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array
 from ..model import Failure, Measurement, SideStatistics, Totals
-from .blocks import BLOCK, PANEL, flat_where_possible, pieces
+from .blocks import BLOCK, LARGE_BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import UNREADABLE, take_sample
 from .error_structure import structure_of
 from .failures import failure_of
+from .kernel import compiled_module
 from .masks import blocked_places
 from .metrics import METRICS, compute
 from .moments import Extreme, SideSums
@@ -77,7 +78,7 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
                     return found
             else:
                 found = _measure_whole(task, reader, cancelled)
-            return _with_structure(task, reader, found)
+            return _with_structure(task, reader, found, cancelled)
     except UNREADABLE as error:
         return failure_of(error)
 
@@ -92,9 +93,10 @@ def _measure_whole(
     tolerance = tolerance_of(task)
     reals = _Reals.of(task)
     sums = Sums(tolerance, reals.count)
+    most = LARGE_BLOCK if compiled_module() is not None else BLOCK
     for start, key in pieces(x.shape, PANEL):
         x_panel, y_panel = left.panel(x[key]), right.panel(y[key])
-        for at, inner in pieces(x_panel.shape):
+        for at, inner in pieces(x_panel.shape, most):
             if cancelled is not None and cancelled():
                 raise CancelledError
             x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
@@ -102,7 +104,9 @@ def _measure_whole(
     return finish(sums, reader.shape, tolerance, task.ulp)
 
 
-def _with_structure(task: PairTask, reader: PairReader, found: Measurement) -> Measurement:
+def _with_structure(
+    task: PairTask, reader: PairReader, found: Measurement, cancelled: Callable[[], bool] | None
+) -> Measurement:
     """The measurement with the structure of its difference, where there is one to see."""
     kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
     if kinds != {"float"} or found.identical or found.compared == 0:
@@ -110,14 +114,14 @@ def _with_structure(task: PairTask, reader: PairReader, found: Measurement) -> M
     sample = take_sample(reader, found.max_abs_index)
     structure = structure_of(sample, task.mask)
     if structure is not None and structure.blocked[0] and not sample.whole:
-        structure = replace(structure, blocked=_blocked(reader))
+        structure = replace(structure, blocked=_blocked(reader, cancelled))
     return replace(found, structure=structure)
 
 
-def _blocked(reader: PairReader) -> tuple[int, int]:
+def _blocked(reader: PairReader, cancelled: Callable[[], bool] | None) -> tuple[int, int]:
     """Elements of a mask that either side blocks, and where the two do not agree, of all of it."""
     counts = [0, 0]
-    for block in reader.blocks():
+    for block in reader.blocks(cancelled=cancelled):
         assert block.x is not None and block.y is not None
         for at, places in enumerate(blocked_places(block.x, block.y)):
             counts[at] += int(np.count_nonzero(places))

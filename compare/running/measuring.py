@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import TYPE_CHECKING
+
+from ..measuring.kernel import compiled_module
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
     from ..model import Measured
 
+_BEHIND = 10  # niceness of workers beside a screen
+
 Take = Callable[[int, "Measured"], None]
 
 
 def default_threads() -> int:
-    """Worker threads where the user does not say: two, to read one pair while another is
-    measured.
+    """Worker threads where the user does not say: one for every core that this process may use.
 
-    More are no faster: numpy's steps over a block take microseconds, and handing the interpreter's
-    lock over between them takes as long. `processes.process_pool` does scale.
+    Reading and the compiled pass let go of the interpreter's lock. With numpy's arithmetic two are
+    as fast as more: its steps over a block take microseconds, and handing the lock over between
+    them takes as long. `processes.process_pool` scales then.
     """
-    return min(2, os.cpu_count() or 1)
+    cores = usable_cores()
+    return cores if compiled_module() is not None else min(2, cores)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which containers and batch systems limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _step_back() -> None:
+    """Let the screen's own thread go first: on Linux, where priorities are those of threads."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
 
 
 def measure_rows(
@@ -32,7 +54,8 @@ def measure_rows(
     cancelled: Callable[[], bool] | None = None,
     use_cache: bool = True, threads: int | None = None,
 ) -> bool:  # fmt: skip
-    """Measure what is not measured yet: what `visible` names first, then in order.
+    """Measure what is not measured yet: what `visible` names first (then there is a screen, which
+    goes before the work), then in order.
 
     Blocks; `take` hears of every result, `on_results` at most ten times a second of the rows that
     got one, both from this thread. False when `cancelled` said stop; what is done by then is kept.
@@ -42,7 +65,8 @@ def measure_rows(
     own = executor is None
     stop = Event()
     workers = threads or default_threads()
-    pool = executor or ThreadPoolExecutor(workers, "layertui-measure")
+    start = None if visible is None else _step_back
+    pool = executor or ThreadPoolExecutor(workers, "layertui-measure", start)
     try:
         run = Scheduler(
             aligned, results, take, pool, visible, on_results, cancelled, use_cache, stop, own

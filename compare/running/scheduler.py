@@ -18,6 +18,7 @@ from ..recipes.errors import RecipeError
 from .cache import FileIdentities, MeasurementCache
 
 _TICK = 0.1  # seconds between two reports of results
+_LOOK = 0.02  # seconds between two looks whether to stop
 _AHEAD = 3  # tasks in flight per worker: few, so that `visible` can still change the order
 _LOOKUP = 256  # rows looked up in the cache at a time
 
@@ -115,7 +116,7 @@ class Scheduler:
                 for future in flying:
                     future.cancel()
                 return not self._stopped()
-            ready, _ = wait(flying, timeout=_TICK, return_when=FIRST_COMPLETED)
+            ready, _ = wait(flying, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in ready:
                 self._collect(flying.pop(future), future)
             self._tell()

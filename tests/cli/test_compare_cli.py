@@ -16,6 +16,7 @@ import pytest
 
 from layertui.capture.extras import needs
 from layertui.cli.main import status_of
+from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
 
 
 def compare(*args: object) -> int:
@@ -122,6 +123,20 @@ def test_threads_and_no_cache_change_nothing(
         assert compare(*pair(real, "llama-f32"), "--format", "json", *args) == 0
         reports.append(json.loads(capsys.readouterr().out)["rows"])
     assert reports[0] == reports[1] == reports[2]
+
+
+def test_processes_are_threads_where_sums_are_compiled_and_it_says_so(
+    real: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = (*pair(real, "llama-f32"), "--processes", "2", "--no-cache", "--layers", "0:1")
+    if instruction_sets():
+        assert compare(*args) == 0
+        assert capsys.readouterr().err == (
+            "layertui: --processes is no longer needed: measuring in 2 threads\n"
+        )
+    monkeypatch.setenv(NO_KERNEL, "1")
+    assert compare(*args) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -423,7 +423,7 @@ def test_records_that_cannot_be_read_name_their_side(stored: Maker, tmp_path: Pa
 
 
 def test_a_measurement_can_be_cancelled_between_blocks(stored: Maker) -> None:
-    x = np.zeros(300_000, np.float32)
+    x = np.zeros(3_000_000, np.float32)
     asked = 0
 
     def cancelled() -> bool:

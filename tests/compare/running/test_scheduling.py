@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,9 +23,11 @@ import pytest
 
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.policy import policy_named
+from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
 from layertui.compare.measuring.pair_reader import PairTask
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.running import scheduler
+from layertui.compare.running.measuring import default_threads, usable_cores
 from support.small_captures import huge_sides, layer_file, opened, two_sides
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -154,6 +157,53 @@ def test_cancelling_returns_at_once(tmp_path: Path, turned: bool) -> None:
     assert late < 2
     assert comparison.measurements == [None]
     assert comparison.verdicts[0].level == "pending"
+
+
+def test_workers_end_within_50_ms_of_being_told(tmp_path: Path) -> None:
+    """In seconds of the processor, which both workers and what waits for them may take."""
+    comparison = opened(huge_sides(tmp_path, (32_768, 32_768)))
+    late = 0.0
+    for _ in range(2):  # the first time imports what is needed
+        asked = threading.Event()
+        at = [0.0]
+
+        def ask(asked: threading.Event = asked, at: list[float] = at) -> None:
+            at[0] = time.process_time()
+            asked.set()
+
+        timer = threading.Timer(0.3, ask)
+        timer.start()
+        assert not comparison.measure(cancelled=asked.is_set, threads=2)
+        late = time.process_time() - at[0]
+        timer.join()
+    assert late < 0.05
+
+
+def test_as_many_threads_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = usable_cores()
+    assert 1 <= cores <= (os.cpu_count() or 1)
+    assert default_threads() == (cores if instruction_sets() else min(2, cores))
+    monkeypatch.setenv(NO_KERNEL, "1")
+    assert default_threads() == min(2, cores)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are those of processes")
+def test_workers_of_a_screen_step_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def measured_at(*args: Any) -> Failure:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return Failure("looked only", level="missing")
+
+    monkeypatch.setattr(scheduler, "measure", measured_at)
+    sides = two_sides(tmp_path, 3)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    opened(sides).measure(use_cache=False, threads=1)
+    assert set(seen) == {own}
+    seen.clear()
+    opened(sides).measure(use_cache=False, threads=1, visible=list)
+    assert set(seen) == {max(own, 10)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_what_is_done_when_cancelled_is_kept_and_the_rest_can_follow(tmp_path: Path) -> None:
