@@ -54,10 +54,11 @@ def _split(model: torch.nn.Module | None) -> dict[str, Any]:
             placements = getattr(weight, "placements", ())
             if all(placement.is_replicate() for placement in placements):
                 continue
-            axis = getattr(placements[0], "dim", None) if len(placements) == 1 else None
-            matrix = own == "weight" and weight.dim() == 2 and axis in (0, 1)
-            if matrix and not isinstance(module, torch.nn.Embedding):
-                found[name] = [int(axis or 0), weight.shape[axis]]
+            axis: Any = getattr(placements[0], "dim", None) if len(placements) == 1 else None
+            sizes = tuple(weight.shape)
+            table = isinstance(module, torch.nn.Embedding)
+            if own == "weight" and len(sizes) == 2 and axis in (0, 1) and not table:
+                found[name] = [int(axis), sizes[int(axis)]]
             else:
                 found.setdefault(name, [])
     return {"split": found} if found else {}
