@@ -16,7 +16,8 @@ from .errors import CaptureError
 # The package whose presence means that an extra is installed.
 _MAIN_PACKAGES = {"torch": ("torch", "transformers"), "max": ("max.pipelines",),
                   "plot": ("matplotlib",), "hdf5": ("h5py",), "zarr": ("zarr",),
-                  "parquet": ("pyarrow",), "onnx": ("onnx", "onnxruntime")}  # fmt: skip
+                  "parquet": ("pyarrow",), "onnx": ("onnx", "onnxruntime"),
+                  "openvino": ("openvino", "onnx")}  # fmt: skip
 
 
 def has_extra(extra: str) -> bool:

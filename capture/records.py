@@ -72,6 +72,9 @@ class Record:
     key: str = ""
     side: str | None = None  # "py" or "cpp" where one directory may hold both sides
     rank: str | None = None  # which of several processes wrote it
+    # Where each process has a part of the module's weight: the last axis of the whole of this, 0
+    # where that is not known.
+    split: int | None = None
 
     @property
     def by_statistics(self) -> bool:
@@ -102,7 +105,8 @@ class Capture:
     `root` is what record names call the outermost module (`model` for the print hooks, empty
     where paths start below it). `complete` is False when the writer did not finish, None where
     the format cannot tell. `notes` are sentences for the user. `run` says how the model was made
-    (`Plan.settings`), where the capture does.
+    (`Plan.settings`), where the capture does. `unequal_ranks` are names of records that should be
+    the same on all of its ranks and are not.
     """
 
     path: str
@@ -120,6 +124,7 @@ class Capture:
     complete: bool | None = None
     notes: list[str] = field(default_factory=list)
     run: dict[str, Any] | None = None
+    unequal_ranks: tuple[str, ...] = ()
     names_order: Any = field(default=None, repr=False, compare=False)
     """Order by names (`OrderHints`), for the names that come to light with the headers."""
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from .errors import RecordError
 from .execution_order import sort_records
+from .formats.rank_parts import Joining
 from .formats.registry import format_named
 from .names import natural_key
 from .numbered_names import number_by_names
@@ -49,8 +50,8 @@ def _key(record: Record) -> _Key:
 
 
 def _tell_ranks_apart(capture: Capture) -> None:
-    """Records of the same name on several ranks: where all agree, the first stands for them under
-    its own name; all others get their rank in front of the name.
+    """Records of the same name on several ranks: where all agree, or have parts of one tensor, the
+    first stands for them under its own name; all others get their rank in front of the name.
     """
     if len({record.rank for record in capture.records if record.rank is not None}) < 2:
         return
@@ -59,20 +60,31 @@ def _tell_ranks_apart(capture: Capture) -> None:
         if record.rank is not None:
             groups[_key(record)].append(record)
     several = [group for group in groups.values() if len({r.rank for r in group}) > 1]
-    same = 0
+    same, whole, joining = 0, 0, Joining()
     for group in several:
         group.sort(key=lambda record: natural_key(record.rank or ""))
         agree = all(_look_alike(group[0], other) for other in group[1:])
         same += agree
-        for record in group[1:] if agree else group:
+        joined = None if agree else joining.join(group)
+        joining.note(group, agree, joined is not None)
+        if joined is not None:
+            whole += 1
+            group[0].locator, group[0].shape = joined, joined.shape
+        for record in group[1:] if agree or joined is not None else group:
             record.name = f"{record.rank}/{record.name}"
             record.module = f"{record.rank}/{record.module}"
     if several:
         count = len({record.rank for record in capture.records if record.rank is not None})
-        capture.notes.append(
-            f"{count} ranks: of {len(several)} tensors {same} look the same on all of them, and "
-            f"the first rank's are shown; the others are shown rank by rank, not joined"
-        )
+        capture.notes += _words_of_ranks(count, len(several), same, whole)
+        capture.unequal_ranks = joining.unequal()
+
+
+def _words_of_ranks(ranks: int, tensors: int, same: int, whole: int) -> list[str]:
+    parts = f", {whole} are joined from their parts" if whole else ""
+    left = tensors - same - whole
+    more = f"; {left} are shown rank by rank, not joined" if left else ""
+    return [f"{ranks} ranks: of {tensors} tensors {same} look the same on all of them, and the "
+            f"first rank's are shown{parts}{more}"]  # fmt: skip
 
 
 def _look_alike(one: Record, other: Record) -> bool:

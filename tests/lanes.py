@@ -45,6 +45,7 @@ SLOW_FILES = (
     "compare/matching/test_scale.py",
     "compare/running/test_scheduling.py",
     "compare/test_testing.py",
+    "compare/weights/test_gguf_weights.py",
     "test_contributing.py",
     "test_light_install.py",
 )

@@ -17,7 +17,7 @@ from layertui.capture import extras
 from layertui.capture.errors import RecordError
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime")
+HEAVY = ("torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime", "openvino")
 # Rooms that may import torch when they are imported: what the extra is for.
 ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo")
 
@@ -70,6 +70,7 @@ def test_a_comparison_needs_no_torch(real: Path) -> None:
         (["capture", "max", "MODEL", "-o", "OUT"], "max"),
         (["capture", "onnx", "MODEL.onnx", "-o", "OUT", "--input-ids", "1"], "onnx"),
         (["capture", "both", "MODEL", "-o", "OUT", "--candidate", "onnx"], "onnx"),
+        (["capture", "openvino", "MODEL.xml", "-o", "OUT", "--input-ids", "1"], "openvino"),
         (["verify", "MODEL", "-o", "OUT"], "torch"),
         (["compare", "SIDE", "SIDE", "--plot", "OUT.png"], "plot"),
         (["rerun", "SIDE", "SIDE", "--all", "--candidate-model", "MODEL"], "torch"),

@@ -26,6 +26,7 @@ ABSENT = frozenset(
         "onnx",
         "onnxruntime",
         "onnxscript",
+        "openvino",
     )
     if importlib.util.find_spec(name) is None
 )

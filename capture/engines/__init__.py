@@ -1,1 +1,1 @@
-"""PyTorch, MAX and ONNX Runtime, and the list of them."""
+"""PyTorch, MAX, ONNX Runtime and OpenVINO, and the list of them."""

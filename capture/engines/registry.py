@@ -68,6 +68,9 @@ ENGINES: dict[str, Engine] = {
                ".onnx_layers:OnnxLayers", files=(".onnx",)),
     )
 }  # fmt: skip
+# Runs whole models only: its layers cannot be run again.
+OPENVINO = Engine("openvino", "openvino", "openvino_dump", "OpenVINO",
+                  ".openvino_capture:capture_openvino", "", files=(".xml", ".onnx"))  # fmt: skip
 
 
 def engine_of(framework: str | None) -> Engine | None:

@@ -32,22 +32,13 @@ _DEEPEST = 8
 _ALIGNMENT = 32
 _FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _ARRAY = 8, 9
+_Entry = tuple[str, list[int], int, int]
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
     """A record for each tensor, in the order of the file. Raises `RecordError`, `OSError`."""
-    with open_file(found.path) as file:
-        size = file.size
-    if size < 24:
-        raise RecordError(f"truncated: {size} bytes are less than a GGUF header")
-    reader = _Reader(storage_of(found.path).map(found.path, 0, size))
-    try:
-        entries = reader.entries()
-    except (struct.error, IndexError) as error:
-        raise RecordError("truncated: the header of a GGUF file is cut short") from error
-    if not entries:
-        raise RecordError("holds no tensor")
+    reader, entries, size = _read(found.path)
     plain = named_record(found, found.stem)
     records: list[Record] = []
     for name, sizes, code, offset in entries:
@@ -64,6 +55,42 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     return records
 
 
+def list_tensors(path: str) -> tuple[dict[str, Any], list[tuple[str, Locator | str]]]:
+    """Texts and numbers of the header, and the tensors with their places, or why one cannot be
+    read. Raises `RecordError`, `OSError`.
+    """
+    reader, entries, size = _read(path)
+    found: list[tuple[str, Locator | str]] = []
+    for name, sizes, code, offset in entries:
+        try:
+            found.append((name, _located(path, sizes, code, reader.data_at + offset, size)))
+        except RecordError as error:
+            found.append((name, str(error)))
+    return reader.header, found
+
+
+def with_heads(locator: Locator, heads: int) -> Locator:
+    """The same tensor, whose rows are loaded in another order: pairs in each of so many heads
+    become two halves.
+    """
+    return replace(locator, reader="gguf", key=f"{locator.key or locator.dtype}/{heads}")
+
+
+def _read(path: str) -> tuple[_Reader, list[_Entry], int]:
+    with open_file(path) as file:
+        size = file.size
+    if size < 24:
+        raise RecordError(f"truncated: {size} bytes are less than a GGUF header")
+    reader = _Reader(storage_of(path).map(path, 0, size))
+    try:
+        entries = reader.entries()
+    except (struct.error, IndexError) as error:
+        raise RecordError("truncated: the header of a GGUF file is cut short") from error
+    if not entries:
+        raise RecordError("holds no tensor")
+    return reader, entries, size
+
+
 def read_header(record: Record) -> list[Record]:
     """Nothing is left to do: `list_records` gives complete records."""
     return [record]
@@ -71,15 +98,25 @@ def read_header(record: Record) -> list[Record]:
 
 def load_values(locator: Locator) -> Array:
     """Quantised blocks as float32, in the shape of the locator. Raises `RecordError`, `OSError`."""
-    block = next((b for b in BLOCKS.values() if b.name == locator.key), None)
-    if block is None:
+    import numpy as np
+
+    kind, _, heads = locator.key.partition("/")
+    block = next((b for b in BLOCKS.values() if b.name == kind), None)
+    if block is None and kind != locator.dtype:
         raise RecordError("the file has changed since it was listed")
-    need = locator.count // block.elements * block.nbytes
+    storage = np.dtype(DTYPES[locator.dtype].storage)
+    per, nbytes = (block.elements, block.nbytes) if block is not None else (1, storage.itemsize)
+    need = locator.count // per * nbytes
     with open_file(locator.path) as file:
         raw = file.read_at(locator.offset, need)
     if len(raw) != need:
         raise RecordError(f"truncated: {need} bytes promised, {len(raw)} are there")
-    return block.unpacked(raw).reshape(locator.shape)
+    values = block.unpacked(raw) if block is not None else np.frombuffer(raw, storage)
+    values = values.reshape(locator.shape)
+    if not heads:
+        return values
+    pairs = values.reshape(int(heads), -1, 2, *locator.shape[1:])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(locator.shape)
 
 
 def _located(path: str, sizes: list[int], code: int, offset: int, end: int) -> Locator:
@@ -112,8 +149,9 @@ class _Reader:
         self.at = 0
         self.data_at = 0
         self.budget = _MOST_ENTRIES
+        self.header: dict[str, Any] = {}
 
-    def entries(self) -> list[tuple[str, list[int], int, int]]:
+    def entries(self) -> list[_Entry]:
         """Name, sizes, type and offset of each tensor. Raises `RecordError`, `struct.error`."""
         if bytes(self.data[:4]) != _MAGIC:
             raise RecordError("not a GGUF file: wrong magic bytes")
@@ -127,9 +165,11 @@ class _Reader:
         for _ in range(pairs):
             key = self._string()
             value = self._value(self._number(_U32), 0)
+            if isinstance(value, int) or key == "general.architecture":
+                self.header[key] = value
             if key == "general.alignment" and type(value) is int and 0 < value <= 1 << 20:
                 alignment = value
-        entries: list[tuple[str, list[int], int, int]] = []
+        entries: list[_Entry] = []
         for _ in range(tensors):
             name = plain_text(self._string())
             axes = self._number(_U32)

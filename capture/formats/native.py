@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
@@ -26,6 +26,10 @@ from ..storage import exists, open_stream, storage_of
 from . import safetensors_file
 from .context import Context
 from .extents import checked_shape
+from .joined_ranks import load_parts
+
+if TYPE_CHECKING:
+    from ..values import Array
 
 MANIFEST = "manifest.jsonl"
 MAJOR = 1
@@ -54,7 +58,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         return []
     with _no_collection():
         manifest = read_manifest(found.path)
-        records = _inputs_before_outputs(_Records(found).read(manifest.records))
+        records = _inputs_before_outputs(_Records(found, manifest.header).read(manifest.records))
     _tell(context, manifest)
     if manifest.header.get("order") != "unknown":  # a writer that was given sorted names
         context.ordered.add(found.path)
@@ -74,6 +78,11 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def load_values(locator: Locator) -> Array:
+    """A tensor of which several processes have parts. Raises `RecordError`, `OSError`."""
+    return load_parts(locator)
 
 
 def read_header(record: Record) -> list[Record]:
@@ -205,8 +214,10 @@ def _check_end(context: Context, manifest: Manifest, end: dict[str, Any]) -> boo
 class _Records:
     """Makes records of manifest lines; knows the shards and what earlier records were."""
 
-    def __init__(self, found: FoundFile) -> None:
+    def __init__(self, found: FoundFile, header: dict[str, Any]) -> None:
         self.manifest = found.path
+        said = header.get("split") if found.rank is not None else None
+        self.split: dict[str, Any] = said if type(said) is dict else {}
         self.folder = found.folder
         self.rank = found.rank
         self.shards: dict[str, _Shard] = {}
@@ -246,7 +257,19 @@ class _Records:
             f"{module}({call})-{slot}" if call > 1 else f"{module}-{slot}",
             module, slot, call, step, self.manifest, None, None, None,
             kind if type(kind) is str else None, rank=self.rank,
+            split=self._whole_of(module, slot) if self.split else None,
         )  # fmt: skip
+
+    def _whole_of(self, module: str, slot: str) -> int | None:
+        """The size of the whole last axis, where the weight of the module is split along it; 0 for
+        what else the module takes or gives, None where it is not split.
+        """
+        said = self.split.get(module)
+        if said is None:
+            return None
+        if type(said) is not list or len(said) != 2 or type(said[1]) is not int:
+            return 0
+        return said[1] if (said[0], slot) in ((0, "output"), (1, "input_0")) else 0
 
     def _operation_call(self, group: _Group, call: int) -> int:
         """An operation may run many times in one call of its module: count them."""

@@ -17,7 +17,7 @@ from ..errors import CaptureError
 from ..storage import exists, is_folder, open_stream, open_text, storage_of
 
 CONFIG = "config.json"
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
@@ -25,7 +25,6 @@ _MOST_JSON = 64 << 20  # bytes; indices of models with ten thousands of tensors 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _OTHER_KINDS = {
-    ".gguf": "GGUF files are not read",
     ".h5": "files of Keras are not read",
     ".msgpack": "files of Flax are not read",
     ".onnx": "ONNX models are not read",
@@ -121,7 +120,8 @@ def _no_weights(names: list[str]) -> str:
         if said is not None:
             return f"{said}; give a Hugging Face directory, .safetensors or .bin"
     return (
-        "no weights in it; supported are .safetensors, .bin, .pt and .pth, with or without an index"
+        "no weights in it; supported are .gguf, and .safetensors, .bin, .pt and .pth, with or "
+        "without an index"
     )
 
 

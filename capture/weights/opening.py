@@ -12,6 +12,7 @@ from ..formats import safetensors_file
 from ..formats.pickles import torch_file
 from ..records import Locator
 from .files import Layout, find_model, layout_of, read_config
+from .gguf_weights import named_tensors
 from .parameters import Parameter, Weights
 
 # Where training programs put the weights of a model beside other things they save.
@@ -47,7 +48,8 @@ class _Listing:
         """Raises `CaptureError` for a damaged file; a tensor that is whole, but of a kind that is
         not read, is passed over.
         """
-        reader = self._of_safetensors if file.endswith(".safetensors") else self._of_torch
+        readers = {".safetensors": self._of_safetensors, ".gguf": self._of_gguf}
+        reader = readers.get(os.path.splitext(file)[1], self._of_torch)
         base = os.path.basename(file)
         try:
             for name, locator in reader(file):
@@ -89,6 +91,13 @@ class _Listing:
             if type(code) is not str or code in BY_SAFETENSORS:
                 raise RecordError(f"{_shown(name)}: {place}")
             self.unread.setdefault(str(place), []).append(name)
+
+    def _of_gguf(self, file: str) -> Iterator[tuple[str, Locator]]:
+        for name, place in named_tensors(file):
+            if isinstance(place, Locator):
+                yield name, place
+            else:
+                self.unread.setdefault(place, []).append(name)
 
     def _of_torch(self, file: str) -> Iterator[tuple[str, Locator]]:
         members = torch_file.read_members(file)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ...capture.engines.registry import ENGINES, Engine
+from ...capture.engines.registry import ENGINES, OPENVINO, Engine
 from ...capture.models.run_plan import Plan, Watcher
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
@@ -20,6 +20,7 @@ from .capture_options import (
     make_plan,
     max_options,
     onnx_options,
+    openvino_options,
     torch_options,
 )
 
@@ -64,6 +65,20 @@ def capture_with_onnx(model: str, output: str, **options: Any) -> int:
     """
     plan = make_onnx_plan(model, **options)
     return _finished(_run(_ONNX, plan, output), [output])
+
+
+@capture.command("openvino")
+@click.argument("model")
+@openvino_options
+def capture_with_openvino(model: str, output: str, **options: Any) -> int:
+    """Run MODEL, an `.xml` or an ONNX file, in OpenVINO.
+
+    Recorded are, of an ONNX file, the inputs and outputs of every module that the exporter noted;
+    of an `.xml` the output of every operation, by its name there.
+    """
+    OPENVINO.require("running models")
+    plan = make_onnx_plan(model, **options)
+    return _finished(_run(OPENVINO, plan, output), [output])
 
 
 @capture.command("both")

@@ -245,11 +245,12 @@ _TORCH_ONLY = (
     ),
 )  # fmt: skip
 
+_ARRAYS = click.option(
+    "--inputs", "inputs_file", metavar="FILE.npz", type=click.Path(dir_okay=False),
+    default=None, help="Arrays by the names of the model's inputs.",
+)  # fmt: skip
 _ONNX = (
-    click.option(
-        "--inputs", "inputs_file", metavar="FILE.npz", type=click.Path(dir_okay=False),
-        default=None, help="Arrays by the names of the model's inputs.",
-    ),
+    _ARRAYS,
     _PROVIDER,
     click.option(
         "--optimised", "--optimized", "optimised", is_flag=True,
@@ -280,6 +281,15 @@ def max_options(command: Command) -> Command:
 def onnx_options(command: Command) -> Command:
     """What `capture onnx` takes."""
     return _with((_OUTPUT, _PROMPT, _IDS, *_ONNX, *_WHICH, _EXPORTER, _OVERWRITE), command)
+
+
+def openvino_options(command: Command) -> Command:
+    """What `capture openvino` takes."""
+    device = click.option(
+        "--device", metavar="CPU|GPU|...", default="CPU", show_default=True,
+        help="Which device of OpenVINO.",
+    )  # fmt: skip
+    return _with((_OUTPUT, _PROMPT, _IDS, _ARRAYS, device, *_WHICH, _OVERWRITE), command)
 
 
 def verify_options(command: Command) -> Command:
@@ -326,7 +336,7 @@ def make_plan(
 def make_onnx_plan(
     model: str, *, prompt: str | None, ids: Rows | None, outputs_only: bool, **rest: Any
 ) -> Plan:
-    """The plan of `capture onnx`. Raises `UserError` where options contradict."""
+    """The plan of `capture onnx` and `capture openvino`. Raises `UserError` for contradictions."""
     if prompt is not None and ids is not None:
         raise UserError("give either a prompt or input ids, not both")
     return Plan(model, (Case(prompt=prompt, ids=ids),), inputs=not outputs_only, **rest)

@@ -174,6 +174,7 @@ def _settings(
         if key not in left or key not in right:
             section = key.partition(".")[0]
             off = same and section in both | sections and _OFF_WHEN_MISSING.search(key)
+            off = off or topic_of_setting(key) is QUANTISATION
             if not off or _off(one if key in left else other):
                 continue
         elif _equal(one, other):

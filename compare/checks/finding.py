@@ -18,7 +18,7 @@ ADVICE_ON_WEIGHTS = (
 
 # Codes in the order in which they are reported: a wrong input explains everything behind it.
 CODES = (
-    "inputs", "weights", "empty", "incomplete", "unreadable", "steps", "layers", "stale",
+    "inputs", "weights", "empty", "incomplete", "unreadable", "steps", "layers", "ranks", "stale",
     "constant", "nan", "order", "config", "numerics", "dtype", "versions", "partial",
     "statistics", "settings",
 )  # fmt: skip

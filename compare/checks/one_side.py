@@ -64,8 +64,18 @@ def _by_headers(capture: Capture, items: list[Item]) -> list[Finding]:
         *_wholeness(capture, items),
         *_steps(capture, items),
         *_layers(items),
+        *_ranks(capture),
         *_order(capture, items),
     ]
+
+
+def _ranks(capture: Capture) -> Iterable[Finding]:
+    """Ranks that share a model and give other results of the same inputs."""
+    if capture.unequal_ranks:
+        count = counted(len(capture.unequal_ranks), "output", ("differs", "differ"))
+        what = f"{count} between ranks that were given the same inputs"
+        advice = "one rank computes something else, unless these are parts that are added up later"
+        yield Finding("warning", "ranks", what, advice, records=capture.unequal_ranks)
 
 
 def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]:

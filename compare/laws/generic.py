@@ -134,11 +134,12 @@ def _channel_factors(prediction: Prediction, y: Array, groups: int) -> Iterator[
         # A channel counts as changed where its factor takes most of its own error away.
         taken = np.square(factors - 1.0) * gxx
         changed = (taken > 0.5 * grr) & (taken > _TAKEN * size * len(value))
-        if not changed.any():
-            continue
         factors = np.where(changed, factors, 1.0)
         rounded = factors.copy()
         rounded[changed] = [_plain(float(f)) for f in factors[changed]]
+        changed &= rounded != 1.0
+        if not changed.any():
+            continue
         each = np.repeat(rounded, size)
         fitted = int(np.count_nonzero(changed & (rounded == factors)))
         yield Hypothesis(

@@ -170,9 +170,12 @@ def test_without_an_index_all_safetensors_count(tmp_path: Path) -> None:
 
 def test_directories_without_weights(tmp_path: Path) -> None:
     assert "no weights in it" in refusal(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"ONNX")
+    assert "ONNX models are not read; give" in refusal(tmp_path)
+    assert "ONNX models are not read; give" in refusal(tmp_path / "model.onnx")
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    assert "GGUF files are not read; give" in refusal(tmp_path)
-    assert "GGUF files are not read; give" in refusal(tmp_path / "model.gguf")
+    assert "truncated: 4 bytes are less than a GGUF header" in refusal(tmp_path / "model.gguf")
+    (tmp_path / "model.gguf").unlink()
     save_file({"lora_A.weight": torch.ones(2)}, tmp_path / "adapter_model.safetensors")
     assert "holds an adapter" in refusal(tmp_path)
     assert "no such file or directory" in refusal(tmp_path / "nothing")

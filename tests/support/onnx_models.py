@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # pyright: reportMissingImports=false
 # The packages of the extra `onnx` are optional.
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,26 +52,32 @@ def exported(place: Path) -> Path:
     return place / "onnx_dump_model" / "model.onnx"
 
 
-def projection_weight(file: Path, module: str) -> str:
-    """The name of the initializer that a projection multiplies with."""
+def weight_of(file: Path, module: str) -> str:
+    """The name of the initializer that a module multiplies with, or looks up in: its largest."""
     from layertui.capture.engines.onnx_runtime.graph import read_graph
 
     graph = read_graph(str(file))
-    for number, node in enumerate(graph.index.nodes):
-        if graph.scopes[number][-1] == module and node.op_type in ("MatMul", "Gemm"):
-            return node.input[1]
-    raise AssertionError(f"no projection in {module}")
+    known = graph.index.initializers
+    inside = [node for number, node in enumerate(graph.index.nodes)
+              if graph.scopes[number][-1] == module]  # fmt: skip
+    found = [name for node in inside for name in node.input if name in known]
+    return max(found, key=lambda name: math.prod(known[name].dims))
 
 
-def with_changed_weight(file: Path, folder: Path, module: str, factor: float) -> Path:
-    """A copy of a model in which the matrix of one projection has another factor."""
+def with_changed_weight(
+    file: Path, folder: Path, module: str, change: float | Callable[[Any], Any]
+) -> Path:
+    """A copy of a model in which the largest weight of one module is another: a factor, or what
+    `change` makes of it.
+    """
     import onnx
 
-    name = projection_weight(file, module)
+    name = weight_of(file, module)
     model = onnx.load(str(file))
     for tensor in model.graph.initializer:
         if tensor.name == name:
-            array = onnx.numpy_helper.to_array(tensor) * factor
+            array = onnx.numpy_helper.to_array(tensor)
+            array = change(array.copy()) if callable(change) else array * change
             tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype("float32"), name))
     folder.mkdir()
     onnx.save(model, str(folder / "model.onnx"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cases import Case, Rows, write_index
+from ...environment import plain_environment
 from ...errors import CaptureError
 from ...models.run_directory import check_space, prepare_directory, refuse_in_use
 from ...models.run_plan import Plan, Watcher
@@ -23,6 +24,7 @@ from .inputs import id_input, inputs_of, make_inputs, read_arrays
 from .modules import ModuleCall
 from .optimised import optimise
 from .parts import Runtime, providers_of
+from .quantised import quantised_words
 from .segments import run_all
 from .source import require_onnx
 from .writer import CaptureWriter, Stored
@@ -113,6 +115,7 @@ class _Job:
             "model": self._exported(), "prompt": case.prompt,
             "device": self.runtime.providers[0].removesuffix("ExecutionProvider").lower(),
             "producer": self.graph.model.proto.producer_name,
+            "environment": self._environment(),
             "input_ids": [list(row) for row in rows] if rows is not None else None,
             "notes": [*self.notes, *recording.notes()], "run": settings,
         }  # fmt: skip
@@ -122,6 +125,11 @@ class _Job:
             recording.write(writer, given, folder)
         took = time.monotonic() - started
         self.watcher.say(f"captured   {folder}  {byte_text(size_of(folder))}  {took:.1f} s")
+
+    def _environment(self) -> dict[str, Any]:
+        said = plain_environment()
+        quantised = quantised_words(self.graph.index)
+        return {**said, "numerics": {"quantization": quantised}} if quantised else said
 
     def _exported(self) -> str | None:
         """The checkpoint that the graph was made of. Not told for a file: its name would be taken
@@ -166,9 +174,13 @@ class _Recording:
         graph, said = self.job.graph, []
         if not graph.has_scopes:
             said.append("the exporter did not note modules: values of nodes are recorded")
+        quantised = quantised_words(graph.index)
+        if quantised:
+            said.append(f"the graph is quantised: {quantised}")
         for names, what in (
             (graph.found.several_values, "return several values whose order is not told"),
             (graph.found.several_calls, "may run several times, which is not told"),
+            (graph.found.lost_ends, "end where the quantiser dropped the exporter's notes"),
         ):
             if names:
                 shown = _shown(list(names))

@@ -29,7 +29,7 @@ def onnx_file_of(plan: Plan, path: str, watcher: Watcher) -> tuple[str, tuple[Ca
     """
     if is_onnx(plan.model):
         file = find_model_file(plan.model)
-        return file, tuple(_with_ids(case, file) for case in plan.cases)
+        return file, tuple(with_ids(case, file) for case in plan.cases)
     from ...models.same_input import fix_input
 
     require_torch("exporting a model to ONNX")
@@ -45,7 +45,8 @@ def is_onnx(model: str) -> bool:
     return any(name.lower().endswith(SUFFIX) for name in os.listdir(model))
 
 
-def _with_ids(case: Case, file: str) -> Case:
+def with_ids(case: Case, file: str) -> Case:
+    """A case with its prompt's ids, by the tokenizer beside the model. Raises `CaptureError`."""
     if case.prompt is None:
         return case
     require_torch("a prompt")

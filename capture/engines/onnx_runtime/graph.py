@@ -44,9 +44,9 @@ def read_graph(path: str) -> Graph:
     """Raises `CaptureError`, one line."""
     model = open_model(path)
     index = index_of(model.proto.graph)
-    scopes, classes = scopes_of(index)
+    scopes, classes, lost = scopes_of(index)
     types = in_one_line(lambda: _types(model), model.path)
-    found = find_calls(index, scopes, classes, types)
+    found = find_calls(index, scopes, classes, types, lost)
     return Graph(model, index, scopes, classes, types, found)
 
 

@@ -78,34 +78,44 @@ def read_arrays(path: str) -> dict[str, Any]:
 def make_inputs(
     model: Model, inputs: list[Input], rows: Rows | None, arrays: dict[str, Any]
 ) -> dict[str, Any]:  # fmt: skip
-    """Values of ONNX Runtime by the names of inputs. Raises `CaptureError`, which names what is
-    missing or does not fit.
+    """Values of ONNX Runtime by the names of inputs. Raises `CaptureError`."""
+    made = make_arrays(model.path, inputs, rows, arrays)
+    codes = {one.name: one.code for one in inputs}
+    return {name: runtime_value(array, str(array.dtype), codes[name])
+            for name, array in made.items()}  # fmt: skip
+
+
+def make_arrays(
+    path: str, inputs: list[Input], rows: Rows | None, arrays: dict[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """Arrays by the names of inputs of the model in the file `path`. Raises `CaptureError`, which
+    names what is missing or does not fit.
     """
     import numpy as np
 
     known = {one.name: one for one in inputs}
     strange = [name for name in arrays if name not in known]
     if strange:
-        raise CaptureError(f"{model.path}: has no input {strange[0]!r}, but {_listed(inputs)}")
+        raise CaptureError(f"{path}: has no input {strange[0]!r}, but {_listed(inputs)}")
     made = dict(arrays)
     target = id_input(inputs)
     if rows is not None:
         if target is None:
-            raise CaptureError(f"{model.path}: takes no token ids, but {_listed(inputs)}; give "
+            raise CaptureError(f"{path}: takes no token ids, but {_listed(inputs)}; give "
                                "--inputs FILE.npz")  # fmt: skip
         made.setdefault(target.name, np.array(rows, dtype=np.int64))
     if not made:
-        raise CaptureError(f"{model.path}: nothing to run: it takes {_listed(inputs)}; give "
+        raise CaptureError(f"{path}: nothing to run: it takes {_listed(inputs)}; give "
                            "--input-ids, --prompt or --inputs FILE.npz")  # fmt: skip
     ids = made.get(target.name) if target is not None else None
     for one in inputs:
         if one.name not in made:
             follows = None if ids is None or ids.ndim != 2 else _following(one, ids.shape)
             if follows is None:
-                raise CaptureError(f"{model.path}: the input {one} is not given; give it in "
+                raise CaptureError(f"{path}: the input {one} is not given; give it in "
                                    "--inputs FILE.npz")  # fmt: skip
             made[one.name] = follows
-    return {one.name: _value(model, one, made[one.name]) for one in inputs}
+    return {one.name: _fitting(path, one, made[one.name]) for one in inputs}
 
 
 def _following(one: Input, shape: tuple[int, int]) -> Any:
@@ -138,10 +148,10 @@ def _following(one: Input, shape: tuple[int, int]) -> Any:
     return None
 
 
-def _value(model: Model, one: Input, array: Any) -> Any:
+def _fitting(path: str, one: Input, array: Any) -> Any:
     import numpy as np
 
-    what = f"{model.path}: the input {one}"
+    what = f"{path}: the input {one}"
     if one.code not in NAMES:
         raise CaptureError(f"{what} takes no plain numbers")
     want, got = DTYPES[NAMES[one.code]], np.asarray(array)
@@ -158,7 +168,7 @@ def _value(model: Model, one: Input, array: Any) -> Any:
         raise CaptureError(f"{what} is given an array of shape {list(got.shape)}")
     if one.code in FOREIGN_TO_NUMPY and want.name != "bfloat16":
         raise CaptureError(f"{what}: elements of this type cannot be given")
-    return runtime_value(got, str(got.dtype), one.code)
+    return got
 
 
 def runtime_value(array: Any, dtype: str, code: int | None) -> Any:

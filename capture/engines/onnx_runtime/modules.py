@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .index import Index
-from .scopes import Scope
+from .quantised import Scope, rounds_activations
 from .types import is_exact
 
 _CALL = re.compile(r"^(.*)@(\d+)$")
@@ -46,6 +46,7 @@ class Found:
     calls: list[ModuleCall] = field(default_factory=list)
     several_values: dict[str, None] = field(default_factory=dict)
     several_calls: dict[str, None] = field(default_factory=dict)
+    lost_ends: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,10 +58,16 @@ class _Members:
 
 
 def find_calls(
-    index: Index, scopes: list[Scope], classes: Mapping[str, str], types: Mapping[str, int]
+    index: Index,
+    scopes: list[Scope],
+    classes: Mapping[str, str],
+    types: Mapping[str, int],
+    lost: Mapping[str, None],
 ) -> Found:
-    """`scopes` by node; `types` are the codes of values' element types, as far as known."""
-    found = Found()
+    """`scopes` by node; `types` are the codes of values' element types, as far as known; `lost`
+    modules whose ends are not.
+    """  # fmt: skip
+    found = Found(lost_ends=dict(lost))
     members = _members(index, scopes, found)
     for one in members:
         one.outputs = _outputs(index, one, types)
@@ -73,7 +80,7 @@ def find_calls(
         ):
             found.several_values[one.module] = None
     given = _Inputs(index, scopes, members, types)
-    left_out = {*found.several_values, *found.several_calls}
+    left_out = {*found.several_values, *found.several_calls, *found.lost_ends}
     for one in members:
         if one.module not in left_out:
             inputs, sizes = given.of(one)
@@ -264,6 +271,8 @@ class _Inputs:
 
     def _is_input(self, value: str, maker: int, one: _Members) -> bool:
         """Whether a value from outside comes from a module's output or from around the module."""
+        if rounds_activations(self.index, maker):
+            return False
         scope = self.scopes[maker]
         inner = scope[-1] if scope else ""
         around = not inner or one.module == inner or one.module.startswith(f"{inner}.")

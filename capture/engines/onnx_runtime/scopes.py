@@ -9,13 +9,11 @@ neither: they belong where what they make is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from ...formats.tools.onnx_names import listed_scopes, without_wrapper
 from .index import Index
-
-Scope = tuple[str, ...]  # paths of modules, from the root (an empty one) to the innermost
+from .quantised import Scope, settle_quantised, shared_scope
 
 _NAMES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -24,8 +22,10 @@ _COUNTED = re.compile(r"^(.+)_(\d+)$")
 _PATH = re.compile(r"^/(?:[^/]+/)*[A-Z]\w*$")
 
 
-def scopes_of(index: Index) -> tuple[list[Scope], dict[str, str]]:
-    """The scope of each node, empty where nothing tells it; classes of modules, where noted."""
+def scopes_of(index: Index) -> tuple[list[Scope], dict[str, str], dict[str, None]]:
+    """The scope of each node, empty where nothing tells it; classes of modules, where noted; and
+    the modules whose ends were lost when the graph was quantised.
+    """
     noted: list[Scope] = []
     classes: dict[str, str] = {}
     named = _from_names(index)
@@ -40,9 +40,11 @@ def scopes_of(index: Index) -> tuple[list[Scope], dict[str, str]]:
     if shorten is not None:
         noted = [shorten(scope) for scope in noted]
         classes = _shortened(classes, shorten)
+    lost: dict[str, None] = {}
     if any(len(scope) > 1 for scope in noted):
+        lost = settle_quantised(noted, index)
         _fill_gaps(noted, index)
-    return noted, classes
+    return noted, classes, lost
 
 
 def _noted(text: str) -> Scope:
@@ -101,18 +103,9 @@ def _fill_gaps(scopes: list[Scope], index: Index) -> None:
         if not scopes[number]:
             users = [scopes[user] for value in index.outputs[number]
                      for user in index.users.get(value, ()) if scopes[user]]  # fmt: skip
-            scopes[number] = _shared(users)
+            scopes[number] = shared_scope(users)
     for number, scope in enumerate(scopes):
         if not scope:
             makers = [scopes[index.maker[value]] for value in index.inputs[number]
                       if value in index.maker and scopes[index.maker[value]]]  # fmt: skip
-            scopes[number] = _shared(makers) or ("",)
-
-
-def _shared(scopes: Sequence[Scope]) -> Scope:
-    shared: list[Any] = []
-    for names in zip(*scopes) if scopes else ():  # noqa: B905
-        if len(set(names)) > 1:
-            break
-        shared.append(names[0])
-    return tuple(shared)
+            scopes[number] = shared_scope(makers) or ("",)

@@ -272,8 +272,8 @@ def _inner_graphs(proto: Any) -> Iterator[Any]:
         yield from graphs_of(node)
 
 
-def in_one_line(make: Callable[[], Any], what: str) -> Any:
-    """What `make` gives; whatever ONNX Runtime raises becomes one line. Raises `CaptureError`."""
+def in_one_line(make: Callable[[], Any], what: str, engine: str = "ONNX Runtime") -> Any:
+    """What `make` gives; whatever the engine raises becomes one line. Raises `CaptureError`."""
     try:
         return make()
     except CaptureError:
@@ -283,4 +283,4 @@ def in_one_line(make: Callable[[], Any], what: str) -> Any:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = _CODE.sub("", lines[0])[:300] if lines else type(error).__name__
-        raise CaptureError(f"{what}: ONNX Runtime says {said}") from error
+        raise CaptureError(f"{what}: {engine} says {said}") from error

@@ -34,6 +34,7 @@ def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[
         },
         "options": options,
         **_process(),
+        **_split(model),
         **environment_of(model),
     }  # fmt: skip
 
@@ -41,6 +42,26 @@ def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[
 def _process() -> dict[str, int]:
     process = rank_of_process()
     return {} if process is None else {"rank": process[0], "world_size": process[1]}
+
+
+def _split(model: torch.nn.Module | None) -> dict[str, Any]:
+    """By module, where processes have parts of its weights (DTensors): the axis along which its
+    matrix is split and the size of the whole; nothing where it is no matrix, or split otherwise.
+    """
+    found: dict[str, list[int]] = {}
+    for name, module in unwrapped(model).named_modules() if model is not None else ():
+        for own, weight in module.named_parameters(recurse=False):
+            placements = getattr(weight, "placements", ())
+            if all(placement.is_replicate() for placement in placements):
+                continue
+            axis: Any = getattr(placements[0], "dim", None) if len(placements) == 1 else None
+            sizes = tuple(weight.shape)
+            table = isinstance(module, torch.nn.Embedding)
+            if own == "weight" and len(sizes) == 2 and axis in (0, 1) and not table:
+                found[name] = [int(axis), sizes[int(axis)]]
+            else:
+                found.setdefault(name, [])
+    return {"split": found} if found else {}
 
 
 def _about(model: torch.nn.Module) -> dict[str, Any]:

@@ -17,7 +17,7 @@ ONNX = EngineNames(
 )
 OPENVINO = EngineNames(
     "OpenVINO",
-    signs=((r"^__module\.",), (r"^/[\w./]+/[A-Z][A-Za-z]*(?:_\d+)?(?:[:.]0)?$",)),
+    signs=((r"^__module\.",), (r"^/[\w./]+/[A-Z][A-Za-z]*(?:_\d+)?(?:[:.]0)?(?:-output)?$",)),
     scope=(
         r"^(?:__module\.|/)(?P<scope>.+?)/(?:(?:aten|prim|ov_ext)::\w+/)?"
         r"(?P<op>[A-Z][A-Za-z]*)(?:_(?P<count>\d+))?(?:_output_\d+)?(?:[:.](?P<output>\d+))?$"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from layertui.capture import open_capture, record
+from layertui.capture.errors import RecordError
+from layertui.capture.load import load
 from layertui.cli.main import status_of
 
 IDS = torch.tensor([[1, 2, 3, 4, 5, 6]])
@@ -100,13 +104,82 @@ def test_what_two_processes_computed_is_what_one_did(
     modules = {row["reference"]["module"] for row in pairs}
     layers = {f"model.layers.{n}.{part}" for n in (0, 1) for part in ("mlp", "self_attn")}
     assert layers | {"lm_head", "model.norm"} <= modules
-    if kind == "tp":  # whose projections are split
+    if kind == "tp":  # which part of the heads a part of a cache has is not told
+        alone = [
+            row["reference"]["name"] for row in report["rows"] if row["kind"] == "gap_reference"
+        ]
+        assert len(alone) == 8 and all("past_key_values" in name for name in alone)
         return
     assert report["counts"]["coverage"] == 1.0
     for number in range(2):
         part = str(folder / kind / f"rank{number}")
         assert status_of(["compare", str(folder / "whole"), part]) == 0
         capsys.readouterr()
+
+
+def test_parts_of_a_tensor_are_joined(folder: Path) -> None:
+    """Outputs of projections whose rows are split, inputs of those whose columns are, and what is
+    computed of such a part element by element; each equals the whole.
+    """
+    whole, joined = ({r.name: r for r in open_capture(folder / kind).records}
+                     for kind in ("whole", "tp"))  # fmt: skip
+    layer = "model.layers.1"
+    for name in (f"{layer}.self_attn.q_proj-output", f"{layer}.self_attn.v_proj-output",
+                 f"{layer}.self_attn.o_proj-input_0", f"{layer}.mlp.gate_proj-output",
+                 f"{layer}.mlp.act_fn-input_0", f"{layer}.mlp.act_fn-output",
+                 f"{layer}.mlp.up_proj-output", f"{layer}.mlp.down_proj-input_0"):  # fmt: skip
+        one, other = whole[name].locator, joined[name].locator
+        assert one is not None and other is not None and one.shape == other.shape, name
+        np.testing.assert_allclose(load(one), load(other), rtol=1e-5, atol=1e-6)
+    (note,) = [note for note in open_capture(folder / "tp").notes if "ranks" in note]
+    assert "18 are joined from their parts; 8 are shown rank by rank" in note
+
+
+def copied(source: Path, target: Path, rank: int, module: str, slot: str, factor: float) -> Path:
+    """A copy of a run in which one record of one rank has other values."""
+    shutil.copytree(source, target)
+    place = next(r.locator for r in open_capture(target / f"rank{rank}").records
+                 if (r.module, r.slot) == (module, slot))  # fmt: skip
+    assert place is not None
+    changed = (load(place) * factor).astype(np.float32)
+    with open(place.path, "r+b") as file:
+        file.seek(place.offset)
+        file.write(changed.tobytes())
+    return target
+
+
+def test_a_rank_that_computes_its_part_wrongly_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = "model.layers.0.mlp.gate_proj"
+    faulty = copied(folder / "tp", tmp_path / "tp", 1, module, "output", 1.5)
+    assert status_of(["compare", str(folder / "whole"), str(faulty), "--format", "json"]) == 1
+    first = json.loads(capsys.readouterr().out)["first_divergence"]
+    assert first["candidate"] == f"{module}-output"
+
+
+def test_ranks_that_differ_where_they_should_not_are_a_finding(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = "model.layers.1.post_attention_layernorm"
+    faulty = copied(folder / "tp", tmp_path / "tp", 1, module, "output", 1.5)
+    assert open_capture(folder / "tp").unequal_ranks == ()
+    assert open_capture(faulty).unequal_ranks == (f"{module}-output",)
+    status_of(["check", str(folder / "whole"), str(faulty)])
+    assert "1 output differs between ranks that were given the same inputs" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_part_that_is_cut_short_is_one_line(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "tp", tmp_path / "tp")
+    name = "model.layers.0.mlp.gate_proj-output"
+    place = next(r.locator for r in open_capture(tmp_path / "tp").records if r.name == name)
+    assert place is not None and place.shape == (1, 6, 64)
+    for shard in (tmp_path / "tp/rank1").glob("*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(RecordError, match="truncated"):
+        load(place)
 
 
 def test_parts_of_parameters_are_not_taken_for_the_whole(
@@ -123,8 +196,6 @@ def test_parts_of_parameters_are_not_taken_for_the_whole(
 
 
 def test_one_process_that_was_killed_makes_the_run_incomplete(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     for killed in range(2):
         copy = tmp_path / str(killed)
         shutil.copytree(folder / "ddp", copy)
@@ -136,8 +207,6 @@ def test_one_process_that_was_killed_makes_the_run_incomplete(folder: Path, tmp_
 
 def test_a_fault_on_one_rank_is_found(folder: Path, tmp_path: Path) -> None:
     """The last layer of the second process gives other numbers than the first."""
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(folder / "ddp", tmp_path / "faulty")
