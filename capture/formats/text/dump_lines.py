@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...dtypes import DTYPES, dtype_named
 from ...errors import RecordError
 from ...storage import open_file, open_text
+from .dump_shape import MARK, SaidShape, bare_shape, keyed_shape, unkeyed_shapes
 from .tensor_print import number, rounding
 
 if TYPE_CHECKING:
@@ -19,18 +20,16 @@ if TYPE_CHECKING:
 CHEAP = 1 << 20  # bytes of a file that is counted through when its header is read
 _MOST_ELEMENTS = 1 << 60
 _LONGEST_LINE = 4096
-MARK = r"^\s*(?:#+|//|%+|;|--)?\s*"
 _FIELDS = {
     name: re.compile(MARK + pattern, re.IGNORECASE)
     for name, pattern in (
-        ("shape", r"(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*(.*)$"),
         (
             "total",
             r"(?:total elements|(?:num(?:ber)?[ _]?(?:of )?)?elements|numel|count)\s*[:=]\s*(\S+)",
         ),
         ("itemsize", r"data type size\s*[:=]\s*(\d{1,3})\s*bytes?"),
         ("special", r"special values\s*-\s*(.*)$"),
-        ("dtype", r"(?:dtype|data[ _]?type|type)\s*[:=]\s*([\w.]+)\s*$"),
+        ("dtype", r"(?:.*\b)?(?:dtype|data[ _]?type|type)\s*[:=]\s*([\w.]+)\s*(?:[,;)]|$)"),
     )
 }
 _TENSOR = re.compile(
@@ -43,6 +42,16 @@ _SECTION = re.compile(
 )
 _HEADER_LINE = re.compile(r"#|//|%|;|--|[A-Za-z_][\w ()/.-]*\s*(?:[:=]|$)")
 _VALUE_WORD = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
+_NUMBER_LETTERS = re.compile(
+    r"nan(?:\(\w*\))?|inf(?:inity)?|0x[0-9a-f]+|(?<=[\d.])e[+-]?\d+", re.IGNORECASE
+)
+_BEGINS_AS_NUMBER = re.compile(r"[+-]?\.?\d")
+_LETTERS = re.compile(r"[A-Za-z]")
+# `[0] 1.5`, `x[0][7] = 1.5`, `(0, 7): 1.5`, `7: 1.5`
+_INDEXED = re.compile(
+    r"\w*(?P<at>(?:[\[(]\d{1,18}(?:\s*,\s*\d{1,18})*[\])])+|(?<!\w)\d{1,18}:)\s*[:=]?\s*(?P<value>\S+)$"
+)
+_NO_BRACKETS = str.maketrans("[],", "   ")
 _HEX = re.compile(r"0x([0-9a-fA-F]{4}|[0-9a-fA-F]{8})\s*(?:\(([^()]*(?:\(ind\))?)\))?$")
 _SPECIAL = re.compile(r"(NaN|Inf)\s*:\s*(\d{1,18})")
 _NAMED = {"FP16": "float16", "BF16": "bfloat16", "FP32": "float32"}
@@ -65,14 +74,18 @@ class Dump:
     last: list[str] = field(default_factory=list)
     hexadecimal: bool = False
     ended: bool = True  # the last line is a whole one
+    said: SaidShape | None = None
+    possible: list[tuple[int, ...]] = field(default_factory=list)  # may be shapes
     given: tuple[int, ...] | None = None  # the shape that the user says
+    widths: list[int] = field(default_factory=list)  # values of each line
+    indexes: list[tuple[int, ...]] = field(default_factory=list)  # printed beside the values
 
     def shape_and_total(self) -> tuple[tuple[int, ...], int]:
         """The shape and its product; raises `RecordError` when the two of the header differ."""
-        if self.given is not None:
+        if self.said is not None:
+            shape = self.said.shape
+        elif self.given is not None:
             shape = self.given
-        elif "shape" in self.fields:
-            shape = _shape(self.fields["shape"])
         else:
             raise RecordError("no '# Shape:' line; --raw 1x3x2048xf32 says what it would")
         total = prod(shape)
@@ -84,6 +97,32 @@ class Dump:
                 f"header says {said[:40]} elements, shape {'x'.join(map(str, shape))} has {total}"
             )
         return shape, total
+
+    def find_shape(self, given: tuple[int, ...] | None) -> None:
+        """The shape where no word announces one: what may be one and has as many elements as the
+        file, else what is `given`, else that of the table which the values are.
+        """
+        total = self.fields.get("total", str(len(self.first)))
+        fitting = {shape for shape in self.possible if str(prod(shape)) == total}
+        bare = bare_shape(self.widths[0], self.first) if self.widths and not fitting else None
+        if len(fitting) == 1:
+            self.said = SaidShape(fitting.pop(), 0)
+        elif bare is not None:
+            self.said, self.first = SaidShape(bare[0], 0), self.first[bare[1] :]
+        elif given is not None:
+            self.given = given
+        elif len(set(self.widths)) == 1 and self.widths[0] > 1 and self.first_promised is None:
+            self.given = (len(self.widths), self.widths[0])
+
+    def take_shape(self, line: str) -> None:
+        """Note the shape in a line of the header, and what may be one."""
+        found = keyed_shape(line)
+        if found is None:
+            self.possible += unkeyed_shapes(line)
+        elif self.said is None or found.rank < self.said.rank:
+            self.said = found
+        elif found.rank == self.said.rank and found != self.said:
+            raise RecordError(f"the header gives two different values for {line[:60]!r}")
 
     def promised(self) -> int:
         """How many values the section lines promise."""
@@ -112,9 +151,18 @@ class Dump:
             raise RecordError(
                 f"{self.last_promised} last values promised, the file has {len(self.last)}"
             )
+        if self.indexes:
+            self._check_indexes()
         if not self.ended:
             self._check_last()
         return found
+
+    def _check_indexes(self) -> None:
+        """Indexes beside the values have to count them, flat or by axes."""
+        shape, _ = self.shape_and_total()
+        flat = [index[0] if len(index) == 1 else _flat(index, shape) for index in self.indexes]
+        if flat != list(range(len(self.first))) or self.last:
+            raise RecordError("the indexes beside the values do not count all elements in order")
 
     def _check_last(self) -> None:
         """A value that the end of the file cuts short is still a number, but another one."""
@@ -155,42 +203,75 @@ class Dump:
 
 
 def read_dump(path: str, shape: tuple[int, ...] | None, head_only: bool = False) -> Dump:
-    """The dump in `path`; with `head_only` up to its first value, plus how it ends. `shape` holds
-    where the dump has none of its own.
+    """The dump in `path`; with `head_only` up to its first value, plus how it ends, where the
+    header says the shape. `shape` holds where the dump has none of its own.
     """
     dump = Dump(path)
     target = dump.first
     for line in _lines(path):
-        dump.ended = line.endswith("\n")
+        continued, dump.ended = not dump.ended, line.endswith("\n")
         line = line.strip()
         if not line:
             continue
-        if _HEADER_LINE.match(line) and not _VALUE_WORD.match(line):
+        indexed = _INDEXED.match(line)
+        if indexed is None and _is_header(line, begun=bool(dump.widths)):
             section = _SECTION.match(line)
             if section is None:
                 _take_field(dump, line)
             elif _take_section(dump, section):
                 target = dump.last
             continue
+        if indexed is not None:
+            dump.indexes.append(tuple(map(int, re.findall(r"\d+", indexed["at"]))))
+            line = indexed["value"]
         dump.hexadecimal = dump.hexadecimal or line.startswith("0x")
-        if dump.hexadecimal or (line[-1] not in ",]" and " " not in line and "," not in line):
-            target.append(line)
+        texts = [line] if dump.hexadecimal else line.translate(_NO_BRACKETS).split()
+        target.extend(texts)
+        if continued and dump.widths:
+            dump.widths[-1] += len(texts)
         else:
-            target.extend(line.strip("[]").replace(",", " ").split())
-        if head_only:
+            dump.widths.append(len(texts))
+        if head_only and dump.said is not None:
             _find_last(dump)
             break
-    if "shape" not in dump.fields:
-        dump.given = shape
+    if dump.said is None:
+        dump.find_shape(shape)
     return dump
 
 
+def _is_header(line: str, *, begun: bool) -> bool:
+    """Before the first value, whatever has letters that are no number's."""
+    if _HEADER_LINE.match(line) and not _VALUE_WORD.match(line):
+        return True
+    if begun or _LETTERS.search(_NUMBER_LETTERS.sub("", line)) is None:
+        return False
+    return _BEGINS_AS_NUMBER.match(line) is None or bool(unkeyed_shapes(line))
+
+
 def _lines(path: str) -> Iterator[str]:
+    """The lines of a file; those of values in pieces, however long they are."""
+    rest = ""
     with open_text(path) as file:
         while line := file.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE:
-                raise RecordError(f"a line of more than {_LONGEST_LINE} characters")
+            line, rest = rest + line, ""
+            if len(line) >= _LONGEST_LINE and not line.endswith("\n"):
+                end = max(line.rfind(separator) for separator in " ,\t") + 1
+                if not end or _is_header(line, begun=False):
+                    raise RecordError(f"a line of more than {_LONGEST_LINE} characters")
+                line, rest = line[:end], line[end:]
             yield line
+    if rest:
+        yield rest
+
+
+def _flat(index: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Where the element at `index` is in C order; -1 for none."""
+    if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
+        return -1
+    flat = 0
+    for i, size in zip(index, shape, strict=True):
+        flat = flat * size + i
+    return flat
 
 
 def _find_last(dump: Dump) -> None:
@@ -219,6 +300,7 @@ def _take_section(dump: Dump, section: re.Match[str]) -> bool:
 
 
 def _take_field(dump: Dump, line: str) -> None:
+    dump.take_shape(line)
     for name, pattern in _FIELDS.items():
         match = pattern.match(line)
         if match:
@@ -249,16 +331,6 @@ def _take_dtype(dump: Dump, name: str) -> None:
         return
     if known.kind == "float" and known.itemsize > 1:
         dump.dtype = known.name
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    inner = text.strip().removeprefix("torch.Size").strip("[](){}<> ").rstrip(",")
-    sizes = re.split(r"\s*[xX×*,]\s*|\s+", inner)
-    if sizes == [""]:
-        return ()
-    if not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
-        raise RecordError(f"shape {text[:60]!r} is not one such as 1x3x2048")
-    return tuple(int(size) for size in sizes)
 
 
 def _from_hex(texts: list[str], dtype: str) -> Array:

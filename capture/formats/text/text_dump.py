@@ -28,7 +28,8 @@ from ...storage import first_bytes, size_of
 from ..context import Context
 from ..members import named_record
 from ..raw_binary import parse_raw
-from .dump_lines import CHEAP, MARK, read_dump
+from .dump_lines import CHEAP, read_dump
+from .dump_shape import MARK
 
 if TYPE_CHECKING:
     from ...values import Array, PartialValues
