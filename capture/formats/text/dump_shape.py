@@ -31,7 +31,7 @@ _LED = re.compile(
 )
 _NAMED = re.compile(r"\b[A-Za-z_]\w*\s*[:=]\s*(\d+)")  # `B=1, S=3`
 _ALONE = re.compile(
-    rf"(?<![\w.]){_BRACKETED}|(?<![\w.])(?P<open>\d+(?:\s*[xX×*]\s*\d+)+)\b", re.IGNORECASE
+    rf"(?<![\w.]){_BRACKETED}|(?<![\w.])(?P<open>\d+(?:\s*[xX×*]\s*\d+)+)(?![\w.])", re.IGNORECASE
 )
 _RANK = {"shape": 0, "dim": 1, "dims": 1, "dimensions": 1, "size": 2, "sizes": 2}
 _MOST_SIZES = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -330,3 +331,18 @@ def test_utf_16_as_power_shell_writes_it(tmp_path: Path) -> None:
     (tmp_path / "py_x.txt").write_bytes(GOOD.encode("utf-16"))
     record = open_capture(tmp_path).records[0]
     assert (record.error, record.shape) == (None, (2, 3))
+
+
+@pytest.mark.parametrize("shape", ["1x2x3", "1x2x3xf32", "(1, 2, 3)", "1,2,3", "1 2 3", "[1,2,3]"])
+def test_a_shape_that_the_user_says(
+    tmp_path: Path, shape: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from layertui.cli.main import status_of
+
+    for side in ("a", "b"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "py_layer_0_attn_o_proj.txt").write_text("1\n2\n3\n4\n5\n6\n")
+    places = [str(tmp_path / side) for side in ("a", "b")]
+    assert status_of(["compare", *places, "--shape", shape, "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["candidate"]["shape"] == [1, 2, 3]
