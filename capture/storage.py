@@ -9,6 +9,7 @@ Captures are not trusted: `files` never leads out of the directory that it lists
 
 from __future__ import annotations
 
+import codecs
 import io
 import mmap
 import os
@@ -305,8 +306,12 @@ def open_stream(path: str) -> BinaryIO:
 
 
 def open_text(path: str) -> TextIO:
-    """A text file; bytes that are no UTF-8 are replaced. Raises `OSError`."""
-    return io.TextIOWrapper(storage_of(path).stream(path), encoding="utf-8", errors="replace")
+    """A text file in UTF-8, or in UTF-16 where its first bytes say so; bytes that are no text are
+    replaced. Raises `OSError`.
+    """
+    wide = first_bytes(path, 2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if wide else "utf-8-sig"
+    return io.TextIOWrapper(storage_of(path).stream(path), encoding=encoding, errors="replace")
 
 
 def first_bytes(path: str, most: int) -> bytes:

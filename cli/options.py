@@ -60,13 +60,13 @@ class RawType(click.ParamType):
     name = "10x64xf32"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from ..capture.dtypes import dtype_named, split_type
-        from ..capture.errors import RecordError
+        from ..capture.errors import CaptureError
+        from ..capture.formats.raw_binary import parse_raw
 
         try:
-            dtype_named(split_type(str(value))[0])
-        except (ValueError, RecordError) as error:
-            self.fail(str(error), param, ctx)
+            parse_raw(str(value))
+        except CaptureError as error:
+            self.fail(str(error).partition(": ")[2], param, ctx)
         return str(value)
 
 

@@ -8,6 +8,7 @@ from ..models.run_plan import Plan
 
 _NO_ARCHITECTURE = re.compile(r"No architecture found for (\w+)")
 _NO_ENCODING = re.compile(r"quantization_encoding of '(\w+)' not supported")
+_NO_END = re.compile(r"stop_token_ids cannot be empty")
 _NO_CPU = re.compile(r"'(\w+)' is not compatible with the selected device type")
 
 
@@ -26,6 +27,11 @@ def explained(error: str, plan: Plan) -> str | None:
         return (
             f"MAX does not run {found[1]} on a CPU; --allow-unsupported runs it nevertheless, "
             "--dtype float32 avoids it"
+        )
+    if _NO_END.search(error):
+        return (
+            "MAX needs to know which token ends a text; name one as eos_token_id in the model's "
+            "config.json (any id will do for a capture)"
         )
     return None
 

@@ -8,6 +8,7 @@ name is the record's name, unless it says more than that.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from math import prod
 
@@ -73,10 +74,10 @@ def read_header(record: Record) -> list[Record]:
 
 
 def parse_raw(text: str) -> tuple[str, tuple[int, ...]]:
-    """`10x64xf32` of `--raw` as dtype and shape, float32 where it says none; raises `CaptureError`
-    when it makes no sense.
+    """`10x64xf32` of `--raw` as dtype and shape, float32 where it says none; `(10, 64)` and
+    `10,64,f32` are the same. Raises `CaptureError` when it makes no sense.
     """
-    plain = text.strip()
+    plain = "x".join(re.split(r"[\s,*×()\[\]]+", text.strip(" ()[],")))
     if all(size.isdecimal() for size in plain.split("x")):
         plain += "xf32"
     try:

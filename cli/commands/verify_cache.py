@@ -82,7 +82,7 @@ class RunCache:
             total = answers.reused + answers.new
             self._say(f"{answers.reused} of {total} layers with injected inputs, made "
                       f"{answers.made}")  # fmt: skip
-        if identity(spec) == answers.key:
+        if answers.new and identity(spec) == answers.key:
             answers.keep()
 
     def _say(self, what: str) -> None:

@@ -7,10 +7,12 @@ as it is, or as the built-in rules show it, whichever fits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from .common_view import CommonView, common_view
 from .errors import RecipeError, Shape
 from .recipe import Recipe, view_shapes
+from .steps import Reshape, Squeeze, Transpose, Unsqueeze
 
 
 def completed(
@@ -49,8 +51,21 @@ def _choices(
     yield built_in.reference if for_reference else built_in.candidate
     yield Recipe()
     try:
-        view = common_view(own, given.shape(other))
+        wanted = given.shape(other)
+        view = common_view(own, wanted)
     except RecipeError:
         return
+    if prod(own) == prod(wanted) and view is not None and _moves(view) and _in_order(built_in):
+        yield Recipe((Reshape(wanted),))
     if view is not None and not view.candidate.steps:
         yield view.reference
+
+
+def _moves(view: CommonView) -> bool:
+    return any(isinstance(step, Transpose) for step in view.reference.steps)
+
+
+def _in_order(built_in: CommonView) -> bool:
+    """Whether the built-in recipes say that both sides have their elements in one order."""
+    steps = (*built_in.reference.steps, *built_in.candidate.steps)
+    return bool(steps) and all(isinstance(step, Reshape | Squeeze | Unsqueeze) for step in steps)

@@ -21,6 +21,9 @@ _COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000",
     "#999999", "#882255", "#44aa99", "#117733",
 )  # fmt: skip
+_WIDTH = 12.0  # inches, as those below
+_LEGEND_MARK, _LETTER = 0.6, 0.068
+_LONGEST_LABEL = 72
 _MOST_KINDS = 24  # components with a colour of their own; the legend has room for no more
 
 
@@ -116,7 +119,7 @@ def draw_plot(comparison: Comparison, form: str = "png") -> bytes:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 6), dpi=120)
     axes = figure.subplots()
     points = output_points(comparison)
     _draw_components(axes, points)
@@ -126,11 +129,15 @@ def draw_plot(comparison: Comparison, form: str = "png") -> bytes:
     axes.set_xlabel("output, in execution order")
     axes.set_ylabel("MSE")
     axes.set_title(
-        _label(f"{comparison.reference.path}  against  {comparison.candidate.path}"), size=9
+        _label(f"{comparison.reference.path}  against  {comparison.candidate.path}", 400), size=9
     )
     axes.grid(True, which="major", alpha=0.25)
-    if axes.get_legend_handles_labels()[0]:
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    # By the letters of the legend: matplotlib's own layouts draw the picture twice for that.
+    legend = _LEGEND_MARK + _LETTER * max(map(len, labels), default=0)
+    figure.subplots_adjust(left=0.07, right=1 - legend / _WIDTH, bottom=0.09, top=0.94)
     content = io.BytesIO()
     figure.savefig(content, format=form)
     return content.getvalue()
@@ -140,6 +147,7 @@ def _draw_components(axes: Any, points: list[Point]) -> None:
     """MSE above zero: a colour and a symbol for every component, faint line through all."""
     shown = [point for point in points if point.mse is not None]
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
     if not shown:
         axes.set_ylim(1e-16, 1.0)
         return
@@ -167,9 +175,11 @@ def _scatter(axes: Any, points: list[Point], label: str, colour: str, marker: st
     )  # fmt: skip
 
 
-def _label(text: str) -> str:
+def _label(text: str, most: int = _LONGEST_LABEL) -> str:
     """Names come from files: no formulas (`$`), no leading `_`, which hides an entry."""
-    plain = clean(text).replace("$", r"\$")
+    plain = clean(text)
+    plain = plain if len(plain) <= most else plain[: most - 3] + "..."
+    plain = plain.replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
 

@@ -171,6 +171,7 @@ REFUSED = [
      "MAX does not run this model in float32; try --dtype bfloat16 (on a CPU with --allow-"),
     ("ValueError: The encoding 'bfloat16' is not compatible with the selected device type 'cpu'.",
      "MAX does not run bfloat16 on a CPU; --allow-unsupported runs it nevertheless, --dtype float"),
+    ("ValueError: stop_token_ids cannot be empty", "MAX needs to know which token ends a"),
 ]  # fmt: skip
 
 

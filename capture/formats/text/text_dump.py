@@ -18,36 +18,30 @@ what a header promises: only values that are in the file take memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from math import isfinite, prod
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ...dtypes import DTYPES, dtype_named
 from ...errors import RecordError
 from ...files import FoundFile
 from ...records import Locator, Record
-from ...storage import first_bytes, open_file, open_text, size_of
+from ...storage import first_bytes, size_of
 from ..context import Context
 from ..members import named_record
 from ..raw_binary import parse_raw
-from .tensor_print import number, rounding
+from .dump_lines import CHEAP, read_dump
+from .dump_shape import MARK
 
 if TYPE_CHECKING:
     from ...values import Array, PartialValues
 
 _SIDES = ("py", "cpp")
 # A header line, with or without a comment's sign: `# Shape: 1x3`, `shape = (1, 3)`, `// dims: 1 3`.
-_MARK = r"^\s*(?:#+|//|%+|;|--)?\s*"
 _MARKS = re.compile(
-    rf"{_MARK}(?:tensor(?: name)?\s*:|(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*"
+    rf"{MARK}(?:tensor(?: name)?\s*:|(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*"
     r"(?:torch\.Size)?[\[({]*\s*\d)",
     re.MULTILINE | re.IGNORECASE,
 )
 _PEEK = 4096
-_CHEAP = 1 << 20  # bytes of a file that is counted through when its header is read
-_MOST_ELEMENTS = 1 << 60
-_LONGEST_LINE = 4096
 
 
 def recognise(found: FoundFile, context: Context) -> bool:
@@ -88,11 +82,11 @@ def read_header(record: Record) -> list[Record]:
     counted when they are loaded.
     """
     size = size_of(record.path)
-    if size <= _CHEAP:
-        dump = _read(record.path, record.shape)
+    if size <= CHEAP:
+        dump = read_dump(record.path, record.shape)
         shown = dump.check_counts()
     else:
-        dump = _read(record.path, record.shape, head_only=True)
+        dump = read_dump(record.path, record.shape, head_only=True)
         shown = dump.promised()
         if 2 * shown > size:
             raise RecordError(f"truncated: {shown} values promised, the file is too short for them")
@@ -115,7 +109,7 @@ def load_values(locator: Locator) -> Array | PartialValues:
 
     from ...values import PartialValues
 
-    dump = _read(locator.path, locator.shape)
+    dump = read_dump(locator.path, locator.shape)
     shown = dump.check_counts()
     shape, total = dump.shape_and_total()
     if shape != locator.shape or dump.locator_dtype() != locator.dtype:
@@ -132,264 +126,3 @@ def load_values(locator: Locator) -> Array | PartialValues:
 def _side(found: FoundFile) -> str | None:
     base = found.name[found.name.rfind("/") + 1 :]
     return next((side for side in _SIDES if base.startswith(side + "_")), None)
-
-
-_FIELDS = {
-    name: re.compile(_MARK + pattern, re.IGNORECASE)
-    for name, pattern in (
-        ("shape", r"(?:tensor )?(?:shape|dims?|dimensions)\s*[:=]\s*(.*)$"),
-        (
-            "total",
-            r"(?:total elements|(?:num(?:ber)?[ _]?(?:of )?)?elements|numel|count)\s*[:=]\s*(\S+)",
-        ),
-        ("itemsize", r"data type size\s*[:=]\s*(\d{1,3})\s*bytes?"),
-        ("special", r"special values\s*-\s*(.*)$"),
-        ("dtype", r"(?:dtype|data[ _]?type|type)\s*[:=]\s*([\w.]+)\s*$"),
-    )
-}
-_TENSOR = re.compile(
-    _MARK + r"tensor(?: name)?\s*:.*?(?:\((FP16|BF16|FP32) format\))?\s*$", re.IGNORECASE
-)
-_SECTION = re.compile(
-    _MARK + r"(?:(?P<all>(?:data|values)\s*:\s*$)|first (?P<first>\d{1,9}) elements"
-    r"|last (?P<last>\d{1,9}) elements|data \(first (?P<hex>\d{1,9}) elements)",
-    re.IGNORECASE,
-)
-_HEADER_LINE = re.compile(r"#|//|%|;|--|[A-Za-z_][\w ()/.-]*\s*(?:[:=]|$)")
-_VALUE_WORD = re.compile(r"[+-]?(?:nan|inf)", re.IGNORECASE)
-_HEX = re.compile(r"0x([0-9a-fA-F]{4}|[0-9a-fA-F]{8})\s*(?:\(([^()]*(?:\(ind\))?)\))?$")
-_SPECIAL = re.compile(r"(NaN|Inf)\s*:\s*(\d{1,18})")
-_NAMED = {"FP16": "float16", "BF16": "bfloat16", "FP32": "float32"}
-
-
-@dataclass(slots=True)
-class _Dump:
-    """A dump as its lines say, not yet checked.
-
-    `first` are the values from the beginning, `last` those after a `# Last N elements` line.
-    """
-
-    path: str
-    dtype: str = "float32"
-    fields: dict[str, str] = field(default_factory=dict)
-    first_promised: int | None = None
-    last_promised: int | None = None
-    capped: bool = False  # `first_promised` is an upper limit (`first 100 elements as hex`)
-    first: list[str] = field(default_factory=list)
-    last: list[str] = field(default_factory=list)
-    hexadecimal: bool = False
-    ended: bool = True  # the last line is a whole one
-    given: tuple[int, ...] | None = None  # the shape that the user says
-
-    def shape_and_total(self) -> tuple[tuple[int, ...], int]:
-        """The shape and its product; raises `RecordError` when the two of the header differ."""
-        if self.given is not None:
-            shape = self.given
-        elif "shape" in self.fields:
-            shape = _shape(self.fields["shape"])
-        else:
-            raise RecordError("no '# Shape:' line; --raw 1x3x2048xf32 says what it would")
-        total = prod(shape)
-        if total > _MOST_ELEMENTS:
-            raise RecordError(f"shape {list(shape)[:9]} is more than any file can hold")
-        said = self.fields.get("total")
-        if said is not None and said != str(total):
-            raise RecordError(
-                f"header says {said[:40]} elements, shape {'x'.join(map(str, shape))} has {total}"
-            )
-        return shape, total
-
-    def promised(self) -> int:
-        """How many values the section lines promise."""
-        _, total = self.shape_and_total()
-        if self.first_promised is None and self.last_promised is None:
-            return total
-        if not self.capped and (self.first_promised is None or self.last_promised is None):
-            raise RecordError(
-                "truncated: first and last elements must both be there, one is missing"
-            )
-        first, last = self.first_promised or 0, self.last_promised or 0
-        if self.capped:
-            first = min(first, total)
-        if first + last > total:
-            raise RecordError(f"promises {first} + {last} of only {total} elements")
-        return first + last
-
-    def check_counts(self) -> int:
-        """How many values there are; raises `RecordError` unless as many as promised."""
-        wanted, found = self.promised(), len(self.first) + len(self.last)
-        if found < wanted:
-            raise RecordError(f"truncated: {wanted} values promised, the file has {found}")
-        if found > wanted:
-            raise RecordError(f"{wanted} values promised, the file has {found}")
-        if self.last_promised is not None and len(self.last) != self.last_promised:
-            raise RecordError(
-                f"{self.last_promised} last values promised, the file has {len(self.last)}"
-            )
-        if not self.ended:
-            self._check_last()
-        return found
-
-    def _check_last(self) -> None:
-        """A value that the end of the file cuts short is still a number, but another one."""
-        texts = [*self.first[:1], *self.last[-1:]] if self.last else self.first
-        forms = [re.sub(r"[0-9]", "0", text.lstrip("+-")) for text in (*texts[:1], *texts[-1:])]
-        if all("0" in form for form in forms) and len(set(forms)) > 1:
-            raise RecordError("truncated: the last value is cut short")
-
-    def locator_dtype(self) -> str:
-        """The type that the values are loaded as: numpy has no bfloat16 to parse decimals to."""
-        if self.dtype == "bfloat16" and not self.hexadecimal:
-            return "float32"
-        return self.dtype
-
-    def stats(self) -> dict[str, Any]:
-        """What the header knows of values that are not shown, and how they were rounded."""
-        said: dict[str, Any] = {
-            kind.lower(): int(count)
-            for kind, count in _SPECIAL.findall(self.fields.get("special", ""))
-        }
-        if not self.hexadecimal:
-            said.update(rounding(self.first[:50], self.dtype))
-        return said
-
-    def values(self) -> Array:
-        """The values in the type of `locator_dtype`, as stored; hex bits win over decimals."""
-        import numpy as np
-
-        texts = [*self.first, *self.last]
-        if self.hexadecimal:
-            return _from_hex(texts, self.dtype)
-        numbers = np.array([number(text) for text in texts], np.float64)
-        with np.errstate(over="ignore"):
-            out = numbers.astype(DTYPES[self.locator_dtype()].storage)
-        if bool((np.isinf(out) & np.isfinite(numbers)).any()):
-            raise RecordError(f"a value does not fit into {self.dtype}")
-        return out
-
-
-def _read(path: str, shape: tuple[int, ...] | None, head_only: bool = False) -> _Dump:
-    """The dump in `path`; with `head_only` up to its first value, plus how it ends. `shape` holds
-    where the dump has none of its own.
-    """
-    dump = _Dump(path)
-    target = dump.first
-    for line in _lines(path):
-        dump.ended = line.endswith("\n")
-        line = line.strip()
-        if not line:
-            continue
-        if _HEADER_LINE.match(line) and not _VALUE_WORD.match(line):
-            section = _SECTION.match(line)
-            if section is None:
-                _take_field(dump, line)
-            elif _take_section(dump, section):
-                target = dump.last
-            continue
-        dump.hexadecimal = dump.hexadecimal or line.startswith("0x")
-        if dump.hexadecimal or (line[-1] not in ",]" and " " not in line and "," not in line):
-            target.append(line)
-        else:
-            target.extend(line.strip("[]").replace(",", " ").split())
-        if head_only:
-            _find_last(dump)
-            break
-    if "shape" not in dump.fields:
-        dump.given = shape
-    return dump
-
-
-def _lines(path: str) -> Iterator[str]:
-    with open_text(path) as file:
-        while line := file.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE:
-                raise RecordError(f"a line of more than {_LONGEST_LINE} characters")
-            yield line
-
-
-def _find_last(dump: _Dump) -> None:
-    """Take the promise of a `# Last N elements` line from the end of a large file."""
-    if dump.first_promised is None or dump.capped:
-        return
-    with open_file(dump.path) as file:
-        end = _CHEAP // 2
-        tail = file.read_at(max(0, file.size - end), end).decode("utf-8", "replace")
-    for line in tail.splitlines():
-        section = _SECTION.match(line)
-        if section is not None and section["last"]:
-            _take_section(dump, section)
-
-
-def _take_section(dump: _Dump, section: re.Match[str]) -> bool:
-    """Note what a section line promises; `True` when the last elements follow."""
-    if section["first"]:
-        dump.first_promised = int(section["first"])
-    elif section["hex"]:
-        dump.first_promised, dump.capped = int(section["hex"]), True
-    elif section["last"]:
-        dump.last_promised = int(section["last"])
-        return True
-    return False
-
-
-def _take_field(dump: _Dump, line: str) -> None:
-    for name, pattern in _FIELDS.items():
-        match = pattern.match(line)
-        if match:
-            if dump.fields.setdefault(name, match[1].strip()) != match[1].strip():
-                raise RecordError(f"the header gives two different values for {line[:60]!r}")
-            if name == "itemsize":
-                _take_itemsize(dump, int(match[1]))
-            if name == "dtype":
-                _take_dtype(dump, match[1])
-            return
-    match = _TENSOR.match(line)
-    if match and match[1]:
-        dump.dtype = _NAMED[match[1]]
-
-
-def _take_itemsize(dump: _Dump, size: int) -> None:
-    if size not in (2, 4):
-        raise RecordError(f"elements of {size} bytes: only 2 and 4 are known")
-    if DTYPES[dump.dtype].itemsize != size:
-        dump.dtype = {2: "float16", 4: "float32"}[size]
-
-
-def _take_dtype(dump: _Dump, name: str) -> None:
-    """A dtype by name; words of other programs say nothing."""
-    try:
-        known = dtype_named(name)
-    except RecordError:
-        return
-    if known.kind == "float" and known.itemsize > 1:
-        dump.dtype = known.name
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    inner = text.strip().removeprefix("torch.Size").strip("[](){}<> ").rstrip(",")
-    sizes = re.split(r"\s*[xX×*,]\s*|\s+", inner)
-    if sizes == [""]:
-        return ()
-    if not all(re.fullmatch(r"[0-9]{1,18}", size) for size in sizes):
-        raise RecordError(f"shape {text[:60]!r} is not one such as 1x3x2048")
-    return tuple(int(size) for size in sizes)
-
-
-def _from_hex(texts: list[str], dtype: str) -> Array:
-    """The bits as stored; the number in brackets must agree, or the dtype is not what we think."""
-    import numpy as np
-
-    from ...values import upcast
-
-    known = DTYPES[dtype]
-    matches = [_HEX.match(text) for text in texts]
-    for text, match in zip(texts, matches, strict=True):
-        if match is None or len(match[1]) != 2 * known.itemsize:
-            raise RecordError(f"{text[:40]!r} is not a value of {dtype} as hex")
-    bits = np.array([int(m[1], 16) for m in matches if m], f"<u{known.itemsize}")
-    raw = bits.view(known.storage)
-    for value, match in zip(upcast(raw, dtype).tolist(), matches, strict=True):
-        said = number(match[2]) if match and match[2] else value
-        if isfinite(value) and isfinite(said) and abs(value - said) > 1e-3 * abs(said) + 1e-6:
-            raise RecordError(f"{match[0] if match else ''}: hex and decimal disagree")
-    return raw

@@ -73,12 +73,14 @@ class LayerResult:
 
     @property
     def whole(self) -> Sublayer | None:
-        """The pair whose numbers stand for all of it; None where what it gives was not paired."""
+        """The pair whose numbers stand for all of it: outside of the layers the only one under
+        any name. None where what it gives was not paired.
+        """
         for name in _WHOLE.get(self.kind, ("",)):
             for part in self.parts:
                 if part.name == name:
                     return part
-        return None
+        return self.parts[0] if len(self.parts) == 1 and self.kind not in _WHOLE else None
 
     @property
     def sublayers(self) -> list[Sublayer]:

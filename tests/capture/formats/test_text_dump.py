@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +254,95 @@ def test_scalar_and_empty(tmp_path: Path) -> None:
     empty = opened(tmp_path, "# Tensor: x\n# Shape: 0x4\n# Total elements: 0\n# Data:\n")
     assert empty.locator is not None
     assert load(empty.locator).shape == (0, 4)
+
+
+SPELLINGS = [
+    "# Shape: 1x3x4", "# shape: (1, 3, 4)", "Shape: 1 3 4", "shape=[1,3,4]", "# SHAPE 1,3,4",
+    "# Tensor: x, shape: [1, 3, 4], dtype: float32", "# x\n# 1x3x4", "# x float32 [1, 3, 4]",
+    "# Name: x\n# Shape: 1 x 3 x 4\n# Dtype: float32", "torch.Size([1, 3, 4])", "[1, 3, 4]",
+    "x: torch.Size([1, 3, 4])", "# x.shape = (1, 3, 4)", "dims: 1 3 4", "1 3 4", "3\n1 3 4",
+    "3\n1\n3\n4", "ndim 3\n1 3 4", "Tensor shape: (1,3,4)", "# shape: 1×3×4", "// Shape: 1x3x4",
+    "% Shape: 1x3x4", "Shape: {1, 3, 4}", "size: 1*3*4", "# Shape: 1x3x4, mean=0.1, std=0.2",
+    "# Shape: 1x3x4 (total 12)", "# sizes = [1, 3, 4], strides = [12, 4, 1]", "x 1x3x4",
+    "--- shape 1x3x4 ---", "=== x: shape 1x3x4 ===", '"shape": [1, 3, 4],', "# shape: '1x3x4'",
+    "# shape: (1, 3, 4,)", "Shape [B, S, H]: 1 3 4", "# Shape: B=1, S=3, H=4", "[x] shape: 1x3x4",
+    "# Dims: 3\n# Shape: 1x3x4", "# Size: 48 bytes\n# Shape: 1x3x4", "\ufeff# Shape: 1x3x4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", SPELLINGS)
+def test_spellings_of_the_shape(tmp_path: Path, header: str) -> None:
+    values = RANDOM((1, 3, 4)).astype(np.float32)
+    body = "".join(f"{value:.9g}\n" for value in values.flat)
+    record = opened(tmp_path, f"{header}\n{body}")
+    assert (record.error, record.shape, record.dtype) == (None, (1, 3, 4), "float32")
+    assert record.locator is not None
+    np.testing.assert_array_equal(load(record.locator), values)
+    assert problem(tmp_path, f"{header}\n{body.partition(chr(10))[2]}")  # a value is missing
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[{flat}] {value}", "[{flat}] = {value}", "{flat}: {value}", "x[{flat}] = {value}",
+        "[0,{row},{column}] {value}", "(0, {row}, {column}): {value}",
+        "x[0][{row}][{column}] = {value}",
+    ],
+)  # fmt: skip
+def test_indexes_beside_the_values(tmp_path: Path, line: str) -> None:
+    values = RANDOM((1, 3, 4)).astype(np.float32)
+    lines = [line.format(flat=at, row=at // 4, column=at % 4, value=f"{value:.9g}")
+             for at, value in enumerate(values.flat)]  # fmt: skip
+    record = opened(tmp_path, "\n".join(["# Shape: 1x3x4", *lines, ""]))
+    assert record.error is None and record.locator is not None
+    np.testing.assert_array_equal(load(record.locator), values)
+    lines[4], lines[5] = lines[5], lines[4]
+    assert "do not count" in problem(tmp_path, "\n".join(["# Shape: 1x3x4", *lines, ""]))
+
+
+def test_values_in_rows_and_long_lines(tmp_path: Path) -> None:
+    values = RANDOM((2, 3, 400)).astype(np.float32)
+    rows = values.reshape(6, 400)
+    text = "\n".join(" ".join(f"{value:.9g}" for value in row) for row in rows) + "\n"
+    for body, shape in (
+        (f"# Shape: 2x3x400\n{text}", values.shape),
+        (f"# Shape: 2x3x400\n{text.replace(chr(10), ' ')}\n", values.shape),
+        (f"# Shape: 2x3x400\n{values.tolist()}\n", values.shape),
+        (text, rows.shape),
+    ):
+        record = opened(tmp_path, body)
+        assert (record.error, record.shape) == (None, shape)
+        assert record.locator is not None
+        np.testing.assert_array_equal(load(record.locator).reshape(rows.shape), rows)
+
+
+def test_a_shape_without_a_word_has_to_be_that_of_the_values(tmp_path: Path) -> None:
+    body = "".join(f"{value:.9g}\n" for value in RANDOM(11))
+    for header in ("# x [1, 3, 4]", "1 3 4", "[1, 3, 4]", "3\n1 3 4", "# x 1x3x4"):
+        assert problem(tmp_path, f"{header}\n{body}")
+
+
+def test_a_first_value_that_is_no_number_is_told(tmp_path: Path) -> None:
+    for bad in ("1.0f", "0x1.8p+1", "1_0"):
+        assert f"{bad!r} is not a" in load_problem(tmp_path, f"# Shape: 2\n{bad}\n2.0\n")
+
+
+def test_utf_16_as_power_shell_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "py_x.txt").write_bytes(GOOD.encode("utf-16"))
+    record = open_capture(tmp_path).records[0]
+    assert (record.error, record.shape) == (None, (2, 3))
+
+
+@pytest.mark.parametrize("shape", ["1x2x3", "1x2x3xf32", "(1, 2, 3)", "1,2,3", "1 2 3", "[1,2,3]"])
+def test_a_shape_that_the_user_says(
+    tmp_path: Path, shape: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from layertui.cli.main import status_of
+
+    for side in ("a", "b"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "py_layer_0_attn_o_proj.txt").write_text("1\n2\n3\n4\n5\n6\n")
+    places = [str(tmp_path / side) for side in ("a", "b")]
+    assert status_of(["compare", *places, "--shape", shape, "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["candidate"]["shape"] == [1, 2, 3]

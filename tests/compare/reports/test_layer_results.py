@@ -136,3 +136,10 @@ def test_every_output_is_in_one_layer_once(name: str, real: Path) -> None:
     assert outputs <= set(parts)
     if layers_pass(real_pair, layer_results(real_pair)):
         assert real_pair.outcome().of_the_whole == ()
+
+
+def test_an_output_under_another_name_is_the_whole(tmp_path: Path) -> None:
+    found = by_name(compared(tmp_path, (*QWEN, "model-output_logits"), wrong="model-output_logits"))
+    (output,) = [layer for layer in found.values() if layer.kind == "output"]
+    assert output.whole is not None and output.whole.row.slot == "output_logits"
+    assert output.whole.numbers is not None and not output.passed
