@@ -18,6 +18,7 @@ import numpy as np
 
 from ....capture.dtypes import DTYPES
 from ....capture.values import Array
+from ...measuring.kernel import compiled_module
 from ...weights.parameters import Weight
 from ..law import Case, Prediction, Scene
 from ..numerics.rounding import ROUNDED, on_grid
@@ -26,6 +27,7 @@ from .fused_products import StoredRows, add_products, padded
 FINE = 2.0**-20  # units below which products in float32 are too coarse to judge by
 _BLOCK = 1 << 18  # elements of a weight at a time: 1 MiB of float32, which a core's cache holds
 TELLING_CHANNELS = 1024  # that tell how rows differ: to 2 % of the standard deviation
+_COMPILED_BLOCK = 1 << 21  # as they are stored: the compiled pass has blocks of its own
 _BLOCK_ROWS = 32  # rows at a time of wider ones: fewer make a matrix product slow
 
 # A change of rows of a weight, given the number of the first: `(first, rows) -> rows`.
@@ -103,7 +105,9 @@ def multiplied_alone(
     growing = [
         _Growing([operands[number] for number in members], weight) for members in groups.values()
     ]
-    for first, piece, raw in _stored_blocks(weight, scene):
+    stored = change is None and all(one.takes_stored for one in growing)
+    most = _COMPILED_BLOCK if stored else _BLOCK
+    for first, piece, raw in _stored_blocks(weight, scene, most):
         block: Array | None = None
         for one in growing:
             if change is None and one.add_stored(first, raw, piece.dtype):
@@ -128,10 +132,12 @@ def read_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Arra
         yield first, piece.numbers(raw)
 
 
-def _stored_blocks(weight: Weight, scene: Scene | None) -> Iterator[tuple[int, Weight, Array]]:
+def _stored_blocks(
+    weight: Weight, scene: Scene | None, most: int = _BLOCK
+) -> Iterator[tuple[int, Weight, Array]]:
     """The same as they are stored; `numbers` of the piece makes numbers of them."""
     inner = weight.shape[-1]
-    for found in weight.raw_blocks(max(_BLOCK, _BLOCK_ROWS * inner)):
+    for found in weight.raw_blocks(max(most, _BLOCK_ROWS * inner)):
         if scene is not None and scene.cancelled is not None and scene.cancelled():
             from ...measuring.pair_reader import CancelledError
 
@@ -171,9 +177,14 @@ class _Growing:
         self._step = max(1, out // TELLING_CHANNELS)
         self._space = np.empty(0, self._wide)  # for the squares of a block
 
+    @property
+    def takes_stored(self) -> bool:
+        """Whether the compiled pass may do it (see `add_stored`)."""
+        return not self._grid and self._wide is np.float32 and compiled_module() is not None
+
     def add_stored(self, first: int, raw: Array, dtype: str) -> bool:
         """Rows `first` and on as they are stored; False where numpy has to do it (see `add`)."""
-        if self._grid:
+        if not self.takes_stored:
             return False
         last = first + len(raw)
         stored = StoredRows(raw, dtype, -first % self._step, self._step)
