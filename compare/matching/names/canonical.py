@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..engines.names import EngineNames
-from ..engines.tables import ALONE, Tables, known_names
+from ..engines.tables import ALONE, IN_LAYER, Tables, known_names
 from .operators import split_operator
-from .paths import dotted
+from .paths import dotted, in_snake_case
 
 ROOT = "model"  # how the outermost module is shown
 
@@ -84,7 +84,7 @@ def canonical_name(
         found = canonical_name(owner, "", NameRules(synonyms=rules.synonyms), engine, whole)
         return Canonical(f"{found.module}.{parameter}")
     tables = known_names(engine)
-    quantity = _quantity(path, tables)
+    quantity = _quantity(path, tables) or _quantity(in_snake_case(path), tables)
     if quantity is not None:
         return quantity
     # Only shard 0 stands for its module; the others keep their names.
@@ -100,14 +100,21 @@ def canonical_name(
         return Canonical(ROOT + operator)
     synonyms = dict(rules.synonyms)
     parts = [synonyms.get(part, part) for part in parts]
-    return Canonical(".".join(_standard(parts, tables)) + operator)
+    standard = ".".join(_standard(parts, tables))
+    in_layer = _quantity(standard, tables) if standard.startswith("layers.") else None
+    return in_layer or Canonical(standard + operator)
 
 
 def is_quantity(
     module: str, root: str, rules: NameRules, engine: EngineNames | None = None
 ) -> bool:
     """True for a name that a table has as a whole, as that of a quantity."""
-    return _quantity(_renamed(module, root, rules), known_names(engine)) is not None
+    tables = known_names(engine)
+    path = _renamed(module, root, rules)
+    return (
+        _quantity(path, tables) is not None
+        or canonical_name(path, "", NameRules(synonyms=rules.synonyms), engine).slot is not None
+    )
 
 
 def _renamed(module: str, root: str, rules: NameRules) -> str:
@@ -149,8 +156,10 @@ def _standard(parts: Sequence[str], tables: Tables) -> list[str]:
             part = "layers"
         else:
             inside = ALONE if len(parts) == 1 else parent
+            if parent.isdecimal() and standard[-2:-1] == ["layers"] and index + 1 == len(parts):
+                inside = IN_LAYER
             part = tables.by_parent.get(inside, tables.anywhere).get(part, part)
-        standard.append(part)
+        standard.extend(part.split("."))
     return standard
 
 
