@@ -13,9 +13,10 @@ from .names import EngineNames
 ALONE = "."  # no component is called that
 IN_LAYER = "layers."  # stands for the number of a layer
 _ENOUGH_NAMES = 20_000  # that are looked at for the signs of an engine
+_INNER_NUMBER = re.compile(r"(?<=[./_-])\d+(?=[./])")  # no sign asks which layer it is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tables:
     """`by_parent` has the names of components below `self_attn`, below `mlp`, (under `IN_LAYER`)
     directly in a layer, and (under `ALONE`) of a module that stands alone at the top; `anywhere`
@@ -99,7 +100,10 @@ def engine_named(name: str) -> EngineNames | None:
 
 def recognised(names: Iterable[str]) -> EngineNames | None:
     """The first engine of the registry whose signs are all there."""
-    text = "\n".join(name for name, _ in zip(names, range(_ENOUGH_NAMES), strict=False))
+    some = (
+        _INNER_NUMBER.sub("0", name) for name, _ in zip(names, range(_ENOUGH_NAMES), strict=False)
+    )
+    text = "\n".join(dict.fromkeys(some))
     for engine in registry.ENGINES:
         if any(all(_sign(sign).search(text) for sign in line) for line in engine.signs):
             return engine
