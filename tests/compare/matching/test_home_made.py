@@ -149,3 +149,23 @@ def test_hidden_states_do_not_end_early(tmp_path: Path) -> None:
     comparison = open_comparison(str(reference), str(tmp_path / "dump.npz"))
     comparison.measure()
     assert (comparison.exit_status(), comparison.counts.pairs) == (0, 4)
+
+
+@pytest.mark.parametrize("same_length", [False, True])
+def test_a_pass_for_warming_up_is_not_the_run(tmp_path: Path, same_length: bool) -> None:
+    values = _outputs(_run())
+    reference = _save(tmp_path / "ref", values)
+    random = np.random.default_rng(3)
+    (tmp_path / "dump").mkdir()
+    length = 6 if same_length else 2
+    for step, real in ((0, False), (1, True)):
+        held = {
+            name.removesuffix("-output"): value if real
+            else random.standard_normal((length, *value.shape[1:])).astype(np.float32)
+            for name, value in values.items()
+        }  # fmt: skip
+        np.savez(tmp_path / "dump" / f"pass_{step}.npz", **held)
+    comparison = open_comparison(str(reference), str(tmp_path / "dump"))
+    comparison.measure()
+    assert (comparison.exit_status(), comparison.counts.pairs) == (0, len(values))
+    assert any("step 1 of the other side" in note.text for note in comparison.aligned.notes)
