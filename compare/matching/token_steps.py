@@ -65,18 +65,25 @@ def _of_same_tokens(
 
 
 def _are_equal(one: Item, other: Item) -> bool:
-    values: list[Array] = []
-    for record in (one.record, other.record):
-        locator = record.locator
-        if locator is None or locator.count > _MOST_ELEMENTS or record.partial is not None:
-            return False
-        try:
-            values.append(upcast(load(locator), locator.dtype).reshape(-1))
-        except (RecordError, OSError, TypeError):
-            return False
-    coarse = ((item.record.dtype or "") not in ("float32", "float64") for item in (one, other))
-    first, second = values
-    return first.shape == second.shape and distance(first, second) <= limit_of(*coarse)
+    first, second = _values_of(one), _values_of(other)
+    if first is None or second is None or first.shape != second.shape:
+        return False
+    return distance(first, second) <= _limit(one, other)
+
+
+def _limit(*items: Item) -> float:
+    return limit_of(*((i.record.dtype or "") not in ("float32", "float64") for i in items))
+
+
+def _values_of(item: Item) -> Array | None:
+    """The values of a small record, flat; None where they cannot be read."""
+    locator = item.record.locator
+    if locator is None or locator.count > _MOST_ELEMENTS or item.record.partial is not None:
+        return None
+    try:
+        return upcast(load(locator), locator.dtype).reshape(-1)
+    except (RecordError, OSError, TypeError):
+        return None
 
 
 def _from_one(ref: Side, cand: Side) -> Iterator[tuple[SideName, str]]:
@@ -114,13 +121,29 @@ def _move(side: Side, steps: Mapping[int, int]) -> None:
 
 def mark_last_rows(ref: Side, cand: Side) -> None:
     """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
-    there the last row of a padded sequence is not the last token of a ragged one.
+    there the last row of a padded sequence is not the last token of a ragged one. Everywhere in
+    steps of which one side has nothing but the last token, as the embeddings show.
     """
     ours, theirs = _tokens(ref), _tokens(cand)
     differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
+    first, second = _embeddings(ref), _embeddings(cand)
+    last = {step for step in differing if _is_last_of(first[step], second[step])}
     for item in (*ref.items, *cand.items):
         for one in (item, *item.aliases):
-            one.last_rows = one.step not in differing and behind_layers(one.module)
+            one.last_rows = one.step in last or (
+                one.step not in differing and behind_layers(one.module)
+            )
+
+
+def _is_last_of(one: Item, other: Item) -> bool:
+    """Whether one of two embeddings is the last token of the other, of a single sequence."""
+    shorter, longer = sorted((one, other), key=lambda item: prod(item.shape))
+    if prod(shorter.shape[:-1]) != 1 or prod(longer.shape[:-2]) != 1:
+        return False
+    few, many = _values_of(shorter), _values_of(longer)
+    if few is None or many is None or few.size > many.size:
+        return False
+    return distance(few, many[-few.size :]) <= _limit(one, other)
 
 
 def _tokens(side: Side) -> dict[int, int]:

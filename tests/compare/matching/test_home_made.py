@@ -169,3 +169,17 @@ def test_a_pass_for_warming_up_is_not_the_run(tmp_path: Path, same_length: bool)
     comparison.measure()
     assert (comparison.exit_status(), comparison.counts.pairs) == (0, len(values))
     assert any("step 1 of the other side" in note.text for note in comparison.aligned.notes)
+
+
+@pytest.mark.parametrize("token", [-1, 0])
+def test_the_last_token_of_everything(tmp_path: Path, token: int) -> None:
+    """Of a dump with one token a record it is shown by its embedding that it is the last one."""
+    values = _outputs(_run())
+    reference = _save(tmp_path / "ref", {name: value[None] for name, value in values.items()})
+    held = {name.removesuffix("-output"): value[token][None] for name, value in values.items()}
+    np.savez(tmp_path / "dump.npz", **held)
+    comparison = open_comparison(str(reference), str(tmp_path / "dump.npz"))
+    comparison.measure()
+    assert comparison.exit_status() == (0 if token == -1 else 1)
+    if token == -1:
+        assert comparison.counts.pairs == len(values)
