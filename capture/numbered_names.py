@@ -11,7 +11,7 @@ ORDER = "numbers in front of the names"
 
 # A dot joins modules: `0.conv` is a module of a `Sequential`, `007.conv` is not.
 _NUMBER = re.compile(
-    r"(?P<number>\d{1,9})(?:[-_ ]+|\. +)(?=[A-Za-z])|(?P<padded>0\d{1,8})\.(?=[A-Za-z])"
+    r"(?P<number>\d{1,9})(?:[-_ ]+|\. +|[:)] ?)(?=[A-Za-z])|(?P<padded>0\d{1,8})\.(?=[A-Za-z])"
 )
 _FEWEST = 3  # records that show that the numbers count
 _DIFFERENT = 0.5  # of the names behind the numbers that must differ: `3_hidden` is a layer's

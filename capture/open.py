@@ -13,6 +13,7 @@ from .files import FoundFile
 from .formats.context import Context
 from .formats.format import Format
 from .formats.look_alikes import look_alike
+from .formats.names_beside import named_beside
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .names import NOT_TENSORS, natural_key
@@ -91,6 +92,7 @@ _Claim = tuple[FoundFile, "Format | None"]
 def _listed(path: str, raw: str | None) -> Capture:
     files = _files(path)
     context = Context(raw=raw)
+    files = named_beside(files, context)
     if raw is not None:
         parse_raw(raw)
     first, last = asked_in_order(after_logs=False), asked_in_order(after_logs=True)

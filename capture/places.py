@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
 
-_STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ ]?(?P<{0}>\d{{1,9}})"
+_STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ :=]?(?P<{0}>\d{{1,9}})"
 _WHOLE_STEP = re.compile(
     rf"(?:{_STEP.format('step')}|(?:token|tok)[-_ ]?(?P<token>\d{{1,9}}))", re.IGNORECASE
 )
@@ -52,7 +52,7 @@ class Place:
 
 _ANY = re.compile(
     r"(?:step|decode|pass|iter|iteration|tok|token|rank|tp|pp|dp|ep|cp|worker|gpu|proc|pid)"
-    r"[-_ ]?\d|prefill",
+    r"[-_ :=]?\d|prefill",
     re.IGNORECASE,
 )
 
@@ -63,6 +63,9 @@ def place_of(name: str) -> Place:
         return Place(name)
     found = Place("")
     kept: list[str] = []
+    first, bar, rest = name.partition("|")  # `step:0|layers.0.mlp`
+    if bar and _WHOLE_STEP.fullmatch(first.strip()):
+        name = f"{first.strip()}/{rest.strip()}"
     for part in name.split("/"):
         rest, found = _take_out(part, found)
         if rest:

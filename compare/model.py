@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ..capture.names import slot_role
 from ..capture.records import Record
 from .vocabulary import FAILING, MARKS, Level, MatchedBy, Origin, RowKind
 
@@ -48,8 +49,6 @@ class Row:
 
     @property
     def role(self) -> str:
-        from ..capture.names import slot_role
-
         return slot_role(self.slot)
 
     @property

@@ -14,6 +14,7 @@ from ...capture.models.run_details import run_details
 from ..aligned import Aligned, Results
 from ..coverage import OUTPUT_ROLES, count
 from ..limits import LAST_SHARE
+from ..matching.names.hidden_states import state_number
 from ..model import Measurement, Row, SideStatistics, Verdict
 from ..vocabulary import Level
 from .evidence.further import FurtherEvidence
@@ -170,10 +171,25 @@ def _by_layers(aligned: Aligned) -> str | None:
             continue
         known = True
         end = unpaired_end([layers[number] for number in numbers])
-        if end and not _made_of(aligned, numbers[-end]):
+        if (
+            end
+            and not _made_of(aligned, numbers[-end])
+            and not (end == 1 and _states_go_on(aligned))
+        ):
             span = f"{stack}.{numbers[-end]}" + (f" to {numbers[-1]}" if end > 1 else "")
             return f"{span} of the reference, the last {end} of {len(numbers)} layers, are missing"
     return "" if known else None
+
+
+def _states_go_on(aligned: Aligned) -> bool:
+    """Whether a side has the hidden states that transformers returns: the last one is taken after
+    the final norm, and the last layer's output is none of them.
+    """
+    return any(
+        row.kind == "pair" and row.canonical == "norm" and row.reference and row.candidate
+        and any(state_number(each.module) is not None for each in (row.reference, row.candidate))
+        for row in aligned.rows
+    )  # fmt: skip
 
 
 def _by_outputs(aligned: Aligned) -> str:

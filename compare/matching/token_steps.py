@@ -5,12 +5,18 @@ The embedding's output has one row a token in every framework, padded or ragged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 
+from ...capture.errors import RecordError
+from ...capture.load import load
+from ...capture.values import Array, upcast
 from ..aligned import SideName
+from .content.equal import distance, limit_of
 from .named_records import Item, Side, behind_layers
 from .names.roles import role_of
+
+_MOST_ELEMENTS = 1 << 22  # of embeddings that are read to tell steps apart
 
 
 def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
@@ -31,12 +37,53 @@ def fit_steps(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
         (step,) = steps
         tokens, found = _tokens(single).get(step), _tokens(several)
         fitting = [other for other in others if found.get(other) == tokens]
-        if tokens is None or not fitting or step in fitting:
+        if tokens is None or not fitting:
             continue
-        _move(single, {step: fitting[-1]})
-        note = f"holds one step, which fits step {fitting[-1]} of the other side: compared with it"
+        equal = _of_same_tokens(single, several, step, fitting)
+        target = equal if equal is not None else step if step in fitting else fitting[-1]
+        if target == step:
+            continue
+        _move(single, {step: target})
+        words = "which fits" if equal is None else "whose embeddings are those of"
+        note = f"holds one step, {words} step {target} of the other side: compared with it"
         notes.append((name, note))
     return notes
+
+
+def _of_same_tokens(
+    single: Side, several: Side, step: int, steps: Iterable[int]
+) -> int | None:  # fmt: skip
+    """The only one of `steps` whose embeddings are those of the single step: a pass for warming up
+    runs other tokens. None where several are, or none is, or it cannot be read.
+    """
+    own = _embeddings(single).get(step)
+    beside = _embeddings(several)
+    if own is None:
+        return None
+    equal = [other for other in steps if other in beside and _are_equal(own, beside[other])]
+    return equal[0] if len(equal) == 1 else None
+
+
+def _are_equal(one: Item, other: Item) -> bool:
+    first, second = _values_of(one), _values_of(other)
+    if first is None or second is None or first.shape != second.shape:
+        return False
+    return distance(first, second) <= _limit(one, other)
+
+
+def _limit(*items: Item) -> float:
+    return limit_of(*((i.record.dtype or "") not in ("float32", "float64") for i in items))
+
+
+def _values_of(item: Item) -> Array | None:
+    """The values of a small record, flat; None where they cannot be read."""
+    locator = item.record.locator
+    if locator is None or locator.count > _MOST_ELEMENTS or item.record.partial is not None:
+        return None
+    try:
+        return upcast(load(locator), locator.dtype).reshape(-1)
+    except (RecordError, OSError, TypeError):
+        return None
 
 
 def _from_one(ref: Side, cand: Side) -> Iterator[tuple[SideName, str]]:
@@ -74,24 +121,45 @@ def _move(side: Side, steps: Mapping[int, int]) -> None:
 
 def mark_last_rows(ref: Side, cand: Side) -> None:
     """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
-    there the last row of a padded sequence is not the last token of a ragged one.
+    there the last row of a padded sequence is not the last token of a ragged one. Everywhere in
+    steps of which one side has nothing but the last token, as the embeddings show.
     """
     ours, theirs = _tokens(ref), _tokens(cand)
     differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
+    first, second = _embeddings(ref), _embeddings(cand)
+    last = {step for step in differing if _is_last_of(first[step], second[step])}
     for item in (*ref.items, *cand.items):
         for one in (item, *item.aliases):
-            one.last_rows = one.step not in differing and behind_layers(one.module)
+            one.last_rows = one.step in last or (
+                one.step not in differing and behind_layers(one.module)
+            )
+
+
+def _is_last_of(one: Item, other: Item) -> bool:
+    """Whether one of two embeddings is the last token of the other, of a single sequence."""
+    shorter, longer = sorted((one, other), key=lambda item: prod(item.shape))
+    if prod(shorter.shape[:-1]) != 1 or prod(longer.shape[:-2]) != 1:
+        return False
+    few, many = _values_of(shorter), _values_of(longer)
+    if few is None or many is None or few.size > many.size:
+        return False
+    return distance(few, many[-few.size :]) <= _limit(one, other)
 
 
 def _tokens(side: Side) -> dict[int, int]:
     """By step: rows of the embedding's output; none where it is not captured or not readable."""
-    found: dict[int, int] = {}
+    return {step: prod(item.shape[:-1]) for step, item in _embeddings(side).items()}
+
+
+def _embeddings(side: Side) -> dict[int, Item]:
+    """By step: the embedding's output."""
+    found: dict[int, Item] = {}
     for item in side.items:
         first = item.call == 1 and item.step not in found
         if first and role_of(item.module) == "embedding" and _is_activation(item):
-            found[item.step] = prod(item.shape[:-1])
+            found[item.step] = item
     return found
 
 
 def _is_activation(item: Item) -> bool:
-    return item.role == "output" and item.kind == "float" and len(item.shape) > 1
+    return item.role in ("output", "value") and item.kind == "float" and len(item.shape) > 1

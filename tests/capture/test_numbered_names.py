@@ -33,7 +33,8 @@ def seen(capture: Capture) -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize(
-    "style", ["{at:04d}_{name}", "{at}-{dashes}", "{at:03d}.{name}", "{at} {name}"]
+    "style",
+    ["{at:04d}_{name}", "{at}-{dashes}", "{at:03d}.{name}", "{at} {name}", "{at:02d}:{name}"],
 )
 def test_numbers_count_records(tmp_path: Path, style: str) -> None:
     names = [

@@ -22,6 +22,8 @@ from layertui.capture.places import place_keys, place_of
         ("Pass00003", "", 3, None),
         ("iter-4/a/b", "a/b", 4, None),
         ("decode_2", "", 2, None),
+        ("step:3|layers.0.mlp", "layers.0.mlp", 3, None),
+        ("step=3/layers.0.mlp", "layers.0.mlp", 3, None),
         ("prefill", "", 0, None),
         ("L00_A_pre_attn_step01", "L00_A_pre_attn", 1, None),
         ("step_007_layers.3.mlp", "layers.3.mlp", 7, None),

@@ -19,7 +19,7 @@ from ...records import Locator, Record
 from ...storage import first_bytes, open_file, open_stream
 from ..context import Context
 from ..members import named_record
-from .print_labels import LONGEST_NAME, Labels, message_of, name_before, without_details
+from .print_labels import LONGEST_NAME, Labels, message_of, name_before, shape_in, without_details
 from .printed_values import printed_values
 from .tensor_print import (
     Printed,
@@ -116,7 +116,7 @@ def load_values(locator: Locator) -> Array | PartialValues:
     """
     length = int(locator.key)
     with open_file(locator.path) as file:
-        printed = parse_print(_text(file.read_at(locator.offset, length)))
+        printed = parse_print(_text(file.read_at(locator.offset, length)), locator.shape)
     return printed_values(printed, locator)
 
 
@@ -137,6 +137,7 @@ class _Span:
     problem: str | None = None
     waiting: bool = False  # `Parameter containing:` was seen, its tensor not yet
     step: int | None = None
+    shape: tuple[int, ...] | None = None  # as the label says it
 
 
 def _scan(file: BinaryIO, name: str) -> Iterator[_Span]:
@@ -186,7 +187,10 @@ def _begin(piece: bytes, at: int, offset: int, labels: Labels) -> tuple[_Span | 
         return None, at
     name, start, waiting = found
     full = piece.startswith(b"tensor<", start)
-    return _Span(name, offset + start, full, waiting=waiting, step=labels.step), start
+    left = _text(piece[max(at, start - 2 * LONGEST_NAME) : start])
+    shape = shape_in(left.rstrip().rstrip(":=")) or labels.shape
+    span = _Span(name, offset + start, full, waiting=waiting, step=labels.step, shape=shape)
+    return span, start
 
 
 def _find_start(line: bytes, at: int, labels: Labels | None = None) -> tuple[str, int, bool] | None:
@@ -282,7 +286,7 @@ def _described(record: Record, span: _Span, file: BinaryIO) -> tuple[Record, str
         raise RecordError(span.problem)
     file.seek(span.offset)
     if span.length <= _WHOLE:
-        printed = parse_print(_text(file.read(span.length)))
+        printed = parse_print(_text(file.read(span.length)), span.shape)
         sample, shown = printed.texts[:1000], len(printed.texts)
     else:
         head = _text(file.read(_ENDS))

@@ -24,7 +24,9 @@ _PREFIX = re.compile(
     r"\[[^\[\]]{1,80}\](?:\s*[:|-])?"
     r"|\(\w{1,40} pid=\d+\)"
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|TRACE)\b(?::[\w.]*:)?(?:\s*[:|-])?"
-    r"|[IWED]\d{4}\b"
+    r"|[IWEDF]\d{4}(?:\d{4})?\b"
+    r"|[\w.]+:[\w<>.]+:\d+\s*[-|]"
+    r"|\d{1,10}\s+(?=[\w./-]+\.(?:py|cpp|cc|cu|h):\d)"
     r"|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
     r"|\d\d-\d\d\s+\d\d:\d\d:\d\d"
     r"|\d\d:\d\d:\d\d(?:[.,]\d+)?"
@@ -56,8 +58,9 @@ _DETAIL = (
     r"|\b(?:mean|std|var|min|max|norm|sum|absmax)\s*[:=]\s*[+-]?"
     r"(?:[\d.]{1,40}(?:e[+-]?\d{1,4})?|nan|inf)\b"
 )
+_SAID_SHAPE = re.compile(rf"{_SIZES}|(?<=[\s:=])\d{{1,18}}(?:x\d{{1,18}}){{1,31}}\b", re.IGNORECASE)
 _DETAILS = re.compile(
-    rf"(?:(?:{_DETAIL})[\s,;:|=*#~<>-]{{0,20}})+(?:(?:values?|data|content|tensor)\s*[:=]?\s*)?$",
+    rf"(?:(?:{_DETAIL})[\s,;:|=*#~<>)\]-]{{0,20}})+(?:(?:values?|data|content|tensor)\s*[:=]?\s*)?$",
     re.IGNORECASE,
 )
 # Where loggers write a name: in brackets, or between their other columns.
@@ -76,6 +79,7 @@ _KIND = re.compile(
     r"(?:\s*[:=]\s*(?=[A-Za-z_]\S*$)|\s+(?=[A-Za-z_]\w*(?:\.\w+)+(?:\(\d+\))?$))",
     re.IGNORECASE,
 )
+_MARKS = ("->", "=>", "\u2192", "=", ":")  # between a name and its print
 _ROLES = {"output": "output", "out": "output", "outputs": "output", "input": "input", "in": "input"}
 
 
@@ -83,6 +87,15 @@ def without_details(text: str) -> str:
     """A label without the shape, dtype and the like at its end."""
     details = _DETAILS.search(text, max(0, len(text) - _LONGEST_DETAILS))
     return text if details is None else text[: details.start()].strip(_DECORATION + ":])")
+
+
+def shape_in(text: str) -> tuple[int, ...] | None:
+    """The shape that the details at the end of a label say; None where they say none."""
+    details = _DETAILS.search(text, max(0, len(text) - _LONGEST_DETAILS))
+    said = _SAID_SHAPE.search(details[0]) if details else None
+    if said is None:
+        return None
+    return tuple(int(size) for size in re.findall(r"\d{1,18}", said[0]))
 
 
 def label_in(line: str) -> str:
@@ -124,8 +137,8 @@ def message_of(line: str) -> str:
 def name_before(left: str) -> str:
     """The name in the text before a print on its line; empty where that is no name."""
     left = left.rstrip()
-    marked = left.endswith(("=", ":"))
-    text = left[:-1] if marked else left
+    mark = next((mark for mark in _MARKS if left.endswith(mark)), "")
+    marked, text = bool(mark), left[: len(left) - len(mark)]
     name = label_in(text)
     if (
         not marked and name == message_of(text).strip(_DECORATION + ":").strip()
@@ -148,11 +161,13 @@ class Labels:
         self.heading = ""
         self._file = file
         self.step: int | None = None
+        self.shape: tuple[int, ...] | None = None
         self._lines: list[str] = []
 
     def see(self, line: str) -> None:
         """A whole line without a print; a blank one ends what was said before."""
         text = label_in(line)
+        self.shape = shape_in(line) or (self.shape if not text else None)
         self._file = "" if text else self._file
         if not text and message_of(line).strip(_DECORATION + ":"):
             return  # a shape or the like by itself
@@ -171,7 +186,7 @@ class Labels:
 
     def forget(self) -> None:
         """A print ended: what comes next is about another."""
-        self._file = ""
+        self._file, self.shape = "", None
         self._lines.clear()
 
     def name(self) -> str:

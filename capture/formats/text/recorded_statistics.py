@@ -37,6 +37,12 @@ _SETTINGS = re.compile(r"(?:^|[/._-])(?:config|tokenizer\w*|vocab|preprocessor\w
 _VALUES = re.compile(
     r"(?:values?|data|tensors?|arrays?|outputs?|activations?)", re.IGNORECASE
 )  # fmt: skip
+_MODULE = re.compile(
+    r"(?:^|[^a-z])(?:layers?|blocks?|blk|h|l)[-_./: ]?\d|attn|attention|mlp|ffn|embed|lm_?head"
+    r"|logits|(?:^|[._/])(?:norm|ln|conv|proj|linear|fc|gate|up|down|hidden_states?)|_proj\b|norm\d*$"
+    r"|\.(?:weight|bias)$|^(?:encoder|decoder|model|transformer|module)[./]",
+    re.IGNORECASE,
+)  # what names of modules have
 _FEW = 64  # entries by which a file is judged
 
 
@@ -123,8 +129,16 @@ def _is_json_of_statistics(found: FoundFile, head: bytes) -> bool:
         few = statistics_json.described_in(root, _FEW)
     except RecordError:
         return True  # to be told when it is listed
-    told = sum(len(each.said) > 1 for each in few)
-    return (told > 0 or len(few) > 2) and not _holds_values(root)
+    told = any(len(each.said) > 1 for each in few)
+    told = told or (len(few) > 2 and any(map(_is_of_a_module, few)))
+    return told and not _holds_values(root)
+
+
+def _is_of_a_module(described: Described) -> bool:
+    """Whether a name is that of a module: means alone may be of anything (times of a benchmark,
+    scores of an evaluation).
+    """
+    return any(_MODULE.search(key) for key in described.keys)
 
 
 def _holds_values(root: Any) -> bool:

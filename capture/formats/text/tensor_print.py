@@ -40,8 +40,9 @@ class Printed:
         return prod(self.shape)
 
 
-def parse_print(text: str) -> Printed:
-    """Take apart the print that `text` begins with (`tensor(` or `tensor<`).
+def parse_print(text: str, beside: tuple[int, ...] | None = None) -> Printed:
+    """Take apart the print that `text` begins with (`tensor(` or `tensor<`). `beside` is the shape
+    that something else tells of it: that of an abbreviated print which does not.
 
     Raises `RecordError` when it is cut off, mixed with other text or contradicts itself.
     """
@@ -53,7 +54,7 @@ def parse_print(text: str) -> Printed:
     values = texts if texts is not None else list(_leaves(tree))
     dtype = said.dtype or torch_default(values)
     nested = () if texts is not None else _nested_shape(tree)
-    shape = said.shape if said.shape is not None else _complete(nested)
+    shape = said.shape if said.shape is not None else _complete(nested, beside)
     _check_size(shape)
     if prod(shape) == 0:
         if values:
@@ -218,10 +219,17 @@ def _nested_shape(tree: Tree) -> tuple[int | None, ...]:
     return tuple(shape)
 
 
-def _complete(nested: tuple[int | None, ...]) -> tuple[int, ...]:
+def _complete(
+    nested: tuple[int | None, ...], beside: tuple[int, ...] | None
+) -> tuple[int, ...]:  # fmt: skip
     sizes = tuple(size for size in nested if size is not None)
     if len(sizes) != len(nested):
-        raise RecordError("abbreviated, and no torch.Size tells the shape")
+        if beside is not None and len(beside) == len(nested):
+            return beside
+        raise RecordError(
+            "abbreviated, and no torch.Size tells the shape: print t.shape, too, or all values "
+            "(torch.set_printoptions(profile='full'))"
+        )
     return sizes
 
 

@@ -1,4 +1,5 @@
-"""Flax's msgpack files (`flax.serialization.to_bytes`): nested maps, arrays as extension type 1.
+"""msgpack files: Flax's (`flax.serialization.to_bytes`), nested maps with arrays as extension type
+1, and those of msgpack-numpy and its like, where an array is a map with dtype, shape and data.
 
 An array is a msgpack list of shape, dtype and bytes; its values lie in the file as they are. Arrays
 of more than a gigabyte are cut into pieces (`__msgpack_chunked_array__`), which are not joined.
@@ -19,6 +20,7 @@ from ...storage import open_file, storage_of
 from ..context import Context
 from ..extents import checked_shape
 from ..members import named_member, named_record, place_members
+from ..raw_entries import dtype_of
 from ..text.json_text import plain_text
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
@@ -39,6 +41,17 @@ class _Text(NamedTuple):
     start: int
     end: int
     binary: bool
+
+
+class _Described(NamedTuple):
+    """An array as a map: `{"type": "<f4", "shape": [1, 8], "data": bytes}`."""
+
+    shape: list[Any]
+    dtype: str
+    values: _Text
+
+
+_WORDS = frozenset({"nd", "type", "dtype", "kind", "shape", "data", "complex", "name"})
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -84,9 +97,9 @@ class _Reader:
         self.data = data
         self.items = 0
 
-    def arrays(self) -> list[tuple[tuple[str, ...], _Extension]]:
+    def arrays(self) -> list[tuple[tuple[str, ...], _Extension | _Described]]:
         """Every array with the keys that lead to it. Raises `RecordError`."""
-        found: list[tuple[tuple[str, ...], _Extension]] = []
+        found: list[tuple[tuple[str, ...], _Extension | _Described]] = []
         try:
             end = self._walk(0, (), found)
         except (struct.error, IndexError) as error:
@@ -95,8 +108,11 @@ class _Reader:
             raise RecordError("not msgpack: bytes after the object")
         return found
 
-    def locate(self, path: str, extension: _Extension) -> Locator:
+    def locate(self, path: str, extension: _Extension | _Described) -> Locator:
         """Where the values of an array lie. Raises `RecordError`."""
+        if isinstance(extension, _Described):
+            dtype = dtype_of(extension.dtype)
+            return self._located(path, dtype, extension.shape, extension.values)
         parts: list[Any] = []
         try:
             count, at = self._size(extension.start)
@@ -110,14 +126,38 @@ class _Reader:
         name, values = parts[1], parts[2]
         if not isinstance(name, _Text) or not isinstance(values, _Text):
             raise RecordError("damaged array: not shape, dtype and bytes")
-        dtype = dtype_named(bytes(self.data[name.start : name.end][:40]).decode("utf-8", "replace"))
-        shape = checked_shape(parts[0], dtype.itemsize)
-        if values.end - values.start != prod(shape) * dtype.itemsize:
+        said = bytes(self.data[name.start : name.end][:40]).decode("utf-8", "replace")
+        return self._located(path, dtype_named(said).name, parts[0], values)
+
+    def _located(self, path: str, dtype: str, said: list[Any], values: _Text) -> Locator:
+        shape = checked_shape(said, DTYPES[dtype].itemsize)
+        need = prod(shape) * DTYPES[dtype].itemsize
+        if values.end - values.start != need:
             raise RecordError(
                 f"damaged array: {values.end - values.start} bytes, the shape {list(shape)} takes "
-                f"{prod(shape) * DTYPES[dtype.name].itemsize}"
+                f"{need}"
             )
-        return Locator(path, dtype.name, shape, values.start)
+        return Locator(path, dtype, shape, values.start)
+
+    def _described(self, at: int, count: int) -> tuple[_Described, int] | None:
+        """The array that a map is, and where the map ends; None for any other map."""
+        known: dict[str, Any] = {}
+        for _ in range(count):
+            key, at = self._value(at, 0)
+            word = self._key(key)
+            if word not in _WORDS:
+                return None
+            if 0x80 <= self.data[at] <= 0x8F or self.data[at] in (0xDE, 0xDF):
+                return None
+            known[word], at = self._value(at, 0)
+        shape, values = known.get("shape"), known.get("data")
+        dtype = known.get("dtype", known.get("type"))
+        if not isinstance(shape, list) or not isinstance(dtype, _Text):
+            return None
+        if not isinstance(values, _Text) or not values.binary:
+            return None
+        said = bytes(self.data[dtype.start : dtype.end][:60]).decode("utf-8", "replace")
+        return _Described(shape, said, values), at
 
     def _walk(self, at: int, keys: tuple[str, ...], found: list[Any]) -> int:
         if len(keys) > _DEEPEST:
@@ -125,6 +165,10 @@ class _Reader:
         code = self.data[at]
         if 0x80 <= code <= 0x8F or code in (0xDE, 0xDF):
             count, at = self._size(at)
+            described = self._described(at, count) if 3 <= count <= len(_WORDS) else None
+            if described is not None:
+                found.append((keys, described[0]))
+                return described[1]
             for _ in range(count):
                 key, at = self._value(at, 0)
                 at = self._walk(at, (*keys, self._key(key)), found)

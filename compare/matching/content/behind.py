@@ -118,6 +118,8 @@ def _left(search: Search, order: Order, number: int) -> dict[int, list[Item]]:
     found: dict[int, list[Item]] = defaultdict(list)
     left, taken = search.loose.left[number], search.taken[number]
     for item in search.loose.sides[number].items:
+        if item.position in search.left_out[number]:
+            continue
         if item.position in left and item.position not in taken:
             found[order.region(item.position, number == 0)].append(item)
     return found

@@ -11,6 +11,7 @@ from .found import ContentOffer, ContentPair
 from .layouts import in_one_order
 from .names import contradict, contradict_layers, other_slots
 from .order import Order, order_of
+from .outputs_only import without_inputs
 from .state import Search
 from .values import Entry, Near, Values, nearest, together
 
@@ -21,9 +22,8 @@ _BY_PLACE = 0.9  # as sure as this, of what the place alone tells apart from equ
 
 def find_equal(search: Search) -> list[Near]:
     """Values that are equal on both sides; those of which there is one record a side are paired."""
-    found: list[Near] = []
-    for near in _equal_values(search):
-        found.append(near)
+    found = without_inputs(search, list(_equal_values(search)))
+    for near in found:
         for number, values in enumerate((near.reference, near.candidate)):
             search.known[number].update(entry.index for entry in values.entries)
         if near.lone:

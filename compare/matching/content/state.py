@@ -32,6 +32,7 @@ class Search:
     taken: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
     known: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
 
+    left_out: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
     open_ends: set[int] = field(default_factory=set)
     partners: tuple[dict[int, set[int]], dict[int, set[int]]] = field(init=False)
 
@@ -41,6 +42,15 @@ class Search:
         for place in self.loose.named:
             for number, own in enumerate(place):
                 self.partners[number].setdefault(own, set()).add(place[1 - number])
+
+    def look_only_at(self, entries: list[Entry], number: int) -> None:
+        """Leave all other records of a side out of the search."""
+        kept = {entry.index for entry in entries}
+        self.left_out[number].update(e.index for e in self.side(number) if e.index not in kept)
+        if number:
+            self.candidate = entries
+        else:
+            self.reference = entries
 
     def free(self, entries: Iterable[Entry], number: int) -> list[Entry]:
         """Those without a partner; `number` is 0 for the reference's, 1 for the candidate's."""

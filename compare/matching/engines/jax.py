@@ -34,6 +34,7 @@ KERAS = EngineNames(
     ),
     anywhere={
         "self_attention_layernorm": "input_layernorm",
+        "self_attention_layer": "self_attn",
         "feedforward_layernorm": "post_attention_layernorm",
         "sequence_output_layernorm": "norm",
     },

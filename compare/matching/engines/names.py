@@ -15,7 +15,8 @@ class EngineNames:
     `quantities` are for engines that name tensors, not modules: a pattern of the whole name, the
     module it belongs to and the slot. `paths` rewrite parts of a path that are more than one
     component. The other tables rename single components: anywhere, or below attention, below a
-    feed-forward network, or at the top only.
+    feed-forward network, directly in a layer (where the module around it is left out:
+    `layers.0.q`), or at the top only.
 
     `signs` are what the engine is recognised by: patterns of records' names (`module` or
     `module-slot`), of which all of one line must be there. Its tables then come before all
@@ -37,6 +38,7 @@ class EngineNames:
     anywhere: Mapping[str, str] = field(default_factory=dict)
     in_attention: Mapping[str, str] = field(default_factory=dict)
     in_mlp: Mapping[str, str] = field(default_factory=dict)
+    in_layer: Mapping[str, str] = field(default_factory=dict)
     at_top: Mapping[str, str] = field(default_factory=dict)
     signs: tuple[tuple[str, ...], ...] = ()
     meanings: tuple[tuple[str, str, str], ...] = ()

@@ -10,6 +10,7 @@ from .fairseq import FAIRSEQ
 from .gemma_cpp import GEMMA_CPP
 from .gpt import GPT, GROUPED_GPT
 from .graphs import ONNX, OPENVINO
+from .home_made import HOME_MADE
 from .hooks import MSPROBE
 from .jax import KERAS, MAXTEXT
 from .layer_dumps import LAYER_DUMPS
@@ -25,5 +26,5 @@ from .vision import VISION
 ENGINES: tuple[EngineNames, ...] = (
     ONNX, OPENVINO, MSPROBE, TRANSFORMER_LENS, MEGATRON, TENSORRT_LLM, TENSORRT_LLM_UNGATED, VLLM,
     MAXTEXT, VISION, GROUPED_GPT, GEMMA_CPP, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, KERAS,
-    FAIRSEQ,
+    FAIRSEQ, HOME_MADE,
 )  # fmt: skip

@@ -11,15 +11,17 @@ from . import registry
 from .names import EngineNames
 
 ALONE = "."  # no component is called that
+IN_LAYER = "layers."  # stands for the number of a layer
 _ENOUGH_NAMES = 20_000  # that are looked at for the signs of an engine
+_INNER_NUMBER = re.compile(r"(?<=[./_-])\d+(?=[./])")  # no sign asks which layer it is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tables:
-    """`by_parent` has the names of components below `self_attn`, below `mlp`, and (under `ALONE`)
-    of a module that stands alone at the top; `anywhere` serves below all others. `any_*` match
-    what one of the patterns matches: one look, since most names have nothing to do with them.
-    `words` are all components that have a meaning.
+    """`by_parent` has the names of components below `self_attn`, below `mlp`, (under `IN_LAYER`)
+    directly in a layer, and (under `ALONE`) of a module that stands alone at the top; `anywhere`
+    serves below all others. `any_*` match what one of the patterns matches: one look, since most
+    names have nothing to do with them. `words` are all components that have a meaning.
     """
 
     quantities: tuple[tuple[re.Pattern[str], str, str | None], ...]
@@ -71,13 +73,14 @@ def joined(engines: tuple[EngineNames, ...]) -> Tables:
     parents = {
         "self_attn": _merged((engine.name, engine.in_attention) for engine in engines),
         "mlp": _merged((engine.name, engine.in_mlp) for engine in engines),
+        IN_LAYER: _merged((engine.name, engine.in_layer) for engine in engines),
         ALONE: _merged((engine.name, engine.at_top) for engine in engines),
     }
     quantities = [row for engine in engines for row in engine.quantities]
     paths = [row for engine in engines for row in engine.paths]
     words: set[str] = set()
     for table in (anywhere, *parents.values()):
-        words.update(table, table.values())
+        words.update(table, *(name.split(".") for name in table.values()))
     return Tables(
         tuple((re.compile(pattern), module, slot) for pattern, module, slot in quantities),
         tuple((re.compile(pattern), replacement) for pattern, replacement in paths),
@@ -97,7 +100,10 @@ def engine_named(name: str) -> EngineNames | None:
 
 def recognised(names: Iterable[str]) -> EngineNames | None:
     """The first engine of the registry whose signs are all there."""
-    text = "\n".join(name for name, _ in zip(names, range(_ENOUGH_NAMES), strict=False))
+    some = (
+        _INNER_NUMBER.sub("0", name) for name, _ in zip(names, range(_ENOUGH_NAMES), strict=False)
+    )
+    text = "\n".join(dict.fromkeys(some))
     for engine in registry.ENGINES:
         if any(all(_sign(sign).search(text) for sign in line) for line in engine.signs):
             return engine

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..engines.names import EngineNames
-from ..engines.tables import ALONE, Tables, known_names
+from ..engines.tables import ALONE, IN_LAYER, Tables, known_names
 from .operators import split_operator
-from .paths import dotted
+from .paths import dotted, in_snake_case
 
 ROOT = "model"  # how the outermost module is shown
 
@@ -78,13 +79,32 @@ def canonical_name(
     `engine` the one whose names the dump has, where that was recognised. Components that are in
     `whole` stay as they are.
     """
+    tables = known_names(engine)
+    numbered = _NUMBERED.fullmatch(module)
+    if numbered is not None and not rules.renames and _SHARD.search(module) is None:
+        before, number, behind = numbered.groups()
+        found = _canonical(f"{before}{_ANY_LAYER}{behind}", root, rules, tables, whole)
+        parts = found.module.split(f"layers.{_ANY_LAYER}")
+        if len(parts) == 2 and parts[1][:1] in ("", ".", "/") and _ANY_LAYER not in "".join(parts):
+            return Canonical(f"layers.{number}".join(parts), found.slot)
+    return _canonical(module, root, rules, tables, whole)
+
+
+# A name with one number, that of its layer: all layers' names are read alike.
+_NUMBERED = re.compile(r"(\D*[./])(0|[1-9]\d{0,8})((?:[./]\D*)?)")
+_ANY_LAYER = "77"
+
+
+@lru_cache(maxsize=1 << 16)  # checks and the matching by values ask for the same names again
+def _canonical(
+    module: str, root: str, rules: NameRules, tables: Tables, whole: frozenset[str]
+) -> Canonical:  # fmt: skip
     path = _renamed(module, root, rules)
     owner, dot, parameter = path.rpartition(".")
     if dot and PARAMETER.fullmatch(parameter):
-        found = canonical_name(owner, "", NameRules(synonyms=rules.synonyms), engine, whole)
+        found = _canonical(owner, "", NameRules(synonyms=rules.synonyms), tables, whole)
         return Canonical(f"{found.module}.{parameter}")
-    tables = known_names(engine)
-    quantity = _quantity(path, tables)
+    quantity = _quantity(path, tables) or _quantity(in_snake_case(path), tables)
     if quantity is not None:
         return quantity
     # Only shard 0 stands for its module; the others keep their names.
@@ -100,14 +120,21 @@ def canonical_name(
         return Canonical(ROOT + operator)
     synonyms = dict(rules.synonyms)
     parts = [synonyms.get(part, part) for part in parts]
-    return Canonical(".".join(_standard(parts, tables)) + operator)
+    standard = ".".join(_standard(parts, tables))
+    in_layer = _quantity(standard, tables) if standard.startswith("layers.") else None
+    return in_layer or Canonical(standard + operator)
 
 
 def is_quantity(
     module: str, root: str, rules: NameRules, engine: EngineNames | None = None
 ) -> bool:
     """True for a name that a table has as a whole, as that of a quantity."""
-    return _quantity(_renamed(module, root, rules), known_names(engine)) is not None
+    tables = known_names(engine)
+    path = _renamed(module, root, rules)
+    return (
+        _quantity(path, tables) is not None
+        or canonical_name(path, "", NameRules(synonyms=rules.synonyms), engine).slot is not None
+    )
 
 
 def _renamed(module: str, root: str, rules: NameRules) -> str:
@@ -149,8 +176,10 @@ def _standard(parts: Sequence[str], tables: Tables) -> list[str]:
             part = "layers"
         else:
             inside = ALONE if len(parts) == 1 else parent
+            if parent.isdecimal() and standard[-2:-1] == ["layers"] and index + 1 == len(parts):
+                inside = IN_LAYER
             part = tables.by_parent.get(inside, tables.anywhere).get(part, part)
-        standard.append(part)
+        standard.extend(part.split("."))
     return standard
 
 
@@ -161,6 +190,7 @@ def is_first_shard(path: str, whole: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def layer_number(module: str) -> int | None:
     """3 for `layers.3.mlp`, None outside the layers."""
     match = LAYER.search(module)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 
 _STATE = re.compile(
-    r"^(?:[A-Za-z_]+[./:])*(?:(?:all|output)_)?hidden_?states?[._/:-]?\[?(-?\d{1,4})\]?$"
+    r"^(?:[A-Za-z_]+[./:])*(?:(?:all|output)_)?"
+    r"(?:hidden_?states?[._/:-]?\[?|hiddens?\[)(-?\d{1,4})\]?$"
 )
 
 

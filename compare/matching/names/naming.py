@@ -29,7 +29,7 @@ from .canonical import (
 from .hidden_states import state_number, states
 from .meanings import Beside, apply_meanings
 from .operators import has_operators
-from .paths import layer_in_front
+from .paths import layer_in_front, numbered_words
 from .reading import Naming, Reading
 from .scopes import ScopeNames, scope_names
 from .slots import Split, endings
@@ -118,6 +118,7 @@ class _Reader:
     notes: list[str] = field(default_factory=list)
     second: dict[str, str] = field(default_factory=dict)  # paths, and what has their name
     stages: frozenset[str] = frozenset()
+    behind: frozenset[str] = frozenset()  # words whose number behind them is the layer
 
     def __post_init__(self) -> None:
         """`layer1` with blocks of its own (`layer1.0`) is a stage of a network, no layer."""
@@ -126,9 +127,14 @@ class _Reader:
 
     def read(self) -> list[Reading]:
         scopes = scope_names(self.capture, self.engine) if self.engine else ScopeNames()
+        self.behind = numbered_words(
+            (record.module for record in self.capture.records), self._is_in_layer
+        )
         split = self._split()
         paths = {
-            record.module: split.get(record.module, (record.module, ""))[0]
+            record.module: split.get(
+                record.module, (layer_in_front(record.module, self.behind), "")
+            )[0]
             for record in self.capture.records
             if id(record) not in scopes.inside
         }
@@ -185,6 +191,10 @@ class _Reader:
     def _name(self, path: str) -> Canonical:
         return canonical_name(path, self.capture.root, self.rules, self.engine, self.stages)
 
+    def _is_in_layer(self, word: str) -> bool:
+        name = f"layers.0.{word}"
+        return has_meaning(self._name(name).module) or self._name(name).slot is not None
+
     def _split(self) -> dict[str, Split]:
         """Slots at the ends of names, of records whose format gives none."""
         names = [
@@ -198,7 +208,7 @@ class _Reader:
             for name in dict.fromkeys(names)
             if not is_quantity(name, root, self.rules, self.engine)
         ]
-        moved = {name: layer_in_front(name) for name in free}
+        moved = {name: layer_in_front(name, self.behind) for name in free}
         found = endings(moved.values(), lambda module: has_meaning(self._name(module).module))
         return {name: found[other] for name, other in moved.items() if other in found}
 

@@ -6,7 +6,7 @@ Nothing is looked up but single components: what is no known component stays one
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 # In front of everything: hooks that name their kind, exporters, a model's class.
 _PREFIX = re.compile(
@@ -25,7 +25,7 @@ _SPOKEN = re.compile(r"^[Ll]ayer\s+\d{1,9}(?:\s+[\w\s]*)?$")
 # One component that is a layer: `layer_00`, `L03`, `block12`, `layers_-1`.
 _LAYER = re.compile(rf"^(?:{_LIST})[_-]?(?P<number>-?\d{{1,9}})$")
 # One component with a layer in front: `layer0_mlp`, `L03_attn`, `layer_3-mlp-norm`.
-_LAYER_AND_MORE = re.compile(rf"^(?:{_LIST})[_-]?(?P<number>-?\d{{1,9}})[_-](?P<rest>\D.*)$")
+_LAYER_AND_MORE = re.compile(rf"^(?:{_LIST}|h)[_-]?(?P<number>-?\d{{1,9}})[_-](?P<rest>\D.*)$")
 # A layer in the middle of a component: `model_layers_0_self_attn_q_proj`, `decoder-layer-3`.
 _LAYER_INSIDE = re.compile(
     r"^(?P<before>(?:[A-Za-z]+[_-])*?)(?:layers?|blocks?|blk|h)[_-](?P<number>\d{1,9})"
@@ -43,7 +43,7 @@ _NUMBERED = re.compile(
 _SLOT_AND_LAYER = re.compile(
     r"^(?P<what>[A-Za-z]\w*?)[_-](?P<slot>out|output|outputs|in|input|inputs)[_-](?P<number>\d{1,9})$"
 )
-_CLASS_BEHIND = re.compile(r"\([A-Z]\w*\)$")
+_CLASS_BEHIND = re.compile(r"\s?[\[(][A-Z]\w*[\])]$")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What dumpers put in front of a model's own names.
 _FRONT = frozenset(
@@ -57,21 +57,49 @@ _FRONT = frozenset(
 _ASIDE = frozenset({"top", "toplevel", "other", "others", "misc", "rest", "common", "global"})
 _CONTAINERS = ("model", "transformer", "decoder", "encoder", "language_model", "backbone")
 
+# `Final norm`, `Logits`, `embedding`.
+_WORDS = re.compile(r"^[A-Z][A-Za-z]*(?: [A-Za-z]+){0,4}$|^[a-z]+(?: [A-Za-z]+){1,4}$")
+
 KnownComponent = Callable[[str], bool]
 
 
-def layer_in_front(name: str) -> str:
-    """`layer_3_mlp_out` for `mlp_out_3`; other names as they are."""
+def in_snake_case(name: str) -> str:
+    """`final_norm` for `Final norm`; names that are no plain words as they are."""
+    return name.lower().replace(" ", "_") if _WORDS.match(name) else name
+
+
+def layer_in_front(name: str, words: frozenset[str] = frozenset()) -> str:
+    """`layer_3_mlp_out` for `mlp_out_3`, `layer_3_q` for `q_3` where `q` is one of the `words`;
+    other names as they are.
+    """
+    found = _LAYER_BEHIND.match(name)
+    if found is not None and found["what"] in words:
+        return f"layer_{found['number']}_{found['what']}"
     found = _SLOT_AND_LAYER.match(name)
     if found is None or not _NUMBERED.match(found["what"]):
         return name
     return f"layer_{found['number']}_{found['what']}_{found['slot']}"
 
 
+_SAY_LAYERS = 3  # words with a number behind that show that it is a layer's
+
+
+def numbered_words(names: Iterable[str], in_layer: KnownComponent) -> frozenset[str]:
+    """The words of `q_0`, `k_0`, `down_1` that `in_layer` knows as parts of a layer; none where
+    there are few, since `up_0` by itself may as well be a block of its own.
+    """
+    found = {match["what"] for name in names if (match := _LAYER_BEHIND.match(name))}
+    attention = any(_NUMBERED.match(word) or word in ("q", "k", "v") for word in found)
+    known = frozenset(word for word in found if in_layer(word))
+    return known if attention and len(known) >= _SAY_LAYERS else frozenset()
+
+
 def dotted(path: str, known: KnownComponent) -> str:
     """`path` with dots between its components, and with each layer as `layers.N`."""
     if _SPOKEN.match(path):
         path = re.sub(r"\s+", "_", path.strip().lower())
+    elif known(in_snake_case(path)):
+        path = in_snake_case(path)
     path = _CLASS.sub("", _PREFIX.sub("", path), count=1)
     path = _CLASS_BEHIND.sub("", path)
     path = _BRACKETS.sub(r".\1", path)

@@ -18,8 +18,8 @@ Split = tuple[str, str]
 _FIELD = r"[A-Za-z_]\w*(?:[./]\w+)*|\d+(?:[./]\w+)*"
 _CALLED = re.compile(r"^(?P<module>.*?)(?:^|[./_:])__call__(?:[./_:](?P<field>\d+))?$")
 _HOOKED = re.compile(
-    r"^(?P<module>.+?)[._/:@-](?P<word>inputs|outputs|input|output)"
-    r"(?:[._/:@-](?:args|kwargs))?(?:[._/:@-](?P<field>\d+|(?<=kwargs.)\w+))?$"
+    r"^(?P<module>.+?)(?:__|[._/:@ -])(?P<word>inputs|outputs|input|output)"
+    r"(?:[._/:@-](?:args|kwargs))?(?:(?:__|[._/:@-])(?P<field>\d+|(?<=kwargs.)\w+))?$"
 )
 _PLURAL_FIELD = re.compile(r"^(?P<module>.+?)_(?P<word>outputs)_(?P<field>\w+)$")
 _DOTTED = re.compile(

@@ -252,3 +252,18 @@ def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, wo
     with pytest.raises(CaptureError) as raised:
         open_capture(tmp_path)
     assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_arrays_of_msgpack_numpy(tmp_path: Path) -> None:
+    def text(word: str) -> bytes:
+        return bytes([0xA0 | len(word)]) + word.encode()
+
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    array = (
+        b"\x85" + text("nd") + b"\xc3" + text("type") + text("<f4") + text("kind") + b"\xc4\x00"
+        + text("shape") + b"\x92\x02\x03" + text("data") + b"\xc4\x18" + values.tobytes()
+    )  # fmt: skip
+    (tmp_path / "x.msgpack").write_bytes(b"\x82" + text("a.b") + array + text("run") + b"\x01")
+    (record,) = open_capture(tmp_path / "x.msgpack").records
+    assert (record.name, record.error) == ("a.b", None)
+    assert record.locator is not None and np.array_equal(load_any(record.locator), values)

@@ -62,6 +62,19 @@ def gguf() -> bytes:
     return head + bytes(-len(head) % 32) + np.arange(8, dtype="<f4").tobytes() + b"\0\x3c" * 17
 
 
+def packed_by_msgpack_numpy() -> bytes:
+    """Two arrays as maps with dtype, shape and data, as msgpack-numpy writes them."""
+
+    def text(word: str) -> bytes:
+        return bytes([0xA0 | len(word)]) + word.encode()
+
+    array = (
+        b"\x85" + text("nd") + b"\xc3" + text("type") + text("<f4") + text("kind") + b"\xc4\x00"
+        + text("shape") + b"\x92\x02\x03" + text("data") + b"\xc4\x18" + bytes(range(24))
+    )  # fmt: skip
+    return b"\x82" + text("layers.0.mlp") + array + text("layers.1.mlp") + array
+
+
 def msgpack() -> bytes:
     def array(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
         name, raw = str(values.dtype).encode(), values.tobytes()
@@ -125,6 +138,7 @@ DUMPS: dict[str, Files] = {
     "checkpoint": {"x.bin": tensor({"model": {"a.b": torch.ones(2)}})},
     "gguf": {"x.gguf": gguf()},
     "msgpack": {"x.msgpack": msgpack()},
+    "msgpack-numpy": {"x.msgpack": packed_by_msgpack_numpy()},
     "tree": {"M_debug_tree_FULL_TENSORS.json": json.dumps(tree()).encode()},
     "msprobe": {"dump.json": json.dumps(msprobe(None)).encode()},
     "msprobe tensors": {

@@ -37,6 +37,15 @@ VALUES = torch.arange(6.0).reshape(1, 2, 3) / 7
         ("layer {}\nmlp output, shape=(1, 2, 3)\n", "layer {} mlp output"),
         ("model.layers.{}.mlp.size: ", "model.layers.{}.mlp.size"),
         ("layer {} max: ", "layer {} max"),
+        ("2026-11-28 10:01:02.123 | DEBUG    | model.llama:forward:212 - layer_{}.q: ",
+         "layer_{}.q"),
+        ("I1128 10:01:02.123456 140213 llama.py:212] layer_{}.q: ", "layer_{}.q"),
+        ("I20261128 10:01:02.123456 140213 run.cc:88] layer_{}.q: ", "layer_{}.q"),
+        ("layer_{}.q (shape: (1, 2, 3)):\n", "layer_{}.q"),
+        ("layer_{}.q (shape=[1, 2, 3], dtype=torch.float32): ", "layer_{}.q"),
+        ("layer_{}.q -> ", "layer_{}.q"),
+        ("[INFO] layer_{}.q => ", "layer_{}.q"),
+        ("--- layer_{}.q ---\n", "layer_{}.q"),
     ],
 )  # fmt: skip
 def test_the_label_is_the_name(tmp_path: Path, before: str, name: str) -> None:
@@ -67,3 +76,21 @@ def test_long_lines_are_read_soon(part: str) -> None:
     label_in(line)
     name_before(line)
     assert time.perf_counter() - start < 1.0
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["q (shape: (1, 2, 40)):\n", "q torch.Size([1, 2, 40])\n", "q\nshape: 1x2x40\n",
+     "q, shape=[1, 2, 40]: "],
+)  # fmt: skip
+def test_an_abbreviated_print_has_the_shape_of_its_label(tmp_path: Path, label: str) -> None:
+    values = torch.arange(80.0).reshape(1, 2, 40)
+    torch.set_printoptions(threshold=10)
+    try:
+        (tmp_path / "run.log").write_text(f"{label}{values!r}\nr: {values!r}\n")
+    finally:
+        torch.set_printoptions(profile="default")
+    first, second = open_capture(tmp_path / "run.log").records
+    assert (first.name, first.shape, first.partial) == ("q", (1, 2, 40), (12, 80))
+    assert first.error is None
+    assert second.error is not None and "no torch.Size tells the shape" in second.error

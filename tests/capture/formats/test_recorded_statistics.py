@@ -242,3 +242,31 @@ def test_logs_of_other_things(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.log").write_text(text)
     np.save(tmp_path / "a.npy", np.ones(3))
     assert open_capture(tmp_path).notes == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"latency": {"mean": 1.2}, "memory": {"mean": 3.4}, "tokens": {"mean": 5.6}},
+        {"scores": [{"name": f"question {n}", "mean": n / 7} for n in range(5)]},
+        {"rouge": {"avg": 0.1}, "bleu": {"avg": 0.3}, "meteor": {"avg": 0.2}},
+    ],
+)  # fmt: skip
+def test_means_of_other_things_are_no_statistics_of_tensors(tmp_path: Path, said: Any) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(said))
+    with pytest.raises(CaptureError, match="no tensors found"):
+        open_capture(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"a": {"mean": 1.2, "std": 0.5, "shape": [2, 3]}},
+        {"layer_0": {"mean": 1.2, "std": 0.5}},
+        {"model.layers.0.mlp": {"mean": 1.2}, "lm_head": {"mean": 1.0}, "norm": {"mean": 2.0}},
+        [{"module": "decoder.final_norm", "stats": {"min": 1.0, "max": 2.0}}],
+    ],
+)  # fmt: skip
+def test_a_shape_or_the_name_of_a_module_shows_that_they_are(tmp_path: Path, said: Any) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(said))
+    assert len(open_capture(tmp_path / "x.json").records) == len(said)
