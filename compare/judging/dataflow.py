@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..matching.names.canonical import ROOT, parent_of
@@ -108,7 +108,8 @@ class _Step:
             place = self.inputs if row.role == "input" else self.outputs
             place.setdefault(row.canonical, []).append(row.index)
         for module in self.outputs:
-            self.children.setdefault(self.recorded_parent(module), []).append(module)
+            for parent in self.returning_parents(module):
+                self.children.setdefault(parent, []).append(module)
         gradients = GradientFlow(self.recorded_parent)
         for row in self.rows:
             if row.role in GRADIENT_ROLES:
@@ -123,6 +124,16 @@ class _Step:
             if module in self.outputs or module in self.inputs:
                 return module
         return ROOT
+
+    def returning_parents(self, module: str) -> Iterator[str]:
+        """The modules around `module` that its output is handed on to: the nearest with records,
+        and beyond those whose own outputs are not recorded.
+        """
+        while module != ROOT:
+            module = self.recorded_parent(module)
+            yield module
+            if module in self.outputs:
+                return
 
     def node(self, row: Row) -> Node:
         node = Node(row.index, row.canonical, row.role, kind_of(row))

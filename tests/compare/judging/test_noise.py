@@ -106,6 +106,23 @@ def test_faults_are_found_where_only_outputs_are_recorded(tmp_path: Path, name: 
     assert first.causes or "its inputs are not recorded" in first.reason
 
 
+def test_a_module_whose_output_is_not_recorded_hands_its_error_on(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x, h, wide, added, unseen = random.standard_normal((5, 2, 32)).astype(np.float32)
+    for side, factor in (("reference", 1.0), ("candidate", 1.5)):
+        down = added * np.float32(factor)
+        records = {
+            "layers.0.input_0": x, "layers.0.post_attention_layernorm.output": h,
+            "layers.0.mlp.input_0": h,
+            "layers.0.mlp.down_proj.input_0": wide,
+            "layers.0.mlp.down_proj.output": down, "layers.0.output": x + unseen + down,
+        }  # fmt: skip
+        saved(tmp_path / side, records)
+    comparison = judged(tmp_path / "reference", tmp_path / "candidate")
+    made = [row.label for row in comparison.rows if comparison.origin(row.index) == "made"]
+    assert made == ["layers.0.mlp.down_proj-output"]
+
+
 def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
     noise = np.random.default_rng(1).standard_normal((9, 32)).astype(np.float32)
