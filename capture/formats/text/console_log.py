@@ -23,12 +23,13 @@ from .print_labels import LONGEST_NAME, Labels, message_of, name_before, shape_i
 from .printed_values import printed_values
 from .tensor_print import (
     Printed,
+    default_dtype,
     full_type,
     load_dtype,
     parse_print,
     parse_suffix,
     rounding,
-    torch_default,
+    style_of,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ _NOTHING = bytes(_PIECE)
 _WHOLE = 1 << 20  # prints up to this size are taken apart when they are listed
 _ENDS = 4096  # of a larger one, this much at its beginning and end
 _LONGEST_LABEL_LINE = 1000
-_START = re.compile(rb"tensor\(|tensor<[^<>\s]{1,400}>\s*\[|Parameter containing:\s*$")
+_START = re.compile(
+    rb"tensor\(|(?<![\w.])(?:array|Array|DeviceArray)\(|tensor<[^<>\s]{1,400}>\s*\["
+    rb"|Parameter containing:\s*$"
+)
 # What a further line of a print can begin with; any other line means that the print was cut off.
 _GOES_ON = re.compile(
     rb"\s*(?:$|[\[\](),.\d+-]|nan|inf|True|False"
-    rb"|(?:dtype|device|size|shape|grad_fn|requires_grad|layout|names|values|nnz)=)",
+    rb"|(?:dtype|device|size|shape|grad_fn|requires_grad|layout|names|values|nnz|weak_type)=)",
     re.IGNORECASE,
 )
 
@@ -96,7 +100,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
             records.append(record)
     context.ordered.add(found.path)
     context.metadata["order_source"] = "order of the log"
-    if len(styles) == 1:
+    if len(styles) == 1 and "numpy" not in styles:  # which prints the arrays of any framework
         context.metadata.setdefault("framework", styles.pop())
     return records
 
@@ -320,7 +324,8 @@ def _from_ends(head: str, tail: str, span: _Span) -> Printed:
         said = parse_suffix(tail[last.start() + 1 :])
         if said.shape is None or span.abbreviated:
             raise RecordError("a print of more than 1 MiB that is abbreviated or has no torch.Size")
-        printed = Printed(said.style, said.dtype or torch_default(sample), said.shape, sample)
+        style = style_of(head, said)
+        printed = Printed(style, said.dtype or default_dtype(style, sample), said.shape, sample)
         values = printed.total
     if values != printed.total:
         raise RecordError(f"{values} values printed, the shape has {printed.total}")

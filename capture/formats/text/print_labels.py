@@ -54,13 +54,14 @@ _DETAIL = (
     r"|[\[(]\s*\d{1,18}\s*,[\d\s,]{0,200}[\])]"
     r"|\b(?:d?type\s*[:=]\s*)?torch\.(?:bfloat|float|u?int|complex|bool)\w{0,12}\b"
     r"|\bdtype\s*[:=]\s*[\w.]{1,40}"
+    r"|<tf\.Tensor:"
     r"|\bdevice\s*[:=]\s*[\w:'\"()=]{1,40}"
     r"|\b(?:mean|std|var|min|max|norm|sum|absmax)\s*[:=]\s*[+-]?"
     r"(?:[\d.]{1,40}(?:e[+-]?\d{1,4})?|nan|inf)\b"
 )
 _SAID_SHAPE = re.compile(rf"{_SIZES}|(?<=[\s:=])\d{{1,18}}(?:x\d{{1,18}}){{1,31}}\b", re.IGNORECASE)
 _DETAILS = re.compile(
-    rf"(?:(?:{_DETAIL})[\s,;:|=*#~<>)\]-]{{0,20}})+(?:(?:values?|data|content|tensor)\s*[:=]?\s*)?$",
+    rf"(?:(?:{_DETAIL})[\s,;:|=*#~<>)\]-]{{0,20}})+(?:(?:values?|data|content|tensor|numpy)\s*[:=]?\s*)?$",
     re.IGNORECASE,
 )
 # Where loggers write a name: in brackets, or between their other columns.

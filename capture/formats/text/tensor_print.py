@@ -4,8 +4,10 @@
      ..., \n\n[...]], dtype=f32, shape=[40,64])         shown as the first and last 3
     tensor<2x4xf32> [-1.500000e+00, ...]              MAX FULL: every element
     tensor([[-2.0156, ...]], dtype=torch.bfloat16) torch.Size([1, 9, 5120])
+    array([[-2.0156, ...]], shape=(9, 5120), dtype=float32)
 
-Forms as printed by MAX 26.7 and torch 2.13. Pure text work: no numpy, nothing is allocated by
+Forms as printed by MAX 26.7, torch 2.13, numpy 2 (which says the shape of an abbreviated print from
+2.2 on) and JAX (`Array(`). Pure text work: no numpy, nothing is allocated by
 what a print promises, and positions are worked out only for values that are there.
 """
 
@@ -29,7 +31,7 @@ Tree = list["Tree | str | None"]  # nested rows; None stands for `...`
 class Printed:
     """A print: `texts[k]` is the element at flat position `positions[k]`, all when None."""
 
-    style: str  # "max" or "torch"
+    style: str  # "max", "torch" or "numpy"
     dtype: str
     shape: tuple[int, ...]
     texts: list[str]
@@ -41,8 +43,8 @@ class Printed:
 
 
 def parse_print(text: str, beside: tuple[int, ...] | None = None) -> Printed:
-    """Take apart the print that `text` begins with (`tensor(` or `tensor<`). `beside` is the shape
-    that something else tells of it: that of an abbreviated print which does not.
+    """Take apart the print that `text` begins with (`tensor(`, `tensor<`, `array(`). `beside` is
+    the shape that something else tells of it: that of an abbreviated print which does not.
 
     Raises `RecordError` when it is cut off, mixed with other text or contradicts itself.
     """
@@ -50,24 +52,25 @@ def parse_print(text: str, beside: tuple[int, ...] | None = None) -> Printed:
         return _parse_full(text)
     body, at = _body(text)
     said = parse_suffix(text[at:])
+    style = style_of(text, said)
     tree, texts = ([], [body]) if isinstance(body, str) else (body, None)
     values = texts if texts is not None else list(_leaves(tree))
-    dtype = said.dtype or torch_default(values)
+    dtype = said.dtype or default_dtype(style, values)
     nested = () if texts is not None else _nested_shape(tree)
-    shape = said.shape if said.shape is not None else _complete(nested, beside)
+    shape = said.shape if said.shape is not None else _complete(nested, beside, style)
     _check_size(shape)
     if prod(shape) == 0:
         if values:
             raise RecordError(f"values printed for the empty shape {list(shape)}")
-        return Printed(said.style, dtype, shape, [])
+        return Printed(style, dtype, shape, [])
     if texts is not None:
         if shape:
             raise RecordError(f"one value printed for the shape {list(shape)}")
-        return Printed(said.style, dtype, shape, texts)
-    seen = _seen_shape(shape, len(nested), said.style)
+        return Printed(style, dtype, shape, texts)
+    seen = _seen_shape(shape, len(nested), style)
     positions = list(_positions(tree, seen))
     whole = len(positions) == prod(shape)
-    return Printed(said.style, dtype, shape, values, None if whole else positions)
+    return Printed(style, dtype, shape, values, None if whole else positions)
 
 
 def full_type(text: str) -> tuple[str, tuple[int, ...], int]:
@@ -143,25 +146,34 @@ def _check_size(shape: tuple[int, ...]) -> None:
         raise RecordError(f"shape {list(shape)} is more than any tensor can have")
 
 
-def torch_default(values: list[str]) -> str:
-    """The dtype that torch does not print: float32, int64, bool or complex64."""
+def style_of(text: str, said: Suffix) -> str:
+    """Which library's the print is that `text` begins with."""
+    return said.style if text.startswith("tensor") else "numpy"
+
+
+def default_dtype(style: str, values: list[str]) -> str:
+    """The dtype that is not printed: int64, bool, and of torch float32 or complex64, of numpy
+    float64 or complex128.
+    """
     if any(value.endswith("j") for value in values):
-        return "complex64"
+        return "complex128" if style == "numpy" else "complex64"
     if values and all(value in ("True", "False") for value in values):
         return "bool"
     if values and all(re.fullmatch(r"-?\d+", value) for value in values):
         return "int64"
-    return "float32"
+    return "float64" if style == "numpy" else "float32"
 
 
+_OPENING = re.compile(r"(?:tensor|array|Array|DeviceArray)\(")
 _TOKEN = re.compile(r"\[|\]|,|\.\.\.|[^\s\[\],()]+|[()]")
 
 
 def _body(text: str) -> tuple[Tree | str, int]:
     """The nested rows (or the one value of a scalar) behind `tensor(`, and where they end."""
-    if not text.startswith("tensor("):
+    opening = _OPENING.match(text)
+    if opening is None:
         raise RecordError("not a tensor print")
-    at = len("tensor(")
+    at = opening.end()
     stack: list[Tree] = []
     separated = True
     for match in _TOKEN.finditer(text, at):
@@ -219,16 +231,23 @@ def _nested_shape(tree: Tree) -> tuple[int | None, ...]:
     return tuple(shape)
 
 
+# What tells the shape of a print, and how all values are printed.
+_ALL_VALUES = {
+    "torch": ("no torch.Size", "torch.set_printoptions(profile='full')"),
+    "numpy": ("nothing", "numpy.set_printoptions(threshold=sys.maxsize)"),
+}
+
+
 def _complete(
-    nested: tuple[int | None, ...], beside: tuple[int, ...] | None
+    nested: tuple[int | None, ...], beside: tuple[int, ...] | None, style: str
 ) -> tuple[int, ...]:  # fmt: skip
     sizes = tuple(size for size in nested if size is not None)
     if len(sizes) != len(nested):
         if beside is not None and len(beside) == len(nested):
             return beside
+        size, option = _ALL_VALUES["numpy" if style == "numpy" else "torch"]
         raise RecordError(
-            "abbreviated, and no torch.Size tells the shape: print t.shape, too, or all values "
-            "(torch.set_printoptions(profile='full'))"
+            f"abbreviated, and {size} tells the shape: print t.shape, too, or all values ({option})"
         )
     return sizes
 

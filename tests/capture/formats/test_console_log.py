@@ -373,3 +373,36 @@ def test_steps_in_headings(tmp_path: Path) -> None:
     path.write_text("".join(f"--- step {step} ---\nq\n{ROWS}" for step in range(3)))
     capture = open_capture(path)
     assert [(r.step, r.name) for r in capture.records] == [(0, "q"), (1, "q"), (2, "q")]
+
+
+@pytest.mark.parametrize("opening", ["array", "Array", "DeviceArray"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "bool"])
+def test_arrays_of_numpy_and_jax(tmp_path: Path, opening: str, dtype: str) -> None:
+    values = (np.arange(12.0).reshape(1, 4, 3) / 7 - 0.5).astype(dtype)
+    path = tmp_path / "run.log"
+    text = repr(values).replace("array(", f"{opening}(", 1)
+    path.write_text(f"layers.0.mlp {text}\nlayers.1.mlp: {text}\nx = np.array([1.0, 2.0])\n")
+    capture = open_capture(path)
+    assert [record.name for record in capture.records] == ["layers.0.mlp", "layers.1.mlp"]
+    for record in capture.records:
+        assert (record.shape, record.dtype, record.error) == ((1, 4, 3), dtype, None)
+        shown = values_of(record)
+        assert isinstance(shown, np.ndarray)
+        np.testing.assert_allclose(shown, values, rtol=2e-3 if dtype == "float16" else 1e-6)
+
+
+def test_an_abbreviated_array_tells_its_shape(tmp_path: Path) -> None:
+    values = np.arange(4000, dtype=np.float32).reshape(2, 40, 50) / 7
+    path = tmp_path / "run.log"
+    path.write_text(f"layers.0.mlp\n{values!r}\n")
+    (record,) = open_capture(path).records
+    assert (record.name, record.shape, record.error) == ("layers.0.mlp", (2, 40, 50), None)
+    assert record.partial == (2 * 6 * 6, 4000)
+
+
+def test_an_abbreviated_array_of_an_old_numpy_says_what_to_print(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    rows = "array([[0.5, 0.25, ..., 1.5],\n [1., 2., ..., 3.]], dtype=float32)"
+    path.write_text(f"layers.0.mlp {rows}\n")
+    with pytest.raises(CaptureError, match=r"print t.shape, too, or all values \(numpy\.set_print"):
+        open_capture(path)

@@ -46,6 +46,8 @@ VALUES = torch.arange(6.0).reshape(1, 2, 3) / 7
         ("layer_{}.q -> ", "layer_{}.q"),
         ("[INFO] layer_{}.q => ", "layer_{}.q"),
         ("--- layer_{}.q ---\n", "layer_{}.q"),
+        ("layer_{}.q: <tf.Tensor: shape=(1, 2, 3), dtype=float32, numpy=\n", "layer_{}.q"),
+        ("layer_{}.q <tf.Tensor: shape=(1, 2, 3), dtype=float32, numpy=\n", "layer_{}.q"),
     ],
 )  # fmt: skip
 def test_the_label_is_the_name(tmp_path: Path, before: str, name: str) -> None:
