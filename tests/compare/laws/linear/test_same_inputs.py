@@ -89,14 +89,14 @@ def test_a_change_of_the_output_is_named_without_weights(
 ) -> None:
     plant, wanted = NAMED[fault]
     first = compared(tmp_path, dtype, plant).first_divergence()
-    assert first is not None and first.module == "layers.2.k_proj"
+    assert first is not None and first.module == "layers.2.self_attn.k_proj"
     assert first.causes and first.causes[0].name == wanted
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_only_weights_can_tell_has_no_cause(tmp_path: Path, dtype: torch.dtype) -> None:
     first = compared(tmp_path, dtype, weight(lambda w: w.T)).first_divergence()
-    assert first is not None and first.module == "layers.2.k_proj"
+    assert first is not None and first.module == "layers.2.self_attn.k_proj"
     assert first.causes is None
 
 
