@@ -123,6 +123,32 @@ def test_a_module_whose_output_is_not_recorded_hands_its_error_on(tmp_path: Path
     assert made == ["layers.0.mlp.down_proj-output"]
 
 
+@pytest.mark.parametrize("name", ["norm-eps", "head-order", "norm-weight-channel"])
+def test_without_names_it_is_said_that_records_before_the_first_have_no_partner(
+    tmp_path: Path, name: str
+) -> None:
+    models, fault = planted.fault_models, FAULTS[name]
+    reference = models.build_reference(fault.family, fault.layers, torch.float32)
+    candidate = models.other_build(reference, torch.float32)
+    fault.plant(candidate)
+    whole = [
+        models.capture_torch(model, tmp_path / side, models.token_ids())
+        for side, model in (("reference", reference), ("candidate", candidate))
+    ]
+    outputs = [
+        tensor.numpy() for module, slot, tensor in models.all_tensors(whole[1])
+        if slot.startswith("output") and tensor.is_floating_point() and "rotary" not in module
+    ]  # fmt: skip
+    nameless = {f"t_{at * 7919 % 1000003:06d}": array for at, array in enumerate(outputs)}
+    np.savez(tmp_path / "nameless.npz", **nameless)  # pyright: ignore[reportArgumentType]
+    left = models.thinned_out(whole[0], tmp_path / "outputs", "outputs")
+    first = judged(left, tmp_path / "nameless.npz").first_divergence()
+    assert first is not None
+    unsaid = "with a partner" not in first.reason
+    assert (first.module == fault.module) == unsaid, first
+    assert unsaid or "the error may be introduced there" in first.reason
+
+
 def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
     noise = np.random.default_rng(1).standard_normal((9, 32)).astype(np.float32)
