@@ -35,8 +35,8 @@ def finding_of(
     alone = _without_partner_before(aligned.rows, index)
     if alone:
         reason = (
-            f"the first that differs of those with a partner; {alone} before it have none on either "
-            f"side, and the error may be introduced there: {reason}"
+            f"the first that differs of those with a partner; {alone} before it have none on "
+            f"either side, and the error may be introduced there: {reason}"
         )
     law = _law_of(aligned, evidence, index, module)
     return FirstDivergence(
