@@ -59,7 +59,7 @@ def align(
     notes = _notes_of_names(ref, cand)
     notes += [Note(side, text) for side, text in fit_steps(ref, cand)]
     notes += drop_padding(ref, cand)
-    mark_last_rows(ref, cand)
+    notes += [Note(side, text) for side, text in mark_last_rows(ref, cand)]
     apart = set(rules.unpaired)
     notes += _unknown_pairs(ref, cand, rules.pairs)
     matches = list(_by_hand(ref, cand, rules.pairs))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
 from ...capture.errors import RecordError
-from ...capture.load import load
-from ...capture.values import Array, upcast
 from ..aligned import SideName
-from .content.equal import distance, limit_of
 from .named_records import Item, Side, behind_layers
 from .names.roles import role_of
+
+if TYPE_CHECKING:
+    from ...capture.values import Array
 
 _MOST_ELEMENTS = 1 << 22  # of embeddings that are read to tell steps apart
 
@@ -68,15 +69,21 @@ def _are_equal(one: Item, other: Item) -> bool:
     first, second = _values_of(one), _values_of(other)
     if first is None or second is None or first.shape != second.shape:
         return False
-    return distance(first, second) <= _limit(one, other)
+    return _within_rounding(first, second, (one, other))
 
 
-def _limit(*items: Item) -> float:
-    return limit_of(*((i.record.dtype or "") not in ("float32", "float64") for i in items))
+def _within_rounding(first: Array, second: Array, items: Iterable[Item]) -> bool:
+    from .content.equal import distance, limit_of
+
+    coarse = ((item.record.dtype or "") not in ("float32", "float64") for item in items)
+    return distance(first, second) <= limit_of(*coarse)
 
 
 def _values_of(item: Item) -> Array | None:
     """The values of a small record, flat; None where they cannot be read."""
+    from ...capture.load import load  # the screen shows its rows before numpy is there
+    from ...capture.values import upcast
+
     locator = item.record.locator
     if locator is None or locator.count > _MOST_ELEMENTS or item.record.partial is not None:
         return None
@@ -119,10 +126,11 @@ def _move(side: Side, steps: Mapping[int, int]) -> None:
     side.regroup()
 
 
-def mark_last_rows(ref: Side, cand: Side) -> None:
+def mark_last_rows(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
     """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
     there the last row of a padded sequence is not the last token of a ragged one. Everywhere in
-    steps of which one side has nothing but the last token, as the embeddings show.
+    steps of which one side has nothing but the last token, as the embeddings show: what that side
+    is and what to say of it is returned.
     """
     ours, theirs = _tokens(ref), _tokens(cand)
     differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
@@ -133,6 +141,13 @@ def mark_last_rows(ref: Side, cand: Side) -> None:
             one.last_rows = one.step in last or (
                 one.step not in differing and behind_layers(one.module)
             )
+    notes: dict[tuple[SideName, str], None] = {}
+    for step in sorted(last):
+        shorter: SideName = "reference" if ours[step] < theirs[step] else "candidate"
+        most = max(ours[step], theirs[step])
+        text = f"has the last token alone, compared with the last of {most} of the other side"
+        notes[shorter, text] = None
+    return list(notes)
 
 
 def _is_last_of(one: Item, other: Item) -> bool:
@@ -143,7 +158,7 @@ def _is_last_of(one: Item, other: Item) -> bool:
     few, many = _values_of(shorter), _values_of(longer)
     if few is None or many is None or few.size > many.size:
         return False
-    return distance(few, many[-few.size :]) <= _limit(one, other)
+    return _within_rounding(few, many[-few.size :], (one, other))
 
 
 def _tokens(side: Side) -> dict[int, int]:

@@ -130,7 +130,7 @@ def test_what_a_module_passes_on_is_no_second_finding(tmp_path: Path) -> None:
     comparison = open_comparison(str(left), str(right))
     comparison.use_models(ModelPaths(str(tmp_path / "model.safetensors")))
     assert comparison.measure(use_cache=False)
-    assert [found.module for found in comparison.findings()] == ["layers.2.down_proj"]
+    assert [found.module for found in comparison.findings()] == ["layers.2.mlp.down_proj"]
     around = next(
         row for row in comparison.rows if row.canonical == "layers.2" and row.role == "output"
     )

@@ -84,7 +84,7 @@ def test_files_of_an_overwritten_run_are_its_last_step(real: Path, tmp_path: Pat
     comparison = compared(folder / "torch_dump", tmp_path / "max_dump")
     assert {row.step for row in comparison.rows if row.kind == "pair"} == {2}
     assert comparison.failing == []
-    assert any("fits step 2" in note for note in comparison.notes("candidate"))
+    assert any("those of step 2 of the other" in note for note in comparison.notes("candidate"))
 
 
 def test_other_numbers_of_tokens_never_meet_at_the_last(real: Path) -> None:

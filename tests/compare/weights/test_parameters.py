@@ -363,7 +363,7 @@ def test_names_of_the_rules_file(tmp_path: Path) -> None:
 
     weights = saved(tmp_path, **{"stack.0.lin.weight": torch.ones(2)})
     names = NameRules(((re.compile(r"^stack\."), "layers."),), (("lin", "o_proj"),))
-    assert SideParameters(weights, names=names).find("layers.0.o_proj") is not None
+    assert SideParameters(weights, names=names).find("layers.0.self_attn.o_proj") is not None
 
 
 def test_metas_names(real: Path) -> None:
