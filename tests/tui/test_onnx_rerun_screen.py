@@ -36,7 +36,7 @@ async def test_r_finds_the_layer_that_is_wrong(
         await measured(pilot, app)
         comparison = app.list_screen.comparison
         assert comparison is not None
-        row = next(r.index for r in comparison.rows if r.label == "layers.1.down-output")
+        row = next(r.index for r in comparison.rows if r.label == "layers.1.mlp.down_proj-output")
         await pilot.press("colon", *str(row), "enter", "R")
         assert not app.list_screen.prompt.asking
         await until(pilot, lambda: not (app.controllers.rerunning.busy or app.working))

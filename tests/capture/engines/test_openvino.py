@@ -58,7 +58,7 @@ def test_a_fault_is_found(tmp_path: Path) -> None:
     comparison = compared(blocks(tmp_path / "good"), blocks(tmp_path / "bad", 1.25))
     assert comparison.exit_status() == 1
     first = comparison.rows[next(i for i, v in enumerate(comparison.verdicts) if v.fails)]
-    assert first.label == "layers.1.down-output"
+    assert first.label == "layers.1.mlp.down_proj-output"
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
