@@ -23,8 +23,8 @@ def app(big_pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     env = {f"XDG_{name}_HOME": home for name in ("CONFIG", "CACHE", "STATE")}
     with PtyApp(*big_pair, env=env) as running:
         running.wait_for("10000 pairs")
-        while running.read(1.2, 30.0) or "checking" in running.text or "measured" in running.text:
-            pass  # until all is measured: the strip repaints twice a second
+        while running.read(3.0, 60.0) or "checking" in running.text or "measured" in running.text:
+            pass  # until all is measured, and its workers, which give way to others, are done
         yield running
 
 
