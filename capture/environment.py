@@ -30,6 +30,13 @@ _VARIABLES = (
 _MOST_TEXT = 200
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, which containers and batch systems limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
 def loaded_versions() -> dict[str, str]:
     """Versions of the packages in this process that compute."""
     found: dict[str, str] = {}

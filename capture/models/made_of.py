@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..environment import usable_cores
 from .run_plan import Plan
 
 _SHARED = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy")
@@ -124,8 +125,8 @@ def _feed_folder(digest: blake2b, folder: str) -> None:
 def _environment() -> bytes:
     """As it was when it was first asked for: frameworks set variables when they are imported."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith(_VARIABLES))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = platform.node(), platform.platform(), platform.python_version(), cores, _graphics()
+    host = platform.node(), platform.platform(), platform.python_version()
+    machine = *host, usable_cores(), _graphics()
     return repr((variables, machine)).encode()
 
 

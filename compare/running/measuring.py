@@ -11,6 +11,7 @@ from contextlib import suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
+from ...capture.environment import usable_cores
 from ..measuring.kernel import compiled_module
 
 if TYPE_CHECKING:
@@ -31,13 +32,6 @@ def default_threads() -> int:
     """
     cores = usable_cores()
     return cores if compiled_module() is not None else min(2, cores)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, which containers and batch systems limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _step_back() -> None:

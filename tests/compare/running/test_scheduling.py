@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layertui.capture.environment import usable_cores
 from layertui.compare.comparison import Comparison
 from layertui.compare.judging.policy import policy_named
 from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
 from layertui.compare.measuring.pair_reader import PairTask
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.running import scheduler
-from layertui.compare.running.measuring import default_threads, usable_cores
+from layertui.compare.running.measuring import default_threads
 from support.small_captures import huge_sides, layer_file, opened, two_sides
 
 pytestmark = pytest.mark.filterwarnings("error")
