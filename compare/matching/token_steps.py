@@ -129,12 +129,12 @@ def _move(side: Side, steps: Mapping[int, int]) -> None:
 def mark_last_rows(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
     """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
     there the last row of a padded sequence is not the last token of a ragged one. Everywhere in
-    steps of which one side has nothing but the last token, as the embeddings show: what that side
-    is and what to say of it is returned.
+    steps of which one side has nothing but the last token, as the embeddings show; these are said
+    in the notes that are returned, with their side.
     """
-    ours, theirs = _tokens(ref), _tokens(cand)
-    differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
     first, second = _embeddings(ref), _embeddings(cand)
+    ours, theirs = _rows_of(first), _rows_of(second)
+    differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
     last = {step for step in differing if _is_last_of(first[step], second[step])}
     for item in (*ref.items, *cand.items):
         for one in (item, *item.aliases):
@@ -163,7 +163,11 @@ def _is_last_of(one: Item, other: Item) -> bool:
 
 def _tokens(side: Side) -> dict[int, int]:
     """By step: rows of the embedding's output; none where it is not captured or not readable."""
-    return {step: prod(item.shape[:-1]) for step, item in _embeddings(side).items()}
+    return _rows_of(_embeddings(side))
+
+
+def _rows_of(items: Mapping[int, Item]) -> dict[int, int]:
+    return {step: prod(item.shape[:-1]) for step, item in items.items()}
 
 
 def _embeddings(side: Side) -> dict[int, Item]:
