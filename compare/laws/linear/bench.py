@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +97,8 @@ class Bench:
     source: Source = ()  # the quantities that x is the sum of
     where: str = ""  # words for a part of a joined projection, of which `span` are the rows
     span: slice = field(default_factory=lambda: slice(None))
+    # What was looked for already, for this bench alone: a part of it starts without.
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def module(self) -> str:

@@ -32,8 +32,8 @@ from .inputs import (
 )  # fmt: skip
 from .products import products
 
-_BENCH = "linear: bench"
 _PRODUCT = "product"  # where a case keeps what it should have given
+_BENCH = "linear: bench"  # and what its causes are looked for with
 
 
 class LinearLaw:

@@ -17,7 +17,7 @@ from .noise import made_by_weight
 from .quantisers import Quantiser
 from .unnamed_schemes import left_on, unnamed
 
-_KINDS = "linear: kinds"  # under which they are kept with the case
+_KINDS = "kinds"  # under which they are kept with the bench
 _GLANCE_CHANNELS = 5  # of a probe, for a glance at all kinds
 _GLANCE_ROWS = 6  # rows of activations that a kind must do well on before all are multiplied
 # Sizes of a kind's own error, in that of the error that is seen, outside of which it is not what
@@ -91,13 +91,9 @@ def quantised(bench: Bench) -> Iterator[Hypothesis]:
 
 def kinds_of(bench: Bench) -> list[Kind]:
     """The kinds that take most of the probe's error away, the best first; looked for once."""
-    known = bench.case.more.get(_KINDS)
-    if known is not None and known[0] is bench:
-        return known[1]
-    found = _kinds_of(bench)
-    if isinstance(bench.case.more, dict):
-        bench.case.more[_KINDS] = bench, found
-    return found
+    if _KINDS not in bench.kept:
+        bench.kept[_KINDS] = _kinds_of(bench)
+    return bench.kept[_KINDS]
 
 
 def _kinds_of(bench: Bench) -> list[Kind]:
