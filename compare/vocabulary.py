@@ -71,6 +71,9 @@ _ORIGINS: dict[tuple[bool, Origin], str] = {
     (True, "made"): "first appears here", (True, "inherited"): "propagated",
 }  # fmt: skip
 
+# Ends what is said of the records without a partner before the first pair that differs.
+MAY_BE_THEIRS = "and may have introduced the error"
+
 
 def origin_words(level: Level, origin: Origin | None) -> str:
     """`introduced here` or `inherited`; of NaN and Inf `first appears here` or `propagated`; else

@@ -258,3 +258,20 @@ class _Step:
             return [before.labels[row.label]]
         ends = before.outputs.get(ROOT) or [before.rows[-1].index]
         return ends if not has_sources else []
+
+
+def unpaired_before(rows: Sequence[Row], index: int) -> int:
+    """How many records of the reference stand without a partner between a pair that values made and
+    the pair before it, where the candidate, too, has such records: some of them may belong together
+    and differ.
+    """
+    if rows[index].matched_by != "content":
+        return 0
+    counts = {"reference": 0, "candidate": 0}
+    for at in range(index - 1, -1, -1):
+        row = rows[at]
+        if row.kind == "pair":
+            break
+        if row.role != "input":
+            counts["candidate" if row.reference is None else "reference"] += 1
+    return counts["reference"] if counts["candidate"] else 0

@@ -15,7 +15,7 @@ from ..measuring.grids import Grids, grids_of
 from ..measuring.pair_dtypes import printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
 from ..model import Layout, Measurement, Result, Row
-from .dataflow import DECODER, Flow, flow_of
+from .dataflow import DECODER, Flow, flow_of, unpaired_before
 from .dtype_verdicts import by_dtype
 from .gradient_flow import ROLES as GRADIENT_ROLES
 from .noise.expert_routing import Routing
@@ -44,6 +44,8 @@ class Errors:
             self.facts[index].sources = [self.facts[source] for source in node.sources]
             self.facts[index].is_same = node.same is not None
             self.facts[index].stand_in = node.stand_in
+            if node.stand_in or not node.sources:
+                self.facts[index].unpaired = unpaired_before(self.rows, index)
             self.facts[index].is_gradient = node.role in GRADIENT_ROLES
         self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
         for facts in self.facts.values():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..aligned import Aligned
-from ..model import FirstDivergence, Row, Verdict
+from ..model import FirstDivergence, Verdict
 from .evidence.further import FurtherEvidence
 
 if TYPE_CHECKING:
@@ -32,12 +32,6 @@ def finding_of(
         module = analysis.origin_module(index)
     if module != row.canonical:
         reason = f"introduced inside {module}, whose records before this input agree: {reason}"
-    alone = _without_partner_before(aligned.rows, index)
-    if alone:
-        reason = (
-            f"the first that differs of those with a partner; {alone} before it have none on "
-            f"either side, and the error may be introduced there: {reason}"
-        )
     law = _law_of(aligned, evidence, index, module)
     return FirstDivergence(
         index,
@@ -75,23 +69,6 @@ def findings_of(
         if not any(_is_repeated(finding, other) for other in found):
             found.append(finding)
     return tuple(found)
-
-
-def _without_partner_before(rows: Sequence[Row], index: int) -> int:
-    """How many records of the reference stand without a partner between a pair that values made and
-    the pair before it, where the candidate, too, has such records: some of them may belong together
-    and differ.
-    """
-    if rows[index].matched_by != "content":
-        return 0
-    counts = {"reference": 0, "candidate": 0}
-    for at in range(index - 1, -1, -1):
-        row = rows[at]
-        if row.kind == "pair":
-            break
-        if row.role != "input":
-            counts["candidate" if row.reference is None else "reference"] += 1
-    return counts["reference"] if counts["candidate"] else 0
 
 
 def _law_of(aligned: Aligned, evidence: FurtherEvidence, index: int, module: str) -> LawRow | None:

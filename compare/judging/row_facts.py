@@ -25,8 +25,9 @@ class Facts:
     `passed` is the error that what comes after gets, where that is more: tokens that a router sent
     elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
     limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
-    the sources are not its inputs but what came before these (see `dataflow.Node`); `parameter`: it
-    is none of a run's tensors but a checkpoint's.
+    the sources are not its inputs but what came before these (see `dataflow.Node`), and `unpaired`
+    how many records stand between these and it without a partner; `parameter`: it is none of a
+    run's tensors but a checkpoint's.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Facts:
     kept: Structure | None = None
     alone: Verdict | None = None
     stand_in: bool = False
+    unpaired: int = 0
     parameter: bool = False
     is_gradient: bool = False
 

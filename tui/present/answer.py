@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ...compare.model import Measurement
 from ...compare.reports.law_words import agreement, percent, short_module
 from ...compare.reports.nothing_compared import nothing_compared
+from ...compare.vocabulary import MAY_BE_THEIRS
 from ..theme import LOOKS
 from .origin import first_known, likeness, looks_like, sure_text
 from .pieces import Piece, Pieces
@@ -140,6 +141,9 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
         where, reason = f"{where} by statistics", reason.removeprefix("by statistics: ")
         long = f": {reason}"
     brief = f", {_error(comparison, first)}" if _error(comparison, first) else f": {_brief(reason)}"
+    unpaired, found, _ = reason.partition(f" {MAY_BE_THEIRS}")
+    if found:  # the size of the error says less than that it may come from elsewhere
+        return where + long, f"{where}: {unpaired}{found}", f"{where}: {unpaired}", where
     looks = looks_like(first)
     forms = [where + sure + long, f"{where}{sure}{brief}, {looks}" if looks else ""]
     forms += [where + sure + brief, where + brief]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from ...aligned import SideName
 from ...limits import DRIFT, DRIFT_LEAST, INHERITED, UNRELATED, Limits, limits_for
 from ...model import Measurement, Row, Verdict
-from ...vocabulary import Level, Origin
+from ...vocabulary import MAY_BE_THEIRS, Level, Origin
 from ..dataflow import Flow, Node
 from ..evidence.totals import apart
 from ..row_facts import Facts
@@ -148,6 +148,9 @@ class Analysis:
         quantised = self._errors.quantised.get(row.index)
         if quantised is not None:
             return Verdict("noise", f"{quantised} (differs by {facts.error:.2g})", "none")
+        if state.evidence is not None and facts.unpaired:
+            words = f"{_behind_unpaired(facts.unpaired)}: {state.evidence.words}"
+            return Verdict("diverged", words)
         if state.evidence is not None:
             return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
         if facts.alone is not None:
@@ -247,3 +250,9 @@ class Analysis:
         if len(self.origins.peers[node.kind].members) < 3:
             sure *= 0.95
         return round(sure, 2)
+
+
+def _behind_unpaired(count: int) -> str:
+    """Why it is not known where an error was made: it may have been before this pair."""
+    records = "the record before it has" if count == 1 else f"the {count} records before it have"
+    return f"{records} no partner {MAY_BE_THEIRS}"

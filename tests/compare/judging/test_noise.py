@@ -19,6 +19,9 @@ from layertui.compare.measuring.error_structure import mantissa_bits
 from layertui.compare.reports.forms.json_form import json_report
 from layertui.compare.reports.forms.text_form import text_report
 from layertui.compare.reports.row_text import row_text
+from layertui.tui.present.answer import answer_of
+from layertui.tui.terminal import Terminal
+from layertui.tui.theme import Look
 from support.synthetic import saved
 
 planted = pytest.importorskip("support.planted")
@@ -142,11 +145,15 @@ def test_without_names_it_is_said_that_records_before_the_first_have_no_partner(
     nameless = {f"t_{at * 7919 % 1000003:06d}": array for at, array in enumerate(outputs)}
     np.savez(tmp_path / "nameless.npz", **nameless)  # pyright: ignore[reportArgumentType]
     left = models.thinned_out(whole[0], tmp_path / "outputs", "outputs")
-    first = judged(left, tmp_path / "nameless.npz").first_divergence()
+    comparison = judged(left, tmp_path / "nameless.npz")
+    first = comparison.first_divergence()
     assert first is not None
-    unsaid = "with a partner" not in first.reason
+    unsaid = "no partner and may have introduced the error" not in first.reason
     assert (first.module == fault.module) == unsaid, first
-    assert unsaid or "the error may be introduced there" in first.reason
+    assert unsaid == (comparison.verdicts[first.index].origin == "made")
+    words = answer_of(comparison, comparison.counts, Look(Terminal()), working=False).words
+    assert unsaid == ("introduced" in words[-2])
+    assert unsaid == ("no partner" not in words[-2])
 
 
 def test_without_anything_before_it_a_record_is_judged_by_its_dtype(tmp_path: Path) -> None:
