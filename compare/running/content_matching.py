@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..matching.align import align
+from ..matching.content.c_order import moved_by_size
 from ..matching.content.first_axes import may_be_exchanged
 from ..matching.content.found import Content
 from ..matching.content.misfits import fitted, misfits
@@ -21,7 +22,7 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
     say nothing, or `cancelled` said stop.
     """
     square = may_be_exchanged(aligned)
-    apart = next(misfits(aligned), None) is not None
+    apart = any(next(rows(aligned), None) is not None for rows in (misfits, moved_by_size))
     if not square and not apart and not _may_have_partners(aligned):
         return aligned
     from ..matching.content.cache import ContentCache
@@ -44,12 +45,14 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
 
 def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Content:
     """What values say. Raises `CancelledError`."""
+    from ..matching.content.c_order import in_c_order
     from ..matching.content.first_axes import are_exchanged
     from ..matching.content.search import find_content
 
     turned = square and are_exchanged(aligned, cancelled)
     content = find_content(aligned, cancelled) if _may_have_partners(aligned) else Content()
-    return replace(content, pairs=content.pairs + fitted(aligned, cancelled), exchanged=turned)
+    layouts = fitted(aligned, cancelled) + in_c_order(aligned, cancelled)
+    return replace(content, pairs=content.pairs + layouts, exchanged=turned)
 
 
 def _may_have_partners(aligned: Aligned) -> bool:

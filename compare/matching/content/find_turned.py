@@ -11,11 +11,11 @@ from ...measuring.pair_reader import CancelledError
 from ...model import Row
 from ...recipes.parse import parse_recipe
 from .equal import MARGIN, distance_through, limit_of
-from .turned import may_be_turned, turned_recipes
+from .turned import kind_of_row, may_be_turned, turned_recipes
 
 _MOST_LAYERS = 8  # of a kind that are read, the first of them
 _LIKE = 0.7  # relative L2 from which on values have nothing in common
-_NUMBERS, _LETTER = re.compile(r"\d+"), re.compile(r"(?<![a-z])[qkv](?=_)")
+_LETTER = re.compile(r"(?<![a-z])[qkv](?=_)")
 
 
 def find_turned(
@@ -28,9 +28,9 @@ def find_turned(
     families: dict[str, set[bool]] = defaultdict(set)  # of queries, keys and values together
     for row in aligned.rows:
         if may_be_turned(row):
-            kinds[_kind(row)].append(row)
+            kinds[kind_of_row(row)].append(row)
         elif row.kind == "pair" and "transpose(" in row.recipe_reference + row.recipe_candidate:
-            families[_family(_kind(row))].add(True)
+            families[_family(kind_of_row(row))].add(True)
     said: dict[str, bool | None] = {}
     for kind, rows in kinds.items():
         said[kind] = found = _said(rows, cancelled)
@@ -47,10 +47,6 @@ def find_turned(
         for capture in (aligned.reference, aligned.candidate)
     ]
     return tuple((places[0][id(row.reference)], places[1][id(row.candidate)]) for row in turned)
-
-
-def _kind(row: Row) -> str:
-    return _NUMBERS.sub("N", row.label)
 
 
 def _family(kind: str) -> str:

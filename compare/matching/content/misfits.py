@@ -10,6 +10,7 @@ from ...model import Row
 from ...recipes.common_view import CommonView
 from ...recipes.parse import parse_recipe
 from ..call_match import Match
+from .c_order import WORDS as C_ORDER
 from .found import Content, ContentPair
 
 _MOST = 200  # pairs that are read
@@ -63,10 +64,10 @@ def with_layouts(matches: list[Match], content: Content) -> list[Match]:
     """The matches, those by name whose shapes did not fit in the layout that values show."""
     known = {(pair.reference, pair.candidate): pair for pair in content.pairs}
     for match in matches:
-        if match.problem_level != "shape" or match.matched_by == "fused":
+        if match.matched_by == "fused" or match.problem_level not in ("shape", None):
             continue
         pair = known.get((match.reference.position, match.candidate.position))
-        if pair is not None:
+        if pair is not None and (match.problem_level is not None or pair.how == C_ORDER):
             recipes = parse_recipe(pair.recipe_reference), parse_recipe(pair.recipe_candidate)
             match.view, match.problem, match.problem_level = CommonView(*recipes), None, None
             match.how = f"{match.how}; by values: {pair.how}"

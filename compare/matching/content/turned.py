@@ -19,7 +19,13 @@ from ...recipes.steps import Transpose
 from ..call_match import Match
 from .found import Content
 
-_TURNS = re.compile(r"transpose\(|permute\(|rearrange\(")
+TURNS = re.compile(r"transpose\(|permute\(|rearrange\(")
+_NUMBERS = re.compile(r"\d+")
+
+
+def kind_of_row(row: Row) -> str:
+    """Its label without numbers: the same in every layer."""
+    return _NUMBERS.sub("N", row.label)
 
 
 def may_be_turned(row: Row) -> bool:
@@ -32,7 +38,7 @@ def may_be_turned(row: Row) -> bool:
     shapes = first.shape, second.shape
     if shapes[0] is None or shapes[1] is None or prod(shapes[0]) != prod(shapes[1]):
         return False
-    if _TURNS.search(row.recipe_reference + row.recipe_candidate):
+    if TURNS.search(row.recipe_reference + row.recipe_candidate):
         return False
     return first.dtype is not None and any(map(_square, shapes))
 

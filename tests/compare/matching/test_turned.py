@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,49 @@ def test_batch_and_tokens_in_the_other_order(tmp_path: Path) -> None:
     comparison = compared(write(tmp_path / "a", good), write(tmp_path / "b", other))
     assert set(levels(comparison).values()) == {"identical"}
     assert len(turned(comparison)) == 3
+
+
+def batches(batch: int, tokens: int) -> dict[str, np.ndarray]:
+    return {
+        f"model.layers.{layer}.{name}": values(10 * layer + number, batch, tokens, 16)
+        for layer in range(LAYERS)
+        for number, name in enumerate(("input_layernorm", "self_attn", "mlp"))
+    }
+
+
+def exchanged(tensor: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.swapaxes(tensor, 0, 1))
+
+
+def reshaped(tensor: np.ndarray) -> np.ndarray:
+    return tensor.reshape(tensor.shape[1], tensor.shape[0], *tensor.shape[2:])
+
+
+@pytest.mark.parametrize("other", [exchanged, reshaped])
+def test_values_tell_a_reshape_from_a_transpose(
+    other: Callable[[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    good = batches(2, 10)
+    sides = {name: other(tensor) for name, tensor in good.items()}
+    sides["model.layers.1.mlp"] = sides["model.layers.1.mlp"] * 1.5
+    comparison = compared(write(tmp_path / "a", good), write(tmp_path / "b", sides))
+    found = levels(comparison)
+    assert found.pop("layers.1.mlp") == "diverged"
+    assert set(found.values()) == {"identical"}
+    assert turned(comparison) == (set() if other is reshaped else set(levels(comparison)))
+
+
+@pytest.mark.parametrize(("wrong", "level"), [("mlp", "diverged"), ("self_attn", "ok")])
+def test_one_kind_of_record_that_is_reshaped_where_the_rest_is_transposed_is_said(
+    wrong: str, level: str, tmp_path: Path
+) -> None:
+    """What is made of it agrees in one case: then it is another layout, and passes as that."""
+    good = batches(2, 10)
+    sides = {name: reshaped(tensor) if name.endswith(wrong) else exchanged(tensor)
+             for name, tensor in good.items()}  # fmt: skip
+    comparison = compared(write(tmp_path / "a", good), write(tmp_path / "b", sides))
+    for module, found in levels(comparison).items():
+        assert found == (level if module.endswith(wrong) else "identical"), module
+    others = {row.canonical for row in comparison.rows
+              if comparison.verdicts[row.index].permuted}  # fmt: skip
+    assert len(others) == (LAYERS if level == "ok" else 0)
