@@ -32,11 +32,11 @@ from .call_match import (
     why_apart,
     why_unreadable,
 )
-from .content.first_axes import WORDS, exchanged
+from .content.axes.first_axes import WORDS, exchanged
+from .content.axes.turned import with_turned
 from .content.found import Content
 from .content.matches import content_matches, without_refused
 from .content.misfits import with_layouts
-from .content.turned import with_turned
 from .equivalents import match_equivalents
 from .experts import match_experts
 from .fused import match_fused

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..matching.align import align
-from ..matching.content.c_order import moved_by_size
-from ..matching.content.first_axes import may_be_exchanged
+from ..matching.content.axes.c_order import moved_by_size
+from ..matching.content.axes.first_axes import may_be_exchanged
+from ..matching.content.axes.turned import may_be_turned
 from ..matching.content.found import Content
 from ..matching.content.misfits import fitted, misfits
-from ..matching.content.turned import may_be_turned
 
 if TYPE_CHECKING:
     from ..aligned import Aligned
@@ -45,8 +45,8 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
 
 def _found(aligned: Aligned, square: bool, cancelled: Callable[[], bool]) -> Content:
     """What values say. Raises `CancelledError`."""
-    from ..matching.content.c_order import in_c_order
-    from ..matching.content.first_axes import are_exchanged
+    from ..matching.content.axes.c_order import in_c_order
+    from ..matching.content.axes.first_axes import are_exchanged
     from ..matching.content.search import find_content
 
     turned = square and are_exchanged(aligned, cancelled)

@@ -10,7 +10,7 @@ from ...model import Row
 from ...recipes.common_view import CommonView
 from ...recipes.parse import parse_recipe
 from ..call_match import Match
-from .c_order import WORDS as C_ORDER
+from .axes.c_order import WORDS as C_ORDER
 from .found import Content, ContentPair
 
 _MOST = 200  # pairs that are read

@@ -19,10 +19,10 @@ from ....capture.values import Array
 from ...aligned import Aligned
 from ...measuring.pair_reader import CancelledError
 from ..named_records import Side
+from .axes.find_turned import find_turned
 from .behind import pair_behind
 from .equal import distance_through, limit_of
 from .equal_pairs import find_equal, tell_apart
-from .find_turned import find_turned
 from .found import Content, ContentPair
 from .layouts import Both, layouts
 from .names import contradict, contradict_layers

@@ -6,11 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 
-from ...aligned import Aligned
-from ...measuring.pair_reader import CancelledError
-from ...model import Row
-from ...recipes.parse import parse_recipe
-from .equal import MARGIN, distance_through, limit_of
+from ....aligned import Aligned
+from ....measuring.pair_reader import CancelledError
+from ....model import Row
+from ....recipes.parse import parse_recipe
+from ..equal import MARGIN, distance_through, limit_of
 from .turned import kind_of_row, may_be_turned, turned_recipes
 
 _MOST_LAYERS = 8  # of a kind that are read, the first of them

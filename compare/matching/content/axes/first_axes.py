@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ....capture.dtypes import DTYPES
-from ....capture.records import Record
-from ...aligned import Aligned
-from ...model import Row
-from ...recipes.parse import parse_recipe
-from ...recipes.recipe import Recipe
-from ...recipes.steps import Transpose
-from ..call_match import Match
-from ..named_records import kind_of
+from .....capture.dtypes import DTYPES
+from .....capture.records import Record
+from ....aligned import Aligned
+from ....model import Row
+from ....recipes.parse import parse_recipe
+from ....recipes.recipe import Recipe
+from ....recipes.steps import Transpose
+from ...call_match import Match
+from ...named_records import kind_of
 
 _TRIED = 12  # pairs that are read
 _FEWEST = 2  # pairs that must be equal once the axes are exchanged
@@ -32,7 +32,7 @@ def are_exchanged(aligned: Aligned, cancelled: Callable[[], bool]) -> bool:
     """Whether the candidate has both axes the other way round: its records are equal to the
     reference's then, and none is as it stands. Reads some records.
     """
-    from .equal import distance_through, limit_of
+    from ..equal import distance_through, limit_of
 
     turned = 0
     for tried, row in enumerate(_alike(aligned)):

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from math import prod
 
-from ...model import Row
-from ...recipes.common_view import CommonView
-from ...recipes.errors import Shape
-from ...recipes.recipe import Recipe
-from ...recipes.steps import Transpose
-from ..call_match import Match
-from .found import Content
+from ....model import Row
+from ....recipes.common_view import CommonView
+from ....recipes.errors import Shape
+from ....recipes.recipe import Recipe
+from ....recipes.steps import Transpose
+from ...call_match import Match
+from ..found import Content
 
 TURNS = re.compile(r"transpose\(|permute\(|rearrange\(")
 _NUMBERS = re.compile(r"\d+")

@@ -11,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from math import prod
 
-from ...aligned import Aligned
-from ...measuring.pair_reader import CancelledError
-from ...model import Row
-from ...recipes.common_view import bare
-from ...recipes.parse import parse_recipe
-from .equal import distance_through, limit_of
-from .found import ContentPair
-from .layouts import in_one_order
+from ....aligned import Aligned
+from ....measuring.pair_reader import CancelledError
+from ....model import Row
+from ....recipes.common_view import bare
+from ....recipes.parse import parse_recipe
+from ..equal import distance_through, limit_of
+from ..found import ContentPair
+from ..layouts import in_one_order
 from .turned import TURNS, kind_of_row
 
 _MOST_LAYERS = 4  # of a kind that are read, the first of them
