@@ -21,6 +21,7 @@ from ..matching.names.roles import is_in_attention, role_of
 from ..model import Row
 from .fed import Fed, is_float, plain, side_task_of
 from .layers import Layer
+from .own_tables import is_table
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -51,8 +52,9 @@ class Injection:
 class Injector:
     """Finds the inputs of layers of one comparison.
 
-    Whole numbers and masks that only the candidate has (a layer's index, the offsets of a batch)
-    are its own; with `own_inputs` so is everything that the reference does not have.
+    Whole numbers, masks and tables that only the candidate has (a layer's index, the offsets of a
+    batch, the cosines of all positions) are its own; with `own_inputs` so is everything that the
+    reference does not have.
     """
 
     comparison: Comparison
@@ -287,8 +289,12 @@ class Injector:
 
     def _may_be_own(self, slot: str, record: Record) -> bool:
         exact = DTYPES[record.dtype or ""].kind in ("int", "bool") if record.dtype else False
-        cache = _CACHE.search(slot) is not None
-        return self.own_inputs or (not cache and (exact or _WHERE.search(slot) is not None))
+        if self.own_inputs:
+            return True
+        if _CACHE.search(slot) is not None:
+            return False
+        where = exact or _WHERE.search(slot) is not None
+        return where or is_table(record, self.comparison.candidate.records)
 
     def _through(self, row: Row, slot: str) -> Fed:
         """A pair's reference record on its way to the candidate's form."""

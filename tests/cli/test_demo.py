@@ -323,13 +323,23 @@ def test_captures_say_which_model_made_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_layers_of_the_demo_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The layer with the fault is wrong on its own; one behind it only passes the error on."""
-    sides = unpack(str(tmp_path), "weight-scale")
-    layers = ["layers.3.mlp.down_proj", "layers.4.mlp"]
+@pytest.mark.parametrize(
+    ("fault", "layers"),
+    [
+        ("weight-scale", ["layers.3.mlp.down_proj", "layers.4.mlp"]),
+        ("attention-scale", ["layers.2.self_attn", "layers.3.self_attn"]),
+    ],
+)
+def test_layers_of_the_demo_run_again(
+    fault: str, layers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The layer with the fault is wrong on its own; another one is not. Attention takes the rotary
+    table from the candidate, which alone has one.
+    """
+    sides = unpack(str(tmp_path), fault)
     assert status_of(["rerun", *sides, *layers, "--format", "json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["blamed"] == ["layers.3.mlp.down_proj"]
+    assert report["blamed"] == [name for name in layers if name.startswith("layers.3")]
     assert [row["layer"] for row in report["rows"]] == layers
 
 
