@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -87,11 +88,52 @@ def _shortened(
 
 
 def narrowed(of: Callable[[float], float], low: float, high: float, steps: int = 40) -> float:
-    """The least place of a function with one minimum between two places (golden section)."""
-    for _ in range(steps):
-        a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-        if of(a) < of(b):
-            high = b
+    """The least place of a function with one minimum between two places, by at most `steps` values
+    of it: parabolas through the three best where they get on, golden section where they do not (R.
+    P. Brent, Algorithms for Minimization without Derivatives, 1973, chapter 5).
+    """
+    least = _SHARE * (high - low)
+    best = second = third = low + _GOLDEN * (high - low)
+    at_best = at_second = at_third = of(best)
+    last = before = 0.0
+    for _ in range(steps - 1):
+        middle, near = (low + high) / 2, least + _SHARE * abs(best)
+        if abs(best - middle) <= 2 * near - (high - low) / 2:
+            break
+        step = _parabola((best, second, third), (at_best, at_second, at_third))
+        if low < best + step < high and abs(step) < abs(before) / 2:
+            before = last
+            if min(best + step - low, high - best - step) < 2 * near:
+                step = math.copysign(near, middle - best)
         else:
-            low = a
-    return (low + high) / 2
+            before = (low if best >= middle else high) - best
+            step = _GOLDEN * before
+        last = step
+        place = best + (step if abs(step) >= near else math.copysign(near, step))
+        value = of(place)
+        if value <= at_best:
+            low, high = (best, high) if place >= best else (low, best)
+            third, second, best = second, best, place
+            at_third, at_second, at_best = at_second, at_best, value
+            continue
+        low, high = (place, high) if place < best else (low, place)
+        if value <= at_second or second == best:
+            third, second = second, place
+            at_third, at_second = at_second, value
+        elif value <= at_third or third in (best, second):
+            third, at_third = place, value
+    return best
+
+
+_GOLDEN = (3 - 5**0.5) / 2
+_SHARE = 1e-8  # of the range or the place: nearer places have the same value, up to rounding
+
+
+def _parabola(places: tuple[float, float, float], values: tuple[float, float, float]) -> float:
+    """How far from the first of three places the parabola through them is least; Inf where it has
+    no such place.
+    """
+    (x, w, v), (fx, fw, fv) = places, values
+    r, q = (x - w) * (fx - fv), (x - v) * (fx - fw)
+    below = 2 * (q - r)
+    return ((x - v) * q - (x - w) * r) / -below if below else math.inf
