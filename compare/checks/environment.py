@@ -95,10 +95,10 @@ def _training(headers: tuple[dict[str, Any], dict[str, Any]]) -> Iterator[Findin
 
 def _versions(ref: Capture, cand: Capture) -> Iterator[Finding]:
     same = ref.framework is not None and ref.framework == cand.framework
-    if same and ref.framework_version != cand.framework_version:
+    versions = ref.framework_version, cand.framework_version
+    if same and all(versions) and versions[0] != versions[1]:
         words = (
-            f"the reference ran on {ref.framework} {ref.framework_version or '?'}, the candidate "
-            f"on {cand.framework_version or '?'}"
+            f"the reference ran on {ref.framework} {versions[0]}, the candidate on {versions[1]}"
         )
         yield Finding("note", "versions", words, "kernels may differ")
     if ref.device and cand.device and ref.device != cand.device:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ...capture.names import natural_key
 from ..model import ExecutionOrder, Reordered, Row
+from ..plurals import IS, counted, which
 from ..vocabulary import RowKind
 from .call_match import Match
 from .named_records import Item, Key, Side
@@ -278,9 +279,8 @@ def check_order(ref: Side, cand: Side, matches: list[Match]) -> ExecutionOrder:
     if moved and weak:
         return ExecutionOrder(None, "only the order in which a file lists its tensors is known")
     if not moved:
-        return ExecutionOrder(
-            True, f"{len(outputs)} pairs of outputs are produced in the same order"
-        )
+        made = f"of outputs {which(len(outputs), *IS)} produced in the same order"
+        return ExecutionOrder(True, f"{counted(len(outputs), 'pair')} {made}")
     return ExecutionOrder(
         False,
         f"{len(moved)} of {len(outputs)} pairs of outputs are produced in a different order",

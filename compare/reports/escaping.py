@@ -6,6 +6,8 @@ reorder a line, so everything that is not printable is shown as its escape.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def clean(text: str, ascii_only: bool = False) -> str:
     """`text` without anything a terminal would act on: `\\x1b` becomes the four characters. Written
@@ -14,6 +16,18 @@ def clean(text: str, ascii_only: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(char, ascii_only) for char in text)
+
+
+_FORMULA = ("=", "+", "-", "@")
+
+
+def cell(value: Any) -> Any:
+    """A value for a table: text is `clean`, and where a spreadsheet would take it for a formula an
+    apostrophe stands in front (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    if not isinstance(value, str):
+        return value
+    return f"'{clean(value)}" if value.startswith(_FORMULA) else clean(value)
 
 
 def _shown(char: str, ascii_only: bool) -> str:

@@ -40,7 +40,7 @@ from ..matching.names.roles import is_embedded
 from ..measuring.metrics import NUMBERS
 from ..measuring.per_token import TokenRows, token_rows
 from ..model import Failure, Row, Verdict
-from .escaping import clean
+from .escaping import cell
 from .forms.aiu_fms import aiu_layer, model_id
 from .summary import component_of
 
@@ -114,7 +114,7 @@ def _lines(row: Row, verdict: Verdict, found: TokenRows | None, reason: str) -> 
         verdict.level, reason or verdict.reason, row.reference.name if row.reference else "",
         row.candidate.name if row.candidate else "", row.matched_by or "",
     ]  # fmt: skip
-    head, tail = ([clean(c) if isinstance(c, str) else c for c in part] for part in (head, tail))
+    head, tail = ([*map(cell, part)] for part in (head, tail))
     if found is None or not found.rows:
         yield [*head, "", "", *[""] * len(_OF_ROWS), *tail]
         return

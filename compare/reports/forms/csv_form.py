@@ -10,7 +10,7 @@ from typing import Any
 from ...comparison import Comparison
 from ...measuring.metrics import NUMBERS
 from ...model import Measurement, Row
-from ..escaping import clean
+from ..escaping import cell
 from ..form import Part, Settings, is_one
 from ..words import partial_text, record_shape
 
@@ -33,15 +33,15 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     writer.writerow(["case", *heading])
     for part in parts:
         if part.problem:
-            known = {"kind": "not compared", "reason": clean(part.problem)}
-            writer.writerow([part.name, *(known.get(name, "") for name in heading)])
-        writer.writerows([part.name, *line] for line in tables[part.name][1:])
+            known = {"kind": "not compared", "reason": cell(part.problem)}
+            writer.writerow([cell(part.name), *(known.get(name, "") for name in heading)])
+        writer.writerows([cell(part.name), *line] for line in tables[part.name][1:])
     return out.getvalue()
 
 
 def csv_report(comparison: Comparison) -> str:
     """One line a row of the comparison, gaps included. Control characters in names are written
-    out, as in the text report: tables end up on terminals too.
+    out, as in the text report: tables end up on terminals too; no name is a spreadsheet's formula.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -53,8 +53,7 @@ def csv_report(comparison: Comparison) -> str:
          *_metric_columns()]
     )  # fmt: skip
     for row in comparison.rows:
-        cells = _csv_row(comparison, row)
-        writer.writerow([clean(cell) if isinstance(cell, str) else cell for cell in cells])
+        writer.writerow(map(cell, _csv_row(comparison, row)))
     return out.getvalue()
 
 

@@ -256,6 +256,20 @@ def test_csv_reads_back(which: str, request: pytest.FixtureRequest) -> None:
             assert (float(line[metric]) if line[metric] else None) == value
 
 
+def test_no_name_is_a_formula_in_a_table(tmp_path: Path) -> None:
+    names = ("=cmd|calc!A1", "+SUM(1)", "-2+3", "@x", "layers.0.mlp")
+    for side in ("reference", "candidate"):
+        values = {name: np.ones((3, 4), np.float32) for name in names}
+        np.savez(tmp_path / f"{side}.npz", **values)  # pyright: ignore[reportArgumentType]
+    comparison = open_comparison(*(str(tmp_path / f"{s}.npz") for s in ("reference", "candidate")))
+    assert comparison.measure(use_cache=False)
+    table = csv_report(comparison)
+    cells = [cell for line in csv.reader(io.StringIO(table)) for cell in line]
+    numbers = [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert all(float(cell) <= 0 for cell in numbers)
+    assert {f"'{name}" for name in names[:4]} | {names[4]} <= set(cells)
+
+
 def test_row_text_tells_everything(odd: Comparison) -> None:
     texts = {row.canonical: row_text(odd, row.index) for row in odd.rows}
     assert "matched by  same name\n" in texts["z"]
