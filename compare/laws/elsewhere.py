@@ -15,6 +15,7 @@ from .names import kind_name
 from .numerics.quantities import Key, Quantity
 
 _LOOK = 4  # rows that are compared before all are
+_UNITS = 2.0  # half spacings by which values may differ that rounding makes equal
 
 
 def recorded_hypotheses(
@@ -27,7 +28,8 @@ def recorded_hypotheses(
     if own is None or len(candidate.rows) != len(np.unique(candidate.rows)):
         return  # rows of a norm by head are no rows of a record
     for other in _others(scene, site, own):
-        if not _looks_alike(scene, own, other, candidate) or _is_copy(scene, site, other):
+        unit = candidate.units.get("output", 0.0)
+        if not _looks_alike(scene, own, other, candidate) or _is_copy(scene, site, other, unit):
             continue
         stale = kind_name(other.key).split(" ")[0] == kind_name(site.target).split(" ")[0]
         label = other.key.label + (f" of step {other.key.step}" if own.key.step else "")
@@ -79,8 +81,11 @@ def _looks_alike(scene: Scene, own: Quantity, other: Quantity, candidate: Case) 
     return bool(size > 0 and left <= 1e-3 * size)
 
 
-def _is_copy(scene: Scene, site: Site, other: Quantity) -> bool:
-    """Whether the reference, too, has the same values in both places: one is made of the other."""
+def _is_copy(scene: Scene, site: Site, other: Quantity, unit: float) -> bool:
+    """Whether the reference, too, has the same values in both places, up to what the candidate's
+    rounding (`unit`) takes away: one is made of the other, or of the same (a token that is repeated
+    in a model without positions).
+    """
     ours, theirs = (scene.reference.known.get(key) for key in (site.target, other.key))
     if ours is None or theirs is None:
         return False
@@ -90,7 +95,10 @@ def _is_copy(scene: Scene, site: Site, other: Quantity) -> bool:
         left, right = (scene.tables.read(quantity, rows) for quantity in (ours, theirs))
     except (*UNREADABLE, IndexError):
         return False
-    return left.shape == right.shape and bool(np.array_equal(left, right))
+    if left.shape != right.shape:
+        return False
+    apart, size = np.square(left - right).sum(), np.square(left).sum()
+    return bool(apart <= (_UNITS * unit) ** 2 * size)
 
 
 def _values(

@@ -66,8 +66,10 @@ def config_slopes(config: Mapping[str, Any], heads: int) -> Array | None:
     return alibi_slopes(heads) if told else None
 
 
-def is_encoder(config: Mapping[str, Any]) -> bool:
-    """Whether queries see later tokens, too."""
+def is_encoder(config: Mapping[str, Any], module: str) -> bool:
+    """Whether the queries of an attention module see later tokens, too."""
+    if config.get("is_encoder_decoder"):
+        return "encoder" in module.split(".")
     config = text_config(config)
     kind = str(config.get("model_type", ""))
     return not config.get("is_decoder") and any(name in kind for name in _ENCODERS)

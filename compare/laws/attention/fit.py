@@ -46,7 +46,7 @@ def likeliest(scene: Scene, site: Site, case: Case) -> Iterator[Choice]:
     where nothing tells their number.
     """
     material: Material = case.more["material"]
-    mask = plain_mask(scene, material)
+    mask = plain_mask(scene, site, material)
     window = None if mask == "recorded" else config_window(scene.config, site.module)
     for heads, kv_heads in counts(scene, site, case):
         width = material.q.shape[1] // heads
@@ -61,11 +61,11 @@ def likeliest(scene: Scene, site: Site, case: Case) -> Iterator[Choice]:
             yield from _with_rotary(scene, form, material, width)
 
 
-def plain_mask(scene: Scene, material: Material) -> MaskKind:
+def plain_mask(scene: Scene, site: Site, material: Material) -> MaskKind:
     """The likeliest mask: the recorded one; one that only hides padding goes with the causal one,
-    unless the model is an encoder.
+    unless the keys are those of an encoder.
     """
-    encoder = is_encoder(scene.config)
+    encoder = material.crossed or is_encoder(scene.config, site.module)
     if material.bias is not None:
         return "both" if material.padding_only and not encoder else "recorded"
     return "none" if encoder else "causal"

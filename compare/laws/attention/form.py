@@ -74,7 +74,7 @@ class Material:
     where none was recorded. `angles` are None where no tables were. `recorded_scores`: the side
     recorded its probabilities, so that it computes them one after the other and rounds them.
     `padding_only`: the recorded mask is the same for all queries of a sequence. The first `past`
-    keys are those of earlier steps.
+    keys are those of earlier steps. `crossed`: the keys are those of an encoder.
     """
 
     q: Array
@@ -90,6 +90,7 @@ class Material:
     recorded_scores: bool = False
     padding_only: bool = False
     past: int = 0
+    crossed: bool = False
 
     @property
     def length(self) -> int:

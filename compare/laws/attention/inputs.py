@@ -13,9 +13,10 @@ from ...matching.names.canonical import parent_of
 from ..law import Scene, Site
 from ..numerics.quantities import Key, Quantity, SideQuantities
 from ..numerics.rounding import unit_of
-from ..numerics.sequences import Rows, rows_of, sequence_lengths
+from ..numerics.sequences import Rows
 from ..rotary.frequencies import relaid
 from .form import Angles, Material
+from .spans import Spans, spans_of
 
 BLOCKED = -1e4  # added to a score, this and less is as good as minus infinity
 _ROTARY = "rotary_emb"
@@ -42,14 +43,12 @@ def read_material(
     `widths` are the channels of a fused projection that are queries, keys and values. Raises
     `sample.UNREADABLE`.
     """
-    counts = token_counts(scene, site)
-    places = None if counts is None else places_of(scene, site, counts)
-    if counts is None or places is None:
+    spans = spans_of(scene, site)
+    if spans is None:
         return None
-    queries, keys = places
-    step = site.target.step
-    q = _tokens(scene, side, site.source("q"), step, counts[-1], widths.get("q"), rows)
-    parts = [over_steps(scene, side, site, name, counts, widths.get(name)) for name in ("k", "v")]
+    queries, keys, step = spans.queries, spans.keys, site.target.step
+    q = _tokens(scene, side, site.source("q"), step, spans.count, widths.get("q"), rows)
+    parts = [over_steps(scene, side, site, name, spans, widths.get(name)) for name in ("k", "v")]
     if q is None or any(part is None for part in parts):
         return None
     k, v = (part for part in parts if part is not None)
@@ -57,7 +56,7 @@ def read_material(
         return None
     material = Material(
         q[0], k[0], v[0], queries.sequence[rows], keys.sequence, queries.place[rows], keys.place,
-        past=len(keys.place) - counts[-1],
+        past=spans.past, crossed=spans.crossed,
     )  # fmt: skip
     units = {"q": q[1], "k": k[1], "v": v[1]}
     bias, own = _masks(scene, site, side, queries, keys, rows)
@@ -68,7 +67,8 @@ def read_material(
     material = replace(
         material, bias=bias, recorded_scores=scores, padding_only=_padding_only(material, bias)
     )
-    material = _with_tables(scene, site, side, material, counts, rows)
+    if not spans.crossed:  # which turns nothing: places of an encoder are others than these
+        material = _with_tables(scene, site, side, material, spans, rows)
     kept = np.arange(len(rows))
     if bias is not None:
         seen = np.isfinite(bias).any(-1) if bias.ndim == 2 else np.isfinite(bias).any((1, 2))
@@ -92,36 +92,6 @@ def rows_kept(material: Material, kept: Array) -> Material:
         material, q=material.q[kept], sequence_q=material.sequence_q[kept],
         place_q=material.place_q[kept], bias=None if bias is None else bias[kept], angles=angles,
     )  # fmt: skip
-
-
-def places_of(scene: Scene, site: Site, counts: list[int]) -> tuple[Rows, Rows] | None:
-    """Sequence and place of all queries of this step and of all keys up to it."""
-    lengths = [
-        sequence_lengths(scene, replace(site.target, step=step), count)
-        for step, count in enumerate(counts)
-    ]
-    if len({len(each) for each in lengths}) != 1:
-        return None
-    past = np.zeros(len(lengths[0]), np.int64)
-    found: list[Rows] = []
-    for each in lengths:
-        found.append(rows_of(each, past))
-        past = past + each
-    keys = Rows(
-        np.concatenate([r.sequence for r in found]), np.concatenate([r.place for r in found])
-    )
-    return found[-1], keys
-
-
-def token_counts(scene: Scene, site: Site) -> list[int] | None:
-    """How many tokens this step and each before it had: the rows that attention gave."""
-    found = []
-    for step in range(site.target.step + 1):
-        known = scene.reference.known.get(replace(site.target, step=step))
-        if known is None:
-            return None
-        found.append(scene.tables.rows(known))
-    return found
 
 
 def _token_axes(shape: tuple[int, ...], count: int) -> tuple[int, ...] | None:
@@ -160,12 +130,12 @@ def _tokens(
 
 
 def over_steps(
-    scene: Scene, side: SideQuantities, site: Site, name: str, counts: list[int],
+    scene: Scene, side: SideQuantities, site: Site, name: str, spans: Spans,
     columns: slice | Array | None,
 ) -> tuple[Array, float] | None:  # fmt: skip
-    """Keys or values of this step and all before, one behind the other."""
+    """Keys or values of all steps of the spans, one behind the other."""
     found: list[tuple[Array, float]] = []
-    for step, count in enumerate(counts):
+    for step, count in spans.parts:
         part = _tokens(scene, side, site.source(name), step, count, columns, None)
         if part is None:
             return None
@@ -298,18 +268,17 @@ def _padding_only(material: Material, bias: Array | None) -> bool:
 
 
 def _with_tables(
-    scene: Scene, site: Site, side: SideQuantities, material: Material, counts: list[int],
-    rows: Array,
+    scene: Scene, site: Site, side: SideQuantities, material: Material, spans: Spans, rows: Array
 ) -> Material:  # fmt: skip
     parts: list[tuple[Array, Array]] = []
-    for step, count in enumerate(counts):
+    for step, count in spans.parts:
         found = _tables_of(scene, site, side, step)
         pair = [_repeated(table, count) for table in found] if found is not None else []
         if len(pair) != 2 or pair[0] is None or pair[1] is None:
             return material
         parts.append((pair[0], pair[1]))
     cos, sin = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    now = slice(len(cos) - counts[-1], None)
+    now = slice(len(cos) - spans.count, None)
     angles = Angles(cos[now][rows], sin[now][rows], cos, sin)
     return replace(material, angles=angles, recorded_angles=True)
 

@@ -118,6 +118,8 @@ def _is_output_projection(scene: Scene, module: str) -> bool:
     if scene.reference.role(module) == "attention_output":
         return True
     parent, _, last = module.rpartition(".")
+    if last == "out_proj":
+        return scene.reference.role(parent) == "attention"
     return last == "o" and parent.rpartition(".")[2] in _T5
 
 

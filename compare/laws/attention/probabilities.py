@@ -24,7 +24,7 @@ from .choice import fitting
 from .config import head_counts
 from .fit import as_fit, likeliest
 from .form import Form, Material
-from .inputs import over_steps, places_of, read_material, token_counts
+from .inputs import over_steps, read_material
 from .law import attention_targets, columns, holder_of, sources
 from .math import (
     QUERY_DRAWS,
@@ -35,6 +35,7 @@ from .math import (
     score_variance,
 )
 from .scores import head_parts
+from .spans import spans_of
 
 _SLOTS = ("output_1", "output_2", "output_attentions", "output_attn_weights")
 _MOST_FORMS = 4  # of the reference that are tried
@@ -255,13 +256,12 @@ class WeightedValuesLaw:
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
         (key,) = site.source("p")
         target, p = side.known[site.target], side.known[key]
-        counts = token_counts(scene, site)
-        places = None if counts is None else places_of(scene, site, counts)
-        v = None if counts is None else over_steps(scene, side, site, "v", counts, None)
+        spans = spans_of(scene, site, "v")
+        v = None if spans is None else over_steps(scene, side, site, "v", spans, None)
         shape = scene.tables.shape(p)
-        if counts is None or places is None or v is None or shape[0] * shape[2] != counts[-1]:
+        if spans is None or v is None or shape[0] * shape[2] != spans.count:
             return None
-        queries, keys = places
+        queries, keys = spans.queries, spans.keys
         if len(v[0]) != len(keys.sequence) or shape[3] != int(keys.place.max()) + 1:
             return None
         batch, query = np.divmod(rows, shape[2])

@@ -12,6 +12,7 @@ numbers. The gain is the least-squares factor g of recorded = g x predicted, wei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from ....capture.values import Array
 from ..law import Case, Prediction
 
 _TINY = 1e-300
+_FEW_ROWS = 8  # whose scatter alone is no measure of a standard error
 _AT_ONCE = 1 << 14  # elements that are looked at in a cache
 _DEPENDENT = 1e-6  # least eigenvalue of correlations from which terms can be told apart
 
@@ -93,15 +95,19 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
     row = _ratios(found.rr, found.ss)
     channel = _ratios(found.rr_channel, found.ss_channel)
     by_group = _ratios(*(_grouped(s, groups) for s in (found.rr_channel, found.ss_channel)))
-    # Errors of one row are not independent: the standard error is taken from the rows' own gains.
+    total = float(_ratios(found.rr_channel.sum(), found.ss_channel.sum()))
+    # Errors of one row are not independent: the standard error is taken from the rows' own gains,
+    # and of few rows, which may agree by chance, not below that of independent elements.
     gain, gain_error = _pooled(found.vr, found.vv)
+    if len(row) < _FEW_ROWS:
+        gain_error = max(gain_error, _least_error(gain, total, found.vv.sum(), y.size))
     terms: tuple[Term, ...] = ()
     if inverse is not None:
         terms = tuple(_terms(prediction.terms, r * inverse, inverse))
     return LocalError(
         ratio=float(np.median(row)),
         relative=float(np.median(_relative(found.rr, found.yy))),
-        total=float(_ratios(found.rr_channel.sum(), found.ss_channel.sum())),
+        total=total,
         row=_peak(row),
         channel=_peak(channel),
         group=_peak(by_group) if groups > 1 else Peak(0.0, 0),
@@ -193,6 +199,16 @@ def _pooled(xy: Array, xx: Array) -> tuple[float, float]:
         return slope, abs(slope)
     left = xy - slope * xx
     return slope, float(np.sqrt(np.square(left).sum() * len(xx) / (len(xx) - 1))) / total
+
+
+def _least_error(slope: float, ratio: float, squares: float, count: int) -> float:
+    """The standard error of a slope if the errors of all `count` elements were independent; `ratio`
+    is their size and `squares` the sum of those of the prediction, in units of the spread.
+    """
+    if squares <= _TINY:
+        return 0.0
+    left = max(ratio**2 - slope**2 * squares / max(1, count), 0.0)
+    return math.sqrt(left / squares)
 
 
 def _terms(terms: Mapping[str, Array], r: Array, inverse: Array) -> Iterator[Term]:
