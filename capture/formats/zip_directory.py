@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..errors import RecordError
@@ -109,6 +110,7 @@ class Archive:
             if entry.name in found:
                 raise RecordError("damaged zip: two members have the same name")
             found[entry.name] = entry
+        _refuse_overlaps(found.values())
         return found
 
     def _directory(self) -> tuple[int, int, int]:
@@ -134,6 +136,15 @@ class Archive:
         if signature != b"PK\x06\x06":
             raise RecordError(_NO_END)
         return count, length, offset
+
+
+def _refuse_overlaps(entries: Iterable[Entry]) -> None:
+    """Members that share bytes are the way of a small file to promise thousands of large arrays."""
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header):
+        if entry.header < end:
+            raise RecordError("damaged zip: the bytes of two members overlap")
+        end = entry.header + _LOCAL.size + entry.packed
 
 
 class _Known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layertui.capture import Record, open_capture
+from layertui.capture import CaptureError, Record, open_capture
 from layertui.capture.errors import RecordError
 from layertui.capture.files import FoundFile
 from layertui.capture.formats import numpy_file
@@ -291,3 +292,23 @@ def test_an_archive_that_was_written_anew_is_listed_anew(tmp_path: Path) -> None
         assert [record.name for record in open_capture(tmp_path / "x.npz").records] == [
             f"t{number}"
         ]
+
+
+def test_members_that_share_their_bytes_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first.npy", npy_bytes(np.zeros(4096, np.float32)))
+        (entry,) = archive.filelist
+        for number in range(3000):
+            again = copy.copy(entry)
+            again.filename = again.orig_filename = f"layers.{number}.x.npy"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    with pytest.raises(CaptureError, match="the bytes of two members overlap"):
+        open_capture(path)
+
+
+def npy_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
