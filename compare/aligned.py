@@ -15,6 +15,7 @@ from .model import ExecutionOrder, Measured, Result, Row
 
 if TYPE_CHECKING:
     from ..capture.records import Capture, Locator, Record
+    from .matching.names.reading import Names
     from .measuring.pair_reader import PairTask, SideTask
     from .measuring.recorded_statistics import RecordedSide, StatisticsTask
     from .rules.rules import Rules
@@ -37,7 +38,7 @@ class Aligned:
     `ignored_reference` and `ignored_candidate` are records that the rules leave out, `order` says
     how the two sides' orders compare, `notes` what aligning found out. `rtol` and `atol` are the
     tolerance of `mismatched` (None: by dtype); `ulp` asks for that metric, which costs another
-    pass.
+    pass. `names` is what both sides' names were taken for.
     """
 
     reference: Capture
@@ -52,6 +53,7 @@ class Aligned:
     rtol: float | None = field(default=None, kw_only=True)
     atol: float | None = field(default=None, kw_only=True)
     ulp: bool = field(default=False, kw_only=True)
+    names: Names | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def measurable(self, index: int) -> bool:
         """True for a pair whose values can be compared."""

@@ -1,7 +1,7 @@
 """Installed without the extras: existing captures can be looked at, and nothing else is imported.
 
-These tests take torch away from a process that has it; `.ci/run` also runs the fast tests, and those
-of the screens, where it is not installed.
+These tests take torch away from a process that has it; `.ci/run` also runs the fast tests, and
+those of the screens, where it is not installed.
 """
 
 from __future__ import annotations

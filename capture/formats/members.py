@@ -76,14 +76,19 @@ def place_members(
     """Names of the tensors that these keys lead to, and the steps that the keys tell, where the
     file itself says no step (`known`).
 
-    A list whose items have the same keys holds steps; so do keys such as `step_3`.
+    A list whose items have the same keys holds steps; so do keys such as `step_3`, and lists of one
+    length under all names, of which an embedding or logits are some.
     """
     if len(paths) == 1 and not paths[0]:  # most files hold one tensor, by itself
         return [("", None)]
     items = _items(paths)
+    steps: list[int | None]
     if items is not None:
-        steps: list[int | None] = [int(path[0]) for path in paths]
+        steps = [int(path[0]) for path in paths]
         names = ["/".join(path[1:]) for path in paths]
+    elif _lists_of_passes(paths):
+        names = ["/".join(path[:-1] or path) for path in paths]
+        steps = [int(path[-1]) if len(path) > 1 else None for path in paths]
     else:
         placed = place_keys(["/".join(path) for path in paths])
         names, steps = [key for key, _ in placed], [step for _, step in placed]
@@ -115,6 +120,27 @@ def _items(paths: Sequence[tuple[str, ...]]) -> int | None:
     return len(keys) if alike and any(_MODEL_KEY.search(key) for key in first) else None
 
 
+def _lists_of_passes(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether names lead to lists to which each pass has added its tensor. What a module returns is
+    a list under some names only: an embedding and a head return one tensor.
+    """
+    lists: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        if len(path) > 1:
+            lists.setdefault(path[:-1], []).append(path[-1])
+    length = len(next(iter(lists.values()), ()))
+    if length < 2 or len(lists) < _FEWEST_LISTS:
+        return False
+    wanted = [str(number) for number in range(length)]
+    if any(found != wanted for found in lists.values()):
+        return False
+    return any(_ENDS.search(prefix[-1]) for prefix in lists) and any(
+        re.search(r"\d", prefix[-1]) for prefix in lists
+    )
+
+
+_FEWEST_LISTS = 4  # names with lists of one length, from which on they are passes
+_ENDS = re.compile(r"embed|logits|lm_?head|wte|\bhead$", re.IGNORECASE)
 _INDEX = re.compile(r"\d{1,6}")
 _LAYER = re.compile(r"(?:^|[/._-])(?:layers?|blocks?|blk|h)[._-]?\d{1,4}$", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:^|[./_])\d")  # a layer's number in a path, unlike that of `ln1`

@@ -35,7 +35,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         record.key = _ALONE if context.alone else ""
         return [record]
     with open_file(found.path) as file:
-        names = [name for name in Archive(file).entries if name.endswith(".npy")]
+        names = [name for name in Archive(file, found.path).entries if name.endswith(".npy")]
     if not names:
         raise RecordError("holds no array")
     placed = place_members([(name.removesuffix(".npy"),) for name in names])
@@ -85,7 +85,7 @@ def _locate_file(path: str, file: OpenFile) -> Locator:
 
 
 def _locate_member(record: Record, file: OpenFile) -> Locator:
-    archive = Archive(file)
+    archive = Archive(file, record.path)
     entry = _entry(archive, record.key)
     offset = archive.data_offset(entry)
     if entry.method == STORED:
@@ -135,7 +135,7 @@ def load_values(locator: Locator) -> Array:
     """
     try:
         with open_file(locator.path) as file:
-            data = _unpacked(file, locator.key)
+            data = _unpacked(file, locator)
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}") from error
     return array_of(data, locator)
@@ -159,11 +159,11 @@ def array_of(data: bytes, locator: Locator) -> Array:
     return flat.astype(plain, copy=False).reshape(header.shape, order=order)
 
 
-def _unpacked(file: OpenFile, key: str) -> bytes:
-    if not key:
+def _unpacked(file: OpenFile, locator: Locator) -> bytes:
+    if not locator.key:
         return file.read_at(0, file.size)
-    archive = Archive(file)
-    entry = _entry(archive, key)
+    archive = Archive(file, locator.path)
+    entry = _entry(archive, locator.key)
     refuse_bomb(entry.size, archive.size)
     data = archive.read_at(archive.data_offset(entry), entry.packed)
     if entry.method != STORED:

@@ -20,6 +20,7 @@ from .context import Context
 from .extents import checked_shape
 from .members import belongs_to_layer, named_member, named_record, says_where
 
+_MOST_OVERLAPS = 1000  # tensors that are told one by one that their bytes overlap
 _MOST_HEADER = 100_000_000  # the limit of the reference implementation
 
 
@@ -120,7 +121,12 @@ def locate_all(header: Header) -> dict[str, Locator | RecordError]:
         located[key] = locator
         if begin < end:
             spans.append((begin, end, key))
-    for key in _overlapping(spans):
+    overlapping = _overlapping(spans)
+    if len(overlapping) > _MOST_OVERLAPS:
+        raise RecordError(
+            f"damaged header: the bytes of {len(overlapping)} of {len(located)} tensors overlap"
+        )
+    for key in overlapping:
         located[key] = RecordError("damaged header: the bytes of two tensors overlap")
     return located
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..errors import RecordError
-from ..storage import OpenFile
+from ..storage import OpenFile, storage_of
 
 STORED, DEFLATED = 0, 8
 
@@ -41,7 +42,8 @@ class Entry(NamedTuple):
 class Archive:
     """An open zip file with its entries by name. Raises `RecordError` when it is damaged."""
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, path: str = "") -> None:
+        """With a `path` the entries are known the next time, until the file has changed."""
         self._file = file
         self.size = file.size
         self._tail_at = max(0, self.size - _WINDOW)
@@ -49,7 +51,7 @@ class Archive:
         self._head = self._tail if self._tail_at == 0 else file.read_at(0, _WINDOW)
         if not self._head.startswith(b"PK"):
             raise RecordError("not a zip archive")
-        self.entries = self._entries()
+        self.entries = _KNOWN.entries(self, path) if path else self.list_entries()
 
     def read_at(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; raises `RecordError` when the file has fewer."""
@@ -90,7 +92,13 @@ class Archive:
             raise RecordError("damaged zip: a member does not match its checksum")
         return data
 
-    def _entries(self) -> dict[str, Entry]:
+    @property
+    def ends(self) -> tuple[int, bytes, bytes]:
+        """Its size, first and last bytes."""
+        return self.size, self._head, self._tail
+
+    def list_entries(self) -> dict[str, Entry]:
+        """The members by name, as the table of contents has them."""
         count, length, offset = self._directory()
         if length > _MOST_DIRECTORY:
             raise RecordError(f"refused: a zip table of contents of {length} bytes")
@@ -102,6 +110,7 @@ class Archive:
             if entry.name in found:
                 raise RecordError("damaged zip: two members have the same name")
             found[entry.name] = entry
+        _refuse_overlaps(found.values())
         return found
 
     def _directory(self) -> tuple[int, int, int]:
@@ -127,6 +136,38 @@ class Archive:
         if signature != b"PK\x06\x06":
             raise RecordError(_NO_END)
         return count, length, offset
+
+
+def _refuse_overlaps(entries: Iterable[Entry]) -> None:
+    """Members that share bytes are the way of a small file to promise thousands of large arrays."""
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header):
+        if entry.header < end:
+            raise RecordError("damaged zip: the bytes of two members overlap")
+        end = entry.header + _LOCAL.size + entry.packed
+
+
+class _Known:
+    """The entries of the archives that were opened last: an `.npz` is opened for each of its
+    members, and reading ten thousand of them ten thousand times takes minutes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[object, dict[str, Entry]] = {}
+
+    def entries(self, archive: Archive, path: str) -> dict[str, Entry]:
+        status = storage_of(path).status(path)
+        key = path, status and status.identity, archive.ends
+        found = self._found.get(key)
+        if found is None:
+            found = archive.list_entries()
+            older = list(self._found.items())[1 - self._most :]
+            self._found = {**dict(older), key: found}  # as a whole, for other threads
+        return found
+
+
+_KNOWN = _Known(2)  # one a side
 
 
 def _central_entry(table: bytes, at: int) -> tuple[Entry, int]:

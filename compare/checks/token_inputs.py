@@ -124,6 +124,9 @@ def ids_apart(left: Sequence[int], right: Sequence[int]) -> str:
         words = f"{len(left)} tokens and {len(right)}"
         more, fewer = (right, left) if len(right) > len(left) else (left, right)
         fewer = list(fewer)
+        times = len(more) // max(1, len(fewer))
+        if times > 1 and list(more) == fewer * times:
+            return f"{words}; {_repeated_words(more is right, times)}"
         found = _extra(len(more), len(fewer), lambda at: list(more[at : at + len(fewer)]) == fewer)
         if found is None:
             return words
@@ -165,6 +168,27 @@ def _side_words(candidate: bool, front: int, surplus: int, extra: str = "") -> s
     )
 
 
+def _repeated_words(candidate: bool, times: int, cut: str = "") -> str:
+    """`the candidate has the same tokens 2 times`, and the recipe that takes the first of them."""
+    side = "candidate" if candidate else "reference"
+    words = f"the {side} has the same tokens {times} times, a sequence repeated in the batch"
+    return f"{words}; {cut} on that side takes the first of them" if cut else words
+
+
+def _first_copy(shape: Sequence[int], times: int, whole: bool) -> str:
+    """The recipe that leaves the first copy of tokens `[..., width]`; `whole`: one sequence stands
+    behind the other, else each token is repeated. Empty where no slice does.
+    """
+    axis = next((axis for axis, size in enumerate(shape[:-1]) if size != 1), 0)
+    before = ":, " * axis
+    if whole:
+        size = shape[axis] // times
+        return f"[{before}0:{size}]" if shape[axis] % times == 0 else ""
+    if prod(shape[axis + 1 : -1]) == times:
+        return f"[{before}:, 0:1]" if shape[axis + 1] == times else ""
+    return f"[{before}::{times}]" if prod(shape[axis + 1 : -1]) == 1 else ""
+
+
 def _embedded(comparison: Comparison) -> Iterator[Finding]:
     """Where no ids are recorded: rows of the embedding that are another token's."""
     for row in comparison.rows:
@@ -172,7 +196,7 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             continue
         names = tuple(r.name for r in (row.reference, row.candidate) if r is not None)
         if row.kind == "pair" and row.problem_level == "shape":
-            words = _shifted(row)
+            words = _repeated(row) or _shifted(row)
             if words:
                 yield Finding("error", "inputs", f"different tokens: {words}", _ADVICE,
                               records=names)  # fmt: skip
@@ -198,6 +222,34 @@ def _embedded(comparison: Comparison) -> Iterator[Finding]:
             words = "the embeddings of all tokens differ: different token ids, or another table"
             yield Finding("error", "inputs", words, _ADVICE, records=names)
         return
+
+
+def _repeated(row: Row) -> str:
+    """Two embeddings of which one holds the other's tokens several times, one sequence after the
+    other or token by token.
+    """
+    sides: list[Array] = []
+    shapes: list[tuple[int, ...]] = []
+    for record in (row.reference, row.candidate):
+        values = None if record is None else small_values(record, _MOST_EMBEDDED)
+        if values is None or record is None or not record.shape or 0 in record.shape:
+            return ""
+        sides.append(values.reshape(-1, record.shape[-1]).astype(np.float64))
+        shapes.append(record.shape)
+    candidate = len(sides[1]) > len(sides[0])
+    more, fewer = sides[::-1] if candidate else sides
+    times, rest = divmod(len(more), len(fewer))
+    if times < 2 or rest or more.shape[1] != fewer.shape[1]:
+        return ""
+    limit = 0.02 * np.linalg.norm(fewer)
+    whole = more.reshape(times, *fewer.shape)
+    each = more.reshape(len(fewer), times, -1).swapaxes(0, 1)
+    for copies in (whole, each):
+        cut = _first_copy(shapes[candidate], times, copies is whole)
+        if (np.linalg.norm(copies - fewer, axis=(1, 2)) < limit).all():
+            counts = f"{len(sides[0])} and {len(sides[1])} by the embedding's output"
+            return f"{counts}; {_repeated_words(candidate, times, cut)}"
+    return ""
 
 
 def _shifted(row: Row) -> str:

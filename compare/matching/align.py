@@ -42,6 +42,7 @@ from .experts import match_experts
 from .fused import match_fused
 from .leftovers import leftover_pairs
 from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
+from .names.reading import Names
 from .padding import drop_padding
 from .row_order import check_order, lay_out
 from .stacked_layers import match_stacked_layers
@@ -51,10 +52,13 @@ from .token_steps import fit_steps, mark_last_rows
 def align(
     reference: Capture, candidate: Capture, rules: Rules | None = None,
     content: Content = Content(),  # noqa: B008
+    names: Names | None = None,
 ) -> Aligned:  # fmt: skip
-    """Align two captures whose headers have been read. `content` are pairs that values show."""
+    """Align two captures whose headers have been read. `content` are pairs that values show,
+    `names` the readings of both by the same rules (`Aligned.names`), which take long.
+    """
     rules = rules or Rules()
-    ref, cand = sides_of(reference, candidate, rules)
+    ref, cand = sides_of(reference, candidate, rules, names)
     same_base(ref, cand)
     notes = _notes_of_names(ref, cand)
     notes += [Note(side, text) for side, text in fit_steps(ref, cand)]
@@ -90,6 +94,7 @@ def align(
     return Aligned(
         reference, candidate, rules, tuple(rows), check_order(ref, cand, matches),
         tuple(ref.ignored), tuple(cand.ignored), tuple(notes), content,
+        names=(ref.naming, cand.naming),
     )  # fmt: skip
 
 

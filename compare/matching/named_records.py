@@ -15,7 +15,7 @@ from ..recipes.steps import Step
 from ..rules.rules import Rules
 from .names.canonical import LAYER, NameRules, layer_number
 from .names.naming import read_both, read_names
-from .names.reading import Naming, Reading
+from .names.reading import Names, Naming, Reading
 from .names.roles import precedes_layers
 
 _NOTHING = Recipe()
@@ -117,9 +117,11 @@ class Side:
         return None if number is None else number - self.base
 
 
-def sides_of(reference: Capture, candidate: Capture, rules: Rules) -> tuple[Side, Side]:
-    """Both sides, named and grouped."""
-    ref, cand = read_both(reference, candidate, rules.reference, rules.candidate)
+def sides_of(
+    reference: Capture, candidate: Capture, rules: Rules, names: Names | None = None
+) -> tuple[Side, Side]:
+    """Both sides, named and grouped. `names` are their readings by the same rules, if known."""
+    ref, cand = names or read_both(reference, candidate, rules.reference, rules.candidate)
     return _grouped(reference, ref, rules), _grouped(candidate, cand, rules)
 
 

@@ -39,7 +39,9 @@ def match_content(aligned: Aligned, cancelled: Callable[[], bool] | None = None)
             cache.put(content)
     if not content:
         return aligned
-    new = align(aligned.reference, aligned.candidate, aligned.rules, content)
+    new = align(
+        aligned.reference, aligned.candidate, aligned.rules, content, aligned.names
+    )  # fmt: skip
     return replace(new, rtol=aligned.rtol, atol=aligned.atol, ulp=aligned.ulp)
 
 

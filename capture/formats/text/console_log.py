@@ -41,9 +41,12 @@ _NOTHING = bytes(_PIECE)
 _WHOLE = 1 << 20  # prints up to this size are taken apart when they are listed
 _ENDS = 4096  # of a larger one, this much at its beginning and end
 _LONGEST_LABEL_LINE = 1000
+_MOST_WORDS = 4  # of a label above brackets alone
 _START = re.compile(
     rb"tensor\(|(?<![\w.])(?:array|Array|DeviceArray)\(|tensor<[^<>\s]{1,400}>\s*\["
     rb"|Parameter containing:\s*$"
+    rb"|(?<![\w\[(])\[\[{1,8}\s{0,40}"
+    rb"(?:[-+]?\d{0,30}\.\d{0,30}(?:e[-+]\d{1,4})?|nan|[-+]?inf)[\s\]]"  # `print(array)` of numpy
 )
 # What a further line of a print can begin with; any other line means that the print was cut off.
 _GOES_ON = re.compile(
@@ -138,6 +141,7 @@ class _Span:
     depth: int = 0
     commas: int = 0
     abbreviated: bool = False
+    bare: bool = False  # `print(array)`: nothing but brackets
     problem: str | None = None
     waiting: bool = False  # `Parameter containing:` was seen, its tensor not yet
     step: int | None = None
@@ -193,7 +197,10 @@ def _begin(piece: bytes, at: int, offset: int, labels: Labels) -> tuple[_Span | 
     full = piece.startswith(b"tensor<", start)
     left = _text(piece[max(at, start - 2 * LONGEST_NAME) : start])
     shape = shape_in(left.rstrip().rstrip(":=")) or labels.shape
-    span = _Span(name, offset + start, full, waiting=waiting, step=labels.step, shape=shape)
+    bare = piece.startswith(b"[", start)
+    span = _Span(
+        name, offset + start, full, waiting=waiting, step=labels.step, shape=shape, bare=bare
+    )
     return span, start
 
 
@@ -203,9 +210,13 @@ def _find_start(line: bytes, at: int, labels: Labels | None = None) -> tuple[str
     """
     for match in _START.finditer(line, at):
         left = _text(line[max(at, match.start() - 2 * LONGEST_NAME) : match.start()])
+        if match[0].startswith(b"[") and left and not left.strip():
+            continue  # a row of a print that has no name
         name = name_before(left)
         if not name and labels is not None and not without_details(message_of(left)):
             name = labels.name()
+            if match[0].startswith(b"[") and len(name.split()) > _MOST_WORDS:
+                continue  # a sentence above brackets
         if name:
             return name, match.start(), match[0].startswith(b"Parameter")
     return None
@@ -238,14 +249,15 @@ def _continue(span: _Span, piece: bytes, at: int, offset: int) -> int:
 
 
 def _closing(span: _Span, piece: bytes, at: int) -> int:
-    for match in _BRACKET.finditer(piece, at):
-        span.depth += 1 if match[0] == b"(" else -1
+    brackets, opening = (_SQUARE, b"[") if span.bare else (_BRACKET, b"(")
+    for match in brackets.finditer(piece, at):
+        span.depth += 1 if match[0] == opening else -1
         if span.depth == 0:
             return match.end()
     return -1
 
 
-_BRACKET = re.compile(rb"[()]")
+_BRACKET, _SQUARE = re.compile(rb"[()]"), re.compile(rb"[\[\]]")
 
 
 def _cut_off(span: _Span) -> _Span:
@@ -317,6 +329,8 @@ def _from_ends(head: str, tail: str, span: _Span) -> Printed:
         sample = re.findall(r"[^\s\[\],]+", head[start:])[:-1]
         printed = Printed("max", dtype, shape, sample)
         values = span.commas + 1
+    elif span.bare:
+        raise RecordError("a print of more than 1 MiB that says no shape: use numpy.save")
     else:
         last = _BODY_END.search(tail)
         if last is None:

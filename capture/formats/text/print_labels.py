@@ -54,6 +54,7 @@ _DETAIL = (
     r"|[\[(]\s*\d{1,18}\s*,[\d\s,]{0,200}[\])]"
     r"|\b(?:d?type\s*[:=]\s*)?torch\.(?:bfloat|float|u?int|complex|bool)\w{0,12}\b"
     r"|\bdtype\s*[:=]\s*[\w.]{1,40}"
+    r"|\b(?:bfloat16|float(?:16|32|64))\b"
     r"|<tf\.Tensor:"
     r"|\bdevice\s*[:=]\s*[\w:'\"()=]{1,40}"
     r"|\b(?:mean|std|var|min|max|norm|sum|absmax)\s*[:=]\s*[+-]?"

@@ -23,6 +23,7 @@ from . import statistics_json, statistics_log, statistics_table
 from .console_log import CallNumbers, numbered, prints_tensors
 from .json_text import parsed
 from .statistic_words import MOST_RECORDS, TELLING, Described, record_of, rounding_of
+from .whose_statistics import are_of_tensors
 
 _PEEK = 1 << 16
 _LONGEST_LINE = 1 << 16
@@ -37,12 +38,12 @@ _SETTINGS = re.compile(r"(?:^|[/._-])(?:config|tokenizer\w*|vocab|preprocessor\w
 _VALUES = re.compile(
     r"(?:values?|data|tensors?|arrays?|outputs?|activations?)", re.IGNORECASE
 )  # fmt: skip
-_MODULE = re.compile(
-    r"(?:^|[^a-z])(?:layers?|blocks?|blk|h|l)[-_./: ]?\d|attn|attention|mlp|ffn|embed|lm_?head"
-    r"|logits|(?:^|[._/])(?:norm|ln|conv|proj|linear|fc|gate|up|down|hidden_states?)|_proj\b|norm\d*$"
-    r"|\.(?:weight|bias)$|^(?:encoder|decoder|model|transformer|module)[./]",
+# What stands beside the times of a benchmark, and not beside statistics of tensors.
+_MEASURES = re.compile(
+    rb'"(?:units?|rounds|iterations|iters|repeats|ops|iqr|warmups?|throughput|latency\w{0,20}'
+    rb'|duration\w{0,20}|seconds|\w{1,40}_(?:ms|us|ns|secs?|seconds))"\s*:',
     re.IGNORECASE,
-)  # what names of modules have
+)
 _FEW = 64  # entries by which a file is judged
 
 
@@ -129,16 +130,7 @@ def _is_json_of_statistics(found: FoundFile, head: bytes) -> bool:
         few = statistics_json.described_in(root, _FEW)
     except RecordError:
         return True  # to be told when it is listed
-    told = any(len(each.said) > 1 for each in few)
-    told = told or (len(few) > 2 and any(map(_is_of_a_module, few)))
-    return told and not _holds_values(root)
-
-
-def _is_of_a_module(described: Described) -> bool:
-    """Whether a name is that of a module: means alone may be of anything (times of a benchmark,
-    scores of an evaluation).
-    """
-    return any(_MODULE.search(key) for key in described.keys)
+    return are_of_tensors(few, _MEASURES.search(head) is not None) and not _holds_values(root)
 
 
 def _holds_values(root: Any) -> bool:

@@ -5,6 +5,7 @@
     tensor<2x4xf32> [-1.500000e+00, ...]              MAX FULL: every element
     tensor([[-2.0156, ...]], dtype=torch.bfloat16) torch.Size([1, 9, 5120])
     array([[-2.0156, ...]], shape=(9, 5120), dtype=float32)
+    [[-2.0156 0.125 ...]]                             numpy's `str`, which says no shape
 
 Forms as printed by MAX 26.7, torch 2.13, numpy 2 (which says the shape of an abbreviated print from
 2.2 on) and JAX (`Array(`). Pure text work: no numpy, nothing is allocated by
@@ -51,7 +52,7 @@ def parse_print(text: str, beside: tuple[int, ...] | None = None) -> Printed:
     if text.startswith("tensor<"):
         return _parse_full(text)
     body, at = _body(text)
-    said = parse_suffix(text[at:])
+    said = _OF_PRINT if text.startswith("[") else parse_suffix(text[at:])
     style = style_of(text, said)
     tree, texts = ([], [body]) if isinstance(body, str) else (body, None)
     values = texts if texts is not None else list(_leaves(tree))
@@ -110,6 +111,7 @@ class Suffix:
     shape: tuple[int, ...] | None
 
 
+_OF_PRINT = Suffix("numpy", "float32", None)  # of `print(array)`, which says nothing else
 _DTYPE = re.compile(r"\bdtype=(torch\.)?([\w.]+)")
 _SHAPE = re.compile(r"\b(?:shape|size)=[\[(]([\d\s,]*)[\])]")
 _SIZE = re.compile(r"\)\s{0,9},?\s{0,9}(?:shape[=:]?\s{0,9})?torch\.Size\(\[([\d\s,]*)\]\)")
@@ -164,7 +166,7 @@ def default_dtype(style: str, values: list[str]) -> str:
     return "float64" if style == "numpy" else "float32"
 
 
-_OPENING = re.compile(r"(?:tensor|array|Array|DeviceArray)\(")
+_OPENING = re.compile(r"(?:(?:tensor|array|Array|DeviceArray)\(|(?=\[))")
 _TOKEN = re.compile(r"\[|\]|,|\.\.\.|[^\s\[\],()]+|[()]")
 
 
@@ -176,6 +178,7 @@ def _body(text: str) -> tuple[Tree | str, int]:
     at = opening.end()
     stack: list[Tree] = []
     separated = True
+    bare = not opening[0]  # `print(array)`, which has no commas
     for match in _TOKEN.finditer(text, at):
         token = match[0]
         if not stack and token != "[":
@@ -189,11 +192,11 @@ def _body(text: str) -> tuple[Tree | str, int]:
             if not stack:
                 return row, match.end()
             stack[-1].append(row)
-            separated = False
+            separated = bare
         else:
             if token != "..." and not separated:
                 raise RecordError("the print is mixed with other text")
-            separated = token in ("[", "...")
+            separated = bare or token in ("[", "...")
             if token == "[":
                 stack.append([])
                 if len(stack) > _MOST_AXES:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from ..call_match import shapes_view
+from ..contradictions import contradict, other_slots
 from ..named_records import Item
 from .equal_pairs import by_regions
 from .found import ContentPair
 from .layouts import Both, in_one_order
-from .names import contradict, other_slots
 from .order import Order
 from .state import Search
 from .values import Entry, Near, nearest, together

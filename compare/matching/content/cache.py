@@ -17,7 +17,7 @@ from .found import Content, decoded, encoded
 if TYPE_CHECKING:
     from ...aligned import Aligned
 
-CONTENT_VERSION = 7  # raise when the search, or a limit of it, changes
+CONTENT_VERSION = 8  # raise when the search, or a limit of it, changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ FINE, COARSE = (
     0.12,
 )  # relative L2 up to which values are equal: float32; bfloat16 and the like
 MARGIN = 0.4  # the next best must be so much farther away: the distance is at most this share of it
-_MOST = 1 << 14  # elements that are read of either side
+MOST = 1 << 14  # elements that are read of either side
 _WIDEST = 6.0  # times the usual size: larger values count as this
 
 
@@ -53,7 +53,7 @@ def distance_through(
         SideTask(candidate.locator, candidate.dtype or "", str(recipes[1])),
     )
     try:
-        sample = read_sample(task, most=_MOST)
+        sample = read_sample(task, most=MOST)
     except UNREADABLE:
         return float("inf")
     return distance(sample.x, sample.y)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ..contradictions import contradict, contradict_layers, other_slots
 from ..names.canonical import layer_number
 from .equal import MARGIN, limit_of
 from .found import ContentOffer, ContentPair
 from .layouts import in_one_order
-from .names import contradict, contradict_layers, other_slots
 from .order import Order, order_of
 from .outputs_only import without_inputs
 from .state import Search

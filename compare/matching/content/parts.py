@@ -19,7 +19,7 @@ from ..named_records import behind_layers
 from ..names.canonical import has_usual_place
 from .equal import MARGIN, distance, distance_through, limit_of
 from .layouts import Both, bare, in_one_order
-from .rows import rows_of
+from .reading import rows_of
 from .values import Entry
 
 _ROWS = 8  # rows of a record that are read to find it among the columns of others
@@ -85,7 +85,7 @@ def _lines(entry: Entry) -> int:
 def _table(entry: Entry) -> _Table | None:
     lines = np.linspace(0, _lines(entry) - 1, min(_ROWS, _lines(entry))).astype(np.int64)
     try:
-        return _Table(entry, rows_of(entry.item.record, lines))
+        return _Table(entry, rows_of(entry, lines))
     except UNREADABLE:
         return None
 

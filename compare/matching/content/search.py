@@ -14,28 +14,29 @@ from math import prod
 
 import numpy as np
 
-from ....capture.errors import RecordError
 from ....capture.values import Array
 from ...aligned import Aligned
 from ...measuring.pair_reader import CancelledError
+from ..contradictions import contradict, contradict_layers
 from ..named_records import Side
 from .axes.find_turned import find_turned
 from .behind import pair_behind
-from .equal import distance_through, limit_of
+from .equal import limit_of
 from .equal_pairs import find_equal, tell_apart
 from .found import Content, ContentPair
 from .layouts import Both, layouts
-from .names import contradict, contradict_layers
 from .parts import Part, column_parts, filling, last_rows
+from .reading import distance_of, entries_of, in_memory, levels
 from .sides import loose_records
-from .sketch import WHOLE, levels_of, sketch_of
+from .sketch import WHOLE
 from .state import Search, Stop
 from .values import Entry, Values, together
 
 _FEWEST_EQUAL = 4  # pairs of equal values from which on the others are expected to be equal, too
 _OF_A_DRAW = 3.0  # times as far apart may sorted values be that are drawn from larger records
 _NEAREST = 4  # records that are tried as the other layout of one
-_MOST_LAYOUTS = 4000  # pairs of records that are read to look for another layout
+_MOST_READ = 4000  # pairs of records that are read to look for another layout
+_ROWS = 128  # of a table of distances at a time
 
 
 def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
@@ -47,7 +48,7 @@ def find_content(aligned: Aligned, cancelled: Stop = lambda: False) -> Content:
             return Content(turned=turned)
         sizes = loose.sizes()
         sides = [
-            list(_entries(side, left, sizes, cancelled))
+            _entries(side, left, sizes, cancelled)
             for side, left in zip(loose.sides, loose.left, strict=True)
         ]
         search = Search(loose, sides[0], sides[1], cancelled)
@@ -89,21 +90,12 @@ def _unlike(search: Search) -> int:
 
 def _entries(
     side: Side, left: set[int], sizes: set[int], cancelled: Stop
-) -> Iterator[Entry]:  # fmt: skip
+) -> list[Entry]:  # fmt: skip
     """Sketches of the records of a side that may have to do with what is left over, by their
     `sizes`; what cannot be read has none.
     """
-    for item in side.items:
-        if cancelled():
-            raise CancelledError
-        if prod(item.shape) not in sizes:
-            continue
-        try:
-            sketch = sketch_of(item.record)
-        except (RecordError, OSError, MemoryError):
-            continue
-        if sketch is not None:
-            yield Entry(item, sketch, item.position in left)
+    items = (item for item in side.items if prod(item.shape) in sizes)
+    return entries_of(items, left, cancelled)
 
 
 # Other layouts
@@ -113,58 +105,55 @@ def _in_other_layouts(search: Search) -> None:
     """Records whose elements stand in another order: equal once their axes are moved."""
     ours = together(search.unknown(search.reference, 0))
     theirs = together(search.unknown(search.candidate, 1))
-    tries = 0
+    reads = 0
     found: dict[tuple[int, int], list[tuple[float, Entry, Entry, Both]]] = defaultdict(list)
     for group in ours.keys() & theirs.keys():
         if group[0] == "exact":
             continue
-        candidates = _with_levels(theirs[group], search.cancelled)
-        table = np.stack([levels for _, levels in candidates]) if candidates else None
-        coarse = np.array([entry.sketch.coarse for entry, _ in candidates])
-        for ours_one, levels in _with_levels(ours[group], search.cancelled) if candidates else ():
-            assert table is not None
-            for number in _alike(ours_one, levels, table, coarse):
-                if search.cancelled():
-                    raise CancelledError
-                tries += 1
-                if tries > _MOST_LAYOUTS:
-                    return
-                pair = ours_one, candidates[number][0]
-                equal = _layout_of(*pair)
-                if equal is not None:
-                    apart, recipes = equal
-                    for side, entry in enumerate(pair):
-                        found[side, entry.index].append((apart, *pair, recipes))
+        sides = [_with_levels(side[group], search.cancelled) for side in (ours, theirs)]
+        for pair in _alike(*sides):
+            if search.cancelled():
+                raise CancelledError
+            reads += not all(map(in_memory, pair))
+            if reads > _MOST_READ:
+                return
+            equal = _layout_of(*pair)
+            if equal is not None:
+                apart, recipes = equal
+                for side, entry in enumerate(pair):
+                    found[side, entry.index].append((apart, *pair, recipes))
     _add_layouts(search, found)
 
 
 def _with_levels(side: list[Values], cancelled: Stop) -> list[tuple[Entry, Array]]:
     """Records whose values no other record of the side has, with their sorted values."""
-    found: list[tuple[Entry, Array]] = []
-    for values in side:
-        if cancelled():
-            raise CancelledError
-        if len(values.entries) != 1:
-            continue
-        try:
-            levels = levels_of(values.entries[0].item.record)
-        except (RecordError, OSError, MemoryError):
-            continue
-        if levels is not None:
-            found.append((values.entries[0], levels))
-    return found
+    lone = (values.entries[0] for values in side if len(values.entries) == 1)
+    return levels(lone, cancelled)
 
 
-def _alike(entry: Entry, own: Array, table: Array, coarse: Array) -> list[int]:
-    """The candidates with the nearest sorted values: sorting brings no values farther apart."""
-    size = float(np.linalg.norm(own))
-    if not size > 0:
-        return []
-    apart = np.linalg.norm(table - own, axis=1) / size
-    limits = np.where(coarse, limit_of(True), limit_of(entry.sketch.coarse))
-    times = 1.0 if entry.sketch.count <= WHOLE else _OF_A_DRAW
-    near = np.flatnonzero(apart <= times * limits)
-    return near[np.argsort(apart[near])[:_NEAREST]].tolist()
+def _alike(
+    ours: list[tuple[Entry, Array]], theirs: list[tuple[Entry, Array]]
+) -> Iterator[tuple[Entry, Entry]]:
+    """Pairs of records of equally many elements whose sorted values are near, each with the nearest
+    of them: sorting brings no values farther apart.
+    """
+    if not ours or not theirs:
+        return
+    every = np.stack([row for _, row in theirs]).astype(np.float64)
+    coarse = np.array([entry.sketch.coarse for entry, _ in theirs])
+    times = 1.0 if ours[0][0].sketch.count <= WHOLE else _OF_A_DRAW
+    for start in range(0, len(ours), _ROWS):
+        part = ours[start : start + _ROWS]
+        own = np.stack([row for _, row in part]).astype(np.float64)
+        size = np.einsum("ij,ij->i", own, own)[:, None]
+        squares = np.einsum("ij,ij->i", every, every) + size - 2 * (own @ every.T)
+        both = coarse | np.array([[entry.sketch.coarse] for entry, _ in part])
+        limits = (times * np.where(both, limit_of(True), limit_of(False))) ** 2 * size
+        near = (squares <= limits) & (size > 0)
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
+            at = np.flatnonzero(near[row])
+            for number in at[np.argsort(squares[row, at])[:_NEAREST]].tolist():
+                yield part[row][0], theirs[number][0]
 
 
 def _layout_of(ours: Entry, theirs: Entry) -> tuple[float, Both] | None:
@@ -172,7 +161,7 @@ def _layout_of(ours: Entry, theirs: Entry) -> tuple[float, Both] | None:
     limit = limit_of(ours.sketch.coarse, theirs.sketch.coarse)
     best: tuple[float, Both] | None = None
     for recipes in layouts(ours.item.shape, theirs.item.shape):
-        apart = distance_through(ours.item.record, theirs.item.record, recipes)
+        apart = distance_of(ours, theirs, recipes)
         if apart <= limit and (best is None or apart < best[0]):
             best = apart, recipes
     return best

@@ -58,7 +58,7 @@ def loose_records(aligned: Aligned) -> Loose:
     the same module.
     """
     rules = aligned.rules
-    ref, cand = sides_of(aligned.reference, aligned.candidate, rules)
+    ref, cand = sides_of(aligned.reference, aligned.candidate, rules, aligned.names)
     same_base(ref, cand)
     ours = {id(item.record): item for item in ref.items}
     theirs = {id(item.record): item for item in cand.items}

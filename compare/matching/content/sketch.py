@@ -7,10 +7,9 @@ is looked for, the sorted values, which no layout changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
-from math import prod
 
 import numpy as np
 
@@ -36,7 +35,8 @@ _FEWEST_VALUES, _MOST_EQUAL = 6, 0.75
 class Sketch:
     """`sample` are up to `SAMPLE` elements, float32, none larger than a few times the usual size.
     `bits` is equal for records of equal values. `telling` is False for constants, masks, counters
-    and other values that many records may have.
+    and other values that many records may have. `values` are all elements, flat, of a small record
+    that is kept in memory.
     """
 
     count: int
@@ -45,27 +45,47 @@ class Sketch:
     sample: Array
     bits: bytes
     telling: bool
+    values: Array | None = None
+
+
+def may_have_sketch(record: Record) -> bool:
+    """Whether a record has enough elements, all of them, and not of a kind that says nothing."""
+    locator = record.locator
+    if locator is None or record.dtype is None or record.partial is not None:
+        return False
+    if may_be_partial(locator.reader) or locator.dtype == "bool":
+        return False
+    return locator.count >= FEWEST and bool(kind_of(locator.dtype))
 
 
 def sketch_of(record: Record) -> Sketch | None:
     """The sketch of a record; None where it has too few elements, is held in part or holds hardly
     a finite number. Raises `RecordError`, `OSError`.
     """
-    locator = record.locator
-    if locator is None or record.dtype is None or record.partial is not None:
+    if not may_have_sketch(record):
         return None
-    kind, count = kind_of(locator.dtype), prod(locator.shape)
-    if count < FEWEST or not kind or may_be_partial(locator.reader) or locator.dtype == "bool":
-        return None
-    raw, sampled = _read(locator)
-    values = _real(upcast(raw, locator.dtype))
-    if kind == "exact":
+    assert record.locator is not None
+    return sketches_of(record, read_some(record.locator)[None])[0]
+
+
+def sketches_of(like: Record, raw: Array, keep: bool = False) -> list[Sketch | None]:
+    """The sketches of records that are of the dtypes and of as many elements as `like`, which may
+    have a sketch. `raw` are the elements of each that `read_some` gives, `[records, elements]`;
+    with `keep` they stay with their sketches.
+    """
+    assert like.locator is not None and like.dtype is not None
+    count = like.locator.count
+    values = real(upcast(raw, like.locator.dtype))
+    sampled = places(values.shape[1], SAMPLE)
+    if kind_of(like.locator.dtype) == "exact":
         return _exact(values, sampled, count)
-    return _floating(values, sampled, count, kind, _is_coarse(record.dtype))
-
-
-def _is_coarse(dtype: str) -> bool:
-    return DTYPES[dtype].epsilon > 1e-5
+    coarse = DTYPES[like.dtype].epsilon > 1e-5
+    found = _floating(values, sampled, count, kind_of(like.locator.dtype), coarse)
+    if not keep:
+        return found
+    return [
+        sketch and replace(sketch, values=own) for sketch, own in zip(found, values, strict=True)
+    ]
 
 
 @lru_cache(maxsize=512)
@@ -85,86 +105,95 @@ def places(count: int, wanted: int) -> Array:
     return (starts[:, None] + np.arange(_RUN)).reshape(-1)
 
 
-def _read(locator: Locator) -> tuple[Array, Array]:
-    """Raw elements, flat, and which of them are the sample: all of a small record."""
+def read_some(locator: Locator) -> Array:
+    """Raw elements, flat: all of a small record, some of a larger one. Raises `RecordError`,
+    `OSError`.
+    """
     count = locator.count
     with Source(locator) as source:
         source.opened()
         if count <= WHOLE or not source.in_parts or locator.strides is not None:
             whole = np.array(source.load()).reshape(-1)
-            if count > WHOLE:
-                whole = whole[places(count, _READ)]
-        else:
-            whole = source.pick(places(count, _READ))
-    if count <= WHOLE:
-        return whole, places(count, SAMPLE)
-    return whole, places(_READ, SAMPLE)
+            return whole if count <= WHOLE else whole[places(count, _READ)]
+        return source.pick(places(count, _READ))
 
 
-def _real(values: Array) -> Array:
+def real(values: Array) -> Array:
+    """Real values; of complex ones a sum in which both parts count."""
     if values.dtype.kind == "c":
         return np.real(values) + 0.618 * np.imag(values)
     return values
 
 
-def _exact(values: Array, sampled: Array, count: int) -> Sketch:
+def _exact(values: Array, sampled: Array, count: int) -> list[Sketch | None]:
     """Whole numbers agree in every element or not at all."""
-    distinct = np.unique(values)
-    steps = np.unique(np.diff(values.astype(np.float64)))
-    telling = len(distinct) >= _FEWEST_VALUES and len(steps) > 2
-    sample = values[sampled].astype(np.float32)
+    distinct = _distinct(np.sort(values, axis=1))
+    steps = _distinct(np.sort(np.diff(values.astype(np.float64), axis=1), axis=1))
+    telling = (distinct >= _FEWEST_VALUES) & (steps > 2)
+    samples = values[:, sampled].astype(np.float32)
     plain = np.ascontiguousarray(values.astype(np.int64, copy=False))
-    return Sketch(count, "exact", False, sample, _digest(count, plain), telling)
+    return [
+        Sketch(count, "exact", False, sample, _digest(count, own), tells)
+        for sample, own, tells in zip(samples, plain, telling.tolist(), strict=True)
+    ]
 
 
 def _floating(
     values: Array, sampled: Array, count: int, kind: str, coarse: bool
-) -> Sketch | None:  # fmt: skip
-    finite = _finite(values)
-    if finite is None:
-        return None
-    bits = _digest(count, finite.astype(np.float32) + np.float32(0))  # no zero is negative
-    sample = _tamed(finite, finite[sampled])
-    return Sketch(count, kind, coarse, sample, bits, bool(sample.any()) and _tells(sample))
+) -> list[Sketch | None]:  # fmt: skip
+    finite, enough = _finite(values)
+    plain = finite.astype(np.float32) + np.float32(0)  # no zero is negative
+    samples = _tamed(finite, finite[:, sampled])
+    telling = samples.any(axis=1) & _tells(samples)
+    rows = zip(enough.tolist(), samples, plain, telling.tolist(), strict=True)
+    return [
+        Sketch(count, kind, coarse, sample, _digest(count, own), tells) if known else None
+        for known, sample, own, tells in rows
+    ]
 
 
-def _finite(values: Array) -> Array | None:
-    """Floating-point values, zeros for what is not finite; None where that is most of them."""
+def _finite(values: Array) -> tuple[Array, Array]:
+    """Floating-point rows, zeros for what is not finite; and of which rows not most of them is."""
     values = values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64, copy=False)
     finite = np.isfinite(values)
     if finite.all():
-        return values
-    if np.count_nonzero(finite) < max(FEWEST, len(values) // 2):
-        return None
-    return np.where(finite, values, 0)
+        return values, np.ones(len(values), bool)
+    enough = np.count_nonzero(finite, axis=1) >= max(FEWEST, values.shape[1] // 2)
+    return np.where(finite, values, 0), enough
 
 
 def _tamed(values: Array, some: Array) -> Array:
-    """Some of the values, none larger than a few times the median size of what is not zero."""
-    size = np.sort(np.abs(values))
-    zeros = int(np.searchsorted(size, 0, side="right"))
-    usual = float(size[(zeros + len(size)) // 2]) if zeros < len(size) else 0.0
-    return np.clip(some, -_WIDEST * usual, _WIDEST * usual).astype(np.float32)
-
-
-def _tells(sample: Array) -> bool:
-    """Whether values are of many sizes, and do not repeat themselves nearly everywhere."""
-    starts = np.flatnonzero(np.diff(np.sort(sample), prepend=np.nan))
-    most = int(np.diff(starts, append=len(sample)).max())
-    return len(starts) >= _FEWEST_VALUES and most <= _MOST_EQUAL * len(sample)
-
-
-def levels_of(record: Record) -> Array | None:
-    """`LEVELS` of a record's sorted values, float32; None where it has hardly a finite one. Raises
-    `RecordError`, `OSError`.
+    """Some of the values of each row, none larger than a few times the median size of what is not
+    zero.
     """
-    assert record.locator is not None
-    raw, _ = _read(record.locator)
-    values = _finite(_real(upcast(raw, record.locator.dtype)))
-    if values is None:
-        return None
-    at = np.linspace(0, len(values) - 1, LEVELS).astype(np.int64)
-    return _tamed(values, np.sort(values)[at])
+    size = np.sort(np.abs(values), axis=1)
+    width = size.shape[1]
+    zeros = width - np.count_nonzero(size, axis=1)
+    middle = np.minimum((zeros + width) // 2, width - 1)
+    most = (_WIDEST * np.take_along_axis(size, middle[:, None], axis=1)).astype(some.dtype)
+    return np.clip(some, -most, most).astype(np.float32)
+
+
+def _tells(samples: Array) -> Array:
+    """Of which rows the values are of many sizes, and not repeated nearly everywhere."""
+    ordered = np.sort(samples, axis=1)
+    many = _distinct(ordered) >= _FEWEST_VALUES
+    run = int(_MOST_EQUAL * samples.shape[1])  # so many may be equal
+    return many & ~(ordered[:, run:] == ordered[:, : samples.shape[1] - run]).any(axis=1)
+
+
+def _distinct(ordered: Array) -> Array:
+    """How many different values each sorted row has."""
+    return np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1) + 1
+
+
+def levels_of(values: Array) -> tuple[Array, Array]:
+    """`LEVELS` of the sorted values of each row of `[records, elements]`, float32; and which rows
+    have more than hardly a finite one.
+    """
+    finite, enough = _finite(values)
+    at = np.linspace(0, finite.shape[1] - 1, LEVELS).astype(np.int64)
+    return _tamed(finite, np.sort(finite, axis=1)[:, at]), enough
 
 
 def _digest(count: int, values: Array) -> bytes:

@@ -13,7 +13,7 @@ from ...measuring.pair_reader import CancelledError
 from ..named_records import Item
 from .sketch import Sketch
 
-_ROWS = 1024  # of a table of distances at a time
+_ROWS = 256  # of a table of distances at a time
 
 Group = tuple[str, int]  # kind and number of elements
 

@@ -33,3 +33,6 @@ class Naming:
     readings: list[Reading]
     notes: list[str] = field(default_factory=list)
     layers: int = 0  # number of layers that names speak of; 0 where they do not
+
+
+Names = tuple[Naming, Naming]  # the reference's, the candidate's

@@ -165,3 +165,30 @@ def test_keys_that_tell_their_layer_stay_what_they_are(tmp_path: Path) -> None:
     assert [record.module for record in open_capture(tmp_path).records] == [
         "layers.0.mlp", "layers.1.mlp"
     ]  # fmt: skip
+
+
+PASSES = {"embed": 2, "l0_mlp": 2, "l1_mlp": 2, "logits": 2}
+
+
+@pytest.mark.parametrize("write", WRITERS[:3])  # in JSON a list of arrays is an array
+def test_lists_under_all_names_are_passes(
+    tmp_path: Path, write: Callable[[Path, Any], None]
+) -> None:
+    """A hook that appends to the list of its module: a pass for warming up, then the real one."""
+    write(tmp_path, {name: [tensor(0), tensor(1)] for name in PASSES})
+    records = open_capture(tmp_path).records
+    assert {(r.module, r.step) for r in records} == {(n, step) for n in PASSES for step in (0, 1)}
+    assert all(load(r.locator).flat[0] == r.step for r in records if r.locator)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        {**PASSES, "l1_mlp": 1},  # some are called less often
+        {"l0_mlp": 2, "l1_mlp": 2, "l2_mlp": 2, "l3_mlp": 2},  # what a layer returns
+        {"hidden": 3, "keys": 3, "values": 3, "logits": 3},  # a tensor of each layer
+    ],
+)  # fmt: skip
+def test_other_lists_are_none(tmp_path: Path, lengths: dict[str, int]) -> None:
+    write_pt(tmp_path, {n: [tensor(at) for at in range(size)] for n, size in lengths.items()})
+    assert {record.step for record in open_capture(tmp_path).records} == {0}

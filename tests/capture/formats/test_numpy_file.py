@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layertui.capture import Record, open_capture
+from layertui.capture import CaptureError, Record, open_capture
 from layertui.capture.errors import RecordError
 from layertui.capture.files import FoundFile
 from layertui.capture.formats import numpy_file
 from layertui.capture.formats.context import Context
 from layertui.capture.formats.registry import format_named
+from layertui.capture.formats.zip_directory import Archive, Entry
 from layertui.capture.load import load
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"]
@@ -261,3 +263,52 @@ def test_headers_need_no_numpy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_contents_of_an_archive_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand members took minutes, the whole table of contents for each of them."""
+    times = 0
+    list_entries = Archive.list_entries
+
+    def counted(archive: Archive) -> dict[str, Entry]:
+        nonlocal times
+        times += 1
+        return list_entries(archive)
+
+    monkeypatch.setattr(Archive, "list_entries", counted)
+    arrays = {f"t{number}": some("f4", 3, number + 1) for number in range(40)}
+    np.savez_compressed(tmp_path / "x.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    records = open_capture(tmp_path / "x.npz").records
+    for record, expected in zip(records, arrays.values(), strict=True):
+        check(record, expected)
+    assert times == 1
+
+
+def test_an_archive_that_was_written_anew_is_listed_anew(tmp_path: Path) -> None:
+    for number in range(3):
+        np.savez(tmp_path / "x.npz", **{f"t{number}": some("f4", 3, 4)})  # pyright: ignore[reportArgumentType]
+        assert [record.name for record in open_capture(tmp_path / "x.npz").records] == [
+            f"t{number}"
+        ]
+
+
+def test_members_that_share_their_bytes_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first.npy", npy_bytes(np.zeros(4096, np.float32)))
+        (entry,) = archive.filelist
+        for number in range(3000):
+            again = copy.copy(entry)
+            again.filename = again.orig_filename = f"layers.{number}.x.npy"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    with pytest.raises(CaptureError, match="the bytes of two members overlap"):
+        open_capture(path)
+
+
+def npy_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from layertui.capture import open_capture
 from layertui.capture.formats.text.print_labels import label_in, name_before
+from layertui.capture.load import load_any
+from layertui.capture.values import PartialValues
 
 VALUES = torch.arange(6.0).reshape(1, 2, 3) / 7
 
@@ -96,3 +99,43 @@ def test_an_abbreviated_print_has_the_shape_of_its_label(tmp_path: Path, label: 
     assert (first.name, first.shape, first.partial) == ("q", (1, 2, 40), (12, 80))
     assert first.error is None
     assert second.error is not None and "no torch.Size tells the shape" in second.error
+
+
+LABELS = ["{}:", "{} =", "{} (1, 2, 40) float32\n", "[debug] {} =\n", "{}\n"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("threshold", [10, 10**6])
+def test_arrays_as_numpy_prints_them(tmp_path: Path, label: str, threshold: int) -> None:
+    """`print(array)`: brackets, no commas, no shape unless the label says it."""
+    rng = np.random.default_rng(3)
+    arrays = {f"layers.{n}.mlp": rng.standard_normal((1, 2, 40)).astype(np.float32) for n in (0, 1)}
+    with np.printoptions(threshold=threshold):
+        parts = [label.format(name) for name in arrays]
+        prints = [
+            part + ("" if part.endswith("\n") else " ") + str(array)
+            for part, array in zip(parts, arrays.values(), strict=True)
+        ]
+    (tmp_path / "run.log").write_text(
+        "mesh: [[0, 1], [2, 3]]\n" + "\n".join(prints) + "\ndone [3]\n"
+    )
+    records = open_capture(tmp_path / "run.log").records
+    assert [record.module for record in records] == list(arrays)
+    for record, array in zip(records, arrays.values(), strict=True):
+        if threshold == 10 and "(1, 2" not in label:
+            assert "nothing tells the shape" in str(record.error)
+            continue
+        assert record.shape == array.shape and record.dtype == "float32"
+        assert record.locator is not None
+        loaded = load_any(record.locator)
+        if threshold == 10:
+            assert isinstance(loaded, PartialValues)
+            assert np.allclose(loaded.values, array.reshape(-1)[loaded.positions], atol=1e-7)
+        else:
+            assert np.allclose(loaded, array, atol=1e-7)
+
+
+def test_lists_of_lists_and_unnamed_rows_are_no_prints(tmp_path: Path) -> None:
+    text = "ids: [[1, 2], [3, 4]]\nscores: [[0.5, 0.25]]\nlayers.0: tensor([[1.0, 2.0]])\n"
+    (tmp_path / "run.log").write_text(text)
+    assert [record.name for record in open_capture(tmp_path / "run.log").records] == ["layers.0"]

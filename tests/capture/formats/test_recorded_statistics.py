@@ -250,6 +250,12 @@ def test_logs_of_other_things(tmp_path: Path, text: str) -> None:
         {"latency": {"mean": 1.2}, "memory": {"mean": 3.4}, "tokens": {"mean": 5.6}},
         {"scores": [{"name": f"question {n}", "mean": n / 7} for n in range(5)]},
         {"rouge": {"avg": 0.1}, "bleu": {"avg": 0.3}, "meteor": {"avg": 0.2}},
+        {"matmul_1024": {"mean": 1.2, "std": 0.1}, "softmax_512": {"mean": 0.4, "std": 0.01}},
+        {"attention": {"mean": 1.2, "std": 0.1}, "mlp": {"mean": 0.4, "std": 0.01}},
+        {"layer_0": {"mean": 1.2, "std": 0.1, "unit": "ms"}, "mlp": {"mean": 0.4, "std": 0.5}},
+        {"benchmarks": [{"name": "attention.forward", "stats": {
+            "min": 0.1, "max": 0.3, "mean": 0.2, "stddev": 0.01, "rounds": 5}}]},
+        {"mmlu": {"mean": 0.61, "std": 0.04, "n": 57}, "gsm8k": {"mean": 0.4, "std": 0.1}},
     ],
 )  # fmt: skip
 def test_means_of_other_things_are_no_statistics_of_tensors(tmp_path: Path, said: Any) -> None:
@@ -263,6 +269,9 @@ def test_means_of_other_things_are_no_statistics_of_tensors(tmp_path: Path, said
     [
         {"a": {"mean": 1.2, "std": 0.5, "shape": [2, 3]}},
         {"layer_0": {"mean": 1.2, "std": 0.5}},
+        {"mine": {"mean": 0.2, "std": 1.5}, "yours": {"mean": -0.1, "std": 0.5}},
+        {"mine": {"min": -0.2, "max": 1.5}},
+        {"time": {"mean": 0.2, "std": 0.1, "nan": 0, "latency_ms": 4}},
         {"model.layers.0.mlp": {"mean": 1.2}, "lm_head": {"mean": 1.0}, "norm": {"mean": 2.0}},
         [{"module": "decoder.final_norm", "stats": {"min": 1.0, "max": 2.0}}],
     ],

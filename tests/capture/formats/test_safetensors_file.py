@@ -205,3 +205,12 @@ def test_ten_thousand_tensors_are_listed_quickly(tmp_path: Path) -> None:
         assert len(listed(path)) == 10_000
         times.append(time.process_time() - start)
     assert min(times) < 0.5  # 0.05 s on an idle core
+
+
+def test_thousands_of_tensors_in_the_same_bytes_are_one_line(tmp_path: Path) -> None:
+    same = {"dtype": "F32", "shape": [256], "data_offsets": [0, 1024]}
+    text = json.dumps({f"layers.{number}.x": same for number in range(5000)}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(1024))
+    with pytest.raises(CaptureError, match="the bytes of 5000 of 5000 tensors overlap"):
+        open_capture(path)

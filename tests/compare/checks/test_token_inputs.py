@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from layertui.compare.checks.finding import Finding
 from layertui.compare.checks.token_inputs import different_inputs, ids_apart
 from layertui.compare.comparison import open_comparison
+from layertui.compare.recipes.parse import parse_recipe
 
 IDS = [7, 3, 9, 4, 1, 8, 2, 6]
 TABLE = np.random.default_rng(3).standard_normal((16, 6)).astype(np.float32)
@@ -112,3 +114,41 @@ def test_rows_that_a_printed_tensor_hides_are_no_other_tokens(
     assert [finding.what.partition("embeddings ")[2][: len(said)] for finding in findings] == (
         [said] if said else []
     )
+
+
+ONE = TABLE[IDS]
+LAYOUTS = {
+    "batch": np.stack([ONE, ONE]),
+    "batch of three": np.stack([ONE, ONE, ONE]),
+    "tokens": np.concatenate([ONE, ONE]),
+    "tokens in a batch of one": np.concatenate([ONE, ONE])[None],
+    "tokens before batch": np.stack([ONE, ONE], axis=1),
+    "token by token": np.repeat(ONE, 2, axis=0),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_sequence_several_times(tmp_path: Path, layout: str) -> None:
+    embedded = LAYOUTS[layout]
+    left = side(tmp_path / "a", IDS)
+    right = side(tmp_path / "b", IDS, **{"model.embed_tokens": embedded})
+    (finding,) = found(left, right)
+    times = 3 if "three" in layout else 2
+    assert f"the candidate has the same tokens {times} times" in finding.what
+    recipe = re.search(r"; (\[[^;]*\]) on that side takes the first", finding.what)
+    assert recipe is not None
+    assert np.array_equal(parse_recipe(recipe[1]).apply(embedded).reshape(ONE.shape), ONE)
+    (finding,) = found(right, left)
+    assert f"the reference has the same tokens {times} times" in finding.what
+
+
+def test_another_sequence_in_the_batch_is_no_copy(tmp_path: Path) -> None:
+    left = side(tmp_path / "a", IDS)
+    other = np.stack([ONE, TABLE[IDS[::-1]]])
+    right = side(tmp_path / "b", IDS, **{"model.embed_tokens": other})
+    assert all("same tokens" not in finding.what for finding in found(left, right))
+
+
+def test_ids_that_are_repeated() -> None:
+    assert ids_apart(IDS, IDS * 2).endswith("a sequence repeated in the batch")
+    assert "the reference has the same tokens 3 times" in ids_apart(IDS * 3, IDS)

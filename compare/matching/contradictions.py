@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..named_records import Item
-from ..names.canonical import STANDARD, layer_number
-from ..names.roles import last_name, role_of
+from .named_records import Item
+from .names.canonical import STANDARD, layer_number
+from .names.roles import last_name, role_of
 
 
 def contradict(first: Item, second: Item) -> bool:
