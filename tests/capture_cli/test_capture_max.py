@@ -124,6 +124,7 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -146,6 +147,7 @@ def test_a_failure_is_one_line(
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 def test_ctrl_c_ends_the_child(factory: str, tmp_path: Path) -> None:
     command = ["capture", "max", "x", "-o", "o", "--factory", f"{factory}:slow"]
     program = subprocess.Popen(
@@ -190,6 +192,7 @@ def test_what_was_tried_is_not_proposed() -> None:
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -211,6 +214,7 @@ def test_architectures_that_max_does_not_run(
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 @pytest.mark.usefixtures("max_cache")
 def test_what_a_model_prints_itself_is_captured(factory: str, tmp_path: Path) -> None:
     import numpy as np
@@ -245,6 +249,7 @@ def both(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 def test_both_frameworks_agree(both: Path) -> None:
     reference, candidate = both / "torch_dump", both / "max_dump"
     assert compare(reference, candidate) == 0
@@ -257,6 +262,7 @@ def test_both_frameworks_agree(both: Path) -> None:
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 @pytest.mark.usefixtures("both", "max_cache")
 def test_a_wrong_weight_is_found(
     llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -273,6 +279,7 @@ def test_a_wrong_weight_is_found(
 
 
 @pytest.mark.max
+@pytest.mark.xdist_group("models of max")
 @pytest.mark.usefixtures("both", "max_cache")
 def test_a_matrix_of_generations(
     llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

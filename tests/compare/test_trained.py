@@ -17,7 +17,7 @@ from trained_models.planting import TrainedFault
 from trained_models.runs import CLEAN, Bench, Case, in_groups
 from trained_models.wheels import UnavailableError, cache_directory
 
-pytestmark = pytest.mark.trained
+pytestmark = [pytest.mark.trained, pytest.mark.xdist_group("trained")]
 
 LAYERS = 4  # the first ones: the massive activation is made in the third
 CULPRITS, NAMED = 0.95, 0.85  # shares of the faults that can be told

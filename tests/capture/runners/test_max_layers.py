@@ -30,7 +30,7 @@ from support.tiny_checkpoints import (
     write_llama,
 )
 
-pytestmark = pytest.mark.max
+pytestmark = [pytest.mark.max, pytest.mark.xdist_group("layers of max")]
 
 Tensors = Mapping[str, torch.Tensor]
 ROUNDING = 1e-13  # MSE that two float32 implementations may differ by

@@ -23,7 +23,8 @@ from support.tiny_checkpoints import (
     write_llama,
 )
 
-pytestmark = pytest.mark.max
+# One process after another: what one compiles is in MAX's cache for the next.
+pytestmark = [pytest.mark.max, pytest.mark.xdist_group("layers of max")]
 
 
 @pytest.fixture(autouse=True)
