@@ -18,12 +18,23 @@ _LONGEST_LABEL = 200
 _LONGEST_HEADING = 60
 _LONGEST_DETAILS = 300
 _LONGEST_PLAIN = 80  # words before a print without `=` or `:`
+# A logger's name behind the level, `INFO model: embed`: without a number, and none of a model's own
+# words; what follows it must be a label itself.
+_LOGGER = (
+    r"(?:root|__main__|main|model|logger"
+    r"|(?!\S*(?:proj|norm|attn|atten|mlp|embed|head|weight|layer|block))[a-z_]+(?:\.[a-z_]+)+)"
+)
+_LABEL_FOLLOWS = (
+    r"(?!(?:tensor|array|shape|size|dims?|dtype|device|mean|std|min|max|norm|values?|data)\b)"
+    r"(?=[a-z_][\w.]*(?:\s*(?:[:=]|->)|\s*$|\s+\w))"
+)
 # What loggers write before a message: levels, times, places in the program, names in brackets.
 _PREFIX = re.compile(
     r"^(?:"
     r"\[[^\[\]]{1,80}\](?:\s*[:|-])?"
     r"|\(\w{1,40} pid=\d+\)"
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|TRACE)\b(?::[\w.]*:)?(?:\s*[:|-])?"
+    rf"(?:\s+{_LOGGER}:\s+{_LABEL_FOLLOWS})?"
     r"|[IWEDF]\d{4}(?:\d{4})?\b"
     r"|[\w.]+:[\w<>.]+:\d+\s*[-|]"
     r"|\d{1,10}\s+(?=[\w./-]+\.(?:py|cpp|cc|cu|h):\d)"

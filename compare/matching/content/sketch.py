@@ -153,7 +153,7 @@ def _floating(
 
 
 def _finite(values: Array) -> tuple[Array, Array]:
-    """Floating-point rows, zeros for what is not finite; and of which rows not most of them is."""
+    """Floating-point rows, zeros for what is not finite; and which rows have enough that is."""
     values = values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64, copy=False)
     finite = np.isfinite(values)
     if finite.all():
