@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 from math import prod
 
 from ....aligned import Aligned
-from ....measuring.pair_reader import CancelledError
 from ....model import Row
 from ....recipes.common_view import bare
 from ....recipes.parse import parse_recipe
-from ..equal import distance_through, limit_of
 from ..found import ContentPair
 from ..layouts import in_one_order
 from .turned import TURNS, kind_of_row
@@ -67,6 +65,8 @@ def in_c_order(aligned: Aligned, cancelled: Callable[[], bool]) -> tuple[Content
 
 def _all_say_so(rows: list[Row], cancelled: Callable[[], bool]) -> bool:
     """Whether some pairs are equal in C order, and none is so with its axes moved."""
+    from ....measuring.pair_reader import CancelledError
+
     kinds: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[kind_of_row(row)].append(row)
@@ -84,6 +84,8 @@ def _all_say_so(rows: list[Row], cancelled: Callable[[], bool]) -> bool:
 
 def _says(row: Row) -> bool | None:
     """Whether a pair is equal in C order; None where it is equal in neither order."""
+    from ..equal import distance_through, limit_of
+
     first, second = row.reference, row.candidate
     assert first is not None and second is not None
     limit = limit_of(*(record.dtype != "float32" for record in (first, second)))
