@@ -57,7 +57,7 @@ def test_an_onnx_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.max
-@pytest.mark.xdist_group("layers of max")
+@pytest.mark.xdist_group("llama in max")
 def test_a_model_verified_in_max(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)  # MAX keeps there what it compiled

@@ -30,7 +30,9 @@ from support.tiny_checkpoints import (
     write_llama,
 )
 
-pytestmark = [pytest.mark.max, pytest.mark.xdist_group("layers of max")]
+# Tests of one group run in one process, one after another: what one compiles is in MAX's cache for
+# the next.
+pytestmark = pytest.mark.max
 
 Tensors = Mapping[str, torch.Tensor]
 ROUNDING = 1e-13  # MSE that two float32 implementations may differ by
@@ -164,6 +166,7 @@ def own_names(held: Held, dump: Dump) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_every_layer_of_a_llama(llama: Held, real: Path) -> None:
     ours, theirs = Dump(real / "llama-f32/max_dump"), Dump(real / "llama-f32/torch_dump")
     names = own_names(llama, ours)
@@ -187,6 +190,7 @@ def test_every_layer_of_a_llama(llama: Held, real: Path) -> None:
                 assert answer.compile_seconds == 0, "compiled for layer 0 already"
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_decode_steps_and_batches_read_the_past(llama: Held, real: Path) -> None:
     """Two sequences of different lengths at once, the past as transformers keeps it."""
     model = transformers.AutoModelForCausalLM.from_config(llama_config(), dtype=torch.float32)
@@ -240,6 +244,7 @@ def llama_weights() -> dict[str, torch.Tensor]:
         return load_file(write_llama(Path(folder) / "llama") / "model.safetensors")
 
 
+@pytest.mark.xdist_group("others in max")
 def test_olmo2_q_norm_is_wrong_and_the_norm_after_attention_is_not(
     real: Path, tmp_path: Path
 ) -> None:
@@ -257,6 +262,7 @@ def test_olmo2_q_norm_is_wrong_and_the_norm_after_attention_is_not(
             assert mse(again, ours[f"{name}-output"]) < ROUNDING
 
 
+@pytest.mark.xdist_group("others in max")
 def test_bfloat16_where_it_is_asked_for(real: Path, tmp_path: Path) -> None:
     folder = write_causal(tmp_path / "llama", llama_config(), torch.bfloat16)
     with holding(folder) as refused:
@@ -274,6 +280,7 @@ def test_bfloat16_where_it_is_asked_for(real: Path, tmp_path: Path) -> None:
         assert mse(injected, theirs[f"{module}-output_0"]) < BF16_ROUNDING
 
 
+@pytest.mark.xdist_group("others in max")
 def test_layers_of_the_module_interface_v3(real: Path, tmp_path: Path) -> None:
     ours = Dump(real / "llama_v3-f32/max_dump")
     with holding(write_llama(tmp_path / "llama"), module_api="v3") as llama:
@@ -285,6 +292,7 @@ def test_layers_of_the_module_interface_v3(real: Path, tmp_path: Path) -> None:
                 assert layer == 0 or answer.compile_seconds == 0, "compiled for layer 0 already"
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_what_does_not_fit_is_one_line(llama: Held) -> None:
     norm, attention = f"{STACK}.0.input_layernorm", f"{STACK}.0.self_attn"
     rows = torch.zeros(3, 64)

@@ -23,8 +23,7 @@ from support.tiny_checkpoints import (
     write_llama,
 )
 
-# One process after another: what one compiles is in MAX's cache for the next.
-pytestmark = [pytest.mark.max, pytest.mark.xdist_group("layers of max")]
+pytestmark = pytest.mark.max
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +32,7 @@ def max_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
 
+@pytest.mark.xdist_group("others in max")
 def test_the_norms_of_olmo2_are_convicted(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """MAX 26.7 gives them an eps of 1e-6 where the checkpoint has 1e-5. What comes after them is as
     wrong in the dump, and right alone.
@@ -56,6 +56,7 @@ def test_the_norms_of_olmo2_are_convicted(real: Path, capsys: pytest.CaptureFixt
     assert after["single"]["mse"] < 1e-13
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_a_wrong_weight_is_found_in_both_steps(tmp_path: Path) -> None:
     good = write_llama(tmp_path / "good")
     wrong = "layers.1.mlp.down_proj"
@@ -120,6 +121,7 @@ def layout_of_the_manual(model: str) -> set[str]:
     return {*top, *(f"{scenario}/{name}" for scenario in scenarios for name in inside)}
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_a_right_model_passes_and_the_export_is_that_of_the_manual(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +186,7 @@ def whole_report(report: str, modules: list[str]) -> None:
     assert row[2].strip() == "Output shapes: [[1, 10, 64]], candidate [[10, 64]]"
 
 
+@pytest.mark.xdist_group("llama in max")
 def test_with_injection_a_wrong_weight_shows_in_its_layer_alone(tmp_path: Path) -> None:
     good = write_llama(tmp_path / "good")
     wrong = "layers.0.mlp.down_proj"
@@ -196,6 +199,7 @@ def test_with_injection_a_wrong_weight_shows_in_its_layer_alone(tmp_path: Path) 
     assert failing(place, "without_injection") > injected
 
 
+@pytest.mark.xdist_group("others in max")
 def test_olmo2_is_verified(tmp_path: Path) -> None:
     """MAX 26.7 gives its norms of queries and keys another eps; all other layers are right."""
     config = olmo2_config()
