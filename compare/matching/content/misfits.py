@@ -69,6 +69,7 @@ def with_layouts(matches: list[Match], content: Content) -> list[Match]:
         pair = known.get((match.reference.position, match.candidate.position))
         if pair is not None and (match.problem_level is not None or pair.how == C_ORDER):
             recipes = parse_recipe(pair.recipe_reference), parse_recipe(pair.recipe_candidate)
+            by_size = f"; {match.view.how}"  # what the sizes alone said
             match.view, match.problem, match.problem_level = CommonView(*recipes), None, None
-            match.how = f"{match.how}; by values: {pair.how}"
+            match.how = f"{match.how.removesuffix(by_size)}; by values: {pair.how}"
     return matches

@@ -134,6 +134,8 @@ def test_values_tell_a_reshape_from_a_transpose(
     assert found.pop("layers.1.mlp") == "diverged"
     assert set(found.values()) == {"identical"}
     assert turned(comparison) == (set() if other is reshaped else set(levels(comparison)))
+    said = {"heads moved" in row.how for row in comparison.rows}
+    assert said == {other is exchanged}
 
 
 @pytest.mark.parametrize(("wrong", "level"), [("mlp", "diverged"), ("self_attn", "ok")])
