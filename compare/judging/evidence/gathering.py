@@ -140,19 +140,16 @@ def _by_chance(facts: Facts, peers: LayerPeers) -> float:
 
 
 def gain(facts: Facts) -> float | None:
-    """How far the fitted scale is from what may be expected: the source's, for a projection of one
-    that has a scale beyond doubt; else 1 or any source's, whichever is nearest (a norm takes scales
-    away, a product joins them).
+    """How far the fitted scale is from what may be expected: the source's, for a projection of one;
+    else 1 or any source's, whichever is nearest (a norm takes scales away, a product joins them).
     """
     if facts.scale is None:
         return None
     scale = facts.scale[0]
-    before = [s.scale for s in facts.sources if s.scale is not None and not s.exact]
+    before = [s.scale[0] for s in facts.sources if s.scale is not None and not s.exact]
     if facts.linear and len(before) == 1:
-        (factor, standard_error), *_ = before
-        if abs(factor - 1.0) > STANDARD_ERRORS * standard_error:
-            return abs(scale - factor)
-    return min(abs(scale - 1.0), *(abs(scale - other) for other, _ in before), math.inf)
+        return abs(scale - before[0])
+    return min(abs(scale - 1.0), *(abs(scale - other) for other in before), math.inf)
 
 
 def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:
