@@ -55,6 +55,14 @@ class Aligned:
     ulp: bool = field(default=False, kw_only=True)
     names: Names | None = field(default=None, kw_only=True, repr=False, compare=False)
 
+    def places(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The place of every record in its capture, by the record's `id`, of either side."""
+        ours, theirs = (
+            {id(record): place for place, record in enumerate(capture.records)}
+            for capture in (self.reference, self.candidate)
+        )
+        return ours, theirs
+
     def measurable(self, index: int) -> bool:
         """True for a pair whose values can be compared."""
         return self._comparable(index) and self.has_values(self.rows[index])

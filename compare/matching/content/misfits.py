@@ -34,10 +34,7 @@ def fitted(aligned: Aligned, cancelled: Callable[[], bool]) -> tuple[ContentPair
     from .layouts import layouts
     from .sketch import sketch_of
 
-    places = [
-        {id(record): place for place, record in enumerate(capture.records)}
-        for capture in (aligned.reference, aligned.candidate)
-    ]
+    places = aligned.places()
     found: list[ContentPair] = []
     for tried, row in enumerate(misfits(aligned)):
         if tried >= _MOST or cancelled():

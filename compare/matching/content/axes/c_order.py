@@ -46,10 +46,7 @@ def in_c_order(aligned: Aligned, cancelled: Callable[[], bool]) -> tuple[Content
         assert row.reference is not None and row.candidate is not None
         axes = len(row.reference.shape or ()), len(row.candidate.shape or ())
         groups[axes].append(row)
-    places = [
-        {id(record): place for place, record in enumerate(capture.records)}
-        for capture in (aligned.reference, aligned.candidate)
-    ]
+    places = aligned.places()
     found: list[ContentPair] = []
     for rows in groups.values():
         if not _all_say_so(rows, cancelled):
@@ -70,7 +67,7 @@ def _all_say_so(rows: list[Row], cancelled: Callable[[], bool]) -> bool:
     kinds: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[kind_of_row(row)].append(row)
-    says: set[bool] = set()
+    says_so = False
     for same in kinds.values():
         if cancelled():
             raise CancelledError
@@ -78,8 +75,8 @@ def _all_say_so(rows: list[Row], cancelled: Callable[[], bool]) -> bool:
             found = _says(row)
             if found is False:
                 return False
-            says |= {True} if found else set()
-    return bool(says)
+            says_so = says_so or found is True
+    return says_so
 
 
 def _says(row: Row) -> bool | None:

@@ -42,11 +42,8 @@ def find_turned(
         if said[kind] or (said[kind] is None and families[_family(kind)] == {True})
         for row in rows
     ]
-    places = [
-        {id(record): place for place, record in enumerate(capture.records)}
-        for capture in (aligned.reference, aligned.candidate)
-    ]
-    return tuple((places[0][id(row.reference)], places[1][id(row.candidate)]) for row in turned)
+    ours, theirs = aligned.places()
+    return tuple((ours[id(row.reference)], theirs[id(row.candidate)]) for row in turned)
 
 
 def _family(kind: str) -> str:
