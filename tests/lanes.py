@@ -32,6 +32,7 @@ SLOW_FILES = (
     "cli/test_demo.py",
     "cli/test_golden.py",
     "cli/test_main.py",
+    "cli/test_new_judging.py",
     "cli/test_new_metric.py",
     "cli/test_show.py",
     "compare/inspection/test_inspect_running.py",
@@ -51,6 +52,9 @@ SLOW_FILES = (
 )
 SLOW_TESTS = (
     "capture/formats/test_console_log.py::test_torch_print_of_megabytes",
+    "capture/formats/test_labelled_lists.py::test_a_list_that_repeats_itself_is_refused_soon",
+    "capture/formats/test_raw_index.py::test_very_many_entries",
+    "compare/matching/test_no_wrong_pair.py::test_a_pair_holds_one_quantity",
     "compare/measuring/test_measure.py::test_memory_does_not_grow_with_the_tensors",
     "test_readme.py::test_example_of_running_the_demo_s_layers_again",
 )
