@@ -89,6 +89,7 @@ SEEN_TIMES_TYPICAL = 3.0  # ... and are so many times what is typical; clean pai
 SEEN_WORST = 3.0  # ... and this is so many times the worst of these; clean pairs reach 2
 PEAK_UNITS = 8.0  # units: a row or channel that is off by less is rounding
 PEAK_INHERITED = 3.0  # times the error of the inputs
+PEAK_EXCESS = 3.0  # times the middle channel's error as it is; one whose terms cancel reaches 2.1
 FEWEST_FITTED = 64  # elements below which no common factor or offset is looked for
 ROW_UNITS = 1.5  # units: factors by row that rounding makes; rows have many elements each
 CHANNEL_UNITS = 4.0  # units: the same by channel, of which there are fewer

@@ -37,6 +37,7 @@ SLOW_FILES = (
     "cli/test_show.py",
     "compare/inspection/test_inspect_running.py",
     "compare/running/test_cache.py",
+    "compare/judging/test_clean_families.py",
     "compare/judging/test_dropout.py",
     "compare/judging/test_kinds_of_captures.py",
     "compare/judging/test_kinds_of_faults.py",

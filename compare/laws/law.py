@@ -133,12 +133,14 @@ class Prediction:
     """What a side should have given: `value` `[rows, channels]`, and `spread`, broadcastable to it:
     the standard deviation of the error that rounding of one unit makes, for the unit that the
     case's output has. `terms` are those that `value` is the sum of, where each of them may have a
-    factor of its own.
+    factor of its own. `shared`: how far off 1 a common factor of all elements is where what they
+    have in common is rounded; None where each is rounded by itself.
     """
 
     value: Array
     spread: Array
     terms: Mapping[str, Array] = field(default_factory=dict)
+    shared: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ GAIN_PEERS = 6.0  # times the usual |gain - 1|
 GAIN_LEAST = 2.0**-22  # a factor that is stored in float32 is off by a quarter of this
 GAIN_USUAL = 0.08  # units roundoff of the median |gain - 1| of peers that count as usual
 GAIN_UNITS = 0.08  # units roundoff: rounding of weights makes such a common factor
+GAIN_SHARED = 1.5  # times the factor that rounding of what elements have in common makes
 FEW_PEERS = 4  # of the same kind; with fewer, all layers of the same law are peers
 MOST_ODD = 1 / 3  # of the layers of a kind: more on a coarser grid are no exception
 RESTORED = 1.35  # times the limits: a hypothesis need not restore better than that

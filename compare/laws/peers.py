@@ -218,7 +218,7 @@ def limits_of(error: LocalError, judged: Judged) -> Limits:
     gain = max(
         limits.GAIN_ERRORS * error.gain_error, limits.GAIN_PEERS * usual.gain,
         limits.GAIN_UNITS * judged.evaluation.unit_candidate * judged.arithmetic_candidate.factor,
-        3 * abs(control.gain - 1.0), limits.GAIN_LEAST,
+        3 * abs(control.gain - 1.0), limits.GAIN_LEAST, limits.GAIN_SHARED * error.shared,
     )  # fmt: skip
     row = _peak_limit(usual.row, own, control.row.ratio)
     ratio = max(factor * own, limits.OWN_FACTOR * control.ratio)

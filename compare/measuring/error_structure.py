@@ -16,6 +16,7 @@ of a limit; `judging` and `symptoms` do.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,8 @@ class Structure:
     these; `factor` and `offset` are what the difference has in common, `y = factor x + offset`,
     with standard errors, the offset in units of the usual size. `row_error`, `channel_error`:
     relative errors of rows and of channels without their greatest element, `(median, greatest,
-    where)`.
+    where)`. `channel_excess`: how many times the median error of the channels, as it is, the error
+    of that channel is; one whose terms cancel has a large relative error alone.
     `saturated`: elements at the candidate's greatest or least value whose reference is beyond
     it (minus such elements of the reference). `bits`: mantissa bits that the values need;
     `distinct`: different magnitudes among `distinct_of` elements (none of few), of the reference
@@ -83,6 +85,7 @@ class Structure:
     channel_offset: Part | None
     row_error: tuple[float, float, int]
     channel_error: tuple[float, float, int]
+    channel_excess: float
     saturated: int
     distinct: tuple[int, int]
     distinct_of: int
@@ -129,6 +132,7 @@ def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
     Few tables of a sample's size are made: to the system a new one costs more than its numbers.
     """
     weight = weights(x)
+    by_channel = np.einsum("ij,ij->j", d, d)
     d *= weight
     x = np.multiply(x, weight, out=weight)
     squares = x * x
@@ -136,8 +140,8 @@ def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
     xx = float(row_xx.sum())
     dd = np.multiply(d, d, out=squares)
     even_error = (float(dd.sum()) / xx) ** 0.5
-    row_error = _errors(_without_greatest(dd, 1), row_xx, sample.rows)
-    channel_error = _errors(_without_greatest(dd, 0), channel_xx, sample.channels)
+    row_error, _ = _errors(_without_greatest(dd, 1), row_xx, sample.rows)
+    channel_error, at = _errors(_without_greatest(dd, 0), channel_xx, sample.channels)
     r = np.multiply(x, -_dot(x, d) / xx, out=dd)
     r += d
     row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
@@ -154,6 +158,7 @@ def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
         "channel_offset": channel_offset,
         "row_error": row_error,
         "channel_error": channel_error,
+        "channel_excess": _times_median(by_channel, at),
     }
 
 
@@ -201,8 +206,8 @@ def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure
     return Structure(
         *sample.x.shape, error=float(dd > 0), scale=1.0, scale_se=0.0, even_error=float(dd > 0),
         factor=(1.0, 0.0), offset=(0.0, 0.0), row_scale=None, channel_scale=None,
-        channel_offset=None, row_error=nothing, channel_error=nothing, saturated=0,
-        distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
+        channel_offset=None, row_error=nothing, channel_error=nothing, channel_excess=0.0,
+        saturated=0, distinct=(0, 0), distinct_of=0, bits=(23, 23), blocked=blocked,
     )  # fmt: skip
 
 
@@ -259,12 +264,23 @@ def _without_greatest(dd: Array, axis: int) -> Array:
     return total - dd.max(axis) if dd.shape[axis] >= _LONG else total
 
 
-def _errors(dd: Array, xx: Array, places: Array) -> tuple[float, float, int]:
+def _errors(dd: Array, xx: Array, places: Array) -> tuple[tuple[float, float, int], int]:
+    """The median, the greatest and its place among `places`; and its index."""
     usual = np.maximum(xx, 0.25 * float(xx.sum()) / xx.size)
     error = np.sqrt(dd / usual)
     at = int(error.argmax())
-    half = error.size // 2
-    return float(np.partition(error, half)[half]), float(error[at]), int(places[at])
+    return (_middle_of(error), float(error[at]), int(places[at])), at
+
+
+def _times_median(squares: Array, at: int) -> float:
+    """The root of one of the squares in units of the root of their median."""
+    middle = _middle_of(squares)
+    return (float(squares[at]) / middle) ** 0.5 if middle > 0 else math.inf
+
+
+def _middle_of(values: Array) -> float:
+    half = values.size // 2
+    return float(np.partition(values, half)[half])
 
 
 def _saturated(x: Array, y: Array) -> int:

@@ -12,6 +12,7 @@ from ...limits import (
     PART_OF_ERROR,
     PART_OF_OK,
     PART_TIMES_TYPICAL,
+    PEAK_EXCESS,
     PEAK_INHERITED,
     PEAK_RATIO,
     PEAK_UNITS,
@@ -98,6 +99,8 @@ def _peak(
         and ratio > max(SEEN_RATIO, SEEN_TIMES_TYPICAL * typical)
         and worst > SEEN_WORST * _worst_row_before(facts)
     )
+    if name == "channel_error" and facts.structure.channel_excess < PEAK_EXCESS:
+        return None
     if not sticks_out or worst < least:
         return None
     return Evidence(

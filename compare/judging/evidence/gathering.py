@@ -146,10 +146,17 @@ def gain(facts: Facts) -> float | None:
     if facts.scale is None:
         return None
     scale = facts.scale[0]
-    before = [s.scale[0] for s in facts.sources if s.scale is not None and not s.exact]
+    before = [_possible(s, s.scale[0]) for s in facts.sources if s.scale and not s.exact]
     if facts.linear and len(before) == 1:
         return abs(scale - before[0])
     return min(abs(scale - 1.0), *(abs(scale - other) for other in before), math.inf)
+
+
+def _possible(facts: Facts, scale: float) -> float:
+    """A fitted scale, no further from 1 than the whole error allows: of few rows the fit scatters
+    more than that.
+    """
+    return min(max(scale, 1.0 - facts.error), 1.0 + facts.error)
 
 
 def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:

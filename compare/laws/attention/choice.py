@@ -10,7 +10,7 @@ import numpy as np
 from ....capture.values import Array
 from ..law import Case
 from ..rotary.frequencies import Rotary, tables
-from .form import Angles, Form, Material
+from .form import Angles, Form, Material, bias_fits
 from .math import attend
 
 
@@ -24,13 +24,15 @@ class Choice:
 
 def fitting(form: Form, material: Material, rotary: Rotary | None) -> Material | None:
     """The material for a form: with tables made from `rotary` where none were recorded. None where
-    widths do not fit the form.
+    widths, or the heads of a bias, do not fit the form.
     """
     q, k, v = (m.shape[1] for m in (material.q, material.k, material.v))
     if q % form.heads or k % form.kv_heads or v % form.kv_heads:
         return None
     width = q // form.heads
     if width != k // form.kv_heads or form.rotated > width or form.heads % form.kv_heads:
+        return None
+    if not bias_fits(form, material):
         return None
     if form.style == "none" or not form.rotated:
         return material

@@ -118,6 +118,12 @@ def uses_bias(form: Form, material: Material) -> bool:
     return form.mask in ("recorded", "both") and material.bias is not None
 
 
+def bias_fits(form: Form, material: Material) -> bool:
+    """Whether a bias by head is one of the form's heads."""
+    bias = material.bias
+    return bias is None or bias.ndim == 2 or bias.shape[1] == form.heads
+
+
 def alibi_slopes(heads: int) -> Array:
     """The slopes of ALiBi for a number of heads (Press et al., 2022, and their code for heads that
     are no power of two).

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,7 +22,7 @@ from numpy.typing import DTypeLike
 from ....capture.values import Array
 from ..law import Prediction
 from ..numerics.rounding import ROUNDED, on_grid
-from .form import Form, Material
+from .form import Form, Material, bias_fits
 from .scores import EXACT, HeadPart, Rounding, head_parts
 
 _FINE = 2.0**-24  # what kernels accumulate in
@@ -55,9 +56,11 @@ def predicted(
 ) -> Prediction | None:
     """What attention gives, and the spread of its error. Which way a side rounds is told from its
     record `y`: what really rounds the scores is reproduced better by rounding them. None where the
-    form gives another width than `y` has.
+    form gives another width than `y` has, or a recorded bias is of another number of heads.
     """
     if form.heads * (material.v.shape[1] // form.kv_heads) != y.shape[1]:
+        return None
+    if not bias_fits(form, material):
         return None
     ways = roundings(units)
     if material.recorded_scores:
@@ -66,7 +69,27 @@ def predicted(
     found = attend(form, material, chosen, with_variance=True)
     assert found.variance is not None
     own = np.square(ROUNDED * units["output"] * found.value)
-    return Prediction(found.value, np.sqrt(found.variance + own))
+    shared = None
+    if chosen.probabilities > _FINE:
+        shared = partial(rounded_alike, form, material, chosen)
+    return Prediction(found.value, np.sqrt(found.variance + own), shared=shared)
+
+
+def rounded_alike(form: Form, material: Material, rounding: Rounding) -> float:
+    """How far off 1 the sum of a row's probabilities is in the mean once they are rounded: where
+    queries look at all keys alike, all are rounded the same way. The greater of two ways: rounded
+    as they are, or before their sum divides them, as fused kernels do.
+    """
+    unit, off, count = rounding.probabilities, np.zeros(2), 0
+    for part in head_parts(form, material, rounding):
+        p = probabilities(form, part)
+        raw = p / p.max(-1, keepdims=True)
+        off += (
+            (on_grid(p, unit) - p).sum(),
+            ((on_grid(raw, unit) - raw) / raw.sum(-1)[..., None]).sum(),
+        )
+        count += p.shape[0] * p.shape[1]
+    return float(np.abs(off).max()) / max(1, count)
 
 
 def _likelier(form: Form, material: Material, ways: tuple[Rounding, ...], y: Array) -> Rounding:

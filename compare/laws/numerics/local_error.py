@@ -20,6 +20,7 @@ import numpy as np
 
 from ....capture.values import Array
 from ..law import Case, Prediction
+from ..limits import GAIN_ERRORS
 
 _TINY = 1e-300
 _FEW_ROWS = 8  # whose scatter alone is no measure of a standard error
@@ -52,7 +53,8 @@ class LocalError:
     `channel`, `group` are the greatest; `middle_channel` is the median over channels. `gain` is
     fitted over all rows, `gain_error` its standard error. `bad`: elements that are not finite where
     the prediction is. Without groups (heads) `group` is 0. `terms` are the factors of a sum's
-    terms, fitted together.
+    terms, fitted together. `shared`: how far off 1 rounding may make the gain (see `Prediction`),
+    0 where the gain is not significant.
     """
 
     ratio: float
@@ -68,6 +70,7 @@ class LocalError:
     rows: int
     bad: int = 0
     terms: tuple[Term, ...] = ()
+    shared: float = 0.0
 
 
 def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalError:
@@ -101,6 +104,9 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
     gain, gain_error = _pooled(found.vr, found.vv)
     if len(row) < _FEW_ROWS:
         gain_error = max(gain_error, _least_error(gain, total, found.vv.sum(), y.size))
+    shared = 0.0
+    if prediction.shared is not None and abs(gain) > GAIN_ERRORS * gain_error:
+        shared = prediction.shared()
     terms: tuple[Term, ...] = ()
     if inverse is not None:
         terms = tuple(_terms(prediction.terms, r * inverse, inverse))
@@ -118,6 +124,7 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
         rows=len(row),
         bad=bad,
         terms=terms,
+        shared=shared,
     )
 
 

@@ -120,7 +120,8 @@ def structure(**more: Any) -> Structure:
     known: dict[str, Any] = {
         "rows": 32, "channels": 32, "error": 0.1, "scale": 1.0, "scale_se": 0.0, "even_error": 0.1,
         "factor": (1.0, 0.0), "offset": (0.0, 0.0), "row_scale": None, "channel_scale": None,
-        "channel_offset": None, "row_error": nothing, "channel_error": nothing, "saturated": 0,
+        "channel_offset": None, "row_error": nothing, "channel_error": nothing,
+        "channel_excess": 10.0, "saturated": 0,
         "distinct": (0, 0), "distinct_of": 0, "bits": (23, 23), "blocked": (0, 0),
     }  # fmt: skip
     return Structure(**{**known, **more})
@@ -211,6 +212,7 @@ def test_rows_and_channels_that_stick_out() -> None:
     above(lambda worst: channel(worst, 1e-6, unit=0.01), 8 * 0.01)
     above(lambda worst: channel(worst, 1e-3, sources=[facts(0.05)]), 3 * 0.05)
     above(lambda worst: channel(worst, 0.1), 12 * 0.1)
+    above(lambda times: channel(2.0, 0.1, channel_excess=times), 3)
     usual_five = facts(0.1, channel_error=(0.1, 0.5, 0))
     above(lambda worst: channel(worst, 0.1, usual_five, usual_five), 4 * 5 * 0.1)
 
@@ -599,7 +601,8 @@ def test_every_limit_is_known_here() -> None:
         "LEAST_OF_SOME", "SOME", "NEVER", "NOTHING", "FEW", "MANY", "DRIFT", "INHERITED", "BEFORE",
         "AFTER", "STEP", "ADDS", "STANDARD_ERRORS", "ONE_INPUT", "PRODUCTS", "OTHER_DTYPE",
         "SAME_DTYPE", "TIMES_TYPICAL", "PART_TIMES_TYPICAL", "PEAK_RATIO", "SEEN_RATIO",
-        "SEEN_TIMES_TYPICAL", "SEEN_WORST", "PEAK_UNITS", "PEAK_INHERITED", "CLAMPED", "COARSER",
+        "SEEN_TIMES_TYPICAL", "SEEN_WORST", "PEAK_UNITS", "PEAK_INHERITED", "PEAK_EXCESS",
+        "CLAMPED", "COARSER",
         "FEW_MAGNITUDES", "FEW_WEIGHTS", "MASSIVE", "MASSIVE_CHANNEL", "MASSIVE_ROW",
         "SMALL_CHANNEL", "BLOCKED", "MOST_COARSE", "ONE_SIDE_COARSE", "COARSE_KINDS", "ALIKE",
         "MOST_ALIKE", "AGREE", "NEAR", "OWN", "OWN_SHARE", "LAST_SHARE", "FEWEST_EQUAL", "UNLIKE",

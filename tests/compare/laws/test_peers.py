@@ -147,6 +147,16 @@ def test_a_factor_that_is_not_sure_does_not_stick_out() -> None:
     assert out(layers) == []
 
 
+@pytest.mark.parametrize(("gain", "sticks_out"), [(1.00299, False), (1.00301, True)])
+def test_a_factor_that_shared_rounding_makes_does_not_stick_out(
+    gain: float, sticks_out: bool
+) -> None:
+    layers = with_change(
+        clean(12), lambda e: replace(e, gain=gain, gain_error=2e-5, shared=0.002), 7
+    )
+    assert out(layers) == ([7] if sticks_out else [])
+
+
 def test_a_factor_of_all_layers_is_found_in_all() -> None:
     layers = with_change(clean(12), lambda e: replace(e, gain=1.002, gain_error=2e-5), *range(12))
     assert out(layers) == list(range(12))

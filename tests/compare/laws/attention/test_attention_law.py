@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from layertui.compare.laws.attention.form import Form, Material
+from layertui.compare.laws.attention.math import rounded_alike
+from layertui.compare.laws.attention.scores import Rounding
 from support.laws.attention_models import attention_of, compared, model_of
 from support.laws.law_checks import tried
 
@@ -76,3 +80,15 @@ def test_fused_attention_of_max_keeps_to_the_law(
         assert judged.trusted
         assert judged.excess is None
         assert judged.evaluation.candidate.relative < most
+
+
+@pytest.mark.parametrize("keys", [12, 13])
+def test_probabilities_that_are_all_alike_are_rounded_alike(keys: int) -> None:
+    """Of 12 keys, 1/12 in bfloat16 is 1.00195 times as much; of 13, 1/13 is 1.0029 times."""
+    rows = np.zeros((keys, 8))
+    places, sequence = np.arange(keys), np.zeros(keys, int)
+    material = Material(rows, rows, rows, sequence, sequence, places, places)
+    form = Form(heads=2, kv_heads=2, scale=0.5, mask="none")
+    found = rounded_alike(form, material, Rounding(2.0**-8, 2.0**-8, 2.0**-8))
+    as_torch = float(torch.tensor(1 / keys, dtype=torch.bfloat16)) * keys - 1
+    assert found == pytest.approx(abs(as_torch), abs=1e-7)
