@@ -239,7 +239,7 @@ def _verdict(first: FirstDivergence) -> str:
 
 
 def _where(comparison: Comparison, first: FirstDivergence) -> str:
-    """The module to blame, and where that was seen when it was at another one's input."""
+    """The module that diverged, and where that was seen when it was at another one's input."""
     row = comparison.rows[first.index]
     if row.canonical == first.module:
         return f"{first.module} ({first.slot})"
