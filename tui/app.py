@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
@@ -114,6 +115,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def begin(self) -> None:
         """Start the work behind the first screen."""
         self.controllers.comparing.read_again()
+        if not self.is_headless:
+            self._leave_with_terminal()
 
     # What screens and controllers ask (see `Host`)
 
@@ -227,6 +230,15 @@ class LayertuiApp(App[None], inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number, status in _SIGNALS.items():
             loop.add_signal_handler(number, lambda status=status: self.exit(return_code=status))
+
+    def _leave_with_terminal(self) -> None:
+        """Where no signal says that the terminal is gone."""
+        import asyncio
+
+        from . import hangup  # not needed before the first paint
+
+        gone = partial(self.exit, return_code=hangup.STATUS)
+        hangup.watch(partial(asyncio.get_running_loop().call_soon_threadsafe, gone))
 
     def _handle_exception(self, error: Exception) -> None:
         """A fault of the program: the traceback goes to a file, one line to stderr."""

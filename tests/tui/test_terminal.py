@@ -161,6 +161,24 @@ def test_signals_restore_the_terminal(
             assert restored in app.sent
 
 
+_DEAF = """
+import signal, sys
+from layertui.tui import run_app
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+sys.exit(run_app(sys.argv[1], sys.argv[2]))
+"""
+
+
+def test_it_ends_when_the_terminal_is_gone_and_no_signal_comes(
+    small_pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("support.screens.terminal_driver._RUN", _DEAF)
+    with PtyApp(*small_pair) as app:
+        app.wait_for("40 pairs")
+        app.hang_up()
+        assert app.wait_for_exit() == 129
+
+
 _CRASH = """
 import sys
 from layertui.tui import run_app

@@ -44,6 +44,7 @@ class PtyApp:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
             os.execve(sys.executable, argv, _environment(env or {}))
         self.status: int | None = None
+        self._kept_open: int | None = None
 
     def __enter__(self) -> PtyApp:
         return self
@@ -53,6 +54,8 @@ class PtyApp:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self.fd)
+        if self._kept_open is not None:
+            os.close(self._kept_open)
 
     def read(self, quiet: float = 0.25, limit: float = 10.0, first: float = 0.0) -> bytes:
         """What the program writes until it has written nothing for `quiet` seconds, or for `first`
@@ -92,6 +95,12 @@ class PtyApp:
         """Send keys; what the program writes in answer, which may take `first` seconds to come."""
         os.write(self.fd, keys.encode() if isinstance(keys, str) else keys)
         return self.read(quiet, first=first)
+
+    def hang_up(self) -> None:
+        """Close the terminal's own end, as a connection that breaks does."""
+        silent, self._kept_open = os.pipe()
+        os.dup2(silent, self.fd)
+        os.close(silent)
 
     def wait_for_exit(self, limit: float = 60.0) -> int:
         """The exit status; negative for a signal that killed it."""

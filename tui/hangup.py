@@ -1,0 +1,50 @@
+"""Leaving when the terminal is gone.
+
+A connection that breaks sends a signal only to programs of its session that have not been told to
+ignore it (`nohup`, `disown`). Without one, textual's thread for keys would read the end of a
+terminal that is no longer there without pause, and the event loop waits for ever for a write to it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+STATUS = 129  # as after SIGHUP
+_GRACE = 2.0  # seconds that the program gets to end by itself
+
+
+def watch(leave: Callable[[], object], fd: int | None = None) -> None:
+    """Call `leave` from a thread when the terminal of `fd`, that of stdin by default, hangs up; end
+    the process where that does not. Waits without a timeout: it costs nothing.
+    """
+    place = sys.__stdin__.fileno() if fd is None and sys.__stdin__ is not None else fd
+    if place is None:
+        return
+    threading.Thread(target=_watch, args=(place, leave), name="hangup", daemon=True).start()
+
+
+def _watch(fd: int, leave: Callable[[], object]) -> None:
+    if not _hung_up(fd):
+        return
+    try:
+        leave()
+    except RuntimeError:  # the event loop has been closed
+        return
+    time.sleep(_GRACE)
+    os._exit(STATUS)
+
+
+def _hung_up(fd: int) -> bool:
+    """Wait until the other end is closed; False where that cannot be asked."""
+    try:
+        poll = select.poll()
+        poll.register(fd, 0)  # hanging up is reported whatever is asked for
+        events = poll.poll()
+    except (AttributeError, OSError):  # no poll on this system, or no such file any more
+        return False
+    return any(event & select.POLLHUP for _, event in events)
