@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ...capture.plurals import HAS, HOLDS, IS, counted, which
 from ...capture.records import Capture
 from ..judging.noise.dropout import dropout_of_run
 from ..matching.named_records import Item, side_of
 from ..matching.names.canonical import ROOT, NameRules, parent_of
 from ..matching.names.roles import is_shared
-from ..plurals import HAS, HOLDS, IS, counted, which
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ...capture.models.run_details import run_details
+from ...capture.plurals import IS, counted, which
 from ...capture.records import Capture
 from ..aligned import Note
 from ..comparison import Comparison
 from ..matching.names.roles import is_embedding
 from ..measuring.measure import measure
 from ..model import Measurement
-from ..plurals import IS, counted, which
 from .digests import check_digests
 from .environment import check_environment
 from .finding import ADVICE_ON_WEIGHTS, Finding, SideName, quoted, sorted_findings

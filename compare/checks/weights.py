@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from ...capture.errors import RecordError
+from ...capture.plurals import IS, counted, which
 from ...capture.weights import Parameter, Weights
 from ..comparison import Comparison
 from ..matching.names.canonical import NameRules
-from ..plurals import IS, counted, which
 from ..weights.parameters import ModuleFacts, SideParameters, Weight, facts_of_rows
 from ..weights.weight_difference import StoppedError, WeightDifference, difference_of
 from .digests import check_own_weights

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...capture.plurals import counted
 from ..measuring.metrics import METRICS
 from ..model import ByStatistics, Failure, Measurement, Result, Row, Verdict
-from ..plurals import counted
 from ..rules.rules import LayerLimits, ThresholdRule
 from ..vocabulary import Level
 from .statistics_verdicts import verdict_by_statistics

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ...capture.names import natural_key
+from ...capture.plurals import IS, counted, which
 from ..model import ExecutionOrder, Reordered, Row
-from ..plurals import IS, counted, which
 from ..vocabulary import RowKind
 from .call_match import Match
 from .named_records import Item, Key, Side

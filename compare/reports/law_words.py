@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...capture.plurals import counted, which
 from ..model import Cause, Counts, FirstDivergence
-from ..plurals import counted, which
 from .nothing_compared import nothing_compared
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ...capture.plurals import counted
 from ..measuring.metrics import METRICS, NUMBERS
 from ..model import (
     ByStatistics,
@@ -21,7 +22,6 @@ from ..model import (
     Verdict,
     verdict_word,
 )
-from ..plurals import counted
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import Level
 from .effect_words import effect_line

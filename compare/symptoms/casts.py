@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...capture.plurals import counted
 from ...capture.values import Array
 from ..measuring.error_structure import mantissa_bits
 from ..model import Measurement, Symptom
-from ..plurals import counted
 from .fit import Pair, left_words
 
 _TYPES = {1: "fp4 or int4", 2: "fp8 e5m2", 3: "fp8 e4m3", 7: "bfloat16", 10: "float16", 12: "tf32"}

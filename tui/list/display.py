@@ -9,7 +9,7 @@ from rich.style import Style
 from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
-from ...compare.plurals import counted
+from ...capture.plurals import counted
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
 from ..widgets.detail_pane import Detail

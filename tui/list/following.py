@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...compare.plurals import counted
+from ...capture.plurals import counted
 from ..present.working import checking_laws
 from .depth_strip import DepthStrip
 from .display import ListDisplay

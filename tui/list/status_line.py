@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ...compare.plurals import counted
+from ...capture.plurals import counted
 from ..present.pieces import Piece, Pieces
 from ..present.text import clean, dtype_text, width_of
 from ..theme import LOOKS, Look

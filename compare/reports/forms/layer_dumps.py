@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ....capture.plurals import counted
 from ...comparison import Comparison
 from ...model import FirstDivergence, Measurement
-from ...plurals import counted
 from ...vocabulary import NOT_PASSED
 from ..escaping import clean
 from ..findings import reports_of

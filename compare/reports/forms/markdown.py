@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ....capture.plurals import IS, counted, which
 from ....capture.records import Capture
 from ...aligned import SideName
 from ...comparison import Comparison
 from ...model import FirstDivergence
-from ...plurals import IS, counted, which
 from ..effect_words import effect_line
 from ..escaping import clean
 from ..findings import (

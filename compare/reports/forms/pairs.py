@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ....capture.plurals import counted
 from ...comparison import Comparison
-from ...plurals import counted
 from ..escaping import clean
 from ..findings import agreement_of, does_not_pass, reports_of
 from ..form import Settings

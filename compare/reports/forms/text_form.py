@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ....capture.plurals import counted, which
 from ....capture.records import Capture
 from ....capture.sizes import byte_text
 from ...aligned import SideName
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
 from ...model import FirstDivergence
-from ...plurals import counted, which
 from ...symptoms.thumb import rules_of_thumb
 from ...vocabulary import MARKS, origin_words
 from ..effect_words import effect_line
