@@ -18,6 +18,7 @@ from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .names import NOT_TENSORS, natural_key
 from .places import placed_files
+from .plurals import counted
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
 from .settling import settle
@@ -176,7 +177,7 @@ def _note_problems(claims: list[_Claim], context: Context) -> None:
     ]
     if unknown:
         some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        context.notes.append(f"{len(unknown)} files of unknown format skipped: {some}")
+        context.notes.append(f"{counted(len(unknown), 'file')} of unknown format skipped: {some}")
 
 
 def _logs_aside(claims: list[_Claim], context: Context) -> list[_Claim]:
@@ -292,7 +293,7 @@ def _nothing(path: str, files: list[FoundFile]) -> str:
     if not files:
         return f"{path}: empty directory, no tensors in it"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
-    nothing = f"{path}: no tensors found in {len(files)} files ({some})"
+    nothing = f"{path}: no tensors found in {counted(len(files), 'file')} ({some})"
     for found in files[:100]:
         what = look_alike(found)
         if what is not None:

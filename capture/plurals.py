@@ -15,5 +15,6 @@ def which(count: int, one: str, many: str) -> str:
 
 
 IS = ("is", "are")
+WAS = ("was", "were")
 HAS = ("has", "have")
 HOLDS = ("holds", "hold")

@@ -77,6 +77,7 @@ def _message(comparison: Comparison, errors: list[Finding], allow_gaps: bool) ->
     failed = comparison.exit_status() != 0
     if not (failed or errors or (gaps and not allow_gaps)):
         return ""
+    from ..capture.plurals import HAS, counted
     from .reports.escaping import clean
     from .reports.forms.text_form import summary_line
 
@@ -87,7 +88,7 @@ def _message(comparison: Comparison, errors: list[Finding], allow_gaps: bool) ->
     if gaps and not allow_gaps:
         names = [record.name for row in gaps if (record := row.reference or row.candidate)]
         more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-        lines.append(f"  {len(gaps)} records have no partner: "
+        lines.append(f"  {counted(len(gaps), 'record', HAS)} no partner: "
                      f"{clean(', '.join(names[:_MOST]))}{more}")  # fmt: skip
     lines += [f"  reference {clean(comparison.reference.path)}",
               f"  candidate {clean(comparison.candidate.path)}"]  # fmt: skip

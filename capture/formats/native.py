@@ -21,6 +21,7 @@ from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
 from ..files import FoundFile
 from ..names import slot_role
+from ..plurals import counted
 from ..records import Locator, Record
 from ..storage import exists, open_stream, storage_of
 from . import safetensors_file
@@ -198,7 +199,7 @@ def _check_end(context: Context, manifest: Manifest, end: dict[str, Any]) -> boo
     if isinstance(silent, list) and silent:
         shown = ", ".join(str(name)[:80] for name in silent[:3])
         more = ", ..." if len(silent) > 3 else ""
-        context.notes.append(f"{len(silent)} modules never ran: {shown}{more}")
+        context.notes.append(f"{counted(len(silent), 'module')} never ran: {shown}{more}")
     error = end.get("error")
     if isinstance(error, str):
         context.notes.append(f"incomplete: ended by {error[:300]}")

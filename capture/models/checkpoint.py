@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
 from ..extras import require_torch
+from ..plurals import IS, counted
 from .run_plan import Plan, Watcher
 
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ def _loaded(
         )  # fmt: skip
     missing = sorted(info.get("missing_keys", ()))
     if missing:
-        watcher.say(f"note       {len(missing)} weights are not in the checkpoint and are random, "
-                    f"seed {plan.seed}: {_some(missing)}")  # fmt: skip
+        watcher.say(f"note       {counted(len(missing), 'weight', IS)} not in the checkpoint and "
+                    f"random, seed {plan.seed}: {_some(missing)}")  # fmt: skip
     unused = sorted(info.get("unexpected_keys", ()))
     if unused and plan.layers is None:
-        watcher.say(f"note       {len(unused)} weights of the checkpoint are not used by the "
-                    f"model: {_some(unused)}")  # fmt: skip
+        watcher.say(f"note       the model does not use {counted(len(unused), 'weight')} of the "
+                    f"checkpoint: {_some(unused)}")  # fmt: skip
     return model.eval()
 
 

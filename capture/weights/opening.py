@@ -10,6 +10,7 @@ from ..dtypes import BY_SAFETENSORS
 from ..errors import CaptureError, RecordError
 from ..formats import safetensors_file
 from ..formats.pickles import torch_file
+from ..plurals import counted
 from ..records import Locator
 from .files import Layout, find_model, layout_of, read_config
 from .gguf_weights import named_tensors
@@ -70,8 +71,8 @@ class _Listing:
         missing = [name for name in self.layout.mapped if name not in known]
         if missing:
             raise CaptureError(
-                f"{place}: damaged: its index lists {len(missing)} tensors that no file has, such "
-                f"as {_shown(missing[0])}"
+                f"{place}: damaged: its index lists {counted(len(missing), 'tensor')} that no file "
+                f"has, such as {_shown(missing[0])}"
             )
 
     def notes(self) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+from ...capture.plurals import HAS, counted
 from ...capture.records import Record
 from ..comparison import Comparison
 from ..matching.named_records import Item, kind_of
@@ -69,7 +70,8 @@ def stale_beside(
             values = {v.digest for _, theirs in same if (v := looks[1 - at].of(theirs))}
             names += [own.name for own, _ in same] if len(values) >= _KINDS else []
         if names:
-            words = f"{len(names)} outputs have the same bits, those of the {other} do not"
+            outputs = counted(len(names), "output", HAS)
+            words = f"{outputs} the same bits, those of the {other} do not"
             yield Finding("error", "stale", words, _ONE_BUFFER, mine, tuple(names))
 
 
@@ -182,7 +184,7 @@ def _layers(outputs: Sequence[Item], inputs: _Inputs, looks: Looks) -> list[Find
          "these layers changed nothing: they were skipped, or a buffer was reused"),
     )  # fmt: skip
     return [
-        Finding(severity, "stale", f"{len(listed)} outputs have {words}", advice,
+        Finding(severity, "stale", f"{counted(len(listed), 'output', HAS)} {words}", advice,
                 records=tuple(listed))
         for where, severity, words, advice in table
         if (listed := names.get((where, severity)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...capture.plurals import counted
 from ...capture.records import Capture, Record
 from ...capture.values import Array
 from ..comparison import Comparison
@@ -121,7 +122,7 @@ def ids_apart(left: Sequence[int], right: Sequence[int]) -> str:
     if list(left) == list(right):
         return ""
     if len(left) != len(right):
-        words = f"{len(left)} tokens and {len(right)}"
+        words = f"{counted(len(left), 'token')} and {len(right)}"
         more, fewer = (right, left) if len(right) > len(left) else (left, right)
         fewer = list(fewer)
         times = len(more) // max(1, len(fewer))

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...capture.plurals import HAS, WAS, counted, which
 from ..measuring.metrics import NUMBERS, MetricSpec
 from ..model import Failure, Measurement, Row, by_values
 from .rules import LayerLimits, RulesError, ThresholdRule
@@ -151,8 +152,8 @@ class Baselines:
         exact = [name for name, found in layers.items() if not any(found.values())]
         if exact:
             said.append(
-                f"{len(exact)} layers were equal in every run, so that any difference is above "
-                f"their limit: {_some(exact)}"
+                f"{counted(len(exact), 'layer', WAS)} equal in every run, so that any difference "
+                f"is above the limit: {_some(exact)}"
             )
         if self.gaps:
             said.append(f"{self.gaps} records had no partner")
@@ -278,5 +279,7 @@ def coverage_notes(rules: Iterable[ThresholdRule], rows: Iterable[Row]) -> list[
                 f"the policy judges: {_some(unknown)}"
             )
         if unused:
-            said.append(f"{len(unused)} layers of {rule.match} have no pair here: {_some(unused)}")
+            layers = counted(len(unused), "layer")
+            have = which(len(unused), *HAS)
+            said.append(f"{layers} of {rule.match} {have} no pair here: {_some(unused)}")
     return said

@@ -138,7 +138,7 @@ def test_mixed_directory(tmp_path: Path) -> None:
     assert [r.name for r in capture.records] == ["a-output", "b-output", "c-output", "sub/d-output"]
     assert capture.unreadable == 0
     assert set(capture.format.split(", ")) == {"MAX checkpoint", "torch file", "numpy file"}
-    assert capture.notes == ["1 files of unknown format skipped: mystery"]
+    assert capture.notes == ["1 file of unknown format skipped: mystery"]
 
 
 def test_a_log_among_tensor_files_is_no_part_of_the_capture(tmp_path: Path) -> None:

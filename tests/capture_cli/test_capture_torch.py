@@ -190,7 +190,7 @@ def test_missing_weights_are_said(
     safetensors.torch.save_file(weights, broken / "model.safetensors", {"format": "pt"})
     assert capture(broken, tmp_path / "o") == 0
     out = capsys.readouterr().out
-    assert "1 weights are not in the checkpoint" in out
+    assert "1 weight is not in the checkpoint" in out
     assert "layers.1.mlp.down_proj.weight" in out
 
 

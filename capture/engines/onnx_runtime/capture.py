@@ -17,6 +17,7 @@ from ...environment import plain_environment
 from ...errors import CaptureError
 from ...models.run_directory import check_space, prepare_directory, refuse_in_use
 from ...models.run_plan import Plan, Watcher
+from ...plurals import IS, counted
 from ...sizes import byte_text, size_of
 from .export import is_onnx, onnx_file_of
 from .graph import Graph, read_graph
@@ -178,13 +179,17 @@ class _Recording:
         if quantised:
             said.append(f"the graph is quantised: {quantised}")
         for names, what in (
-            (graph.found.several_values, "return several values whose order is not told"),
-            (graph.found.several_calls, "may run several times, which is not told"),
-            (graph.found.lost_ends, "end where the quantiser dropped the exporter's notes"),
+            (graph.found.several_values, "with several values whose order is not recorded"),
+            (
+                graph.found.several_calls,
+                "which may run several times, unrecorded how often",
+            ),
+            (graph.found.lost_ends, "which end where the quantiser dropped the exporter's notes"),
         ):
             if names:
                 shown = _shown(list(names))
-                said.append(f"{len(names)} modules are left out, which {what}: {shown}")
+                left_out = counted(len(names), "module", IS)
+                said.append(f"{left_out} left out, {what}: {shown}")
         if self.job.plan.optimised:
             there = {*self.job.runtime.index.maker, *self.job.runtime.index.given}
             gone = [call.module or "the model" for call in self.calls
@@ -192,10 +197,11 @@ class _Recording:
             values = [value for number in self.operations
                       for value in graph.index.outputs[number] if value not in there]  # fmt: skip
             if gone:
-                said.append(f"optimised: the outputs of {len(gone)} modules vanished: "
+                said.append(f"optimised: the outputs of {counted(len(gone), 'module')} vanished: "
                             f"{_shown(gone)}")  # fmt: skip
             if values:
-                said.append(f"optimised: {len(values)} values of nodes vanished: {_shown(values)}")
+                vanished = counted(len(values), "value")
+                said.append(f"optimised: {vanished} of nodes vanished: {_shown(values)}")
         return said
 
     def write(self, writer: CaptureWriter, given: dict[str, Any], folder: str) -> None:

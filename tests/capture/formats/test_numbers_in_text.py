@@ -138,7 +138,7 @@ def test_lists_that_are_no_arrays_cost_themselves_alone(tmp_path: Path) -> None:
 
 def test_settings_are_no_tensors(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"rope": [1, 2, 3]}')
-    with pytest.raises(CaptureError, match="no tensors found in 1 files"):
+    with pytest.raises(CaptureError, match="no tensors found in 1 file"):
         open_capture(tmp_path)
 
 

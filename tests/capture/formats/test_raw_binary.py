@@ -153,4 +153,4 @@ def test_damaged_log_line_costs_only_its_own_file(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text(log_line("o/x", "?x4xf32", 4) + log_line("o/y", "4xsi8", 4))
     capture = open_capture(tmp_path)
     assert [r.name for r in capture.records] == ["y"]
-    assert capture.notes == ["1 files of unknown format skipped: x"]
+    assert capture.notes == ["1 file of unknown format skipped: x"]

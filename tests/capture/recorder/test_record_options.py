@@ -53,7 +53,7 @@ def test_what_was_passed_is_what_is_stored(tmp_path: Path) -> None:
     assert_holds(records[0, "scores", 1, "value"], y)
     assert_holds(records[0, "scores", 2, "value"], y + 1)
     assert recorder.never_fired == ["unused"]
-    assert "1 modules never ran: unused" in open_capture(tmp_path / "c").notes
+    assert "1 module never ran: unused" in open_capture(tmp_path / "c").notes
     calls = [json.loads(line)["call"] for line in (tmp_path / "c/manifest.jsonl").open()
              if line.startswith('{"call"')]  # fmt: skip
     assert [(call["module"], call["n"]) for call in calls] == [("linear", 1), ("", 1)]

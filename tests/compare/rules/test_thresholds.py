@@ -118,7 +118,7 @@ def test_layers_that_one_side_alone_knows_are_said_and_counted(tmp_path: Path) -
     comparison = measured(ref, cand, rules=rules)
     notes = "\n".join(comparison.notes("reference"))
     assert "no limits for 1 of 3 layers, which the policy judges: layers.1.mlp-output" in notes
-    assert "1 layers of t.json have no pair here: layers.9.mlp-output" in notes
+    assert "1 layer of t.json has no pair here: layers.9.mlp-output" in notes
     comparison.repair()
     assert len(comparison.notes("reference")) == 2  # said once
 
@@ -146,7 +146,7 @@ def test_zeros_and_equal_runs(tmp_path: Path) -> None:
     assert found["same-output"] == dict.fromkeys(limited(), 0.0)
     assert found["zero-output"] == {"max_abs": 12.0}
     assert baselines.refused == {"none-output": "no elements"}
-    assert "1 layers were equal in every run" in "\n".join(baselines.notes(found))
+    assert "1 layer was equal in every run" in "\n".join(baselines.notes(found))
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
