@@ -100,10 +100,13 @@ def local_error(case: Case, prediction: Prediction, groups: int = 1) -> LocalErr
     by_group = _ratios(*(_grouped(s, groups) for s in (found.rr_channel, found.ss_channel)))
     total = float(_ratios(found.rr_channel.sum(), found.ss_channel.sum()))
     # Errors of one row are not independent: the standard error is taken from the rows' own gains,
-    # and of few rows, which may agree by chance, not below that of independent elements.
+    # and of few rows, which may agree by chance or are the same, not below that of independent
+    # elements.
     gain, gain_error = _pooled(found.vr, found.vv)
-    if len(row) < _FEW_ROWS:
-        gain_error = max(gain_error, _least_error(gain, total, found.vv.sum(), y.size))
+    if abs(gain) > GAIN_ERRORS * gain_error and (few := _distinct(value)) < _FEW_ROWS:
+        share = few / len(row)
+        least = _least_error(gain, total, found.vv.sum() * share, y.size * share)
+        gain_error = max(gain_error, least)
     shared = 0.0
     if prediction.shared is not None and abs(gain) > GAIN_ERRORS * gain_error:
         shared = prediction.shared()
@@ -208,7 +211,12 @@ def _pooled(xy: Array, xx: Array) -> tuple[float, float]:
     return slope, float(np.sqrt(np.square(left).sum() * len(xx) / (len(xx) - 1))) / total
 
 
-def _least_error(slope: float, ratio: float, squares: float, count: int) -> float:
+def _distinct(value: Array) -> int:
+    """How many different rows there are."""
+    return len({row.tobytes() for row in value})
+
+
+def _least_error(slope: float, ratio: float, squares: float, count: float) -> float:
     """The standard error of a slope if the errors of all `count` elements were independent; `ratio`
     is their size and `squares` the sum of those of the prediction, in units of the spread.
     """

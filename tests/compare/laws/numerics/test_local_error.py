@@ -165,6 +165,19 @@ def test_errors_that_are_alike_within_a_row_are_no_sure_factor() -> None:
     assert error.gain_error == pytest.approx(0.05 / ROWS**0.5, rel=0.5)
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_rows_that_are_repeated_are_counted_once(count: int) -> None:
+    """An embedding of one id again and again: each row has the same errors."""
+    value, spread = predicted()
+    y = recorded()
+    again = np.arange(ROWS) % count
+    repeated = errors(y[again], value[again], spread[again])
+    gain = abs(repeated.gain - 1)
+    assert gain < 4 * repeated.gain_error
+    factor = errors(1.5 * y[again], value[again], spread[again])
+    assert abs(factor.gain - 1) > 20 * factor.gain_error
+
+
 def test_an_offset_of_all_elements_is_significant() -> None:
     value, spread = predicted()
     shifted = errors(recorded() + 0.3 * spread, value, spread)
