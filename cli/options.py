@@ -15,7 +15,7 @@ from ..compare.vocabulary import POLICIES
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from ..compare.layer_range import LayerRange
+    from ..capture.layer_range import LayerRange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +78,7 @@ class LayersType(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> LayerRange:
-        from ..compare.layer_range import LayerRange
+        from ..capture.layer_range import LayerRange
 
         if isinstance(value, LayerRange):
             return value

@@ -12,10 +12,10 @@ from .errors import UserError
 from .output import stderr_is_terminal
 
 if TYPE_CHECKING:
+    from ..capture.layer_range import LayerRange
     from ..compare.comparison import Comparison
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
-    from ..compare.layer_range import LayerRange
 
 
 def policy_of(judging: JudgingOptions) -> Policy:

@@ -34,10 +34,10 @@ from .state import ComparisonState
 from .weights.models import ModelPaths
 
 if TYPE_CHECKING:
+    from ..capture.layer_range import LayerRange
     from .aligned import Aligned
     from .judging.noise.floor import Baselines
     from .laws.report import LawReport
-    from .layer_range import LayerRange
     from .weights.models import Models
 
 
@@ -264,7 +264,11 @@ class Comparison(ComparisonState):
 
     def _cut(self, aligned: Aligned) -> Aligned:
         """The layers that are asked for."""
-        return aligned if self.layers is None else self.layers.cut(aligned)
+        if self.layers is None:
+            return aligned
+        from .layer_range import cut_layers
+
+        return cut_layers(aligned, self.layers)
 
     def with_content(self, cancelled: Callable[[], bool] | None = None) -> Comparison:
         """The comparison with what values pair of what names left over; itself where they pair

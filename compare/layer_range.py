@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..capture.errors import CaptureError
+from ..capture.layer_range import LayerRange
 from .aligned import Aligned, Note
 from .matching.names.canonical import ROOT, layer_number
 from .matching.names.roles import precedes_layers
@@ -15,66 +16,32 @@ from .model import ExecutionOrder, Row
 if TYPE_CHECKING:
     from ..capture.records import Record
 
-_MOST = 1 << 20  # no model has so many layers
+
+def cut_layers(aligned: Aligned, layers: LayerRange) -> Aligned:
+    """The rows of these layers and of what comes before all layers, and, where the range goes
+    to the last layer, of what stands behind them; the records of the others are ignored.
+
+    Raises `CaptureError` where neither capture has a layer in the range.
+    """
+    numbers = {n for row in aligned.rows if (n := layer_number(row.canonical)) is not None}
+    if not any(number in layers for number in numbers):
+        known = f"they have layers {min(numbers)} to {max(numbers)}" if numbers else (
+            "no layers with numbers were found"
+        )  # fmt: skip
+        raise CaptureError(f"--layers {layers}: there is no such layer; {known}")
+    to_the_end = max(numbers) in layers
+    last = {row.step: row.index for row in aligned.rows if layer_number(row.canonical) is not None}
+    kept = [row for row in aligned.rows if _keeps(row, layers, last, to_the_end)]
+    return _with_rows(aligned, kept, layers)
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRange:
-    """Layers `first` to `end` - 1, counted from 0; `end` is None where there is no end."""
-
-    first: int
-    end: int | None
-
-    @staticmethod
-    def parse(text: str) -> LayerRange:
-        """`0:5`, `3:`, `:5`, or one layer as `4`. Raises `ValueError`."""
-        first, colon, end = text.strip().partition(":")
-        start = _number(first) if first or not colon else 0
-        if not colon:
-            return LayerRange(start, start + 1)
-        found = LayerRange(start, _number(end) if end else None)
-        if found.end is not None and found.end <= found.first:
-            raise ValueError(f"{text!r} contains no layer")
-        return found
-
-    def __str__(self) -> str:
-        return f"{self.first}:{'' if self.end is None else self.end}"
-
-    def cut(self, aligned: Aligned) -> Aligned:
-        """The rows of these layers and of what comes before all layers, and, where the range goes
-        to the last layer, of what stands behind them; the records of the others are ignored.
-
-        Raises `CaptureError` where neither capture has a layer in the range.
-        """
-        numbers = {n for row in aligned.rows if (n := layer_number(row.canonical)) is not None}
-        if not any(self._holds(number) for number in numbers):
-            known = f"they have layers {min(numbers)} to {max(numbers)}" if numbers else (
-                "no layers with numbers were found"
-            )  # fmt: skip
-            raise CaptureError(f"--layers {self}: there is no such layer; {known}")
-        to_the_end = self._holds(max(numbers))
-        last = {
-            row.step: row.index for row in aligned.rows if layer_number(row.canonical) is not None
-        }
-        kept = [row for row in aligned.rows if self._keeps(row, last, to_the_end)]
-        return _with_rows(aligned, kept, self)
-
-    def _holds(self, number: int) -> bool:
-        return self.first <= number and (self.end is None or number < self.end)
-
-    def _keeps(self, row: Row, last: dict[int, int], to_the_end: bool) -> bool:
-        number = layer_number(row.canonical)
-        if number is not None:
-            return self._holds(number)
-        before = row.index < last.get(row.step, -1) or precedes_layers(row.canonical)
-        given = row.canonical == ROOT and row.role == "input"
-        return to_the_end or before or given
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MOST:
-        raise ValueError(f"{text!r} is not the number of a layer")
-    return int(text)
+def _keeps(row: Row, layers: LayerRange, last: dict[int, int], to_the_end: bool) -> bool:
+    number = layer_number(row.canonical)
+    if number is not None:
+        return number in layers
+    before = row.index < last.get(row.step, -1) or precedes_layers(row.canonical)
+    given = row.canonical == ROOT and row.role == "input"
+    return to_the_end or before or given
 
 
 def _with_rows(aligned: Aligned, kept: list[Row], layers: LayerRange) -> Aligned:

@@ -24,8 +24,8 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
+    from ...capture.layer_range import LayerRange
     from ...compare.comparison import Comparison
-    from ...compare.layer_range import LayerRange
     from ...compare.reports import Settings
     from ..cases import CasePair
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from layertui.capture.errors import CaptureError
+from layertui.capture.layer_range import LayerRange
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.layer_range import LayerRange
 from layertui.compare.matching.names.canonical import layer_number
 from layertui.compare.model import Row
 from support.synthetic import saved

@@ -1,4 +1,4 @@
-"""Healthy models of some families, in a narrow dtype against float32: nothing is called a divergence.
+"""Healthy models of some families, in a narrow dtype against float32: nothing diverges.
 
 Their weights are random and few, which is where statistics have least to go by: queries look at all
 keys alike, channels cancel, a decoder has two rows.
