@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from .cases import find_captures, read_index
 from .errors import CaptureError, RecordError
-from .execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .files import FoundFile
 from .formats.context import Context
 from .formats.format import Format
@@ -17,11 +16,12 @@ from .formats.names_beside import named_beside
 from .formats.raw_binary import parse_raw
 from .formats.registry import asked_in_order, format_named, known_kinds, plug_ins
 from .names import NOT_TENSORS, natural_key
+from .order.execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
+from .order.settling import settle
 from .places import placed_files
 from .plurals import counted
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
-from .settling import settle
 from .storage import is_folder, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about

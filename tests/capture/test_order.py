@@ -10,8 +10,8 @@ import pytest
 
 from layertui.capture import open_capture
 from layertui.capture.dtypes import split_type
-from layertui.capture.execution_order import find_hints, read_names, written_lines
 from layertui.capture.names import natural_key
+from layertui.capture.order.execution_order import find_hints, read_names, written_lines
 from support.max_bytes import max_file, zeros
 
 

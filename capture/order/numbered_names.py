@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from .records import Capture, Record
+from ..records import Capture, Record
 
 ORDER = "numbers in front of the names"
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from .dtypes import split_type
-from .names import natural_key
-from .records import Record
-from .storage import is_file, is_folder, open_text, size_of, storage_of
+from ..dtypes import split_type
+from ..names import natural_key
+from ..records import Record
+from ..storage import is_file, is_folder, open_text, size_of, storage_of
 
 NAMES_FILE = "tensor_names.txt"
 _WRITING = re.compile(

@@ -8,14 +8,14 @@ import re
 from collections import defaultdict
 from itertools import pairwise
 
-from .errors import RecordError
+from ..errors import RecordError
+from ..formats.rank_parts import Joining
+from ..formats.registry import format_named
+from ..names import natural_key
+from ..records import FILE_ORDER, Capture, Locator, Record
+from ..storage import open_file
 from .execution_order import sort_records
-from .formats.rank_parts import Joining
-from .formats.registry import format_named
-from .names import natural_key
 from .numbered_names import number_by_names
-from .records import FILE_ORDER, Capture, Locator, Record
-from .storage import open_file
 
 _SAMPLE = 1 << 16  # bytes at the beginning and end of two records that are compared
 _SMALL = 1 << 20  # elements of a record that is loaded for that, where it has to be

@@ -1,0 +1,1 @@
+"""Execution order, and what is settled of records once all their names are known."""
