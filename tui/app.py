@@ -235,10 +235,10 @@ class LayertuiApp(App[None], inherit_bindings=False):
         """Where no signal says that the terminal is gone."""
         import asyncio
 
-        from . import hangup  # not needed before the first paint
+        from .hangup import STATUS, watch  # not needed before the first paint
 
-        gone = partial(self.exit, return_code=hangup.STATUS)
-        hangup.watch(partial(asyncio.get_running_loop().call_soon_threadsafe, gone))
+        gone = partial(self.exit, return_code=STATUS)
+        watch(partial(asyncio.get_running_loop().call_soon_threadsafe, gone))
 
     def _handle_exception(self, error: Exception) -> None:
         """A fault of the program: the traceback goes to a file, one line to stderr."""
