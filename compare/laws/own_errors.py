@@ -18,12 +18,12 @@ from ..measuring.pair_reader import PairTask
 from ..measuring.sums import Sums, Tolerance
 from ..model import Cause, Measurement
 from ..vocabulary import LAW_STATES, LawState
-from .causes import diagnose
 from .evaluate import evaluations, read_cases
 from .law import Scene
 from .model_difference import ModelDifference
 from .peers import Judged, Peers
 from .registry import law_named
+from .suspects import diagnosed
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def own_errors(scene: Scene, cancelled: Callable[[], bool] | None = None) -> dic
         single = _single(scene, judged)
         if single is None:
             continue
-        state = judged.state
-        evaluation, words = judged.evaluation, ""
+        evaluation, state, words = judged.evaluation, judged.state, ""
         causes: tuple[Cause, ...] = ()
-        if state == "breaks":
-            causes = diagnose(scene, judged, cancelled).causes
+        diagnosis = diagnosed(scene, judged, cancelled)
+        if diagnosis is not None:
+            state, causes = "breaks", diagnosis.causes
             words = own.words(evaluation.site, [cause.name for cause in causes])
         found[evaluation.row] = OwnError(
             evaluation.row, evaluation.site.module, evaluation.site.law, state, single,

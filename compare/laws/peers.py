@@ -160,7 +160,7 @@ def usual_of(errors: Sequence[LocalError], factor: float, unit: float, cap: floa
     """Medians; never above `cap`, what the arithmetic predicts, so that a fault of all layers is
     seen. `unit` is the unit roundoff of the records.
     """
-    if len(errors) < 2:
+    if len(errors) < limits.PEERS_TOLD:
         return Usual(cap, 0.0, 4 * cap, 4 * cap, 2 * cap, 0.0, len(errors))
     logs = [math.log(max(e.ratio, limits.USUAL_LEAST)) for e in errors]
     middle = median(logs)
@@ -212,7 +212,7 @@ def limits_of(error: LocalError, judged: Judged) -> Limits:
     factor = limits.LEAST_FACTOR
     if usual.count >= limits.FEW_PEERS:
         factor = min(max(factor, math.exp(limits.SPREADS * usual.spread)), limits.MOST_FACTOR)
-    elif usual.count < 2:
+    elif usual.count < limits.PEERS_TOLD:
         factor = limits.NO_PEERS
     own = max(limits.USUAL_LEAST, usual.ratio)
     gain = max(

@@ -14,6 +14,7 @@ from .evaluation import Evaluation
 from .law import Scene
 from .model_difference import ModelDifference
 from .peers import Judged, Limits, Peers, limits_of
+from .suspects import diagnosed
 
 _ROUNDING = ("precision", "cast", "quantised")  # causes that are a coarser arithmetic themselves
 
@@ -85,12 +86,14 @@ def examine(
     if cancelled is not None and cancelled():
         return None
     judged = peers_of(scene, found, cancelled).judged()
-    broken = [j for j in judged if j.state == "breaks"]
     diagnoses = []
-    for place in broken:
-        diagnoses.append(diagnose(scene, place, cancelled))
+    for at, place in enumerate(judged):
+        diagnosis = diagnosed(scene, place, cancelled)
         if cancelled is not None and cancelled():
-            return None  # the last one has not tried everything
+            return None  # it has not tried everything
+        if diagnosis is not None:
+            diagnoses.append(diagnosis)
+            judged[at] = diagnosis.judged
     causes = {id(d.judged): d.causes for d in joined(diagnoses)}
     counts = Counter((j.evaluation.site.law, j.evaluation.site.kind) for j in judged)
     own = ModelDifference(scene, cancelled)

@@ -116,12 +116,13 @@ def _explained(
     cancelled: Callable[[], bool] | None,
 ) -> Explained:  # fmt: skip
     from ..laws.causes import diagnose
+    from ..laws.suspects import suspected
 
     assert comparison.laws is not None
     law = comparison.laws.rows[index]
     tried: tuple[Tried, ...] = ()
     if judged is not None and judged[0].trusted:
-        tried = _tried(diagnose(judged[1], judged[0], cancelled))
+        tried = _tried(diagnose(judged[1], suspected(judged[0]) or judged[0], cancelled))
     return Explained(law.label, law.module, tuple(_law_words(law)), law, law.causes or (), tried)
 
 
