@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from .token_places import TokenPlaces
+
 _RAW = "raw"
 FILE_ORDER = "order of the file"
 # What is recorded in place of values, over the finite elements: `std` of the population, `l2` the
@@ -75,6 +77,7 @@ class Record:
     # Where each process has a part of the module's weight: the last axis of the whole of this, 0
     # where that is not known.
     split: int | None = None
+    tokens: TokenPlaces | None = None  # where only some of them were recorded
 
     @property
     def by_statistics(self) -> bool:

@@ -7,7 +7,6 @@ import gc
 import signal
 import sys
 import traceback
-from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
@@ -237,8 +236,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
         from .hangup import STATUS, watch  # not needed before the first paint
 
-        gone = partial(self.exit, return_code=STATUS)
-        watch(partial(asyncio.get_running_loop().call_soon_threadsafe, gone))
+        loop = asyncio.get_running_loop()
+        watch(lambda: loop.call_soon_threadsafe(lambda: self.exit(return_code=STATUS)))
 
     def _handle_exception(self, error: Exception) -> None:
         """A fault of the program: the traceback goes to a file, one line to stderr."""

@@ -24,6 +24,7 @@ from ..names import slot_role
 from ..plurals import counted
 from ..records import Locator, Record
 from ..storage import exists, open_stream, storage_of
+from ..token_places import TokenPlaces
 from . import safetensors_file
 from .context import Context
 from .extents import checked_shape
@@ -259,6 +260,7 @@ class _Records:
             module, slot, call, step, self.manifest, None, None, None,
             kind if type(kind) is str else None, rank=self.rank,
             split=self._whole_of(module, slot) if self.split else None,
+            tokens=TokenPlaces.read(entry.get("tokens")),
         )  # fmt: skip
 
     def _whole_of(self, module: str, slot: str) -> int | None:

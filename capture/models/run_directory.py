@@ -96,5 +96,5 @@ def check_space(path: str, need: float) -> None:
     if need > free:
         raise CaptureError(
             f"{path}: needs about {byte_text(need)}, {byte_text(free)} are free; --outputs-only, "
-            "--include, --num-hidden-layers and --stats-only make a capture smaller"
+            "--include, --layers, --tokens and --stats-only make a capture smaller"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..cases import Case
+from ..layer_range import LayerRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Plan:
     layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
     forward passes of `mode="generate"`, for cases that do not say another. `factory` is
     `package.module:function`. `parameters` (`none`, `small` or `all`) are kept with the capture.
+    Of each step only `tokens` are kept, of the layers only `only_layers`.
     `inputs_file` (an `.npz`), `provider`, `optimised` and `exporter` are of ONNX Runtime.
     """
 
@@ -38,6 +40,8 @@ class Plan:
     inputs: bool = True
     level: str = "module"
     stats_only: bool = False
+    tokens: str | None = None
+    only_layers: LayerRange | None = None
     gradients: bool = False
     format: str = "native"
     parameters: str = "small"

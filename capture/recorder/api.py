@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
 from ..extras import require_torch
+from ..token_places import TokenPart
 from .options import (
     BUFFER_BYTES,
     SHARD_BYTES,
     SHARD_SECONDS,
+    Layers,
     Options,
     Pattern,
     Steps,
+    chosen_layers,
     chosen_steps,
     matcher,
 )
@@ -43,6 +46,8 @@ def record(
     prompt: str | None = None,
     meta: Mapping[str, Any] | None = None,
     parameters: str = "none",
+    tokens: str | None = None,
+    layers: Layers = None,
     shard_bytes: int = SHARD_BYTES,
     shard_seconds: float = SHARD_SECONDS,
     buffer_bytes: int = BUFFER_BYTES,
@@ -61,6 +66,9 @@ def record(
     TorchPrintHook does. `parameters="small"` keeps norms, biases and rotary tables with the
     capture, and digests of all other parameters; "all" keeps their values too. It is "none" here,
     since digests of billions of parameters take seconds (`layertui capture` asks for "small").
+    `tokens="last:64"`, `"0:128"` or `"every:16"` keeps these tokens of each step alone, wherever it
+    is clear which axis counts them (by the step's token ids), and `layers="0:5"` records these
+    layers and what stands outside of all layers.
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
@@ -96,6 +104,8 @@ def record(
         gradients=gradients,
         format=format,
         parameters=parameters,
+        tokens=None if tokens is None else TokenPart.parse(tokens),
+        layers=chosen_layers(layers),
         meta=_checked_meta(meta, prompt),
         shard_bytes=shard_bytes,
         shard_seconds=shard_seconds,

@@ -39,8 +39,9 @@ class Attachment:
         """Watch them all. Raises `CaptureError` when none is chosen; `detach` is due even then."""
         fused = hooks.fused_modules(self._model)
         hidden = hooks.inside(self._compiled)
+        left_out = self._other_layers()
         for name, module in self._named.items():
-            target = _target(name, module, self._options)
+            target = _target(name, module, self._options, name in left_out)
             target.compiled = name in self._compiled
             self._targets.append((target, module))
             if id(module) not in hidden:
@@ -49,6 +50,22 @@ class Attachment:
             raise CaptureError(
                 f"include and exclude leave no module of {type(self._model).__name__}"
             )
+
+    def _other_layers(self) -> set[str]:
+        """Names of the modules of layers that are not wanted; raises `CaptureError` where none of
+        the wanted ones is there.
+        """
+        layers = self._options.layers
+        if layers is None:
+            return set()
+        numbers = {name: _layer_number(name, self._named) for name in self._named}
+        found = {name: number for name, number in numbers.items() if number is not None}
+        if not any(number in layers for number in found.values()):
+            known = f"it has layers {min(found.values())} to {max(found.values())}" if found else (
+                "its modules stand in no list of layers"
+            )  # fmt: skip
+            raise CaptureError(f"layers={layers}: the model has no such layer; {known}")
+        return {name for name, number in found.items() if number not in layers}
 
     def detach(self) -> None:
         """Leave the model as it was; the second time nothing happens."""
@@ -83,8 +100,18 @@ class Attachment:
                              "frames_while_recording": frames - self._frames_before}}  # fmt: skip
 
 
-def _target(name: str, module: torch.nn.Module, options: Options) -> Target:
-    excluded = bool(options.exclude(name, module))
+def _layer_number(name: str, named: dict[str, torch.nn.Module]) -> int | None:
+    """The number in the outermost list of modules that a module stands in."""
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        inside_list = isinstance(named.get(".".join(parts[:end])), torch.nn.ModuleList)
+        if inside_list and parts[end].isdecimal():
+            return int(parts[end])
+    return None
+
+
+def _target(name: str, module: torch.nn.Module, options: Options, left_out: bool) -> Target:
+    excluded = left_out or bool(options.exclude(name, module))
     chosen = bool(options.include(name, module)) and not excluded
     return Target(
         name,

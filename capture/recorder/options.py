@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaptureError
+from ..layer_range import LayerRange
+from ..token_places import TokenPart
 from ..weights.recorded import KINDS
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 Pattern = str | Iterable[str] | Callable[[str, "torch.nn.Module"], bool] | None
 Steps = int | Iterable[int] | None
+Layers = str | int | LayerRange | None
 
 SHARD_BYTES = 256 << 20
 SHARD_SECONDS = 2.0
@@ -36,6 +39,8 @@ class Options:
     gradients: bool = False
     format: str = "native"
     parameters: str = "none"
+    tokens: TokenPart | None = None
+    layers: LayerRange | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     shard_bytes: int = SHARD_BYTES
     shard_seconds: float = SHARD_SECONDS
@@ -50,16 +55,31 @@ class Options:
             raise CaptureError(f'parameters={self.parameters!r}: it is "none", "small" or "all"')
         if self.format == "pt" and self.stats_only:
             raise CaptureError('stats_only needs format="native": a .pt file holds one tensor')
+        if self.format == "pt" and self.tokens is not None:
+            raise CaptureError('tokens needs format="native": a .pt file holds one tensor')
         if self.shard_bytes < 1 or self.buffer_bytes < 1 or self.shard_seconds <= 0:
             raise CaptureError("shard_bytes, buffer_bytes and shard_seconds must be positive")
 
     def said(self) -> dict[str, Any]:
         """What a capture says of how it was recorded."""
+        parts = {
+            name: str(part) for name, part in (("tokens", self.tokens), ("layers", self.layers))
+            if part is not None
+        }  # fmt: skip
         return {
             "inputs": self.inputs, "level": self.level, "every_call": self.every_call,
             "stats_only": self.stats_only, "gradients": self.gradients,
-            "parameters": self.parameters,
+            "parameters": self.parameters, **parts,
         }  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """What whoever opens the capture should know of what was left out."""
+        said = []
+        if self.tokens is not None:
+            said.append(f"only some tokens of each step were recorded: {self.tokens}")
+        if self.layers is not None:
+            said.append(f"only some layers were recorded: {self.layers}")
+        return said
 
     def wants_step(self, step: int) -> bool:
         return self.steps is None or step in self.steps
@@ -76,6 +96,16 @@ def matcher(pattern: Pattern, default: bool) -> Callable[[str, torch.nn.Module],
         if not isinstance(glob, str):
             raise CaptureError(f"{glob!r} is not a glob on module names")
     return lambda name, module: any(fnmatchcase(name, glob) for glob in globs)
+
+
+def chosen_layers(layers: Layers) -> LayerRange | None:
+    """`layers="0:5"` are the first five, `layers=4` is that one. Raises `CaptureError`."""
+    if layers is None or isinstance(layers, LayerRange):
+        return layers
+    try:
+        return LayerRange.parse(str(layers))
+    except ValueError as error:
+        raise CaptureError(f"layers={layers!r}: {error}") from error
 
 
 def chosen_steps(steps: Steps) -> Container[int] | None:

@@ -45,7 +45,7 @@ class Recorder:
         self.path = path
         self.options = options
         self.never_fired: list[str] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = options.notes()
         self.paused = False  # calls pass unseen
         self._model = model
         self._scope = Scope()
@@ -75,7 +75,7 @@ class Recorder:
                 f"{self.path}: cannot be written: {error.strerror or error}"
             ) from error
         self._writer = writer
-        self._keeper = Keeper(writer, repeats=self.options.format == "native")
+        self._keeper = Keeper(writer, self.options.format == "native", self.options.tokens)
         try:
             if self._model is not None:
                 self._attach(self._model)

@@ -12,8 +12,10 @@ from ...capture.cases import Case, Rows, expand_cases, parse_ids
 from ...capture.engines.registry import EXPORTERS
 from ...capture.errors import CaptureError
 from ...capture.models.run_plan import Plan
+from ...capture.token_places import TokenPart
 from ...capture.weights.recorded import KINDS
 from ..errors import UserError
+from ..options import LayersType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -220,6 +222,14 @@ _TORCH = (
     ),
     click.option("--stats-only", is_flag=True, help="Write statistics instead of values."),
     click.option(
+        "--tokens", metavar="last:64|0:128|every:16", default=None,
+        help="Only these tokens of each step.",
+    ),
+    click.option(
+        "--layers", "only_layers", type=LayersType(), metavar="0:5", default=None,
+        help="Only these layers, and what stands outside of all layers; all of them run.",
+    ),
+    click.option(
         "--format", type=click.Choice(["native", "pt"]), default="native", show_default=True,
         help="pt: torch files, as MAX's TorchPrintHook writes them.",
     ),
@@ -319,18 +329,20 @@ def make_plan(
         raise UserError("--max-new-tokens belongs to --mode generate")
     if rest.get("gradients") and mode == "generate":
         raise UserError("--gradients: there are none of --mode generate")
+    if rest.get("format") == "pt" and (rest.get("stats_only") or rest.get("tokens")):
+        name = "--stats-only" if rest.get("stats_only") else "--tokens"
+        raise UserError(f"{name} needs --format native: a .pt file holds one tensor")
     counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
     prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
     try:
+        if rest.get("tokens") is not None:
+            TokenPart.parse(rest["tokens"])
         cases = expand_cases(prompts, ids, batches, lengths, counts)
     except CaptureError as error:
         raise UserError(str(error)) from error
-    if not rest.get("stats_only") or rest.get("format") != "pt":
-        return Plan(
-            model, cases, inputs=not outputs_only, mode=mode,
-            new_tokens=counts[0], **rest,
-        )  # fmt: skip
-    raise UserError("--stats-only needs --format native: a .pt file holds one tensor")
+    return Plan(
+        model, cases, inputs=not outputs_only, mode=mode, new_tokens=counts[0], **rest,
+    )  # fmt: skip
 
 
 def make_onnx_plan(

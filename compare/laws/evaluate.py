@@ -177,10 +177,12 @@ def _asked(scene: Scene, law: Law, evaluation: Evaluation) -> Evaluation:
 def by_target(scene: Scene, laws: Sequence[Law]) -> Iterator[tuple[Law, list[Site]]]:
     """The alternatives of each target, law by law, in execution order."""
     groups: dict[tuple[int, Key], tuple[Law, list[Site]]] = {}
-    for number, law in enumerate(laws):
-        for site in law.sites(scene):
-            groups.setdefault((number, site.target), (law, []))[1].append(site)
     known = scene.reference.known
+    for number, law in enumerate(laws):
+        whole = getattr(law, "whole_sequences", False)
+        for site in law.sites(scene):
+            if not (whole and known[site.target].cut):
+                groups.setdefault((number, site.target), (law, []))[1].append(site)
     order = sorted(groups, key=lambda place: (known[place[1]].row, place[0]))
     for place in order:
         yield groups[place]

@@ -177,7 +177,9 @@ class Hypothesis:
 
 class Law(Protocol):
     """An operator family. One whose values have but a few roundings, no sums of products, may say
-    so with `few_roundings = True`: then less counts as usual (`limits.USUAL_CAP_FEW`).
+    so with `few_roundings = True`: then less counts as usual (`limits.USUAL_CAP_FEW`). One that
+    goes by where tokens stand, or by those before them, says so with `whole_sequences = True`: it
+    is not tried where only some of the tokens were recorded.
     """
 
     @property

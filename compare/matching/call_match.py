@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 
 from ..recipes.common_view import SAME, CommonView, common_view
@@ -13,6 +13,7 @@ from ..recipes.errors import Shape
 from ..recipes.recipe import Recipe
 from ..vocabulary import Level, MatchedBy
 from .named_records import Item
+from .token_view import tokens_view
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +59,13 @@ def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | N
         return _SHAPE_UNKNOWN
     floats = reference.kind == "float"
     reshaped = reference.reshaped and floats
-    return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)
+    left, right = reference.record.tokens, candidate.record.tokens
+    if left is None and right is None:
+        return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)
+    return tokens_view(
+        (reference.shape, left), (candidate.shape, right),
+        partial(shapes_view, last_rows=last_rows and floats, reshaped=reshaped),
+    )  # fmt: skip
 
 
 def join(

@@ -381,6 +381,14 @@ def test_statistics_only(llama: Path, tmp_path: Path) -> None:
     assert records and all(r.stats is not None and r.locator is None for r in records)
 
 
+def test_some_tokens_of_some_layers(llama: Path, tmp_path: Path) -> None:
+    some = ["--seq-len", 20, "--tokens", "last:3", "--layers", "1:"]
+    assert capture(llama, tmp_path / "o", *some) == 0
+    records = {r.name: r for r in open_capture(tmp_path / "o").records}
+    assert records["model.layers.1.mlp-output"].shape == (1, 3, 64)
+    assert not any("layers.0." in name for name in records)
+
+
 def test_operators(llama: Path, tmp_path: Path) -> None:
     assert capture(llama, tmp_path / "a") == 0
     assert capture(llama, tmp_path / "b", "--level", "op") == 0
@@ -587,6 +595,10 @@ def test_an_index_leads_nowhere_else(
         (["--max-new-tokens", "3,0", "--mode", "generate"], "not a positive number"),
         (["--max-new-tokens", "3,4", "--mode", "model-forward"], "--mode generate"),
         (["--stats-only", "--format", "pt"], "--stats-only needs"),
+        (["--tokens", "last:2", "--format", "pt"], "--tokens needs"),
+        (["--tokens", "some"], 'such as "last:64"'),
+        (["--layers", "5:9"], "no such layer; it has layers 0 to 1"),
+        (["--layers", "x"], "is not the number of a layer"),
         (["--include", "nothing"], "leave no module"),
         (["--device", "tpu"], "is not cpu, cuda, cuda:N or auto"),
         (["--factory", "nocolon"], "not package.module:function"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ...token_places import TokenPart
 from .recent import Recent
 from .sink import RecordItem, TokensItem
 from .snapshot import (
@@ -18,16 +19,20 @@ from .snapshot import (
     plain,
     quiet,
 )
+from .token_cut import TokenCut
 from .writer import Writer
 
 _MOST_IDS = 1 << 20
 
 
 class Keeper:
-    """Keeps tensors for a writer. `repeats` says that the format can refer to earlier records."""
+    """Keeps tensors for a writer. `repeats` says that the format can refer to earlier records;
+    of the tokens only `tokens` are kept.
+    """
 
-    def __init__(self, writer: Writer, repeats: bool) -> None:
+    def __init__(self, writer: Writer, repeats: bool, tokens: TokenPart | None = None) -> None:
         self._writer = writer
+        self._cut = None if tokens is None else TokenCut(tokens)
         self._repeats = repeats
         self._lock = threading.Lock()
         self._seq = 0
@@ -42,6 +47,10 @@ class Keeper:
 
         With `recall` a tensor that was just recorded is not copied again.
         """
+        if self._cut is not None and isinstance(value, torch.Tensor):
+            with quiet():
+                value, part = self._cut.cut(value, fields["step"])
+            fields = fields if part is None else {**fields, "tokens": part.line()}
         recall &= self._repeats and isinstance(value, torch.Tensor)
         with quiet():
             ready, taken = _made_plain(value)
@@ -90,6 +99,8 @@ class Keeper:
                 taken = self._copy(ready)
         if taken.problem is not None:
             return False
+        if self._cut is not None and ids.dim() > 0:
+            self._cut.begin(step, tuple(ids.shape))
         self._writer.put(TokensItem(step, taken))
         return True
 

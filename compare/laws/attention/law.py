@@ -45,6 +45,7 @@ class AttentionLaw:
     """The law of attention modules."""
 
     name = "attention"
+    whole_sequences = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for module, target in attention_targets(scene):

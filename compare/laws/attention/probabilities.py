@@ -60,6 +60,7 @@ class ProbabilitiesLaw:
     """The law of recorded probabilities."""
 
     name = "attention-probabilities"
+    whole_sequences = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for module, target in attention_targets(scene):
@@ -240,6 +241,7 @@ class WeightedValuesLaw:
     """The law of what probabilities make of the values, where queries or keys are not recorded."""
 
     name = "attention-values"
+    whole_sequences = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
         for module, target in attention_targets(scene):

@@ -40,6 +40,7 @@ class EmbeddingSumLaw:
     """The law of what is made of embeddings."""
 
     name = "embedding-sum"
+    whole_sequences = True
     few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:

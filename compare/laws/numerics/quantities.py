@@ -45,7 +45,7 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One record of a side. `row` is the row of the comparison that shows it; `paired` says that
-    the other side has it, too, in the same shape.
+    the other side has it, too, in the same shape; `cut` that only some of the tokens are there.
     """
 
     key: Key
@@ -54,6 +54,7 @@ class Quantity:
     row: int
     paired: bool
     module_class: str | None = None
+    cut: bool = False
 
     @property
     def dtype(self) -> str:
@@ -237,6 +238,7 @@ def side_quantities(
             task = side_task(record, recipe if paired else "", listed)
         except RecipeError:  # said on the row when it is measured
             continue
-        quantity = Quantity(key, side, task, row.index, paired, record.module_class)
+        cut = any(r is not None and r.tokens is not None for r in (row.reference, row.candidate))
+        quantity = Quantity(key, side, task, row.index, paired, record.module_class, cut)
         known.setdefault(key, quantity)
     return SideQuantities(side, known)

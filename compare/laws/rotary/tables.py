@@ -47,6 +47,7 @@ class RotaryTablesLaw:
     """The law of the tables of cos and sin."""
 
     name = "rotary tables"
+    whole_sequences = True
     few_roundings = True
 
     def sites(self, scene: Scene) -> Iterator[Site]:
