@@ -110,7 +110,7 @@ def _listed(path: str, raw: str | None) -> Capture:
             context.alone = alone or found.nameless
             records.extend(_records_of(found, format_, context))
     if not records:
-        raise CaptureError(_nothing(path, files))
+        raise CaptureError(_nothing(path, files, context.notes))
     return _capture(path, records, hints, context)
 
 
@@ -289,9 +289,12 @@ def _framework(formats: list[Format]) -> str | None:
     return min(telling, key=lambda format_: format_.order).framework if telling else None
 
 
-def _nothing(path: str, files: list[FoundFile]) -> str:
+def _nothing(path: str, files: list[FoundFile], notes: list[str]) -> str:
     if not files:
         return f"{path}: empty directory, no tensors in it"
+    for note in notes:
+        if note.startswith("incomplete: "):
+            return f"{path}: {note}, and had not written any tensor yet; capture it again"
     some = ", ".join(found.name for found in files[:3]) + (", ..." if len(files) > 3 else "")
     nothing = f"{path}: no tensors found in {counted(len(files), 'file')} ({some})"
     for found in files[:100]:

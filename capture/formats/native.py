@@ -114,7 +114,10 @@ def read_manifest(path: str) -> Manifest:
     header = _object(first)
     major = None if header is None else header.get("layertui")
     if header is None or type(major) is not int:
-        raise RecordError("no manifest: the first line is not the header of a layertui capture")
+        what = "the first line is not the header of a layertui capture" if first else (
+            "it is empty: the writer was ended before it began; capture it again"
+        )  # fmt: skip
+        raise RecordError(f"no manifest: {what}")
     if major > MAJOR or major < 1:
         raise CaptureError(
             f"{path}: written in version {major} of the format, "

@@ -79,6 +79,34 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["manifest.jsonl"]
 
 
+@pytest.mark.parametrize("moment", [0, 1, 2, 4, 7])
+def test_killed_soon_after_its_directory_is_there(tmp_path: Path, moment: int) -> None:
+    """Counted in shards of a fifth of a second, and by the step that the run has come to."""
+    folder = tmp_path / "c"
+    with start(LOOP, folder) as process:
+        until = time.monotonic() + 300
+        while not folder.exists():
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        if moment > 2:
+            wait_for_shards(folder, moment // 3)
+        time.sleep(0.01 * moment)
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout is not None
+        steps = process.stdout.read().split()
+    try:
+        capture = open_capture(folder)
+    except CaptureError as error:
+        assert not list(folder.glob("data-*.safetensors"))
+        words = ("had not written any tensor yet", "ended before it began", "empty directory")
+        assert any(word in str(error) for word in words), error
+        return
+    assert capture.complete is False
+    assert any("incomplete" in note for note in capture.notes)
+    assert_all_readable(capture)
+    assert max(r.step for r in capture.records) > int(steps[-1]) - 1000  # of 2 ms at least
+
+
 def test_interrupted_by_ctrl_c(tmp_path: Path) -> None:
     with start(LOOP, tmp_path / "c") as process:
         wait_for_shards(tmp_path / "c", 2)
