@@ -21,6 +21,7 @@ COMMANDS = {
     "completion": ("layertui.cli.commands.completion", "completion"),
     "explain": ("layertui.cli.commands.explain", "explain"),
     "demo": ("layertui.cli.commands.demo", "demo"),
+    "diff": ("layertui.cli.commands.diff", "diff"),
     "names": ("layertui.cli.commands.names", "names"),
     "metrics": ("layertui.cli.commands.metrics", "metrics"),
     "thresholds": ("layertui.cli.commands.thresholds", "thresholds"),

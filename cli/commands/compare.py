@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ..cases import CasePair
 
 
+CHANGES_IN = ("text", "json", "markdown")  # forms of reports that --before goes with
+
+
 @click.command()
 @click.argument("reference", type=click.Path())
 @click.argument("candidate", type=click.Path(), required=False)
@@ -41,6 +44,13 @@ if TYPE_CHECKING:
     metavar="FILE.png",
     type=click.Path(),
     help="Draw the MSE of every output in execution order.",
+)
+@click.option(
+    "--before",
+    default=None,
+    metavar="DIR",
+    type=click.Path(),
+    help="An earlier capture of the candidate: the report says what has changed since.",
 )
 @OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave out rows that agree.")
@@ -58,7 +68,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def compare(
     ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
-    plot: str | None,
+    plot: str | None, before: str | None,
     overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
     threads: int | None, processes: int | None, **judging: Any,
 ) -> int:  # fmt: skip
@@ -78,8 +88,12 @@ def compare(
     options = _options(form, judging)
     settings = _settings(ctx.obj or [], options, only_diverged)
     check_target(output, overwrite)
+    if before is not None and form not in CHANGES_IN:
+        raise UserError(f"--before goes with --format {', '.join(CHANGES_IN)}")
     pairs = case_pairs(reference, candidate)
     if pairs is not None:
+        if before is not None:
+            raise UserError("--before: compare one case at a time")
         if plot is not None:
             raise UserError("--plot: compare one case at a time")
         if not FORMS[form].several:
@@ -92,6 +106,7 @@ def compare(
     if plot is not None:
         _check_plot(plot, output, overwrite)
     comparison = open_pair(reference, candidate, options, layers)
+    earlier = None if before is None else open_pair(reference, before, options, layers)
     measure_all(comparison, threads, not no_cache, processes)
     note_checks(comparison)
     if plot is not None:
@@ -99,6 +114,11 @@ def compare(
 
         write_output(plot, draw_plot(comparison, plot_format(plot)), overwrite)
     text = report(comparison, form, settings)
+    if earlier is not None:
+        from ...compare.changes.since import changes_since, with_changes
+
+        measure_all(earlier, threads, not no_cache, processes)
+        text = with_changes(text, form, changes_since(earlier, comparison))
     write_output(output, text, overwrite)
     return comparison.exit_status()
 

@@ -37,6 +37,10 @@ def test_limits_learned_and_applied(tmp_path: Path) -> None:
     run_page("limits.md", "limits-example", tmp_path)
 
 
+def test_changes_since_an_earlier_candidate(tmp_path: Path) -> None:
+    run_page("compare.md", "changes-example", tmp_path)
+
+
 def test_a_model_verified(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     write_llama(tmp_path / "model")

@@ -1,0 +1,1 @@
+"""What has changed between two comparisons: before and after a fix of the candidate."""

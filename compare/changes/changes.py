@@ -1,0 +1,127 @@
+"""Row by row, what another candidate changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .saved_report import Key, SavedReport, SavedRow
+
+Change = Literal["new", "worse", "gone", "cured", "better", "added", "same"]
+CHANGES: tuple[Change, ...] = get_args(Change)  # what is worse first
+WORSE: tuple[Change, ...] = ("new", "worse", "gone")
+MEANINGS: Mapping[Change, str] = {
+    "new": "agreed before, or was not there, and does not agree now",
+    "worse": "did not agree before either, and its error is more than twice as large",
+    "gone": "was compared before and is not any more",
+    "cured": "did not agree before and agrees now",
+    "better": "does not agree yet, but its error is less than half as large",
+    "added": "was not compared before, and agrees",
+    "same": "as before",
+}
+
+_FINE = frozenset(("identical", "ok", "noise", "drift"))
+_TIMES = 2.0  # of an error: less is the rounding of another run
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One row before and after; None where it was, or is, not there."""
+
+    change: Change
+    before: SavedRow | None
+    after: SavedRow | None
+
+    @property
+    def label(self) -> str:
+        row = self.after or self.before
+        assert row is not None
+        return row.label
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Two comparisons with one reference. `rows` stand in the order of the later one, those that it
+    lacks behind them.
+    """
+
+    before: SavedReport
+    after: SavedReport
+    rows: tuple[RowChange, ...]
+
+    @property
+    def counts(self) -> dict[Change, int]:
+        """How many rows changed in each way, all ways included."""
+        found = Counter(row.change for row in self.rows)
+        return {change: found[change] for change in CHANGES}
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether anything is worse than before, the whole outcome included."""
+        fewer = any(self.counts[change] for change in WORSE)
+        return fewer or self.after.status > self.before.status
+
+    @property
+    def headline(self) -> str:
+        """What happened to the first divergence, and what comes next."""
+        old, new = self.before.first, self.after.first
+        if old == new:
+            return f"{new} still diverges first" if new else "nothing diverged, and nothing does"
+        following = f"next: {new}" if new else "nothing diverges any more"
+        if not old:
+            return f"{new} diverges now; nothing did before"
+        return f"{old} {self._of_module(old)}; {following}"
+
+    def _of_module(self, module: str) -> str:
+        """What became of a module that diverged first before."""
+        found = [row for key, row in zip(self._keys(), self.rows, strict=True) if key[0] == module]
+        bad = [row for row in found if row.before is not None and not is_fine(row.before)]
+        if not bad or any(row.change == "gone" for row in bad):
+            return "is not compared any more"
+        cured = all(row.change == "cured" for row in bad)
+        return "cured" if cured else "diverges no longer first"
+
+    def _keys(self) -> list[Key]:
+        return [*self.after.rows, *(key for key in self.before.rows if key not in self.after.rows)]
+
+
+def changes_of(before: SavedReport, after: SavedReport) -> Changes:
+    """What changed from one comparison to another."""
+    rows = [_changed(before.rows.get(key), row) for key, row in after.rows.items()]
+    rows += [_changed(row, None) for key, row in before.rows.items() if key not in after.rows]
+    return Changes(before, after, tuple(rows))
+
+
+def is_fine(row: SavedRow) -> bool:
+    """Whether a row agrees."""
+    return row.level in _FINE
+
+
+def _changed(before: SavedRow | None, after: SavedRow | None) -> RowChange:
+    return RowChange(_change(before, after), before, after)
+
+
+def _change(before: SavedRow | None, after: SavedRow | None) -> Change:
+    was, now = _compared(before), _compared(after)
+    if was is None and now is None:
+        return "same"
+    if now is None:
+        return "gone"
+    if was is None:
+        return "added" if is_fine(now) else "new"
+    if is_fine(now):
+        return "same" if is_fine(was) else "cured"
+    if is_fine(was):
+        return "new"
+    if was.error is None or now.error is None:  # a shape, or what cannot be read
+        return "same" if was.level == now.level else "worse" if now.error is None else "better"
+    if now.error > _TIMES * was.error:
+        return "worse"
+    return "better" if _TIMES * now.error < was.error else "same"
+
+
+def _compared(row: SavedRow | None) -> SavedRow | None:
+    """The row, unless it is a gap."""
+    return row if row is not None and row.paired else None
