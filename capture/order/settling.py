@@ -100,7 +100,7 @@ def _look_alike(one: Record, other: Record) -> bool:
 
 
 def _sample(locator: Locator) -> bytes | None:
-    from .dtypes import DTYPES
+    from ..dtypes import DTYPES
 
     size = locator.count * DTYPES[locator.dtype].itemsize
     if locator.in_place and locator.strides is None:
@@ -109,7 +109,7 @@ def _sample(locator: Locator) -> bytes | None:
             return head + file.read_at(locator.offset + max(0, size - _SAMPLE), min(size, _SAMPLE))
     if locator.count > _SMALL:
         raise RecordError("too large to be examined")
-    from .load import load
+    from ..load import load
 
     return load(locator).tobytes()
 
