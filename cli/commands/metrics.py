@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...capture.plurals import counted
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
 from ..options import OVERWRITE, judging_options, two_captures
@@ -92,8 +93,11 @@ def _check_room(comparison: Comparison, parent: str) -> None:
 def _tell(output: str, written: Written) -> None:
     from ...compare.reports.escaping import clean
 
-    print(f"layertui: {len(written.files)} files in {clean(output)}", file=sys.stderr)
+    print(f"layertui: {counted(len(written.files), 'file')} in {clean(output)}", file=sys.stderr)
     if written.failed:
         name, reason = next(iter(written.failed.items()))
         said = clean(f"{name}: {reason}")
-        print(f"layertui: {len(written.failed)} pairs without numbers, as {said}", file=sys.stderr)
+        print(
+            f"layertui: {counted(len(written.failed), 'pair')} without numbers, as {said}",
+            file=sys.stderr,
+        )

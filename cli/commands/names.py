@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...capture.plurals import counted
 from ..options import OVERWRITE, RAW, RULES, form_option, output_option
 
 if TYPE_CHECKING:
@@ -110,5 +111,6 @@ def _text(reports: list[NameReport], unknown: bool) -> str:
                 cells.append(", ".join(line.partners) or "nothing")
             rows.append(tuple(clean(cell) for cell in cells))
         lines += table(rows)
-        lines += ["", f"{len(report.lines)} records, {len(report.unknown)} of unknown names", ""]
+        records = counted(len(report.lines), "record")
+        lines += ["", f"{records}, {len(report.unknown)} of unknown names", ""]
     return "\n".join(clean(line) for line in lines)

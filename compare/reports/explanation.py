@@ -167,7 +167,9 @@ def lines_of(explained: Explained) -> list[str]:
     if explained.tried and law is not None and law.state == "keeps":
         lines.append("  no mistake is looked for: the candidate satisfies the law")
     elif explained.tried:
-        lines.append(f"  {len(explained.tried)} hypotheses were tried, best first:")
+        count = len(explained.tried)
+        said = "1 hypothesis was" if count == 1 else f"{count} hypotheses were"
+        lines.append(f"  {said} tried, best first:")
         for tried in explained.tried[:12]:
             mark = "*" if tried.restored else " "
             lines.append(

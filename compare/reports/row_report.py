@@ -248,7 +248,9 @@ class RowReport:
         if found is None:
             return ()
         compared = "" if found.compared == found.count else f", {found.compared} compared"
-        return (Fact("view", f"{shape_text(found.shape)}, {found.count} elements{compared}"),)
+        return (
+            Fact("view", f"{shape_text(found.shape)}, {counted(found.count, 'element')}{compared}"),
+        )
 
     @property
     def absent(self) -> tuple[Fact, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...capture.plurals import counted
 from ..commands import CommandError
 from ..session import Question
 from .row_model import MODE_WORDS, MODES, matches, words_of
@@ -61,7 +62,7 @@ class Search:
         text = text.strip()
         self._face.change_view(replace(self._face.view, filter=text))
         if text:
-            self._host.say(f"{len(self._face.shown)} rows with {text!r}; Esc shows all")
+            self._host.say(f"{counted(len(self._face.shown), 'row')} with {text!r}; Esc shows all")
 
     def only(self, _: str = "") -> None:
         """Only what diverged, or all rows again."""
@@ -79,7 +80,9 @@ class Search:
         if not fitting:
             raise CommandError("show what? outputs, inputs or everything")
         self._face.change_view(replace(self._face.view, mode=fitting[0]))
-        self._host.say(f"{MODE_WORDS[self._face.view.mode]}: {len(self._face.shown)} rows")
+        self._host.say(
+            f"{MODE_WORDS[self._face.view.mode]}: {counted(len(self._face.shown), 'row')}"
+        )
 
     def step_out(self) -> bool:
         """Take back the search, else the filter, else only diverged; False when there is none."""
