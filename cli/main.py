@@ -111,7 +111,7 @@ def _printable(text: str) -> str:
 def _log_crash(error: BaseException) -> str:
     import traceback
 
-    from ..compare.paths import state_dir
+    from ..capture.user.paths import state_dir
 
     log = state_dir() / "crash.log"
     try:

@@ -23,11 +23,11 @@ from typing import Any, Literal
 from ...capture.dtypes import DTYPES
 from ...capture.records import Locator
 from ...capture.storage import first_bytes, open_file, storage_of
+from ...capture.user.paths import cache_dir
 from ..measuring.error_structure import Part, Structure
 from ..measuring.metrics import NUMBERS
 from ..measuring.pair_reader import PairTask, SideTask
 from ..model import Measurement, SideStatistics, Totals
-from ..paths import cache_dir
 
 ENGINE = 13  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..paths import state_dir
+from ...capture.user.paths import state_dir
 
 _MOST = 500  # captures; the oldest are forgotten first
 
