@@ -22,7 +22,7 @@ from .places import placed_files
 from .plurals import counted
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
-from .storage import is_folder, storage_of
+from .storage import is_folder, is_url, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
 _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermost module
@@ -37,10 +37,17 @@ def open_capture(
     records have names only until `read_headers` completes them. `raw` is the dtype and shape
     (`10x64xf32`) of raw files that no log describes.
 
+    `path` may be a URL that fsspec knows; the capture names it without a password or query.
+
     Raises `CaptureError`, one line for the user, when there is nothing to open.
     """
-    _refuse_several(os.fspath(path))
-    capture = _listed(os.fspath(path), raw)
+    place = os.fspath(path)
+    if is_url(place):
+        from .remote.urls import sealed
+
+        place = sealed(place)
+    _refuse_several(place)
+    capture = _listed(place, raw)
     if headers:
         read_headers(capture)
     return capture
@@ -92,6 +99,7 @@ _Claim = tuple[FoundFile, "Format | None"]
 
 def _listed(path: str, raw: str | None) -> Capture:
     files = _files(path)
+    storage_of(path).expect([found.path for found in files if found.problem is None])
     context = Context(raw=raw)
     files = named_beside(files, context)
     if raw is not None:

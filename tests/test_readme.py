@@ -307,4 +307,5 @@ def test_readme_s_table_of_extras_is_that_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     table = table_after(TEXTS["README.md"], "| `pip install -e`")
     named = set(re.findall(r"^\| `'\.\[(\w+)\]'`", table, re.M))
-    assert named == set(project["optional-dependencies"]) - {"test", "test-torch", "dev"}
+    for_us = {"test", "test-remote", "test-torch", "dev"}
+    assert named == set(project["optional-dependencies"]) - for_us
