@@ -53,6 +53,7 @@ SLOW_FILES = (
     "compare/weights/test_gguf_weights.py",
     "test_contributing.py",
     "test_light_install.py",
+    "test_remote_page.py",
 )
 SLOW_TESTS = (
     "capture/formats/test_console_log.py::test_torch_print_of_megabytes",

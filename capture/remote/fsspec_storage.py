@@ -28,7 +28,9 @@ from .file_systems import fetched, file_system_of, status_from, told
 from .remote_file import MOST_AT_ONCE, RemoteFile, stream_of
 from .urls import WEB, is_below_query, name_in, scheme_of, sealed
 
-_BELIEVED = 5.0  # seconds
+_BELIEVED = 5.0  # seconds, of what there is
+_KNOWN = 60.0  # seconds, of the size of a file to be read; one that shrank is noticed
+_MOST_KNOWN = 100_000  # files whose size is known from elsewhere than a listing
 _AT_ONCE = 16  # headers that are asked for at a time
 _IN_MEMORY = 1 << 25  # bytes of a record that is loaded; a longer one is put into a file first
 _LEFT_FREE = 1 << 30  # bytes of the disk that such a file leaves
@@ -43,9 +45,8 @@ class _Listing:
     files: dict[str, Status | None]
     folders: frozenset[str]
 
-    @property
-    def fresh(self) -> bool:
-        return time.monotonic() - self.time < _BELIEVED
+    def younger(self, seconds: float) -> bool:
+        return time.monotonic() - self.time < seconds
 
     def knows(self, url: str) -> bool:
         return url == self.root or url.startswith(self.root + "/")
@@ -59,6 +60,7 @@ class FsspecStorage:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listings: list[_Listing] = []
+        self._asked: dict[str, tuple[float, Status]] = {}
 
     @cached_property
     def _blocks(self) -> BlockCache:
@@ -85,8 +87,9 @@ class FsspecStorage:
     def _listing(self, url: str) -> _Listing:
         root = url if url.endswith("://") else url.rstrip("/")
         with self._lock:
-            self._listings = [known for known in self._listings if known.fresh]
-            known = next((known for known in self._listings if known.root == root), None)
+            self._listings = [known for known in self._listings if known.younger(_KNOWN)]
+            same = (known for known in reversed(self._listings) if known.root == root)
+            known = next((listing for listing in same if listing.younger(_BELIEVED)), None)
         if known is None:
             known = _list(url, root)
             with self._lock:
@@ -106,9 +109,10 @@ class FsspecStorage:
             found = fs.ls(name, detail=False)
         return [str(entry).rstrip("/").rpartition("/")[2] for entry in found]
 
-    def _known(self, url: str) -> _Listing | None:
+    def _known(self, url: str, seconds: float = _BELIEVED) -> _Listing | None:
+        """The last listing with all of what there is at and below `url`."""
         with self._lock:
-            listings = [known for known in self._listings if known.fresh]
+            listings = [known for known in reversed(self._listings) if known.younger(seconds)]
         return next((known for known in listings if known.knows(url)), None)
 
     def status(self, path: str) -> Status | None:
@@ -126,9 +130,24 @@ class FsspecStorage:
             if status is not None:
                 return status
         try:
-            return _ask(url)
+            status = _ask(url)
         except FileNotFoundError:
             return None
+        with self._lock:
+            if len(self._asked) >= _MOST_KNOWN:
+                self._asked.clear()
+            self._asked[url] = time.monotonic(), status
+        return status
+
+    def _to_read(self, url: str) -> Status | None:
+        """What was known of a file not long ago, or `status`."""
+        known = self._known(url, _KNOWN)
+        status = None if known is None else known.files.get(url)
+        with self._lock:
+            asked, answer = self._asked.get(url, (0.0, None))
+        if status is None and answer is not None and time.monotonic() - asked < _KNOWN:
+            status = answer
+        return status or self.status(url)
 
     def is_link(self, path: str) -> bool:
         return False
@@ -140,7 +159,7 @@ class FsspecStorage:
 
     def open(self, path: str) -> RemoteFile:
         url = sealed(path)
-        status = self.status(url)
+        status = self._to_read(url)
         if status is None:
             raise FileNotFoundError(ENOENT, "no such file or directory", url)
         if not status.is_file:
@@ -204,7 +223,7 @@ def _list(url: str, root: str) -> _Listing:
     web = scheme_of(url) in WEB
     if web:
         status = _ask(url)  # a page is a directory; asked for first, since it says why it fails
-        if status is not None and status.is_file:
+        if status.is_file:
             return _Listing(root, time.monotonic(), {url: status}, frozenset())
     with told(url):
         fs.invalidate_cache()
@@ -247,7 +266,7 @@ def _slashes(file: str, first: int) -> list[int]:
     return [at for at in range(first, len(file)) if file[at] == "/"]
 
 
-def _ask(url: str) -> Status | None:
+def _ask(url: str) -> Status:
     """What the server says of one file. Raises `OSError`."""
     fs, name = file_system_of(url)
     web = scheme_of(url) in WEB

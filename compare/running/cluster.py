@@ -93,10 +93,12 @@ def opened_cluster(address: str, workers: int | None = None) -> Iterator[Cluster
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_local(workers)) if address == LOCAL else address
         try:
+            if address != LOCAL:
+                _look_at_address(address)
             client = stack.enter_context(
                 Client(place, timeout=_PATIENCE, set_as_default=False, name="layertui")
             )
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise ClusterError(
                 f"{address}: no Dask scheduler answers there ({_words(error)})"
             ) from error
@@ -112,14 +114,26 @@ def opened_cluster(address: str, workers: int | None = None) -> Iterator[Cluster
             raise ClusterError(f"{address}: the scheduler went away")
 
 
+def _look_at_address(address: str) -> None:
+    """Raises `ValueError` or `OSError` where no client should be made: one that never began is not
+    got rid of in silence.
+    """
+    from distributed.comm import resolve_address
+    from distributed.security import Security
+
+    resolve_address(address)
+    encrypted = address.startswith(("tls://", "wss://"))
+    if encrypted and not Security().get_connection_args("client").get("ssl_context"):
+        raise ValueError("it needs the certificates of distributed.comm.tls in Dask's settings")
+
+
 def _local(workers: int | None) -> Any:
     """Processes of this machine that end with this one."""
     from distributed import LocalCluster
 
-    nothing: Any = None  # no page to watch it by
     return LocalCluster(
         n_workers=workers or usable_cores(), threads_per_worker=1, processes=True,
-        dashboard_address=nothing, silence_logs=logging.CRITICAL,
+        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
     )  # fmt: skip
 
 

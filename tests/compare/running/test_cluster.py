@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -155,7 +157,9 @@ def test_passwords_are_not_sent() -> None:
     ("words", "said"),
     [
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers there"),
-        (["--scheduler", "nonsense://x"], "no Dask scheduler answers there"),
+        (["--scheduler", "nonsense://x"], "unknown address scheme"),
+        (["--scheduler", "tcp://127.0.0.1:abc"], "no Dask scheduler answers there"),
+        (["--scheduler", "tls://127.0.0.1:9"], "needs the certificates"),
         (["--scheduler", "local", "--processes", "2"], "give one of them"),
         (["--scheduler", "tcp://h:1", "--threads", "2"], "the cluster decides"),
     ],
@@ -168,3 +172,13 @@ def test_what_cannot_be_used_is_one_line(
     assert status_of(["compare", *sides, *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_nothing_is_printed_behind_the_line(tmp_path: Path) -> None:
+    """A client that failed must not complain when the program ends."""
+    pytest.importorskip("distributed")
+    words = ["compare", *map(str, two_sides(tmp_path, 2)), "--scheduler", "tls://127.0.0.1:9"]
+    done = subprocess.run(
+        [sys.executable, "-m", "layertui.cli", *words], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
