@@ -118,7 +118,7 @@ def _look_at_address(address: str) -> None:
     """Raises `ValueError` or `OSError` where no client should be made: one that never began is not
     got rid of in silence.
     """
-    from distributed.comm import resolve_address
+    from distributed.comm.addressing import resolve_address
     from distributed.security import Security
 
     resolve_address(address)
