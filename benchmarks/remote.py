@@ -36,7 +36,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: Server  # type: ignore[assignment]
 
     def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
@@ -85,7 +85,7 @@ def compared(sides: list[str], home: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=1.0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
