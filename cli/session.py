@@ -80,7 +80,8 @@ def measure_all(
         try:
             with process_pool(processes) if processes else nullcontext() as pool:
                 comparison.measure(
-                    executor=cluster.executor if cluster else pool, cancelled=stop.is_set,
+                    executor=cluster.executor if cluster else pool,
+                    cancelled=lambda: stop.is_set() or (cluster is not None and cluster.lost),
                     use_cache=use_cache,
                     threads=cluster.workers if cluster else processes or threads,
                 )  # fmt: skip
@@ -95,6 +96,8 @@ def measure_all(
         stop.set()
         worker.join(2.0)
         raise
+    if cluster is not None and cluster.lost:
+        raise UserError(f"{cluster.address}: the scheduler went away")
     if failed:
         raise failed[0]
 

@@ -33,6 +33,7 @@ _KNOWN = 60.0  # seconds, of the size of a file to be read; one that shrank is n
 _MOST_KNOWN = 100_000  # files whose size is known from elsewhere than a listing
 _AT_ONCE = 16  # headers that are asked for at a time
 _IN_MEMORY = 1 << 25  # bytes of a record that is loaded; a longer one is put into a file first
+_ARCHIVE = b"PK\x03\x04"  # `.pt` and `.npz` files begin so
 _LEFT_FREE = 1 << 30  # bytes of the disk that such a file leaves
 
 
@@ -178,7 +179,9 @@ class FsspecStorage:
         return stream_of(self.open(path))
 
     def expect(self, paths: Sequence[str]) -> None:
-        """Ask for the beginnings of many files at once, as far as they are kept then."""
+        """Ask for the beginnings of many files at once, as far as they are kept then; of archives
+        also for the ends, where their directories are.
+        """
         if len(paths) > 1 and self._blocks.limit > 0:
             with ThreadPoolExecutor(_AT_ONCE, "layertui-headers") as pool:
                 for _ in pool.map(self._look_at, paths):
@@ -186,8 +189,8 @@ class FsspecStorage:
 
     def _look_at(self, path: str) -> None:
         with suppress(OSError, CaptureError), self.open(path) as file:
-            if file.size:
-                file.read_at(0, 1)
+            if file.read_at(0, len(_ARCHIVE)) == _ARCHIVE:
+                file.read_at(file.size - 1, 1)
 
     def map(self, path: str, offset: int, length: int) -> memoryview:
         """Bytes in memory, or, where they are many, in a file of their own, which has no name and

@@ -42,6 +42,11 @@ class Cluster:
     executor: Executor
     workers: int
 
+    @property
+    def lost(self) -> bool:
+        """True where the scheduler went away, and with it every result that was under way."""
+        return self.client.status != "running"
+
     def check(self, aligned: Aligned) -> None:
         """Raises `ClusterError` where a worker does not see the same files, or is of another
         version, which would measure something else.
@@ -83,13 +88,13 @@ def opened_cluster(address: str, workers: int | None = None) -> Iterator[Cluster
     """A connection to a scheduler, as `tcp://host:8786`, or to `local` processes of this machine,
     `workers` of them or one for each core.
 
-    Raises `ClusterError` where there is none, and at the end, where the scheduler went away.
+    Raises `ClusterError` where there is none.
     """
     if not has_extra("cluster"):
         raise ClusterError(needs("cluster", "--scheduler"))
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here
+    _silence()
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_local(workers)) if address == LOCAL else address
         try:
@@ -110,8 +115,13 @@ def opened_cluster(address: str, workers: int | None = None) -> Iterator[Cluster
             raise ClusterError(f"{address}: the scheduler has no workers")
         # `pure` tasks of equal arguments are run once: files may have changed between them.
         yield Cluster(address, client, client.get_executor(pure=False), threads)
-        if client.status != "running":
-            raise ClusterError(f"{address}: the scheduler went away")
+
+
+def _silence() -> None:
+    """What matters of what Dask logs is said here, in one line. Its loggers have levels each."""
+    for name in [*logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _look_at_address(address: str) -> None:

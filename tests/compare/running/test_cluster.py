@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -15,10 +17,13 @@ from typing import Any
 import pytest
 
 from layertui.capture.remote.urls import sealed
+from layertui.cli.errors import UserError
 from layertui.cli.main import status_of
+from layertui.cli.session import measure_all
 from layertui.compare import assert_captures_match
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.running.cluster import ClusterError, look, opened_cluster, refuse_secrets
+from support.remote.scheduler import scheduler_process
 from support.small_captures import opened, two_sides
 
 PAIRS = 400
@@ -182,3 +187,19 @@ def test_nothing_is_printed_behind_the_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "layertui.cli", *words], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_a_scheduler_that_goes_away_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    comparison = opened(two_sides(tmp_path, 1500))
+    with scheduler_process() as (address, scheduler), opened_cluster(address) as cluster:
+
+        def kill_when_some_are_measured() -> None:
+            while not comparison.measured:
+                time.sleep(0.01)
+            scheduler.kill()
+
+        threading.Thread(target=kill_when_some_are_measured, daemon=True).start()
+        with pytest.raises(UserError, match=f"^{address}: the scheduler went away$"):
+            measure_all(comparison, use_cache=False, cluster=cluster)
+    assert not comparison.complete
