@@ -32,9 +32,9 @@ def assert_captures_match(
     `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
     every record needs a partner; `check` fails also for captures that cannot be compared
     (other token ids, stale buffers, missing steps). `reference_model` and `candidate_model` are
-    the checkpoints of the two runs. Pairs are measured on `executor`, any of `concurrent.futures`
-    or of its kind (a cluster's, whose workers find the captures by the same names); without it in
-    threads.
+    the checkpoints of the two runs. Pairs are measured, and laws checked, on `executor`, any of
+    `concurrent.futures` or of its kind (a cluster's, whose workers find the captures by the same
+    names); without it in threads.
 
     Raises `AssertionError` that names the first divergence, its reason and what follows it;
     `CaptureError` for a capture or checkpoint that cannot be opened, `RulesError` and

@@ -2,7 +2,8 @@
 
 A task says where its records lie, and the answer is a few hundred numbers: workers read the files
 themselves, from a shared file system or an object store. A task whose worker dies is given to
-another one by Dask; captures are aligned and judged here.
+another one by Dask; captures are aligned and judged here. Laws are held against their places in the
+same way (`law_tasks`).
 """
 
 from __future__ import annotations

@@ -21,9 +21,10 @@ def whole_path(path: str) -> str:
 
 
 def _side(side: SideTask) -> SideTask:
-    others = tuple((name, _whole(locator)) for name, locator in side.others)
-    return replace(side, locator=_whole(side.locator), others=others)
+    others = tuple((name, with_whole_path(locator)) for name, locator in side.others)
+    return replace(side, locator=with_whole_path(side.locator), others=others)
 
 
-def _whole(locator: Locator) -> Locator:
+def with_whole_path(locator: Locator) -> Locator:
+    """The same place, for whatever directory it is read from."""
     return replace(locator, path=whole_path(locator.path))

@@ -16,6 +16,7 @@ from ..measuring.kernel import compiled_module
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
+    from ..laws.evaluate import Evaluate
     from ..model import Measured
 
 _BEHIND = 10  # niceness of workers beside a screen
@@ -42,10 +43,19 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
 
 
-def _workers_of(executor: Executor) -> int:
+def workers_of(executor: Executor) -> int:
     """How many tasks it may run at a time; those of the standard library know, but do not say."""
     known = getattr(executor, "_max_workers", None)
     return known if isinstance(known, int) else _MANY
+
+
+def evaluated_on(executor: Executor | None, workers: int | None) -> Evaluate | None:
+    """How laws are evaluated on an executor; None without one."""
+    if executor is None:
+        return None
+    from .law_tasks import OnExecutor
+
+    return OnExecutor(executor, workers or workers_of(executor))
 
 
 def measure_rows(
@@ -66,7 +76,7 @@ def measure_rows(
 
     own = executor is None
     stop = Event()
-    workers = threads or (default_threads() if executor is None else _workers_of(executor))
+    workers = threads or (default_threads() if executor is None else workers_of(executor))
     start = None if visible is None else _step_back
     pool = executor or ThreadPoolExecutor(workers, "layertui-measure", start)
     try:

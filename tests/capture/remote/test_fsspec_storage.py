@@ -269,3 +269,34 @@ def test_a_word_of_a_capture_leads_to_no_server(far: Far, tmp_path: Path) -> Non
         Capture("x", "", [], "unknown", False, run={"model": "memory://model"}) for _ in range(2)
     ]
     assert find_models(*sides).notes == ()
+
+
+def test_hdf5_in_place_and_packed(far: Far, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    x = np.arange(300_000, dtype=np.float32)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["layers.0/output"] = x
+        file.create_dataset("layers.1/output", data=x, chunks=(1000,), compression="gzip")
+    capture = open_capture(far.put("files/x.h5", (tmp_path / "x.h5").read_bytes()))
+    found = values_of(capture)
+    assert len(found) == 2
+    for array in found.values():
+        np.testing.assert_array_equal(array, x)
+
+
+def test_parquet(far: Far, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    x = np.arange(1000, dtype=np.float32)
+    parquet.write_table(pyarrow.table({"layers.0-output": x}), tmp_path / "x.parquet")
+    capture = open_capture(far.put("files/x.parquet", (tmp_path / "x.parquet").read_bytes()))
+    (array,) = values_of(capture).values()
+    np.testing.assert_array_equal(array, x)
+
+
+def test_a_damaged_hdf5_file_is_one_line(far: Far, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("h5py")
+    url = far.put("files/x.h5", b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert status_of(["show", url]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"layertui: {url}: damaged HDF5 file: ")
