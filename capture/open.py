@@ -25,6 +25,7 @@ from .run_metadata import METADATA, read_metadata
 from .storage import is_folder, is_url, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
+_AHEAD = 256  # headers that a storage may ask for together
 _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermost module
 
 
@@ -75,6 +76,8 @@ def read_headers(
     for index, record in enumerate(capture.records):
         if cancelled is not None and index % 64 == 0 and cancelled():
             return False
+        if index % _AHEAD == 0:
+            _expect(capture.path, capture.records[index : index + _AHEAD])
         done.extend([record] if record.ready else _completed(record))
         if progress is not None and index % 256 == 0:
             progress(index, len(capture.records))
@@ -83,6 +86,12 @@ def read_headers(
     if all(record.error for record in capture.records) and len(capture.records) == 1:
         raise CaptureError(f"{capture.records[0].path}: {capture.records[0].error}")
     return True
+
+
+def _expect(path: str, records: list[Record]) -> None:
+    """Headers that are read next; one that is ready has none."""
+    paths = dict.fromkeys(record.path for record in records if not record.ready)
+    storage_of(path).expect([*paths])
 
 
 def _completed(record: Record) -> list[Record]:
@@ -99,7 +108,6 @@ _Claim = tuple[FoundFile, "Format | None"]
 
 def _listed(path: str, raw: str | None) -> Capture:
     files = _files(path)
-    storage_of(path).expect([found.path for found in files if found.problem is None])
     context = Context(raw=raw)
     files = named_beside(files, context)
     if raw is not None:

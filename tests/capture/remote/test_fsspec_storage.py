@@ -5,13 +5,13 @@ Object stores are stood in for by fsspec's own `memory://`; `test_s3.py` has a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from layertui.capture import CaptureError, open_capture
+from layertui.capture import CaptureError, open_capture, read_headers
 from layertui.capture.errors import RecordError
 from layertui.capture.load import load
 from layertui.capture.remote.fsspec_storage import FsspecStorage
@@ -300,3 +300,24 @@ def test_a_damaged_hdf5_file_is_one_line(far: Far, capsys: pytest.CaptureFixture
     assert status_of(["show", url]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"layertui: {url}: damaged HDF5 file: ")
+
+
+def test_headers_are_asked_for_together_and_only_when_they_are_read(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(600):
+        saved(tmp_path, f"layers.{number}-output.npy", np.ones(2, np.float32))
+    place = far.keep(tmp_path, "dump")
+    asked: list[int] = []
+    expect = FsspecStorage.expect
+
+    def watched(self: FsspecStorage, paths: Sequence[str]) -> None:
+        asked.append(len(paths))
+        expect(self, paths)
+
+    monkeypatch.setattr(FsspecStorage, "expect", watched)
+    capture = open_capture(place, headers=False)
+    assert asked == [] and len(capture.records) == 600
+    assert read_headers(capture)
+    assert sum(asked) == 600 and max(asked) == 256
+    assert all(record.shape == (2,) for record in capture.records)
