@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 BUCKET = "runs"
 
@@ -17,6 +18,8 @@ def s3_server() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # What it holds is the process's: of a server of an earlier test, too.
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     try:
         yield {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "AKIATESTING",
