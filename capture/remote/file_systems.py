@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from errno import EACCES, EIO, ENOENT
+from errno import EACCES, EINVAL, EIO, ENOENT
 from functools import cache
 from typing import Any
 
@@ -82,7 +82,8 @@ def _as_ours(error: BaseException, url: str) -> Exception:
         return FileNotFoundError(ENOENT, "no such file or directory", url)
     if isinstance(error, PermissionError) or _status(error) in (401, 403):
         return PermissionError(EACCES, f"access is denied ({_words(error)})", url)
-    return OSError(EIO, _words(error), url)
+    # What an argument is to blame for, as a server that knows no ranges, stays so.
+    return OSError(EINVAL if isinstance(error, ValueError) else EIO, _words(error), url)
 
 
 def _status(error: BaseException) -> int | None:
@@ -115,9 +116,9 @@ def _tried(call: Callable[[], bytes], url: str) -> bytes:
         try:
             with told(url):
                 return call()
-        except (FileNotFoundError, PermissionError):
-            raise
-        except OSError:
+        except OSError as error:
+            if error.errno != EIO:
+                raise
             time.sleep(_PAUSE * attempt)
     with told(url):
         return call()

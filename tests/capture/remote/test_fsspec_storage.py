@@ -321,3 +321,25 @@ def test_headers_are_asked_for_together_and_only_when_they_are_read(
     assert read_headers(capture)
     assert sum(asked) == 600 and max(asked) == 256
     assert all(record.shape == (2,) for record in capture.records)
+
+
+def test_what_the_network_fails_is_tried_again(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYERTUI_REMOTE_CACHE", "0")
+    register("memory", FsspecStorage())
+    saved(tmp_path, "x-output.npy", np.arange(100.0))
+    (record,) = open_capture(far.keep(tmp_path, "dump")).records
+    failures = [ConnectionResetError("reset"), OSError("again")]
+    whole = type(far.fs).cat_file
+
+    def flaky(self: object, *args: object, **kwargs: object) -> bytes:
+        if failures:
+            raise failures.pop()
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(far.fs), "cat_file", flaky)
+    monkeypatch.setattr("layertui.capture.remote.file_systems.time.sleep", lambda _: None)
+    assert record.locator is not None
+    np.testing.assert_array_equal(load(record.locator), np.arange(100.0))
+    assert failures == []

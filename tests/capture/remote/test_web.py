@@ -53,12 +53,9 @@ def test_only_ranges_are_read(site: Site) -> None:
     assert max(size for _, size in site.asked) <= 2 << 20
 
 
-def test_a_server_without_ranges_is_said(
-    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_ranges_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.ranges = False
     url = site.url("x.npy")
-    monkeypatch.setattr("layertui.capture.remote.file_systems.time.sleep", lambda _: None)
     assert status_of(["compare", url, url]) == 1
     assert "range requests" in capsys.readouterr().out
     assert max(size for _, size in site.asked) == 2_000_128  # asked for; not taken into memory
