@@ -6,7 +6,7 @@ export OMP_NUM_THREADS := "1"
 # Environment with everything but MAX
 setup:
     python3 -m venv .venv
-    .venv/bin/pip install -c constraints.txt -e '.[test,test-torch,dev]'
+    .venv/bin/pip install -c constraints.txt -e '.[test,test-remote,test-torch,dev]'
 
 # Style, types and import rules, without tests
 check:

@@ -17,7 +17,8 @@ from .errors import CaptureError
 _MAIN_PACKAGES = {"torch": ("torch", "transformers"), "max": ("max.pipelines",),
                   "plot": ("matplotlib",), "hdf5": ("h5py",), "zarr": ("zarr",),
                   "parquet": ("pyarrow",), "onnx": ("onnx", "onnxruntime"),
-                  "openvino": ("openvino", "onnx")}  # fmt: skip
+                  "openvino": ("openvino", "onnx"), "remote": ("fsspec",),
+                  "cluster": ("dask", "distributed")}  # fmt: skip
 
 
 def has_extra(extra: str) -> bool:

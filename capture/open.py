@@ -22,9 +22,10 @@ from .places import placed_files
 from .plurals import counted
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
-from .storage import is_folder, storage_of
+from .storage import is_folder, is_url, storage_of
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
+_AHEAD = 256  # headers that a storage may ask for together
 _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermost module
 
 
@@ -37,10 +38,17 @@ def open_capture(
     records have names only until `read_headers` completes them. `raw` is the dtype and shape
     (`10x64xf32`) of raw files that no log describes.
 
+    `path` may be a URL that fsspec knows; the capture names it without a password or query.
+
     Raises `CaptureError`, one line for the user, when there is nothing to open.
     """
-    _refuse_several(os.fspath(path))
-    capture = _listed(os.fspath(path), raw)
+    place = os.fspath(path)
+    if is_url(place):
+        from .remote.urls import sealed
+
+        place = sealed(place)
+    _refuse_several(place)
+    capture = _listed(place, raw)
     if headers:
         read_headers(capture)
     return capture
@@ -68,6 +76,8 @@ def read_headers(
     for index, record in enumerate(capture.records):
         if cancelled is not None and index % 64 == 0 and cancelled():
             return False
+        if index % _AHEAD == 0:
+            _expect(capture.path, capture.records[index : index + _AHEAD])
         done.extend([record] if record.ready else _completed(record))
         if progress is not None and index % 256 == 0:
             progress(index, len(capture.records))
@@ -76,6 +86,12 @@ def read_headers(
     if all(record.error for record in capture.records) and len(capture.records) == 1:
         raise CaptureError(f"{capture.records[0].path}: {capture.records[0].error}")
     return True
+
+
+def _expect(path: str, records: list[Record]) -> None:
+    """Headers that are read next; one that is ready has none."""
+    paths = dict.fromkeys(record.path for record in records if not record.ready)
+    storage_of(path).expect([*paths])
 
 
 def _completed(record: Record) -> list[Record]:

@@ -1,7 +1,8 @@
 """Where captures lie. Everything that reads a capture reads it through a `Storage`.
 
 A path says which storage it belongs to: `scheme://...` to the one that is registered for the
-scheme, any other to the local file system. So records, which carry paths, can be sent to other
+scheme, or else to `remote`, which is loaded with the first such path; any other path to the local
+file system. So records, which carry paths, can be sent to other
 processes as they are. Paths are taken apart and joined with `/`, as `posixpath` does.
 
 Captures are not trusted: `files` never leads out of the directory that it lists.
@@ -13,18 +14,22 @@ import codecs
 import io
 import mmap
 import os
+from collections.abc import Sequence
+from importlib import import_module
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple, Protocol, TextIO
 
 from .errors import CaptureError
 from .files import FoundFile
 
-_DEEPEST = 8  # directories below the capture that are looked into
+DEEPEST = 8  # directories below the capture that are looked into
 
 
 class Status(NamedTuple):
     """What a path is. `identity` changes whenever the file's content may have; `place` is equal for
     all names of one file, links of both kinds included, and for no other file; empty: not known.
+    `exact` says that `identity` is made of the content itself, so that nothing need be read to know
+    it again.
     """
 
     size: int
@@ -32,6 +37,7 @@ class Status(NamedTuple):
     is_folder: bool
     identity: tuple[object, ...] = ()
     place: tuple[object, ...] = ()
+    exact: bool = False
 
 
 class OpenFile(Protocol):
@@ -63,6 +69,12 @@ class Storage(Protocol):
     def files(self, path: str) -> list[FoundFile]:
         """Every regular file below `path`, sorted, or `path` itself when it is a file; with a
         `problem` what must not be opened. Raises `CaptureError` where there is nothing to list.
+        """
+        ...
+
+    def expect(self, paths: Sequence[str]) -> None:
+        """The beginnings of these files are read next: a storage that answers slowly may ask for
+        all of them at once. Never an error.
         """
         ...
 
@@ -162,6 +174,9 @@ class LocalStorage:
         _walk(path, os.path.realpath(path), "", 0, False, 0, found)
         return found
 
+    def expect(self, paths: Sequence[str]) -> None:
+        """Files of this machine are at hand."""
+
     def names(self, folder: str) -> list[str]:
         return os.listdir(folder)
 
@@ -217,8 +232,8 @@ def _walk(
             continue
         problem = _link_problem(entry, root)
         if problem is None and entry.is_dir():
-            if depth == _DEEPEST:
-                problem = f"directories are nested more than {_DEEPEST} deep"
+            if depth == DEEPEST:
+                problem = f"directories are nested more than {DEEPEST} deep"
             elif not stepped and entry.name.isdecimal():
                 _walk(entry.path, root, prefix, int(entry.name), True, depth + 1, found)
                 continue
@@ -243,6 +258,8 @@ def _link_problem(entry: os.DirEntry[str], root: str) -> str | None:
 
 LOCAL = LocalStorage()
 _BY_SCHEME: dict[str, Storage] = {}
+_SIGNS_OF_SCHEMES = str.maketrans("", "", "+.-")  # beside letters and digits
+_REMOTE = ".remote.fsspec_storage"  # by name: it is built upon this module, and rarely needed
 
 
 def register(scheme: str, storage: Storage) -> None:
@@ -251,16 +268,23 @@ def register(scheme: str, storage: Storage) -> None:
 
 
 def unregister(scheme: str) -> None:
-    """Paths `scheme://...` are files of this machine again."""
+    """Paths `scheme://...` are URLs like any other again."""
     _BY_SCHEME.pop(scheme, None)
+
+
+def is_url(path: str) -> bool:
+    """True for `scheme://...`. A directory of that name is `./scheme://...`."""
+    scheme, mark, _ = path.partition("://")
+    plain = scheme.translate(_SIGNS_OF_SCHEMES)
+    return bool(mark) and plain.isalnum() and plain.isascii() and scheme[0].isalpha()
 
 
 def storage_of(path: str) -> Storage:
     """The storage that holds `path`."""
-    if not _BY_SCHEME:
+    if "://" not in path or not is_url(path):
         return LOCAL
-    scheme, mark, _ = path.partition("://")
-    return _BY_SCHEME.get(scheme, LOCAL) if mark else LOCAL
+    known = _BY_SCHEME.get(path.partition("://")[0])
+    return known or import_module(_REMOTE, __package__).STORAGE
 
 
 def is_file(path: str) -> bool:

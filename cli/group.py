@@ -117,7 +117,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from ..compare import paths
+        from ..capture.user import paths
         from ..compare.measuring.kernel import in_use
 
         click.echo(f"config  {paths.config_dir()}")

@@ -23,6 +23,7 @@ _USAGE = 2
 def status_of(args: list[str]) -> int:
     """Run the command line `args` and return the exit status; never raises, never a traceback."""
     try:
+        args = _without_secrets(args)
         if _plain_captures(args):
             from ..tui import run_app
 
@@ -35,6 +36,15 @@ def status_of(args: list[str]) -> int:
         return error.code if isinstance(error.code, int) else _USAGE
     except BaseException as error:
         return _fail(_error_line(error))
+
+
+def _without_secrets(args: list[str]) -> list[str]:
+    """URLs without passwords and signatures: nothing that is printed or kept may have them."""
+    if not any("://" in arg for arg in args):
+        return args
+    from ..capture.remote.urls import sealed
+
+    return [sealed(arg) for arg in args]
 
 
 def _plain_captures(args: list[str]) -> bool:
@@ -100,7 +110,8 @@ def _error_line(error: BaseException) -> str:
         return f"layertui: {name}{error.strerror}"
     if isinstance(error, MemoryError):
         return "layertui: out of memory"
-    return f"layertui: internal error: {type(error).__name__}: {error}{_log_crash(error)}"
+    said = _scrubbed(str(error))
+    return f"layertui: internal error: {type(error).__name__}: {said}{_log_crash(error)}"
 
 
 def _printable(text: str) -> str:
@@ -108,15 +119,24 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
+def _scrubbed(text: str) -> str:
+    """What an unknown error says, without what is hidden of URLs."""
+    if "://" not in text:
+        return text
+    from ..capture.remote.urls import scrubbed
+
+    return scrubbed(text)
+
+
 def _log_crash(error: BaseException) -> str:
     import traceback
 
-    from ..compare.paths import state_dir
+    from ..capture.user.paths import state_dir
 
     log = state_dir() / "crash.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        log.write_text(_scrubbed("".join(traceback.format_exception(error))), encoding="utf-8")
     except OSError:
         return ""
     return f" (details in {log})"

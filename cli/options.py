@@ -258,12 +258,13 @@ def _second_capture(
     the candidate's place is a layer, if no such directory is there. Raises `UserError`.
     """
     from ..capture.cases import holds_both_sides
+    from ..capture.storage import is_url
 
     if candidate is None:
         if holds_both_sides(reference):
             return reference, more
         raise UserError(f"{reference}: {ONE_OR_TWO}")
-    if os.path.lexists(candidate) or "://" in candidate or not holds_both_sides(reference):
+    if os.path.lexists(candidate) or is_url(candidate) or not holds_both_sides(reference):
         return candidate, more
     if more.get("layer", "") is None:
         return reference, {**more, "layer": candidate}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from .errors import UserError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..compare.comparison import Comparison
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
+    from ..compare.running.cluster import Cluster
 
 
 def policy_of(judging: JudgingOptions) -> Policy:
@@ -53,10 +55,11 @@ def open_pair(
 
 def measure_all(
     comparison: Comparison, threads: int | None = None, use_cache: bool = True,
-    processes: int | None = None,
+    processes: int | None = None, cluster: Cluster | None = None,
 ) -> None:  # fmt: skip
-    """Measure every pair, with progress on stderr when it is a terminal; in `processes` if given
-    and numpy does the sums: threads are as fast with the compiled ones, and it says so.
+    """Measure every pair, with progress on stderr when it is a terminal; on a `cluster` if given,
+    in `processes` if given and numpy does the sums: threads are as fast with the compiled ones, and
+    it says so. Raises `UserError` where the cluster's workers do not see the captures.
 
     The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
     `KeyboardInterrupt` here after the work was told to stop.
@@ -68,6 +71,8 @@ def measure_all(
         note = f"layertui: --processes is no longer needed: measuring in {processes} threads"
         print(note, file=sys.stderr)
         threads, processes = processes, None
+    if cluster is not None:
+        _check_cluster(cluster, comparison)
     stop = threading.Event()
     failed: list[BaseException] = []
 
@@ -75,8 +80,10 @@ def measure_all(
         try:
             with process_pool(processes) if processes else nullcontext() as pool:
                 comparison.measure(
-                    executor=pool, cancelled=stop.is_set, use_cache=use_cache,
-                    threads=processes or threads,
+                    executor=cluster.executor if cluster else pool,
+                    cancelled=lambda: stop.is_set() or (cluster is not None and cluster.lost),
+                    use_cache=use_cache,
+                    threads=cluster.workers if cluster else processes or threads,
                 )  # fmt: skip
         except BaseException as error:
             failed.append(error)
@@ -89,8 +96,34 @@ def measure_all(
         stop.set()
         worker.join(2.0)
         raise
+    if cluster is not None and cluster.lost:
+        raise UserError(f"{cluster.address}: the scheduler went away")
     if failed:
         raise failed[0]
+
+
+@contextmanager
+def cluster_at(address: str | None, workers: int | None) -> Iterator[Cluster | None]:
+    """The cluster of `--scheduler`; None without. Raises `UserError` where there is none."""
+    if address is None:
+        yield None
+        return
+    from ..compare.running.cluster import ClusterError, opened_cluster
+
+    try:
+        with opened_cluster(address, workers) as cluster:
+            yield cluster
+    except ClusterError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_cluster(cluster: Cluster, comparison: Comparison) -> None:
+    from ..compare.running.cluster import ClusterError
+
+    try:
+        cluster.check(comparison.aligned)
+    except ClusterError as error:
+        raise UserError(str(error)) from error
 
 
 def note_checks(comparison: Comparison) -> None:

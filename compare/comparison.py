@@ -29,7 +29,7 @@ from .model import (
 from .rules.by_hand import changed, globs_for, taken_apart
 from .rules.rules import HandPair, RecipeRule, Rules
 from .running.law_checks import LawCheck, LawProgress
-from .running.measuring import measure_rows, recall_rows
+from .running.measuring import evaluated_on, measure_rows, recall_rows
 from .state import ComparisonState
 from .weights.models import ModelPaths
 
@@ -144,7 +144,7 @@ class Comparison(ComparisonState):
         changed = self.settle(cancelled) if done else []
         if changed and on_results is not None:
             on_results(changed)
-        return done and self.check_laws(on_results, cancelled, use_cache)
+        return done and self.check_laws(on_results, cancelled, use_cache, executor, threads)
 
     def take(self, index: int, result: Measured) -> None:
         """Store a result and judge it."""
@@ -171,15 +171,17 @@ class Comparison(ComparisonState):
     def check_laws(
         self, on_results: Callable[[list[int]], None] | None = None,
         cancelled: Callable[[], bool] | None = None, use_cache: bool = True,
+        executor: Executor | None = None, threads: int | None = None,
     ) -> bool:  # fmt: skip
-        """Hold every layer against its law, and judge anew by what that says. Rows get their local
-        errors as they come. False when `cancelled` said stop; the verdicts are then those without.
+        """Hold every layer against its law, and judge anew by what that says; on `executor`, if
+        given, which runs `threads` tasks at a time. Rows get their local errors as they come. False
+        when `cancelled` said stop; the verdicts are then those without.
         """
         if not self.judges_by_laws or self.laws is not None:
             return True
         report = LawCheck(
             self.aligned, self.results, self.models, self.law_progress, on_results, cancelled,
-            use_cache,
+            use_cache, evaluated_on(executor, threads),
         ).run()  # fmt: skip
         if report is None:
             return False

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from .checks.finding import Finding
     from .comparison import Comparison
     from .judging.policy import Policy
@@ -22,7 +24,7 @@ def assert_captures_match(
     rtol: float | None = None, atol: float | None = None, rules: PathLike | Rules | None = None,
     min_coverage: float = 0.5, allow_gaps: bool = True, check: bool = True,
     raw: str | None = None, reference_model: PathLike | None = None,
-    candidate_model: PathLike | None = None,
+    candidate_model: PathLike | None = None, executor: Executor | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare two captures as `layertui compare` does; returns the measured comparison.
 
@@ -30,7 +32,9 @@ def assert_captures_match(
     `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
     every record needs a partner; `check` fails also for captures that cannot be compared
     (other token ids, stale buffers, missing steps). `reference_model` and `candidate_model` are
-    the checkpoints of the two runs.
+    the checkpoints of the two runs. Pairs are measured, and laws checked, on `executor`, any of
+    `concurrent.futures` or of its kind (a cluster's, whose workers find the captures by the same
+    names); without it in threads.
 
     Raises `AssertionError` that names the first divergence, its reason and what follows it;
     `CaptureError` for a capture or checkpoint that cannot be opened, `RulesError` and
@@ -55,7 +59,7 @@ def assert_captures_match(
         raw=raw, rtol=rtol, atol=atol, ulp=options.wants_ulp, min_coverage=min_coverage,
     )  # fmt: skip
     comparison.use_models(options.models)
-    comparison.measure()
+    comparison.measure(executor=executor)
     errors: list[Finding] = []
     if check:
         from .checks.two_sides import check_pair

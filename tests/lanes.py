@@ -26,6 +26,8 @@ SLOW_FILES = (
     "capture/formats/test_fuzz_readers.py",
     "capture/formats/test_fuzz_text.py",
     "capture/formats/test_max_writes.py",
+    "capture/remote/test_s3.py",
+    "capture/remote/test_web.py",
     "capture/test_snippets.py",
     "cli/test_compare_cli.py",
     "cli/test_completion.py",
@@ -37,6 +39,7 @@ SLOW_FILES = (
     "cli/test_show.py",
     "compare/inspection/test_inspect_running.py",
     "compare/running/test_cache.py",
+    "compare/running/test_cluster.py",
     "compare/judging/test_clean_families.py",
     "compare/judging/test_dropout.py",
     "compare/judging/test_kinds_of_captures.py",
@@ -50,6 +53,7 @@ SLOW_FILES = (
     "compare/weights/test_gguf_weights.py",
     "test_contributing.py",
     "test_light_install.py",
+    "test_remote_page.py",
 )
 SLOW_TESTS = (
     "capture/formats/test_console_log.py::test_torch_print_of_megabytes",

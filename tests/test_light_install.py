@@ -17,7 +17,10 @@ from layertui.capture import extras
 from layertui.capture.errors import RecordError
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime", "openvino")
+HEAVY = (
+    "torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime", "openvino", "fsspec",
+    "s3fs", "dask", "distributed",
+)  # fmt: skip
 # Rooms that may import torch when they are imported: what the extra is for.
 ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo")
 
@@ -73,6 +76,9 @@ def test_a_comparison_needs_no_torch(real: Path) -> None:
         (["capture", "openvino", "MODEL.xml", "-o", "OUT", "--input-ids", "1"], "openvino"),
         (["verify", "MODEL", "-o", "OUT"], "torch"),
         (["compare", "SIDE", "SIDE", "--plot", "OUT.png"], "plot"),
+        (["compare", "s3://bucket/a/", "SIDE"], "remote"),
+        (["s3://bucket/a/", "s3://bucket/b/"], "remote"),
+        (["compare", "SIDE", "SIDE", "--scheduler", "tcp://host:8786"], "cluster"),
         (["rerun", "SIDE", "SIDE", "--all", "--candidate-model", "MODEL"], "torch"),
     ],
 )

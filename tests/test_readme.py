@@ -41,8 +41,9 @@ except ModuleNotFoundError:  # Python 3.10
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
-# Recipes of CONTRIBUTING.md have tests of their own.
-ALL = "\n".join(text for name, text in TEXTS.items() if name != "CONTRIBUTING.md")
+# Those of CONTRIBUTING.md and of clusters have tests of their own.
+ELSEWHERE = ("CONTRIBUTING.md", "docs/manual/remote.md")
+ALL = "\n".join(text for name, text in TEXTS.items() if name not in ELSEWHERE)
 VERDICTS, SCREEN = TEXTS["docs/manual/verdicts.md"], TEXTS["docs/manual/screen.md"]
 COMPARE, RERUN = TEXTS["docs/manual/compare.md"], TEXTS["docs/manual/rerun.md"]
 CHECK, REPORTS = TEXTS["docs/manual/check.md"], TEXTS["docs/manual/reports.md"]
@@ -307,4 +308,5 @@ def test_readme_s_table_of_extras_is_that_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     table = table_after(TEXTS["README.md"], "| `pip install -e`")
     named = set(re.findall(r"^\| `'\.\[(\w+)\]'`", table, re.M))
-    assert named == set(project["optional-dependencies"]) - {"test", "test-torch", "dev"}
+    for_us = {"test", "test-remote", "test-torch", "dev"}
+    assert named == set(project["optional-dependencies"]) - for_us

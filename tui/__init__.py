@@ -72,7 +72,9 @@ def run_app(
 
 
 def _missing(path: str) -> str | None:
-    return None if os.path.exists(path) else f"layertui: {path}: no such file or directory"
+    if "://" in path or os.path.exists(path):  # what a URL names is looked for behind the screen
+        return None
+    return f"layertui: {path}: no such file or directory"
 
 
 def keys_markdown() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..capture.first_names import first_names
 from ..capture.names import parse_name
 from ..capture.records import Capture, Record
+from ..capture.storage import is_url
 from .app import LayertuiApp, exit_status
 from .jobs.compare_job import Request
 from .list.limits import limits_of
@@ -41,7 +42,7 @@ def start(
 def peeked(path: str) -> Capture:
     """The first names of a capture, to be looked at while it is opened."""
     records: list[Record] = []
-    for name in first_names(path):
+    for name in [] if is_url(path) else first_names(path):  # a server may take its time
         parsed = parse_name(name)
         records.append(Record(name, parsed.module, parsed.slot, parsed.call))
     root = "model" if any(record.module == "model" for record in records) else ""

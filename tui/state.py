@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..compare.paths import state_dir
+from ..capture.user.paths import state_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,6 +65,12 @@ CHANGES_IN = ("text", "json", "markdown")  # forms of reports that --before goes
     default=None,
     help="The same as --threads; processes where numpy does the sums (see layertui --where).",
 )
+@click.option(
+    "--scheduler",
+    default=None,
+    metavar="ADDRESS|local",
+    help="Measure on the workers of a Dask cluster (tcp://host:8786), or of one started here.",
+)
 @judging_options
 @model_options
 @click.pass_context
@@ -70,9 +78,11 @@ def compare(
     ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
     plot: str | None, before: str | None,
     overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
-    threads: int | None, processes: int | None, **judging: Any,
+    threads: int | None, processes: int | None, scheduler: str | None, **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
+
+    A capture is a directory, a file, or the URL of one (s3://bucket/torch_dump/).
 
     Where both directories have an index.json (one capture for each case), the cases are compared
     one by one. One directory may hold text dumps of both sides, py_*.txt and cpp_*.txt.
@@ -82,7 +92,7 @@ def compare(
     """
     from ..cases import case_pairs
     from ..output import check_target, write_output
-    from ..session import measure_all, note_checks, open_pair
+    from ..session import cluster_at, measure_all, open_pair
 
     reference, candidate = captures_of_both_sides(reference, candidate)
     options = _options(form, judging)
@@ -92,23 +102,24 @@ def compare(
         raise UserError(f"--before goes with --format {', '.join(CHANGES_IN)}")
     pairs = case_pairs(reference, candidate)
     if pairs is not None:
-        if before is not None:
-            raise UserError("--before: compare one case at a time")
-        if plot is not None:
-            raise UserError("--plot: compare one case at a time")
-        if not FORMS[form].several:
-            raise UserError(f"--format {form} holds one comparison: compare one case at a time")
-        text, status = _all_cases(
-            pairs, options, form, settings, threads, not no_cache, processes, layers
-        )
-        write_output(output, text, overwrite)
-        return status
-    if plot is not None:
+        _refuse_for_cases(form, plot, before)
+    elif plot is not None:
         _check_plot(plot, output, overwrite)
-    comparison = open_pair(reference, candidate, options, layers)
-    earlier = None if before is None else open_pair(reference, before, options, layers)
-    measure_all(comparison, threads, not no_cache, processes)
-    note_checks(comparison)
+    _refuse_both(scheduler, threads, processes)
+    with cluster_at(scheduler, threads) as cluster:
+        running = partial(
+            measure_all, threads=threads, use_cache=not no_cache, processes=processes,
+            cluster=cluster,
+        )  # fmt: skip
+        work = partial(_compared, options=options, layers=layers, measured=running)
+        if pairs is not None:
+            text, status = _all_cases(pairs, work, form, settings)
+            write_output(output, text, overwrite)
+            return status
+        earlier = None if before is None else open_pair(reference, before, options, layers)
+        comparison = work(reference, candidate)
+        if earlier is not None:
+            running(earlier)
     if plot is not None:
         from ...compare.reports.plot import draw_plot
 
@@ -117,10 +128,41 @@ def compare(
     if earlier is not None:
         from ...compare.changes.since import changes_since, with_changes
 
-        measure_all(earlier, threads, not no_cache, processes)
         text = with_changes(text, form, changes_since(earlier, comparison))
     write_output(output, text, overwrite)
     return comparison.exit_status()
+
+
+def _compared(
+    reference: str, candidate: str, *, options: JudgingOptions, layers: LayerRange | None = None,
+    measured: Callable[[Comparison], None] | None = None,
+) -> Comparison:  # fmt: skip
+    """Two captures, measured (by `measured`, or here) and checked."""
+    from ..session import measure_all, note_checks, open_pair
+
+    comparison = open_pair(reference, candidate, options, layers)
+    (measured or measure_all)(comparison)
+    note_checks(comparison)
+    return comparison
+
+
+def _refuse_for_cases(form: str, plot: str | None, before: str | None) -> None:
+    """Options that are about one comparison."""
+    if before is not None:
+        raise UserError("--before: compare one case at a time")
+    if plot is not None:
+        raise UserError("--plot: compare one case at a time")
+    if not FORMS[form].several:
+        raise UserError(f"--format {form} holds one comparison: compare one case at a time")
+
+
+def _refuse_both(scheduler: str | None, threads: int | None, processes: int | None) -> None:
+    if scheduler is None:
+        return
+    if processes is not None:
+        raise UserError("--scheduler and --processes: give one of them")
+    if threads is not None and scheduler != "local":
+        raise UserError("--threads: the cluster decides how many tasks its workers run")
 
 
 def _options(form: str, judging: dict[str, Any]) -> JudgingOptions:
@@ -143,19 +185,12 @@ def _settings(
 
 
 def _all_cases(
-    pairs: list[CasePair], options: JudgingOptions, form: str, settings: Settings,
-    threads: int | None, use_cache: bool, processes: int | None, layers: LayerRange | None,
+    pairs: list[CasePair], compared: Callable[[str, str], Comparison], form: str,
+    settings: Settings,
 ) -> tuple[str, int]:  # fmt: skip
     """Report and exit status of two matrices of captures."""
     from ...compare.reports import whole
     from ..cases import compare_cases
-    from ..session import measure_all, note_checks, open_pair
-
-    def compared(reference: str, candidate: str) -> Comparison:
-        comparison = open_pair(reference, candidate, options, layers)
-        measure_all(comparison, threads, use_cache, processes)
-        note_checks(comparison)
-        return comparison
 
     parts = compare_cases(pairs, compared, form, settings)
     return whole(parts, form, settings), max(part.status for part in parts)
@@ -178,7 +213,7 @@ def text_of_cases(
 ) -> tuple[str, int]:
     """The reports to read of all cases, and the exit status."""
     settings = _settings(arguments, options)
-    return _all_cases(pairs, options, "text", settings, None, True, None, None)
+    return _all_cases(pairs, partial(_compared, options=options), "text", settings)
 
 
 def plot_format(path: str) -> str:

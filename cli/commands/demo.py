@@ -175,7 +175,7 @@ def _folder(output: str | None, fault: str, overwrite: bool) -> str:
     """The directory for the captures, made if need be. Raises `UserError` for one in use."""
     try:
         if output is None:
-            from ...compare.paths import cache_dir
+            from ...capture.user.paths import cache_dir
 
             parent = cache_dir() / "demo"
             parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from ...capture.storage import is_url
 from ...compare.inspection.text_views import VIEW_NAMES
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
@@ -126,7 +127,7 @@ def show(
     if len(places) > 3:
         raise UserError(f"show takes REF CAND NAME, or DIR and NAME; {len(places)} were given")
     check_target(output, overwrite)
-    if len(places) == 2 and holds_both_sides(places[0]) and not os.path.exists(places[1]):
+    if len(places) == 2 and not _may_be_capture(places[1]) and holds_both_sides(places[0]):
         places = (places[0], *places)
     if partner is not None and len(places) != 3:
         raise UserError("--with needs show REF CAND NAME")
@@ -187,11 +188,16 @@ def _pair(
     return text, 1 if bad else 0
 
 
+def _may_be_capture(place: str) -> bool:
+    """False for what can only be the name of a record; no record is named by a URL."""
+    return is_url(place) or os.path.exists(place)
+
+
 def _is_pair(places: Sequence[str], raw: str | None) -> bool:
     """Whether two places are two captures, and not a capture and the name of a record in it."""
     from ...capture.open import open_capture
 
-    if len(places) != 2 or not os.path.exists(places[1]):
+    if len(places) != 2 or not _may_be_capture(places[1]):
         return False
     return all(record.name != places[1] for record in open_capture(places[0], raw=raw).records)
 

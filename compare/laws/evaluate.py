@@ -8,9 +8,11 @@ found (`peers`). Causes are looked for afterwards (`causes`), one place at a tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 
@@ -36,10 +38,30 @@ _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
 )  # fmt: skip
 
 
+Place = tuple[Law, list[Site]]
+"""A law, and the alternatives of one target."""
+
+
+class Evaluate(Protocol):
+    """What every place comes to, in order; fewer where the scene was cancelled. May raise
+    `CancelledError`.
+    """
+
+    def __call__(self, scene: Scene, places: Sequence[Place]) -> Iterator[Evaluation | None]: ...
+
+
+def one_by_one(scene: Scene, places: Sequence[Place]) -> Iterator[Evaluation | None]:
+    """See `Evaluate`: here, one after the other."""
+    for law, sites in places:
+        if scene.cancelled is not None and scene.cancelled():
+            return
+        yield best_of(scene, law, sites)
+
+
 def evaluations(
     scene: Scene, laws: Sequence[Law] = LAWS,
     told: Callable[[Evaluation | None, int, int], None] | None = None,
-    only: Callable[[Site], bool] | None = None,
+    only: Callable[[Site], bool] | None = None, evaluate_all: Evaluate = one_by_one,
 ) -> list[Evaluation]:  # fmt: skip
     """Every target that some law can be tried on, in execution order; `told` hears of each, how
     many are done and how many there are; `only` says which sites are wanted. Stops early where
@@ -48,18 +70,13 @@ def evaluations(
     found: list[Evaluation] = []
     kept = KeptCases(found)
     places = [p for p in by_target(scene, laws) if only is None or any(map(only, p[1]))]
-    for number, (law, sites) in enumerate(places):
-        if scene.cancelled is not None and scene.cancelled():
-            break
-        try:
-            evaluation = best_of(scene, law, sites)
-        except CancelledError:
-            break
-        if evaluation is not None:
-            kept.add(evaluation)
-            evaluation = found[-1]
-        if told is not None:
-            told(evaluation, number + 1, len(places))
+    with suppress(CancelledError):
+        for number, evaluation in enumerate(evaluate_all(scene, places)):
+            if evaluation is not None:
+                kept.add(evaluation)
+                evaluation = found[-1]
+            if told is not None:
+                told(evaluation, number + 1, len(places))
     if scene.cancelled is not None and scene.cancelled():
         return found
     return asked(scene, laws, regridded(scene, laws, found))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ..model import Cause, Local
 from ..vocabulary import LAW_STATES, LawState
 from .causes import diagnose, joined
-from .evaluate import evaluations
+from .evaluate import Evaluate, evaluations, one_by_one
 from .evaluation import Evaluation
 from .law import Scene
 from .model_difference import ModelDifference
@@ -77,12 +77,12 @@ class LawReport:
 def examine(
     scene: Scene,
     told: Callable[[Evaluation | None, int, int], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> LawReport | None:
+    cancelled: Callable[[], bool] | None = None, evaluate_all: Evaluate = one_by_one,
+) -> LawReport | None:  # fmt: skip
     """Try all laws, then look for the causes of what sticks out; None when cancelled. `told` hears
     of every place that was evaluated, how many are done, and how many there are.
     """
-    found = evaluations(scene, told=told)
+    found = evaluations(scene, told=told, evaluate_all=evaluate_all)
     if cancelled is not None and cancelled():
         return None
     judged = peers_of(scene, found, cancelled).judged()

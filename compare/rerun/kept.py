@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ..paths import cache_dir
+from ...capture.user.paths import cache_dir
 
 SCHEMA = "layertui.kept/1"
 MOST_BYTES = 1 << 30  # of one run: copying more takes longer than a run saves

@@ -12,8 +12,8 @@ from ...capture.records import Capture
 from ...capture.runners.layers import RerunError
 from ...capture.runners.protocol import PROTOCOL, Hello, decode, encode, read_hello
 from ...capture.runners.spec import Kind, RunnerSpec, spec_from
+from ...capture.user.paths import cache_dir
 from ..matching.names.canonical import NameRules, canonical_name, layer_number
-from ..paths import cache_dir
 from ..running.remembered import Remembered
 from ..weights.remembered_models import loadable, remembered_model
 

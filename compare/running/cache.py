@@ -23,11 +23,11 @@ from typing import Any, Literal
 from ...capture.dtypes import DTYPES
 from ...capture.records import Locator
 from ...capture.storage import first_bytes, open_file, storage_of
+from ...capture.user.paths import cache_dir
 from ..measuring.error_structure import Part, Structure
 from ..measuring.metrics import NUMBERS
 from ..measuring.pair_reader import PairTask, SideTask
 from ..model import Measurement, SideStatistics, Totals
-from ..paths import cache_dir
 
 ENGINE = 13  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
@@ -168,7 +168,7 @@ class FileIdentities:
     """Identities of records' bytes; a file's own part is computed once."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[str, int, bytes]] = {}
+        self._files: dict[str, tuple[str, int, bytes | None]] = {}
 
     def key(self, task: PairTask) -> str | None:
         """The cache key of a task; None when a file cannot be looked at."""
@@ -190,17 +190,21 @@ class FileIdentities:
                 digest, name, status, locator.dtype, locator.shape, locator.offset,
                 locator.strides, locator.reader, locator.key,
             )  # fmt: skip
-            digest.update(head)
-            digest.update(_samples(locator, size))
+            if head is not None:
+                digest.update(head)
+                digest.update(_samples(locator, size))
 
-    def _file(self, path: str) -> tuple[str, int, bytes]:
+    def _file(self, path: str) -> tuple[str, int, bytes | None]:
+        """What is known of a file, its size, and its first bytes unless there is no need of them:
+        where it is known by its content.
+        """
         found = self._files.get(path)
         if found is None:
             storage = storage_of(path)
             status = storage.status(path)
             if status is None:
                 raise FileNotFoundError(path)
-            head = first_bytes(path, _SAMPLE)
+            head = None if status.exact else first_bytes(path, _SAMPLE)
             found = (repr((storage.real(path), *status.identity)), status.size, head)
             self._files[path] = found
         return found

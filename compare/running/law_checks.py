@@ -13,6 +13,7 @@ from ..model import Local
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
+    from ..laws.evaluate import Evaluate
     from ..laws.evaluation import Evaluation
     from ..laws.law import Scene
     from ..laws.report import LawReport
@@ -55,11 +56,13 @@ class LawCheck:
     on_results: Callable[[list[int]], None] | None = None
     cancelled: Callable[[], bool] | None = None
     use_cache: bool = True
+    evaluate_all: Evaluate | None = None  # None: here
     _fresh: list[int] = field(default_factory=list)
     _said: float = 0.0
 
     def run(self) -> LawReport | None:
         """What the laws say; None when cancelled."""
+        from ..laws.evaluate import one_by_one
         from ..laws.report import examine
 
         cache = self._cache() if self.use_cache else None
@@ -67,7 +70,8 @@ class LawCheck:
         if known is not None:
             return known
         scene = scene_of(self.aligned, self.results, self.models, self.cancelled)
-        report = examine(scene, self._heard, self.cancelled)
+        evaluate_all = self.evaluate_all or one_by_one
+        report = examine(scene, self._heard, self.cancelled, evaluate_all)
         self._tell()
         if report is not None and cache is not None:
             cache.put(report)

@@ -16,9 +16,11 @@ from ..measuring.kernel import compiled_module
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
+    from ..laws.evaluate import Evaluate
     from ..model import Measured
 
 _BEHIND = 10  # niceness of workers beside a screen
+_MANY = 64  # workers of an executor that does not say how many it has
 
 Take = Callable[[int, "Measured"], None]
 
@@ -41,6 +43,21 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
 
 
+def workers_of(executor: Executor) -> int:
+    """How many tasks it may run at a time; those of the standard library know, but do not say."""
+    known = getattr(executor, "_max_workers", None)
+    return known if isinstance(known, int) else _MANY
+
+
+def evaluated_on(executor: Executor | None, workers: int | None) -> Evaluate | None:
+    """How laws are evaluated on an executor; None without one."""
+    if executor is None:
+        return None
+    from .law_tasks import OnExecutor
+
+    return OnExecutor(executor, workers or workers_of(executor))
+
+
 def measure_rows(
     aligned: Aligned, results: Results, take: Take, *, executor: Executor | None = None,
     visible: Callable[[], Sequence[int]] | None = None,
@@ -49,7 +66,8 @@ def measure_rows(
     use_cache: bool = True, threads: int | None = None,
 ) -> bool:  # fmt: skip
     """Measure what is not measured yet: what `visible` names first (then there is a screen, which
-    goes before the work), then in order.
+    goes before the work), then in order; on `executor`, or on `threads` of this process. Of an
+    executor `threads` says how many tasks it runs at a time.
 
     Blocks; `take` hears of every result, `on_results` at most ten times a second of the rows that
     got one, both from this thread. False when `cancelled` said stop; what is done by then is kept.
@@ -58,7 +76,7 @@ def measure_rows(
 
     own = executor is None
     stop = Event()
-    workers = threads or default_threads()
+    workers = threads or (default_threads() if executor is None else workers_of(executor))
     start = None if visible is None else _step_back
     pool = executor or ThreadPoolExecutor(workers, "layertui-measure", start)
     try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..paths import state_dir
+from ...capture.storage import is_url
+from ...capture.user.paths import state_dir
 
 _MOST = 500  # captures; the oldest are forgotten first
 
@@ -22,13 +23,13 @@ class Remembered:
 
     def of(self, path: str) -> Any:
         """What is known of the capture at `path`; None where nothing is."""
-        return self._content().get(os.path.realpath(path))
+        return self._content().get(_real(path))
 
     def put(self, path: str, value: Any) -> None:
         """Keep a value that JSON has; a directory that cannot be written is no error."""
         known = self._content()
-        known.pop(os.path.realpath(path), None)
-        known[os.path.realpath(path)] = value
+        known.pop(_real(path), None)
+        known[_real(path)] = value
         kept = dict(list(known.items())[-_MOST:])
         place = state_dir() / self.file
         partial = place.with_name(f".{place.stem}-{os.getpid()}")
@@ -48,3 +49,8 @@ class Remembered:
             return {}
         captures = content.get("captures") if isinstance(content, dict) else None
         return captures if isinstance(captures, dict) else {}
+
+
+def _real(path: str) -> str:
+    """What a path and a URL are known by, from whichever directory."""
+    return path if is_url(path) else os.path.realpath(path)

@@ -16,6 +16,7 @@ from ..measuring.recorded_statistics import compare_statistics
 from ..model import Failure, Measured, Measurement
 from ..recipes.errors import RecipeError
 from .cache import FileIdentities, MeasurementCache
+from .elsewhere import with_whole_paths
 
 _TICK = 0.1  # seconds between two reports of results
 _LOOK = 0.02  # seconds between two looks whether to stop
@@ -130,7 +131,7 @@ class Scheduler:
             task = self.aligned.task(index)
             if self.threads_share_memory:
                 return self.pool.submit(measure, task, self.stop.is_set)
-            return self.pool.submit(measure, task)
+            return self.pool.submit(measure, with_whole_paths(task))
         except Exception as error:
             failed: Future[Measured] = Future()
             failed.set_exception(error)

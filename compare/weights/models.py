@@ -153,16 +153,18 @@ def _refuse_changed(weights: Weights, capture: Capture) -> None:
 
 def _known(side: ModelSide, capture: Capture) -> Iterator[str]:
     """Checkpoints that may be the capture's: remembered, of its runner, as it says itself."""
+    from ...capture.storage import is_url
     from ..rerun.remembered import recall
 
     runner = recall(capture) if side == "candidate" else None
     own = (capture.run or {}).get("model")
     own = own if isinstance(own, str) else capture.model
-    named = own is not None and (os.sep in own or os.path.exists(own))
+    # No word of a capture leads to a server; a lone one is the name of a class.
+    named = own is not None and not is_url(own) and (os.sep in own or os.path.exists(own))
     paths = (
         remembered_model(capture),
         runner.model if runner is not None and runner.kind != "external" else None,
-        own if named else None,  # a lone word is the name of a class
+        own if named else None,
     )
     yield from dict.fromkeys(path for path in paths if path)
 

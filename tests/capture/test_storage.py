@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 import layertui.capture as capture_package
 from layertui.capture import CaptureError, open_capture, storage
 from layertui.capture.errors import RecordError
 from layertui.capture.first_names import first_names
 from layertui.capture.load import load
-from layertui.capture.records import Capture
 from layertui.compare.comparison import open_comparison
 from layertui.compare.model import Measurement
 from support.memory_storage import SCHEME, MemoryStorage
+from support.remote.captures_of_all_kinds import values_of, write_all_kinds
 
 torch = pytest.importorskip("torch")
 
@@ -31,24 +30,6 @@ def memory() -> Iterator[MemoryStorage]:
     storage.register(SCHEME, held)
     yield held
     storage.unregister(SCHEME)
-
-
-def write_all_kinds(folder: Path) -> None:
-    """A file of nearly every format that can be written here."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    x = random.standard_normal((7, 300), dtype=np.float32)
-    np.save(folder / "layers.0.norm-output.npy", x)
-    np.savez_compressed(folder / "layers.1.mlp-output.npz", x)
-    np.savez(folder / "layers.2.mlp-output.npz", np.asfortranarray(x))
-    save_file({"layers.3.mlp-output": x[:3]}, folder / "three.safetensors")
-    torch.save(torch.from_numpy(x).T, folder / "layers.4.mlp-output.pt")
-    (folder / "py_layer5.txt").write_text("# Shape: 3\n1.5\n2.5\n-1e3\n")
-
-
-def values_of(capture: Capture) -> dict[str, np.ndarray]:
-    assert [record.error for record in capture.records if record.error] == []
-    return {r.name: load(r.locator) for r in capture.records if r.locator is not None}
 
 
 def test_every_format_is_read_from_another_storage(tmp_path: Path, memory: MemoryStorage) -> None:
@@ -136,9 +117,9 @@ def test_local_files_give_the_bytes_asked_for(data: bytes, offset: int, length: 
 
 # The modules that may touch files themselves: the storage, and what writes captures or runs models.
 _MAY = (
-    "storage.py", "writing.py", "sizes.py", "extras.py", "recorder/", "runners/", "engines/",
-    "models/", "demo/", "cpp/", "snippets/", "formats/pickles/torch_child.py",
-    "formats/pickles/torch_client.py",
+    "storage.py", "remote/", "user/", "writing.py", "sizes.py", "extras.py", "recorder/",
+    "runners/", "engines/", "models/", "demo/", "cpp/", "snippets/",
+    "formats/pickles/torch_child.py", "formats/pickles/torch_client.py",
 )  # fmt: skip
 _OF_OS = {"open", "stat", "lstat", "fstat", "scandir", "listdir", "pread", "preadv", "walk"}
 _OF_PATH = {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "realpath", "getmtime"}

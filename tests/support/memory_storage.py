@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +66,8 @@ class MemoryStorage:
         if not found:
             raise CaptureError(f"{path}: no such file or directory")
         return found
+
+    def expect(self, paths: Sequence[str]) -> None: ...
 
     def names(self, folder: str) -> list[str]:
         inner = [held[len(folder) + 1 :] for held in self.held if held.startswith(folder + "/")]

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-_HEAVY = ("numpy", "torch", "transformers", "einops", "pydantic", "click", "matplotlib")
+_HEAVY = (
+    "numpy", "torch", "transformers", "einops", "pydantic", "click", "matplotlib", "fsspec", "dask",
+    "distributed", "layertui.capture.remote",
+)  # fmt: skip
 # Only a comparison needs these; their classes alone take some 15 ms to make.
 _LATER = ("layertui.compare.model", "layertui.compare.weights.models", "statistics")
 

@@ -16,7 +16,7 @@ from ...errors import RecordError
 from ...extras import has_package, needs
 from ...files import FoundFile
 from ...records import Locator, Record
-from ...storage import size_of, storage_of
+from ...storage import open_stream, size_of, storage_of
 from ..context import Context
 from ..extents import checked_shape, refuse_bomb
 from ..members import named_record
@@ -78,11 +78,9 @@ def load_values(locator: Locator) -> Array:
 def _opened(path: str) -> Any:
     if not has_package("h5py"):
         raise RecordError(needs("hdf5", "HDF5"))
-    if not storage_of(path).local:
-        raise RecordError("HDF5 is read on the machine where the file is")
     h5py = import_module("h5py")
-
-    return guarded(_WHAT, lambda: h5py.File(path, "r"))
+    place = path if storage_of(path).local else open_stream(path)  # h5py reads ranges of it
+    return guarded(_WHAT, lambda: h5py.File(place, "r"))
 
 
 def _located(path: str, name: str, node: Any) -> Locator:

@@ -15,7 +15,7 @@ from ...errors import RecordError
 from ...extras import has_package, needs
 from ...files import FoundFile
 from ...records import Locator, Record
-from ...storage import size_of, storage_of
+from ...storage import open_stream, size_of, storage_of
 from ..context import Context
 from ..extents import checked_shape, refuse_bomb
 from ..members import named_member, named_record, place_members
@@ -72,12 +72,11 @@ class _Table:
     def __init__(self, path: str) -> None:
         if not has_package("pyarrow"):
             raise RecordError(needs("parquet", "Parquet"))
-        if not storage_of(path).local:
-            raise RecordError("Parquet is read on the machine where the file is")
         parquet = import_module("pyarrow.parquet")
+        place = path if storage_of(path).local else open_stream(path)  # it reads ranges of it
 
         self.path = path
-        self.file = guarded(_WHAT, lambda: parquet.ParquetFile(path))
+        self.file = guarded(_WHAT, lambda: parquet.ParquetFile(place))
         self.schema = self.file.schema_arrow
         self.names = {name.lower(): name for name in reversed(self.schema.names)}
         self.name = next((self.names[n] for n in _NAMES if n in self.names), None)

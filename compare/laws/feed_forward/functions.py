@@ -126,6 +126,18 @@ def _leaky(x: Array, rounded: Rounding) -> Array:
     return np.where(x > 0, x, _LEAKY * x)
 
 
+def _sigmoid(x: Array, rounded: Rounding) -> Array:
+    return sigmoid(x)
+
+
+def _tanh(x: Array, rounded: Rounding) -> Array:
+    return np.tanh(x)
+
+
+def _nothing(x: Array, rounded: Rounding) -> Array:
+    return x
+
+
 @dataclass(frozen=True)
 class Function:
     """`words` is what a person calls it; `classes` are parts of class names in lower case, `names`
@@ -157,9 +169,9 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("leaky relu", _leaky, ("leakyrelu",), ("leaky_relu",)),
     Function("elu", _elu, ("elu",), ("elu",)),
     Function("mish", _mish, ("mish",), ("mish",)),
-    Function("sigmoid", lambda x, rounded: sigmoid(x), ("sigmoid",), ("sigmoid",)),
-    Function("tanh", lambda x, rounded: np.tanh(x), ("tanh",), ("tanh",)),
-    Function("no function", lambda x, rounded: x, ("linear",), ("linear", "identity")),
+    Function("sigmoid", _sigmoid, ("sigmoid",), ("sigmoid",)),
+    Function("tanh", _tanh, ("tanh",), ("tanh",)),
+    Function("no function", _nothing, ("linear",), ("linear", "identity")),
 )  # fmt: skip
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from layertui.capture.records import Locator
+from layertui.capture.user.paths import cache_dir
 from layertui.compare.measuring.measure import measure
 from layertui.compare.measuring.pair_reader import PairTask, SideTask
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.paths import cache_dir
 from layertui.compare.running.cache import FileIdentities, MeasurementCache
 from support.kept_results import result_of, works
 from support.small_captures import layer_file, opened, two_sides
