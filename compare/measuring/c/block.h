@@ -1,82 +1,109 @@
-/* A block, tile by tile, for one instruction set: `TARGET`, `FUNCTION`, `NAMED`, and `LANES`, the
-   number of float32 in a register, say which. */
+/* A block, stretch by stretch, for one instruction set: `TARGET`, `FUNCTION`, `NAMED`, and `LANES`,
+   the number of float32 in a register, say which. */
 
 typedef float NAMED(floats) __attribute__((vector_size(4 * LANES)));
 typedef int32_t NAMED(bits32) __attribute__((vector_size(4 * LANES)));
+typedef uint32_t NAMED(raw32) __attribute__((vector_size(4 * LANES)));
+typedef uint16_t NAMED(words) __attribute__((vector_size(2 * LANES)));
+typedef int16_t NAMED(pairs16) __attribute__((vector_size(4 * LANES)));
+typedef uint16_t NAMED(raw16) __attribute__((vector_size(4 * LANES)));
 typedef double NAMED(doubles) __attribute__((vector_size(4 * LANES)));
 typedef int64_t NAMED(bits64) __attribute__((vector_size(4 * LANES)));
 typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
+#define INLINED static inline __attribute__((always_inline)) TARGET
 #define FLOATS NAMED(floats)
 #define DOUBLES NAMED(doubles)
 
-#define CHOSEN(a, b, mask) ((REALS)(((mask) & (BITS)(a)) | (~(mask) & (BITS)(b))))
+/* Takes one from the lanes of `total` in which a is at most b; a comparison is minus one there. */
+#ifndef LESS_ONE
+#define LESS_ONE(total, a, b) ((total) + ((a) <= (b)))
+#endif
+
+/* a where a lane of the mask is true, else b; `bits` are whole numbers as wide as they are. */
+#define CHOSEN(bits, a, b, mask)                                                                   \
+    ((__typeof__(a))(((bits)(mask) & (bits)(a)) | (~(bits)(mask) & (bits)(b))))
 
 #define REAL float
 #define REALS NAMED(floats)
 #define BITS NAMED(bits32)
-#define WIDTH LANES
 #define OF_TYPE(name) NAMED(name##_float)
 #define ALL_BUT_SIGN 0x7fffffff
-#define LEAST LESSER
-#define MOST GREATER
 #define ROUNDED_DOWN rounded_down
-#include "look.h"
+#include "greatest.h"
 
 #define REAL double
 #define REALS NAMED(doubles)
 #define BITS NAMED(bits64)
-#define WIDTH (LANES / 2)
 #define OF_TYPE(name) NAMED(name##_double)
 #define ALL_BUT_SIGN 0x7fffffffffffffff
-#define LEAST(a, b) CHOSEN(a, b, (a) < (b))
-#define MOST(a, b) CHOSEN(a, b, (a) > (b))
 #define ROUNDED_DOWN(x) (x)
+#include "greatest.h"
+
+#include "widen.h"
+
 #include "look.h"
-#undef CHOSEN
 
 #include "sums.h"
 
-#include "widen.h"
+#include "gather.h"
 
 #include "odd.h"
 
 #include "weigh.h"
 
-/* Takes in what a look at a tile saw. */
-#define TAKE(seen, m, sum_abs_of_it)                                                               \
-    do {                                                                                           \
-        add_moments(&out->pair, &(m));                                                             \
-        add_side(&out->reference, (m).n, (seen).low_x, (seen).high_x, (m).mean_x, (m).xx);         \
-        add_side(&out->candidate, (m).n, (seen).low_y, (seen).high_y, (m).mean_y, (m).yy);         \
-        out->reference.zeros += (seen).zeros_x;                                                    \
-        out->candidate.zeros += (seen).zeros_y;                                                    \
-        out->sum_abs += (sum_abs_of_it);                                                           \
-        out->mismatched += (seen).mismatched;                                                      \
-        out->equal &= (seen).top == 0;                                                             \
-    } while (0)
+FUNCTION void NAMED(take)(
+    pass *out, const looked_at *seen, const moments *m, double sum_abs) {
+    add_moments(&out->pair, m);
+    add_side(&out->reference, m->n, seen->low_x, seen->high_x, m->mean_x, m->xx);
+    add_side(&out->candidate, m->n, seen->low_y, seen->high_y, m->mean_y, m->yy);
+    out->reference.zeros += seen->zeros_x;
+    out->candidate.zeros += seen->zeros_y;
+    out->sum_abs += sum_abs;
+    out->mismatched += seen->mismatched;
+    out->equal &= seen->top == 0;
+}
 
-/* A tile of float32 numbers. 1: taken in; 0: it holds NaN or Inf. */
-FUNCTION int NAMED(narrow_tile)(
-    const float *x, const float *y, size_t n, size_t from, double *wide, pass *out) {
-    moments m;
-    double sum_abs;
-    int enough = NAMED(moments32)(x, y, n, &m, &sum_abs);
-    NAMED(looked_at_float) seen = NAMED(look_float)(
-        x, y, n, float32_of(out->rtol), float32_of(out->atol),
-        rounded_down(out->relative.value));
-    if (!enough || !safe(seen.low_x, seen.high_x) || !safe(seen.low_y, seen.high_y) ||
-        (seen.top > 0 && seen.top < SAFE_SMALL)) {
-        for (size_t i = 0; i < n; i++)
-            wide[i] = x[i];
-        for (size_t i = 0; i < n; i++)
-            wide[TILE + i] = y[i];
-        m = NAMED(moments64)(wide, wide + TILE, n, &sum_abs);
-        if (!is_finite(m.xx) || !is_finite(m.yy))
-            return 0;
+/* The greatest differences of float32 numbers or narrower ones, where a loop saw that there may be
+   greater ones than before. */
+FUNCTION void NAMED(greatest_of)(
+    const side_in *x, const side_in *y, size_t from, size_t n, const looked_at *seen, pass *out) {
+    float room_x[TILE], room_y[TILE];
+    if (!seen->relative && !(seen->top > rounded_down(out->absolute.value)))
+        return;
+    for (size_t at = from; at < from + n; at += TILE) {
+        const size_t some = from + n - at < TILE ? from + n - at : TILE;
+        NAMED(greatest_float)(
+            NAMED(as_float32)(x, at, some, room_x), NAMED(as_float32)(y, at, some, room_y), some,
+            at, seen, out);
     }
-    NAMED(greatest_float)(x, y, n, from, &seen, out);
-    TAKE(seen, m, sum_abs);
+}
+
+/* float32 numbers or narrower ones. 1: taken in; 0: there is NaN or Inf among them, or they are
+   more than TILE and need float64. */
+FUNCTION int NAMED(narrow)(
+    const side_in *x, const side_in *y, size_t from, size_t n, double *wide, pass *out) {
+    const gathered found = NAMED(gather)(x, y, from, n, out);
+    moments m;
+    double sum_abs = found.sums[2];
+    if (!all_finite(&found.x) || !all_finite(&found.y))
+        return 0;
+    const looked_at seen = {
+        lowest(&found.x), highest(&found.x), lowest(&found.y), highest(&found.y), found.top,
+        found.relative, found.mismatched,
+        found.x.least_size ? 0 : NAMED(zeros_of)(x, from, n),
+        found.y.least_size ? 0 : NAMED(zeros_of)(y, from, n)};
+    if (!safe(seen.low_x, seen.high_x) || !safe(seen.low_y, seen.high_y) ||
+        (found.top > 0 && found.top < SAFE_SMALL) ||
+        !NAMED(moments32)(x, y, from, n, found.sums, &m)) {
+        if (n > TILE)
+            return 0;
+        m = NAMED(moments64)(
+            NAMED(as_float64)(x, from, n, wide), NAMED(as_float64)(y, from, n, wide + TILE), n,
+            &sum_abs);
+    }
+    NAMED(greatest_of)(x, y, from, n, &seen, out);
+    NAMED(take)(out, &seen, &m, sum_abs);
     return 1;
 }
 
@@ -87,25 +114,22 @@ FUNCTION int NAMED(wide_tile)(
     moments m = NAMED(moments64)(x, y, n, &sum_abs);
     if (!is_finite(m.xx) || !is_finite(m.yy) || !is_finite(m.dd))
         return 0;
-    NAMED(looked_at_double) seen =
-        NAMED(look_double)(x, y, n, out->rtol, out->atol, out->relative.value);
+    looked_at seen = NAMED(look)(x, y, n, out->rtol, out->atol, out->relative.value);
     if (!in_range(seen.low_x, seen.high_x) || !in_range(seen.low_y, seen.high_y) ||
         !in_range(-seen.top, seen.top))
         return 0;
     NAMED(greatest_double)(x, y, n, from, &seen, out);
-    TAKE(seen, m, sum_abs);
+    NAMED(take)(out, &seen, &m, sum_abs);
     return 1;
 }
 
-static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count, pass *out) {
-    float room_x[TILE], room_y[TILE];
+/* Tile by tile. 1: a job for numpy. */
+FUNCTION int NAMED(tiles)(
+    const side_in *x, const side_in *y, size_t from, size_t count, int narrow, pass *out) {
     double wide[2 * TILE];
-    const int narrow = x->kind != FLOAT64 && y->kind != FLOAT64;
-    for (size_t from = 0; from < count; from += TILE) {
-        size_t n = count - from < TILE ? count - from : TILE;
-        if (narrow && NAMED(narrow_tile)(
-                          NAMED(as_float32)(x, from, n, room_x),
-                          NAMED(as_float32)(y, from, n, room_y), n, from, wide, out))
+    for (const size_t end = from + count; from < end; from += TILE) {
+        size_t n = end - from < TILE ? end - from : TILE;
+        if (narrow && NAMED(narrow)(x, y, from, n, wide, out))
             continue;
         const double *left = NAMED(as_float64)(x, from, n, wide);
         const double *right = NAMED(as_float64)(y, from, n, wide + TILE);
@@ -117,13 +141,36 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
     return 0;
 }
 
-#undef TAKE
+static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count, pass *out) {
+    const int narrow = x->kind != FLOAT64 && y->kind != FLOAT64;
+    const size_t most = narrow && NAMED(gathering)(x->kind, y->kind) ? STRETCH : TILE;
+    for (size_t from = 0; from < count; from += most) {
+        size_t n = count - from < most ? count - from : most;
+        if (n > TILE && NAMED(narrow)(x, y, from, n, NULL, out))
+            continue;
+        if (NAMED(tiles)(x, y, from, n, narrow, out))
+            return 1;
+    }
+    return 0;
+}
+
+#undef CHOSEN
+#undef INLINED
+#undef LESS_ONE
 #undef FLOATS
 #undef DOUBLES
 #undef TARGET
 #undef FUNCTION
 #undef NAMED
 #undef LANES
-#undef LESSER
-#undef GREATER
 #undef FUSED
+#undef MOST_SIGNED
+#undef MOST_RAW
+#undef LEAST_RAW
+#undef MOST_SIGNED16
+#undef MOST_RAW16
+#undef LEAST_RAW16
+#undef WIDEN_HALVES
+#undef WIDEN_WORDS
+#undef WIDEN_LOW
+#undef WIDEN_HIGH

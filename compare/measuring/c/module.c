@@ -23,39 +23,72 @@
 #include "weighing.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")))
 #define FUNCTION static TARGET
 #define NAMED(name) name##_avx512
 #define LANES 16
 #define FUSED(a, b, c) ((__typeof__(c))_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
-#define LESSER(a, b) ((__typeof__(a))_mm512_min_ps((__m512)(a), (__m512)(b)))
-#define GREATER(a, b) ((__typeof__(a))_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define MOST_SIGNED(a, b) ((__typeof__(a))_mm512_max_epi32((__m512i)(a), (__m512i)(b)))
+#define MOST_RAW(a, b) ((__typeof__(a))_mm512_max_epu32((__m512i)(a), (__m512i)(b)))
+#define LEAST_RAW(a, b) ((__typeof__(a))_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
+#define MOST_SIGNED16(a, b) ((__typeof__(a))_mm512_max_epi16((__m512i)(a), (__m512i)(b)))
+#define MOST_RAW16(a, b) ((__typeof__(a))_mm512_max_epu16((__m512i)(a), (__m512i)(b)))
+#define LEAST_RAW16(a, b) ((__typeof__(a))_mm512_min_epu16((__m512i)(a), (__m512i)(b)))
+#define WIDEN_HALVES(from) ((FLOATS)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from))))
+#define WIDEN_WORDS(from)                                                                          \
+    ((NAMED(raw32))_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(from))))
+#define LESS_ONE(total, a, b)                                                                      \
+    ((__typeof__(total))_mm512_mask_sub_epi32(                                                     \
+        (__m512i)(total), _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LE_OQ),                \
+        (__m512i)(total), _mm512_set1_epi32(1)))
+#define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))
+#define WIDEN_HIGH(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)(x), 1))
 #include "block.h"
 
-#define TARGET __attribute__((target("avx2,fma")))
+#define TARGET __attribute__((target("avx2,fma,f16c")))
 #define FUNCTION static TARGET
 #define NAMED(name) name##_avx2
 #define LANES 8
 #define FUSED(a, b, c) ((__typeof__(c))_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
-#define LESSER(a, b) ((__typeof__(a))_mm256_min_ps((__m256)(a), (__m256)(b)))
-#define GREATER(a, b) ((__typeof__(a))_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define MOST_SIGNED(a, b) ((__typeof__(a))_mm256_max_epi32((__m256i)(a), (__m256i)(b)))
+#define MOST_RAW(a, b) ((__typeof__(a))_mm256_max_epu32((__m256i)(a), (__m256i)(b)))
+#define LEAST_RAW(a, b) ((__typeof__(a))_mm256_min_epu32((__m256i)(a), (__m256i)(b)))
+#define MOST_SIGNED16(a, b) ((__typeof__(a))_mm256_max_epi16((__m256i)(a), (__m256i)(b)))
+#define MOST_RAW16(a, b) ((__typeof__(a))_mm256_max_epu16((__m256i)(a), (__m256i)(b)))
+#define LEAST_RAW16(a, b) ((__typeof__(a))_mm256_min_epu16((__m256i)(a), (__m256i)(b)))
+#define WIDEN_HALVES(from) ((FLOATS)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(from))))
+#define WIDEN_WORDS(from)                                                                          \
+    ((NAMED(raw32))_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(from))))
+#define WIDEN_LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(x)))
+#define WIDEN_HIGH(x) _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)(x), 1))
 #include "block.h"
 
-#define FUSED(a, b, c) ((a) * (b) + (c))
-#define LESSER(a, b) ((__typeof__(a))_mm_min_ps((__m128)(a), (__m128)(b)))
-#define GREATER(a, b) ((__typeof__(a))_mm_max_ps((__m128)(a), (__m128)(b)))
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
+#endif
+
+#if defined(__ARM_NEON)
 #define FUSED(a, b, c)                                                                             \
     ((__typeof__(c))vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
-#define LESSER(a, b) ((__typeof__(a))vminq_f32((float32x4_t)(a), (float32x4_t)(b)))
-#define GREATER(a, b) ((__typeof__(a))vmaxq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define MOST_SIGNED(a, b) ((__typeof__(a))vmaxq_s32((int32x4_t)(a), (int32x4_t)(b)))
+#define MOST_RAW(a, b) ((__typeof__(a))vmaxq_u32((uint32x4_t)(a), (uint32x4_t)(b)))
+#define LEAST_RAW(a, b) ((__typeof__(a))vminq_u32((uint32x4_t)(a), (uint32x4_t)(b)))
+#define MOST_SIGNED16(a, b) ((__typeof__(a))vmaxq_s16((int16x8_t)(a), (int16x8_t)(b)))
+#define MOST_RAW16(a, b) ((__typeof__(a))vmaxq_u16((uint16x8_t)(a), (uint16x8_t)(b)))
+#define LEAST_RAW16(a, b) ((__typeof__(a))vminq_u16((uint16x8_t)(a), (uint16x8_t)(b)))
 #else
+#define RAW(a) ((NAMED(raw32))(a))
 #define FUSED(a, b, c) ((a) * (b) + (c))
-#define LESSER(a, b) CHOSEN(a, b, (a) < (b))
-#define GREATER(a, b) CHOSEN(a, b, (a) > (b))
+#define MOST_SIGNED(a, b) CHOSEN(NAMED(bits32), a, b, (a) > (b))
+#define MOST_RAW(a, b) CHOSEN(NAMED(bits32), a, b, RAW(a) > RAW(b))
+#define LEAST_RAW(a, b) CHOSEN(NAMED(bits32), a, b, RAW(a) < RAW(b))
+#define RAW16(a) ((NAMED(raw16))(a))
+#define MOST_SIGNED16(a, b) CHOSEN(NAMED(pairs16), a, b, (a) > (b))
+#define MOST_RAW16(a, b) CHOSEN(NAMED(pairs16), a, b, RAW16(a) > RAW16(b))
+#define LEAST_RAW16(a, b) CHOSEN(NAMED(pairs16), a, b, RAW16(a) < RAW16(b))
 #endif
 
 #define TARGET
@@ -81,13 +114,22 @@ static instruction_set SETS[] = {
 };
 enum { SET_COUNT = sizeof SETS / sizeof *SETS };
 
+#if defined(__x86_64__)
+/* With what comes along: gcc before 13 does not know the name of f16c. */
+static int has_avx2(void) {
+    unsigned int a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C && __builtin_cpu_supports("avx2") &&
+           __builtin_cpu_supports("fma");
+}
+#endif
+
 static void find_usable(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     SETS[0].usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                     __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    SETS[1].usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+                     has_avx2();
+    SETS[1].usable = has_avx2();
 #endif
 }
 

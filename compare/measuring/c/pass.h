@@ -6,7 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TILE = 1024 }; /* elements that are looked at together: both sides stay in the L1 cache */
+#include "ends.h"
+
+enum {
+    TILE = 1024,      /* elements that are widened together: both sides stay in the L1 cache */
+    STRETCH = 8 * TILE /* that are gathered together, where nothing must be widened first */
+};
 
 enum kind { FLOAT32, FLOAT64, FLOAT16, BFLOAT16, BYTES };
 
@@ -38,6 +43,24 @@ typedef struct {
     int equal;
     double rtol, atol; /* given */
 } pass;
+
+/* What a loop over finite numbers saw; `top` is the greatest |d|, `relative` says that a relative
+   difference may be the greatest so far. */
+typedef struct {
+    double low_x, high_x, low_y, high_y, top;
+    int relative;
+    int64_t mismatched, zeros_x, zeros_y;
+} looked_at;
+
+/* What one loop over float32 numbers, or narrower ones, gathers: besides the same, the sums about
+   zero of x, d, |d|, xx, dd, xd. */
+typedef struct {
+    ends x, y;
+    float top;
+    int relative;
+    int64_t mismatched;
+    double sums[6];
+} gathered;
 
 /* 0: taken in. 1: a job for numpy, since squares would leave the range of float64. */
 typedef int block_function(const side_in *, const side_in *, size_t, pass *);

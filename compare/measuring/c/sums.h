@@ -1,18 +1,18 @@
-/* Moments of a tile of finite numbers, in lanes of float32 or float64; included once for every
-   instruction set. */
+/* Moments of finite numbers, in lanes of float32 or float64; included once for every instruction
+   set. */
 
 enum { NAMED(RUN) = 16 * LANES }; /* float32 lanes are emptied into float64 after 16 sums */
 
-FUNCTION inline DOUBLES NAMED(half_of)(const FLOATS *lanes, int half) {
-    NAMED(half_floats) found;
-    __builtin_memcpy(&found, (const char *)lanes + half * sizeof found, sizeof found);
-    return __builtin_convertvector(found, DOUBLES);
-}
-
-/* Empties float32 lanes into float64. */
-FUNCTION inline void NAMED(pour)(const FLOATS *lanes, DOUBLES *total, int count) {
-    for (int which = 0; which < count; which++)
-        total[which] += NAMED(half_of)(&lanes[which], 0) + NAMED(half_of)(&lanes[which], 1);
+/* The float32 lanes of both halves of a register, added in float64. */
+FUNCTION inline DOUBLES NAMED(poured)(FLOATS lanes) {
+#ifdef WIDEN_LOW
+    return (DOUBLES)WIDEN_LOW(lanes) + (DOUBLES)WIDEN_HIGH(lanes);
+#else
+    NAMED(half_floats) halves[2];
+    __builtin_memcpy(halves, &lanes, sizeof halves);
+    return __builtin_convertvector(halves[0], DOUBLES) +
+           __builtin_convertvector(halves[1], DOUBLES);
+#endif
 }
 
 FUNCTION inline void NAMED(sums_of_lanes)(const DOUBLES *total, double *sums, int count) {
@@ -28,39 +28,10 @@ FUNCTION inline size_t NAMED(end_of_run)(size_t from, size_t whole) {
     return whole - from < NAMED(RUN) ? whole : from + NAMED(RUN);
 }
 
-/* Sums about zero: x, d, |d|, xx, dd, xd. */
-FUNCTION void NAMED(sums_of_x_and_d)(const float *x, const float *y, size_t n, double *sums) {
-    DOUBLES total[6] = {{0}};
-    const size_t whole = n - n % LANES;
-    for (size_t from = 0; from < whole; from += NAMED(RUN)) {
-        const size_t end = NAMED(end_of_run)(from, whole);
-        FLOATS x1 = {0}, d1 = x1, a1 = x1, xx = x1, dd = x1, xd = x1;
-        for (size_t i = from; i < end; i += LANES) {
-            FLOATS p = NAMED(load_float)(x + i), d = NAMED(load_float)(y + i) - p;
-            x1 += p;
-            d1 += d;
-            a1 += NAMED(size_of_float)(d);
-            xx += p * p;
-            dd += d * d;
-            xd += p * d;
-        }
-        NAMED(pour)((FLOATS[]){x1, d1, a1, xx, dd, xd}, total, 6);
-    }
-    NAMED(sums_of_lanes)(total, sums, 6);
-    for (size_t i = whole; i < n; i++) {
-        double p = x[i], d = y[i] - p;
-        sums[0] += p;
-        sums[1] += d;
-        sums[2] += d < 0 ? -d : d;
-        sums[3] += p * p;
-        sums[4] += d * d;
-        sums[5] += p * d;
-    }
-}
-
-/* Sums about zero: y, yy, xy. */
-FUNCTION void NAMED(sums_of_y)(const float *x, const float *y, size_t n, double *sums) {
+/* Sums about zero of float32 numbers: y, yy, xy, added to what `sums` has. */
+FUNCTION void NAMED(add_sums_of_y)(const float *x, const float *y, size_t n, double *sums) {
     DOUBLES total[3] = {{0}};
+    double found[3];
     const size_t whole = n - n % LANES;
     for (size_t from = 0; from < whole; from += NAMED(RUN)) {
         const size_t end = NAMED(end_of_run)(from, whole);
@@ -71,9 +42,13 @@ FUNCTION void NAMED(sums_of_y)(const float *x, const float *y, size_t n, double 
             yy += q * q;
             xy += NAMED(load_float)(x + i) * q;
         }
-        NAMED(pour)((FLOATS[]){y1, yy, xy}, total, 3);
+        total[0] += NAMED(poured)(y1);
+        total[1] += NAMED(poured)(yy);
+        total[2] += NAMED(poured)(xy);
     }
-    NAMED(sums_of_lanes)(total, sums, 3);
+    NAMED(sums_of_lanes)(total, found, 3);
+    for (int which = 0; which < 3; which++)
+        sums[which] += found[which];
     for (size_t i = whole; i < n; i++) {
         double q = y[i];
         sums[0] += q;
@@ -82,20 +57,24 @@ FUNCTION void NAMED(sums_of_y)(const float *x, const float *y, size_t n, double 
     }
 }
 
-/* The moments in float32 lanes; 0 where these keep too few digits, or a number is NaN. */
+/* The moments from sums about zero; 0 where these keep too few digits. */
 FUNCTION int NAMED(moments32)(
-    const float *x, const float *y, size_t n, moments *m, double *sum_abs) {
-    double s[6], of_y[3];
-    NAMED(sums_of_x_and_d)(x, y, n, s);
+    const side_in *x, const side_in *y, size_t from, size_t n, const double *s, moments *m) {
+    float room_x[TILE], room_y[TILE];
+    double of_y[3] = {0};
     double mean_x = s[0] / n, mean_d = s[1] / n;
     double xx = s[3] - mean_x * s[0], dd = s[4] - mean_d * s[1], xd = s[5] - mean_x * s[1];
-    *sum_abs = s[2];
     if (!keeps_digits(s[3], xx) || !keeps_digits(s[4], dd) || dd * xx - xd * xd < ALIKE * dd * xx)
         return 0;
     *m = (moments){n, mean_x, mean_x + mean_d, mean_d, xx, xx + 2 * xd + dd, dd, xx + xd, xd};
     if (dd <= FAR_APART * xx)
         return 1;
-    NAMED(sums_of_y)(x, y, n, of_y); /* those of x and d would cancel to noise */
+    for (size_t at = 0; at < n; at += TILE) { /* those of x and d would cancel to noise */
+        const size_t some = n - at < TILE ? n - at : TILE;
+        NAMED(add_sums_of_y)(
+            NAMED(as_float32)(x, from + at, some, room_x),
+            NAMED(as_float32)(y, from + at, some, room_y), some, of_y);
+    }
     m->mean_y = of_y[0] / n;
     m->yy = of_y[1] - m->mean_y * of_y[0];
     m->xy = of_y[2] - mean_x * of_y[0];

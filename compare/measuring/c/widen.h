@@ -1,5 +1,11 @@
 /* A tile's elements as float32, or as float64; included once for every instruction set. */
 
+FUNCTION inline const void *NAMED(raw_at)(const side_in *side, size_t at) {
+    static const size_t sizes[] = {
+        [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2, [BYTES] = 1};
+    return (const char *)side->data + at * sizes[side->kind];
+}
+
 FUNCTION const float *NAMED(as_float32)(const side_in *side, size_t from, size_t n, float *room) {
     uint32_t *bits = (uint32_t *)room;
     switch (side->kind) {
@@ -45,4 +51,25 @@ FUNCTION const double *NAMED(as_float64)(const side_in *side, size_t from, size_
     for (size_t i = 0; i < n; i++)
         room[i] = values[i];
     return room;
+}
+
+/* How many elements are zero, of either sign. */
+FUNCTION int64_t NAMED(zeros_of)(const side_in *side, size_t from, size_t n) {
+    float room[TILE];
+    int64_t found = 0;
+    if (side->kind == FLOAT16 || side->kind == BFLOAT16) {
+        const uint16_t *raw = (const uint16_t *)side->data + from;
+        for (size_t i = 0; i < n; i++)
+            found += (raw[i] & 0x7fff) == 0;
+        return found;
+    }
+    for (size_t at = 0; at < n; at += TILE) {
+        const size_t some = n - at < TILE ? n - at : TILE;
+        const float *values = NAMED(as_float32)(side, from + at, some, room);
+        int count = 0;
+        for (size_t i = 0; i < some; i++)
+            count += values[i] == 0;
+        found += count;
+    }
+    return found;
 }

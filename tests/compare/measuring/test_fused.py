@@ -171,7 +171,8 @@ def test_every_number_of_a_narrow_type(dtype: str) -> None:
 
 # Longer blocks: several tiles, tails, and what makes a tile leave float32
 
-LENGTHS = [1, 2, 7, 8, 9, 15, 16, 17, 127, 128, 129, 1023, 1024, 1025, 2048, 5003]
+LENGTHS = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1023, 1024, 1025, 2048, 5003,
+           8191, 8192, 8193, 17001]  # fmt: skip
 SCENES = {
     "noise": lambda x, r: x * (1 + 1e-6 * r.standard_normal(x.size)),
     "coarse noise": lambda x, r: x * (1 + 4e-3 * r.standard_normal(x.size)),
