@@ -125,6 +125,11 @@ class LocalFile:
             raise
         self.size = status.st_size
 
+    @property
+    def descriptor(self) -> int:
+        """What the system calls the file, while it is open."""
+        return self._descriptor
+
     def read_at(self, offset: int, length: int) -> bytes:
         data = os.pread(self._descriptor, length, offset)
         while 0 < len(data) < length and offset + len(data) < self.size:  # 2 GiB a read at most

@@ -21,8 +21,9 @@ from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.load import element_reach, load_any
 from ...capture.records import Locator
-from ...capture.storage import OpenFile, open_file
+from ...capture.storage import LocalFile, OpenFile, open_file
 from ...capture.values import Array, PartialValues
+from .fused import Place
 
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache
@@ -164,6 +165,18 @@ class Source:
     def in_parts(self) -> bool:
         """True when the values are in the file, not in `array`."""
         return self._map is not None
+
+    def place(self, view: Array) -> Place | None:
+        """Where the elements of `view` lie one after the other in a file of this machine; None
+        where they do not.
+        """
+        if not isinstance(self._file, LocalFile) or not view.flags.c_contiguous:
+            return None
+        span = self._span(view)
+        if span is None:
+            return None
+        offset = self.locator.offset + span[0] - self._base
+        return Place(self._file.descriptor, offset, self.locator.dtype)
 
     def _scattered(self, piece: Array, span: tuple[int, int]) -> bool:
         return span[1] - span[0] > max(_SPREAD * piece.nbytes, 1 << 16)

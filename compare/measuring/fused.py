@@ -8,7 +8,10 @@ compiled pass does not know: whole and complex numbers, units in the last place.
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +22,8 @@ from .kernel import compiled_module
 
 _NO_TABLE = np.empty(0, np.float32)
 _AS_THEY_ARE = ("float32", "float64", "float16", "bfloat16")
+_ROOM = 1 << 18  # bytes: a piece of both files stays in a core's L2 cache
+_LOCAL = threading.local()
 
 Moment = tuple[int, float, float, float, float, float, float, float, float]
 Side = tuple[int, float, float, float, float, int, int, int]
@@ -60,14 +65,57 @@ def one_pass(
     return None if found is None else OnePass(*found)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Elements one after the other in an open file of this machine: its descriptor, the offset of
+    the first in bytes, their dtype.
+    """
+
+    descriptor: int
+    offset: int
+    dtype: str
+
+    def after(self, count: int) -> Place:
+        """The place `count` elements further on."""
+        step = count * DTYPES[self.dtype].itemsize
+        return Place(self.descriptor, self.offset + step, self.dtype)
+
+
+def pass_over_files(
+    x: Place, y: Place, count: int, tolerances: tuple[float, float],
+    known: tuple[float, float] = (-1.0, -1.0), instructions: str | None = None,
+) -> OnePass | None:  # fmt: skip
+    """The same of `count` pairs in two files, which are read a piece at a time, without the
+    interpreter's lock. Raises `OSError`, and `EOFError` where a file is shorter than it was.
+    """
+    module = compiled_module()
+    if module is None:
+        return None
+    sides = ((side.descriptor, side.offset, *kind_of(side.dtype)) for side in (x, y))
+    found = module.sums_of_files(*chain(*sides), count, _room(), *tolerances, *known, instructions)
+    return None if found is None else OnePass(*found)
+
+
+def known_float(dtype: str) -> bool:
+    """Whether the compiled pass knows this dtype."""
+    kind = DTYPES.get(dtype)
+    return kind is not None and kind.kind == "float"
+
+
+def _room() -> Array:
+    """This thread's room for a piece of both files."""
+    found: Array | None = getattr(_LOCAL, "room", None)
+    if found is None:
+        found = _LOCAL.room = np.empty(_ROOM // 8, np.float64)
+    return found
+
+
 def readable(block: Array, dtype: str) -> bool:
     """Whether these are raw elements of a type that the compiled pass knows, one by one."""
-    kind = DTYPES.get(dtype)
     flags = block.flags
     return (
-        kind is not None
-        and kind.kind == "float"
-        and block.dtype.itemsize == kind.itemsize
+        known_float(dtype)
+        and block.dtype.itemsize == DTYPES[dtype].itemsize
         and block.dtype.isnative
         and flags.c_contiguous
         and flags.aligned

@@ -19,7 +19,7 @@ FUNCTION void OF_TYPE(greatest)(
         for (size_t i = 0; i < n; i++) {
             double d = (double)y[i] - x[i], a = d < 0 ? -d : d;
             if (a > out->absolute.value)
-                out->absolute = (extreme){a, x[i], y[i], (int64_t)(from + i)};
+                out->absolute = (extreme){a, x[i], y[i], out->start + (int64_t)(from + i)};
         }
     if (!seen->relative)
         return;
@@ -33,7 +33,7 @@ FUNCTION void OF_TYPE(greatest)(
         double d = (double)y[i] - x[i], base = x[i] < 0 ? -(double)x[i] : x[i];
         double value = (d < 0 ? -d : d) / (base > RELATIVE_FLOOR ? base : RELATIVE_FLOOR);
         if (value > out->relative.value) {
-            out->relative = (extreme){value, x[i], y[i], (int64_t)(from + i)};
+            out->relative = (extreme){value, x[i], y[i], out->start + (int64_t)(from + i)};
             known = ROUNDED_DOWN(value);
         }
     }

@@ -17,6 +17,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "files.h"
 #include "limits.h"
 #include "merge.h"
 #include "pass.h"
@@ -141,10 +142,8 @@ static const instruction_set *find_set(const char *name) {
 }
 
 /* What a side's elements are: float32, float64, float16, bfloat16, or bytes with a table of 256
-   float32. */
-static int describe(
-    const char *dtype, const Py_buffer *data, const Py_buffer *table, side_in *side,
-    size_t *count) {
+   float32; and the size of one. */
+static int find_kind(const char *dtype, const Py_buffer *table, side_in *side, size_t *item) {
     static const struct {
         const char *name;
         enum kind kind;
@@ -154,21 +153,32 @@ static int describe(
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(dtype, known[i].name) != 0)
             continue;
-        size_t size = known[i].size;
-        if (data->len % size || (data->len && (uintptr_t)data->buf % size)) {
-            PyErr_SetString(PyExc_ValueError, "no whole elements, or not aligned");
-            return 0;
-        }
         if (known[i].kind == BYTES && table->len != 256 * sizeof(float)) {
             PyErr_SetString(PyExc_ValueError, "a table holds 256 float32");
             return 0;
         }
-        *side = (side_in){data->buf, table->buf, known[i].kind};
-        *count = data->len / size;
+        *side = (side_in){NULL, table->buf, known[i].kind};
+        *item = known[i].size;
         return 1;
     }
     PyErr_Format(PyExc_ValueError, "unknown kind of elements: %s", dtype);
     return 0;
+}
+
+/* The same of elements in memory, and how many there are. */
+static int describe(
+    const char *dtype, const Py_buffer *data, const Py_buffer *table, side_in *side,
+    size_t *count) {
+    size_t item;
+    if (!find_kind(dtype, table, side, &item))
+        return 0;
+    if (data->len % item || (data->len && (uintptr_t)data->buf % item)) {
+        PyErr_SetString(PyExc_ValueError, "no whole elements, or not aligned");
+        return 0;
+    }
+    side->data = data->buf;
+    *count = data->len / item;
+    return 1;
 }
 
 static PyObject *side_numbers(const side_sums *s) {
@@ -191,13 +201,16 @@ static PyObject *numbers(const pass *p) {
         p->equal ? Py_True : Py_False);
 }
 
+static const pass NOTHING_YET = {
+    .reference = {.low = INFINITY, .high = -INFINITY},
+    .candidate = {.low = INFINITY, .high = -INFINITY},
+    .absolute = {.at = -1}, .relative = {.at = -1}, .equal = 1};
+
 static PyObject *sums(PyObject *self, PyObject *args) {
     (void)self;
     const char *kind_x, *kind_y, *wanted;
     Py_buffer x = {0}, y = {0}, table_x = {0}, table_y = {0};
-    pass found = {.reference = {.low = INFINITY, .high = -INFINITY},
-                  .candidate = {.low = INFINITY, .high = -INFINITY},
-                  .absolute = {.at = -1}, .relative = {.at = -1}, .equal = 1};
+    pass found = NOTHING_YET;
     if (!PyArg_ParseTuple(
             args, "y*sy*y*sy*ddddz", &x, &kind_x, &table_x, &y, &kind_y, &table_y, &found.rtol,
             &found.atol, &found.absolute.value, &found.relative.value, &wanted))
@@ -225,6 +238,60 @@ static PyObject *sums(PyObject *self, PyObject *args) {
     PyBuffer_Release(&y);
     PyBuffer_Release(&table_x);
     PyBuffer_Release(&table_y);
+    return result;
+}
+
+/* What came of reading; `reason` is errno of then. */
+static PyObject *result_of(enum outcome outcome, int reason, const pass *found) {
+    switch (outcome) {
+    case TAKEN_IN:
+        return numbers(found);
+    case FOR_NUMPY:
+        return Py_BuildValue("");
+    case UNREADABLE:
+        errno = reason;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    default:
+        PyErr_SetString(PyExc_EOFError, "the file became shorter while it was read");
+        return NULL;
+    }
+}
+
+static PyObject *sums_of_files(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *kind_x, *kind_y, *wanted;
+    Py_buffer table_x = {0}, table_y = {0}, room = {0};
+    side_file x, y;
+    long long offset_x, offset_y;
+    Py_ssize_t count;
+    pass found = NOTHING_YET;
+    if (!PyArg_ParseTuple(
+            args, "iLsy*iLsy*nw*ddddz", &x.descriptor, &offset_x, &kind_x, &table_x,
+            &y.descriptor, &offset_y, &kind_y, &table_y, &count, &room, &found.rtol, &found.atol,
+            &found.absolute.value, &found.relative.value, &wanted))
+        return NULL;
+    PyObject *result = NULL;
+    const instruction_set *set = find_set(wanted);
+    const size_t each = (size_t)room.len / 2 / 64 * 64;
+    if (!set)
+        PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
+    else if (count < 0 || offset_x < 0 || offset_y < 0 || each == 0 || (uintptr_t)room.buf % 8)
+        PyErr_SetString(PyExc_ValueError, "no such pieces of files, or no room for them");
+    else if (
+        find_kind(kind_x, &table_x, &x.side, &x.item) &&
+        find_kind(kind_y, &table_y, &y.side, &y.item)) {
+        enum outcome outcome;
+        int reason;
+        x.offset = offset_x, y.offset = offset_y;
+        Py_BEGIN_ALLOW_THREADS
+        outcome = sums_of_pieces(set->run, &x, &y, room.buf, each, (size_t)count, &found);
+        reason = errno;
+        Py_END_ALLOW_THREADS
+        result = result_of(outcome, reason, &found);
+    }
+    PyBuffer_Release(&table_x);
+    PyBuffer_Release(&table_y);
+    PyBuffer_Release(&room);
     return result;
 }
 
@@ -309,6 +376,7 @@ static PyObject *instructions(PyObject *self, PyObject *none) {
 
 static PyMethodDef methods[] = {
     {"sums", sums, METH_VARARGS, "Everything that one pass over two blocks gathers."},
+    {"sums_of_files", sums_of_files, METH_VARARGS, "The same of two files, read in pieces."},
     {"weigh", weigh, METH_VARARGS, "Rows of a weight times inputs, and sums of their squares."},
     {"instructions", instructions, METH_NOARGS, "Instruction sets to choose from, best first."},
     {0}};

@@ -50,7 +50,7 @@ FUNCTION int NAMED(odd_tile)(
             continue;
         fine_x[found] = p;
         fine_y[found] = q;
-        places[found] = (int64_t)(from + i);
+        places[found] = out->start + (int64_t)(from + i);
         found++;
         out->mismatched += narrow ? outside32((float)p, (float)q, rtol, atol)
                                   : outside64(p, q, out->rtol, out->atol);

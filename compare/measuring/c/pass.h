@@ -42,6 +42,7 @@ typedef struct {
     double sum_abs, mismatched, nonfinite_mismatch;
     int equal;
     double rtol, atol; /* given */
+    int64_t start;     /* the place of the block's first pair, which places are counted from */
 } pass;
 
 /* What a loop over finite numbers saw; `top` is the greatest |d|, `relative` says that a relative

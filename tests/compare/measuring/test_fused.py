@@ -7,8 +7,10 @@ float64 has.
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.values import Array, upcast
-from layertui.compare.measuring.fused import one_pass
+from layertui.compare.measuring.fused import Place, one_pass, pass_over_files
 from layertui.compare.measuring.kernel import NO_KERNEL, in_use, instruction_sets
 from layertui.compare.measuring.sums import Sums, Tolerance
 
@@ -229,6 +231,56 @@ def test_tolerances(dtype: str, tolerance: tuple[float, float]) -> None:
     x[7], y[8] = np.nan, np.inf
     raw = encoded(x, dtype), encoded(y, dtype)
     assert assert_same(*raw, (dtype, dtype), Tolerance(*tolerance))
+
+
+# Files, which the compiled pass reads itself
+
+
+def in_a_file(path: Path, raw: Array, before: int) -> Place:
+    """`raw` in a file behind so many other bytes; the test's end closes it."""
+    path.write_bytes(bytes(before) + raw.tobytes())
+    return Place(os.open(path, os.O_RDONLY), before, path.suffix[1:])
+
+
+@pytest.mark.parametrize("right", ["float32", "bfloat16", "float16", "float8_e4m3fn", "float64"])
+@pytest.mark.parametrize("left", ["float32", "bfloat16", "float64"])
+def test_files_of_many_pieces_are_what_their_numbers_are(
+    left: str, right: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal(300_001)
+    y = x * (1 + 1e-3 * rng.standard_normal(x.size))
+    x[200_000], y[250_007], y[131_071] = 0.0, np.nan, 9.0
+    raw = encoded(x, left), encoded(y, right)
+    places = [
+        in_a_file(tmp_path / f"{side}.{dtype}", one, before)
+        for side, dtype, one, before in zip("xy", (left, right), raw, (0, 13), strict=True)
+    ]
+    try:
+        found = pass_over_files(places[0], places[1], x.size, (1.3e-6, 1e-5))
+        later = pass_over_files(*(p.after(100_000) for p in places), 200_001, (1.3e-6, 1e-5))
+        with pytest.raises(EOFError):
+            pass_over_files(places[0], places[1].after(1), x.size, (1.3e-6, 1e-5))
+    finally:
+        for place in places:
+            os.close(place.descriptor)
+    with pytest.raises(OSError, match="descriptor"):
+        pass_over_files(places[0], places[1], 1, (0.0, 0.0))
+    for from_files, start in ((found, 0), (later, 100_000)):
+        want = one_pass(raw[0][start:], raw[1][start:], (left, right), (1.3e-6, 1e-5))
+        assert from_files is not None and want is not None
+        for name in ("max_abs", "max_rel", "mismatched", "nonfinite_mismatch", "equal"):
+            assert getattr(from_files, name) == getattr(want, name), name
+        assert from_files.max_abs[1] == (131_071 - start if start == 0 else want.max_abs[1])
+        for name in ("moments", "reference", "candidate"):
+            assert getattr(from_files, name) == pytest.approx(getattr(want, name), rel=1e-9), name
+
+
+def test_files_whose_squares_leave_float64_are_left_to_numpy(tmp_path: Path) -> None:
+    x = 1e200 * np.random.default_rng(0).standard_normal(3000)
+    place = in_a_file(tmp_path / "x.float64", x, 0)
+    assert pass_over_files(place, place, x.size, (0.0, 0.0)) is None
+    os.close(place.descriptor)
 
 
 # What is no job for the compiled pass

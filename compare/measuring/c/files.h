@@ -1,0 +1,59 @@
+/* A block of two files, read piece by piece into a room that stays in the second-level cache. */
+
+#ifndef LAYERTUI_FILES_H
+#define LAYERTUI_FILES_H
+
+#include <errno.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "pass.h"
+
+typedef struct {
+    int descriptor;
+    int64_t offset;
+    size_t item;  /* bytes of an element */
+    side_in side; /* `data` is where a piece is read to */
+} side_file;
+
+enum outcome { TAKEN_IN = 0, FOR_NUMPY = 1, UNREADABLE, TOO_SHORT };
+
+/* All of a piece. `UNREADABLE` leaves the reason in errno. */
+static enum outcome read_piece(const side_file *file, char *room, int64_t offset, size_t length) {
+    while (length) {
+        ssize_t got = pread(file->descriptor, room, length, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? UNREADABLE : TOO_SHORT;
+        room += got;
+        offset += got;
+        length -= (size_t)got;
+    }
+    return TAKEN_IN;
+}
+
+/* `room` is as long for each side. */
+static enum outcome sums_of_pieces(
+    block_function *run, side_file *x, side_file *y, char *room, size_t each, size_t count,
+    pass *out) {
+    const size_t widest = x->item > y->item ? x->item : y->item, most = each / widest;
+    x->side.data = room;
+    y->side.data = room + each;
+    for (size_t from = 0; from < count; from += most) {
+        const size_t n = count - from < most ? count - from : most;
+        enum outcome found = read_piece(
+            x, room, x->offset + (int64_t)(from * x->item), n * x->item);
+        if (!found)
+            found = read_piece(
+                y, room + each, y->offset + (int64_t)(from * y->item), n * y->item);
+        if (found)
+            return found;
+        out->start = (int64_t)from;
+        if (run(&x->side, &y->side, n, out))
+            return FOR_NUMPY;
+    }
+    return TAKEN_IN;
+}
+
+#endif
