@@ -21,4 +21,10 @@ def weigh(
     rows: int, inside: int, telling: int, step: int, instructions: str | None,
     /,
 ) -> None: ...  # fmt: skip
+def even(
+    x: Array, y: Array, rows: int, channels: int, cut: int, fewest: int, pieces: int,
+    limits: tuple[float, float, float, float], room: Array,
+    by_row: Array, by_channel: Array, by_group: Array, instructions: str | None,
+    /,
+) -> None: ...  # fmt: skip
 def instructions() -> list[str]: ...

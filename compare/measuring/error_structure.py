@@ -24,7 +24,7 @@ import numpy as np
 
 from ...capture.values import Array
 from .bounded_sample import Sample
-from .even_sample import common_fit, weights
+from .even_sample import common_fit, even_sums
 from .masks import blocked_places, looks_like_mask
 from .sums import dot
 
@@ -117,7 +117,7 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
         error=(dd / squares) ** 0.5,
         scale=1.0 + slope,
         scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
-        **_even(sample, x, d),
+        **_even(sample, x, y),
         saturated=_saturated(x, y) - _saturated(y, x),
         distinct=(_distinct(_with_bits(left, max(min(bits), _COARSE))), _distinct(right)),
         distinct_of=left.size,
@@ -126,34 +126,26 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     )
 
 
-def _even(sample: Sample, x: Array, d: Array) -> dict[str, Any]:
-    """What is seen of the difference when all values count alike. Overwrites `d`.
-
-    Few tables of a sample's size are made: to the system a new one costs more than its numbers.
-    """
-    weight = weights(x)
-    by_channel = np.einsum("ij,ij->j", d, d)
-    d *= weight
-    x = np.multiply(x, weight, out=weight)
-    squares = x * x
-    row_xx, channel_xx = squares.sum(1), squares.sum(0)
+def _even(sample: Sample, x: Array, y: Array) -> dict[str, Any]:
+    """What is seen of the difference when all values count alike."""
+    sums = even_sums(x, y)
+    row_xx, row_dd, row_most, row_xr, row_rr = sums.rows
+    channel_xx, channel_dd, channel_most = sums.channels[:3]
+    count, width = x.shape
     xx = float(row_xx.sum())
-    dd = np.multiply(d, d, out=squares)
-    even_error = (float(dd.sum()) / xx) ** 0.5
-    row_error, _ = _errors(_without_greatest(dd, 1), row_xx, sample.rows)
-    channel_error, at = _errors(_without_greatest(dd, 0), channel_xx, sample.channels)
-    r = np.multiply(x, -_dot(x, d) / xx, out=dd)
-    r += d
-    row_xr, row_rr = np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r)
-    channel_scale, channel_offset = _along_channels(sample, x, r, channel_xx)
-    (factor, factor_se), offset = common_fit(x, d)
+    channel_scale, channel_offset = _along_channels(sample, sums.channels, count)
+    (factor, factor_se), offset = common_fit(sums)
+    row_error, _ = _errors(_without_greatest(row_dd, row_most, width), row_xx, sample.rows)
+    channel_error, at = _errors(
+        _without_greatest(channel_dd, channel_most, count), channel_xx, sample.channels
+    )
+    d = y - x
+    by_channel = np.einsum("ij,ij->j", d, d)
     return {
-        "even_error": even_error,
+        "even_error": (float(row_dd.sum()) / xx) ** 0.5,
         "factor": (1.0 + factor, factor_se),
         "offset": offset,
-        "row_scale": _slopes(
-            row_xx, row_xr, row_rr, x.shape[1] - 1, sample.rows, _LEAST_CHANNELS, xx
-        ),
+        "row_scale": _slopes(row_xx, row_xr, row_rr, width - 1, sample.rows, _LEAST_CHANNELS, xx),
         "channel_scale": channel_scale,
         "channel_offset": channel_offset,
         "row_error": row_error,
@@ -237,17 +229,15 @@ def _part(
     )  # fmt: skip
 
 
-def _along_channels(
-    sample: Sample, x: Array, r: Array, total: Array
-) -> tuple[Part | None, Part | None]:
-    """Scale and offset by channel; `total` are the reference's squares by channel."""
-    count = x.shape[0]
+def _along_channels(sample: Sample, sums: Array, count: int) -> tuple[Part | None, Part | None]:
+    """Scale and offset by channel, from the sums along channels of `count` rows."""
     if count < _LEAST_ROWS:
         return None, None
-    mean_x, mean_r = x.sum(0) / count, r.sum(0) / count
+    total, _, _, x, r, xr, rr = sums
+    mean_x, mean_r = x / count, r / count
     xx = np.maximum(total - count * mean_x * mean_x, 0.0)
-    rr = np.maximum(np.einsum("ij,ij->j", r, r) - count * mean_r * mean_r, 0.0)
-    xr = np.einsum("ij,ij->j", x, r) - count * mean_x * mean_r
+    rr = np.maximum(rr - count * mean_r * mean_r, 0.0)
+    xr = xr - count * mean_x * mean_r
     xx[xx < 1e-12 * total] = 0.0  # constant along the rows: no slope to be seen
     overall = float(total.sum())
     scale = _slopes(xx, xr, rr, count - 2, sample.channels, 2, overall)
@@ -258,10 +248,11 @@ def _along_channels(
     return scale, offset
 
 
-def _without_greatest(dd: Array, axis: int) -> Array:
-    """Sums along an axis; where that is long, without the greatest: one element makes no row."""
-    total = dd.sum(axis)
-    return total - dd.max(axis) if dd.shape[axis] >= _LONG else total
+def _without_greatest(total: Array, most: Array, length: int) -> Array:
+    """Sums along an axis of that length; where it is long, without the greatest: one element makes
+    no row.
+    """
+    return np.maximum(total - most, 0.0) if length >= _LONG else total
 
 
 def _errors(dd: Array, xx: Array, places: Array) -> tuple[tuple[float, float, int], int]:

@@ -9,14 +9,20 @@ the value. Neither a token's nor a channel's size rules what is left, in either 
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...capture.values import Array
 from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
+from .kernel import compiled_module
 
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
 _ROWS = 5  # rows from which on channels have a size of their own
 _GROUPS, _GROUP = 16, 16  # least number of groups, and of elements in one
+_LIMITS = (MASSIVE, MASSIVE_ROW, MASSIVE_CHANNEL, SMALL_CHANNEL)
+_LOCAL = threading.local()
 _NORMAL = 1.2533 * 1.4826  # of a median's standard error to the median deviation, over sqrt(n)
 
 
@@ -49,10 +55,14 @@ def weights(x: Array) -> Array:
     return np.divide(1.0, weight, out=weight)
 
 
+def _cut(rows: int) -> int:
+    """How many of the greatest values of a channel are left out of its size."""
+    return min(rows - 1, max(1, round(_TRIMMED * rows))) if rows > 2 else 0
+
+
 def _trimmed_mean(size: Array) -> Array:
     """Means along the rows without the greatest values of each channel."""
-    rows = len(size)
-    cut = min(rows - 1, max(1, round(_TRIMMED * rows))) if rows > 2 else 0
+    rows, cut = len(size), _cut(len(size))
     if cut == 0:
         return size.mean(0)
     kept = np.partition(size, rows - cut - 1, axis=0)[: rows - cut]
@@ -65,27 +75,93 @@ def _median_of_some(values: Array) -> float:
     return float(np.median(some)) if some.size else 0.0
 
 
-def common_fit(x: Array, d: Array) -> tuple[tuple[float, float], tuple[float, float]]:
+@dataclass(frozen=True, slots=True)
+class EvenSums:
+    """Sums of an evened sample, x and d = y - x as `weights` leave them, r = d - slope x with the
+    best slope for all: `rows`, `[5, rows]` float64, are of xx, dd, greatest dd, xr, rr along each
+    row; `channels`, `[7, channels]`, of xx, dd, greatest dd, x, r, xr, rr along each channel;
+    `groups`, `[5, groups]`, of x, d, xx, xd, dd over groups of `group_size` elements.
+    """
+
+    rows: Array
+    channels: Array
+    groups: Array
+    group_size: int
+
+
+def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
+    """The sums of a sample `[rows, channels]`, float64 and finite; compiled where it can be.
+    `instructions` is one of `kernel.instruction_sets`, the best if not given.
+    """
+    module = compiled_module()
+    if module is None:
+        return even_sums_by_numpy(x, y)
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+    rows, channels = x.shape
+    pieces = _pieces(rows, channels)
+    found = EvenSums(
+        np.empty((5, rows)), np.empty((7, channels)), np.empty((5, rows * pieces)),
+        channels // pieces,
+    )  # fmt: skip
+    room = _room(2 * x.size + 2 * channels + rows + max(rows, channels))
+    module.even(
+        x, y, rows, channels, _cut(rows), _ROWS, pieces, _LIMITS, room,
+        found.rows, found.channels, found.groups, instructions,
+    )  # fmt: skip
+    return found
+
+
+def even_sums_by_numpy(x: Array, y: Array) -> EvenSums:
+    """The same in numpy's arithmetic, which is the reference.
+
+    Few tables of a sample's size are made: to the system a new one costs more than its numbers.
+    """
+    d = y - x
+    weight = weights(x)
+    d *= weight
+    x = np.multiply(x, weight, out=weight)
+    squares = x * x
+    row_xx, channel_xx = squares.sum(1), squares.sum(0)
+    dd = np.multiply(d, d, out=squares)
+    row_dd, row_most, channel_dd, channel_most = dd.sum(1), dd.max(1), dd.sum(0), dd.max(0)
+    slope = np.einsum("ij,ij->i", x, d).sum() / row_xx.sum()
+    r = np.multiply(x, -slope, out=dd)
+    r += d
+    rows = (row_xx, row_dd, row_most, np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r))
+    channels = (
+        channel_xx, channel_dd, channel_most, x.sum(0), r.sum(0), np.einsum("ij,ij->j", x, r),
+        np.einsum("ij,ij->j", r, r),
+    )  # fmt: skip
+    pieces = _pieces(*x.shape)
+    size = x.shape[1] // pieces
+    left, right = (side[:, : size * pieces].reshape(-1, size) for side in (x, d))
+    groups = (
+        left.sum(1), right.sum(1), np.einsum("ij,ij->i", left, left),
+        np.einsum("ij,ij->i", left, right), np.einsum("ij,ij->i", right, right),
+    )  # fmt: skip
+    return EvenSums(np.stack(rows), np.stack(channels), np.stack(groups), size)
+
+
+def common_fit(sums: EvenSums) -> tuple[tuple[float, float], tuple[float, float]]:
     """The factor b and the offset a that all of a difference d = b x + a has in common, each with
     its standard error; both as `weights` leave them, so that `a` is in units of the usual size.
 
     Least squares by groups of elements (a row each, where there are as many), then the medians over
     the groups: what sits in a few of them, whatever its size, is not common.
     """
-    x, d = _grouped(x), _grouped(d)
-    count = x.shape[1]
-    mean_x, mean_d = x.mean(1), d.mean(1)
-    xx = np.maximum(np.einsum("ij,ij->i", x, x) - count * mean_x * mean_x, 0.0)
-    xd = np.einsum("ij,ij->i", x, d) - count * mean_x * mean_d
+    count = sums.group_size
+    total_x, total_d, xx, xd, dd = sums.groups
+    mean_x, mean_d = total_x / count, total_d / count
+    xx = np.maximum(xx - count * mean_x * mean_x, 0.0)
+    xd = xd - count * mean_x * mean_d
+    dd = dd - count * mean_d * mean_d
     usable = xx > 1e-9 * (xx + count * mean_x * mean_x)
     if np.count_nonzero(usable) < 2:
         return (0.0, np.inf), (0.0, np.inf)
     if not usable.all():
-        x, d, xx, xd = x[usable], d[usable], xx[usable], xd[usable]
-        mean_x, mean_d = mean_x[usable], mean_d[usable]
+        mean_x, mean_d, xx, xd, dd = (each[usable] for each in (mean_x, mean_d, xx, xd, dd))
     factor = xd / xx
     offset = mean_d - factor * mean_x
-    dd = np.einsum("ij,ij->i", d, d) - count * mean_d * mean_d
     rest = np.maximum(dd - factor * xd, 0.0) / max(1, count - 2)
     factor_se = np.sqrt(rest / xx)
     offset_se = np.sqrt(rest * (1.0 / count + mean_x * mean_x / xx))
@@ -102,13 +178,17 @@ def _middle(values: Array, own: Array) -> tuple[float, float]:
     return middle, max(_NORMAL * spread, least) / len(values) ** 0.5
 
 
-def _grouped(values: Array) -> Array:
-    """Rows as they are, or in pieces where they are few."""
-    rows, width = values.shape
+def _pieces(rows: int, width: int) -> int:
+    """How many groups each row is cut into: one, where there are many rows."""
     pieces = -(-_GROUPS // rows)
     while pieces > 1 and width // pieces < _GROUP:
         pieces -= 1
-    if pieces <= 1:
-        return values
-    length = width // pieces
-    return values[:, : length * pieces].reshape(rows * pieces, length)
+    return max(1, pieces)
+
+
+def _room(count: int) -> Array:
+    """This thread's scratch of so many float64."""
+    found: Array | None = getattr(_LOCAL, "room", None)
+    if found is None or found.size < count:
+        found = _LOCAL.room = np.empty(count)
+    return found[:count]

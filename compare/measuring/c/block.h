@@ -9,6 +9,7 @@ typedef int16_t NAMED(pairs16) __attribute__((vector_size(4 * LANES)));
 typedef uint16_t NAMED(raw16) __attribute__((vector_size(4 * LANES)));
 typedef double NAMED(doubles) __attribute__((vector_size(4 * LANES)));
 typedef int64_t NAMED(bits64) __attribute__((vector_size(4 * LANES)));
+typedef uint64_t NAMED(raw64) __attribute__((vector_size(4 * LANES)));
 typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #define INLINED static inline __attribute__((always_inline)) TARGET
@@ -51,6 +52,10 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 #include "odd.h"
 
 #include "weigh.h"
+
+#include "select.h"
+
+#include "even.h"
 
 FUNCTION void NAMED(take)(
     pass *out, const looked_at *seen, const moments *m, double sum_abs) {

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from layertui.compare.measuring.bounded_sample import Sample
 from layertui.compare.measuring.error_structure import structure_of
-from layertui.compare.measuring.even_sample import weights
+from layertui.compare.measuring.even_sample import even_sums, even_sums_by_numpy, weights
+from layertui.compare.measuring.kernel import instruction_sets
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,60 @@ def test_the_plain_numbers_are_those_of_the_formulas(seed: int, rows: int, chann
     if x.size >= 512:  # float64: nothing is rounded
         assert found.distinct == (len(np.unique(np.abs(x))), len(np.unique(np.abs(y))))
     assert found.blocked == (0, 0)
+
+
+SIZES = st.sampled_from([1e-30, 1e-6, 1.0, 1e6, 1e30])
+needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="installed without a compiler")
+
+
+@needs_kernel
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), SIZES,
+    st.sampled_from([0.0, 0.3, 0.97]), st.sampled_from(["float64", "float16", "whole"]),
+)  # fmt: skip
+def test_compiled_sums_of_a_sample_are_those_of_numpy(
+    seed: int, rows: int, channels: int, size: float, zeros: float, grid: str
+) -> None:
+    """Massive rows and channels, ties, zeros and any number of either."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, channels))
+    x[rng.integers(rows)] *= 50
+    x[:, rng.integers(channels)] *= 30
+    x[rng.random(x.shape) < zeros] = 0.0
+    if grid != "float64":
+        x = x.astype(np.float16).astype(np.float64) if grid == "float16" else np.rint(x)
+    y = size * (x + 0.01 * rng.standard_normal(x.shape) * np.abs(x))
+    x *= size
+    assert_same_sums(x, y)
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    "shape", [(1, 4097), (4, 300), (5, 8), (17, 1025), (400, 16), (330, 3), (3000, 1)]
+)
+def test_compiled_sums_of_samples_of_every_shape(shape: tuple[int, int]) -> None:
+    """More values left out than are kept in order (over 32), and rows in several groups."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    assert_same_sums(x, x * (1 + 0.01 * rng.standard_normal(shape)))
+    assert_same_sums(x, x)
+
+
+def assert_same_sums(x: Array, y: Array) -> None:
+    with np.errstate(all="ignore"):
+        want = even_sums_by_numpy(x, y)
+    for instructions in instruction_sets():
+        found = even_sums(x, y, instructions)
+        assert found.group_size == want.group_size
+        for name in ("rows", "channels", "groups"):
+            mine, other = getattr(found, name), getattr(want, name)
+            squares = np.abs(want.rows[0]).sum() + np.abs(want.rows[1]).sum()
+            scale = np.abs(other).max(axis=1, keepdims=True) + squares
+            scale = np.where(scale > 0, scale, 1.0)  # all zeros: and so must be the other
+            assert np.array_equal(np.isnan(mine), np.isnan(other))
+            assert mine.shape == other.shape
+            np.testing.assert_allclose(mine / scale, other / scale, rtol=0, atol=1e-11)
 
 
 def test_a_factor_of_every_row_is_its_own_and_noise_has_none() -> None:

@@ -1,0 +1,59 @@
+/* What Python calls to sum an evened sample; a part of module.c. */
+
+/* Whether a buffer is that many aligned float64. */
+static int holds64(const Py_buffer *data, size_t count) {
+    if ((size_t)data->len == count * sizeof(double) && (uintptr_t)data->buf % sizeof(double) == 0)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "a buffer of another size, or not aligned");
+    return 0;
+}
+
+/* The arrays in `room`: two tables, and what follows them. */
+static size_t lay_out(evening *all, double *room) {
+    const size_t rows = all->rows, channels = all->channels, count = rows * channels;
+    all->even_x = room;
+    all->even_d = room ? room + count : NULL;
+    all->room = room ? room + 2 * count : NULL;
+    return 2 * count + 2 * channels + rows + (rows > channels ? rows : channels);
+}
+
+static PyObject *even(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *wanted;
+    Py_buffer x = {0}, y = {0}, room = {0}, by_row = {0}, by_channel = {0}, by_group = {0};
+    Py_ssize_t rows, channels, cut, fewest, pieces;
+    evening all = {0};
+    evening_limits *limits = &all.limits;
+    if (!PyArg_ParseTuple(
+            args, "y*y*nnnnn(dddd)w*w*w*w*z", &x, &y, &rows, &channels, &cut, &fewest, &pieces,
+            &limits->massive, &limits->massive_row, &limits->massive_channel,
+            &limits->small_channel, &room, &by_row, &by_channel, &by_group, &wanted))
+        return NULL;
+    PyObject *result = NULL;
+    const instruction_set *set = find_set(wanted);
+    all.rows = rows, all.channels = channels, all.cut = cut, all.fewest = fewest;
+    all.pieces = pieces;
+    if (!set)
+        PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
+    else if (rows < 1 || channels < 1 || cut < 0 || cut >= rows || pieces < 1 || pieces > channels)
+        PyErr_SetString(PyExc_ValueError, "no such sample");
+    else if (
+        holds64(&x, all.rows * all.channels) && holds64(&y, all.rows * all.channels) &&
+        holds64(&room, lay_out(&all, NULL)) && holds64(&by_row, 5 * all.rows) &&
+        holds64(&by_channel, 7 * all.channels) && holds64(&by_group, 5 * all.rows * all.pieces)) {
+        all.length = all.channels / all.pieces;
+        all.x = x.buf, all.y = y.buf;
+        all.by_row = by_row.buf, all.by_channel = by_channel.buf, all.by_group = by_group.buf;
+        lay_out(&all, room.buf);
+        Py_BEGIN_ALLOW_THREADS
+        memset(by_row.buf, 0, by_row.len);
+        memset(by_channel.buf, 0, by_channel.len);
+        set->even(&all);
+        Py_END_ALLOW_THREADS
+        result = Py_BuildValue("");
+    }
+    Py_buffer *buffers[] = {&x, &y, &room, &by_row, &by_channel, &by_group};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        PyBuffer_Release(buffers[i]);
+    return result;
+}
