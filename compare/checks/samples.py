@@ -19,7 +19,7 @@ from ...capture.errors import RecordError
 from ...capture.records import Locator, Record
 from ...capture.values import Array, upcast
 from ..measuring.blocks import Source, flat_where_possible, pieces
-from ..measuring.error_structure import mantissa_bits
+from ..measuring.mantissa import mantissa_bits
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16

@@ -25,16 +25,16 @@ import numpy as np
 from ...capture.values import Array
 from .bounded_sample import Sample
 from .even_sample import common_fit, even_sums
+from .mantissa import distinct, mantissa_bits
 from .masks import blocked_places, looks_like_mask
+from .order_statistics import kth
 from .sums import dot
 
 _FEWEST = 16  # elements below which there is no structure to speak of
 _LEAST_ROWS, _LEAST_CHANNELS = 5, 4
 FEW_VALUES = 512  # elements below which distinct values are not counted
 _UNIQUE = 8192  # elements whose distinct values are counted
-_BITS = (1, 2, 3, 4, 7, 10, 12)  # mantissa bits of fp4, e5m2, e4m3, ..., bfloat16, float16
 _COARSE = 7  # of them that records are usually kept in: fewer are a finding
-_ON_GRID = 0.995
 _LONG = 8  # elements of a row or channel from which on one of them may be left out
 _MOST_L = 1e6
 _BEYOND = 1.02  # times the greatest value: further than bfloat16 rounds
@@ -110,7 +110,7 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     some = slice(None, None, -(-x.size // _UNIQUE))
     taken = slice(0, 0) if x.size < FEW_VALUES else some
     bits = mantissa_bits(x.reshape(-1)[some]), mantissa_bits(y.reshape(-1)[some])
-    left, right = (np.abs(side.reshape(-1)[taken]) for side in (x, y))
+    left, right = (side.reshape(-1)[taken] for side in (x, y))
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],
@@ -119,7 +119,7 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
         scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
         **_even(sample, x, y),
         saturated=_saturated(x, y) - _saturated(y, x),
-        distinct=(_distinct(_with_bits(left, max(min(bits), _COARSE))), _distinct(right)),
+        distinct=(distinct(left, max(min(bits), _COARSE)), distinct(right)),
         distinct_of=left.size,
         bits=bits,
         blocked=blocked,
@@ -176,20 +176,6 @@ def _usable(sample: Sample, mask: bool) -> tuple[Array, Array, tuple[int, int], 
     return (
         np.where(fine, x, 0.0), np.where(fine, y, 0.0), blocked, int(np.count_nonzero(fine)),
     )  # fmt: skip
-
-
-def _with_bits(values: Array, bits: int) -> Array:
-    """Rounded to so many bits of mantissa (to nearest); as they are where that is float32's."""
-    if bits >= _BITS[-1]:
-        return values
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
-
-
-def _distinct(values: Array) -> int:
-    """How many different numbers there are."""
-    ordered = np.sort(values)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1 if values.size else 0
 
 
 def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure:
@@ -270,8 +256,7 @@ def _times_median(squares: Array, at: int) -> float:
 
 
 def _middle_of(values: Array) -> float:
-    half = values.size // 2
-    return float(np.partition(values, half)[half])
+    return kth(values, values.size // 2)
 
 
 def _saturated(x: Array, y: Array) -> int:
@@ -288,20 +273,3 @@ def _saturated(x: Array, y: Array) -> int:
         standing = np.count_nonzero(sign * x[at] > limit)
         found += int(standing) if 2 * standing > beyond else 0
     return found
-
-
-def mantissa_bits(values: Array) -> int:
-    """Mantissa bits that (nearly) all of `values` can do with: 7 for numbers rounded to bfloat16,
-    23 where float32 is needed, 52 where that is too little.
-    """
-    used = values[(values != 0) & np.isfinite(values)]
-    if used.size == 0:
-        return 23
-    narrow = used.astype(np.float32)
-    if np.count_nonzero(narrow == used) < _ON_GRID * used.size:
-        return 52
-    raw = narrow.view(np.uint32) | np.uint32(1 << 23)
-    last = raw & (~raw + np.uint32(1))  # each value's last bit that is set
-    rank = int((1 - _ON_GRID) * last.size)
-    needed = 24 - int(np.partition(last, rank)[rank]).bit_length()
-    return next((bits for bits in _BITS if needed <= bits), 23)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...capture.plurals import counted
 from ...capture.values import Array
-from ..measuring.error_structure import mantissa_bits
+from ..measuring.mantissa import mantissa_bits
 from ..model import Measurement, Symptom
 from .fit import Pair, left_words
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....capture.dtypes import DTYPES
 from ....capture.values import Array
-from ...measuring.error_structure import mantissa_bits
+from ...measuring.mantissa import mantissa_bits
 
 ROUNDED = 0.75 / 3**0.5  # standard deviation of a rounded value's error, in units of it
 _NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same numbers

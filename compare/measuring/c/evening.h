@@ -26,6 +26,9 @@ typedef struct {
 
 typedef void even_function(const evening *);
 
+/* The k-th smallest, counted from 0, of n numbers that are not negative. */
+typedef double kth_function(const double *, size_t n, size_t k);
+
 enum {
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
     BAND = 64      /* channels that are looked at together */

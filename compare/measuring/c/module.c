@@ -19,6 +19,7 @@
 
 #include "evening.h"
 #include "files.h"
+#include "grid.h"
 #include "limits.h"
 #include "merge.h"
 #include "pass.h"
@@ -104,16 +105,17 @@ typedef struct {
     block_function *run;
     weigh_function *weigh;
     even_function *even;
+    kth_function *kth;
     int usable;
 } instruction_set;
 
 /* The widest first. */
 static instruction_set SETS[] = {
 #if defined(__x86_64__)
-    {"avx512", block_avx512, weigh_avx512, even_avx512, 0},
-    {"avx2", block_avx2, weigh_avx2, even_avx2, 0},
+    {"avx512", block_avx512, weigh_avx512, even_avx512, kth_avx512, 0},
+    {"avx2", block_avx2, weigh_avx2, even_avx2, kth_avx2, 0},
 #endif
-    {"plain", block_plain, weigh_plain, even_plain, 1},
+    {"plain", block_plain, weigh_plain, even_plain, kth_plain, 1},
 };
 enum { SET_COUNT = sizeof SETS / sizeof *SETS };
 
@@ -299,7 +301,7 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
 
 #include "python_weigh.h"
 
-#include "python_even.h"
+#include "python_sample.h"
 
 static PyObject *instructions(PyObject *self, PyObject *none) {
     (void)self, (void)none;
@@ -320,6 +322,9 @@ static PyMethodDef methods[] = {
     {"sums_of_files", sums_of_files, METH_VARARGS, "The same of two files, read in pieces."},
     {"weigh", weigh, METH_VARARGS, "Rows of a weight times inputs, and sums of their squares."},
     {"even", even, METH_VARARGS, "A sample in which all rows and channels count alike, summed."},
+    {"kth", kth, METH_VARARGS, "The k-th smallest of numbers that are not negative."},
+    {"grid_of", grid_of, METH_VARARGS, "Where numbers have their last bit."},
+    {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},
     {"instructions", instructions, METH_NOARGS, "Instruction sets to choose from, best first."},
     {0}};
 

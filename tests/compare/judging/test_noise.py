@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import NoisePolicy, PolicyError, policy_named
-from layertui.compare.measuring.error_structure import mantissa_bits
+from layertui.compare.measuring.mantissa import mantissa_bits
 from layertui.compare.reports.forms.json_form import json_report
 from layertui.compare.reports.forms.text_form import text_report
 from layertui.compare.reports.row_text import row_text

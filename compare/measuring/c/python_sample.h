@@ -1,4 +1,4 @@
-/* What Python calls to sum an evened sample; a part of module.c. */
+/* What Python calls to look closer at a sample; a part of module.c. */
 
 /* Whether a buffer is that many aligned float64. */
 static int holds64(const Py_buffer *data, size_t count) {
@@ -55,5 +55,67 @@ static PyObject *even(PyObject *self, PyObject *args) {
     Py_buffer *buffers[] = {&x, &y, &room, &by_row, &by_channel, &by_group};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         PyBuffer_Release(buffers[i]);
+    return result;
+}
+
+static PyObject *kth(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *wanted;
+    Py_buffer values = {0};
+    Py_ssize_t k;
+    if (!PyArg_ParseTuple(args, "y*nz", &values, &k, &wanted))
+        return NULL;
+    PyObject *result = NULL;
+    const instruction_set *set = find_set(wanted);
+    const size_t count = values.len / sizeof(double);
+    if (!set)
+        PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
+    else if (k < 0 || (size_t)k >= count)
+        PyErr_SetString(PyExc_IndexError, "there are not so many numbers");
+    else if (holds64(&values, count))
+        result = PyFloat_FromDouble(set->kth(values.buf, count, (size_t)k));
+    PyBuffer_Release(&values);
+    return result;
+}
+
+static PyObject *grid_of(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer values = {0};
+    if (!PyArg_ParseTuple(args, "y*", &values))
+        return NULL;
+    grid found = {0};
+    PyObject *places = NULL, *result = NULL;
+    if (holds64(&values, values.len / sizeof(double))) {
+        find_grid(values.buf, values.len / sizeof(double), &found);
+        places = PyTuple_New(MANTISSA32);
+    }
+    for (int at = 0; places && at < MANTISSA32; at++) {
+        PyObject *count = PyLong_FromLongLong(found.ends_at[at]);
+        if (!count || PyTuple_SetItem(places, at, count) < 0)
+            Py_CLEAR(places);
+    }
+    if (places)
+        result = Py_BuildValue("LLN", (long long)found.used, (long long)found.narrow, places);
+    PyBuffer_Release(&values);
+    return result;
+}
+
+static PyObject *distinct(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer values = {0};
+    int kept;
+    if (!PyArg_ParseTuple(args, "y*i", &values, &kept))
+        return NULL;
+    PyObject *result = NULL;
+    const size_t count = values.len / sizeof(double);
+    uint64_t *table = NULL;
+    if (count > SLOTS / 2 || kept < 0)
+        PyErr_SetString(PyExc_ValueError, "too many numbers, or no such rounding");
+    else if (holds64(&values, count) && !(table = PyMem_Calloc(SLOTS, sizeof *table)))
+        PyErr_NoMemory();
+    if (table)
+        result = PyLong_FromSize_t(count_distinct(values.buf, count, kept, table));
+    PyMem_Free(table);
+    PyBuffer_Release(&values);
     return result;
 }

@@ -1,0 +1,61 @@
+/* On which grid numbers lie, and how many different ones there are. */
+
+#ifndef LAYERTUI_GRID_H
+#define LAYERTUI_GRID_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "ends.h"
+
+enum {
+    MANTISSA32 = 24,   /* bits of a float32's mantissa, the first one included */
+    MANTISSA64 = 52,   /* bits of a float64's that are stored */
+    SLOTS = 1 << 15    /* of a table of different numbers */
+};
+
+typedef struct {
+    int64_t used;               /* numbers that are finite and not zero */
+    int64_t narrow;             /* of them, those that float32 holds exactly */
+    int64_t ends_at[MANTISSA32]; /* how many have their last bit at this place of float32's */
+} grid;
+
+static void find_grid(const double *values, size_t n, grid *out) {
+    for (size_t i = 0; i < n; i++) {
+        if (values[i] == 0 || values[i] - values[i] != 0)
+            continue;
+        const float narrow = (float)values[i];
+        const uint32_t bits = bits_of(narrow) | 1u << (MANTISSA32 - 1);
+        out->used++;
+        out->narrow += narrow == values[i];
+        out->ends_at[__builtin_ctz(bits)]++;
+    }
+}
+
+/* To so many stored bits of mantissa, to nearest, ties to even. */
+static inline uint64_t rounded_to(uint64_t bits, int kept) {
+    const int lost = MANTISSA64 - kept;
+    if (lost <= 0)
+        return bits;
+    const uint64_t half = (uint64_t)1 << (lost - 1);
+    return (bits + half - 1 + (bits >> lost & 1)) >> lost << lost;
+}
+
+/* How many different magnitudes there are when rounded; `table` has SLOTS places that are zero, and
+   there are at most half as many numbers. */
+static size_t count_distinct(const double *values, size_t n, int kept, uint64_t *table) {
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits = rounded_to(bits & ~((uint64_t)1 << 63), kept) + 1; /* 0 is an empty place */
+        size_t at = (bits * 0x9e3779b97f4a7c15u) >> 49;
+        while (table[at] && table[at] != bits)
+            at = (at + 1) % SLOTS;
+        found += !table[at];
+        table[at] = bits;
+    }
+    return found;
+}
+
+#endif

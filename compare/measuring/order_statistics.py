@@ -1,0 +1,16 @@
+"""Numbers by their rank."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...capture.values import Array
+from .kernel import compiled_module
+
+
+def kth(values: Array, k: int) -> float:
+    """The k-th smallest, counted from 0, of float64 that are not negative."""
+    module = compiled_module()
+    if module is None:
+        return float(np.partition(values, k)[k])
+    return module.kth(np.ascontiguousarray(values), k, None)
