@@ -9,7 +9,7 @@ and a file cut short by its writer would kill the process.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import EllipsisType
@@ -170,13 +170,31 @@ class Source:
         """Where the elements of `view` lie one after the other in a file of this machine; None
         where they do not.
         """
-        if not isinstance(self._file, LocalFile) or not view.flags.c_contiguous:
+        start = self._start(view)
+        if start is None or not isinstance(self._file, LocalFile):
             return None
-        span = self._span(view)
-        if span is None:
+        return Place(self._file.descriptor, self.locator.offset + start, self.locator.dtype)
+
+    def runs(self, view: Array, wanted: Sequence[tuple[int, int]]) -> Array | None:
+        """Runs of elements of `view`, each its first flat position and its length, one after the
+        other; None where they do not lie so in the file.
+        """
+        start = self._start(view)
+        if start is None:
             return None
-        offset = self.locator.offset + span[0] - self._base
-        return Place(self._file.descriptor, offset, self.locator.dtype)
+        found = np.empty(sum(count for _, count in wanted), view.dtype)
+        target, item, at = found.view(np.uint8).data, found.itemsize, 0
+        for first, count in wanted:
+            self._fill(target[at : at + count * item], start + first * item)
+            at += count * item
+        return found
+
+    def _start(self, view: Array) -> int | None:
+        """Where `view` begins, in bytes from the record's first; None where its elements are not in
+        the file, one after the other.
+        """
+        span = self._span(view) if view.flags.c_contiguous else None
+        return None if span is None else span[0] - self._base
 
     def _scattered(self, piece: Array, span: tuple[int, int]) -> bool:
         return span[1] - span[0] > max(_SPREAD * piece.nbytes, 1 << 16)

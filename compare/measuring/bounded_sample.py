@@ -62,20 +62,44 @@ def take_sample(
         rows = np.arange(count // max(width, 1))
         return Sample(_table(x, width), _table(y, width), rows, np.arange(width), shape)
     channels = _channels(width, most, peak[-1] if peak else 0)
-    cuts = _runs_of(channels)
+    row_runs = _row_runs(shape, max(1, most // len(channels)), peak)
+    tables = _tables(reader, row_runs, _runs_of(channels), width)
+    rows = np.concatenate([np.arange(first, first + size) for first, size in row_runs])
+    return Sample(*tables, rows, channels, shape)
+
+
+def _tables(
+    reader: PairReader, row_runs: list[tuple[int, int]], cuts: list[tuple[int, int]], width: int
+) -> tuple[Array, Array]:
+    """Both sides' values of some rows and channels."""
+    whole = cuts == [(0, width)]
+    wanted = [
+        (row * width + low, (size if whole else 1) * (high - low))
+        for first, size in row_runs
+        for row in range(first, first + (1 if whole else size))
+        for low, high in cuts
+    ]
+    x, y = (side.runs(wanted) for side in reader.sides.values())
+    if x is None or y is None:
+        return _tables_by_windows(reader, row_runs, cuts)
+    channels = sum(high - low for low, high in cuts)
+    return _table(x, channels), _table(y, channels)
+
+
+def _tables_by_windows(
+    reader: PairReader, row_runs: list[tuple[int, int]], cuts: list[tuple[int, int]]
+) -> tuple[Array, Array]:
+    """The same where elements must be moved."""
     tables: tuple[list[Array], list[Array]] = ([], [])
-    rows_taken: list[Array] = []
-    for first, size in _row_runs(shape, max(1, most // len(channels)), peak):
-        outer = _key(shape, first, size)
+    for first, size in row_runs:
+        outer = _key(reader.shape, first, size)
         parts = [reader.window((*outer, slice(low, high))) for low, high in cuts]
         for side, table in enumerate(tables):
             columns = [
                 _table(part[side], hi - lo) for part, (lo, hi) in zip(parts, cuts, strict=True)
             ]
             table.append(np.concatenate(columns, axis=1))
-        rows_taken.append(np.arange(first, first + size))
-    x, y = (np.concatenate(table) for table in tables)
-    return Sample(x, y, np.concatenate(rows_taken), channels, shape)
+    return np.concatenate(tables[0]), np.concatenate(tables[1])
 
 
 def _table(values: Array | None, width: int) -> Array:

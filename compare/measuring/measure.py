@@ -7,6 +7,7 @@ A `PairTask` is small and picklable and a measurement holds numbers only, so tha
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import prod
@@ -30,7 +31,6 @@ from .pair_reader import (
     CancelledError,
     PairReader,
     PairTask,
-    SideReader,
     coarser,
     numbers,
     shapes_differ,
@@ -38,7 +38,8 @@ from .pair_reader import (
 from .recorded_statistics import keeps_all
 from .sums import Sums, Tolerance
 
-_AT_ONCE = 1 << 20  # elements between two looks whether to stop: below a millisecond, cached
+_FIRST_PART = 1 << 18  # elements that are read before the first look whether to stop
+_SHORT = 0.004  # seconds below which a part is doubled: a tenth of what stopping may take
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -98,18 +99,18 @@ def _measure_whole(
     reals = _Reals.of(task)
     sums = Sums(tolerance, reals.count)
     straight = _Straight.of(reader, reals, tolerance)
+    done = 0
+    if straight is not None:
+        done = straight.add_all(sums, x.size, cancelled)
+        x, y = x[done:], y[done:]
     most = LARGE_BLOCK if compiled_module() is not None else BLOCK
-    for start, key in pieces(x.shape, _AT_ONCE if straight is not None else PANEL):
-        if cancelled is not None and cancelled():
-            raise CancelledError
-        if straight is not None and straight.add(sums, start, x[key].size):
-            continue
+    for start, key in pieces(x.shape, PANEL):
         x_panel, y_panel = left.panel(x[key]), right.panel(y[key])
         for at, inner in pieces(x_panel.shape, most):
             if cancelled is not None and cancelled():
                 raise CancelledError
             x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
-            reals.add(sums, x_block, y_block, start + at)
+            reals.add(sums, x_block, y_block, done + start + at)
     return finish(sums, reader.shape, tolerance, task.ulp)
 
 
@@ -119,8 +120,6 @@ class _Straight:
     itself.
     """
 
-    reference: SideReader
-    candidate: SideReader
     places: tuple[Place, Place]
     tolerances: tuple[float, float]
 
@@ -135,10 +134,25 @@ class _Straight:
             return None
         if not (known_float(places[0].dtype) and known_float(places[1].dtype)):
             return None
-        return cls(left, right, (places[0], places[1]), (tolerance.rtol, tolerance.atol))
+        return cls((places[0], places[1]), (tolerance.rtol, tolerance.atol))
 
-    def add(self, sums: Sums, start: int, count: int) -> bool:
-        """Take in so many pairs from `start` on; False where they are a job for numpy."""
+    def add_all(self, sums: Sums, size: int, cancelled: Callable[[], bool] | None) -> int:
+        """Take pairs in from the first of `size` on, in parts that take some milliseconds each; how
+        many, fewer where the next ones are a job for numpy. Raises `CancelledError`.
+        """
+        done, part = 0, _FIRST_PART
+        while done < size:
+            if cancelled is not None and cancelled():
+                raise CancelledError
+            part = min(part, size - done)
+            started = time.monotonic()
+            if not self._add(sums, done, part):
+                break
+            done += part
+            part *= 2 if time.monotonic() - started < _SHORT else 1
+        return done
+
+    def _add(self, sums: Sums, start: int, count: int) -> bool:
         x, y = (place.after(start) for place in self.places)
         known = sums.max_abs.value, sums.max_rel.value
         try:

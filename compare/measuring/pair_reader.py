@@ -6,7 +6,7 @@ or two of them; the records of a gap are read by the same code with one side abs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -160,6 +160,12 @@ class SideReader:
         """The elements of a piece as numbers, bf16 and narrower widened to float32."""
         found = numbers(self.read(piece), self.dtype, self.recipe.casts)
         return found.reshape(piece.shape)  # reading gives an array without axes one
+
+    def runs(self, wanted: Sequence[tuple[int, int]]) -> Array | None:
+        """Runs of elements of the view as numbers (see `Source.runs`)."""
+        with blaming(self.name, self.task):
+            found = self.source.runs(self.view, wanted)
+        return None if found is None else numbers(found, self.dtype, self.recipe.casts)
 
     def resolve(self, wanted: str) -> Array:
         """The raw elements of another record of this side, for `concat` and `add`."""

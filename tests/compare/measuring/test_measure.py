@@ -442,7 +442,7 @@ from layertui.capture.records import Locator
 from layertui.compare.measuring.measure import measure
 from layertui.compare.measuring.pair_reader import PairTask, SideTask
 left, right, recipe = sys.argv[1:]
-shape = (2000, 2000)
+shape = (1000, 2000)
 calls = 0
 def cut():
     global calls
@@ -459,7 +459,7 @@ print(type(found).__name__, getattr(found, "side", ""), getattr(found, "reason",
 
 @pytest.mark.parametrize("recipe", ["", "[::-1, ::2]"])
 def test_a_file_that_shrinks_is_the_failure_of_its_side(stored: Maker, recipe: str) -> None:
-    x = np.zeros((2000, 2000), np.float32)
+    x = np.zeros((1000, 2000), np.float32)
     left, right = stored(x).locator.path, stored(x).locator.path
     done = subprocess.run(
         [sys.executable, "-c", SHRINKING, left, right, recipe], capture_output=True, text=True
