@@ -31,7 +31,8 @@ typedef double kth_function(const double *, size_t n, size_t k);
 
 enum {
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
-    BAND = 64      /* channels that are looked at together */
+    BAND = 64,     /* channels that are looked at together */
+    MANY = 1 << 14 /* numbers of which a sample is looked at first to find the k-th */
 };
 
 #endif

@@ -48,31 +48,55 @@ FUNCTION int64_t NAMED(kth_between)(
     return k < count ? some[k] : high;
 }
 
-/* Every other cut of the range is where the k-th would be if numbers lay evenly in it. */
+/* Numbers among which the k-th lies: `below` are under `low`, `up_to` not over `high`. */
+typedef struct {
+    int64_t low, high;
+    size_t below, up_to;
+} NAMED(range);
+
+/* Cuts a range in two behind `middle` and keeps the half with the k-th. */
+FUNCTION void NAMED(cut)(
+    const int64_t *bits, size_t n, int64_t least, size_t k, int64_t middle, NAMED(range) * r) {
+    const size_t count = NAMED(within)(bits, n, least, (uint64_t)middle - (uint64_t)least);
+    if (count > k)
+        r->high = middle, r->up_to = count;
+    else
+        r->low = middle + 1, r->below = count;
+}
+
+/* Every other cut is where the k-th would be if numbers lay evenly in the range. */
 FUNCTION double NAMED(kth)(const double *values, size_t n, size_t k) {
     const int64_t *bits = (const int64_t *)values;
-    int64_t low = bits[0], high = bits[0], found;
+    NAMED(range) r = {bits[0], bits[0], 0, n};
     double value;
-    size_t below = 0, up_to = n;
     for (size_t i = 1; i < n; i++) {
-        low = bits[i] < low ? bits[i] : low;
-        high = bits[i] > high ? bits[i] : high;
+        r.low = bits[i] < r.low ? bits[i] : r.low;
+        r.high = bits[i] > r.high ? bits[i] : r.high;
     }
-    const int64_t least = low;
-    for (int turn = 0; low < high && up_to - below > NAMED(FEW); turn++) {
-        const uint64_t span = (uint64_t)high - (uint64_t)low;
-        const double share = turn % 2 ? (k + 0.5 - below) / (up_to - below) : 0.5;
+    const int64_t least = r.low;
+    if (n >= MANY) { /* a sample says nearly where it is */
+        double some[MANY / 16];
+        const size_t size = MANY / 16, near = k / (n / size), apart = size / 20; /* 3 deviations */
+        for (size_t i = 0; i < size; i++)
+            some[i] = values[i * (n / size)];
+        for (int end = 1; end >= 0 && near < size; end--) {
+            const size_t at = end ? near + apart : near > apart ? near - apart : 0;
+            const double found = NAMED(kth)(some, size, at < size ? at : size - 1);
+            int64_t middle;
+            __builtin_memcpy(&middle, &found, sizeof middle);
+            if (r.low <= middle && middle < r.high)
+                NAMED(cut)(bits, n, least, k, middle, &r);
+        }
+    }
+    for (int turn = 0; r.low < r.high && r.up_to - r.below > NAMED(FEW); turn++) {
+        const uint64_t span = (uint64_t)r.high - (uint64_t)r.low;
+        const double share = turn % 2 ? (k + 0.5 - r.below) / (r.up_to - r.below) : 0.5;
         const uint64_t part = (uint64_t)((double)span * share);
-        const int64_t middle = low + (int64_t)(part < span ? part : span - 1);
-        const size_t count =
-            NAMED(within)(bits, n, least, (uint64_t)middle - (uint64_t)least);
-        if (count > k)
-            high = middle, up_to = count;
-        else
-            low = middle + 1, below = count;
+        NAMED(cut)(bits, n, least, k, r.low + (int64_t)(part < span ? part : span - 1), &r);
     }
-    found = low == high ? low : NAMED(kth_between)(bits, n, low, high, k - below);
-    __builtin_memcpy(&value, &found, sizeof value);
+    if (r.low < r.high)
+        r.low = NAMED(kth_between)(bits, n, r.low, r.high, k - r.below);
+    __builtin_memcpy(&value, &r.low, sizeof value);
     return value;
 }
 

@@ -47,7 +47,8 @@ def test_compiled_and_numpy_say_the_same(numbers: list[float], bits: int) -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5000), st.floats(0, 1), st.booleans())
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5000) | st.integers(16000, 40000),
+       st.floats(0, 1), st.booleans())  # fmt: skip
 def test_the_kth_of_many(seed: int, count: int, share: float, tied: bool) -> None:
     values = np.abs(np.random.default_rng(seed).standard_normal(count))
     values = np.rint(3 * values) if tied else values
