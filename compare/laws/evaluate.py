@@ -30,6 +30,7 @@ from .numerics.sampling import most_rows, sample_rows
 from .registry import LAWS
 from .same_values import same_values
 
+_KEPT = 2  # fits of a kind that are remembered: layers of two kinds may take turns
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
 _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
@@ -223,8 +224,17 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
                 if best is None or evaluation.reference.total < best.reference.total:
                     best = evaluation
                 if evaluation.reference.total <= limits.TRUST:
+                    _keep(scene, evaluation)
                     return evaluation
     return best
+
+
+def _keep(scene: Scene, evaluation: Evaluation) -> None:
+    """Remember a fit as the last of its kind."""
+    site = evaluation.site
+    fits = scene.kept.setdefault((site.law, site.kind), [])
+    fits[:] = [fit for fit in fits if fit.words != evaluation.fit.words][-_KEPT + 1 :]
+    fits.append(evaluation.fit)
 
 
 def cases_of(scene: Scene, law: Law, evaluation: Evaluation) -> tuple[Case, Case] | None:

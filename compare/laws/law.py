@@ -43,7 +43,8 @@ class Parameters(Protocol):
 @dataclass(frozen=True)
 class Scene:
     """Everything that laws may look at. `parameters` and `config` are the reference's; those of the
-    candidate only explain.
+    candidate only explain. `kept` are fits that the reference has kept to so far, by law and kind
+    of place: what a layer does, its peers are likely to do.
     """
 
     reference: SideQuantities
@@ -55,6 +56,7 @@ class Scene:
     candidate_config: Mapping[str, Any] = field(default_factory=dict)
     peaks: Mapping[int, int] = field(default_factory=dict)  # row of the comparison -> flat row
     cancelled: Callable[[], bool] | None = None
+    kept: dict[tuple[str, str], list[Fit]] = field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[SideQuantities, SideQuantities]:

@@ -30,15 +30,28 @@ _MOST_FIRST = 2  # likeliest forms that are tried before a search
 
 
 def fits(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
-    """The likeliest form; where the reference does not keep to it, the best that a search over one
-    part of the form after another finds.
+    """The likeliest form, and what the reference kept to in layers before (which comes first where
+    no config tells the form); else the best that a search over one part of the form after another
+    finds.
     """
     from .search import searched
 
+    if not scene.config:
+        yield from _kept(scene, site, reference)
     choices = [c for c in likeliest(scene, site, reference) if misfit(c, reference) < math.inf]
     yield from (as_fit(choice, reference) for choice in choices[:_MOST_FIRST])
+    if scene.config:
+        yield from _kept(scene, site, reference)
     if choices:
         yield from (as_fit(c, reference) for c in searched(scene, site, choices, reference))
+
+
+def _kept(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
+    """What the reference kept to in other layers, the last one first."""
+    for fit in reversed(scene.kept.get((site.law, site.kind), [])):
+        choice = Choice(fit.values["form"], fit.values["rotary"])
+        if misfit(choice, reference) < math.inf:
+            yield as_fit(choice, reference)
 
 
 def likeliest(scene: Scene, site: Site, case: Case) -> Iterator[Choice]:
