@@ -9,7 +9,8 @@ For float32 and bfloat16 pairs of files in the page cache, one thread each:
   indices, after `.float()`), on mapped files, `torch.set_num_threads(1)`;
 - `layertui`: every metric of `layertui compare`.
 
-Then layertui with more threads and with processes, over several pairs. Each figure is the best of
+Then layertui with more threads and with processes, and threads that merely read, over several
+pairs. Each figure is the best of
 `--repeat`; rounds are interleaved so that a busy machine hits all alike. Read the ratios, not the
 gigabytes.
 """
@@ -79,20 +80,40 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def shared_out(pool: Executor, workers: int, one: PairTask, repeat: int) -> float:
-    """Least seconds for a file's worth of pairs, each a quarter of it, on so many workers."""
-    list(pool.map(measure, [one] * (2 * workers)))  # they are all up and running after that
-    best = float("inf")
+def read_pair(one: PairTask) -> None:
+    """The bytes of a pair, in pieces of 256 KiB."""
+    buffer = bytearray(1 << 18)
+    for side in (one.reference, one.candidate):
+        left = side.locator.count * DTYPES[side.dtype][0]
+        with open(side.locator.path, "rb", buffering=0) as file:
+            while left > 0:
+                left -= file.readinto(buffer)
+
+
+def shared_out(
+    pools: dict[str, Executor], workers: int, one: PairTask, repeat: int
+) -> dict[str, float]:
+    """Least seconds for a file's worth of pairs, each a quarter of it, on so many workers: of every
+    pool, and of threads that merely read them; in turns.
+    """
+    runs: dict[str, Callable[[], object]] = {}
+    for name, pool in pools.items():
+        list(pool.map(measure, [one] * (2 * workers)))  # they are all up and running after that
+        runs[name] = lambda pool=pool: list(pool.map(measure, [one] * (4 * workers)))
+    threads = pools["threads"]
+    runs["reading"] = lambda: list(threads.map(read_pair, [one] * (4 * workers)))
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(repeat):
-        best = min(best, seconds(lambda: list(pool.map(measure, [one] * (4 * workers)))))
-    return best / workers
+        for name, run in runs.items():
+            best[name] = min(best[name], seconds(run) / workers)
+    return best
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=256, help="of float32, a side")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--threads", default=f"1,{os.cpu_count()}")
+    parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="how many; one first")
     options = parser.parse_args()
     torch.set_num_threads(1)
     count = options.megabytes * (1 << 20) // 4
@@ -124,13 +145,17 @@ def report(folder: Path, dtype: str, count: int, size: int, repeat: int, threads
         f"{dtype:9} layertui is {best['read'] / best['layertui']:.2f} x merely reading both sides"
     )
     quarter = task(folder, dtype, count // 4)
+    with_threads: dict[int, float] = {}
     for number in [int(text) for text in threads.split(",")]:
-        with ThreadPoolExecutor(number) as pool:
-            took = shared_out(pool, number, quarter, repeat)
-        print(f"{dtype:9} {number} threads   {gigabytes / took:6.2f} GB/s")
-        with process_pool(number) as pool:
-            took = shared_out(pool, number, quarter, repeat)
-        print(f"{dtype:9} {number} processes {gigabytes / took:6.2f} GB/s")
+        with ThreadPoolExecutor(number) as pool, process_pool(number) as processes:
+            took = shared_out({"threads": pool, "processes": processes}, number, quarter, repeat)
+        for name, seconds_of_it in took.items():
+            print(f"{dtype:9} {number} {name:11} {gigabytes / seconds_of_it:6.2f} GB/s")
+        with_threads[number] = took["threads"]
+        print(
+            f"{dtype:9} {number} thread(s): {with_threads[1] / took['threads']:.2f} x one, "
+            f"{took['reading'] / took['threads']:.2f} x as many that merely read"
+        )
 
 
 if __name__ == "__main__":
