@@ -149,7 +149,11 @@ class _Straight:
             if not self._add(sums, done, part):
                 break
             done += part
-            part *= 2 if time.monotonic() - started < _SHORT else 1
+            took = time.monotonic() - started
+            if took < _SHORT:
+                part *= 2
+            elif took > 4 * _SHORT:
+                part = max(part // 2, _FIRST_PART)
         return done
 
     def _add(self, sums: Sums, start: int, count: int) -> bool:
