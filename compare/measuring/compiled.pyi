@@ -24,7 +24,8 @@ def weigh(
 def even(
     x: Array, y: Array, rows: int, channels: int, cut: int, fewest: int, pieces: int,
     limits: tuple[float, float, float, float], room: Array,
-    by_row: Array, by_channel: Array, by_group: Array, instructions: str | None,
+    by_row: Array, by_channel: Array, by_group: Array, plain: Array,
+    instructions: str | None,
     /,
 ) -> None: ...  # fmt: skip
 def kth(values: Array, k: int, instructions: str | None, /) -> float: ...

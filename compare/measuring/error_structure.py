@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from ...capture.values import Array
+from ..limits import BLOCKED
 from .bounded_sample import Sample
-from .even_sample import common_fit, even_sums
+from .even_sample import EvenSums, common_fit, even_sums
 from .mantissa import distinct, mantissa_bits
 from .masks import blocked_places, looks_like_mask
 from .order_statistics import kth
-from .sums import dot
 
 _FEWEST = 16  # elements below which there is no structure to speak of
 _LEAST_ROWS, _LEAST_CHANNELS = 5, 4
@@ -97,15 +97,19 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     """The structure of a sample; None where there are too few finite numbers for one. `mask` says
     that the record is a mask by its name.
     """
-    x, y, blocked, fine = _usable(sample, mask)
-    squares = _dot(x, x)
-    d = y - x
-    dd = _dot(d, d)
+    x, y, blocked, fine = sample.x, sample.y, (0, 0), sample.x.size
+    if x.size == 0:
+        return None
+    sums = even_sums(x, y)
+    if mask or not np.isfinite(sums.plain).all() or sums.plain[3] <= BLOCKED:
+        x, y, blocked, fine = _usable(sample, mask)
+        sums = even_sums(x, y)
+    squares, xd, dd, *low_high = sums.plain.tolist()
     if blocked[0] and squares == 0:
         return _zero_mask(sample, dd, blocked)
     if fine < _FEWEST or not 0 < squares < np.inf or not dd < np.inf:
         return None
-    slope = _dot(x, d) / squares
+    slope = xd / squares
     rest = max(dd - slope * slope * squares, 1e-300)
     some = slice(None, None, -(-x.size // _UNIQUE))
     taken = slice(0, 0) if x.size < FEW_VALUES else some
@@ -117,8 +121,8 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
         error=(dd / squares) ** 0.5,
         scale=1.0 + slope,
         scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
-        **_even(sample, x, y),
-        saturated=_saturated(x, y) - _saturated(y, x),
+        **_even(sample, sums, x.shape),
+        saturated=_saturated(x, y, *low_high[2:]) - _saturated(y, x, *low_high[:2]),
         distinct=(distinct(left, max(min(bits), _COARSE)), distinct(right)),
         distinct_of=left.size,
         bits=bits,
@@ -126,12 +130,11 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     )
 
 
-def _even(sample: Sample, x: Array, y: Array) -> dict[str, Any]:
+def _even(sample: Sample, sums: EvenSums, shape: tuple[int, ...]) -> dict[str, Any]:
     """What is seen of the difference when all values count alike."""
-    sums = even_sums(x, y)
     row_xx, row_dd, row_most, row_xr, row_rr = sums.rows
     channel_xx, channel_dd, channel_most = sums.channels[:3]
-    count, width = x.shape
+    count, width = shape
     xx = float(row_xx.sum())
     channel_scale, channel_offset = _along_channels(sample, sums.channels, count)
     (factor, factor_se), offset = common_fit(sums)
@@ -139,8 +142,6 @@ def _even(sample: Sample, x: Array, y: Array) -> dict[str, Any]:
     channel_error, at = _errors(
         _without_greatest(channel_dd, channel_most, count), channel_xx, sample.channels
     )
-    d = y - x
-    by_channel = np.einsum("ij,ij->j", d, d)
     return {
         "even_error": (float(row_dd.sum()) / xx) ** 0.5,
         "factor": (1.0 + factor, factor_se),
@@ -150,13 +151,8 @@ def _even(sample: Sample, x: Array, y: Array) -> dict[str, Any]:
         "channel_offset": channel_offset,
         "row_error": row_error,
         "channel_error": channel_error,
-        "channel_excess": _times_median(by_channel, at),
+        "channel_excess": _times_median(sums.channels[7], at),
     }
-
-
-def _dot(x: Array, y: Array) -> float:
-    """<x, y>, row by row: BLAS starts threads of its own for longer vectors."""
-    return dot(x.reshape(-1), y.reshape(-1))
 
 
 def _usable(sample: Sample, mask: bool) -> tuple[Array, Array, tuple[int, int], int]:
@@ -219,7 +215,7 @@ def _along_channels(sample: Sample, sums: Array, count: int) -> tuple[Part | Non
     """Scale and offset by channel, from the sums along channels of `count` rows."""
     if count < _LEAST_ROWS:
         return None, None
-    total, _, _, x, r, xr, rr = sums
+    total, _, _, x, r, xr, rr, _ = sums
     mean_x, mean_r = x / count, r / count
     xx = np.maximum(total - count * mean_x * mean_x, 0.0)
     rr = np.maximum(rr - count * mean_r * mean_r, 0.0)
@@ -259,12 +255,12 @@ def _middle_of(values: Array) -> float:
     return kth(values, values.size // 2)
 
 
-def _saturated(x: Array, y: Array) -> int:
-    """Elements at the greatest or least value of `y` where `x` is well beyond it; none where most
-    of what is beyond it in `x` is elsewhere in `y`, as noise has it.
+def _saturated(x: Array, y: Array, low: float, high: float) -> int:
+    """Elements at the greatest or least value of `y`, `high` and `low`, where `x` is well beyond
+    it; none where most of what is beyond it in `x` is elsewhere in `y`, as noise has it.
     """
     found = 0
-    for sign, end in ((1.0, float(y.max())), (-1.0, float(y.min()))):
+    for sign, end in ((1.0, high), (-1.0, low)):
         at = y == end
         if sign * end <= 0 or np.count_nonzero(at) < 2:
             continue

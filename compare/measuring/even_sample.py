@@ -17,6 +17,7 @@ import numpy as np
 from ...capture.values import Array
 from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
 from .kernel import compiled_module
+from .sums import dot
 
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
 _ROWS = 5  # rows from which on channels have a size of their own
@@ -79,18 +80,21 @@ def _median_of_some(values: Array) -> float:
 class EvenSums:
     """Sums of an evened sample, x and d = y - x as `weights` leave them, r = d - slope x with the
     best slope for all: `rows`, `[5, rows]` float64, are of xx, dd, greatest dd, xr, rr along each
-    row; `channels`, `[7, channels]`, of xx, dd, greatest dd, x, r, xr, rr along each channel;
-    `groups`, `[5, groups]`, of x, d, xx, xd, dd over groups of `group_size` elements.
+    row; `channels`, `[8, channels]`, of xx, dd, greatest dd, x, r, xr, rr along each channel, and
+    of dd as it is; `groups`, `[5, groups]`, of x, d, xx, xd, dd over groups of `group_size`
+    elements. `plain`, `[7]`, is of the sample as it is: xx, xd, dd, and the least and the greatest of x, then of y;
+    where that is not finite, or x is zero, the others say nothing.
     """
 
     rows: Array
     channels: Array
     groups: Array
     group_size: int
+    plain: Array
 
 
 def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
-    """The sums of a sample `[rows, channels]`, float64 and finite; compiled where it can be.
+    """The sums of a sample `[rows, channels]` of float64, not empty; compiled where it can be.
     `instructions` is one of `kernel.instruction_sets`, the best if not given.
     """
     module = compiled_module()
@@ -100,13 +104,13 @@ def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
     rows, channels = x.shape
     pieces = _pieces(rows, channels)
     found = EvenSums(
-        np.empty((5, rows)), np.empty((7, channels)), np.empty((5, rows * pieces)),
-        channels // pieces,
+        np.empty((5, rows)), np.empty((8, channels)), np.empty((5, rows * pieces)),
+        channels // pieces, np.empty(7),
     )  # fmt: skip
-    room = _room(2 * x.size + 2 * channels + rows + max(rows, channels))
+    room = _room(2 * x.size + 7 * rows + 2 * channels + max(rows, channels))
     module.even(
         x, y, rows, channels, _cut(rows), _ROWS, pieces, _LIMITS, room,
-        found.rows, found.channels, found.groups, instructions,
+        found.rows, found.channels, found.groups, found.plain, instructions,
     )  # fmt: skip
     return found
 
@@ -117,11 +121,23 @@ def even_sums_by_numpy(x: Array, y: Array) -> EvenSums:
     Few tables of a sample's size are made: to the system a new one costs more than its numbers.
     """
     d = y - x
+    plain = np.array([
+        dot(x.reshape(-1), x.reshape(-1)), dot(x.reshape(-1), d.reshape(-1)),
+        dot(d.reshape(-1), d.reshape(-1)), x.min(), x.max(), y.min(), y.max(),
+    ])  # fmt: skip
+    pieces = _pieces(*x.shape)
+    size = x.shape[1] // pieces
+    if not (0 < plain[0] < np.inf and plain[2] < np.inf):
+        rows, channels = x.shape
+        return EvenSums(
+            np.zeros((5, rows)), np.zeros((8, channels)), np.zeros((5, rows * pieces)), size, plain
+        )
+    plain_dd = np.einsum("ij,ij->j", d, d)
     weight = weights(x)
     d *= weight
     x = np.multiply(x, weight, out=weight)
     squares = x * x
-    row_xx, channel_xx = squares.sum(1), squares.sum(0)
+    row_xx, channel_xx = np.einsum("ij,ij->i", x, x), squares.sum(0)
     dd = np.multiply(d, d, out=squares)
     row_dd, row_most, channel_dd, channel_most = dd.sum(1), dd.max(1), dd.sum(0), dd.max(0)
     slope = np.einsum("ij,ij->i", x, d).sum() / row_xx.sum()
@@ -130,16 +146,14 @@ def even_sums_by_numpy(x: Array, y: Array) -> EvenSums:
     rows = (row_xx, row_dd, row_most, np.einsum("ij,ij->i", x, r), np.einsum("ij,ij->i", r, r))
     channels = (
         channel_xx, channel_dd, channel_most, x.sum(0), r.sum(0), np.einsum("ij,ij->j", x, r),
-        np.einsum("ij,ij->j", r, r),
+        np.einsum("ij,ij->j", r, r), plain_dd,
     )  # fmt: skip
-    pieces = _pieces(*x.shape)
-    size = x.shape[1] // pieces
     left, right = (side[:, : size * pieces].reshape(-1, size) for side in (x, d))
     groups = (
         left.sum(1), right.sum(1), np.einsum("ij,ij->i", left, left),
         np.einsum("ij,ij->i", left, right), np.einsum("ij,ij->i", right, right),
     )  # fmt: skip
-    return EvenSums(np.stack(rows), np.stack(channels), np.stack(groups), size)
+    return EvenSums(np.stack(rows), np.stack(channels), np.stack(groups), size, plain)
 
 
 def common_fit(sums: EvenSums) -> tuple[tuple[float, float], tuple[float, float]]:

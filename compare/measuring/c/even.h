@@ -105,26 +105,6 @@ FUNCTION void NAMED(widen_channels)(
         channel[i] *= LARGER(most[i] / channel[i] / all->limits.massive_channel, 1);
 }
 
-/* x and d = y - x with their weights. Without sizes of channels all weights are 1. */
-FUNCTION void NAMED(weigh_down)(
-    const evening *all, const double *channel, const double *larger, double *inverse) {
-    const size_t channels = all->channels;
-    const double massive = 1 / all->limits.massive;
-    for (size_t i = 0; i < channels; i++)
-        inverse[i] = channel ? 1 / channel[i] : 1;
-    for (size_t r = 0; r < all->rows; r++) {
-        const size_t at = r * channels;
-        const double of_row = channel ? 1 / larger[r] : 1, share = channel ? massive : 0;
-        for (size_t i = 0; i < channels; i++) {
-            const double x = all->x[at + i], d = all->y[at + i] - x, scale = inverse[i] * of_row;
-            const double size = __builtin_fabs(x) * scale * share;
-            const double weight = scale / LARGER(size, 1);
-            all->even_x[at + i] = x * weight;
-            all->even_d[at + i] = d * weight;
-        }
-    }
-}
-
 /* Adds a register to numbers in memory. */
 #define ADD_AT(pointer, value) NAMED(store)(pointer, NAMED(load_double)(pointer) + (value))
 #define MOST_AT(pointer, value) NAMED(store)(pointer, NAMED(greater)(NAMED(load_double)(pointer), value))
@@ -144,87 +124,161 @@ FUNCTION inline double NAMED(sum_of)(DOUBLES lanes) {
     return sum;
 }
 
-/* Sums of squares along both axes, and the greatest of each; of a band of n channels. */
-FUNCTION double NAMED(squares_of_band)(const evening *all, size_t first, size_t n) {
-    const size_t rows = all->rows, channels = all->channels, whole = n - n % (LANES / 2);
-    double *row_xx = all->by_row, *row_dd = row_xx + rows, *row_most = row_dd + rows;
-    double *xx = all->by_channel + first, *dd = xx + channels, *most = dd + channels, xd = 0;
+/* The sample as it is: xx, xd, dd, and the extremes of both sides. 0: nothing to be evened. */
+FUNCTION int NAMED(sum_plain)(const evening *all) {
+    const size_t count = all->rows * all->channels, whole = count - count % (LANES / 2);
+    double *out = all->plain, low_x = all->x[0], high_x = low_x, low_y = all->y[0], high_y = low_y;
+    DOUBLES xx = {0}, xd = xx, dd = xx, least_x = xx + low_x, most_x = least_x;
+    DOUBLES least_y = xx + low_y, most_y = least_y;
+    for (size_t i = 0; i < whole; i += LANES / 2) {
+        const DOUBLES x = NAMED(load_double)(all->x + i), y = NAMED(load_double)(all->y + i);
+        const DOUBLES d = y - x;
+        xx += x * x;
+        xd += x * d;
+        dd += d * d;
+        least_x = CHOSEN(NAMED(bits64), x, least_x, x < least_x);
+        least_y = CHOSEN(NAMED(bits64), y, least_y, y < least_y);
+        most_x = NAMED(greater)(most_x, x);
+        most_y = NAMED(greater)(most_y, y);
+    }
+    double sums[3] = {NAMED(sum_of)(xx), NAMED(sum_of)(xd), NAMED(sum_of)(dd)};
+    for (size_t i = whole; i < count; i++) {
+        const double x = all->x[i], y = all->y[i], d = y - x;
+        sums[0] += x * x;
+        sums[1] += x * d;
+        sums[2] += d * d;
+        low_x = SMALLER(low_x, x);
+        high_x = LARGER(high_x, x);
+        low_y = SMALLER(low_y, y);
+        high_y = LARGER(high_y, y);
+    }
+    for (int lane = 0; lane < LANES / 2 && whole; lane++) {
+        low_x = SMALLER(low_x, least_x[lane]);
+        high_x = LARGER(high_x, most_x[lane]);
+        low_y = SMALLER(low_y, least_y[lane]);
+        high_y = LARGER(high_y, most_y[lane]);
+    }
+    memcpy(out, sums, sizeof sums);
+    out[3] = low_x, out[4] = high_x, out[5] = low_y, out[6] = high_y;
+    return sums[0] > 0 && sums[0] - sums[0] == 0 && sums[2] - sums[2] == 0;
+}
+
+/* Weights of a band's channels in one row, and what they make of x and of d = y - x. */
+typedef struct {
+    DOUBLES of_row, massive;
+} NAMED(row_weight);
+
+INLINED DOUBLES NAMED(weight_of)(DOUBLES x, DOUBLES channel, const NAMED(row_weight) * row) {
+    const DOUBLES one = {0}, scale = channel * row->of_row;
+    const DOUBLES size = NAMED(size_of_double)(x) * scale * row->massive;
+    return scale / NAMED(greater)(size, one + 1);
+}
+
+/* Puts up to a register's numbers into the tables. */
+INLINED void NAMED(keep)(const evening *all, size_t at, size_t n, DOUBLES x, DOUBLES d) {
+    if (n >= LANES / 2) {
+        NAMED(store)(all->even_x + at, x);
+        NAMED(store)(all->even_d + at, d);
+        return;
+    }
+    for (size_t k = 0; k < n; k++) {
+        all->even_x[at + k] = x[k];
+        all->even_d[at + k] = d[k];
+    }
+}
+
+/* What is the same for all bands: one over the sizes of channels and rows, and over that of a massive
+   value (0: values are as large as they like); the slope of the sample as it is. */
+typedef struct {
+    const double *of_channel, *of_row;
+    double massive, slope;
+} NAMED(weights);
+
+/* Evens n channels from `first` on and sums x, d and r = d - slope x along both axes. Tables are kept
+   where groups are parts of rows. */
+FUNCTION void NAMED(even_band)(
+    const evening *all, size_t first, size_t n, const NAMED(weights) * weights) {
+    enum { STEP = LANES / 2 };
+    const size_t rows = all->rows, channels = all->channels, whole = (n + STEP - 1) / STEP * STEP;
+    const DOUBLES slope = (DOUBLES){0} + weights->slope;
+    double xs[BAND + STEP] = {0}, ys[BAND + STEP] = {0}, scale[BAND + STEP] = {0};
+    double band[OF_CHANNEL][BAND + STEP] = {{0}};
+    memcpy(scale, weights->of_channel + first, n * sizeof *scale);
     for (size_t r = 0; r < rows; r++) {
-        const double *x = all->even_x + r * channels + first;
-        const double *d = all->even_d + r * channels + first;
-        DOUBLES xs = {0}, ds = xs, xds = xs, peak = xs;
-        for (size_t i = 0; i < whole; i += LANES / 2) {
-            const DOUBLES p = NAMED(load_double)(x + i), q = NAMED(load_double)(d + i);
-            const DOUBLES a = p * p, b = q * q;
-            ADD_AT(xx + i, a);
-            ADD_AT(dd + i, b);
-            MOST_AT(most + i, b);
-            xs += a;
-            ds += b;
-            xds += p * q;
-            peak = NAMED(greater)(peak, b);
+        const NAMED(row_weight) weight = {
+            (DOUBLES){0} + weights->of_row[r], (DOUBLES){0} + weights->massive};
+        const size_t at = r * channels + first;
+        const double *x = all->x + at, *y = all->y + at;
+        DOUBLES x1 = {0}, r1 = x1, xx = x1, xr = x1, rr = x1, dd = x1, peak = x1;
+        if (n % STEP) { /* the last band ends within a register: zeros behind it add nothing */
+            memcpy(xs, x, n * sizeof *x);
+            memcpy(ys, y, n * sizeof *y);
+            x = xs, y = ys;
         }
-        for (size_t i = whole; i < n; i++) {
-            const double a = x[i] * x[i], b = d[i] * d[i];
-            xx[i] += a;
-            dd[i] += b;
-            most[i] = LARGER(most[i], b);
-            row_xx[r] += a;
-            row_dd[r] += b;
-            xd += x[i] * d[i];
-            row_most[r] = LARGER(row_most[r], b);
+        for (size_t i = 0; i < whole; i += STEP) {
+            const DOUBLES raw = NAMED(load_double)(x + i);
+            const DOUBLES w = NAMED(weight_of)(raw, NAMED(load_double)(scale + i), &weight);
+            const DOUBLES plain = NAMED(load_double)(y + i) - raw, p = raw * w, d = plain * w;
+            const DOUBLES q = d - slope * p, pp = p * p, pq = p * q, qq = q * q, square = d * d;
+            ADD_AT(band[0] + i, pp);
+            ADD_AT(band[1] + i, square);
+            MOST_AT(band[2] + i, square);
+            ADD_AT(band[3] + i, p);
+            ADD_AT(band[4] + i, q);
+            ADD_AT(band[5] + i, pq);
+            ADD_AT(band[6] + i, qq);
+            ADD_AT(band[7] + i, plain * plain);
+            x1 += p;
+            r1 += q;
+            xx += pp;
+            xr += pq;
+            rr += qq;
+            dd += square;
+            peak = NAMED(greater)(peak, square);
+            if (all->pieces > 1)
+                NAMED(keep)(all, at + i, n - i, p, d);
         }
-        row_xx[r] += NAMED(sum_of)(xs);
-        row_dd[r] += NAMED(sum_of)(ds);
-        xd += NAMED(sum_of)(xds);
-        for (int lane = 0; lane < LANES / 2; lane++)
-            row_most[r] = LARGER(row_most[r], peak[lane]);
+        const DOUBLES sums[OF_ROW] = {x1, r1, xx, xr, rr, dd};
+        for (int which = 0; which < OF_ROW; which++)
+            all->of_rows[which * rows + r] += NAMED(sum_of)(sums[which]);
+        for (int lane = 0; lane < STEP; lane++)
+            all->by_row[2 * rows + r] = LARGER(all->by_row[2 * rows + r], peak[lane]);
     }
-    return xd;
+    for (int which = 0; which < OF_CHANNEL; which++)
+        memcpy(all->by_channel + which * channels + first, band[which], n * sizeof **band);
 }
 
-/* Sums of what is left of d after the best multiple of x, r = d - slope x; of a band. */
-FUNCTION void NAMED(rest_of_band)(const evening *all, size_t first, size_t n, double slope) {
-    const size_t rows = all->rows, channels = all->channels, whole = n - n % (LANES / 2);
-    double *row_xr = all->by_row + 3 * rows, *row_rr = row_xr + rows;
-    double *x1 = all->by_channel + 3 * channels + first, *r1 = x1 + channels;
-    double *xr = r1 + channels, *rr = xr + channels;
-    for (size_t at = 0; at < rows; at++) {
-        const double *x = all->even_x + at * channels + first;
-        const double *d = all->even_d + at * channels + first;
-        DOUBLES xrs = {0}, rrs = xrs;
-        for (size_t i = 0; i < whole; i += LANES / 2) {
-            const DOUBLES p = NAMED(load_double)(x + i);
-            const DOUBLES r = NAMED(load_double)(d + i) - slope * p, a = p * r, b = r * r;
-            ADD_AT(x1 + i, p);
-            ADD_AT(r1 + i, r);
-            ADD_AT(xr + i, a);
-            ADD_AT(rr + i, b);
-            xrs += a;
-            rrs += b;
-        }
-        for (size_t i = whole; i < n; i++) {
-            const double r = d[i] - slope * x[i], a = x[i] * r, b = r * r;
-            x1[i] += x[i];
-            r1[i] += r;
-            xr[i] += a;
-            rr[i] += b;
-            row_xr[at] += a;
-            row_rr[at] += b;
-        }
-        row_xr[at] += NAMED(sum_of)(xrs);
-        row_rr[at] += NAMED(sum_of)(rrs);
+/* From sums of r = d - slope x those of what is left after the best slope of the evened sample, along
+   rows and along channels. */
+FUNCTION void NAMED(sum_rest)(const evening *all, double slope) {
+    const size_t rows = all->rows, channels = all->channels;
+    const double *x = all->of_rows, *r1 = x + rows, *xx = r1 + rows, *xr = xx + rows;
+    const double *rr = xr + rows, *dd = rr + rows;
+    double *of_row = all->by_row, *c = all->by_channel, sums[2] = {0};
+    for (size_t r = 0; r < rows; r++) {
+        sums[0] += xx[r];
+        sums[1] += xr[r];
     }
-}
-
-FUNCTION void NAMED(sum_axes)(const evening *all) {
-    double xd = 0, xx = 0;
-    for (size_t first = 0; first < all->channels; first += BAND)
-        xd += NAMED(squares_of_band)(all, first, SMALLER(all->channels - first, BAND));
-    for (size_t r = 0; r < all->rows; r++)
-        xx += all->by_row[r];
-    for (size_t first = 0; first < all->channels; first += BAND)
-        NAMED(rest_of_band)(all, first, SMALLER(all->channels - first, BAND), xd / xx);
+    const double further = sums[1] / sums[0];
+    for (size_t r = 0; r < rows; r++) {
+        of_row[r] = xx[r];
+        of_row[rows + r] = dd[r];
+        of_row[3 * rows + r] = xr[r] - further * xx[r];
+        of_row[4 * rows + r] = rest_of(xx[r], xr[r], rr[r], further);
+    }
+    for (size_t i = 0; i < channels; i++) {
+        const double cxx = c[i], cxr = c[5 * channels + i];
+        c[4 * channels + i] -= further * c[3 * channels + i];
+        c[5 * channels + i] -= further * cxx;
+        c[6 * channels + i] = rest_of(cxx, cxr, c[6 * channels + i], further);
+    }
+    for (size_t r = 0; all->pieces == 1 && r < rows; r++) {
+        all->by_group[r] = x[r];
+        all->by_group[rows + r] = r1[r] + slope * x[r];
+        all->by_group[2 * rows + r] = xx[r];
+        all->by_group[3 * rows + r] = xr[r] + slope * xx[r];
+        all->by_group[4 * rows + r] = dd[r];
+    }
 }
 
 /* Sums about zero of every group: x, d, xx, xd, dd. */
@@ -260,15 +314,25 @@ static TARGET void NAMED(even)(const evening *all) {
     const size_t rows = all->rows, channels = all->channels;
     double *channel = all->room, *inverse = channel + channels, *larger = inverse + channels;
     double *room = larger + rows; /* as long as rows or channels */
+    if (!NAMED(sum_plain)(all))
+        return;
     const int sized = NAMED(sizes_of_channels)(all, channel, room);
     if (sized) {
         NAMED(sizes_of_rows)(all, channel, larger, inverse, room);
         if (rows >= all->fewest)
             NAMED(widen_channels)(all, channel, larger, room);
     }
-    NAMED(weigh_down)(all, sized ? channel : NULL, larger, inverse);
-    NAMED(sum_axes)(all);
-    NAMED(sum_groups)(all);
+    for (size_t i = 0; i < channels; i++)
+        inverse[i] = sized ? 1 / channel[i] : 1;
+    for (size_t r = 0; r < rows; r++)
+        larger[r] = sized ? 1 / larger[r] : 1;
+    const NAMED(weights) weights = {
+        inverse, larger, sized ? 1 / all->limits.massive : 0, all->plain[1] / all->plain[0]};
+    for (size_t first = 0; first < channels; first += BAND)
+        NAMED(even_band)(all, first, SMALLER(channels - first, BAND), &weights);
+    NAMED(sum_rest)(all, weights.slope);
+    if (all->pieces > 1)
+        NAMED(sum_groups)(all);
 }
 
 #undef ADD_AT

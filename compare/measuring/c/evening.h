@@ -19,9 +19,11 @@ typedef struct {
     evening_limits limits;
     double *even_x, *even_d;   /* [rows, channels]: x and y - x, evened */
     double *room;              /* twice channels, rows, and the greater of the two */
+    double *of_rows;           /* [6, rows]: x, r, xx, xr, rr, dd, r = d - slope x */
     double *by_row;            /* [5, rows]: xx, dd, greatest dd, xr, rr */
-    double *by_channel;        /* [7, channels]: xx, dd, greatest dd, x, r, xr, rr */
+    double *by_channel;        /* [8, channels]: xx, dd, greatest dd, x, r, xr, rr; dd not evened */
     double *by_group;          /* [5, rows * pieces]: x, d, xx, xd, dd */
+    double *plain;             /* [7], not evened: xx, xd, dd; least and greatest of x, then of y */
 } evening;
 
 typedef void even_function(const evening *);
@@ -29,10 +31,22 @@ typedef void even_function(const evening *);
 /* The k-th smallest, counted from 0, of n numbers that are not negative. */
 typedef double kth_function(const double *, size_t n, size_t k);
 
+#define LOST 1e-15 /* of the terms of a difference: what float64 cannot tell from zero */
+
+/* The squares of r - slope x, from sums of xx, xr and rr: no less than what these can tell. */
+static inline double rest_of(double xx, double xr, double rr, double slope) {
+    const double both = 2 * slope * xr, rest = rr - both + slope * slope * xx;
+    const double least = rest == 0 ? 0 : LOST * (rr + (both < 0 ? -both : both));
+    return rest > least ? rest : least;
+}
+
 enum {
+    OF_ROW = 6, /* sums along a row, and along a channel */
+    OF_CHANNEL = 8,
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
     BAND = 64,     /* channels that are looked at together */
-    MANY = 1 << 14 /* numbers of which a sample is looked at first to find the k-th */
+    MANY = 1 << 11,    /* numbers of which a sample is looked at first to find the k-th */
+    MOST_ASKED = 1024 /* numbers of such a sample */
 };
 
 #endif

@@ -13,21 +13,24 @@ static size_t lay_out(evening *all, double *room) {
     const size_t rows = all->rows, channels = all->channels, count = rows * channels;
     all->even_x = room;
     all->even_d = room ? room + count : NULL;
-    all->room = room ? room + 2 * count : NULL;
-    return 2 * count + 2 * channels + rows + (rows > channels ? rows : channels);
+    all->of_rows = room ? room + 2 * count : NULL;
+    all->room = room ? all->of_rows + OF_ROW * rows : NULL;
+    return 2 * count + (OF_ROW + 1) * rows + 2 * channels + (rows > channels ? rows : channels);
 }
 
 static PyObject *even(PyObject *self, PyObject *args) {
     (void)self;
     const char *wanted;
     Py_buffer x = {0}, y = {0}, room = {0}, by_row = {0}, by_channel = {0}, by_group = {0};
+    Py_buffer plain = {0};
     Py_ssize_t rows, channels, cut, fewest, pieces;
     evening all = {0};
     evening_limits *limits = &all.limits;
     if (!PyArg_ParseTuple(
-            args, "y*y*nnnnn(dddd)w*w*w*w*z", &x, &y, &rows, &channels, &cut, &fewest, &pieces,
+            args, "y*y*nnnnn(dddd)w*w*w*w*w*z", &x, &y, &rows, &channels, &cut, &fewest, &pieces,
             &limits->massive, &limits->massive_row, &limits->massive_channel,
-            &limits->small_channel, &room, &by_row, &by_channel, &by_group, &wanted))
+            &limits->small_channel, &room, &by_row, &by_channel, &by_group, &plain,
+            &wanted))
         return NULL;
     PyObject *result = NULL;
     const instruction_set *set = find_set(wanted);
@@ -40,19 +43,23 @@ static PyObject *even(PyObject *self, PyObject *args) {
     else if (
         holds64(&x, all.rows * all.channels) && holds64(&y, all.rows * all.channels) &&
         holds64(&room, lay_out(&all, NULL)) && holds64(&by_row, 5 * all.rows) &&
-        holds64(&by_channel, 7 * all.channels) && holds64(&by_group, 5 * all.rows * all.pieces)) {
+        holds64(&by_channel, OF_CHANNEL * all.channels) && holds64(&by_group, 5 * all.rows * all.pieces) &&
+        holds64(&plain, 7)) {
         all.length = all.channels / all.pieces;
         all.x = x.buf, all.y = y.buf;
         all.by_row = by_row.buf, all.by_channel = by_channel.buf, all.by_group = by_group.buf;
+        all.plain = plain.buf;
         lay_out(&all, room.buf);
         Py_BEGIN_ALLOW_THREADS
         memset(by_row.buf, 0, by_row.len);
         memset(by_channel.buf, 0, by_channel.len);
+        memset(by_group.buf, 0, by_group.len);
+        memset(all.of_rows, 0, OF_ROW * all.rows * sizeof(double));
         set->even(&all);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("");
     }
-    Py_buffer *buffers[] = {&x, &y, &room, &by_row, &by_channel, &by_group};
+    Py_buffer *buffers[] = {&x, &y, &room, &by_row, &by_channel, &by_group, &plain};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         PyBuffer_Release(buffers[i]);
     return result;

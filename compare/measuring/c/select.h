@@ -75,8 +75,9 @@ FUNCTION double NAMED(kth)(const double *values, size_t n, size_t k) {
     }
     const int64_t least = r.low;
     if (n >= MANY) { /* a sample says nearly where it is */
-        double some[MANY / 16];
-        const size_t size = MANY / 16, near = k / (n / size), apart = size / 20; /* 3 deviations */
+        double some[MOST_ASKED];
+        const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
+        const size_t apart = size / (size < MOST_ASKED ? 8 : 20); /* about 3 deviations */
         for (size_t i = 0; i < size; i++)
             some[i] = values[i * (n / size)];
         for (int end = 1; end >= 0 && near < size; end--) {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from layertui.compare.measuring.bounded_sample import Sample
 from layertui.compare.measuring.error_structure import structure_of
 from layertui.compare.measuring.even_sample import even_sums, even_sums_by_numpy, weights
-from layertui.compare.measuring.kernel import instruction_sets
+from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
 
 Array = NDArray[np.float64]
 
@@ -81,6 +81,20 @@ def test_compiled_sums_of_samples_of_every_shape(shape: tuple[int, int]) -> None
     x = rng.standard_normal(shape)
     assert_same_sums(x, x * (1 + 0.01 * rng.standard_normal(shape)))
     assert_same_sums(x, x)
+
+
+@pytest.mark.parametrize("kernel", ["", "1"])
+@pytest.mark.parametrize("factor", [2.0, 1.5, -1.0, 3.0])  # whose d is exact
+def test_an_exact_multiple_has_no_structure_but_its_factor(
+    factor: float, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left after the factor: what rounding leaves of nothing is no scale of rows."""
+    monkeypatch.setenv(NO_KERNEL, kernel)
+    x = np.random.default_rng(1).standard_normal((43, 84)).astype(np.float32).astype(np.float64)
+    found = structure_of(sample_of(x, factor * x))
+    assert found is not None and found.scale == factor
+    for part in (found.row_scale, found.channel_scale, found.channel_offset):
+        assert part is not None and part.mean < 3
 
 
 def assert_same_sums(x: Array, y: Array) -> None:
