@@ -17,6 +17,7 @@ import numpy as np
 from ...capture.values import Array
 from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
 from .kernel import compiled_module
+from .order_statistics import median
 from .sums import dot
 
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
@@ -186,9 +187,9 @@ def _middle(values: Array, own: Array) -> tuple[float, float]:
     """The median, and its standard error: from the spread of the values, which is no less than
     their own errors say.
     """
-    middle = float(np.median(values))
-    spread = float(np.median(np.abs(values - middle)))
-    least = 1.2533 * float(np.median(own))
+    middle = median(values)
+    spread = median(np.abs(values - middle))
+    least = 1.2533 * median(own)
     return middle, max(_NORMAL * spread, least) / len(values) ** 0.5
 
 

@@ -1,4 +1,4 @@
-"""Bits that numbers need, and different numbers: compiled, and in numpy's arithmetic."""
+"""Bits that numbers need, different numbers and ranks: compiled, and in numpy's arithmetic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from layertui.compare.measuring.kernel import NO_KERNEL
 from layertui.compare.measuring.mantissa import distinct, mantissa_bits
-from layertui.compare.measuring.order_statistics import kth
+from layertui.compare.measuring.order_statistics import kth, median
 
 NUMBERS = st.lists(
     st.floats(-100, 100) | st.floats(width=32, allow_nan=True) | st.floats(width=16)
@@ -39,6 +39,7 @@ def test_compiled_and_numpy_say_the_same(numbers: list[float], bits: int) -> Non
     at = fine.size // 3
     with np.errstate(all="ignore"):
         compiled = mantissa_bits(values), distinct(fine, bits)
+        assert fine.size == 0 or median(fine) == np.median(fine)
         kth_compiled = kth(np.abs(fine), at) if fine.size else 0.0
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(NO_KERNEL, "1")
