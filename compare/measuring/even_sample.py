@@ -9,7 +9,6 @@ the value. Neither a token's nor a channel's size rules what is left, in either 
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +17,13 @@ from ...capture.values import Array
 from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
 from .kernel import compiled_module
 from .order_statistics import median
+from .rooms import room
 from .sums import dot
 
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
 _ROWS = 5  # rows from which on channels have a size of their own
 _GROUPS, _GROUP = 16, 16  # least number of groups, and of elements in one
 _LIMITS = (MASSIVE, MASSIVE_ROW, MASSIVE_CHANNEL, SMALL_CHANNEL)
-_LOCAL = threading.local()
 _NORMAL = 1.2533 * 1.4826  # of a median's standard error to the median deviation, over sqrt(n)
 
 
@@ -108,9 +107,10 @@ def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
         np.empty((5, rows)), np.empty((8, channels)), np.empty((5, rows * pieces)),
         channels // pieces, np.empty(7),
     )  # fmt: skip
-    room = _room(2 * x.size + 7 * rows + 2 * channels + max(rows, channels))
+    size = 2 * x.size + 7 * rows + 2 * channels + max(rows, channels)
     module.even(
-        x, y, rows, channels, _cut(rows), _ROWS, pieces, _LIMITS, room,
+        x, y, rows, channels, _cut(rows), _ROWS, pieces, _LIMITS,
+        room("even", size * x.itemsize),
         found.rows, found.channels, found.groups, found.plain, instructions,
     )  # fmt: skip
     return found
@@ -199,11 +199,3 @@ def _pieces(rows: int, width: int) -> int:
     while pieces > 1 and width // pieces < _GROUP:
         pieces -= 1
     return max(1, pieces)
-
-
-def _room(count: int) -> Array:
-    """This thread's scratch of so many float64."""
-    found: Array | None = getattr(_LOCAL, "room", None)
-    if found is None or found.size < count:
-        found = _LOCAL.room = np.empty(count)
-    return found[:count]

@@ -8,7 +8,6 @@ compiled pass does not know: whole and complex numbers, units in the last place.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -19,11 +18,11 @@ import numpy as np
 from ...capture.dtypes import DTYPES
 from ...capture.values import Array, small_float_table
 from .kernel import compiled_module
+from .rooms import room
 
 _NO_TABLE = np.empty(0, np.float32)
 _AS_THEY_ARE = ("float32", "float64", "float16", "bfloat16")
-_ROOM = 1 << 18  # bytes: a piece of both files stays in a core's L2 cache
-_LOCAL = threading.local()
+_ROOM = 1 << 21  # bytes for a piece of both files: smaller ones cost more calls, more leave L3
 
 Moment = tuple[int, float, float, float, float, float, float, float, float]
 Side = tuple[int, float, float, float, float, int, int, int]
@@ -92,7 +91,9 @@ def pass_over_files(
     if module is None:
         return None
     sides = ((side.descriptor, side.offset, *kind_of(side.dtype)) for side in (x, y))
-    found = module.sums_of_files(*chain(*sides), count, _room(), *tolerances, *known, instructions)
+    found = module.sums_of_files(
+        *chain(*sides), count, room("pieces", _ROOM), *tolerances, *known, instructions
+    )
     return None if found is None else OnePass(*found)
 
 
@@ -100,14 +101,6 @@ def known_float(dtype: str) -> bool:
     """Whether the compiled pass knows this dtype."""
     kind = DTYPES.get(dtype)
     return kind is not None and kind.kind == "float"
-
-
-def _room() -> Array:
-    """This thread's room for a piece of both files."""
-    found: Array | None = getattr(_LOCAL, "room", None)
-    if found is None:
-        found = _LOCAL.room = np.empty(_ROOM // 8, np.float64)
-    return found
 
 
 def readable(block: Array, dtype: str) -> bool:

@@ -1,4 +1,4 @@
-/* A block of two files, read piece by piece into a room that stays in the second-level cache. */
+/* A block of two files, read piece by piece into a room that stays in the cache. */
 
 #ifndef LAYERTUI_FILES_H
 #define LAYERTUI_FILES_H

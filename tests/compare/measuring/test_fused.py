@@ -248,9 +248,9 @@ def test_files_of_many_pieces_are_what_their_numbers_are(
     left: str, right: str, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(2)
-    x = rng.standard_normal(300_001)
+    x = rng.standard_normal(600_001)
     y = x * (1 + 1e-3 * rng.standard_normal(x.size))
-    x[200_000], y[250_007], y[131_071] = 0.0, np.nan, 9.0
+    x[200_000], y[550_007], y[131_071] = 0.0, np.nan, 9.0
     raw = encoded(x, left), encoded(y, right)
     places = [
         in_a_file(tmp_path / f"{side}.{dtype}", one, before)
@@ -258,7 +258,7 @@ def test_files_of_many_pieces_are_what_their_numbers_are(
     ]
     try:
         found = pass_over_files(places[0], places[1], x.size, (1.3e-6, 1e-5))
-        later = pass_over_files(*(p.after(100_000) for p in places), 200_001, (1.3e-6, 1e-5))
+        later = pass_over_files(*(p.after(100_000) for p in places), 500_001, (1.3e-6, 1e-5))
         with pytest.raises(EOFError):
             pass_over_files(places[0], places[1].after(1), x.size, (1.3e-6, 1e-5))
     finally:
