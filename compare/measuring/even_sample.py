@@ -82,8 +82,8 @@ class EvenSums:
     best slope for all: `rows`, `[5, rows]` float64, are of xx, dd, greatest dd, xr, rr along each
     row; `channels`, `[8, channels]`, of xx, dd, greatest dd, x, r, xr, rr along each channel, and
     of dd as it is; `groups`, `[5, groups]`, of x, d, xx, xd, dd over groups of `group_size`
-    elements. `plain`, `[7]`, is of the sample as it is: xx, xd, dd, and the least and the greatest of x, then of y;
-    where that is not finite, or x is zero, the others say nothing.
+    elements. `plain`, `[7]`, is of the sample as it is: xx, xd, dd, and the least and the greatest
+    of x, then of y; where that is not finite, or x is zero, the others say nothing.
     """
 
     rows: Array

@@ -29,7 +29,7 @@ from ..measuring.metrics import NUMBERS
 from ..measuring.pair_reader import PairTask, SideTask
 from ..model import Measurement, SideStatistics, Totals
 
-ENGINE = 13  # raise when a number changes its meaning or its arithmetic
+ENGINE = 14  # raise when a number changes its meaning or its arithmetic
 _SAMPLES, _SAMPLE = 16, 4096
 _SMALL = _SAMPLES * _SAMPLE
 _MOST_ROWS = 400_000
