@@ -32,7 +32,7 @@ static void find_grid(const double *values, size_t n, grid *out) {
     }
 }
 
-/* To so many stored bits of mantissa, to nearest, ties to even. */
+/* To so many stored bits of mantissa, to nearest, ties to even; not for denormals of float64. */
 static inline uint64_t rounded_to(uint64_t bits, int kept) {
     const int lost = MANTISSA64 - kept;
     if (lost <= 0)
