@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 import torch
 
 from layertui.compare.laws.attention.form import Form, Material
+from layertui.compare.laws.attention.law import AttentionLaw
 from layertui.compare.laws.attention.math import rounded_alike
 from layertui.compare.laws.attention.scores import Rounding
+from layertui.compare.laws.evaluate import cases_of
 from support.laws.attention_models import attention_of, compared, model_of
 from support.laws.law_checks import tried
 
@@ -62,6 +66,23 @@ def test_without_a_checkpoint_the_heads_are_told_from_the_records(
     assert len(found) == 4
     words = {j.evaluation.fit.words["heads"] for j in found}
     assert words == {"4 of 16, 2 key heads"}
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+def test_what_layers_before_kept_to_comes_first_only_where_no_config_tells(
+    tmp_path: Path, with_model: bool
+) -> None:
+    found = compared(tmp_path, model_of("llama"), model_of("llama"), with_model=with_model)
+    evaluation = attention_of(found)[0].evaluation
+    site, scene, law = evaluation.site, found.scene, AttentionLaw()
+    (kept,) = scene.kept[law.name, site.kind]  # four layers of one form
+    assert kept.words == evaluation.fit.words
+    odd = replace(evaluation.fit.values["form"], scale=0.123)
+    scene.kept[law.name, site.kind] = [replace(kept, values={**kept.values, "form": odd})]
+    cases = cases_of(scene, law, evaluation)
+    assert cases is not None
+    scales = [fit.values["form"].scale for fit in islice(law.fit(scene, site, cases[0]), 2)]
+    assert scales == ([0.25, 0.123] if with_model else [0.123, 0.25])
 
 
 @pytest.mark.parametrize(
