@@ -66,10 +66,20 @@ def _alike(left: str, right: str) -> bool:
 
 
 def _close(left: str, right: str) -> bool:
+    """Counts and indices are exact; of other numbers the last printed digit may be another, since
+    what is halfway between two falls to either side.
+    """
     if "." not in left + right and "e" not in left + right:
-        return False  # counts and indices are exact
+        return False
     a, b = float(left), float(right)
-    return abs(a - b) <= _ALIKE * max(abs(a), abs(b), 1e-12)
+    digit = min(_last_digit(left), _last_digit(right)) * (1 + 1e-9)
+    return abs(a - b) <= max(_ALIKE * max(abs(a), abs(b), 1e-12), digit)
+
+
+def _last_digit(number: str) -> float:
+    """One unit of the last digit of `1.25e-3`: 0.01e-3."""
+    digits, _, power = number.partition("e")
+    return 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
 
 
 def _write() -> None:
