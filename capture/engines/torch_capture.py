@@ -187,7 +187,8 @@ def _run_case(
     recorder = record(
         model, folder, include=plan.include or None, exclude=plan.exclude or None,
         inputs=plan.inputs, level=plan.level, stats_only=plan.stats_only, format=plan.format,
-        tokens=plan.tokens, layers=plan.only_layers,
+        tokens=plan.tokens, layers=plan.only_layers, dump_on_mismatch=plan.dump_on_mismatch,
+        mismatch=plan.mismatch,
         overwrite=plan.overwrite, prompt=case.prompt, meta=meta, gradients=plan.gradients,
         parameters="none" if earlier else plan.parameters,
     )  # fmt: skip
@@ -299,7 +300,7 @@ def _check_estimate(plan: Plan, folder: str, model: Any, inputs: Inputs, watcher
     """Run a few tokens first, and refuse when all of them would not fit on the disk."""
     args, kwargs = inputs
     ids = kwargs.get("input_ids")
-    small = plan.stats_only or plan.tokens or plan.only_layers
+    small = plan.stats_only or plan.tokens or plan.only_layers or plan.dump_on_mismatch
     if small or ids is None or ids.dim() != 2 or ids.numel() <= _PROBE:
         return
     watcher.stage("estimating the size")

@@ -19,7 +19,8 @@ class Plan:
     layers (None: all). `dtype` None is the checkpoint's own. `new_tokens` is the number of
     forward passes of `mode="generate"`, for cases that do not say another. `factory` is
     `package.module:function`. `parameters` (`none`, `small` or `all`) are kept with the capture.
-    Of each step only `tokens` are kept, of the layers only `only_layers`.
+    Of each step only `tokens` are kept, of the layers only `only_layers`, of values only what
+    differs from the capture `dump_on_mismatch` by more than `mismatch`.
     `inputs_file` (an `.npz`), `provider`, `optimised` and `exporter` are of ONNX Runtime.
     """
 
@@ -42,6 +43,8 @@ class Plan:
     stats_only: bool = False
     tokens: str | None = None
     only_layers: LayerRange | None = None
+    dump_on_mismatch: str | None = None
+    mismatch: float | None = None
     gradients: bool = False
     format: str = "native"
     parameters: str = "small"

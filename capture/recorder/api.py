@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from .recorder import Recorder
+    from .sinks.expected import Expected
 
 
 def record(
@@ -48,6 +49,8 @@ def record(
     parameters: str = "none",
     tokens: str | None = None,
     layers: Layers = None,
+    dump_on_mismatch: str | os.PathLike[str] | None = None,
+    mismatch: float | None = None,
     shard_bytes: int = SHARD_BYTES,
     shard_seconds: float = SHARD_SECONDS,
     buffer_bytes: int = BUFFER_BYTES,
@@ -69,6 +72,9 @@ def record(
     `tokens="last:64"`, `"0:128"` or `"every:16"` keeps these tokens of each step alone, wherever it
     is clear which axis counts them (by the step's token ids), and `layers="0:5"` records these
     layers and what stands outside of all layers.
+    `dump_on_mismatch=REFERENCE`, a capture of the same modules, keeps values only where they differ
+    from the reference's by more than `mismatch` (relative L2; by default 1e-4, or 8 unit roundoffs
+    of the dtype), and statistics elsewhere.
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
@@ -106,12 +112,29 @@ def record(
         parameters=parameters,
         tokens=None if tokens is None else TokenPart.parse(tokens),
         layers=chosen_layers(layers),
+        expected=_expected(dump_on_mismatch, mismatch, path),
         meta=_checked_meta(meta, prompt),
         shard_bytes=shard_bytes,
         shard_seconds=shard_seconds,
         buffer_bytes=buffer_bytes,
     )
     return Recorder(model, path_of_process(os.fspath(path)), options)
+
+
+def _expected(
+    reference: str | os.PathLike[str] | None, mismatch: float | None, path: str | os.PathLike[str]
+) -> Expected | None:
+    if mismatch is not None and not 0 < mismatch < 1:
+        raise CaptureError(f"mismatch={mismatch!r}: a relative error, between 0 and 1")
+    if reference is None:
+        return None
+    if os.path.realpath(reference) == os.path.realpath(path):
+        raise CaptureError(
+            f"{os.fspath(path)}: the reference itself; record into another directory"
+        )
+    from .sinks.expected import Expected
+
+    return Expected(os.fspath(reference), mismatch)
 
 
 def _checked_meta(meta: Mapping[str, Any] | None, prompt: str | None) -> dict[str, Any]:

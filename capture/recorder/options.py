@@ -15,6 +15,8 @@ from ..weights.recorded import KINDS
 if TYPE_CHECKING:
     import torch
 
+    from .sinks.expected import Expected
+
 Pattern = str | Iterable[str] | Callable[[str, "torch.nn.Module"], bool] | None
 Steps = int | Iterable[int] | None
 Layers = str | int | LayerRange | None
@@ -41,6 +43,7 @@ class Options:
     parameters: str = "none"
     tokens: TokenPart | None = None
     layers: LayerRange | None = None
+    expected: Expected | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     shard_bytes: int = SHARD_BYTES
     shard_seconds: float = SHARD_SECONDS
@@ -57,6 +60,8 @@ class Options:
             raise CaptureError('stats_only needs format="native": a .pt file holds one tensor')
         if self.format == "pt" and self.tokens is not None:
             raise CaptureError('tokens needs format="native": a .pt file holds one tensor')
+        if self.expected is not None and (self.format == "pt" or self.stats_only):
+            raise CaptureError('dump_on_mismatch needs format="native", and not stats_only')
         if self.shard_bytes < 1 or self.buffer_bytes < 1 or self.shard_seconds <= 0:
             raise CaptureError("shard_bytes, buffer_bytes and shard_seconds must be positive")
 
@@ -72,11 +77,20 @@ class Options:
             "parameters": self.parameters, **parts,
         }  # fmt: skip
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a record may stand for a later one of the same bytes: each is compared with what
+        is expected in its own place.
+        """
+        return self.format == "native" and self.expected is None
+
     def notes(self) -> list[str]:
         """What whoever opens the capture should know of what was left out."""
         said = []
         if self.tokens is not None:
             said.append(f"only some tokens of each step were recorded: {self.tokens}")
+        if self.expected is not None:
+            said.append(f"only values that differ from {self.expected.path} were recorded")
         if self.layers is not None:
             said.append(f"only some layers were recorded: {self.layers}")
         return said

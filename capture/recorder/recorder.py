@@ -75,7 +75,7 @@ class Recorder:
                 f"{self.path}: cannot be written: {error.strerror or error}"
             ) from error
         self._writer = writer
-        self._keeper = Keeper(writer, self.options.format == "native", self.options.tokens)
+        self._keeper = Keeper(writer, self.options.repeats, self.options.tokens)
         try:
             if self._model is not None:
                 self._attach(self._model)
@@ -135,8 +135,8 @@ class Recorder:
             return PtSink(self.path)
         header = {**header_line(self._model, options.said()), **options.meta}
         return NativeSink(
-            self.path, header, stats_only=options.stats_only,
-            shard_bytes=options.shard_bytes, shard_seconds=options.shard_seconds,
+            self.path, header, stats_only=options.stats_only, shard_bytes=options.shard_bytes,
+            shard_seconds=options.shard_seconds, expected=options.expected,
         )  # fmt: skip
 
     def _complain(self, writer: Writer, error: BaseException | None) -> None:

@@ -230,6 +230,14 @@ _TORCH = (
         help="Only these layers, and what stands outside of all layers; all of them run.",
     ),
     click.option(
+        "--dump-on-mismatch", metavar="REF", type=click.Path(exists=True), default=None,
+        help="Write values only where they differ from those of the capture REF, else statistics.",
+    ),
+    click.option(
+        "--mismatch", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=None,
+        help="Relative error from which they differ.  [default: 1e-4, or 8 roundings of the dtype]",
+    ),
+    click.option(
         "--format", type=click.Choice(["native", "pt"]), default="native", show_default=True,
         help="pt: torch files, as MAX's TorchPrintHook writes them.",
     ),
@@ -329,9 +337,7 @@ def make_plan(
         raise UserError("--max-new-tokens belongs to --mode generate")
     if rest.get("gradients") and mode == "generate":
         raise UserError("--gradients: there are none of --mode generate")
-    if rest.get("format") == "pt" and (rest.get("stats_only") or rest.get("tokens")):
-        name = "--stats-only" if rest.get("stats_only") else "--tokens"
-        raise UserError(f"{name} needs --format native: a .pt file holds one tensor")
+    _check_native(rest)
     counts = (new_tokens,) if isinstance(new_tokens, int) else new_tokens or (_NEW_TOKENS,)
     prompts = [*prompt, *(_prompts_in(prompt_file) if prompt_file else ())]
     try:
@@ -343,6 +349,18 @@ def make_plan(
     return Plan(
         model, cases, inputs=not outputs_only, mode=mode, new_tokens=counts[0], **rest,
     )  # fmt: skip
+
+
+def _check_native(rest: dict[str, Any]) -> None:
+    """Raises `UserError` for options that do not go together."""
+    for name in ("stats_only", "tokens", "dump_on_mismatch"):
+        if rest.get("format") == "pt" and rest.get(name):
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} needs --format native: a .pt file holds one tensor")
+    if rest.get("stats_only") and rest.get("dump_on_mismatch"):
+        raise UserError("--dump-on-mismatch and --stats-only: choose one")
+    if rest.get("mismatch") is not None and not rest.get("dump_on_mismatch"):
+        raise UserError("--mismatch belongs to --dump-on-mismatch")
 
 
 def make_onnx_plan(

@@ -389,6 +389,15 @@ def test_some_tokens_of_some_layers(llama: Path, tmp_path: Path) -> None:
     assert not any("layers.0." in name for name in records)
 
 
+def test_values_where_they_differ_from_a_reference(llama: Path, tmp_path: Path) -> None:
+    assert capture(llama, tmp_path / "a") == 0
+    assert capture(llama, tmp_path / "b", "--dump-on-mismatch", tmp_path / "a") == 0
+    assert all(r.locator is None for r in open_capture(tmp_path / "b").records)
+    other = ["--dump-on-mismatch", tmp_path / "a", "--seed", 5]
+    assert capture(llama, tmp_path / "c", *other) == 0
+    assert sum(r.locator is not None for r in open_capture(tmp_path / "c").records) > 20
+
+
 def test_operators(llama: Path, tmp_path: Path) -> None:
     assert capture(llama, tmp_path / "a") == 0
     assert capture(llama, tmp_path / "b", "--level", "op") == 0
@@ -597,6 +606,9 @@ def test_an_index_leads_nowhere_else(
         (["--stats-only", "--format", "pt"], "--stats-only needs"),
         (["--tokens", "last:2", "--format", "pt"], "--tokens needs"),
         (["--tokens", "some"], 'such as "last:64"'),
+        (["--mismatch", "0.1"], "--mismatch belongs to --dump-on-mismatch"),
+        (["--dump-on-mismatch", "nowhere"], "'nowhere' does not exist"),
+        (["--dump-on-mismatch", ".", "--stats-only"], "choose one"),
         (["--layers", "5:9"], "no such layer; it has layers 0 to 1"),
         (["--layers", "x"], "is not the number of a layer"),
         (["--include", "nothing"], "leave no module"),

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import directory
 from .dedup import Seen, Stored
+from .expected import Expected
 from .shard import Shard
 from .sink import CallItem, Ending, Item, MetaItem, RecordItem, TokensItem
 from .sketch import position_sensitive
@@ -26,16 +27,17 @@ class NativeSink:
     """Writes one capture directory, which must be empty of captures.
 
     A shard is closed at `shard_bytes`, or `shard_seconds` after the first line that waits for it.
+    Of what agrees with `expected` only statistics are written.
     """
 
     def __init__(
         self, path: str, header: dict[str, Any], *, stats_only: bool,
-        shard_bytes: int, shard_seconds: float,
+        shard_bytes: int, shard_seconds: float, expected: Expected | None = None,
     ) -> None:  # fmt: skip
         self.path = path
         self.records = 0
         self._header = header
-        self._stats_only = stats_only
+        self._stats_only, self._expected = stats_only, expected
         self._most, self._seconds = shard_bytes, shard_seconds
         self._seen = Seen()
         self._lines: list[dict[str, Any]] = []
@@ -136,8 +138,8 @@ class NativeSink:
             place["error"] = taken.problem
         elif item.same_as is not None:
             place["same_as"] = item.same_as
-        elif self._stats_only:
-            place["stats"] = {**statistics(taken.tensor()), **position_sensitive(taken)}
+        elif (stats := self._in_place_of_values(item)) is not None:
+            place["stats"] = stats
             self._release(taken)
         else:
             key = self._seen.key(taken.dtype, taken.raw())
@@ -152,6 +154,17 @@ class NativeSink:
         self._waiting += 1
         if self._shard is not None and (self._shard.nbytes >= self._most or self._shard.full):
             self.flush()
+
+    def _in_place_of_values(self, item: RecordItem) -> dict[str, Any] | None:
+        """Statistics and sketch, where these are enough."""
+        if not self._stats_only and self._expected is None:
+            return None
+        taken = item.snapshot
+        found = {**statistics(taken.tensor()), **position_sensitive(taken)}
+        if self._expected is None:
+            return found
+        described = {"shape": taken.shape, "dtype": taken.dtype, **found}
+        return found if self._expected.agrees(item.fields, described) else None
 
     def _store(self, item: RecordItem, place: dict[str, Any]) -> Stored:
         """Into the open shard; a tensor that it has no room for begins another."""
