@@ -228,7 +228,7 @@ def test_an_index_that_promises_too_much(tmp_path: Path) -> None:
     folder = sharded(
         tmp_path / "model", {"x": "a.safetensors", "y": "a.safetensors"}, x=torch.ones(1)
     )
-    assert "its index lists 1 tensors that no file has, such as y" in refusal(folder)
+    assert "its index lists 1 tensor that no file has, such as y" in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_nan_and_unreadable(real: Path, tmp_path: Path, capsys: pytest.CaptureFi
     cut = tmp_path / "bad" / "model.norm-output.max"
     cut.write_bytes(cut.read_bytes()[:-4])
     assert run(ref, tmp_path / "bad", "-o", tmp_path / "out") == 1
-    assert "1 pairs without numbers, as norm-output" in capsys.readouterr().err
+    assert "1 pair without numbers, as norm-output" in capsys.readouterr().err
     values = (tmp_path / "out" / f"{PREFIX}layers.0.mlp.abs_diff.csv").read_text().splitlines()[3:]
     assert math.isnan(float(values[-1])) and sum(math.isnan(float(v)) for v in values) == 1
     lines = tidy(tmp_path / "out")

@@ -294,13 +294,15 @@ class Held:
         self.go, self.runs = threading.Event(), 0
         examine = law_report.examine
 
-        def held(scene: Any, told: Callable[..., None], cancelled: Callable[[], bool]) -> Any:
+        def held(
+            scene: Any, told: Callable[..., None], cancelled: Callable[[], bool], *more: Any
+        ) -> Any:
             self.runs += 1
             told(None, 3, 32)
             while not self.go.wait(0.01):
                 if cancelled():
                     return None
-            return examine(scene, told, cancelled)
+            return examine(scene, told, cancelled, *more)
 
         monkeypatch.setattr(law_report, "examine", held)
 

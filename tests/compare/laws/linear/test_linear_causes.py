@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from layertui.compare.laws import report
+from layertui.compare.laws import report, suspects
 from layertui.compare.laws.causes import diagnose
 from layertui.compare.model import Cause
 from support.laws.law_checks import Tried, capture, tried
@@ -445,7 +445,7 @@ def test_a_report_that_is_cancelled_while_it_looks_for_causes_is_none(
         diagnosing = True
         return diagnose(*given)
 
-    monkeypatch.setattr(report, "diagnose", watched)
+    monkeypatch.setattr(suspects, "diagnose", watched)
     assert report.examine(found.scene, cancelled=cancelled) is None
     assert asked > after
     asked = -1000
