@@ -27,11 +27,15 @@ from .registry import law_named
 
 _ALIKE = 1.25  # local errors within this factor are alike
 _SIMPLER = 2.0  # times the least local error that a hypothesis with fewer fitted numbers may leave
+_MANY = 2  # class of fitted numbers, see `_cost`
 _MOST_SAID = 3  # causes of one layer that are said
 _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at all
 _MOSTLY = 1.0  # times the usual squares: what is beyond them counts by itself from there on
 # Coarser arithmetic makes larger errors and says little of each: it is held to their size alone.
 _ROUNDING = ("precision", "cast")
+# Of the local error that is left where nothing restores the usual, and 99.75 % of its squares are
+# explained all the same: weights that were rounded once more when they were loaded.
+_NEARLY = 0.05
 _TOO_WIDE = 0.02  # ratio below which errors are not those of the arithmetic that is supposed
 
 
@@ -153,6 +157,8 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
     if not good and before.bad:
         good = [t for t in trials if t.restored]
     if not good:
+        good = [t for t in trials if _explains_nearly_all(t, before)]
+    if not good:
         return
     usual = judged.usual_candidate.ratio
     least = min(t.error.total for t in good)
@@ -171,6 +177,12 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
             continue
         said.add(name)
         yield _cause(judged, trial)
+
+
+def _explains_nearly_all(trial: Trial, before: LocalError) -> bool:
+    """Whether a mistake of few numbers leaves next to nothing of the error."""
+    few = _cost(trial.hypothesis) < _MANY
+    return few and trial.nearer and trial.error.total <= _NEARLY * before.total
 
 
 def _improved(trial: Trial, judged: Judged, strain: float) -> bool:
@@ -192,7 +204,7 @@ def _less(error: LocalError, before: LocalError, judged: Judged) -> bool:
 
 def _cost(hypothesis: Hypothesis) -> int:
     """Fitted numbers, in classes: none, one, many."""
-    return 0 if hypothesis.fitted == 0 else 1 if hypothesis.fitted <= 2 else 2
+    return 0 if hypothesis.fitted == 0 else 1 if hypothesis.fitted <= 2 else _MANY
 
 
 def _order(name: str) -> int:

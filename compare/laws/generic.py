@@ -281,7 +281,7 @@ def _lies_on(y: Array, rounded: Array, unit: float) -> bool:
 
 def _shifted(prediction: Prediction, case: Case) -> Iterator[Hypothesis]:
     rows, value = case.rows, prediction.value
-    if len(rows) < 8 or np.any(np.diff(rows) != 1):
+    if len(rows) < _FEW_ROWS or np.any(np.diff(rows) != 1):
         return
     for shift in _SHIFTS:
         if abs(shift) >= len(rows) // 2:
