@@ -58,6 +58,11 @@ class TokenPlaces:
     def places(self) -> range:
         return range(self.first, self.end, self.stride)
 
+    @property
+    def has_last(self) -> bool:
+        """Whether the last of all tokens is among them."""
+        return self.count - 1 in self.places
+
     def line(self) -> list[int]:
         """As a manifest has it."""
         return [self.axis, self.first, self.end, self.stride, self.count]

@@ -62,9 +62,12 @@ def view_of(reference: Item, candidate: Item, last_rows: bool) -> CommonView | N
     left, right = reference.record.tokens, candidate.record.tokens
     if left is None and right is None:
         return shapes_view(reference.shape, candidate.shape, last_rows and floats, reshaped)
+    # What has the last token alone is no partner of a part that ends before it.
+    to_the_end = all(known is None or known.has_last for known in (left, right))
+    last_rows = last_rows and floats and to_the_end
     return tokens_view(
         (reference.shape, left), (candidate.shape, right),
-        partial(shapes_view, last_rows=last_rows and floats, reshaped=reshaped),
+        partial(shapes_view, last_rows=last_rows, reshaped=reshaped),
     )  # fmt: skip
 
 

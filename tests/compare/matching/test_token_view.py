@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from layertui.capture import record
+from layertui.capture.records import Record
 from layertui.capture.token_places import TokenPlaces
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.matching.call_match import view_of
+from layertui.compare.matching.named_records import Item
 from layertui.compare.matching.token_view import tokens_view
 from layertui.compare.model import Measurement
 from layertui.compare.recipes.common_view import common_view
@@ -120,3 +123,22 @@ def test_recipes(reference: Any, candidate: Any, recipes: tuple[str, str]) -> No
 )
 def test_other_tokens_are_no_pair_though_their_shapes_fit(reference: Any, candidate: Any) -> None:
     assert tokens_view(reference, candidate, common_view) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "recipe"), [(places(1, 6, 10), "[:, -1]"), (places(1, 0, 4), None),
+                          (places(1, 0, 9, 4), None)],
+)  # fmt: skip
+def test_the_last_token_alone_is_no_other_one(known: TokenPlaces, recipe: str | None) -> None:
+    """An engine that keeps the last token's logits, beside a capture that may not have it."""
+    size = len(known.places)
+    one, other = (Item(record, 0, "lm_head", "output", "output", "lm_head", 0, 1)
+                  for record in (logits((1, size, 96), known), logits((1, 96), None)))  # fmt: skip
+    found = view_of(one, other, last_rows=True)
+    assert (None if found is None else str(found.reference)) == recipe
+    mirrored = view_of(other, one, last_rows=True)
+    assert (None if mirrored is None else str(mirrored.candidate)) == recipe
+
+
+def logits(shape: tuple[int, ...], known: TokenPlaces | None) -> Record:
+    return Record("lm_head-output", "lm_head", "output", shape=shape, dtype="float32", tokens=known)
