@@ -2,8 +2,8 @@
 
 A path says which storage it belongs to: `scheme://...` to the one that is registered for the
 scheme, or else to `remote`, which is loaded with the first such path; any other path to the local
-file system. So records, which carry paths, can be sent to other
-processes as they are. Paths are taken apart and joined with `/`, as `posixpath` does.
+file system. So records, which carry paths, can be sent to other processes as they are. Paths are
+taken apart and joined with `/`, as `posixpath` does.
 
 Captures are not trusted: `files` never leads out of the directory that it lists.
 """

@@ -72,7 +72,9 @@ def run_app(
 
 
 def _missing(path: str) -> str | None:
-    if "://" in path or os.path.exists(path):  # what a URL names is looked for behind the screen
+    from ..capture.storage import is_url
+
+    if is_url(path) or os.path.exists(path):  # what a URL names is looked for behind the screen
         return None
     return f"layertui: {path}: no such file or directory"
 

@@ -18,14 +18,13 @@ STATUS = 129  # as after SIGHUP
 _GRACE = 2.0  # seconds that the program gets to end by itself
 
 
-def watch(leave: Callable[[], object], fd: int | None = None) -> None:
-    """Call `leave` from a thread when the terminal of `fd`, that of stdin by default, hangs up; end
-    the process where that does not. Waits without a timeout: it costs nothing.
+def watch(leave: Callable[[], object]) -> None:
+    """Call `leave` from a thread when stdin's terminal hangs up; end the process where that does
+    not. Waits without a timeout: it costs nothing.
     """
-    place = sys.__stdin__.fileno() if fd is None and sys.__stdin__ is not None else fd
-    if place is None:
-        return
-    threading.Thread(target=_watch, args=(place, leave), name="hangup", daemon=True).start()
+    if sys.__stdin__ is not None:
+        given = (sys.__stdin__.fileno(), leave)
+        threading.Thread(target=_watch, args=given, name="hangup", daemon=True).start()
 
 
 def _watch(fd: int, leave: Callable[[], object]) -> None:

@@ -30,6 +30,7 @@ _TIMES = 2.0  # of an error: less is the rounding of another run
 class RowChange:
     """One row before and after; None where it was, or is, not there."""
 
+    key: Key
     change: Change
     before: SavedRow | None
     after: SavedRow | None
@@ -76,31 +77,26 @@ class Changes:
 
     def _of_module(self, module: str) -> str:
         """What became of a module that diverged first before."""
-        found = [row for key, row in zip(self._keys(), self.rows, strict=True) if key[0] == module]
+        found = [row for row in self.rows if row.key[0] == module]
         bad = [row for row in found if row.before is not None and not is_fine(row.before)]
         if not bad or any(row.change == "gone" for row in bad):
             return "is not compared any more"
         cured = all(row.change == "cured" for row in bad)
         return "cured" if cured else "diverges no longer first"
 
-    def _keys(self) -> list[Key]:
-        return [*self.after.rows, *(key for key in self.before.rows if key not in self.after.rows)]
-
 
 def changes_of(before: SavedReport, after: SavedReport) -> Changes:
     """What changed from one comparison to another."""
-    rows = [_changed(before.rows.get(key), row) for key, row in after.rows.items()]
-    rows += [_changed(row, None) for key, row in before.rows.items() if key not in after.rows]
+    rows = []
+    for key in dict.fromkeys((*after.rows, *before.rows)):
+        was, now = before.rows.get(key), after.rows.get(key)
+        rows.append(RowChange(key, _change(was, now), was, now))
     return Changes(before, after, tuple(rows))
 
 
 def is_fine(row: SavedRow) -> bool:
     """Whether a row agrees."""
     return row.level in _FINE
-
-
-def _changed(before: SavedRow | None, after: SavedRow | None) -> RowChange:
-    return RowChange(_change(before, after), before, after)
 
 
 def _change(before: SavedRow | None, after: SavedRow | None) -> Change:

@@ -17,8 +17,7 @@ def changes_since(before: Comparison, after: Comparison) -> Changes:
 
 
 def _saved(comparison: Comparison) -> SavedReport:
-    content = json.loads(json_text(json_report(comparison, "")))
-    return reports_of(content, comparison.candidate.path)[""]
+    return reports_of(json_report(comparison, ""), comparison.candidate.path)[""]
 
 
 def with_changes(text: str, form: str, changes: Changes) -> str:

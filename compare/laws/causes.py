@@ -33,6 +33,7 @@ _IMPROVED = 0.5  # of the local error that must go for a hypothesis to count at 
 _MOSTLY = 1.0  # times the usual squares: what is beyond them counts by itself from there on
 # Coarser arithmetic makes larger errors and says little of each: it is held to their size alone.
 _ROUNDING = ("precision", "cast")
+COARSER = (*_ROUNDING, "quantised")  # causes that are a coarser arithmetic themselves
 # Of the local error that is left where nothing restores the usual, and 99.75 % of its squares are
 # explained all the same: weights that were rounded once more when they were loaded.
 _NEARLY = 0.05

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from ..model import Cause, Local
 from ..vocabulary import LAW_STATES, LawState
-from .causes import diagnose, joined
+from .causes import COARSER, diagnose, joined
 from .evaluate import Evaluate, evaluations, one_by_one
 from .evaluation import Evaluation
 from .law import Scene
 from .model_difference import ModelDifference
 from .peers import Judged, Limits, Peers, limits_of
 from .suspects import diagnosed
-
-_ROUNDING = ("precision", "cast", "quantised")  # causes that are a coarser arithmetic themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def peers_of(
     for law, evaluation in peers.coarse_by_size():
         place = Peers(found, frozenset({law})).judgement(evaluation)
         causes = diagnose(scene, place, cancelled).causes
-        if causes and causes[0].name not in _ROUNDING:
+        if causes and causes[0].name not in COARSER:
             wrong.add(law)
     return Peers(found, frozenset(wrong)) if wrong else peers
 

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from . import limits
-from .causes import Diagnosis, diagnose
+from .causes import COARSER, Diagnosis, diagnose
 from .law import Scene
 from .peers import Judged, Usual, excess_of
-
-_ROUNDING = ("precision", "cast", "quantised")  # which say no more than how large errors are
 
 
 def diagnosed(
@@ -57,4 +55,4 @@ def is_convincing(diagnosis: Diagnosis) -> bool:
     if not diagnosis.causes:
         return False
     cause = diagnosis.causes[0]
-    return cause.name not in _ROUNDING and cause.after <= limits.CONVINCING * cause.before
+    return cause.name not in COARSER and cause.after <= limits.CONVINCING * cause.before
