@@ -16,6 +16,7 @@ from torch import nn
 from layertui.capture import record
 from layertui.compare.laws.law import Case, Prediction
 from layertui.compare.laws.logits import Last, finished
+from layertui.compare.laws.numerics.rounding import on_grid
 from support.laws.law_checks import Tried, tried
 
 LABEL = "model-output_logits"
@@ -140,7 +141,7 @@ def test_steps_that_are_rounded_one_by_one_are_the_law(cap: float, seed: int) ->
     """Quotients by one number round alike, which is no factor of the logits."""
 
     def coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return torch.tensor(values, dtype=torch.float32).bfloat16().double().numpy()
+        return on_grid(values, 2.0**-8)  # torch rounds float64 to float32 first: twice
 
     product = coarse(30 * np.random.default_rng(seed).standard_normal((8, 200)))
     y = coarse(cap * coarse(np.tanh(coarse(product / cap))))
