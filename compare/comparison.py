@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..capture.layer_range import LayerRange
     from .aligned import Aligned
     from .judging.noise.floor import Baselines
+    from .laws.evaluate import Evaluate
     from .laws.report import LawReport
     from .weights.models import Models
 
@@ -144,7 +145,10 @@ class Comparison(ComparisonState):
         changed = self.settle(cancelled) if done else []
         if changed and on_results is not None:
             on_results(changed)
-        return done and self.check_laws(on_results, cancelled, use_cache, executor, threads)
+        if not done or not self.judges_by_laws:
+            return done
+        evaluate_all = evaluated_on(executor, threads, behind=visible is not None)
+        return self.check_laws(on_results, cancelled, use_cache, evaluate_all)
 
     def take(self, index: int, result: Measured) -> None:
         """Store a result and judge it."""
@@ -171,17 +175,17 @@ class Comparison(ComparisonState):
     def check_laws(
         self, on_results: Callable[[list[int]], None] | None = None,
         cancelled: Callable[[], bool] | None = None, use_cache: bool = True,
-        executor: Executor | None = None, threads: int | None = None,
+        evaluate_all: Evaluate | None = None,
     ) -> bool:  # fmt: skip
-        """Hold every layer against its law, and judge anew by what that says; on `executor`, if
-        given, which runs `threads` tasks at a time. Rows get their local errors as they come. False
-        when `cancelled` said stop; the verdicts are then those without.
+        """Hold every layer against its law, and judge anew by what that says; `evaluate_all` on all
+        cores if not given. Rows get their local errors as they come. False when `cancelled` said
+        stop; the verdicts are then those without.
         """
         if not self.judges_by_laws or self.laws is not None:
             return True
         report = LawCheck(
             self.aligned, self.results, self.models, self.law_progress, on_results, cancelled,
-            use_cache, evaluated_on(executor, threads),
+            use_cache, evaluate_all or evaluated_on(),
         ).run()  # fmt: skip
         if report is None:
             return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from statistics import median
 from typing import Protocol
@@ -31,6 +31,9 @@ from .registry import LAWS
 from .same_values import same_values
 
 _KEPT = 2  # fits of a kind that are remembered: layers of two kinds may take turns
+# Places of a kind whose fits are remembered for those after them, which then do not depend on each
+# other: models mix local and global layers in turns of up to six (Gemma 3).
+_LEARNING = 8
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
 _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
@@ -53,10 +56,35 @@ class Evaluate(Protocol):
 
 def one_by_one(scene: Scene, places: Sequence[Place]) -> Iterator[Evaluation | None]:
     """See `Evaluate`: here, one after the other."""
-    for law, sites in places:
+    for (law, sites), turn in zip(places, turns(places), strict=True):
         if scene.cancelled is not None and scene.cancelled():
             return
-        yield best_of(scene, law, sites)
+        yield best_of(scene, law, sites, turn.learns)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a place is evaluated: `after` another one (by number), from which it learns what fits,
+    and whether others learn from it (`learns`: what fits is remembered).
+    """
+
+    after: int | None
+    learns: bool
+
+
+def turns(places: Sequence[Place]) -> list[Turn]:
+    """Of each place: the first ones of a kind learn from each other in order, all others of the
+    kind from those, so that what is found does not depend on how many are evaluated at a time.
+    """
+    learners: dict[tuple[str, str], list[int]] = {}
+    found: list[Turn] = []
+    for number, (law, sites) in enumerate(places):
+        before = learners.setdefault((law.name, sites[0].kind), [])
+        learns = len(before) < _LEARNING
+        found.append(Turn(before[-1] if before else None, learns))
+        if learns:
+            before.append(number)
+    return found
 
 
 def evaluations(
@@ -206,8 +234,12 @@ def by_target(scene: Scene, laws: Sequence[Law]) -> Iterator[tuple[Law, list[Sit
         yield groups[place]
 
 
-def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
-    """The first alternative that the reference keeps to, else the one that it is nearest to."""
+def best_of(
+    scene: Scene, law: Law, sites: Iterable[Site], learns: bool = True
+) -> Evaluation | None:
+    """The first alternative that the reference keeps to, else the one that it is nearest to.
+    `learns`: what fits is remembered for other places of the kind.
+    """
     best: Evaluation | None = None
     for site in sites:
         try:
@@ -224,7 +256,8 @@ def best_of(scene: Scene, law: Law, sites: Iterable[Site]) -> Evaluation | None:
                 if best is None or evaluation.reference.total < best.reference.total:
                     best = evaluation
                 if evaluation.reference.total <= limits.TRUST:
-                    _keep(scene, evaluation)
+                    if learns:
+                        _keep(scene, evaluation)
                     return evaluation
     return best
 

@@ -56,21 +56,21 @@ class LawCheck:
     on_results: Callable[[list[int]], None] | None = None
     cancelled: Callable[[], bool] | None = None
     use_cache: bool = True
-    evaluate_all: Evaluate | None = None  # None: here
+    evaluate_all: Evaluate | None = None  # None: on all cores
     _fresh: list[int] = field(default_factory=list)
     _said: float = 0.0
 
     def run(self) -> LawReport | None:
         """What the laws say; None when cancelled."""
-        from ..laws.evaluate import one_by_one
         from ..laws.report import examine
+        from .measuring import evaluated_on
 
         cache = self._cache() if self.use_cache else None
         known = None if cache is None else cache.get()
         if known is not None:
             return known
         scene = scene_of(self.aligned, self.results, self.models, self.cancelled)
-        evaluate_all = self.evaluate_all or one_by_one
+        evaluate_all = self.evaluate_all or evaluated_on()
         report = examine(scene, self._heard, self.cancelled, evaluate_all)
         self._tell()
         if report is not None and cache is not None:

@@ -49,13 +49,19 @@ def workers_of(executor: Executor) -> int:
     return known if isinstance(known, int) else _MANY
 
 
-def evaluated_on(executor: Executor | None, workers: int | None) -> Evaluate | None:
-    """How laws are evaluated on an executor; None without one."""
-    if executor is None:
-        return None
-    from .law_tasks import OnExecutor
+def evaluated_on(
+    executor: Executor | None = None, workers: int | None = None, behind: bool = False
+) -> Evaluate:
+    """How laws are evaluated: on an executor, or on threads of this process, `behind` a screen or
+    not.
+    """
+    if executor is not None:
+        from .law_tasks import OnExecutor
 
-    return OnExecutor(executor, workers or workers_of(executor))
+        return OnExecutor(executor, workers or workers_of(executor))
+    from .law_threads import OnThreads
+
+    return OnThreads(workers or default_threads(), _step_back if behind else None)
 
 
 def measure_rows(

@@ -11,7 +11,6 @@ and its standard error follows from that of the slope. Rows with a small mean sq
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,14 +23,11 @@ from ..config_names import EPS_NAMES
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from ..names import kind_name
-from ..numerics.number_fit import narrowed
 from ..numerics.quantities import Key, Quantity, SideQuantities
 from ..residual.carried import carried_sum, whole
 from .causes import eps_hypotheses, kind_hypotheses, weight_hypotheses
-from .form import KINDS, Kind, Norm, eps_words, epsilons, estimate_eps, predicted
-
-_STEPS = 48  # of the search for an epsilon
-_FEWEST = 4  # rows from which a weight may be fitted
+from .fitting import as_fit, fitted
+from .form import Kind, Norm, epsilons, estimate_eps, predicted
 
 
 class NormLaw:
@@ -76,9 +72,9 @@ class NormLaw:
         for norm, offset in self._stored(scene, site, reference):
             for eps in epsilons(given, norm, reference):
                 found = True
-                yield _as_fit(replace(norm, eps=eps), offset, read=True)
+                yield as_fit(replace(norm, eps=eps), offset, read=True)
             eps, error = estimate_eps(norm, reference)
-            yield _as_fit(replace(norm, eps=eps, eps_error=error), offset, read=True)
+            yield as_fit(replace(norm, eps=eps, eps_error=error), offset, read=True)
         if not found or scene.parameters is None:
             yield from fitted(reference)
 
@@ -114,72 +110,6 @@ class NormLaw:
         yield from kind_hypotheses(norm, candidate)
         yield from weight_hypotheses(scene, site, fit, norm, candidate)
         yield from output_hypotheses(predicted(norm, candidate), candidate, site.groups)
-
-
-def fitted(case: Case) -> Iterator[Fit]:
-    """Kind, epsilon and weight fitted to the reference, the better kind first."""
-    if len(case.output) < _FEWEST or not np.isfinite(case.output).all():
-        return
-    found: list[tuple[float, Norm]] = []
-    for kind in ("rms", "layer"):
-        left, norm = _best_eps(case, kind)
-        found.append((left * (1.0 if kind == "rms" else 1.2), norm))
-    for _, norm in sorted(found, key=lambda pair: pair[0]):
-        yield _as_fit(norm, 0.0, read=False)
-
-
-def _best_eps(case: Case, kind: Kind) -> tuple[float, Norm]:
-    """The least-squares norm of a kind: its epsilon by a search over the logarithm."""
-    x = case.inputs["x"]
-    centred = x - x.mean(-1, keepdims=True) if kind == "layer" else x
-    middle = float(np.median(np.square(centred).mean(1))) or 1.0
-    least = float(np.square(centred).mean(1).min()) or middle
-    grid = [0.0, *(least * 10.0 ** np.arange(-7, 3, 0.5)), middle]
-    errors = [_least_squares(case, kind, eps)[0] for eps in grid]
-    at = int(np.argmin(errors))
-    ordered = sorted(grid)
-    place = ordered.index(grid[at])
-    low, high = ordered[max(0, place - 1)], ordered[min(len(ordered) - 1, place + 1)]
-    eps = narrowed(lambda e: _least_squares(case, kind, e)[0], low, high, _STEPS)
-    if errors[0] <= 1.01 * _least_squares(case, kind, eps)[0]:
-        eps = 0.0
-    left, norm = _least_squares(case, kind, eps)
-    _, error = estimate_eps(norm, case)
-    # What a common factor of weight and slope hides: only rows of unlike mean square tell eps.
-    mean = np.square(centred).mean(1)
-    unlike = float(np.std(1.0 / (mean + eps))) / max(float(np.mean(1.0 / (mean + eps))), 1e-300)
-    error = error / max(unlike, 1e-6) if unlike < 1 else error
-    return left, replace(norm, eps=eps, eps_error=error)
-
-
-def _least_squares(case: Case, kind: Kind, eps: float) -> tuple[float, Norm]:
-    """The best weight (and bias) by channel for an epsilon, and the relative residual."""
-    x, y = case.inputs["x"], case.output
-    normal = Norm(kind, eps).apply(x, case.units)
-    scale = 1.0 / np.maximum(np.sqrt(np.square(y).mean(1, keepdims=True)), 1e-300)
-    u, v = normal * scale, y * scale
-    if kind == "layer":
-        total = np.square(scale).sum()
-        mean_u, mean_v = (u * scale).sum(0) / total, (v * scale).sum(0) / total
-        du, dv = u - scale * mean_u, v - scale * mean_v
-        weight = (du * dv).sum(0) / np.maximum(np.square(du).sum(0), 1e-300)
-        bias: Array | None = mean_v - weight * mean_u
-    else:
-        weight = (u * v).sum(0) / np.maximum(np.square(u).sum(0), 1e-300)
-        bias = None
-    left = v - u * weight - (0.0 if bias is None else bias * scale)
-    size = float(np.square(v).sum()) or 1.0
-    return math.sqrt(float(np.square(left).sum()) / size), Norm(kind, eps, weight, bias)
-
-
-def _as_fit(norm: Norm, offset: float, read: bool) -> Fit:
-    words = {"kind": KINDS[norm.kind], "eps": eps_words(norm.eps, norm.eps_error)}
-    if read:
-        words["weight"] = "checkpoint + 1" if offset else "checkpoint"
-    else:
-        words["weight"] = "fitted"
-    free = 0.0 if read else (2.0 if norm.bias is not None else 1.0)
-    return Fit({"norm": norm}, words, read, free)
 
 
 def _config_eps(config: Mapping[str, Any]) -> list[float]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from threading import Lock
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from ...recipes.errors import RecipeError, Shape
 
 _MOST_WHOLE = 1 << 25  # elements that a table may have to be read whole
 RUN = 1 << 22  # elements read at a time
+_APART = 4  # a table of so many times the rows that are wanted takes longer than these
+_SMALL = 1 << 16  # elements that are as soon read as a few rows of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,17 @@ class Quantity:
 @dataclass
 class Tables:
     """Reads quantities; keeps the shapes, and the values of the few records read last, no wider
-    than they need be: mostly some rows of them are wanted.
+    than they need be: mostly some rows of them are wanted. Several threads may read at a time.
     """
 
     _shapes: dict[SideTask, Shape] = field(default_factory=dict)
     _kept: dict[SideTask, Array] = field(default_factory=dict)
     _most_kept: int = 1 << 24  # elements
+    _lock: Lock = field(default_factory=Lock)  # for what is kept, not while a record is read
+
+    def __reduce__(self) -> tuple[type[Tables], tuple[()]]:
+        """Whoever it is sent to reads for itself."""
+        return Tables, ()
 
     def shape(self, quantity: Quantity) -> Shape:
         """The shape of the view. Raises what `sample.UNREADABLE` has."""
@@ -98,7 +106,7 @@ class Tables:
         width = shape[-1] if shape else 1
         if rows is None:
             return self.whole(quantity).reshape(-1, width)
-        if prod(shape) <= RUN:
+        if prod(shape) <= RUN and not self._apart(quantity, len(rows), prod(shape)):
             return self._kept_of(quantity).reshape(-1, width)[rows].astype(np.float64)
         with self._open(quantity) as reader:
             # A reader hands out the same memory for every window: each is copied at once.
@@ -108,19 +116,28 @@ class Tables:
             ]
         return np.concatenate(parts)
 
+    def _apart(self, quantity: Quantity, rows: int, size: int) -> bool:
+        """Whether so many rows of a table of `size` elements had better be read one by one."""
+        few = rows * _APART < self.rows(quantity) and size > _SMALL
+        return few and quantity.task not in self._kept
+
     def _kept_of(self, quantity: Quantity) -> Array:
         """All values in the shape of the view, in the dtype that they were widened to."""
         task = quantity.task
-        if task in self._kept:
-            return self._kept[task]
+        with self._lock:
+            known = self._kept.get(task)
+        if known is not None:
+            return known
         shape = self.shape(quantity)
         if prod(shape) > _MOST_WHOLE:
             raise RecipeError(f"{quantity.key.label}: {prod(shape)} elements are too many at once")
         with self._open(quantity) as reader:
             values = np.array(_window(reader, (Ellipsis,)))  # the reader's memory is its own
-        self._kept[task] = values
-        while len(self._kept) > 1 and sum(v.size for v in self._kept.values()) > self._most_kept:
-            del self._kept[next(iter(self._kept))]
+        with self._lock:
+            kept = self._kept
+            kept[task] = values
+            while len(kept) > 1 and sum(v.size for v in kept.values()) > self._most_kept:
+                del kept[next(iter(kept))]
         return values
 
     def whole(self, quantity: Quantity) -> Array:
