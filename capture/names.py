@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Texts, pictures and archives that lie beside tensors: no format of tensors ends in these, and
 # `--raw` does not mean them.
@@ -42,6 +43,7 @@ def parse_name(name: str) -> ParsedName:
     return ParsedName(name, "value", 1)
 
 
+@lru_cache(1 << 10)
 def slot_role(slot: str) -> str:
     """`input`, `output`, `grad_output`, `grad_input` or `value`: what kind of quantity this is."""
     for role in ("input", "output", "grad_output", "grad_input"):

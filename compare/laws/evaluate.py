@@ -145,14 +145,18 @@ def grids(found: Sequence[Evaluation]) -> list[float | None]:
     for evaluation in found:
         site = evaluation.site
         units.setdefault((site.law, site.kind), []).append(evaluation.unit_candidate)
+    usual = {kind: median(peers) for kind, peers in units.items()}
+    few = {
+        kind: len(peers) >= limits.FEW_PEERS
+        and sum(unit > 2 * usual[kind] for unit in peers) <= limits.MOST_ODD * len(peers)
+        for kind, peers in units.items()
+    }
     grid: list[float | None] = []
     for evaluation in found:
-        peers = units[evaluation.site.law, evaluation.site.kind]
-        usual = median(peers)
-        finest = 2 * max(usual, evaluation.unit_reference)
-        few = sum(unit > 2 * usual for unit in peers) <= limits.MOST_ODD * len(peers)
-        odd = few and len(peers) >= limits.FEW_PEERS and evaluation.unit_candidate > finest
-        grid.append(usual if odd else None)
+        kind = evaluation.site.law, evaluation.site.kind
+        finest = 2 * max(usual[kind], evaluation.unit_reference)
+        odd = few[kind] and evaluation.unit_candidate > finest
+        grid.append(usual[kind] if odd else None)
     return grid
 
 

@@ -45,7 +45,9 @@ def _by_part(
     facts: Facts, peers: LayerPeers, name: str, units: float, words: str
 ) -> Evidence | None:  # fmt: skip
     part = _part(facts, name)
-    if part is None or part.mean < 3 or facts.shares:
+    if part is None or part.mean < 3 or part.size <= units * facts.unit:
+        return None  # what costs more is not asked of the many rows that are in order
+    if part.size < PART_OF_ERROR * facts.error or facts.shares:
         return None
     typical = peers.median_of_others(name, lambda f: _size(f, name), facts) or 0.0
     allowed = max(units * facts.unit, PART_TIMES_TYPICAL * typical, least_factor(facts))
@@ -54,7 +56,7 @@ def _by_part(
     )
     along = row_weights if name == "row_scale" else _crossed
     allowed += 2 * max((s.passed_on for s in facts.sources if along(facts, s)), default=0.0)
-    if part.size <= allowed or part.size < PART_OF_ERROR * facts.error:
+    if part.size <= allowed:
         return None
     size = f"{part.size:.2g} of the difference of {facts.error:.2g}"
     return Evidence(part.size / allowed, f"{words}: {size}, not seen in the inputs")
@@ -85,6 +87,12 @@ def _peak(
     ratio = _ratio(facts, name, across)
     if ratio is None or facts.structure is None:
         return None
+    middle, worst, at = getattr(facts.structure, name)
+    least = max(PEAK_UNITS * facts.unit, PEAK_INHERITED * facts.inherited, PART_OF_OK * facts.ok)
+    if worst < least:
+        return None
+    if name == "channel_error" and facts.structure.channel_excess < PEAK_EXCESS:
+        return None
     typical = peers.median_of_others(name, lambda f: _ratio(f, name, across), facts) or 0.0
     before = max((_ratio(s.whole, name, across) or 0.0 for s in facts.sources), default=0.0)
     if name == "channel_error":
@@ -92,16 +100,12 @@ def _peak(
         rows = (_ratio(source, "row_error", "channels") or 0.0 for source in crossed)
         before = max(before, *rows, 0.0)
     allowed = max(PEAK_RATIO, PART_TIMES_TYPICAL * typical, PART_TIMES_TYPICAL * before)
-    middle, worst, at = getattr(facts.structure, name)
-    least = max(PEAK_UNITS * facts.unit, PEAK_INHERITED * facts.inherited, PART_OF_OK * facts.ok)
     sticks_out = ratio > allowed or (
         name == "row_error"
         and ratio > max(SEEN_RATIO, SEEN_TIMES_TYPICAL * typical)
         and worst > SEEN_WORST * _worst_row_before(facts)
     )
-    if name == "channel_error" and facts.structure.channel_excess < PEAK_EXCESS:
-        return None
-    if not sticks_out or worst < least:
+    if not sticks_out:
         return None
     return Evidence(
         max(ratio / allowed, 1.0),

@@ -9,7 +9,8 @@ differ by a fault of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -78,11 +79,12 @@ def find_routings(aligned: Aligned, results: Results) -> dict[int, Routing]:
     from ...measuring.bounded_sample import UNREADABLE
 
     found: dict[int, Routing] = {}
+    modules = sorted({row.canonical for row in aligned.rows})
     for row in aligned.rows:
         result = results.measurements[row.index]
         if not isinstance(result, Measurement) or result.identical or not _is_router(row, result):
             continue
-        if not _has_experts(aligned, row):
+        if not _has_experts(modules, row):
             continue
         try:
             routing = _routing(aligned, results, row)
@@ -129,9 +131,11 @@ def _is_router(row: Row, result: Measurement) -> bool:
     return 2 <= width <= _MOST_EXPERTS
 
 
-def _has_experts(aligned: Aligned, row: Row) -> bool:
+def _has_experts(modules: Sequence[str], row: Row) -> bool:
+    """Whether one of the sorted `modules` is an expert beside the router."""
     block = block_of(row.canonical) + ".expert"
-    return any(other.canonical.startswith(block) for other in aligned.rows)
+    at = bisect_left(modules, block)
+    return at < len(modules) and modules[at].startswith(block)
 
 
 def _routing(aligned: Aligned, results: Results, row: Row) -> Routing | None:

@@ -11,6 +11,7 @@ and its standard error follows from that of the slope. Rows with a small mean sq
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,7 @@ from ..config_names import EPS_NAMES
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_case
 from ..names import kind_name
-from ..numerics.quantities import Key, Quantity, SideQuantities
+from ..numerics.quantities import Key, SideQuantities
 from ..residual.carried import carried_sum, whole
 from .causes import eps_hypotheses, kind_hypotheses, weight_hypotheses
 from .fitting import as_fit, fitted
@@ -155,9 +156,6 @@ def _earlier(side: SideQuantities, first: Key, second: Key) -> bool:
 def _streams_before(side: SideQuantities, key: Key) -> list[Key]:
     """Outputs of layers and embeddings returned before a norm, the last ones first."""
     own = side.known.get(key)
-    rows: list[Quantity] = [
-        q for q in side.known.values()
-        if own is not None and q.row < own.row and q.key.step == key.step
-        and q.key.slot == "output" and side.role(q.key.module) in ("layer", "embedding")
-    ]  # fmt: skip
-    return [q.key for q in rows[-2:][::-1]]
+    streams = side.streams.get(key.step, [])
+    end = 0 if own is None else bisect_left(streams, own.row, key=lambda q: q.row)
+    return [q.key for q in streams[max(0, end - 2) : end][::-1]]

@@ -78,6 +78,7 @@ class Tables:
 
     _shapes: dict[SideTask, Shape] = field(default_factory=dict)
     _kept: dict[SideTask, Array] = field(default_factory=dict)
+    _size: int = 0  # elements that are kept
     _most_kept: int = 1 << 24  # elements
     _lock: Lock = field(default_factory=Lock)  # for what is kept, not while a record is read
 
@@ -134,10 +135,11 @@ class Tables:
         with self._open(quantity) as reader:
             values = np.array(_window(reader, (Ellipsis,)))  # the reader's memory is its own
         with self._lock:
-            kept = self._kept
-            kept[task] = values
-            while len(kept) > 1 and sum(v.size for v in kept.values()) > self._most_kept:
-                del kept[next(iter(kept))]
+            if task not in self._kept:  # another thread may have been as fast
+                self._kept[task] = values
+                self._size += values.size
+            while len(self._kept) > 1 and self._size > self._most_kept:
+                self._size -= self._kept.pop(next(iter(self._kept))).size
         return values
 
     def whole(self, quantity: Quantity) -> Array:
@@ -205,6 +207,15 @@ class SideQuantities:
         for module, _, _ in self.calls:
             found.setdefault(parent_of(module), {})[module] = None
         return {module: list(below) for module, below in found.items()}
+
+    @cached_property
+    def streams(self) -> dict[int, list[Quantity]]:
+        """step -> outputs of layers and embeddings, in execution order."""
+        found: dict[int, list[Quantity]] = {}
+        for key, quantity in self.known.items():
+            if key.slot == "output" and self.role(key.module) in ("layer", "embedding"):
+                found.setdefault(key.step, []).append(quantity)
+        return {step: sorted(rows, key=lambda q: q.row) for step, rows in found.items()}
 
     def role(self, module: str) -> Role:
         return role_of(module, self.classes.get(module))

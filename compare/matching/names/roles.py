@@ -64,7 +64,7 @@ _PROJECTIONS: frozenset[Role] = frozenset(
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 17)  # each of many modules is asked for several times
 def role_of(module: str, module_class: str | None = None) -> Role:
     """The role of the module with the canonical name `module`."""
     last = module.rpartition(".")[2]
