@@ -153,12 +153,15 @@ class Capture:
             if r.shape is not None and r.dtype in DTYPES and not r.partial
         )
 
-    def main_dtype(self) -> str | None:
-        """The dtype of most floating-point outputs, for a heading; None before headers are read."""
+    def main_dtype(self, most: int | None = None) -> str | None:
+        """The dtype of most floating-point outputs, for a heading; None before headers are read. Of
+        more than `most` records, evenly spread ones are looked at.
+        """
         from .dtypes import DTYPES
 
         seen: dict[str, int] = {}
-        for record in self.records:
+        every = -(-len(self.records) // most) if most else 1
+        for record in self.records[:: every or 1]:
             known = DTYPES.get(record.dtype or "")
             if known is not None and known.kind == "float":
                 seen[known.name] = seen.get(known.name, 0) + 1

@@ -62,6 +62,7 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
         from ...capture import open_capture
         from ...compare.case_pairs import case_pairs
         from ...compare.matching.sides import pick_sides
+        from ..present.short_names import ShortNames
 
         request = current()
         cases = None if request.case else case_pairs(request.reference, request.candidate)
@@ -71,7 +72,7 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
         reference = open_capture(request.reference, raw=request.raw, headers=False)
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
-        job.tell(Listed(reference, candidate))
+        job.tell(Listed(reference, candidate, (ShortNames(reference), ShortNames(candidate))))
         if not _read_headers(job, reference, candidate):
             return False
         total = len(reference.records) + len(candidate.records)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ...compare.rerun.results import RerunProgress
+    from ..present.short_names import ShortNames
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class CasesFound:
 
 @dataclass(frozen=True)
 class Listed:
-    """Both captures' names are known; nothing is read or aligned yet."""
+    """Both captures' names are known, and how they are shown; nothing is read or aligned yet."""
 
     reference: Capture
     candidate: Capture
+    short: tuple[ShortNames, ShortNames]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..garbage import hold, settle
 from ..jobs.compare_job import (
     compare_again,
     compare_directories,
@@ -112,6 +113,7 @@ class Comparing:
         """Run other work in place of what runs, whose news is ignored from now on."""
         if self.job is not None:
             self.job.drop()
+        hold()
         self.on_start()
         self._then = None
         self.job = self._host.start(work, self._take)
@@ -137,7 +139,7 @@ class Comparing:
         if isinstance(news, CasesFound):
             self.on_cases(news.cases)
         elif isinstance(news, Listed):
-            face.listed(news.reference, news.candidate)
+            face.listed(news.reference, news.candidate, news.short)
         elif isinstance(news, Reading):
             face.reading(news.done, news.total)
         elif isinstance(news, Aligned):
@@ -164,6 +166,7 @@ class Comparing:
 
     def _ended(self, news: Ended) -> None:
         self.job = None
+        settle()
         if news.error is not None:
             if not is_bad_input(news.error):
                 raise news.error

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ...capture.records import Capture
     from ...compare.checks.finding import Finding
     from ...compare.model import Counts
+    from ..present.short_names import ShortNames
     from ..work_screen import ScreenHost
 
 SMALLEST = (60, 15)
@@ -163,8 +164,10 @@ class ListDisplay(WorkScreen):
     def judge_when_done(self) -> None:
         self._judge_when_done = True
 
-    def _show_names(self, reference: Capture, candidate: Capture) -> None:
-        model = NameRows(reference, candidate, self.look.terminal.ascii)
+    def _show_names(
+        self, reference: Capture, candidate: Capture, short: Sequence[ShortNames] = ()
+    ) -> None:
+        model = NameRows(reference, candidate, self.look.terminal.ascii, short)
         if len(model):
             cursor = min(self.pairs.cursor, len(model) - 1)
             self.pairs.set_model(model, range(len(model)), cursor, self.pairs.screen_line)
@@ -193,7 +196,8 @@ class ListDisplay(WorkScreen):
         comparison = self.comparison
         if comparison is None:
             return
-        model = ComparedRows(comparison, self.look.terminal.ascii)
+        known = self.pairs.model.short if self.pairs.model is not None else ()
+        model = ComparedRows(comparison, self.look.terminal.ascii, known)
         found, marks = self._kept.find(comparison.rows)
         self.session.marks.clear()
         self.session.marks.update(marks)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
+    from ..present.short_names import ShortNames
     from .row_model import RowModel, View
 
 
@@ -91,7 +92,9 @@ class ListFace(Protocol):
 
     # News of the work behind the screen
 
-    def listed(self, reference: Capture, candidate: Capture) -> None: ...
+    def listed(
+        self, reference: Capture, candidate: Capture, short: tuple[ShortNames, ShortNames]
+    ) -> None: ...
     def reading(self, done: int, total: int) -> None: ...
     def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None: ...
     def measured(self, rows: Sequence[int]) -> None: ...

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
+    from ..present.short_names import ShortNames
 
 _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
 
@@ -25,12 +26,14 @@ _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results
 class FollowingList(ListDisplay):
     """Takes in what jobs tell, and repaints what that changes."""
 
-    def listed(self, reference: Capture, candidate: Capture) -> None:
+    def listed(
+        self, reference: Capture, candidate: Capture, short: tuple[ShortNames, ShortNames]
+    ) -> None:
         """Names are known: show them unless there are rows already (a re-reading)."""
         self._captures = (reference, candidate)
         self._reading = "reading headers"
         if self.comparison is None:
-            self._show_names(reference, candidate)
+            self._show_names(reference, candidate, short)
         self._show_status()
 
     def reading(self, done: int, total: int) -> None:

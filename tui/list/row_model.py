@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import Level, Origin
-from ..present.short_names import ShortNames, block_of
+from ..present.short_names import ShortNames, block_of, short_names
 from ..present.text import clean, metric_number, number, shape_text
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class RowModel(Protocol):
     """What the list widget asks."""
 
     aligned: bool
+    short: tuple[ShortNames, ShortNames]
 
     def __len__(self) -> int: ...
     def line(self, row: int) -> Line: ...
@@ -76,9 +77,12 @@ class NameRows:
 
     aligned = False
 
-    def __init__(self, reference: Capture, candidate: Capture, ascii_only: bool = False) -> None:
+    def __init__(
+        self, reference: Capture, candidate: Capture, ascii_only: bool = False,
+        known: Sequence[ShortNames] = (),
+    ) -> None:  # fmt: skip
         self._sides = (reference.records, candidate.records)
-        self._short = (ShortNames(reference), ShortNames(candidate))
+        self.short = (short_names(reference, known), short_names(candidate, known))
         self._ascii = ascii_only
 
     def __len__(self) -> int:
@@ -112,7 +116,7 @@ class NameRows:
         return False
 
     def haystack(self, row: int) -> str:
-        sides = zip(self._short, self._sides, strict=True)
+        sides = zip(self.short, self._sides, strict=True)
         return " ".join(
             f"{short.short(records[row])} {records[row].name}".lower()
             for short, records in sides
@@ -134,7 +138,7 @@ class NameRows:
         records = self._sides[side]
         if row >= len(records):
             return None
-        return SideText(clean(self._short[side].short(records[row]), self._ascii))
+        return SideText(clean(self.short[side].short(records[row]), self._ascii))
 
 
 class ComparedRows:
@@ -142,9 +146,12 @@ class ComparedRows:
 
     aligned = True
 
-    def __init__(self, comparison: Comparison, ascii_only: bool = False) -> None:
+    def __init__(
+        self, comparison: Comparison, ascii_only: bool = False, known: Sequence[ShortNames] = ()
+    ) -> None:
         self.comparison = comparison
-        self._short = (ShortNames(comparison.reference), ShortNames(comparison.candidate))
+        sides = comparison.reference, comparison.candidate
+        self.short = (short_names(sides[0], known), short_names(sides[1], known))
         self._ascii = ascii_only
         self.line = lru_cache(4096)(self._line)
         self.haystack = lru_cache(200_000)(self._haystack)
@@ -230,12 +237,12 @@ class ComparedRows:
     def _side(self, side: int, record: Record | None, recipe: str) -> SideText | None:
         if record is None:
             return None
-        name = clean(self._short[side].short(record) + _part(recipe), self._ascii)
+        name = clean(self.short[side].short(record) + _part(recipe), self._ascii)
         return SideText(name, shape_text(record.shape), clean(_note(record), self._ascii))
 
     def _haystack(self, row: int) -> str:
         found = self.comparison.rows[row]
-        sides = zip(self._short, (found.reference, found.candidate), strict=True)
+        sides = zip(self.short, (found.reference, found.candidate), strict=True)
         names = [f"{short.short(r)} {r.name}" for short, r in sides if r is not None]
         step = f"s{found.step} step {found.step}"
         return " ".join([found.label, step, *names]).lower()
@@ -354,11 +361,16 @@ def find_row(rows: Sequence[Row], key: RowKey) -> int | None:
     reference, candidate, canonical = key
     best: tuple[int, int] | None = None
     for index, row in enumerate(rows):
-        same_reference = reference is not None and record_key(row.reference) == reference
-        same_candidate = candidate is not None and record_key(row.candidate) == candidate
-        score = 4 * same_reference + 2 * same_candidate
+        score = 4 * _is(row.reference, reference) + 2 * _is(row.candidate, candidate)
         if score and row.canonical == canonical:
             score += 1
         if score and (best is None or score > best[0]):
             best = (score, index)
     return None if best is None else best[1]
+
+
+def _is(record: Record | None, key: tuple[object, ...] | None) -> bool:
+    """Whether a record has a key: of most the module alone tells."""
+    if record is None or key is None or record.module != key[2]:
+        return False
+    return record_key(record) == key

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 Facts = Literal["all", "counts", "pairs"]
 _ALL_FACTS: tuple[Facts, ...] = ("all", "counts", "pairs")  # ever less, where room is wanted
+_MOST = 1000  # records whose dtypes are looked at: the line is drawn often
 _COUNTED: tuple[Level, ...] = ("diverged", "nan", "shape", "unreadable", "drift")
 
 
 def capture_text(capture: Capture) -> str:
     """`torch 2.13 f32 cpu`: what is known of a run."""
     parts = [
-        capture.framework, capture.framework_version, dtype_text(capture.main_dtype()),
+        capture.framework, capture.framework_version, dtype_text(capture.main_dtype(_MOST)),
         capture.device,
     ]  # fmt: skip
     return " ".join(part for part in parts if part) or capture.format

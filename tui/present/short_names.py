@@ -29,6 +29,7 @@ class ShortNames:
     """Shortens the names of one capture's records."""
 
     def __init__(self, capture: Capture) -> None:
+        self.capture = capture
         self._root = capture.root
         self._prefix = _commonest_prefix(record.module for record in capture.records)
         self._stepped = len({record.step for record in capture.records}) > 1
@@ -55,6 +56,13 @@ class ShortNames:
         if self._root and module.startswith(root):
             return module[len(root) :]
         return module or "(root)"
+
+
+def short_names(capture: Capture, known: Iterable[ShortNames] = ()) -> ShortNames:
+    """Those of a capture: of `known` ones, where they are among them, since making them anew goes
+    through all names.
+    """
+    return next((one for one in known if one.capture is capture), None) or ShortNames(capture)
 
 
 def _prefix(match: re.Match[str]) -> tuple[str, str, str]:

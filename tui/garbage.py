@@ -1,0 +1,25 @@
+"""When the interpreter looks for garbage: not while a job makes rows and results.
+
+A full collection goes through every object while all threads wait: a quarter of a second for the
+rows and results of 10,000 pairs, several times while they are made. They are freed by their counts
+of references, as a comparison that is dropped is; cycles come from screens and widgets only. So
+full collections wait until a job has ended, and never look at what is there by then.
+"""
+
+from __future__ import annotations
+
+import gc
+
+_USUAL = gc.get_threshold()
+_NEVER = 1 << 30  # collections of the middle generation between two full ones
+
+
+def hold() -> None:
+    """A job begins: young objects are looked at as ever, old ones are not."""
+    gc.set_threshold(*_USUAL[:2], _NEVER)
+
+
+def settle() -> None:
+    """It is over: what it made stays, and need not be looked at again."""
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
