@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
@@ -27,7 +28,6 @@ from .work_screen import WorkScreen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from textual import events
     from textual.screen import Screen
 
     from ..capture.records import Capture
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .session import Question
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
+_USED = (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp, events.Paste)
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
 
@@ -189,6 +190,12 @@ class LayertuiApp(App[None], inherit_bindings=False):
             yield SystemCommand(
                 f"{key.label} ({key.shown})", key.description, _runner(front, key.action)
             )
+
+    async def on_event(self, event: events.Event) -> None:
+        """From the first key or click on, the cursor is the user's."""
+        if isinstance(event, _USED):
+            self.session.touched = True
+        await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
         """Keys typed ahead: those on their way to the list when the prompt opened belong to it."""

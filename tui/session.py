@@ -82,6 +82,7 @@ class Session:
     cases: Cases | None = None  # where both sides are folders of captures
     inputs_differ: str = ""  # what the checks say of other inputs, in a few words
     rerun_state: str = ""  # what a rerun does now
+    touched: bool = False  # whether the user pressed anything since these captures were opened
     cursor: Callable[[], int | None] = _nowhere
     visible: Callable[[], Sequence[int]] = _nothing
 

@@ -12,6 +12,7 @@ from textual.containers import Container, Horizontal, Vertical
 from ...capture.plurals import counted
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
+from ..widgets.answer_bar import AnswerBar
 from ..widgets.detail_pane import Detail
 from ..widgets.footer import Footer
 from ..widgets.lines import Lines
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 SMALLEST = (60, 15)
 REST = 0.06  # seconds without a move after which the pane follows the cursor
+_ROWS_ABOVE = 3  # the row that the list opens on has a third of the list above it
 _WIDE = 110  # columns from which the counts have words for everything
 
 
@@ -77,9 +79,7 @@ class ListDisplay(WorkScreen):
     ListDisplay.-small > #small { display: block; }
     """
 
-    def __init__(
-        self, host: ScreenHost, names: tuple[Capture, Capture] | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, host: ScreenHost, names: tuple[Capture, Capture] | None = None) -> None:
         super().__init__(host)
         self._first_names = names  # a glance at what is being opened
         self._counts: Counts | None = None  # counting 100,000 rows takes too long to do it often
@@ -97,7 +97,7 @@ class ListDisplay(WorkScreen):
         self._kept = KeptPlace()
 
     def compose(self) -> ComposeResult:
-        yield Lines(id="answer")
+        yield AnswerBar(id="answer")
         yield Lines(id="sides")
         with Horizontal(id="counts-row"):
             yield Lines(id="counts")
@@ -249,6 +249,16 @@ class ListDisplay(WorkScreen):
             self.pairs.go_to_row(row)
         return changed
 
+    def open_on(self, row: int) -> None:
+        """The cursor on `row` with rows above it, moved by the program: what is said stays. One
+        that is hidden is revealed where it diverges, else it is the next that is shown.
+        """
+        if self.comparison is not None and row == self.comparison.first_index:
+            self.reveal(row)
+        view = rows_in_view(self._model, self.view)
+        self.pairs.set_view(view, row, self.pairs.size.height // _ROWS_ABOVE)
+        self.prompt.stay(self.place)
+
     # Drawing
 
     def _show_all(self) -> None:
@@ -296,19 +306,8 @@ class ListDisplay(WorkScreen):
                 width >= _WIDE, self.session.inputs_differ, self._settings, kept,
             )  # fmt: skip
             counts.set_lines([pieces])
-        self._show_answer()
-
-    def _show_answer(self) -> None:
-        """The answer so far; nothing that the checks find takes its place."""
-        comparison, line = self.comparison, self.query_one("#answer", Lines)
-        if comparison is None or self._counts is None:
-            line.set_lines([[]])
-        else:
-            from ..present.answer import answer_line  # not before the first paint
-
-            working = self.controllers.comparing.working
-            pieces = answer_line(comparison, self._counts, self.look, self.size.width, working)
-            line.set_lines([pieces])
+        working = self.controllers.comparing.working
+        self.query_one(AnswerBar).show(self.comparison, self._counts, working)
 
     @property
     def _settings(self) -> list[str]:

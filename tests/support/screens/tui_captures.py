@@ -68,6 +68,13 @@ async def measured(pilot: Pilot[None], app: LayertuiApp) -> None:
     await settled(pilot)
 
 
+async def measured_from_top(pilot: Pilot[None], app: LayertuiApp) -> None:
+    """The same, and from there to the first row: the list opens on its answer."""
+    await measured(pilot, app)
+    await pilot.press("g")
+    await settled(pilot)
+
+
 async def settled(pilot: Pilot[None]) -> None:
     """Until the pane beside the list has followed the cursor."""
     if isinstance(pilot.app.screen, ListScreen):
