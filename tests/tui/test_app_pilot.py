@@ -21,12 +21,12 @@ from layertui.tui.jobs.compare_job import Request
 from layertui.tui.jobs.job import Job
 from layertui.tui.jobs.news import Ended
 from layertui.tui.keys import keys_of
-from layertui.tui.list.depth_strip import DepthStrip
 from layertui.tui.list.row_model import NameRows, record_key
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.row_fields import page_fields, pane_fields
 from layertui.tui.scene import Scene
+from layertui.tui.widgets.depth_strip import DepthStrip
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
 from layertui.tui.widgets.text_screen import TextScreen

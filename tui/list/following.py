@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...capture.plurals import counted
 from ..present.working import checking_laws
-from .depth_strip import DepthStrip
+from ..widgets.depth_strip import DepthStrip
 from .display import ListDisplay
 from .kept_place import KeptPlace
 from .status_line import short_finding
