@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .jobs.compare_job import Request
     from .jobs.job import Job
     from .jobs.news import News
+    from .list.folds.list_lines import Start
     from .session import Question
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
@@ -77,6 +78,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         rules_path: str | None = None,
         options: tuple[str, ...] = (),
         export: str | None = None,
+        fold: Start = "auto",
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -86,7 +88,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
         self.last_output: list[str] = []  # for stdout, then
         self.session = Session(
-            request, limits or Limits(), metric, rules_path, options, Reruns(export)
+            request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold
         )  # fmt: skip
         self.list_screen = ListScreen(self, names)
         self.controllers = Controllers(self, self.list_screen)

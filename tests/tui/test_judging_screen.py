@@ -55,7 +55,8 @@ def app_of(
 ) -> LayertuiApp:
     terminal = more.pop("terminal", None)
     request = Request(paths["ref"], paths[candidate], policy=policy, **more)
-    return LayertuiApp(request, terminal=terminal, limits=limits_of(policy, None, None))
+    limits = limits_of(policy, None, None)
+    return LayertuiApp(request, terminal=terminal, limits=limits, fold="none")
 
 
 def compared(paths: dict[str, str], candidate: str = "cand", **more: Any) -> Comparison:

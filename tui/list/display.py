@@ -9,6 +9,7 @@ from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
 from ...capture.plurals import counted
+from ..present.field import Field
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
 from ..widgets.answer_bar import AnswerBar
@@ -94,6 +95,7 @@ class ListDisplay(ShownRows):
     def on_mount(self) -> None:
         pairs, session = self.pairs, self.session
         pairs.metric, pairs.marks = session.metric, session.marks
+        pairs.folding.start = session.fold
         session.cursor, session.visible = lambda: pairs.row, lambda: pairs.on_screen
         if self._first_names is not None:
             self._show_names(*self._first_names)
@@ -124,7 +126,7 @@ class ListDisplay(ShownRows):
             self._follow_failing()
         if self.comparison is not None:
             self.pairs.first = self.comparison.first_index
-        self.pairs.refresh()
+        self.pairs.verdicts_changed()
         self._show_all()
 
     def _show_heading(self) -> None:
@@ -180,7 +182,7 @@ class ListDisplay(ShownRows):
         """The pane follows when the cursor rests; position and strip at once."""
         total = len(self.pairs.view)
         width = 2 * len(str(total)) + 2
-        text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(width - 1)
+        text = f"{self.pairs.place + 1 if total else 0}/{total}".rjust(width - 1)
         position = self.query_one("#position", Lines)
         position.set_lines([[(text, self.look.palette.muted)]])
         if width != self._position_width:  # one step of the cursor must not lay all out anew
@@ -203,18 +205,19 @@ class ListDisplay(ShownRows):
 
     def show_pane(self) -> None:
         """Detail of the row under the cursor, in the pane or in one line."""
-        comparison, row = self.comparison, self.row
+        comparison, row, fold = self.comparison, self.row, self.pairs.fold
         detail = self.query_one(Detail)
         if detail.display and not self.has_class("-small"):
             more = [] if comparison is None or row is None else (
                 rerun_fields(self.session.reruns, comparison, row)
             )  # fmt: skip
+            more = more if fold is None else [Field("folded", fold.words), *more]
             detail.show_row(comparison, row, more)
             if not self.prompt.asking:
                 self.prompt.rest("", self.place)
         elif not self.prompt.asking:
-            text = ""
-            if comparison is not None and row is not None:
+            text = "" if fold is None else fold.words
+            if comparison is not None and row is not None and fold is None:
                 from ..present.row_fields import summary
 
                 text = summary(comparison, row)

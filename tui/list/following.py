@@ -83,7 +83,7 @@ class FollowingList(ListDisplay):
         if self.pairs.set_locals(bool(comparison.locals)):
             self._show_heading()
         self._open_on_answer()
-        if self.row in rows:
+        if self.folded or self.row in rows:
             self.show_pane()
 
     def _open_on_answer(self, *, done: bool = False) -> None:

@@ -16,6 +16,7 @@ from .row_model import (
     View,
     holds,
     in_mode,
+    position,
     rows_in_view,
 )
 
@@ -64,11 +65,37 @@ class ShownRows(WorkScreen):
 
     @property
     def cursor(self) -> int:
-        return self.pairs.cursor
+        return self.pairs.place
+
+    @property
+    def members(self) -> Sequence[int]:
+        pairs = self.pairs
+        return pairs.lines.members(pairs.cursor) if pairs.row is not None else ()
+
+    @property
+    def folded(self) -> bool:
+        return self.pairs.fold is not None
+
+    def next_line(self) -> None:
+        self.pairs.move(1)
+
+    @property
+    def can_fold(self) -> bool:
+        return self.pairs.folding.possible and len(self.shown) > 0
+
+    def fold_here(self) -> bool:
+        return self.pairs.fold_here()
+
+    def unfold_here(self) -> bool:
+        return self.pairs.unfold_here()
+
+    def fold_all(self, folded: bool) -> None:
+        self.pairs.fold_all(folded)
 
     def move_to(self, place: int) -> None:
         """The cursor on another place among the rows shown."""
-        self.pairs.cursor = place
+        if self.shown:
+            self.pairs.go_to_row(self.shown[max(0, min(place, len(self.shown) - 1))])
 
     def go_to_row(self, row: int) -> None:
         self.pairs.go_to_row(row)
@@ -102,6 +129,7 @@ class ShownRows(WorkScreen):
 
     def _follow_failing(self) -> None:
         """`only diverged` takes up new divergences; the cursor stays on its row."""
+        self.pairs.folding.flat = _is_flat(self.view)
         view = rows_in_view(self._model, self.view)
         if list(view) != list(self.pairs.view):
             self.pairs.set_view(view, self.row or 0)
@@ -133,6 +161,7 @@ class ShownRows(WorkScreen):
             self.reveal(found, model)
         view = rows_in_view(model, self.view)
         self.pairs.first = comparison.first_index
+        self.pairs.folding.flat = _is_flat(self.view)
         self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
         self._show_all()
 
@@ -165,6 +194,9 @@ class ShownRows(WorkScreen):
         if self.pairs.model is None:
             return
         here = self.pairs.row if row is None else row
+        if here is not None and (row is not None or not self.folded):
+            self.pairs.folding.reveal(here)
+        self.pairs.folding.flat = _is_flat(view)
         self.pairs.set_view(rows_in_view(self._model, view), here or 0)
         self._show_status()
 
@@ -184,5 +216,12 @@ class ShownRows(WorkScreen):
         if self.comparison is not None and row == self.comparison.first_index:
             self.reveal(row)
         view = rows_in_view(self._model, self.view)
+        if view:
+            self.pairs.folding.reveal(view[position(view, row)])
         self.pairs.set_view(view, row, self.pairs.size.height // _ROWS_ABOVE)
         self.prompt.stay(self.place)
+
+
+def _is_flat(view: View) -> bool:
+    """Whether every row has a line for itself: rows that were looked for are not folded away."""
+    return view.only or bool(view.filter)

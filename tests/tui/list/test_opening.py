@@ -308,7 +308,7 @@ class Waiting(LayertuiApp):
     """Reads nothing by itself: the test hands it the news."""
 
     def __init__(self, reference: Path, candidate: Path) -> None:
-        super().__init__(make_app(reference, candidate).session.request)
+        super().__init__(make_app(reference, candidate).session.request, fold="none")
 
     def begin(self) -> None:
         """Nothing."""
