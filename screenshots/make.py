@@ -24,6 +24,7 @@ PICTURES = (
     ("list", (120, 34), ("f",)),
     ("list-small", (80, 24), ("f", "j")),
     ("list-wide", (180, 44), ("f",)),
+    ("folded", (110, 24), ("z", "M")),
     ("pair", (110, 38), ("f", "enter")),
     ("greatest-differences", (110, 30), ("f", "enter", "2", "j")),
     ("histogram", (110, 38), ("f", "enter", "3")),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..compare.judging.policy import Policy
     from ..compare.rules.rules import Rules
     from ..compare.weights.models import ModelPaths
+    from .list.folds.list_lines import Start
 
 __all__ = ["is_interactive", "keys_markdown", "run_app"]
 
@@ -39,6 +40,7 @@ def run_app(
     models: ModelPaths | None = None,
     min_coverage: float = 0.5,
     allow_early_end: bool = False,
+    fold: Start = "auto",
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -48,7 +50,8 @@ def run_app(
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
     came from, to which pairs and recipes found on the screen are written; `options` are further
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
-    single errors are shown; `models` are the checkpoints that the user named.
+    single errors are shown; `models` are the checkpoints that the user named; `fold` says whether
+    the list starts with its layers folded (`auto`: where it is longer than the screen).
     """
     from . import terminal
 
@@ -67,7 +70,7 @@ def run_app(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
         options=options, export=export, models=models, min_coverage=min_coverage,
-        allow_early_end=allow_early_end,
+        allow_early_end=allow_early_end, fold=fold,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
@@ -27,16 +28,17 @@ from .work_screen import WorkScreen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from textual import events
     from textual.screen import Screen
 
     from ..capture.records import Capture
     from .jobs.compare_job import Request
     from .jobs.job import Job
     from .jobs.news import News
+    from .list.folds.list_lines import Start
     from .session import Question
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
+_USED = (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp, events.Paste)
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
 
@@ -76,6 +78,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         rules_path: str | None = None,
         options: tuple[str, ...] = (),
         export: str | None = None,
+        fold: Start = "auto",
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -85,7 +88,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
         self.last_output: list[str] = []  # for stdout, then
         self.session = Session(
-            request, limits or Limits(), metric, rules_path, options, Reruns(export)
+            request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold
         )  # fmt: skip
         self.list_screen = ListScreen(self, names)
         self.controllers = Controllers(self, self.list_screen)
@@ -189,6 +192,12 @@ class LayertuiApp(App[None], inherit_bindings=False):
             yield SystemCommand(
                 f"{key.label} ({key.shown})", key.description, _runner(front, key.action)
             )
+
+    async def on_event(self, event: events.Event) -> None:
+        """From the first key or click on, the cursor is the user's."""
+        if isinstance(event, _USED):
+            self.session.touched = True
+        await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
         """Keys typed ahead: those on their way to the list when the prompt opened belong to it."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .list.comparing import Comparing
     from .list.export import Export
     from .list.face import ListFace
+    from .list.folds.fold_keys import FoldKeys
     from .list.judging import Judging
     from .list.navigation import Navigation
     from .list.pairing import Pairing
@@ -56,6 +57,12 @@ class Controllers:
         from .list.navigation import Navigation
 
         return Navigation(self._host, self._face)
+
+    @cached_property
+    def folding(self) -> FoldKeys:
+        from .list.folds.fold_keys import FoldKeys
+
+        return FoldKeys(self._host, self._face)
 
     @cached_property
     def search(self) -> Search:

@@ -107,6 +107,11 @@ KEYS: tuple[Key, ...] = (
     Key("next-block", "right_curly_bracket", "block(1)", "next layer", "next layer block", "list"),
     Key("previous-block", "left_curly_bracket", "block(-1)", "previous layer",
         "previous layer block", "list"),
+    Key("fold", "minus,left,h", "fold", "fold",
+        "fold the run of gaps, the module, then the layer that the cursor is in", "list", 8),
+    Key("unfold", "plus,right,l", "unfold", "unfold", "unfold this line by one level", "list", 9),
+    Key("fold-all", "zM", "fold_all(True)", "fold all", "fold all layers and modules", "list"),
+    Key("unfold-all", "zR", "fold_all(False)", "unfold all", "unfold everything", "list"),
     Key("search", "slash", "search", "search", "search names; all words must occur", "list", 5),
     Key("next-match", "n", "match(1)", "next match", "next match of the search", "list"),
     Key("previous-match", "N", "match(-1)", "previous match", "previous match", "list"),
@@ -141,6 +146,21 @@ KEYS: tuple[Key, ...] = (
     Key("page-right", "shift+right,greater_than_sign", "sideways(2)", "page right",
         "a page to the right, in values", "pair"),
 )  # fmt: skip
+
+
+def chord(typed: str) -> Key | None:
+    """The key of the list that takes several characters (`zM`) of which these are typed: one whose
+    first ones they are, None where none begins so.
+    """
+    return next(
+        (key for key in KEYS if key.scope == "list" and is_chord(key.keys)
+         and key.keys.startswith(typed)), None,
+    )  # fmt: skip
+
+
+def is_chord(keys: str) -> bool:
+    """Whether these are characters to be typed one after another, not the name of one key."""
+    return len(keys) == 2 and keys.isalpha() and keys[0] == "z"
 
 
 def keys_of(scope: Scope) -> list[Key]:

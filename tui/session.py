@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .jobs.export_job import ExportChoice
     from .jobs.job import Job
     from .jobs.news import News
+    from .list.folds.list_lines import Start
     from .list.limits import Limits
     from .scene import Scene, Trial
 
@@ -82,6 +83,8 @@ class Session:
     cases: Cases | None = None  # where both sides are folders of captures
     inputs_differ: str = ""  # what the checks say of other inputs, in a few words
     rerun_state: str = ""  # what a rerun does now
+    fold: Start = "auto"  # what the list folds before the user folds anything
+    touched: bool = False  # whether the user pressed anything since these captures were opened
     cursor: Callable[[], int | None] = _nowhere
     visible: Callable[[], Sequence[int]] = _nothing
 

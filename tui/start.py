@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..compare.judging.policy import Policy
     from ..compare.rules.rules import Rules
     from ..compare.weights.models import ModelPaths
+    from .list.folds.list_lines import Start
     from .terminal import Terminal
 
 
@@ -24,7 +25,7 @@ def start(
     policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
     raw: str | None, rules_path: str | None = None,
     options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
-    min_coverage: float = 0.5, allow_early_end: bool = False,
+    min_coverage: float = 0.5, allow_early_end: bool = False, fold: Start = "auto",
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
     request = Request(
@@ -34,7 +35,7 @@ def start(
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,
-                      rules_path=rules_path, options=options, export=export)  # fmt: skip
+                      rules_path=rules_path, options=options, export=export, fold=fold)  # fmt: skip
     app.run(mouse=mouse)
     return exit_status(app)
 

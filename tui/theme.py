@@ -115,10 +115,11 @@ class Signs:
     dot: str
     divider: str
     up_down: str
+    folded: str
 
 
-_UNICODE = Signs("…", "╌", "▌", "●", "─", "▁▂▃▄▅▆▇█", "·", "│", "↑↓")
-_ASCII = Signs("..", "-", ">", "*", "-", "_.:-=+*#", "-", "|", "Up/Down")
+_UNICODE = Signs("…", "╌", "▌", "●", "─", "▁▂▃▄▅▆▇█", "·", "│", "↑↓", "▸")
+_ASCII = Signs("..", "-", ">", "*", "-", "_.:-=+*#", "-", "|", "Up/Down", "+")
 
 
 @dataclass(frozen=True)

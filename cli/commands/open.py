@@ -12,6 +12,7 @@ from ..options import judging_options, model_options
 
 if TYPE_CHECKING:
     from ...compare.rules.rules import Rules
+    from ...tui.list.folds.list_lines import Start
 
 
 @click.command("layertui", add_help_option=False)
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option(
+    "--fold",
+    type=click.Choice(["auto", "layers", "none"]),
+    default="auto",
+    show_default=True,
+    help="Start with the layers folded; auto: where the list is longer than the screen.",
+)
 @click.option("--no-tui", is_flag=True, help="Print the summary instead of opening the screen.")
 @click.help_option("-h", "--help")
 @click.pass_context
@@ -30,6 +38,7 @@ def open_captures(
     candidate: str | None,
     plain: bool,
     no_mouse: bool,
+    fold: Start,
     no_tui: bool,
     **judging: Any,
 ) -> int:
@@ -45,7 +54,7 @@ def open_captures(
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again)
-    return show(reference, candidate, options, plain=plain, mouse=not no_mouse)
+    return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold)
 
 
 def open_verification(
@@ -104,7 +113,7 @@ def print_summary(
 
 def show(
     reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
-    mouse: bool = True, export: str | None = None,
+    mouse: bool = True, export: str | None = None, fold: Start = "auto",
 ) -> int:  # fmt: skip
     """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
     not there at all. Raises `RulesError`, `UserError`, `CaptureError` for a checkpoint that is not
@@ -122,7 +131,7 @@ def show(
         rules_path=options.rules,
         export=export, models=options.models,
         options=tuple(not_on_the_screen(options).to_arguments()),
-        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end,
+        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end, fold=fold,
     )  # fmt: skip
 
 

@@ -29,36 +29,13 @@ from layertui.capture.load import load
 from layertui.capture.values import upcast
 from layertui.cli.main import status_of
 from layertui.compare.comparison import Comparison
-
-
-class Models:
-    """Reference models and their captures, made once a dtype."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.made: dict[str, Any] = {}
-
-    def captures(self, fault: Fault, dtype: str) -> tuple[Path, Path]:
-        from layertui.capture.demo.demo import record_call, write_candidate
-        from layertui.capture.demo.model import build_reference, reference_arguments
-
-        reference = self.place / dtype / "reference"
-        if dtype not in self.made:
-            self.made[dtype] = build_reference(0, dtype)
-            record_call(self.made[dtype], str(reference), **reference_arguments())
-        candidate = self.place / dtype / fault.name
-        write_candidate(self.made[dtype], fault, str(candidate))
-        return reference, candidate
+from support.screens.demo_models import DemoModels, demo_models
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors this small only wait for one another
-    yield Models(tmp_path_factory.mktemp("demo"))
-    torch.set_num_threads(threads)
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoModels]:
+    with demo_models(tmp_path_factory.mktemp("demo")) as made:
+        yield made
 
 
 def measured(reference: Path, candidate: Path) -> Comparison:
@@ -68,21 +45,21 @@ def measured(reference: Path, candidate: Path) -> Comparison:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=NAMES)
-def test_the_fault_shows_where_it_was_planted(models: Models, fault: Fault) -> None:
+def test_the_fault_shows_where_it_was_planted(models: DemoModels, fault: Fault) -> None:
     comparison = measured(*models.captures(fault, "float32"))
     first = comparison.first_divergence()
     assert (first.module if first else None) == fault.module
     assert comparison.exit_status() == (0 if fault.module is None else 1)
 
 
-def test_bfloat16_without_a_fault_is_noise(models: Models) -> None:
+def test_bfloat16_without_a_fault_is_noise(models: DemoModels) -> None:
     comparison = measured(*models.captures(fault_named("none"), "bfloat16"))
     assert comparison.first_divergence() is None
     noisy = [getattr(m, "relative_l2", None) or 0.0 for m in comparison.measurements]
     assert max(noisy) > 1e-3  # two implementations, not one run twice
 
 
-def test_the_two_sides_are_made_unlike(models: Models) -> None:
+def test_the_two_sides_are_made_unlike(models: DemoModels) -> None:
     reference, candidate = map(open_capture, models.captures(fault_named("none"), "float32"))
     shapes = {record.name: record.shape for record in candidate.records}
     assert shapes["model.layers.layers.0.self_attn.qkv_proj-output"] == (10, 128)
@@ -285,7 +262,7 @@ def test_the_list_says_which_faults_need_torch() -> None:
     assert not is_shipped("none", 0, "bfloat16") and not is_shipped("none", 1, "float32")
 
 
-def test_shipped_captures_are_those_of_the_models(models: Models, tmp_path: Path) -> None:
+def test_shipped_captures_are_those_of_the_models(models: DemoModels, tmp_path: Path) -> None:
     """Made again with this torch: the same records, and the same values up to rounding."""
     made = models.captures(fault_named("attention-scale"), "float32")
     for new, old in zip(made, unpack(str(tmp_path), "attention-scale"), strict=True):

@@ -23,7 +23,7 @@ SCREEN = """
 from layertui.compare.comparison import open_comparison
 from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.row_model import ComparedRows
-from layertui.tui.list.depth_strip import bar_height
+from layertui.tui.widgets.depth_strip import bar_height
 from layertui.compare.measuring.metrics import METRICS
 from layertui.tui.list.limits import parse_limits
 comparison = open_comparison("ref", "cand")

@@ -21,18 +21,19 @@ from layertui.tui.jobs.compare_job import Request
 from layertui.tui.jobs.job import Job
 from layertui.tui.jobs.news import Ended
 from layertui.tui.keys import keys_of
-from layertui.tui.list.depth_strip import DepthStrip
 from layertui.tui.list.row_model import NameRows, record_key
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.row_fields import page_fields, pane_fields
 from layertui.tui.scene import Scene
+from layertui.tui.widgets.depth_strip import DepthStrip
 from layertui.tui.widgets.lines import Lines, ScrolledLines
 from layertui.tui.widgets.prompt import Entry
 from layertui.tui.widgets.text_screen import TextScreen
 from support.screens.tui_captures import (
     make_app,
     measured,
+    measured_from_top,
     olmo,
     settled,
     type_line,
@@ -136,7 +137,7 @@ async def test_f_reveals_a_hidden_row_and_says_so(small_pair: tuple[Path, Path])
 async def test_moving(small_pair: tuple[Path, Path]) -> None:
     app = make_app(*small_pair)
     async with app.run_test(size=(80, 24)) as pilot:
-        await measured(pilot, app)
+        await measured_from_top(pilot, app)
         pairs = app.list_screen.pairs
         height = pairs.size.height
         for keys, row in (
@@ -155,7 +156,7 @@ async def test_moving(small_pair: tuple[Path, Path]) -> None:
 async def test_search(small_pair: tuple[Path, Path]) -> None:
     app = make_app(*small_pair)
     async with app.run_test(size=(120, 30)) as pilot:
-        await measured(pilot, app)
+        await measured_from_top(pilot, app)
         await type_line(pilot, "slash", "Q_PROJ")
         assert app.list_screen.row == 1
         await pilot.press("n")
@@ -574,7 +575,7 @@ async def test_palette_offers_the_keys(small_pair: tuple[Path, Path]) -> None:
 async def test_mouse(small_pair: tuple[Path, Path]) -> None:
     app = make_app(*small_pair)
     async with app.run_test(size=(120, 24)) as pilot:
-        await measured(pilot, app)
+        await measured_from_top(pilot, app)
         await pilot.click("#list", offset=(10, 6))
         assert app.list_screen.row == 6
         await pilot.click("#list", offset=(10, 6), times=2)
@@ -584,7 +585,7 @@ async def test_mouse(small_pair: tuple[Path, Path]) -> None:
 async def test_a_file_that_shrinks_is_shown_unreadable(small_pair: tuple[Path, Path]) -> None:
     app = make_app(*small_pair)
     async with app.run_test(size=(120, 40)) as pilot:
-        await measured(pilot, app)
+        await measured_from_top(pilot, app)
         comparison = app.list_screen.comparison
         assert comparison is not None
         comparison.take(0, Failure("cut short while it was read", "candidate"))

@@ -55,7 +55,8 @@ def app_of(
 ) -> LayertuiApp:
     terminal = more.pop("terminal", None)
     request = Request(paths["ref"], paths[candidate], policy=policy, **more)
-    return LayertuiApp(request, terminal=terminal, limits=limits_of(policy, None, None))
+    limits = limits_of(policy, None, None)
+    return LayertuiApp(request, terminal=terminal, limits=limits, fold="none")
 
 
 def compared(paths: dict[str, str], candidate: str = "cand", **more: Any) -> Comparison:
@@ -211,10 +212,12 @@ async def test_made_and_inherited_on_the_list(
     app = app_of(paths, policy=NoisePolicy(), terminal=terminal)
     async with app.run_test(size=size) as pilot:
         await measured(pilot, app)
-        assert top in counts(app)
         answer = app.list_screen.query_one("#answer", Lines).texts[0]
         assert answer.startswith(" L2 self_attn  introduced inside")
         assert "introduced inside layers.2.self_attn" in app.list_screen.prompt.message
+        assert app.list_screen.row == BLAMED  # an input: it was revealed
+        await command(pilot, "show outputs")
+        assert top in counts(app)
         await pilot.press("f")
         assert app.list_screen.row == BLAMED
         assert made in line_of(app, BLAMED)
@@ -307,7 +310,7 @@ async def test_a_low_pane_keeps_room_for_the_numbers(
         long = Symptom("scale", 0.98, "words that go on for lines and lines " * 9)
         known = {BLAMED: (long, replace(long, name="offset"))}
         comparison.evidence = replace(comparison.evidence, symptoms=known)
-        await pilot.press("f")
+        await pilot.press("g", "f")
         await settled(pilot)
         shown = pane(app)
         assert "scale, explains 98 %" in shown

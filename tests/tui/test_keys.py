@@ -19,7 +19,7 @@ _EVERYWHERE = (
     "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
 )
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
-_LIST_TOO = "w ctrl+r enter c C"
+_LIST_TOO = "w ctrl+r enter c C minus left h plus right l zM zR"
 _PAIR = (
     "1 2 3 4 5 6 7 8 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
     "shift+left shift+right less_than_sign greater_than_sign"

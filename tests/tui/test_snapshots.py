@@ -21,7 +21,7 @@ RunBefore = Callable[[Pilot[None]], Awaitable[None]]
 def olmo(real: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Terminal], LayertuiApp]:
     """The app over relative paths, which are the same on every machine."""
     monkeypatch.chdir(real)
-    return lambda terminal: make_app("olmo2-f32/torch_dump", "olmo2-f32/max_dump", terminal)
+    return lambda terminal: make_app("olmo2-f32/torch_dump", "olmo2-f32/max_dump", terminal, "auto")
 
 
 def keys(*pressed: str) -> RunBefore:
@@ -58,6 +58,10 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "rerun": ((80, 24), Terminal(), ("f", "enter", "7")),
     "explain-80x24": ((80, 24), Terminal(), ("f", "enter", "8")),
     "explain-200x50": ((200, 50), Terminal(), ("f", "enter", "8")),
+    "folded-80x24": ((80, 24), Terminal(), ("z", "M")),
+    "folded-200x50": ((200, 50), Terminal(), ("z", "M", "plus")),
+    "folded-ascii": ((120, 30), Terminal(colors="none", ascii=True), ("z", "M")),
+    "folded-16": ((100, 30), Terminal(colors="16"), ("z", "M")),
     "help": ((100, 40), Terminal(), ("question_mark",)),
 }
 

@@ -10,13 +10,13 @@ import pytest
 
 from layertui.compare.comparison import open_comparison
 from layertui.compare.reports.row_report import row_report
-from layertui.tui.list.depth_strip import DepthStrip
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.present.answer import answer_line
 from layertui.tui.present.row_fields import pane_fields
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
+from layertui.tui.widgets.depth_strip import DepthStrip
 from layertui.tui.widgets.lines import Lines, strip_of
 from support.screens.layout_captures import write_arrays
 from support.screens.statistics_captures import PLACES, write_statistics

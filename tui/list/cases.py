@@ -93,6 +93,7 @@ class CaseChoice:
         if session.comparison is not None:
             self._before = (session.request, session.cases.at)
         session.cases.at = at
+        session.touched = False  # another pair opens on its own answer
         session.request = replace(
             session.request, reference=pair.reference, candidate=pair.candidate, case=pair.name
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -10,41 +9,28 @@ from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
 from ...capture.plurals import counted
+from ..present.field import Field
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
+from ..widgets.answer_bar import AnswerBar
+from ..widgets.depth_strip import DepthStrip
 from ..widgets.detail_pane import Detail
 from ..widgets.footer import Footer
 from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
-from ..work_screen import WorkScreen
 from .columns import heading
-from .depth_strip import DepthStrip
-from .kept_place import KeptPlace, kept_place
 from .pair_list import PairList
-from .row_model import (
-    MODE_WORDS,
-    ComparedRows,
-    NameRows,
-    RowModel,
-    View,
-    hidden_failing,
-    holds,
-    in_mode,
-    rows_in_view,
-    view_words,
-)
+from .row_model import hidden_failing, view_words
+from .shown_rows import ShownRows
 from .status_line import sides_line, status_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from textual.app import ComposeResult
     from textual.timer import Timer
 
     from ...capture.records import Capture
     from ...compare.checks.finding import Finding
     from ...compare.model import Counts
-    from ..present.short_names import ShortNames
     from ..work_screen import ScreenHost
 
 SMALLEST = (60, 15)
@@ -52,10 +38,9 @@ REST = 0.06  # seconds without a move after which the pane follows the cursor
 _WIDE = 110  # columns from which the counts have words for everything
 
 
-class ListDisplay(WorkScreen):
+class ListDisplay(ShownRows):
     """Rows in execution order, gaps drawn as gaps; detail of the row under the cursor."""
 
-    SCOPE = "list"
     DEFAULT_CSS = """
     ListDisplay { layout: vertical; }
     ListDisplay > #answer { background: $surface; }
@@ -77,15 +62,11 @@ class ListDisplay(WorkScreen):
     ListDisplay.-small > #small { display: block; }
     """
 
-    def __init__(
-        self, host: ScreenHost, names: tuple[Capture, Capture] | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, host: ScreenHost, names: tuple[Capture, Capture] | None = None) -> None:
         super().__init__(host)
         self._first_names = names  # a glance at what is being opened
         self._counts: Counts | None = None  # counting 100,000 rows takes too long to do it often
-        self.view = View()
         self._captures: tuple[Capture, Capture] | None = None
-        self._judge_when_done = False  # the policy changed while results arrived
         self._reading = "listing both directories"
         self.findings = 0  # serious ones of the checks of both captures
         self._position_width = 0
@@ -94,10 +75,9 @@ class ListDisplay(WorkScreen):
         self._pane_timer: Timer | None = None
         self._late_timer: Timer | None = None
         self._late_rows: list[int] = []  # results that strip and counts have not drawn yet
-        self._kept = KeptPlace()
 
     def compose(self) -> ComposeResult:
-        yield Lines(id="answer")
+        yield AnswerBar(id="answer")
         yield Lines(id="sides")
         with Horizontal(id="counts-row"):
             yield Lines(id="counts")
@@ -115,139 +95,11 @@ class ListDisplay(WorkScreen):
     def on_mount(self) -> None:
         pairs, session = self.pairs, self.session
         pairs.metric, pairs.marks = session.metric, session.marks
+        pairs.folding.start = session.fold
         session.cursor, session.visible = lambda: pairs.row, lambda: pairs.on_screen
         if self._first_names is not None:
             self._show_names(*self._first_names)
         self._show_status()
-
-    @property
-    def pairs(self) -> PairList:
-        return self.query_one(PairList)
-
-    # What controllers ask
-
-    @property
-    def model(self) -> RowModel | None:
-        return self.pairs.model
-
-    @property
-    def shown(self) -> Sequence[int]:
-        return self.pairs.view
-
-    @property
-    def cursor(self) -> int:
-        return self.pairs.cursor
-
-    def move_to(self, place: int) -> None:
-        """The cursor on another place among the rows shown."""
-        self.pairs.cursor = place
-
-    def go_to_row(self, row: int) -> None:
-        self.pairs.go_to_row(row)
-
-    def next_of(self, rows: Sequence[int], direction: int) -> int | None:
-        return self.pairs.next_of(rows, direction)
-
-    def go_to_block(self, direction: int) -> bool:
-        return self.pairs.go_to_block(direction)
-
-    def show_search(self) -> None:
-        self.pairs.words = self.session.search_words
-        self.pairs.refresh()
-
-    def show_marks(self, *, only_here: bool = False) -> None:
-        if only_here:
-            self.pairs.refresh_line(self.pairs.cursor)
-        else:
-            self.pairs.refresh()
-
-    def judge_when_done(self) -> None:
-        self._judge_when_done = True
-
-    def _show_names(
-        self, reference: Capture, candidate: Capture, short: Sequence[ShortNames] = ()
-    ) -> None:
-        model = NameRows(reference, candidate, self.look.terminal.ascii, short)
-        if len(model):
-            cursor = min(self.pairs.cursor, len(model) - 1)
-            self.pairs.set_model(model, range(len(model)), cursor, self.pairs.screen_line)
-
-    def _follow_failing(self) -> None:
-        """`only diverged` takes up new divergences; the cursor stays on its row."""
-        view = rows_in_view(self._model, self.view)
-        if list(view) != list(self.pairs.view):
-            self.pairs.set_view(view, self.row or 0)
-
-    # Rows and views
-
-    @property
-    def _model(self) -> RowModel:
-        model = self.pairs.model
-        assert model is not None
-        return model
-
-    def remember_place(self) -> None:
-        """Keep cursor and marks as records, not as numbers: rows are about to be made anew."""
-        pairs = self.pairs
-        self._kept = kept_place(pairs.model, pairs.row, pairs.cursor, pairs.marks)
-
-    def show_rows(self) -> None:
-        """Rows were made anew: show them, the cursor on the record it was on."""
-        comparison = self.comparison
-        if comparison is None:
-            return
-        known = self.pairs.model.short if self.pairs.model is not None else ()
-        model = ComparedRows(comparison, self.look.terminal.ascii, known)
-        found, marks = self._kept.find(comparison.rows)
-        self.session.marks.clear()
-        self.session.marks.update(marks)
-        if found is not None:
-            self.reveal(found, model)
-        view = rows_in_view(model, self.view)
-        self.pairs.first = comparison.first_index
-        self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
-        self._show_all()
-
-    def reveal(self, row: int, model: RowModel | None = None) -> list[str]:
-        """Change what is shown until `row` is; says what was changed."""
-        comparison = self.comparison
-        if comparison is None:
-            return []
-        changed: list[str] = []
-        shown = self.view
-        rows = rows_in_view(model or self._model, shown)
-        if holds(rows, row):
-            return changed
-        if shown.filter:
-            shown, changed = replace(shown, filter=""), ["filter cleared"]
-        if shown.only and not holds(rows_in_view(model or self._model, shown), row):
-            shown = replace(shown, only=False)
-            changed.append("all rows")
-        found = comparison.rows[row]
-        if not in_mode(found, shown.mode):
-            mode = "inputs" if in_mode(found, "inputs") else "everything"
-            shown = replace(shown, mode=mode)
-            changed.append(f"showing {MODE_WORDS[mode]}")
-        self.view = shown
-        return changed
-
-    def change_view(self, view: View, row: int | None = None) -> None:
-        """Show other rows; the cursor stays on its row where that is still there."""
-        self.view = view
-        if self.pairs.model is None:
-            return
-        here = self.pairs.row if row is None else row
-        self.pairs.set_view(rows_in_view(self._model, view), here or 0)
-        self._show_status()
-
-    def go_to(self, row: int) -> list[str]:
-        """The cursor on `row`, revealed if it is hidden; says what that took."""
-        changed = self.reveal(row)
-        if changed:
-            self.change_view(self.view, row)
-        else:
-            self.pairs.go_to_row(row)
-        return changed
 
     # Drawing
 
@@ -274,7 +126,7 @@ class ListDisplay(WorkScreen):
             self._follow_failing()
         if self.comparison is not None:
             self.pairs.first = self.comparison.first_index
-        self.pairs.refresh()
+        self.pairs.verdicts_changed()
         self._show_all()
 
     def _show_heading(self) -> None:
@@ -296,19 +148,8 @@ class ListDisplay(WorkScreen):
                 width >= _WIDE, self.session.inputs_differ, self._settings, kept,
             )  # fmt: skip
             counts.set_lines([pieces])
-        self._show_answer()
-
-    def _show_answer(self) -> None:
-        """The answer so far; nothing that the checks find takes its place."""
-        comparison, line = self.comparison, self.query_one("#answer", Lines)
-        if comparison is None or self._counts is None:
-            line.set_lines([[]])
-        else:
-            from ..present.answer import answer_line  # not before the first paint
-
-            working = self.controllers.comparing.working
-            pieces = answer_line(comparison, self._counts, self.look, self.size.width, working)
-            line.set_lines([pieces])
+        working = self.controllers.comparing.working
+        self.query_one(AnswerBar).show(self.comparison, self._counts, working)
 
     @property
     def _settings(self) -> list[str]:
@@ -341,7 +182,7 @@ class ListDisplay(WorkScreen):
         """The pane follows when the cursor rests; position and strip at once."""
         total = len(self.pairs.view)
         width = 2 * len(str(total)) + 2
-        text = f"{self.pairs.cursor + 1 if total else 0}/{total}".rjust(width - 1)
+        text = f"{self.pairs.place + 1 if total else 0}/{total}".rjust(width - 1)
         position = self.query_one("#position", Lines)
         position.set_lines([[(text, self.look.palette.muted)]])
         if width != self._position_width:  # one step of the cursor must not lay all out anew
@@ -364,18 +205,19 @@ class ListDisplay(WorkScreen):
 
     def show_pane(self) -> None:
         """Detail of the row under the cursor, in the pane or in one line."""
-        comparison, row = self.comparison, self.row
+        comparison, row, fold = self.comparison, self.row, self.pairs.fold
         detail = self.query_one(Detail)
         if detail.display and not self.has_class("-small"):
             more = [] if comparison is None or row is None else (
                 rerun_fields(self.session.reruns, comparison, row)
             )  # fmt: skip
+            more = more if fold is None else [Field("folded", fold.words), *more]
             detail.show_row(comparison, row, more)
             if not self.prompt.asking:
                 self.prompt.rest("", self.place)
         elif not self.prompt.asking:
-            text = ""
-            if comparison is not None and row is not None:
+            text = "" if fold is None else fold.words
+            if comparison is not None and row is not None and fold is None:
                 from ..present.row_fields import summary
 
                 text = summary(comparison, row)

@@ -29,13 +29,17 @@ class Export:
     # Marks
 
     def mark(self) -> None:
-        """Mark the row under the cursor, or unmark it, and go on to the next."""
+        """Mark the row under the cursor, or unmark it, and go on to the next; of a folded line all
+        rows, which are unmarked where all are marked.
+        """
         session = self._host.session
-        row = session.row
-        if row is not None:
-            session.marks ^= {row}
+        if session.row is not None:
+            rows = set(self._face.members)
+            session.marks.symmetric_difference_update(
+                rows if rows <= session.marks else rows - session.marks
+            )
             self._face.show_marks(only_here=True)
-            self._face.move_to(self._face.cursor + 1)
+            self._face.next_line()
 
     def unmark(self, _: str = "") -> None:
         marks = self._host.session.marks

@@ -33,7 +33,38 @@ class ListFace(Protocol):
 
     @property
     def cursor(self) -> int:
-        """The cursor's place among the rows shown."""
+        """The cursor's place among the rows shown; on a folded line that of the first of them."""
+        ...
+
+    @property
+    def folded(self) -> bool:
+        """Whether the cursor is on a folded line."""
+        ...
+
+    @property
+    def members(self) -> Sequence[int]:
+        """The rows on the line under the cursor: several where it is folded."""
+        ...
+
+    def next_line(self) -> None:
+        """The cursor on the line below."""
+        ...
+
+    @property
+    def can_fold(self) -> bool:
+        """Whether rows are aligned, and not only some of them shown."""
+        ...
+
+    def fold_here(self) -> bool:
+        """Fold one level more of what the cursor is in; False where there is none."""
+        ...
+
+    def unfold_here(self) -> bool:
+        """Unfold the line under the cursor by one level; False where it is a row."""
+        ...
+
+    def fold_all(self, folded: bool) -> None:
+        """Fold every layer and module, or unfold all; the cursor stays with its row."""
         ...
 
     def move_to(self, place: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...capture.plurals import counted
 from ..present.working import checking_laws
-from .depth_strip import DepthStrip
+from ..widgets.depth_strip import DepthStrip
 from .display import ListDisplay
 from .kept_place import KeptPlace
 from .status_line import short_finding
@@ -25,6 +25,8 @@ _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results
 
 class FollowingList(ListDisplay):
     """Takes in what jobs tell, and repaints what that changes."""
+
+    _opened_on: tuple[int | None] | None = None  # the first divergence when the cursor went to it
 
     def listed(
         self, reference: Capture, candidate: Capture, short: tuple[ShortNames, ShortNames]
@@ -54,6 +56,7 @@ class FollowingList(ListDisplay):
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""
         self._first_said = False
+        self._opened_on = None
         self.show_rows()
         self._say_limits()
 
@@ -79,8 +82,26 @@ class FollowingList(ListDisplay):
         self.pairs.set_first(comparison.first_index)
         if self.pairs.set_locals(bool(comparison.locals)):
             self._show_heading()
-        if self.row in rows:
+        self._open_on_answer()
+        if self.folded or self.row in rows:
             self.show_pane()
+
+    def _open_on_answer(self, *, done: bool = False) -> None:
+        """Until the user presses something the cursor goes to what the answer is about: once
+        everything is judged, when the laws find another first divergence, and when all is `done`.
+        """
+        from ..present.opening import is_judged, opening_row
+
+        comparison = self.comparison
+        if comparison is None or self.session.touched or not is_judged(comparison):
+            return
+        first = comparison.first_index
+        if self._opened_on == (first,) and not done:
+            return
+        self._opened_on = (first,)
+        row = opening_row(comparison)
+        if row is not None and row != self.row:
+            self.open_on(row)
 
     def checking(self) -> None:
         """The captures are checked."""
@@ -116,6 +137,7 @@ class FollowingList(ListDisplay):
                 self.comparison.set_policy(self.comparison.policy)
                 self.verdicts_changed()
         self._show_late()
+        self._open_on_answer(done=True)
         if complete and not self._first_said:
             self._first_said = True
             self._say_first()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
 
     from ...compare.vocabulary import Level, Origin
+    from .folds.fold_summary import FoldSummary
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,63 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
+
+
+def draw_fold(
+    pairs: Drawing, fold: FoldSummary, members: Sequence[int], base: Style, here: bool
+) -> Strip:  # fmt: skip
+    """A folded line: how many rows, the worst badge of them, and a mark for each in a strip."""
+    look, model, columns = pairs.look, pairs.model, pairs.columns
+    palette, signs = look.palette, look.signs
+    style = base + palette.cursor if here else base
+    muted = style if here and look.terminal.ansi else style + palette.muted
+    marked = not pairs.marks.isdisjoint(members)
+    sign = signs.mark if marked else signs.pointer if here else " "
+    mark_style = style + (palette.mark if marked else palette.accent)
+    number = f"{model.line(members[0]).number:>{columns.number}} "
+    shape = columns.shape + 1 if columns.shape else 0
+    sides = (columns.name + shape, columns.right_name + shape)
+    word = "doubtful" if model.doubtful(fold.worst) else LOOKS[fold.level].word
+    value = model.value(fold.worst, pairs.metric)
+    shown = fold.row if fold.breaking is None else fold.breaking
+    left, right = _fold_sides(fold, sides, look, style, muted, here and look.terminal.ansi)
+    segments = [
+        Segment(sign, mark_style if sign != " " else muted),
+        Segment(number, muted),
+        *left,
+        Segment("  ", muted if columns.shape else style),
+        *_badge(fold.level, word, fold.origin, value, columns, look, style, here, fold.has_first),
+        *_more(model.ratio(fold.row) if columns.ratio else "", columns.ratio, style),
+        *_local(model, shown, columns, look, style, here),
+        *_more(pairs.singles.get(fold.row, ""), columns.single, style),
+        *right,
+    ]
+    return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
+
+
+def _fold_sides(
+    fold: FoldSummary, widths: tuple[int, int], look: Look, style: Style, muted: Style, plain: bool
+) -> tuple[list[Segment], list[Segment]]:
+    """What stands on both sides of the badge, each as wide as its column; `plain`: without colours,
+    which reverse video would turn into backgrounds.
+    """
+    from .folds.fold_summary import label_forms, pooled
+
+    forms = label_forms(fold, [f"{look.glyph(level)}{count}" for level, count in fold.counts])
+    forms = [f"{look.signs.folded} {form}" for form in forms]
+    side = int(fold.kind == "gaps" and fold.name.endswith("candidate"))
+    width = widths[side]
+    text = next((form for form in forms if width_of(form) <= width), forms[-1])
+    label = [Segment(fit(cut(text, width, look.signs.dots), width), muted)]
+    if fold.kind == "gaps":
+        other = widths[1 - side]
+        filler = [Segment(look.signs.gap * other, style + look.palette.faint)]
+        return (filler, label) if side else (label, filler)
+    cells = pooled(fold.levels, widths[1])
+    strip = [
+        Segment(look.glyph(level), style if plain else style + look.style(level)) for level in cells
+    ]
+    return label, [*strip, Segment(" " * (widths[1] - len(cells)), style)]
 
 
 def _word(model: RowModel, row: int) -> str:

@@ -1,4 +1,4 @@
-"""The list: both sides of every pair on one line, one cursor, one scroll."""
+"""The list: both sides of every pair on one line, folded or not, one cursor, one scroll."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from textual.strip import Strip
 from ...compare.measuring.metrics import METRICS
 from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
-from .line_drawing import Drawing, draw_line
-from .row_model import RowModel, position
+from .folds.fold_state import FoldState
+from .folds.list_lines import ListLines
+from .line_drawing import Drawing, draw_fold, draw_line
+from .row_model import ComparedRows, RowModel, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from textual import events
 
+    from .folds.fold_summary import FoldSummary
+
 
 class PairList(ScrollView, can_focus=True, inherit_bindings=False):
-    """Rows of a model; `view` holds the numbers of those shown and is swapped, never copied."""
+    """Rows of a model; `view` holds the numbers of those shown and is swapped, never copied. On
+    each of the `lines` is one of them, or several that are folded.
+    """
 
     DEFAULT_CSS = """
     PairList { height: 1fr; width: 1fr; scrollbar-size: 0 0; overflow-x: hidden; }
     """
-    cursor: reactive[int] = reactive(0, repaint=False, init=False)  # an index into `view`
+    cursor: reactive[int] = reactive(0, repaint=False, init=False)  # an index into `lines`
 
     class Moved(Message):
         """The cursor is on another row; a held key leaves only the last of these."""
@@ -43,7 +49,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self.model: RowModel | None = None
-        self.view: Sequence[int] = range(0)
+        self.lines = ListLines()
+        self.folding = FoldState()
         self.metric = "mse"
         self.marks: set[int] = set()
         self.words: list[str] = []  # what a search marks
@@ -61,6 +68,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     def set_model(self, model: RowModel, view: Sequence[int], row: int, screen_line: int) -> None:
         """Show another model, the cursor on `row`, that row on line `screen_line` of the list."""
         self.model = model
+        comparison = model.comparison if isinstance(model, ComparedRows) else None
+        self.folding.new_rows(comparison, len(view), self.size.height)
         self._shape_width = _longest_shape(model)
         self._columns = None
         self.set_view(view, row, screen_line)
@@ -68,18 +77,40 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     def set_view(self, view: Sequence[int], row: int, screen_line: int | None = None) -> None:
         """Show other rows of the model, the cursor on `row` (or the next that is there)."""
         line = self.screen_line if screen_line is None else screen_line
-        self.view = view
-        self.virtual_size = Size(0, len(view))
-        self.set_reactive(PairList.cursor, position(view, row))
+        self.lines = self.folding.lines(view)
+        self.virtual_size = Size(0, len(self.lines))
+        self.set_reactive(PairList.cursor, self.lines.line_at(position(view, row)))
         self._scroll(self.cursor - line)
         self.refresh()
         self._note_visible()
         self.post_message(self.Moved())
 
     @property
+    def view(self) -> Sequence[int]:
+        """The numbers of the rows shown, in order."""
+        return self.lines.rows
+
+    @property
     def row(self) -> int | None:
-        """The row number under the cursor; None when nothing is shown."""
-        return self.view[self.cursor] if self.cursor < len(self.view) else None
+        """The row number under the cursor, of a folded line the one that it stands for; None when
+        nothing is shown.
+        """
+        if self.cursor >= len(self.lines):
+            return None
+        fold = self.fold
+        return self.lines.first(self.cursor) if fold is None else fold.row
+
+    @property
+    def fold(self) -> FoldSummary | None:
+        """What the folded line under the cursor says; None where that is a row."""
+        if self.cursor >= len(self.lines):
+            return None
+        return self.folding.summary(self.lines, self.cursor)
+
+    @property
+    def place(self) -> int:
+        """The place of the cursor among the rows shown; of a folded line that of its first row."""
+        return self.lines.places(self.cursor).start if self.cursor < len(self.lines) else 0
 
     @property
     def screen_line(self) -> int:
@@ -120,16 +151,31 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         return True
 
     def rows_changed(self, rows: Iterable[int]) -> None:
-        """Repaint those of `rows` that are on the screen."""
-        shown = set(self.on_screen)
-        for row in rows:
-            if row in shown:
-                self.refresh_line(position(self.view, row))
+        """Repaint the lines of those of `rows` that are on the screen."""
+        if self.lines.starts is None:
+            shown = set(self.on_screen)
+            for row in rows:
+                if row in shown:
+                    self.refresh_line(position(self.view, row))
+            return
+        places = sorted(position(self.view, row) for row in rows)
+        self.folding.forget(places)
+        top = self.scroll_offset.y
+        for line in range(top, min(top + self.size.height, len(self.lines))):
+            on_line = self.lines.places(line)
+            at = bisect_left(places, on_line.start)
+            if at < len(places) and places[at] < on_line.stop:
+                self.refresh_line(line)
+
+    def verdicts_changed(self) -> None:
+        """Any row may have another verdict or number."""
+        self.folding.forget()
+        self.refresh()
 
     # The cursor
 
     def validate_cursor(self, value: int) -> int:
-        return max(0, min(value, len(self.view) - 1))
+        return max(0, min(value, len(self.lines) - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
         self.refresh_line(old)
@@ -153,7 +199,7 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
             self._scroll(new - jump + 1)
 
     def _scroll(self, y: int) -> None:
-        limit = max(0, len(self.view) - self.size.height)
+        limit = max(0, len(self.lines) - self.size.height)
         self.scroll_to(y=max(0, min(y, limit)), animate=False, force=True, immediate=True)
 
     def move(self, lines: int) -> None:
@@ -170,35 +216,66 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor = 0
 
     def to_bottom(self) -> None:
-        self.cursor = len(self.view) - 1
+        self.cursor = len(self.lines) - 1
 
     def go_to_row(self, row: int) -> None:
-        """The cursor on the row numbered `row`, or the next that is shown."""
-        self.cursor = position(self.view, row)
+        """The cursor on the row numbered `row`, or the next that is shown, which is unfolded."""
+        place = position(self.view, row)
+        line = self.lines.line_at(place)
+        if self.lines.kind(line) == "row":
+            self.cursor = line
+            return
+        found, at, height = self.view[place], line - self.scroll_offset.y, self.size.height
+        self.folding.reveal(found)
+        self.set_view(self.view, found, at if 0 <= at < height else height // 2)
 
     def go_to_block(self, direction: int) -> bool:
         """To the start of the next layer block, or of this one and then the one before."""
         if self.model is None or not self.view:
             return False
-        target = _block_start(self.model, self.view, self.cursor, direction)
+        target = _block_start(self.model, self.lines, self.cursor, direction)
         if target is None:
             return False
         self.cursor = target
         return True
 
     def next_of(self, rows: Sequence[int], direction: int) -> int | None:
-        """The first of the sorted `rows` after (or before) the cursor; O(log n)."""
-        here = self.row
-        if here is None:
+        """The first of the sorted `rows` after (or before) the cursor; O(log n). From a folded line
+        the first on it comes after the cursor.
+        """
+        if self.row is None:
             return rows[0] if rows else None
-        at = bisect_right(rows, here) if direction > 0 else bisect_left(rows, here) - 1
+        here = self.lines.first(self.cursor)
+        after = bisect_right if self.fold is None else bisect_left
+        at = after(rows, here) if direction > 0 else bisect_left(rows, here) - 1
         return rows[at] if 0 <= at < len(rows) else None
+
+    # Folding
+
+    def fold_here(self) -> bool:
+        """Fold what the cursor is in by one level more; False where there is none."""
+        return self._folded(self.folding.fold(self.lines, self.cursor))
+
+    def unfold_here(self) -> bool:
+        """Unfold the line under the cursor by one level; False where it is a row."""
+        return self._folded(self.folding.unfold(self.lines, self.cursor))
+
+    def fold_all(self, folded: bool) -> None:
+        """Fold or unfold everything; the cursor stays on its row, or on the line that has it."""
+        row = self.row
+        self.folding.fold_all(folded)
+        self.set_view(self.view, row or 0)
+
+    def _folded(self, changed: bool) -> bool:
+        if changed:
+            self.set_view(self.view, self.lines.first(self.cursor))
+        return changed
 
     # Mouse and size
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y
-        if line < len(self.view):
+        if line < len(self.lines):
             if line == self.cursor and event.chain > 1:
                 self.post_message(self.Opened())
             self.cursor = line
@@ -217,7 +294,12 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _note_visible(self) -> None:
         top = self.scroll_offset.y
-        self.on_screen = tuple(self.view[top : top + self.size.height])
+        bottom = min(top + self.size.height, len(self.lines))
+        if self.lines.starts is None:
+            self.on_screen = tuple(self.view[top:bottom])
+        else:
+            shown = (line for line in range(top, bottom) if self.lines.kind(line) == "row")
+            self.on_screen = tuple(map(self.lines.first, shown))
 
     # Drawing
 
@@ -232,13 +314,16 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
         at = y + self.scroll_offset.y
-        if self.model is None or at >= len(self.view):
+        if self.model is None or at >= len(self.lines):
             return Strip.blank(self.size.width, base)
         drawing = Drawing(
             self.model, self.columns(), look_of(self), self.metric, self.marks, self.words,
             self.first, self.singles, self.size.width,
         )  # fmt: skip
-        return draw_line(drawing, self.view[at], base, at == self.cursor)
+        fold = self.folding.summary(self.lines, at)
+        if fold is None:
+            return draw_line(drawing, self.lines.first(at), base, at == self.cursor)
+        return draw_fold(drawing, fold, self.lines.members(at), base, at == self.cursor)
 
 
 def _longest_shape(model: RowModel) -> int:
@@ -253,17 +338,17 @@ def _longest_shape(model: RowModel) -> int:
     return longest
 
 
-def _block_start(model: RowModel, view: Sequence[int], cursor: int, direction: int) -> int | None:
-    block = model.block(view[cursor])
+def _block_start(model: RowModel, lines: ListLines, cursor: int, direction: int) -> int | None:
+    def block(line: int) -> str:
+        return model.block(lines.first(line))
+
+    here = block(cursor)
     if direction > 0:
-        for at in range(cursor + 1, len(view)):
-            if model.block(view[at]) != block:
-                return at
-        return None
+        return next((at for at in range(cursor + 1, len(lines)) if block(at) != here), None)
     start = cursor
-    if start > 0 and model.block(view[start - 1]) != block:  # at its start: the one before
+    if start > 0 and block(start - 1) != here:  # at its start: the one before
         start -= 1
-        block = model.block(view[start])
-    while start > 0 and model.block(view[start - 1]) == block:
+        here = block(start)
+    while start > 0 and block(start - 1) == here:
         start -= 1
     return start if start != cursor else None

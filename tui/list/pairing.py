@@ -28,7 +28,7 @@ class Pairing:
         Where values offer a pair for the row under the cursor, that is made at once.
         """
         comparison, row = self._host.session.comparison, self._host.session.row
-        if comparison is None or row is None:
+        if comparison is None or row is None or self._refused():
             return
         found = comparison.rows[row]
         record = found.reference or found.candidate
@@ -55,7 +55,7 @@ class Pairing:
     def unpair(self) -> None:
         """Take the pair under the cursor apart; put a record taken out of one back."""
         comparison, row = self._host.session.comparison, self._host.session.row
-        if comparison is None or row is None:
+        if comparison is None or row is None or self._refused():
             return
         found = comparison.rows[row]
         if found.reference is None or found.candidate is None:
@@ -69,6 +69,12 @@ class Pairing:
 
         pair = HandPair(found.reference.name, found.candidate.name)
         self._change("unpaired", apart=[pair])
+
+    def _refused(self) -> bool:
+        """On a folded line nobody sees which record is meant."""
+        if self._face.folded:
+            self._host.say("several records are folded here: + shows them", warn=True)
+        return self._face.folded
 
     def give_up(self) -> bool:
         """Forget the record that waits for its partner; False when there is none."""

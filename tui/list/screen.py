@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from ..keys import bindings_of
+from ..keys import bindings_of, chord
+from ..present.text import clean
 from .following import FollowingList
 from .pair_list import PairList
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.binding import BindingType
 
 
@@ -18,6 +20,7 @@ class ListScreen(FollowingList):
     """The keys of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("list"))
+    _typed = ""  # the beginning of a key of several characters
 
     # Going places
 
@@ -28,8 +31,36 @@ class ListScreen(FollowingList):
         self.controllers.navigation.block(direction)
 
     def action_open_pair(self) -> None:
-        if self.row is not None:
+        """The pair under the cursor; a folded line is unfolded instead."""
+        if self.row is not None and not self.controllers.folding.open():
             self.host.open_pair()
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys of several characters: what follows the first belongs to it."""
+        typed, self._typed = self._typed + (event.character or ""), ""
+        begun = len(typed) > len(event.character or "")
+        key = None if self.prompt.asking or not typed else chord(typed)
+        if key is None and not begun:
+            return
+        event.stop()
+        event.prevent_default()
+        if key is None:
+            self.say(f"{clean(typed)} means nothing")
+        elif key.keys == typed:
+            self.say("")
+            self.call_later(self.run_action, key.action)
+        else:
+            self._typed = typed
+            self.say("zM folds all, zR unfolds all")
+
+    def action_fold(self) -> None:
+        self.controllers.folding.fold()
+
+    def action_unfold(self) -> None:
+        self.controllers.folding.unfold()
+
+    def action_fold_all(self, folded: bool) -> None:
+        self.controllers.folding.all(folded)
 
     @on(PairList.Opened)
     def _clicked_twice(self) -> None:

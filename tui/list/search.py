@@ -44,7 +44,7 @@ class Search:
         total = len(rows)
         if model is None or not total:
             return
-        start = face.cursor - (direction if include_here else 0)
+        start = face.cursor - (direction if include_here or face.folded else 0)
         for step in range(1, total + 1):
             at = (start + direction * step) % total
             if matches(model, rows[at], sought):

@@ -17,7 +17,7 @@ from ...compare.vocabulary import MAY_BE_THEIRS
 from ..theme import LOOKS
 from .origin import first_known, likeness, looks_like, sure_text
 from .pieces import Piece, Pieces
-from .text import clean, cut, elide, width_of
+from .text import clean, cut, elide, width_of, wrap
 from .working import checking_laws, laws_progress
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..theme import Look
 
 _NAME_SHARE = 0.45  # of the line that a name may take
+_INDENT = "   "  # of the second line
 _LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
 _UNCERTAINTY = re.compile(r" ± \S*\d")
 _LAYERS = re.compile(r", in (?:all )?\d+ (?:of \d+ )?layers$")
@@ -61,6 +62,19 @@ def answer_line(
     """The answer and, while layers are checked against their laws, how far that is. `working`:
     whether anything is still being measured or checked.
     """
+    return _lines(comparison, counts, look, width, working, lines=1)[0]
+
+
+def answer_lines(
+    comparison: Comparison, counts: Counts, look: Look, width: int, working: bool
+) -> list[Pieces]:
+    """The same, on a second line too where a cause would be cut on one."""
+    return _lines(comparison, counts, look, width, working, lines=2)
+
+
+def _lines(
+    comparison: Comparison, counts: Counts, look: Look, width: int, working: bool, lines: int
+) -> list[Pieces]:  # fmt: skip
     answer = answer_of(comparison, counts, look, working)
     progress = laws_progress(comparison) if working else ""
     room = width - 2 - (width_of(progress) + 2 if progress else 0)
@@ -72,11 +86,28 @@ def answer_line(
         pieces += [(name, answer.style), ("  ", None)]
         room -= width_of(name) + 2
     forms = [clean(form, look.terminal.ascii) for form in answer.words]
-    words = fitting(forms, room, look.signs.dots, answer.end)
-    pieces.append((words, look.palette.strong if answer.name else answer.style))
+    style = look.palette.strong if answer.name else answer.style
+    if lines > 1 and answer.end and all(width_of(form) > room for form in forms):
+        words, more = on_two_lines(forms, room, width - len(_INDENT) - 1, look.signs.dots)
+    else:
+        words, more = fitting(forms, room, look.signs.dots, answer.end), ""
+    pieces.append((words, style))
     if progress:
         pieces.append((f"  {progress}", look.palette.accent))
-    return pieces
+    return [pieces, [(_INDENT + more, style)]] if more else [pieces]
+
+
+def on_two_lines(forms: Sequence[str], room: int, below: int, dots: str) -> tuple[str, str]:
+    """The first of several forms whose words go into `room` cells and `below` more on a second
+    line; where none does, the last one, cut there.
+    """
+    first, rest = "", ""
+    for form in forms:
+        first = wrap(form, room)[0]
+        rest = form[len(first) :].strip()
+        if width_of(rest) <= below:
+            break
+    return first, cut(rest, below, dots)
 
 
 def fitting(forms: Sequence[str], room: int, dots: str, end: str = "") -> str:

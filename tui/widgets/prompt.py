@@ -104,6 +104,10 @@ class PromptBar(Horizontal):
         self._said = clean(text, look_of(self).terminal.ascii)
         self._show(style or look_of(self).palette.accent)
 
+    def stay(self, place: object) -> None:
+        """The program itself moves to `place`: what is said is as true there."""
+        self._place = place
+
     def rest(self, text: str, place: object = None) -> None:
         """What the line shows when there is no message from `place`."""
         self._rest = clean(text, look_of(self).terminal.ascii)

@@ -57,6 +57,17 @@ class FakeList:
     def open(self, model: RowModel) -> None:
         self.model, self.shown = model, rows_in_view(model, self.view)
 
+    @property
+    def folded(self) -> bool:
+        return False
+
+    @property
+    def members(self) -> Sequence[int]:
+        return () if self.row is None else (self.row,)
+
+    def next_line(self) -> None:
+        self.move_to(self.cursor + 1)
+
     def move_to(self, place: int) -> None:
         self.cursor = max(0, min(place, len(self.shown) - 1))
 

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.display import REST
+from layertui.tui.list.folds.list_lines import Start
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.terminal import Terminal
 from layertui.tui.widgets.prompt import Entry
@@ -57,14 +58,25 @@ def write_pair(folder: Path, count: int, wrong: tuple[int, ...] = ()) -> tuple[P
 
 
 def make_app(
-    reference: Path | str, candidate: Path | str, terminal: Terminal | None = None
+    reference: Path | str,
+    candidate: Path | str,
+    terminal: Terminal | None = None,
+    fold: Start = "none",
 ) -> LayertuiApp:
-    return LayertuiApp(Request(str(reference), str(candidate)), terminal=terminal)
+    """The app as `layertui REFERENCE CANDIDATE --fold none` opens it, or with other folds."""
+    return LayertuiApp(Request(str(reference), str(candidate)), terminal=terminal, fold=fold)
 
 
 async def measured(pilot: Pilot[None], app: LayertuiApp) -> None:
     """Until everything is measured and shown."""
     await until(pilot, lambda: app.list_screen.comparison is not None and not app.working)
+    await settled(pilot)
+
+
+async def measured_from_top(pilot: Pilot[None], app: LayertuiApp) -> None:
+    """The same, and from there to the first row: the list opens on its answer."""
+    await measured(pilot, app)
+    await pilot.press("g")
     await settled(pilot)
 
 

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import LEVELS, Level
 from ..present.pieces import Piece
-from ..widgets.lines import look_of, strip_of
+from .lines import look_of, strip_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,1 @@
+"""The levels that the list folds into: layers, their modules, runs of records without a partner."""

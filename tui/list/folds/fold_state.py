@@ -1,0 +1,121 @@
+"""The folds of the list, over rows that are made anew now and then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .list_lines import ListLines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ....compare.comparison import Comparison
+    from .fold_summary import FoldSummary
+    from .folding import Folds
+    from .list_lines import Start
+
+
+class FoldState:
+    """What is folded, the lines that this makes, and what folded lines say.
+
+    `start` says what is folded before the user says anything. `flat` rows (filtered ones) have a
+    line each, whatever is folded.
+    """
+
+    def __init__(self, start: Start = "auto") -> None:
+        self.start: Start = start
+        self.flat = False
+        self._comparison: Comparison | None = None
+        self._folds: Folds | None = None  # made when something is folded for the first time
+        self._by_user = False
+        self._said: dict[tuple[int, int], FoldSummary] = {}  # by first and last place
+
+    def new_rows(self, comparison: Comparison | None, shown: int, height: int) -> None:
+        """Rows were made anew, of which `shown` are shown on a list of `height` lines: what the
+        user folded stays so; else layers are folded as `start` says.
+        """
+        before, self._comparison, self._folds = self._folds, comparison, None
+        self._said.clear()
+        if comparison is None:
+            return
+        if self._by_user and before is not None:
+            self.folds.like(before)
+        elif self.start == "layers" or (self.start == "auto" and shown > height > 0):
+            self.folds.start()
+
+    @property
+    def folds(self) -> Folds:
+        """Raises `ValueError` where rows are not aligned yet."""
+        if self._comparison is None:
+            raise ValueError("only aligned rows have levels")
+        if self._folds is None:
+            from .folding import Folds  # not before the first paint
+            from .levels import levels_of
+
+            self._folds = Folds(levels_of(self._comparison.rows))
+        return self._folds
+
+    def lines(self, rows: Sequence[int]) -> ListLines:
+        """The lines of the rows shown."""
+        self._said.clear()
+        if self.flat or self._folds is None:
+            return ListLines(rows)
+        return self._folds.lines(rows)
+
+    def reveal(self, row: int) -> None:
+        """Unfold all that `row` lies in."""
+        if self._folds is not None:
+            self._folds.reveal(row)
+
+    # What the user folds
+
+    @property
+    def possible(self) -> bool:
+        """Whether anything can be folded now."""
+        return self._comparison is not None and not self.flat
+
+    def fold(self, lines: ListLines, line: int) -> bool:
+        """One level more of what the line lies in; False where there is none."""
+        self._by_user = True
+        return self.folds.fold(lines, line)
+
+    def unfold(self, lines: ListLines, line: int) -> bool:
+        """One level less of the line; False where it is a row."""
+        self._by_user = True
+        return self.folds.unfold(lines, line)
+
+    def fold_all(self, folded: bool) -> None:
+        self._by_user = True
+        if folded:
+            self.folds.fold_all()
+        else:
+            self.folds.unfold_all()
+
+    # What folded lines say
+
+    def summary(self, lines: ListLines, line: int) -> FoldSummary | None:
+        """What a folded line says; None of a row that has its line for itself."""
+        kind = lines.kind(line)
+        if kind == "row" or self._folds is None or self._comparison is None:
+            return None
+        places = lines.places(line)
+        key = places.start, places.stop
+        found = self._said.get(key)
+        if found is None:
+            from .fold_summary import summary_of
+
+            levels, members = self._folds.levels, lines.members(line)
+            found = self._said[key] = summary_of(self._comparison, levels, kind, members)
+        return found
+
+    def forget(self, places: Sequence[int] | None = None) -> None:
+        """The rows at these places, in order, have other verdicts (None: all may have)."""
+        if places is None:
+            self._said.clear()
+            return
+        from bisect import bisect_left
+
+        for start, stop in list(self._said):
+            at = bisect_left(places, start)
+            if at < len(places) and places[at] < stop:
+                del self._said[start, stop]
