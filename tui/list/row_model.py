@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ...compare.measuring.metrics import METRICS
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Both sides' records and the canonical name: what stays when rows are made anew.
 RowKey = tuple[tuple[object, ...] | None, tuple[object, ...] | None, str]
 Mode = Literal["outputs", "inputs", "everything"]
+_MOST_LINES = 4096  # that are kept: some hundred screens
 MODES: tuple[Mode, ...] = ("outputs", "inputs", "everything")
 MODE_WORDS: dict[Mode, str] = {
     "outputs": "outputs", "inputs": "with inputs", "everything": "everything",
@@ -153,8 +154,10 @@ class ComparedRows:
         sides = comparison.reference, comparison.candidate
         self.short = (short_names(sides[0], known), short_names(sides[1], known))
         self._ascii = ascii_only
-        self.line = lru_cache(4096)(self._line)
-        self.haystack = lru_cache(200_000)(self._haystack)
+        # Not `lru_cache` of methods: such a model refers to itself and holds the whole comparison
+        # until the next full collection.
+        self._lines: dict[int, Line] = {}
+        self._haystacks: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.comparison.rows)
@@ -225,6 +228,18 @@ class ComparedRows:
     def block(self, row: int) -> str:
         found = self.comparison.rows[row]
         return f"{found.step} {block_of(found.canonical)}"
+
+    def line(self, row: int) -> Line:
+        if row not in self._lines:
+            if len(self._lines) >= _MOST_LINES:
+                self._lines.clear()
+            self._lines[row] = self._line(row)
+        return self._lines[row]
+
+    def haystack(self, row: int) -> str:
+        if row not in self._haystacks:
+            self._haystacks[row] = self._haystack(row)
+        return self._haystacks[row]
 
     def _line(self, row: int) -> Line:
         found = self.comparison.rows[row]
