@@ -50,6 +50,8 @@ def beat(loop):
     beats["last"], beats["stack"], beats["cpu"] = now, None, cpu
     loop.call_later(BEAT, beat, loop)
 
+IDLE = ("(threading.py", "_hung_up", "run_input_thread")
+
 def look():
     while True:
         time.sleep(LATE / 2)
@@ -57,14 +59,15 @@ def look():
         if last is None or time.perf_counter() - last < LATE or beats["stack"]:
             continue
         frames = sys._current_frames()
-        said = [places(frames.pop(main), 4)]
+        said = [places(frames.pop(main), int(os.environ.get('DEPTH', '4')))]
         frames.pop(threading.get_ident())
         said += [f"beside it {places(frame, 2)}" for frame in frames.values()]
-        beats["stack"] = "; ".join(one for one in said if "(threading.py" not in one[-40:])
+        beats["stack"] = "; ".join(one for one in said if not any(w in one for w in IDLE))
 
 def places(frame, depth):
+    found = [f for f in traceback.extract_stack(frame) if "<frozen" not in f.filename]
     return " > ".join(f"{f.name} ({os.path.basename(f.filename)}:{f.lineno})"
-                      for f in traceback.extract_stack(frame)[-depth:])
+                      for f in found[-depth:])
 
 def forever(self, run=BaseEventLoop.run_forever):
     self.call_soon(beat, self)

@@ -33,7 +33,7 @@ from .same_values import same_values
 _KEPT = 2  # fits of a kind that are remembered: layers of two kinds may take turns
 # Places of a kind whose fits are remembered for those after them, which then do not depend on each
 # other: models mix local and global layers in turns of up to six (Gemma 3).
-_LEARNING = 8
+LEARNING = 8
 _ASKED = 4  # layers of a kind that are asked which arithmetic they show
 # Ways in which a layer's error is unlike its peers', and how many times their median counts so.
 _WAYS: tuple[tuple[Callable[[LocalError], float], float], ...] = (
@@ -80,7 +80,7 @@ def turns(places: Sequence[Place]) -> list[Turn]:
     found: list[Turn] = []
     for number, (law, sites) in enumerate(places):
         before = learners.setdefault((law.name, sites[0].kind), [])
-        learns = len(before) < _LEARNING
+        learns = len(before) < LEARNING
         found.append(Turn(before[-1] if before else None, learns))
         if learns:
             before.append(number)

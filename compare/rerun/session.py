@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...capture.runners.guard import Guard
@@ -46,7 +47,6 @@ class RerunSession:
         own_inputs: bool = False, answers: KeptAnswers | None = None,
     ) -> None:  # fmt: skip
         self.comparison = comparison
-        self.layers = Layers(comparison)
         self.results: dict[int, RerunResult] = {}
         self._asked: RunnerSpec | None = spec
         self.keep = keep_outputs
@@ -61,6 +61,11 @@ class RerunSession:
         self._busy = threading.Lock()
         self._closed = False
         self._halt = False
+
+    @cached_property
+    def layers(self) -> Layers:
+        """What rows each layer has; gone through when something is rerun for the first time."""
+        return Layers(self.comparison)
 
     def __enter__(self) -> RerunSession:
         return self

@@ -18,8 +18,8 @@ _LOOK = 0.02  # seconds between two looks whether to stop
 _FLYING = 2  # tasks for each worker that are given at a time
 # Places that are evaluated before those in front of them are: some layers, so that workers find
 # enough to do where each layer of a kind waits for the one before, and what is kept stays small.
-_AHEAD = 64
-_MOST_WORKERS = 4  # a worker takes up to 200 MB for what it works on
+AHEAD = 64
+MOST_WORKERS = 4  # a worker takes up to 200 MB for what it works on
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class OnThreads:
 
     def __call__(self, scene: Scene, places: Sequence[Place]) -> Iterator[Evaluation | None]:
         """In the order of `places`; fewer where the scene was cancelled."""
-        workers = min(self.workers, _MOST_WORKERS)
+        workers = min(self.workers, MOST_WORKERS)
         pool = ThreadPoolExecutor(workers, "layertui-laws", self.start)
         try:
             with threadpool_limits(1, "blas"):  # threads of its own for products that are small
@@ -70,7 +70,7 @@ class _Run:
 
     def _give(self, at: int) -> None:
         """Give workers what can be evaluated now, from `at` on."""
-        for index in range(at, min(at + _AHEAD, len(self.places))):
+        for index in range(at, min(at + AHEAD, len(self.places))):
             if len(self._flying) >= self.most:
                 return
             turn = self._turns[index]

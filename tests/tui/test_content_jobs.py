@@ -15,6 +15,7 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.rules.rules import Rules
 from layertui.tui.jobs.compare_job import Request, compare_directories
 from layertui.tui.jobs.news import Aligned
+from layertui.tui.list.folds.prepared import Prepare
 from layertui.tui.list.row_model import ComparedRows
 from layertui.tui.present.row_fields import pane_fields
 from support.screens.fake_host import FakeHost
@@ -55,7 +56,7 @@ def ways(news: Aligned) -> set[str | None]:
 
 def test_rows_by_name_come_first_and_then_those_by_values(request_for: Request) -> None:
     job = Heard()
-    assert compare_directories(lambda: request_for, list)(job)  # type: ignore[arg-type]
+    assert compare_directories(lambda: request_for, list, Prepare())(job)  # type: ignore[arg-type]
     first, second = job.aligned
     assert "content" not in ways(first)
     assert ways(second) == {"content"}
@@ -65,7 +66,7 @@ def test_rows_by_name_come_first_and_then_those_by_values(request_for: Request) 
 
 def test_a_job_that_is_stopped_while_values_are_read_ends(request_for: Request) -> None:
     job = Heard(lambda news: any(isinstance(each, Aligned) for each in news))
-    assert not compare_directories(lambda: request_for, list)(job)  # type: ignore[arg-type]
+    assert not compare_directories(lambda: request_for, list, Prepare())(job)  # type: ignore[arg-type]
     assert len(job.aligned) == 1
 
 

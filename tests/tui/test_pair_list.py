@@ -13,11 +13,11 @@ from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Verdict
 from layertui.tui.list.columns import columns_for, heading
+from layertui.tui.list.kept_place import find_row
 from layertui.tui.list.pair_list import PairList
 from layertui.tui.list.row_model import (
     ComparedRows,
     View,
-    find_row,
     position,
     row_key,
     rows_in_view,

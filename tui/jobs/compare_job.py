@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .news import (
     Aligned,
     CasesFound,
     Checked,
     Checking,
+    Counted,
     Diagnosed,
     Judged,
     Listed,
@@ -51,7 +52,19 @@ class Request:
     case: str = ""
 
 
-def compare_directories(current: Callable[[], Request], visible: Visible) -> Callable[[Job], bool]:
+class Preparing(Protocol):
+    """Makes what a screen needs of all records or rows in the job's thread: for many of them it
+    takes longer than a key may.
+    """
+
+    def names(self, reference: Capture, candidate: Capture) -> Any: ...
+
+    def rows(self, comparison: Comparison) -> Any: ...
+
+
+def compare_directories(
+    current: Callable[[], Request], visible: Visible, preparing: Preparing
+) -> Callable[[Job], bool]:
     """List, read headers, align, measure. The job fails with `CaptureError` on a bad capture.
 
     `current` is asked again when rows are made: the policy may be another by then. Of folders of
@@ -62,7 +75,6 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
         from ...capture import open_capture
         from ...compare.case_pairs import case_pairs
         from ...compare.matching.sides import pick_sides
-        from ..present.short_names import ShortNames
 
         request = current()
         cases = None if request.case else case_pairs(request.reference, request.candidate)
@@ -72,27 +84,28 @@ def compare_directories(current: Callable[[], Request], visible: Visible) -> Cal
         reference = open_capture(request.reference, raw=request.raw, headers=False)
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
-        job.tell(Listed(reference, candidate, (ShortNames(reference), ShortNames(candidate))))
+        job.tell(Listed(reference, candidate, preparing.names(reference, candidate)))
         if not _read_headers(job, reference, candidate):
             return False
         total = len(reference.records) + len(candidate.records)
         job.tell(Reading(total, total))
-        return _align_and_measure(job, current(), reference, candidate, visible)
+        return _align_and_measure(job, current(), (reference, candidate), visible, preparing)
 
     return work
 
 
 def compare_again(
-    request: Request, comparison: Comparison, visible: Visible
+    request: Request, comparison: Comparison, visible: Visible, preparing: Preparing
 ) -> Callable[[Job], bool]:
     """Align and measure the same captures anew, because what is measured has changed."""
     sides = comparison.reference, comparison.candidate
-    return lambda job: _align_and_measure(job, request, *sides, visible)
+    return lambda job: _align_and_measure(job, request, sides, visible, preparing)
 
 
 def _align_and_measure(
-    job: Job, request: Request, reference: Capture, candidate: Capture, visible: Visible
-) -> bool:
+    job: Job, request: Request, sides: tuple[Capture, Capture], visible: Visible,
+    preparing: Preparing,
+) -> bool:  # fmt: skip
     from ...compare.comparison import Comparison
     from ...compare.judging.policy import policy_named
     from ...compare.rules.rules import Rules
@@ -100,20 +113,20 @@ def _align_and_measure(
 
     policy = request.policy or policy_named("default", None, request.rtol, request.atol)
     comparison = Comparison(
-        reference, candidate, request.rules or Rules(), policy,
+        *sides, request.rules or Rules(), policy,
         rtol=request.rtol, atol=request.atol, ulp=request.ulp,
         model_paths=request.models or ModelPaths(), min_coverage=request.min_coverage,
         allow_early_end=request.allow_early_end,
     )  # fmt: skip
     if job.stopped():
         return False
-    job.tell(Aligned(comparison, comparison.counts))
+    job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
     by_values = comparison.with_content(job.stopped)
     if job.stopped():
         return False
     if by_values is not comparison:
         comparison = by_values
-        job.tell(Aligned(comparison, comparison.counts))
+        job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
     _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
 
@@ -190,11 +203,13 @@ def diagnose(comparison: Comparison, rows: Sequence[int]) -> Callable[[Job], boo
 
 
 def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:
-    return comparison.measure(
+    done = comparison.measure(
         visible=visible,
         on_results=lambda rows: job.tell(Measured(tuple(rows))),
         cancelled=job.stopped,
     )
+    job.tell(Counted(comparison.counts))
+    return done
 
 
 def _read_headers(job: Job, reference: Capture, candidate: Capture) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ...compare.rerun.results import RerunProgress
-    from ..present.short_names import ShortNames
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,13 @@ class CasesFound:
 
 @dataclass(frozen=True)
 class Listed:
-    """Both captures' names are known, and how they are shown; nothing is read or aligned yet."""
+    """Both captures' names are known; nothing is read or aligned yet. `prepared` is what
+    `Preparing` made of them.
+    """
 
     reference: Capture
     candidate: Capture
-    short: tuple[ShortNames, ShortNames]
+    prepared: Any
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The rows exist, and are counted; nothing is measured yet."""
+    """The rows exist, and are counted; nothing is measured yet. `prepared` is what `Preparing` made
+    of them.
+    """
 
     comparison: Comparison
+    counts: Counts
+    prepared: Any
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows and records, counted once more."""
+
     counts: Counts
 
 
@@ -122,5 +133,5 @@ class Recalled:
 
 News = (
     CasesFound | Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken
-    | Diagnosed | Ended | Exported | Reran | Recalled
+    | Counted | Diagnosed | Ended | Exported | Reran | Recalled
 )  # fmt: skip

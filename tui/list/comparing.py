@@ -18,6 +18,7 @@ from ..jobs.news import (
     CasesFound,
     Checked,
     Checking,
+    Counted,
     Ended,
     Judged,
     Listed,
@@ -26,6 +27,7 @@ from ..jobs.news import (
     Reading,
 )
 from ..present.working import checking_laws
+from .folds.prepared import Prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +76,7 @@ class Comparing:
         """List both directories, align, measure."""
         session = self._host.session
         session.checked = False
-        self.start(compare_directories(lambda: session.request, session.visible))
+        self.start(compare_directories(lambda: session.request, session.visible, Prepare()))
 
     def measure_again(self) -> None:
         """Measure what the comparison lacks."""
@@ -105,7 +107,9 @@ class Comparing:
             ulp=ulp or request.ulp,
         )  # fmt: skip
         if again and session.comparison is not None:
-            self.start(compare_again(session.request, session.comparison, session.visible))
+            self.start(
+                compare_again(session.request, session.comparison, session.visible, Prepare())
+            )
 
     # The job
 
@@ -139,11 +143,13 @@ class Comparing:
         if isinstance(news, CasesFound):
             self.on_cases(news.cases)
         elif isinstance(news, Listed):
-            face.listed(news.reference, news.candidate, news.short)
+            face.listed(news.reference, news.candidate, news.prepared)
         elif isinstance(news, Reading):
             face.reading(news.done, news.total)
         elif isinstance(news, Aligned):
-            face.aligned(news.comparison, news.counts)
+            face.aligned(news.comparison, news.counts, news.prepared)
+        elif isinstance(news, Counted):
+            face.counted(news.counts)
         elif isinstance(news, Measured):
             face.measured(news.rows)
             self._host.rows_changed(news.rows)

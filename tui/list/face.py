@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ..present.short_names import ShortNames
+    from .folds.prepared import Prepared
     from .row_model import RowModel, View
 
 
@@ -124,10 +125,14 @@ class ListFace(Protocol):
     # News of the work behind the screen
 
     def listed(
-        self, reference: Capture, candidate: Capture, short: tuple[ShortNames, ShortNames]
+        self, reference: Capture, candidate: Capture, short: Sequence[ShortNames] = ()
     ) -> None: ...
     def reading(self, done: int, total: int) -> None: ...
-    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None: ...
+    def aligned(
+        self, comparison: Comparison, counts: Counts | None = None,
+        prepared: Prepared | None = None,
+    ) -> None: ...  # fmt: skip
+    def counted(self, counts: Counts) -> None: ...
     def measured(self, rows: Sequence[int]) -> None: ...
     def checking(self) -> None: ...
     def checked(self, findings: Sequence[Finding]) -> None: ...

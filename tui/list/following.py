@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ..present.short_names import ShortNames
+    from .folds.prepared import Prepared
 
 _STRIP_EVERY = 0.5  # seconds between repaints of strip and counts while results arrive
 
@@ -29,7 +30,7 @@ class FollowingList(ListDisplay):
     _opened_on: tuple[int | None] | None = None  # the first divergence when the cursor went to it
 
     def listed(
-        self, reference: Capture, candidate: Capture, short: tuple[ShortNames, ShortNames]
+        self, reference: Capture, candidate: Capture, short: Sequence[ShortNames] = ()
     ) -> None:
         """Names are known: show them unless there are rows already (a re-reading)."""
         self._captures = (reference, candidate)
@@ -44,7 +45,10 @@ class FollowingList(ListDisplay):
             self._reading = f"aligning {counted(total, 'record')}"
         self._show_status()
 
-    def aligned(self, comparison: Comparison, counts: Counts | None = None) -> None:
+    def aligned(
+        self, comparison: Comparison, counts: Counts | None = None,
+        prepared: Prepared | None = None,
+    ) -> None:  # fmt: skip
         """Rows exist: the cursor stays on its record, on its line of the screen; where nobody moved
         it, on top.
         """
@@ -52,6 +56,9 @@ class FollowingList(ListDisplay):
         if self.pairs.cursor == 0:
             self._kept = KeptPlace(None, self._kept.marks)
         self._counts = counts or comparison.counts
+        self._prepared = prepared
+        if prepared is not None:
+            self.pairs.folding.prepare(prepared.rows, prepared.levels)
         self.session.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""
@@ -127,15 +134,18 @@ class FollowingList(ListDisplay):
         self._worst = serious[0] if serious else None
         self._show_status()
 
+    def counted(self, counts: Counts) -> None:
+        """What rows and records came to."""
+        self._counts = counts
+
     def ended(self, complete: bool = True) -> None:
         """The work is over, done or stopped."""
         self._reading = ""
-        if self.comparison is not None:
+        if self.comparison is not None and self._judge_when_done:
+            self._judge_when_done = False  # a result on its way may have met the policy of before
+            self.comparison.set_policy(self.comparison.policy)
             self._counts = self.comparison.counts
-            if self._judge_when_done:  # a result on its way may have met the policy of before
-                self._judge_when_done = False
-                self.comparison.set_policy(self.comparison.policy)
-                self.verdicts_changed()
+            self.verdicts_changed()
         self._show_late()
         self._open_on_answer(done=True)
         if complete and not self._first_said:

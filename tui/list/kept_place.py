@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .row_model import ComparedRows, NameRows, RowKey, find_row, row_key
+from .row_model import ComparedRows, NameRows, RowKey, record_key, row_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ...capture.records import Record
     from ...compare.model import Row
     from .row_model import RowModel
 
@@ -41,3 +42,23 @@ def kept_place(
     if isinstance(model, NameRows) and row is not None and cursor > 0:
         return KeptPlace(model.key(row))
     return KeptPlace()
+
+
+def find_row(rows: Sequence[Row], key: RowKey) -> int | None:
+    """The row of `key` among `rows`; when its halves have parted, the row of either."""
+    reference, candidate, canonical = key
+    best: tuple[int, int] | None = None
+    for index, row in enumerate(rows):
+        score = 4 * _is(row.reference, reference) + 2 * _is(row.candidate, candidate)
+        if score and row.canonical == canonical:
+            score += 1
+        if score and (best is None or score > best[0]):
+            best = (score, index)
+    return None if best is None else best[1]
+
+
+def _is(record: Record | None, key: tuple[object, ...] | None) -> bool:
+    """Whether a record has a key: of most the module alone tells."""
+    if record is None or key is None or record.module != key[2]:
+        return False
+    return record_key(record) == key

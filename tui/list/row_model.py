@@ -19,7 +19,7 @@ from ..present.short_names import ShortNames, block_of, short_names
 from ..present.text import clean, metric_number, number, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...capture.records import Capture, Record
     from ...compare.comparison import Comparison
@@ -148,12 +148,14 @@ class ComparedRows:
     aligned = True
 
     def __init__(
-        self, comparison: Comparison, ascii_only: bool = False, known: Sequence[ShortNames] = ()
-    ) -> None:
+        self, comparison: Comparison, ascii_only: bool = False, known: Sequence[ShortNames] = (),
+        by_mode: Mapping[Mode, Sequence[int]] | None = None,
+    ) -> None:  # fmt: skip
         self.comparison = comparison
         sides = comparison.reference, comparison.candidate
         self.short = (short_names(sides[0], known), short_names(sides[1], known))
         self._ascii = ascii_only
+        self._by_mode: dict[Mode, Sequence[int]] = dict(by_mode or {})
         # Not `lru_cache` of methods: such a model refers to itself and holds the whole comparison
         # until the next full collection.
         self._lines: dict[int, Line] = {}
@@ -217,7 +219,14 @@ class ComparedRows:
     @cached_property
     def has_inputs(self) -> bool:
         """Whether there are rows that only some modes show."""
-        return any(not in_mode(row, "outputs") for row in self.comparison.rows)
+        return len(self.in_mode("outputs")) < len(self)
+
+    def in_mode(self, mode: Mode) -> Sequence[int]:
+        """The rows that a mode shows, in order."""
+        if mode not in self._by_mode:
+            rows = self.comparison.rows
+            self._by_mode[mode] = [row.index for row in rows if in_mode(row, mode)]
+        return self._by_mode[mode]
 
     def heading(self, metric: str) -> str:
         """What the badges show."""
@@ -325,8 +334,8 @@ def rows_in_view(model: RowModel, view: View) -> Sequence[int]:
         comparison = model.comparison
         if view.only:
             rows = sorted({*comparison.failing, *unreadable_rows(comparison)})
-        if view.mode != "everything" and not view.only:
-            rows = [row for row in rows if in_mode(comparison.rows[row], view.mode)]
+        elif view.mode != "everything":
+            rows = model.in_mode(view.mode)
     if words:
         rows = [row for row in rows if matches(model, row, words)]
     return rows
@@ -369,23 +378,3 @@ def record_key(record: Record | None) -> tuple[object, ...] | None:
 
 def row_key(row: Row) -> RowKey:
     return (record_key(row.reference), record_key(row.candidate), row.canonical)
-
-
-def find_row(rows: Sequence[Row], key: RowKey) -> int | None:
-    """The row of `key` among `rows`; when its halves have parted, the row of either."""
-    reference, candidate, canonical = key
-    best: tuple[int, int] | None = None
-    for index, row in enumerate(rows):
-        score = 4 * _is(row.reference, reference) + 2 * _is(row.candidate, candidate)
-        if score and row.canonical == canonical:
-            score += 1
-        if score and (best is None or score > best[0]):
-            best = (score, index)
-    return None if best is None else best[1]
-
-
-def _is(record: Record | None, key: tuple[object, ...] | None) -> bool:
-    """Whether a record has a key: of most the module alone tells."""
-    if record is None or key is None or record.module != key[2]:
-        return False
-    return record_key(record) == key

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...capture.records import Capture
     from ..present.short_names import ShortNames
     from ..work_screen import ScreenHost
+    from .folds.prepared import Prepared
 
 _ROWS_ABOVE = 3  # the row that the list opens on has a third of the list above it
 
@@ -40,6 +41,7 @@ class ShownRows(WorkScreen):
         self.view = View()
         self._judge_when_done = False  # the policy changed while results arrived
         self._kept = KeptPlace()
+        self._prepared: Prepared | None = None
 
     def _show_all(self) -> None:
         """Rows were made anew."""
@@ -153,7 +155,9 @@ class ShownRows(WorkScreen):
         if comparison is None:
             return
         known = self.pairs.model.short if self.pairs.model is not None else ()
-        model = ComparedRows(comparison, self.look.terminal.ascii, known)
+        ready = self._prepared
+        by_mode = ready.by_mode if ready and ready.rows is comparison.rows else None
+        model = ComparedRows(comparison, self.look.terminal.ascii, known, by_mode)
         found, marks = self._kept.find(comparison.rows)
         self.session.marks.clear()
         self.session.marks.update(marks)

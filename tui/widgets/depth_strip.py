@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -14,13 +17,18 @@ from ..present.pieces import Piece
 from .lines import look_of, strip_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from textual.strip import Strip
+    from textual.timer import Timer
 
     from ...compare.comparison import Comparison
 
 _LABEL = " depth "
+
+_SLICE = 0.02  # seconds for which rows are taken in at a time
+_PAUSE = 0.01  # seconds between two such times
+_ROWS = 256  # between two looks at the clock
 
 _FULL = 7  # the highest bar
 _ALWAYS_FULL: frozenset[Level] = frozenset({"nan", "shape", "unreadable"})
@@ -51,6 +59,8 @@ class DepthStrip(Widget):
         self._levels: list[Level] = []
         self._heights: list[int] = []
         self._cell = 0
+        self._waiting: deque[Iterator[int]] = deque()  # rows that are not taken in yet
+        self._timer: Timer | None = None
 
     def set_comparison(self, comparison: Comparison | None, metric: str) -> None:
         """Draw another run, or the same with another metric or other verdicts."""
@@ -64,13 +74,31 @@ class DepthStrip(Widget):
         rows = 0 if self._comparison is None else len(self._comparison.rows)
         cells = max(0, min(rows, self.size.width - len(_LABEL) - 1))
         self._levels, self._heights = ["pending"] * cells, [0] * cells
-        self._take(range(rows))
+        self._waiting.clear()
         self.refresh()
+        self.update_rows(range(rows))
 
     def update_rows(self, rows: Iterable[int]) -> None:
-        """Results for these rows arrived."""
-        if self._take(rows):
+        """Results for these rows arrived. Of many, some are taken in now, the others between keys
+        and other work.
+        """
+        self._waiting.append(iter(rows))
+        if self._timer is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._timer = None
+        end = monotonic() + _SLICE
+        changed = False
+        while self._waiting and monotonic() < end:
+            some = list(islice(self._waiting[0], _ROWS))
+            if not some:
+                self._waiting.popleft()
+            changed |= self._take(some)
+        if changed:
             self.refresh()
+        if self._waiting:
+            self._timer = self.set_timer(_PAUSE, self._go_on)
 
     def set_cursor(self, row: int) -> None:
         """Mark the slice that holds `row`."""

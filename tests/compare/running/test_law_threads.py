@@ -50,8 +50,8 @@ def errors(found: Iterable[Evaluation | None]) -> list[Any]:
 def test_as_one_by_one(
     scene: Scene, workers: int, learning: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layertui.compare.laws.evaluate._LEARNING", learning)
-    monkeypatch.setattr(law_threads, "_MOST_WORKERS", workers)
+    monkeypatch.setattr("layertui.compare.laws.evaluate.LEARNING", learning)
+    monkeypatch.setattr(law_threads, "MOST_WORKERS", workers)
     places = list(by_target(scene, LAWS))
     expected = errors(one_by_one(fresh(scene), places))
     assert errors(OnThreads(workers)(fresh(scene), places)) == expected
@@ -60,7 +60,7 @@ def test_as_one_by_one(
 
 def test_few_places_are_worked_on_ahead(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept until it is handed out stays small while one place takes long."""
-    monkeypatch.setattr(law_threads, "_AHEAD", 4)
+    monkeypatch.setattr(law_threads, "AHEAD", 4)
     places = list(by_target(scene, LAWS))
     slow, seen = places[0], list[int]()
 

@@ -129,6 +129,9 @@ class FakeList:
     def aligned(self, *_: object) -> None:
         self.calls.append("aligned")
 
+    def counted(self, *_: object) -> None:
+        self.calls.append("counted")
+
     def measured(self, *_: object) -> None:
         self.calls.append("measured")
 

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ....compare.comparison import Comparison
+    from ....compare.model import Row
     from .fold_summary import FoldSummary
     from .folding import Folds
+    from .levels import Levels
     from .list_lines import Start
 
 
@@ -26,9 +28,14 @@ class FoldState:
         self.start: Start = start
         self.flat = False
         self._comparison: Comparison | None = None
+        self._known: tuple[Sequence[Row], Levels] | None = None
         self._folds: Folds | None = None  # made when something is folded for the first time
         self._by_user = False
         self._said: dict[tuple[int, int], FoldSummary] = {}  # by first and last place
+
+    def prepare(self, rows: Sequence[Row], levels: Levels) -> None:
+        """The levels of rows that will be shown."""
+        self._known = rows, levels
 
     def new_rows(self, comparison: Comparison | None, shown: int, height: int) -> None:
         """Rows were made anew, of which `shown` are shown on a list of `height` lines: what the
@@ -52,7 +59,10 @@ class FoldState:
             from .folding import Folds  # not before the first paint
             from .levels import levels_of
 
-            self._folds = Folds(levels_of(self._comparison.rows))
+            rows, levels = self._comparison.rows, None
+            if self._known is not None and self._known[0] is rows:
+                levels = self._known[1]
+            self._folds = Folds(levels or levels_of(rows))
         return self._folds
 
     def lines(self, rows: Sequence[int]) -> ListLines:
