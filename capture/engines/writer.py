@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ...dtypes import DTYPES
-from ...errors import CaptureError
-from ...formats.native import MAJOR, MANIFEST
-from ...recorder.sinks.directory import MARK
-from ...writing import write_whole
+from ..dtypes import DTYPES
+from ..errors import CaptureError
+from ..formats.native import MAJOR, MANIFEST
+from ..recorder.sinks.directory import MARK
+from ..writing import write_whole
 
 _SHARD_BYTES = 64 << 20
 
