@@ -105,6 +105,16 @@ class CaptureWriter:
             "output": made[0] if len(made) == 1 else made,
         }})  # fmt: skip
 
+    def value(self, name: str, number: int, kind: str | None, stored: Stored) -> None:
+        """A value of a graph, of which no module is known: the `number`-th of its name."""
+        self._record(name, "value", number, kind, None, stored, None)
+
+    def note(self, text: str) -> None:
+        """What is to be said of the capture, and is known only at its end."""
+        self._header["notes"] = [*self._header.get("notes", []), text]
+        if self._begun:
+            self._lines.append({"meta": {"notes": self._header["notes"]}})
+
     def _record(
         self, module: str, slot: str, number: int, kind: str | None, identity: int | None,
         stored: Stored, op: str | None,
