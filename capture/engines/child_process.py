@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -26,8 +27,17 @@ class Pipe:
         self._file.flush()
 
 
-def end_with_parent() -> None:
-    """In a thread of the child: when standard input ends the parent is gone, and so is this."""
+def begin() -> tuple[dict[str, Any], Pipe]:
+    """In the child: the request, a JSON line on standard input, and the pipe, whose descriptor is
+    the last argument. From now on the child ends when the parent does.
+    """
+    pipe = Pipe(int(sys.argv[-1]))
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return request, pipe
+
+
+def _end_with_parent() -> None:
     sys.stdin.read()
     os._exit(1)
 

@@ -18,10 +18,8 @@ from __future__ import annotations
 # The `max` package is optional.
 import fnmatch
 import inspect
-import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,16 +27,14 @@ from typing import Any
 from ..errors import CaptureError
 from ..models.run_directory import check_space
 from ..sizes import size_of
-from .child_process import Pipe, end_with_parent
+from .child_process import Pipe, begin
 
 _SESSIONS: list[Any] = []
 
 
 def main() -> None:
     """Entry point. Always ends without the interpreter's teardown, in which MAX may abort."""
-    pipe = Pipe(int(sys.argv[-1]))
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    request, pipe = begin()
     try:
         _work(request, pipe)
         pipe.tell(done=True)
