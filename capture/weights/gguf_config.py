@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from ..formats.gguf_file import list_tensors
@@ -38,7 +39,9 @@ def config_of(metadata: Mapping[str, Any], quantised: str | None) -> dict[str, A
     kind = metadata.get("general.architecture")
     found = {name: metadata.get(f"{kind}.{key}") for key, name in _NAMES.items()}
     said: dict[str, Any] = {
-        name: value for name, value in found.items() if isinstance(value, (int, float))
+        name: value
+        for name, value in found.items()
+        if isinstance(value, (int, float)) and isfinite(value)
     }
     if kind in _ACTIVATIONS:
         said["hidden_act"] = _ACTIVATIONS[kind]

@@ -28,6 +28,13 @@ def test_numbers_have_the_names_of_transformers(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_left_out(value: float, tmp_path: Path) -> None:
+    """JSON, in which captures say it, has no such numbers."""
+    odd = {**LLAMA, "llama.rope.freq_base": value}
+    assert "rope_theta" not in open_weights(small_gguf(tmp_path / "m.gguf", odd)).config
+
+
 @pytest.mark.parametrize(
     ("more", "size"),
     [
