@@ -12,7 +12,7 @@ from typing import Any
 # Packages that compute, or choose what computes, by the name that they are imported by.
 _PACKAGES = (
     "torch", "transformers", "numpy", "accelerate", "peft", "deepspeed", "vllm", "sglang", "jax",
-    "jaxlib", "flax", "onnxruntime", "openvino", "max", "mlx", "tensorflow", "triton",
+    "jaxlib", "flax", "onnxruntime", "openvino", "llama_cpp", "max", "mlx", "tensorflow", "triton",
     "flash_attn", "flash_attn_interface", "flashinfer", "xformers", "sgl_kernel", "deep_gemm",
     "transformer_engine", "apex", "kernels", "bitsandbytes", "torchao", "compressed_tensors",
     "gptqmodel", "awq", "liger_kernel", "causal_conv1d", "mamba_ssm", "fla", "torch_xla",

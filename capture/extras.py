@@ -17,7 +17,8 @@ from .errors import CaptureError
 _MAIN_PACKAGES = {"torch": ("torch", "transformers"), "max": ("max.pipelines",),
                   "plot": ("matplotlib",), "hdf5": ("h5py",), "zarr": ("zarr",),
                   "parquet": ("pyarrow",), "onnx": ("onnx", "onnxruntime"),
-                  "openvino": ("openvino", "onnx"), "remote": ("fsspec",),
+                  "openvino": ("openvino", "onnx"), "llamacpp": ("llama_cpp",),
+                  "remote": ("fsspec",),
                   "cluster": ("dask", "distributed")}  # fmt: skip
 
 

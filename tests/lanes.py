@@ -84,5 +84,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marked = {mark.name for mark in item.iter_markers()}
         alone = item.nodeid.partition("[")[0].removeprefix("tests/") in SLOW_TESTS
-        if alone or is_slow(item.path) or marked & {"max", "trained", "tmux"}:
+        if alone or is_slow(item.path) or marked & {"llamacpp", "max", "trained", "tmux"}:
             item.add_marker(pytest.mark.slow)

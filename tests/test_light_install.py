@@ -15,11 +15,12 @@ import pytest
 
 from layertui.capture import extras
 from layertui.capture.errors import RecordError
+from support.gguf_files.small import small_gguf
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
-    "torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime", "openvino", "fsspec",
-    "s3fs", "dask", "distributed",
+    "torch", "transformers", "max", "matplotlib", "onnx", "onnxruntime", "openvino", "llama_cpp",
+    "fsspec", "s3fs", "dask", "distributed",
 )  # fmt: skip
 # Rooms that may import torch when they are imported: what the extra is for.
 ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo")
@@ -74,6 +75,7 @@ def test_a_comparison_needs_no_torch(real: Path) -> None:
         (["capture", "onnx", "MODEL.onnx", "-o", "OUT", "--input-ids", "1"], "onnx"),
         (["capture", "both", "MODEL", "-o", "OUT", "--candidate", "onnx"], "onnx"),
         (["capture", "openvino", "MODEL.xml", "-o", "OUT", "--input-ids", "1"], "openvino"),
+        (["capture", "llamacpp", "MODEL.gguf", "-o", "OUT", "--input-ids", "1"], "llamacpp"),
         (["verify", "MODEL", "-o", "OUT"], "torch"),
         (["compare", "SIDE", "SIDE", "--plot", "OUT.png"], "plot"),
         (["compare", "s3://bucket/a/", "SIDE"], "remote"),
@@ -90,6 +92,7 @@ def test_what_needs_an_extra_names_it_in_one_line(
     places = {
         "MODEL": str(tmp_path / "model"),
         "MODEL.onnx": str(tmp_path / "model.onnx"),
+        "MODEL.gguf": str(small_gguf(tmp_path / "model.gguf")),
         "SIDE": str(real / "llama-f32" / "torch_dump"),
         "OUT": str(tmp_path / "out"),
         "OUT.png": str(tmp_path / "out.png"),

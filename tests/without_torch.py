@@ -27,6 +27,7 @@ ABSENT = frozenset(
         "onnxruntime",
         "onnxscript",
         "openvino",
+        "llama_cpp",
     )
     if importlib.util.find_spec(name) is None
 )

@@ -1,1 +1,1 @@
-"""PyTorch, MAX, ONNX Runtime and OpenVINO, and the list of them."""
+"""PyTorch, MAX, ONNX Runtime, OpenVINO and llama.cpp, and the list of them."""

@@ -7,14 +7,12 @@ before it ended decides, not its exit status.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +26,7 @@ from ..models.run_directory import MAX_LOGS, prepare_directory, refuse_in_use
 from ..models.run_plan import Plan, Watcher
 from ..run_metadata import write_metadata
 from ..sizes import byte_text, size_of
+from .child_process import end_child, messages, search_path
 from .max_refusals import crashed, explained
 
 _START = (
@@ -228,7 +227,7 @@ class _Run:
             try:
                 self._listen(child, told)
             finally:
-                _end(child)
+                end_child(child)
         if not self._done and job.problem is None:
             job.problem = self._crash(child.returncode)
         self._check_files()
@@ -243,7 +242,7 @@ class _Run:
             open(os.path.join(job.folders[0], MAX_LOGS[1]), "ab") as output,
         ):
             return subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(_search_path()), str(writing)],
+                [sys.executable, "-c", _START, json.dumps(search_path()), str(writing)],
                 stdin=subprocess.PIPE, stdout=output, stderr=errors, env=environment,
                 pass_fds=(writing,), start_new_session=True,  # Ctrl-C is heard here, once
             )  # fmt: skip
@@ -255,7 +254,7 @@ class _Run:
             child.stdin.flush()
         except BrokenPipeError:
             return
-        for message in _messages(told):
+        for message in messages(told):
             self._take(message)
             if self._done:
                 return
@@ -305,30 +304,3 @@ class _Run:
             if not any(name.endswith(".max") for name in os.listdir(first)):
                 job.finished.discard(number)
                 job.problem = job.problem or "MAX ran, but wrote no tensors; see --include"
-
-
-def _messages(told: IO[str]) -> Iterator[dict[str, Any]]:
-    for line in told:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue  # cut by a crash
-        if isinstance(message, dict):
-            yield message
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Let a child that is done end by itself; kill it, and what it started, otherwise."""
-    if child.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.close()
-    try:
-        child.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-def _search_path() -> list[str]:
-    """Where this process finds modules, but not the working directory: it may hold a `max.py`."""
-    return [place for place in sys.path if place]

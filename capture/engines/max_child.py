@@ -18,10 +18,8 @@ from __future__ import annotations
 # The `max` package is optional.
 import fnmatch
 import inspect
-import json
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,26 +27,14 @@ from typing import Any
 from ..errors import CaptureError
 from ..models.run_directory import check_space
 from ..sizes import size_of
+from .child_process import Pipe, begin
 
 _SESSIONS: list[Any] = []
 
 
-class _Pipe:
-    """The descriptor that the parent reads."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
-
-    def tell(self, **fields: Any) -> None:
-        self._file.write(json.dumps(fields) + "\n")
-        self._file.flush()
-
-
 def main() -> None:
     """Entry point. Always ends without the interpreter's teardown, in which MAX may abort."""
-    pipe = _Pipe(int(sys.argv[-1]))
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    request, pipe = begin()
     try:
         _work(request, pipe)
         pipe.tell(done=True)
@@ -69,12 +55,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
-def _work(request: dict[str, Any], pipe: _Pipe) -> None:
+def _work(request: dict[str, Any], pipe: Pipe) -> None:
     cases = request["cases"]
     _direct_prints(_step_folder(cases[0]["folder"], 0))
     _name_layers(request)
@@ -97,7 +78,7 @@ def _work(request: dict[str, Any], pipe: _Pipe) -> None:
         pipe.tell(finished=number)
 
 
-def _run_case(case: dict[str, Any], step: Callable[[], None], pipe: _Pipe) -> None:
+def _run_case(case: dict[str, Any], step: Callable[[], None], pipe: Pipe) -> None:
     folder, steps = case["folder"], case["steps"]
     for number in range(steps):
         place = _step_folder(folder, number)
@@ -211,7 +192,7 @@ Steps = Callable[[list[list[int]], int], Callable[[], None]]
 """Of rows of token ids and a number of steps: what runs one of the steps."""
 
 
-def _pipeline(request: dict[str, Any], pipe: _Pipe) -> Steps:
+def _pipeline(request: dict[str, Any], pipe: Pipe) -> Steps:
     """A text generation pipeline; each step is one forward pass."""
     from max.pipelines import AutoModel
     from max.pipelines.lib.generate import GenerateIterator
@@ -241,7 +222,7 @@ def _pipeline(request: dict[str, Any], pipe: _Pipe) -> Steps:
     return begin
 
 
-def _factory(request: dict[str, Any], pipe: _Pipe) -> Steps:
+def _factory(request: dict[str, Any], pipe: Pipe) -> Steps:
     """`factory(model_dir)` returns a function that is called with the rows of ids once a step."""
     from ..models.checkpoint import load_factory
 
@@ -255,7 +236,7 @@ def _factory(request: dict[str, Any], pipe: _Pipe) -> Steps:
     return lambda rows, _: lambda: _ignore(made(rows))
 
 
-def _tell_model(kind: Any, pipe: _Pipe) -> None:
+def _tell_model(kind: Any, pipe: Pipe) -> None:
     try:
         source = inspect.getsourcefile(kind)
     except TypeError:

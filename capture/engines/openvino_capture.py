@@ -26,7 +26,7 @@ from .onnx_runtime.modules import ModuleCall
 from .onnx_runtime.quantised import quantised_words
 from .onnx_runtime.source import in_one_line
 from .onnx_runtime.types import CODES
-from .onnx_runtime.writer import CaptureWriter, Stored
+from .writer import CaptureWriter, Stored
 
 _ENGINE = "OpenVINO"
 _FIRST, _MOST = 32, 512  # values of a batch: at first, and however small they are

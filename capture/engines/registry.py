@@ -68,9 +68,11 @@ ENGINES: dict[str, Engine] = {
                ".onnx_layers:OnnxLayers", files=(".onnx",)),
     )
 }  # fmt: skip
-# Runs whole models only: its layers cannot be run again.
+# These run whole models only: their layers cannot be run again.
 OPENVINO = Engine("openvino", "openvino", "openvino_dump", "OpenVINO",
                   ".openvino_capture:capture_openvino", "", files=(".xml", ".onnx"))  # fmt: skip
+LLAMA_CPP = Engine("llamacpp", "llamacpp", "llamacpp_dump", "llama.cpp",
+                   ".llama_cpp.capture:capture_llama_cpp", "", files=(".gguf",))  # fmt: skip
 
 
 def engine_of(framework: str | None) -> Engine | None:

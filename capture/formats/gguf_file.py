@@ -31,9 +31,9 @@ _MOST_HEADER = 1 << 30
 _DEEPEST = 8
 _ALIGNMENT = 32
 _FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_STRING, _ARRAY = 8, 9
+_FLOAT, _STRING, _ARRAY = 6, 8, 9
 _Entry = tuple[str, list[int], int, int]
-_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_U32, _U64, _F32 = struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<f")
 
 
 def list_records(found: FoundFile, context: Context) -> list[Record]:
@@ -165,7 +165,7 @@ class _Reader:
         for _ in range(pairs):
             key = self._string()
             value = self._value(self._number(_U32), 0)
-            if isinstance(value, int) or key == "general.architecture":
+            if isinstance(value, (int, float)) or key == "general.architecture":
                 self.header[key] = value
             if key == "general.alignment" and type(value) is int and 0 < value <= 1 << 20:
                 alignment = value
@@ -199,12 +199,16 @@ class _Reader:
         return bytes(self.data[start : start + min(length, 1000)]).decode("utf-8", "replace")
 
     def _value(self, kind: int, depth: int) -> Any:
-        """A value of metadata: numbers of 4 bytes are given, all else is passed over."""
+        """A value of metadata: whole numbers and floats of 4 bytes are given, and strings; all else
+        is passed over.
+        """
         if kind in _FIXED:
             start = self.at
             self.at += _FIXED[kind]
             if self.at > len(self.data):
                 raise IndexError
+            if kind == _FLOAT:  # 1e-05, not the 9.999999747378752e-06 that stands for it
+                return float(f"{_F32.unpack_from(self.data, start)[0]:.7g}")
             return _U32.unpack_from(self.data, start)[0] if kind == 4 else None
         if kind == _STRING:
             return self._string()

@@ -21,7 +21,8 @@ class Plan:
     `package.module:function`. `parameters` (`none`, `small` or `all`) are kept with the capture.
     Of each step only `tokens` are kept, of the layers only `only_layers`, of values only what
     differs from the capture `dump_on_mismatch` by more than `mismatch`.
-    `inputs_file` (an `.npz`), `provider`, `optimised` and `exporter` are of ONNX Runtime.
+    `inputs_file` (an `.npz`), `provider`, `optimised` and `exporter` are of ONNX Runtime,
+    `gpu_layers` (how many layers a GPU runs) of llama.cpp.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Plan:
     provider: str | None = None
     optimised: bool = False
     exporter: str | None = None
+    gpu_layers: int = 0
 
     def settings(self) -> dict[str, Any]:
         """What a capture says of how its model was made, so that its layers can be run again."""

@@ -13,8 +13,10 @@ from ..errors import RecordError
 from ..formats.gguf_file import list_tensors, with_heads
 from ..records import Locator
 
-_PERMUTED = ("llama",)
-_ARCHITECTURES = (*_PERMUTED, "qwen2", "qwen3")  # others may change more: gemma adds 1 to its norms
+# Of these the converter does so.
+PERMUTED = ("llama", "llama-embed", "arcee", "deci", "granite", "granitemoe", "llada", "minicpm",
+            "nanbeige", "smollm3", "xverse")  # fmt: skip
+_ARCHITECTURES = ("llama", "qwen2", "qwen3")  # others may change more: gemma adds 1 to its norms
 _NAMES = tuple((re.compile(pattern), name) for pattern, name in (
     (r"token_embd", "model.embed_tokens"),
     (r"output_norm", "model.norm"),
@@ -45,7 +47,7 @@ def named_tensors(path: str) -> Iterator[tuple[str, Locator | str]]:
             yield name, "no name of transformers is known for it"
             continue
         rotated = _ROTATED.fullmatch(name)
-        if rotated and kind in _PERMUTED and not isinstance(place, str):
+        if rotated and kind in PERMUTED and not isinstance(place, str):
             heads = header.get(f"{kind}.{_HEADS[rotated[1]]}")
             heads = heads or header.get(f"{kind}.{_HEADS['q']}")
             place = _by_heads(place, heads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..dtypes import BY_SAFETENSORS
 from ..errors import CaptureError, RecordError
@@ -13,6 +14,7 @@ from ..formats.pickles import torch_file
 from ..plurals import counted
 from ..records import Locator
 from .files import Layout, find_model, layout_of, read_config
+from .gguf_config import gguf_config
 from .gguf_weights import named_tensors
 from .parameters import Parameter, Weights
 
@@ -34,7 +36,8 @@ def open_weights(path: str | os.PathLike[str]) -> Weights:
     listing.check_index(place)
     if not listing.parameters:
         raise CaptureError(f"{given}: holds no tensor that can be read")
-    return Weights(given, listing.parameters, read_config(place), tuple(listing.notes()))
+    config = read_config(place) or listing.config
+    return Weights(given, listing.parameters, config, tuple(listing.notes()))
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class _Listing:
     layout: Layout
     parameters: dict[str, Parameter] = field(default_factory=dict)
     unread: dict[str, list[str]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)  # of a file that has its own
 
     def add(self, file: str) -> None:
         """Raises `CaptureError` for a damaged file; a tensor that is whole, but of a kind that is
@@ -94,6 +98,7 @@ class _Listing:
             self.unread.setdefault(str(place), []).append(name)
 
     def _of_gguf(self, file: str) -> Iterator[tuple[str, Locator]]:
+        self.config = gguf_config(file)
         for name, place in named_tensors(file):
             if isinstance(place, Locator):
                 yield name, place

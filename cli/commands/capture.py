@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from ...capture.engines.registry import ENGINES, OPENVINO, Engine
+from ...capture.engines.registry import ENGINES, LLAMA_CPP, OPENVINO, Engine
 from ...capture.models.run_plan import Plan, Watcher
 from ..capture_progress import CaptureProgress
 from ..errors import UserError
 from ..options import candidate_model_option
 from .capture_options import (
     both_options,
-    make_onnx_plan,
+    llama_cpp_options,
     make_plan,
+    make_single_plan,
     max_options,
     onnx_options,
     openvino_options,
@@ -63,7 +64,7 @@ def capture_with_onnx(model: str, output: str, **options: Any) -> int:
     Recorded are the inputs and outputs of every module that the exporter noted, by its name in
     PyTorch, whatever the exporter. Weights may lie in files beside the model.
     """
-    plan = make_onnx_plan(model, **options)
+    plan = make_single_plan(model, **options)
     return _finished(_run(_ONNX, plan, output), [output])
 
 
@@ -77,8 +78,21 @@ def capture_with_openvino(model: str, output: str, **options: Any) -> int:
     of an `.xml` the output of every operation, by its name there.
     """
     OPENVINO.require("running models")
-    plan = make_onnx_plan(model, **options)
+    plan = make_single_plan(model, **options)
     return _finished(_run(OPENVINO, plan, output), [output])
+
+
+@capture.command("llamacpp")
+@click.argument("model")
+@llama_cpp_options
+def capture_with_llama_cpp(model: str, output: str, **options: Any) -> int:
+    """Run MODEL, a `.gguf` file, in llama.cpp.
+
+    Recorded is every value that llama.cpp's graph has a name for, whole, by the package
+    `llama_cpp`; without it the log of llama-eval-callback is kept, where that is on the PATH.
+    """
+    plan = make_single_plan(model, **options)
+    return _finished(_run(LLAMA_CPP, plan, output), [output])
 
 
 @capture.command("both")

@@ -310,6 +310,20 @@ def openvino_options(command: Command) -> Command:
     return _with((_OUTPUT, _PROMPT, _IDS, _ARRAYS, device, *_WHICH, _OVERWRITE), command)
 
 
+def llama_cpp_options(command: Command) -> Command:
+    """What `capture llamacpp` takes."""
+    level = click.option(
+        "--level", type=click.Choice(["module", "op"]), default="module", show_default=True,
+        help="op: also values without a name, views, and the cache.",
+    )  # fmt: skip
+    layers = click.option(
+        "--gpu-layers", type=click.IntRange(min=0), default=0, show_default=True,
+        help="How many layers run on a GPU.",
+    )  # fmt: skip
+    which = _WHICH[:2]
+    return _with((_OUTPUT, _PROMPT, _IDS, layers, level, *which, _OVERWRITE), command)
+
+
 def verify_options(command: Command) -> Command:
     """What `verify` takes of them: one case."""
     run = (_PROMPT, _IDS, dtype_option("the checkpoint's"), device_option("the models run"), *_RUN)
@@ -363,10 +377,10 @@ def _check_native(rest: dict[str, Any]) -> None:
         raise UserError("--mismatch belongs to --dump-on-mismatch")
 
 
-def make_onnx_plan(
-    model: str, *, prompt: str | None, ids: Rows | None, outputs_only: bool, **rest: Any
+def make_single_plan(
+    model: str, *, prompt: str | None, ids: Rows | None, outputs_only: bool = False, **rest: Any
 ) -> Plan:
-    """The plan of `capture onnx` and `capture openvino`. Raises `UserError` for contradictions."""
+    """The plan of engines that run one case. Raises `UserError` for contradictions."""
     if prompt is not None and ids is not None:
         raise UserError("give either a prompt or input ids, not both")
     return Plan(model, (Case(prompt=prompt, ids=ids),), inputs=not outputs_only, **rest)

@@ -101,8 +101,13 @@ def config_differences(
             continue
         _, left = ours.get(name, ("", None))
         spelling, right = theirs.get(name) or (ours[name][0], None)
-        if left != right:
+        if left != right and not (_is_off(left) and _is_off(right)):
             yield spelling, left, right
+
+
+def _is_off(value: Any) -> bool:
+    """Whether nothing is said, or that something is not there."""
+    return value is None or value is False
 
 
 def by_one_name(config: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:

@@ -44,6 +44,7 @@ from .leftovers import leftover_pairs
 from .named_records import Item, Side, kind_of, primary, same_base, settle, sides_of
 from .names.reading import Names
 from .padding import drop_padding
+from .rotary_rows import in_halves
 from .row_order import check_order, lay_out
 from .stacked_layers import match_stacked_layers
 from .token_steps import fit_steps, mark_last_rows
@@ -63,6 +64,7 @@ def align(
     notes = _notes_of_names(ref, cand)
     notes += [Note(side, text) for side, text in fit_steps(ref, cand)]
     notes += drop_padding(ref, cand)
+    notes += in_halves(ref, cand)
     notes += [Note(side, text) for side, text in mark_last_rows(ref, cand)]
     apart = set(rules.unpaired)
     notes += _unknown_pairs(ref, cand, rules.pairs)

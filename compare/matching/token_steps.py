@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...capture.errors import RecordError
 from ..aligned import SideName
 from .named_records import Item, Side, behind_layers
+from .names.canonical import layer_number
 from .names.roles import role_of
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _move(side: Side, steps: Mapping[int, int]) -> None:
 
 
 def mark_last_rows(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
-    """Allow the last-token view behind the layers, except in steps whose numbers of tokens differ:
+    """Allow the last-token view behind the layers, and in the last one where an engine ends it so,
+    except in steps whose numbers of tokens differ:
     there the last row of a padded sequence is not the last token of a ragged one. Everywhere in
     steps of which one side has nothing but the last token, as the embeddings show; these are said
     in the notes that are returned, with their side.
@@ -136,11 +138,11 @@ def mark_last_rows(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
     ours, theirs = _rows_of(first), _rows_of(second)
     differing = {step for step in ours.keys() & theirs.keys() if ours[step] != theirs[step]}
     last = {step for step in differing if _is_last_of(first[step], second[step])}
+    end = _early_end(ref, cand)
     for item in (*ref.items, *cand.items):
         for one in (item, *item.aliases):
-            one.last_rows = one.step in last or (
-                one.step not in differing and behind_layers(one.module)
-            )
+            behind = behind_layers(one.module) or layer_number(one.module) == end
+            one.last_rows = one.step in last or (one.step not in differing and behind)
     notes: dict[tuple[SideName, str], None] = {}
     for step in sorted(last):
         shorter: SideName = "reference" if ours[step] < theirs[step] else "candidate"
@@ -148,6 +150,13 @@ def mark_last_rows(ref: Side, cand: Side) -> list[tuple[SideName, str]]:
         text = f"has the last token alone, compared with the last of {most} of the other side"
         notes[shorter, text] = None
     return list(notes)
+
+
+def _early_end(ref: Side, cand: Side) -> int:
+    """The number of a layer that goes on with the last token alone; -1 where none does."""
+    early = any(s.naming.engine is not None and s.naming.engine.ends_early for s in (ref, cand))
+    numbers = (layer_number(item.module) for side in (ref, cand) for item in side.items)
+    return max((n for n in numbers if n is not None), default=-1) if early else -1
 
 
 def _is_last_of(one: Item, other: Item) -> bool:

@@ -60,6 +60,21 @@ def test_an_onnx_model(tmp_path: Path) -> None:
     run_page("onnx.md", "onnx-fault-example", tmp_path)
 
 
+@pytest.mark.llamacpp
+@pytest.mark.xdist_group("llamacpp")
+def test_a_gguf_file(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    pytest.importorskip("llama_cpp")
+    from support.gguf_files.models import write_gguf
+
+    wrong = "model.layers.1.mlp.down_proj.weight"
+    model = transformers.LlamaForCausalLM.from_pretrained(write_llama(tmp_path / "model"))
+    write_gguf(tmp_path / "model.gguf", model)
+    write_gguf(tmp_path / "faulty-Q8_0.gguf", model, "Q8_0",
+               lambda name, values: 1.25 * values if name == wrong else values)  # fmt: skip
+    run_page("llamacpp.md", "llamacpp-example", tmp_path)
+
+
 @pytest.mark.max
 @pytest.mark.xdist_group("llama in max")
 def test_a_model_verified_in_max(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

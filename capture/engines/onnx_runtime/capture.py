@@ -19,6 +19,7 @@ from ...models.run_directory import check_space, prepare_directory, refuse_in_us
 from ...models.run_plan import Plan, Watcher
 from ...plurals import IS, counted
 from ...sizes import byte_text, size_of
+from ..writer import CaptureWriter, Stored
 from .export import is_onnx, onnx_file_of
 from .graph import Graph, read_graph
 from .inputs import id_input, inputs_of, make_inputs, read_arrays
@@ -28,7 +29,6 @@ from .parts import Runtime, providers_of
 from .quantised import quantised_words
 from .segments import run_all
 from .source import require_onnx
-from .writer import CaptureWriter, Stored
 
 _MOST_SIZES = 64  # elements of a list of sizes that is written down as an argument
 _SIZES_SLOT = "position_ids"  # whole numbers made of sizes that are no short list

@@ -120,7 +120,7 @@ class Origins:
         if law is not None and law.state == "keeps":
             return None
         found = evidence_for(facts, self.peers[node.kind])
-        if law is None or law.state == "unknown":
+        if law is None or law.state == "unknown" or self._of_other_layout(facts):
             return found
         if is_rounding(law, facts):
             return None
@@ -135,6 +135,13 @@ class Origins:
         # Behind inputs that are a little off, only an error that no arithmetic makes of theirs.
         gross = facts.greater > max(UNLIKE, NEVER * facts.inherited)
         return found if clean or gross else None
+
+    def _of_other_layout(self, facts: Facts) -> bool:
+        """Whether a record that agrees was made of some that one side keeps in another order: read
+        in the reference's, they make something else by any law.
+        """
+        turned = any(source.index in self.errors.layouts for source in facts.sources)
+        return turned and not facts.exact and facts.greater <= facts.ok
 
     def law_of(self, index: int) -> LawRow | None:
         """The result of the law for a row, or for the earlier row that has the same numbers: the

@@ -17,6 +17,7 @@ from ...weights.fused_weights import text_config
 from ..config_names import EMBEDDING_FACTORS
 from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site
+from ..linear.quantised_copy import QuantisedCopies
 from ..names import kind_name, number_words
 from ..numerics.local_error import row_ratios
 from ..numerics.quantities import Key, Quantity, SideQuantities
@@ -90,6 +91,7 @@ class EmbeddingLaw:
         if not positions:
             yield from _other_factor(table, factor, candidate)
         yield from _other_rows(scene, table, factor, base, candidate, positions)
+        yield from _quantised(scene, site, fit, candidate)
         yield from output_hypotheses(base, candidate, site.groups)
 
 
@@ -147,6 +149,26 @@ def _ids_of(scene: Scene, key: Key) -> Iterator[Key]:
 
 def _read_ids(scene: Scene, quantity: Quantity) -> Array:
     return scene.tables.whole(quantity).reshape(-1).astype(np.int64)
+
+
+def _quantised(scene: Scene, site: Site, fit: Fit, case: Case) -> Iterator[Hypothesis]:
+    """The rows of the candidate's own checkpoint, where these are the reference's in few bits."""
+    weight = scene.candidate_parameters.weight(site.module) if scene.candidate_parameters else None
+    ids, width = case.more["ids"], case.output.shape[1]
+    if weight is None or len(weight.shape) != 2 or weight.shape[1] != width:
+        return
+    own = StoredTable(weight)
+    exact, coarse = fit.values["table"].rows(ids), own.rows(ids)
+    if not (np.isfinite(exact).all() and np.isfinite(coarse).all()):
+        return
+    kind = QuantisedCopies().words(exact, coarse, (0.0, 0.0), False)
+    if kind is None:
+        return
+    text = f"the table is that of the candidate's checkpoint: {kind}"
+    yield Hypothesis(
+        "quantised", text, partial(predicted, own, fit.values["factor"], case, ids), "table",
+        "as stored", kind,
+    )  # fmt: skip
 
 
 def _other_factor(table: Table, factor: float, case: Case) -> Iterator[Hypothesis]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .llama_cpp import PLAIN_NORMS, RESULTS
 from .names import EngineNames
 
 GEMMA_CPP = EngineNames(
@@ -10,7 +11,10 @@ GEMMA_CPP = EngineNames(
         (r"^attn_post_norm-\d+(?:-|$)",), (r"^ffn_post_norm-\d+(?:-|$)",),
         (r"^blk\.\d+\.post_attention_norm\b",), (r"^blk\.\d+\.post_ffw_norm\b",),
     ),
+    results=RESULTS,
+    ends_early=True,
     quantities=(
+        *PLAIN_NORMS,
         (r"^attn_post_norm-(\d+)$", r"layers.\1.post_attention_layernorm", "output"),
         (r"^ffn_norm-(\d+)$", r"layers.\1.pre_feedforward_layernorm", "output"),
         (r"^ffn_post_norm-(\d+)$", r"layers.\1.post_feedforward_layernorm", "output"),

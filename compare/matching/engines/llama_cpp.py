@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from .names import EngineNames
+from .names import EngineNames, Quantity
+
+# What a norm makes before its weight: no module returns that.
+PLAIN_NORMS: tuple[Quantity, ...] = (
+    (r"^norm$", "norm.normalised", "value"),
+    (r"^norm-(\d+)$", r"layers.\1.normalised", "value"),
+)
+# A product, and the bias added to it, go by one name, and so do views of both, turned or not.
+RESULTS = ("MUL_MAT", "MUL_MAT_ID", "ADD", "ADD_ID")
 
 LLAMA_CPP = EngineNames(
     "llama.cpp",
     quantities=(
-        (r"^(?:token_embd|inp_embd)$", "embed_tokens", "output"),
+        (r"^inp_tokens$", "embed_tokens", "input_0"),
+        (r"^(?:token_embd|inp_embd|embd)$", "embed_tokens", "output"),
         (r"^blk\.(\d+)\.attn_norm$", r"layers.\1.input_layernorm", None),
         (r"^blk\.(\d+)\.attn_([qkv])$", r"layers.\1.self_attn.\2_proj", None),
         (r"^blk\.(\d+)\.attn_output$", r"layers.\1.self_attn.o_proj", None),
@@ -34,4 +43,13 @@ LLAMA_CPP = EngineNames(
         (r"^result_norm$", "norm", "output"),
         (r"^result_output$", "lm_head", "output"),
     ),
+)
+
+# A whole graph. Elsewhere `norm` is the norm of the model, as it is in most programs.
+LLAMA_CPP_GRAPH = EngineNames(
+    "llama.cpp (graph)",
+    signs=((r"^l_out-\d+$", r"^attn_norm-\d+$"), (r"^result_norm$", r"^(?:inp_)?embd$")),
+    quantities=PLAIN_NORMS,
+    results=RESULTS,
+    ends_early=True,
 )

@@ -29,7 +29,9 @@ class EngineNames:
     take the sum. `scope` finds the
     module in the name of an operator's value (a group `scope`, and `op`); `plumbing` are values
     that no module computes. `grouped_attention` says that queries, keys and values are fused head
-    by head (or group by group) instead of one behind the other.
+    by head (or group by group) instead of one behind the other. `results` are operators: of several
+    values that go by one name, the last one that such an operator made is the module's result.
+    `ends_early` says that the last layer may go on with the last token alone.
     """
 
     name: str
@@ -46,3 +48,5 @@ class EngineNames:
     scope: str = ""
     plumbing: tuple[str, ...] = ()
     grouped_attention: bool = False
+    results: tuple[str, ...] = ()
+    ends_early: bool = False

@@ -14,7 +14,7 @@ from .home_made import HOME_MADE
 from .hooks import MSPROBE
 from .jax import KERAS, MAXTEXT
 from .layer_dumps import LAYER_DUMPS
-from .llama_cpp import LLAMA_CPP
+from .llama_cpp import LLAMA_CPP, LLAMA_CPP_GRAPH
 from .megatron import MEGATRON
 from .meta_llama import META_LLAMA
 from .names import EngineNames
@@ -25,6 +25,7 @@ from .vision import VISION
 
 ENGINES: tuple[EngineNames, ...] = (
     ONNX, OPENVINO, MSPROBE, TRANSFORMER_LENS, MEGATRON, TENSORRT_LLM, TENSORRT_LLM_UNGATED, VLLM,
-    MAXTEXT, VISION, GROUPED_GPT, GEMMA_CPP, LAYER_DUMPS, LLAMA_CPP, BERT, GPT, META_LLAMA, KERAS,
+    MAXTEXT, VISION, GROUPED_GPT, GEMMA_CPP, LLAMA_CPP_GRAPH, LAYER_DUMPS, LLAMA_CPP,
+    BERT, GPT, META_LLAMA, KERAS,
     FAIRSEQ, HOME_MADE,
 )  # fmt: skip

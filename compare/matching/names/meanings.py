@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ....capture.records import Capture
+from ....capture.records import Capture, Record
 from .hidden_states import module_of, state_number
 from .operators import quantities, split_operator
-from .reading import Naming
+from .reading import Naming, Reading
 from .roles import role_of
 
 
@@ -29,6 +29,7 @@ class Beside:
 def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
     """Layers counted from the end, hidden states, operators, and what engines' modules return."""
     naming.layers = beside.layers
+    _choose_results(capture, naming)
     _count_from_the_end(naming)
     _name_states(capture, naming)
     if not beside.same_level:
@@ -37,6 +38,31 @@ def apply_meanings(capture: Capture, naming: Naming, beside: Beside) -> None:
         _add_residuals(capture, naming)
         _set_parts_apart(capture, naming)
         _add_meanings(capture, naming)
+
+
+def _choose_results(capture: Capture, naming: Naming) -> None:
+    """Of an engine's values that go by one name, one is the module's result. The others are values
+    inside it, called by what made them.
+    """
+    if naming.engine is None or not naming.engine.results:
+        return
+    groups: dict[tuple[int, str, str], list[tuple[Record, Reading]]] = {}
+    for record, reading in zip(capture.records, naming.readings, strict=True):
+        if record.module_class is not None:
+            place = (record.step, reading.module, reading.slot)
+            groups.setdefault(place, []).append((record, reading))
+    for group in groups.values():
+        made = [each for each in group if each[0].module_class in naming.engine.results]
+        if len(group) < 2 or not made:
+            continue
+        result = made[-1][1]
+        for record, reading in group:
+            if reading is result:
+                reading.call = 1
+                reading.rule = f"{naming.engine.name}: the last {record.module_class} of that name"
+            else:
+                reading.module = f"{reading.module}.{(record.module_class or '').lower()}"
+                reading.slot, reading.unknown = "value", "a value inside a module, not its result"
 
 
 _FLOATS = ("float", "bfloat")

@@ -132,9 +132,7 @@ class _Reader:
         )
         split = self._split()
         paths = {
-            record.module: split.get(
-                record.module, (layer_in_front(record.module, self.behind), "")
-            )[0]
+            record.module: split.get(record.module, (self._in_front(record.module), ""))[0]
             for record in self.capture.records
             if id(record) not in scopes.inside
         }
@@ -194,6 +192,12 @@ class _Reader:
     def _is_in_layer(self, word: str) -> bool:
         name = f"layers.0.{word}"
         return has_meaning(self._name(name).module) or self._name(name).slot is not None
+
+    def _in_front(self, name: str) -> str:
+        """With its layer in front; a name that the tables have as a whole stays as it is."""
+        moved = layer_in_front(name, self.behind)
+        whole = moved != name and is_quantity(name, self.capture.root, self.rules, self.engine)
+        return name if whole else moved
 
     def _split(self) -> dict[str, Split]:
         """Slots at the ends of names, of records whose format gives none."""

@@ -218,7 +218,7 @@ def test_a_flax_module_in_one_call(
     sides = [str(tmp_path / "good"), str(tmp_path / "wrong")]
     assert status_of(["compare", sides[0], sides[0]]) == 0
     assert status_of(["compare", *sides]) == 1
-    assert "the first layers.7.up_proj-output" in capsys.readouterr().out
+    assert "the first layers.7.mlp.up_proj-output" in capsys.readouterr().out
 
 
 def test_flax_refusals(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ...dtypes import DTYPES
-from ...errors import CaptureError
-from ...formats.native import MAJOR, MANIFEST
-from ...recorder.sinks.directory import MARK
-from ...writing import write_whole
+from ..dtypes import DTYPES
+from ..errors import CaptureError
+from ..formats.native import MAJOR, MANIFEST
+from ..recorder.sinks.directory import MARK
+from ..writing import write_whole
 
 _SHARD_BYTES = 64 << 20
 
@@ -104,6 +104,16 @@ class CaptureWriter:
             "step": 0, "args": [], "kwargs": {**named, **arguments},
             "output": made[0] if len(made) == 1 else made,
         }})  # fmt: skip
+
+    def value(self, name: str, number: int, kind: str | None, stored: Stored) -> None:
+        """A value of a graph, of which no module is known: the `number`-th of its name."""
+        self._record(name, "value", number, kind, None, stored, None)
+
+    def note(self, text: str) -> None:
+        """What is to be said of the capture, and is known only at its end."""
+        self._header["notes"] = [*self._header.get("notes", []), text]
+        if self._begun:
+            self._lines.append({"meta": {"notes": self._header["notes"]}})
 
     def _record(
         self, module: str, slot: str, number: int, kind: str | None, identity: int | None,

@@ -1,0 +1,1 @@
+"""llama.cpp: every value of the graph, by an eval callback of the package `llama_cpp`."""
