@@ -70,6 +70,8 @@ class Deciding:
         if group.shapes is None:
             return Decision(APART, "not every rank has its values")
         found = self._by_recording(group)
+        if found is None and group.is_constant and self.advice is not None:
+            found = self.advice.guess(group, self.facts, None)
         if found is None and group.agree:
             why = "equal on all ranks" if group.same else "equal on all ranks but for rounding"
             found = Decision(REPLICATED, why)
@@ -124,6 +126,8 @@ class Deciding:
     def _placed(self, group: Group, placed: list[Placement]) -> Decision | None:
         cuts = placed[0].cuts
         if any(placement.cuts != cuts for placement in placed):
+            return None
+        if any(len(shape) != placed[0].axes for shape in group.shapes or ()):
             return None
         if not cuts:
             if group.agree:
@@ -202,7 +206,8 @@ class Deciding:
     def _of_tokens(self, group: Group) -> Decision | None:
         """Sequence parallelism: each rank has some tokens, as many as there are in all."""
         whole = self.facts.tokens.get(group.first.step)
-        if whole is None or group.last in names.SPLIT | names.INSIDE:
+        split = group.last in names.SPLIT and group.is_output
+        if whole is None or split or self.facts.is_between(group):
             return None
         axis = token_axis(group, whole)
         if axis is None:

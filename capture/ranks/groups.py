@@ -91,6 +91,17 @@ class Group:
         return found is not None and all(_equal(found[0], other) for other in found[1:])
 
     @cached_property
+    def is_constant(self) -> bool:
+        """One value on all ranks, as far as is looked: equal parts say nothing then."""
+        found = self.samples
+        return (
+            self.same
+            and found is not None
+            and found[0].size > 1
+            and bool((found[0] == found[0][0]).all())
+        )
+
+    @cached_property
     def error(self) -> float:
         """The greatest relative L2 between the first rank and another; infinite where they are not
         comparable, NaN counts as that.

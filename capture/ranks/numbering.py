@@ -121,7 +121,7 @@ def _number_experts(records: Sequence[Record]) -> list[str]:
         if expert is not None:
             parent = record.module[: expert.start()].rstrip("./")
             mixtures[parent].experts[record.rank].add(int(expert[1]))
-        elif record.module.rpartition(".")[2] in _ROUTERS and record.slot.startswith("output"):
+        elif record.module.rpartition(".")[2] in _ROUTERS and not record.slot.startswith("input"):
             mixtures[record.module.rpartition(".")[0]].routers.append(record)
     begins = {
         parent: sizes for parent, mixture in mixtures.items() if (sizes := _begins(mixture, ranks))

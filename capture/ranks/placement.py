@@ -26,12 +26,13 @@ _KINDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`cuts` are kinds of parallelism and the way each is joined, the outer one first;
+    """`axes` is the number of axes that are named, `cuts` are kinds of parallelism and the way each is joined, the outer one first;
     `coordinates` the place of this rank and the number of places, by kind.
     """
 
     cuts: tuple[tuple[str, Way], ...]
     coordinates: tuple[tuple[str, int, int], ...]
+    axes: int
 
     def place(self, kind: str) -> tuple[int, int] | None:
         """Place and number of places of a kind of parallelism; None where it is not told."""
@@ -59,7 +60,7 @@ def parse_dims(text: str, coordinates: tuple[tuple[str, int, int], ...]) -> Plac
             if way is None:
                 return None
             cuts.append((one["kind"], way))
-    return Placement(tuple(cuts), coordinates)
+    return Placement(tuple(cuts), coordinates, len(said.split()))
 
 
 def _way(how: str | None, axis: int) -> Way | None:
