@@ -125,7 +125,7 @@ def joined_anew(capture: Capture, advice: Advice, by: object) -> Capture:
     if known is None or known.settled_by == by:
         return capture
     fresh = RankRecords(known.records, known.order_known, known.order_source, known.notes)
-    fresh.settled_by = by
+    fresh.compared, fresh.settled_by = known.compared, by
     other = replace(
         capture, records=[replace(record) for record in known.records], notes=list(known.notes),
         order_known=known.order_known, order_source=known.order_source, unequal_ranks=(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
@@ -20,14 +20,22 @@ _SAMPLES, _SAMPLE = 16, 1 << 13  # of a larger one: so many places, and bytes at
 _MOST_LOADED = 1 << 20  # elements of a record that is loaded for that, where it has to be
 
 
+class Seen(NamedTuple):
+    """What was seen of records of several ranks: see the properties of `Group`."""
+
+    same: bool
+    error: float
+    constant: bool
+
+
 @dataclass(eq=False)
 class Group:
-    """What the ranks have under one name, in the order of the ranks. `coordinates` are, by kind of
-    parallelism, the place of each rank in it; empty where that is not told.
+    """What the ranks have under one name, in the order of the ranks. `compared` keeps what was seen
+    of groups, by where their records lie.
     """
 
     records: tuple[Record, ...]
-    coordinates: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    compared: dict[object, Seen] = field(default_factory=dict)
 
     @property
     def first(self) -> Record:
@@ -72,10 +80,10 @@ class Group:
         known = DTYPES.get(self.first.dtype or "")
         return known is not None and known.kind == "float"
 
-    @cached_property
+    @property
     def samples(self) -> tuple[Array, ...] | None:
         """The same elements of every rank's record; None where shapes or dtypes differ or one
-        cannot be read.
+        cannot be read. They are read whenever they are asked for, and not kept.
         """
         if self.alike is None or len({record.dtype for record in self.records}) > 1:
             return None
@@ -84,32 +92,42 @@ class Group:
         except (RecordError, OSError, TypeError):
             return None
 
-    @cached_property
+    @property
     def same(self) -> bool:
         """The same shape and the same bits on all ranks, as far as is looked."""
-        found = self.samples
-        return found is not None and all(_equal(found[0], other) for other in found[1:])
+        return self._seen.same
 
-    @cached_property
-    def is_constant(self) -> bool:
-        """One value on all ranks, as far as is looked: equal parts say nothing then."""
-        found = self.samples
-        return (
-            self.same
-            and found is not None
-            and found[0].size > 1
-            and bool((found[0] == found[0][0]).all())
-        )
-
-    @cached_property
+    @property
     def error(self) -> float:
         """The greatest relative L2 between the first rank and another; infinite where they are not
         comparable, NaN counts as that.
         """
+        return self._seen.error
+
+    @property
+    def is_constant(self) -> bool:
+        """One value on all ranks, as far as is looked: equal parts say nothing then."""
+        return self._seen.constant
+
+    @cached_property
+    def _seen(self) -> Seen:
+        key = (self.shapes, places(self.records))
+        known = self.compared.get(key)
+        if known is None:
+            known = self.compared[key] = self._look()
+        return known
+
+    def _look(self) -> Seen:
         found = self.samples
-        if found is None or not self.is_float:
-            return 0.0 if self.same else float("inf")
-        return max(distance(other, found[0], self.first.dtype or "") for other in found[1:])
+        if found is None:
+            return Seen(False, float("inf"), False)
+        if all(_equal(found[0], other) for other in found[1:]):
+            constant = found[0].size > 1 and bool((found[0] == found[0][0]).all())
+            return Seen(True, 0.0, constant)
+        if not self.is_float:
+            return Seen(False, float("inf"), False)
+        dtype = self.first.dtype or ""
+        return Seen(False, max(distance(one, found[0], dtype) for one in found[1:]), False)
 
     @property
     def agree(self) -> bool:
@@ -200,7 +218,10 @@ def rows_that_differ(group: Group, place: int, against: int) -> tuple[int, int] 
     return (int(wrong[0]), len(wrong)) if wrong.size else None
 
 
-def places(group: Sequence[Record]) -> tuple[tuple[str, int], ...]:
+def places(group: Sequence[Record]) -> tuple[tuple[object, ...], ...]:
     """Where the parts lie, to know them again."""
     located = [record.locator for record in group]
-    return tuple((part.path, part.offset) for part in located if part is not None)
+    return tuple(
+        (part.path, part.offset, part.strides, part.reader, part.key)
+        for part in located if part is not None
+    )  # fmt: skip

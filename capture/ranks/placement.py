@@ -26,8 +26,9 @@ _KINDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`axes` is the number of axes that are named, `cuts` are kinds of parallelism and the way each is joined, the outer one first;
-    `coordinates` the place of this rank and the number of places, by kind.
+    """`axes` is the number of named axes, `cuts` are kinds of parallelism and the way each is
+    joined, the outer one first; `coordinates` the place of this rank and the number of places, by
+    kind.
     """
 
     cuts: tuple[tuple[str, Way], ...]

@@ -58,7 +58,8 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
             by_key[key_of(record)].append(record)
     several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
     groups = [
-        Group(tuple(sorted(group, key=lambda r: natural_key(r.rank or "")))) for group in several
+        Group(tuple(sorted(group, key=lambda r: natural_key(r.rank or ""))), known.compared)
+        for group in several
     ]
     whole = _complete(groups, capture.records, ranks)
     deciding = Deciding(Facts([g for g in groups if id(g) in whole]), advice)

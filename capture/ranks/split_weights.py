@@ -15,7 +15,7 @@ from ..records import Locator, Record
 from .groups import Group, places
 from .join_tree import Node, concat
 
-_Place = tuple[str, int]
+_Place = tuple[object, ...]
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from ...capture.ranks.way import Way
 from ...capture.records import Locator
 from ...capture.values import Array, upcast
 
-_ROWS = 64  # rows that are looked at, spread evenly
+_ROWS = 16  # rows that are looked at, spread evenly
 _MOST_ROW = 1 << 20  # elements of a row that is looked at
 # Relative L2 to the other capture's values. A tensor joined in a wrong order is at about 1.4 (the
 # square root of two: values of other places), one that is right is far below, also in bfloat16.
@@ -42,6 +42,11 @@ def best_fit(joinings: Sequence[Joining], wholes: Sequence[Locator]) -> Joining 
     first = joinings[order[0]]
     rivals = [errors[n] for n in order[1:] if joinings[n].node != first.node]
     return first if all(error > _DIFFERS for error in rivals) else None
+
+
+def fits(node: Node, wholes: Sequence[Locator]) -> bool:
+    """Whether a whole has the values of the other side's tensors."""
+    return distance(node, wholes) <= _FITS
 
 
 def distance(node: Node, wholes: Sequence[Locator]) -> float:

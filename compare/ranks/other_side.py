@@ -12,7 +12,7 @@ from ...capture.ranks.groups import Group
 from ...capture.ranks.join_tree import concat, split, total, zigzag
 from ...capture.ranks.way import GATE_UP, Way
 from ...capture.records import Locator
-from .by_values import Joining, best_fit
+from .by_values import Joining, best_fit, fits
 
 _AS_WIDE = "its parts are as wide together as in the other capture"
 _BY_VALUES = "so joined it has the values of the other capture"
@@ -43,6 +43,8 @@ class OtherSide:
         if not wholes or group.shapes is None or any(not shape for shape in group.shapes):
             return None
         if any(not whole.shape for whole in wholes):
+            return None
+        if named is not None and named.node is not None and fits(named.node, wholes):
             return None
         fused = group.last in names.QKV | names.GATE_UP | names.MAYBE_GATED
         if named is not None or fused:
