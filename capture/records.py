@@ -151,7 +151,8 @@ class UnequalRank:
 class RankRecords:
     """A capture of several ranks as it was before they were told apart, so that it can be put
     together anew; `joined` says how each tensor was, `parts` are records that are compared as
-    parts of others or are the same as the first rank's; `compared` is what was seen of groups.
+    parts of others or are the same as the first rank's; `copies` are records and those of other
+    ranks that look the same; `compared` is what was seen of groups.
     """
 
     records: list[Record]
@@ -160,6 +161,7 @@ class RankRecords:
     notes: list[str]
     joined: list[Joined] = field(default_factory=list)
     parts: list[Record] = field(default_factory=list)
+    copies: list[tuple[Record, Record]] = field(default_factory=list)
     compared: dict[object, Any] = field(default_factory=dict)
     settled_by: object = None
 

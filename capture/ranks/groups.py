@@ -15,7 +15,8 @@ from .join_tree import Leaf
 if TYPE_CHECKING:
     from ..values import Array
 
-_WHOLE = 1 << 17  # bytes of a record that are all looked at
+WHOLE = 1 << 17  # bytes of a record that are all looked at
+LARGE = 1 << 23  # the same, where there is not much to look at
 _SAMPLES, _SAMPLE = 16, 1 << 13  # of a larger one: so many places, and bytes at each
 _MOST_LOADED = 1 << 20  # elements of a record that is loaded for that, where it has to be
 
@@ -31,11 +32,13 @@ class Seen(NamedTuple):
 @dataclass(eq=False)
 class Group:
     """What the ranks have under one name, in the order of the ranks. `compared` keeps what was seen
-    of groups, by where their records lie.
+    of groups, by where their records lie; records of more than `most` bytes are looked at in
+    pieces.
     """
 
     records: tuple[Record, ...]
     compared: dict[object, Seen] = field(default_factory=dict)
+    most: int = WHOLE
 
     @property
     def first(self) -> Record:
@@ -88,7 +91,7 @@ class Group:
         if self.alike is None or len({record.dtype for record in self.records}) > 1:
             return None
         try:
-            return tuple(sample(r.locator) for r in self.records if r.locator is not None)
+            return tuple(sample(r.locator, self.most) for r in self.records if r.locator)
         except (RecordError, OSError, TypeError):
             return None
 
@@ -153,7 +156,7 @@ class Group:
         return tuple(n for n in range(len(found)) if n not in most)
 
 
-def sample(locator: Locator) -> Array:
+def sample(locator: Locator, most: int = WHOLE) -> Array:
     """The raw elements of a record, or of pieces spread evenly over it. Raises `RecordError`,
     `OSError`, `TypeError`.
     """
@@ -169,7 +172,7 @@ def sample(locator: Locator) -> Array:
         from ..load import load
 
         return np.ascontiguousarray(load(locator)).reshape(-1)
-    parts = [(0, size)] if size <= _WHOLE else [
+    parts = [(0, size)] if size <= most else [
         (int(n * (size - _SAMPLE) / (_SAMPLES - 1)) // dtype.itemsize * dtype.itemsize, _SAMPLE)
         for n in range(_SAMPLES)
     ]  # fmt: skip

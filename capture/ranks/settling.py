@@ -8,16 +8,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..dtypes import DTYPES
 from ..names import natural_key
 from ..records import Capture, Joined, RankRecords, Record
 from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
-from .groups import Group
+from .groups import LARGE, WHOLE, Group
 from .numbering import number_globally
 from .unequal import unequal_ranks, with_odd_ranks
 from .way import APART, REPLICATED
 
 _Key = tuple[str | None, int, str, str, int]
+_MOST_WHOLE = 512 << 20  # bytes of records that are compared between ranks whole, not by pieces
 _LAYERS = ("layers", "h", "blocks")
 
 
@@ -57,8 +59,9 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         if record.rank is not None:
             by_key[key_of(record)].append(record)
     several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
+    most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
     groups = [
-        Group(tuple(sorted(group, key=lambda r: natural_key(r.rank or ""))), known.compared)
+        Group(tuple(sorted(group, key=lambda r: natural_key(r.rank or ""))), known.compared, most)
         for group in several
     ]
     whole = _complete(groups, capture.records, ranks)
@@ -72,12 +75,21 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         joined = _joined(group, decision)
         known.joined.append(joined)
         group.records[decision.shown].joined = joined
-        known.parts += _apply(group, decision)
+        gone = _apply(group, decision)
+        known.parts += gone
+        if decision.way.kind == "replicated" and decision.node is None:
+            known.copies += [(group.records[decision.shown], copy) for copy in gone]
         if decision.shown:
             _exchange(capture.records, group.first, group.records[decision.shown])
-    gone = {id(record) for record in known.parts}
-    capture.records[:] = [record for record in capture.records if id(record) not in gone]
+    left_out = {id(record) for record in known.parts}
+    capture.records[:] = [record for record in capture.records if id(record) not in left_out]
     capture.records.sort(key=lambda record: record.step)
+
+
+def _bytes(groups: Sequence[Sequence[Record]]) -> int:
+    """Bytes of all records that are compared between ranks."""
+    places = [record.locator for group in groups for record in group]
+    return sum(p.count * DTYPES[p.dtype].itemsize for p in places if p is not None)
 
 
 def _decided(deciding: Deciding, group: Group, complete: bool) -> Decision:

@@ -14,6 +14,7 @@ from ..matching.names.roles import is_shared
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision
+from .rank_copies import check_copies
 from .samples import Budget, Looks
 from .stale import LAYER, LEAST, stale_outputs
 
@@ -42,6 +43,7 @@ def check_capture(
     else:
         found += _values(outputs, items, looks)
         found += _random(capture)
+        found += check_copies(capture, looks.budget, cancelled)
     if looks.budget.spent:
         found.append(
             Finding("note", "partial",

@@ -218,3 +218,31 @@ def test_what_a_rule_calls_replicated_must_be(place: Place) -> None:
     status, report = place.compare(one, other, *rules(place, '"*.act_fn" = "replicated"'))
     assert status == 1
     assert any("rank1 differs from rank0" in reason for reason in report["outcome"]["reasons"])
+
+
+def test_check_reads_copies_in_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that no piece of the sample has: the ranks look the same, and are not."""
+    values = np.random.default_rng(0).standard_normal((3000, 128)).astype(np.float32)
+    other = values.copy()
+    other[100] += 1
+    monkeypatch.setattr("layertui.capture.ranks.groups.LARGE", 1 << 17)
+    monkeypatch.setattr("layertui.capture.ranks.settling.LARGE", 1 << 17)
+    write(tmp_path / "run", [{"model.norm": values}, {"model.norm": other}])
+    status_of(["check", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "rank1 differs from rank0 in 1 of its rows, from row 100 on" in said
+
+
+def test_small_captures_are_compared_between_ranks_in_full(place: Place) -> None:
+    records = run(Cut(ranks=4, kv_heads=4, tokens=2000, layers=2))
+    name = "model.layers.1.input_layernorm"
+    changed = records[1][name].copy()
+    changed[1111, 7] += 3
+    records[1][name] = changed
+    one = place.write(Cut(kv_heads=4, tokens=2000, layers=2))
+    status, report = place.compare(one, place.put(records))
+    assert status == 1
+    (unequal,) = report["candidate"]["ranks"]["unequal"]
+    assert (unequal["rank"], unequal["row"], unequal["rows"]) == ("rank1", 1111, 1)
