@@ -75,7 +75,9 @@ class Deciding:
         if found is None and group.agree:
             why = "equal on all ranks" if group.same else "equal on all ranks but for rounding"
             found = Decision(REPLICATED, why)
-        if found is None and group.is_float:
+        if found is None and not group.is_float:
+            found = self._of_sequence(group)
+        elif found is None:
             found = self._by_names(group)
             if self.advice is not None:
                 found = self.advice.guess(group, self.facts, found) or found
@@ -196,7 +198,8 @@ class Deciding:
         if said is None or shape is None:
             return None
         count, way = said
-        axes = [axis for axis in range(len(shape) - 1) if shape[axis] == count]
+        most = len(shape) - 1 if group.is_float else len(shape)  # ids have no axis of channels
+        axes = [axis for axis in range(most) if shape[axis] == count]
         if len(axes) != 1:
             return None
         way = Way(way.kind, axes[0])

@@ -40,14 +40,21 @@ def shard_rules(table: object, content: str) -> tuple[ShardRule, ...]:
     found: list[ShardRule] = []
     for match, words in table.items():
         try:
-            if not isinstance(words, str):
-                raise WayError('must be a text in quotes, such as "concat -1"')
-            found.append(ShardRule(match, parse_way(words)))
+            found.append(ShardRule(match, _way(words)))
         except WayError as error:
             line = _line_of(content, match)
             where = f"line {line}: " if line else ""
             raise WayError(f"{where}[shards] {match!r}: {error}") from error
     return tuple(found)
+
+
+def _way(words: object) -> Way:
+    """A text, or the axis of parts side by side as `{ dim = -1 }`. Raises `WayError`."""
+    if isinstance(words, dict) and list(words) == ["dim"] and type(words["dim"]) is int:
+        return parse_way(f"concat {words['dim']}")
+    if not isinstance(words, str):
+        raise WayError('must be a text in quotes, such as "concat -1", or { dim = -1 }')
+    return parse_way(words)
 
 
 def _line_of(content: str, match: str) -> int | None:

@@ -31,6 +31,14 @@ def test_a_wrong_table_is_refused_in_one_line(text: str, said: str) -> None:
     assert str(found.value).startswith(said) and "\n" not in str(found.value)
 
 
+def test_an_axis_may_be_written_as_a_table() -> None:
+    (rule,) = read_rules(b'[shards]\n"*.q_proj" = { dim = -1 }\n', "r.toml").shards
+    assert rule.way == Way("concat", -1)
+    for wrong in ('{ dim = "x" }', "{ axis = 1 }", "{ dim = 200 }", "{ dim = true }"):
+        with pytest.raises(RulesError, match="line 2"):
+            read_rules(f'[shards]\n"*.q" = {wrong}\n'.encode(), "r.toml")
+
+
 def test_a_module_means_its_output() -> None:
     rule = ShardRule("layers.*.o_proj", Way("partial"))
     assert rule.fits(("layers.0.o_proj",), "output", ())
