@@ -24,7 +24,8 @@ from .way import APART, GATE_UP, QKV, REPLICATED, Way
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`node` is None where a rank's record is the whole, that of place `shown`, or nothing is
-    joined. Ranks at the places `odd` have other values, though they should have the same.
+    joined. Ranks at the places `odd` have other values, though they should have the same; `unlike`
+    are places of parts that should be those of other places.
     """
 
     way: Way
@@ -32,7 +33,10 @@ class Decision:
     node: Node | None = None
     shown: int = 0
     odd: tuple[int, ...] = ()
+    unlike: tuple[tuple[int, int], ...] = ()
 
+
+UNKNOWN = "how the ranks' parts make a whole is not known"
 
 _Item = tuple[Node, Placement, Record]  # one rank's part, and where the rank stands
 
@@ -81,7 +85,7 @@ class Deciding:
             found = self._by_names(group)
             if self.advice is not None:
                 found = self.advice.guess(group, self.facts, found) or found
-        return found or Decision(APART, "how the ranks' parts make a whole is not known")
+        return found or Decision(APART, UNKNOWN)
 
     def _by_rule(self, group: Group, way: Way) -> Decision:
         why = "by the rules file"
@@ -110,8 +114,10 @@ class Deciding:
             return split(nodes, way.axis, (1, 1))
         if way.fused == QKV:
             sizes = self.facts.qkv_sizes(group)
-            return None if sizes is None else joined_qkv(nodes, way.axis, sizes)
-        return split(nodes, way.axis, way.shares)
+            found = None if sizes is None else joined_qkv(nodes, way.axis, sizes)
+            return None if found is None else found[0]
+        others = (way.copies,) * (len(way.shares) - 1)
+        return split(nodes, way.axis, way.shares, (1, *others))
 
     # What the recording says
 
@@ -258,8 +264,8 @@ class Deciding:
         why = f"{group.last} is split by its output, and what follows is equal on all ranks"
         if group.last in names.QKV:
             sizes = self.facts.qkv_sizes(group)
-            node = sizes and joined_qkv(group.leaves, -1, sizes)
-            return node and Decision(Way("split", -1, tuple(sizes or ())), why, node)
+            fused = sizes and joined_qkv(group.leaves, -1, sizes)
+            return fused and Decision(fused[1], why, fused[0])
         gated = group.last in names.GATE_UP
         if group.last in names.MAYBE_GATED:
             said = self.facts.is_gated(group)
@@ -299,17 +305,19 @@ class Deciding:
         return None
 
 
-def joined_qkv(nodes: Sequence[Node], axis: int, sizes: tuple[int, int, int]) -> Node | None:
+def joined_qkv(
+    nodes: Sequence[Node], axis: int, sizes: tuple[int, int, int]
+) -> tuple[Node, Way] | None:
     """Queries, keys and values of all ranks, by kind. Neighbours may have the same keys and values
     where there are more ranks than heads of them; None where that is not clear.
     """
     queries, keys, _ = sizes
-    found = [
-        copies_among(nodes, axis, first, keys) for first in (queries, queries + keys)
-    ]  # fmt: skip
-    if found[0] is None or found[0] != found[1]:
+    first = copies_among(nodes, axis, queries, keys)
+    if first is None or first != copies_among(nodes, axis, queries + keys, keys):
         return None
-    return split(nodes, axis, sizes, (1, found[0], found[0]))
+    way = Way("split", axis, sizes, copies=first)
+    node = split(nodes, axis, sizes, (1, first, first))
+    return None if node is None else (node, way)
 
 
 def place_of_whole(decision: Decision, group: Group) -> Locator | None:

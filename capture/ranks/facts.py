@@ -207,18 +207,8 @@ def copies_among(nodes: Sequence[Node], axis: int, first: int, length: int) -> i
     """How many neighbouring nodes have the same in this range of an axis, by what is looked at;
     None where that is no regular number, or all of it is one value.
     """
-    from .joined_file import JoinedFile
-
-    seen: list[bytes] = []
-    try:
-        for node in nodes:
-            at = axis % len(node.shape)
-            piece = Cut(at, ((0, first, length),), (node,))
-            with JoinedFile(locator_of(piece)) as file:
-                seen.append(file.read_at(0, _LOOKED))
-    except (RecordError, OSError):
-        return None
-    if len(set(seen)) == 1 and len(set(seen[0])) <= 4:
+    seen = _looked(nodes, axis, first, length)
+    if not seen or (len(set(seen)) == 1 and len(set(seen[0])) <= 4):
         return None
     runs = [1]
     for one, other in pairwise(seen):
@@ -227,6 +217,32 @@ def copies_among(nodes: Sequence[Node], axis: int, first: int, length: int) -> i
         else:
             runs.append(1)
     return runs[0] if len(set(runs)) == 1 else None
+
+
+def unlike_copies(
+    nodes: Sequence[Node], axis: int, first: int, length: int, copies: int
+) -> list[tuple[int, int]]:
+    """Nodes that have not what the first of their neighbours has, though they should: the place of
+    each, and that of the first.
+    """
+    seen = _looked(nodes, axis, first, length)
+    pairs = [(place, place - place % copies) for place in range(len(seen))]
+    return [(place, other) for place, other in pairs if seen[place] != seen[other]]
+
+
+def _looked(nodes: Sequence[Node], axis: int, first: int, length: int) -> list[bytes]:
+    """The beginning of a range of an axis of each; none where one cannot be read."""
+    from .joined_file import JoinedFile
+
+    seen: list[bytes] = []
+    try:
+        for node in nodes:
+            piece = Cut(axis % len(node.shape), ((0, first, length),), (node,))
+            with JoinedFile(locator_of(piece)) as file:
+                seen.append(file.read_at(0, _LOOKED))
+    except (RecordError, OSError):
+        return []
+    return seen
 
 
 def side_by_side(leaves: Sequence[Leaf], keys: bool) -> tuple[Node, Way] | None:

@@ -16,6 +16,7 @@ from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .numbering import number_globally
 from .unequal import unequal_ranks, with_odd_ranks
+from .usual_ways import with_usual_ways
 from .way import APART, REPLICATED
 
 _Key = tuple[str | None, int, str, str, int]
@@ -67,7 +68,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     whole = _complete(groups, capture.records, ranks)
     deciding = Deciding(Facts([g for g in groups if id(g) in whole]), advice)
     told = [(group, _decided(deciding, group, id(group) in whole)) for group in groups]
-    told = with_odd_ranks(told)
+    told = with_odd_ranks(with_usual_ways(told, deciding))
     if told:
         capture.unequal_ranks = unequal_ranks(told)
         capture.notes.append(_words(len(ranks), told))

@@ -27,6 +27,12 @@ def unequal_ranks(told: Told) -> tuple[UnequalRank, ...]:
     usual = _kinds_that_agree(told)
     found: list[UnequalRank] = []
     for group, decision in told:
+        found += [
+            UnequalRank(
+                group.first.name, str(group.records[at].rank), str(group.records[other].rank)
+            )
+            for at, other in decision.unlike
+        ]
         if group.first.slot.startswith("input"):
             continue
         if decision.odd or (decision.way.kind == "apart" and (

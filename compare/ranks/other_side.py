@@ -78,11 +78,10 @@ class OtherSide:
         left = part - queries
         if rest or widths[1] != widths[2] or left <= 0 or left % 2:
             return None
-        node = joined_qkv(group.leaves, -1, (queries, left // 2, left // 2))
-        if node is None or node.shape[-1] != sum(widths):
+        found = joined_qkv(group.leaves, -1, (queries, left // 2, left // 2))
+        if found is None or found[0].shape[-1] != sum(widths):
             return None
-        way = Way("split", -1, (queries, left // 2, left // 2))
-        return Decision(way, _AS_WIDE, node)
+        return Decision(found[1], _AS_WIDE, found[0])
 
     def _few_heads(self, group: Group, widths: list[int]) -> Decision | None:
         """More ranks than heads of keys and values: neighbours have the same ones."""
@@ -127,9 +126,9 @@ def _joinings(group: Group, facts: Facts) -> Iterator[Joining]:
             if node is not None:
                 yield Joining(way, node)
     sizes = facts.qkv_sizes(group) if group.last in names.QKV | names.UNTOLD_QKV else None
-    node = sizes and joined_qkv(nodes, -1, sizes)
-    if sizes and node:
-        yield Joining(Way("split", -1, sizes), node)
+    fused = sizes and joined_qkv(nodes, -1, sizes)
+    if fused:
+        yield Joining(fused[1], fused[0])
     added = total(nodes)
     if added is not None:
         yield Joining(Way("partial"), added)

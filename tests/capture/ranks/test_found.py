@@ -153,3 +153,20 @@ def test_ranks_that_differ_by_rounding_are_taken_for_equal(tmp_path: Path) -> No
     capture = opened(tmp_path, records)
     assert ways(capture)[name] == "replicated" and not capture.unequal_ranks
     assert "(1 but for rounding)" in capture.notes[-1]
+
+
+@pytest.mark.parametrize("style", ["vllm", "hf"])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_a_rank_whose_keys_are_no_copy_of_its_neighbours(
+    tmp_path: Path, style: str, layer: int
+) -> None:
+    """Two ranks have the same head of keys, and one computes it otherwise: the layers around show
+    how parts are joined, and that rank is named.
+    """
+    cut = Cut(ranks=8, style=style, kv_heads=4, fault=Fault(5, layer, "wk"))
+    capture = opened(tmp_path, run(cut))
+    name = f"model.layers.{layer}.self_attn.{'qkv_proj' if style == 'vllm' else 'k_proj'}"
+    assert "copies 2" in ways(capture)[name]
+    (unequal,) = capture.unequal_ranks
+    assert (unequal.name, unequal.rank, unequal.against) == (name, "rank5", "rank4")
+    assert not any(record.name.startswith("rank") for record in capture.records)

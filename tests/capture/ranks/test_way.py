@@ -10,7 +10,8 @@ from layertui.capture.ranks.way import PARTIAL, Way, WayError, parse_way
 
 @pytest.mark.parametrize("text", [
     "replicated", "partial", "apart", "concat -1", "concat 0", "concat -1 copies 2", "split:qkv",
-    "split:gate_up", "split 16:8:8", "split 4:1:1 0", "split:qkv 1", "zigzag 0",
+    "split:gate_up", "split 16:8:8", "split 4:1:1 0", "split 8:8:8 copies 2",
+    "split:qkv 1", "zigzag 0",
 ])  # fmt: skip
 def test_what_is_printed_is_read_again(text: str) -> None:
     assert str(parse_way(text)) == text
