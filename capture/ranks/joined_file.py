@@ -20,6 +20,7 @@ from ..storage import OpenFile, open_file
 from ..values import Array, upcast
 from .join_tree import Cut, Leaf, Node, Total, node_of
 
+_MOST_OPEN = 16  # files of a tensor: each of a dozen threads may read one
 _BATCH = 1 << 20  # bytes of one part that are read at once
 
 
@@ -83,9 +84,7 @@ class JoinedFile:
         if not place.in_place or place.strides is not None:
             out[:] = self._elements(leaf)[offset : offset + out.size]
             return
-        file = self._files.get(place.path)
-        if file is None:
-            file = self._files[place.path] = open_file(place.path)
+        file = self._opened(place.path)
         if place.offset < 0 or place.offset + prod(place.shape) * self._item > file.size:
             need = reach(place.shape, None) * self._item
             raise RecordError(
@@ -98,6 +97,15 @@ class JoinedFile:
             if got == 0:
                 raise RecordError(f"{place.path}: the file became shorter while it was read")
             view, at = view[got:], at + got
+
+    def _opened(self, path: str) -> OpenFile:
+        """The file of a part; of many the one that was opened first is closed again."""
+        file = self._files.get(path)
+        if file is None:
+            if len(self._files) >= _MOST_OPEN:
+                self._files.pop(next(iter(self._files))).close()
+            file = self._files[path] = open_file(path)
+        return file
 
     def _elements(self, leaf: Leaf) -> Array:
         """All bytes of a part that does not lie in its file in order; kept until the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layertui.capture import open_capture
 from layertui.capture.errors import RecordError
 from layertui.capture.load import load
 from layertui.capture.ranks.join_tree import (
@@ -198,3 +200,23 @@ def test_memory_does_not_grow_with_the_tensor(tmp_path: Path) -> None:
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         assert most < 32 << 20
+
+
+def test_more_ranks_than_files_that_stay_open(folder: Path) -> None:
+    whole = np.arange(40 * 6, dtype=np.float32).reshape(6, 40)
+    node = concat(parts_of(folder, np.split(whole, 40, 1)), 1)
+    assert node is not None
+    np.testing.assert_array_equal(values(node), whole)
+
+
+def test_parts_that_a_format_reads_or_that_have_strides(folder: Path) -> None:
+    """Compressed archives, and elements that lie in another order."""
+    whole = np.arange(24, dtype=np.float32).reshape(4, 6)
+    left, right = np.split(whole, 2, 1)
+    np.savez_compressed(folder / "left.npz", x=left)
+    (record,) = open_capture(folder / "left.npz").records
+    assert record.locator is not None and not record.locator.in_place
+    turned = leaf(folder, np.ascontiguousarray(right.T), "turned")
+    strided = Leaf(replace(turned.locator, shape=right.shape, strides=(1, 4)))
+    node = concat([Leaf(record.locator), strided], 1)
+    np.testing.assert_array_equal(values(node), whole)

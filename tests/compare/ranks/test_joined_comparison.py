@@ -246,3 +246,21 @@ def test_small_captures_are_compared_between_ranks_in_full(place: Place) -> None
     assert status == 1
     (unequal,) = report["candidate"]["ranks"]["unequal"]
     assert (unequal["rank"], unequal["row"], unequal["rows"]) == ("rank1", 1111, 1)
+
+
+@pytest.mark.parametrize(("ranks", "kv_heads"), [(2, 2), (4, 4), (8, 4)])
+def test_sizes_of_queries_are_taken_from_the_other_side(
+    place: Place, ranks: int, kv_heads: int
+) -> None:
+    """Nothing in the run on several ranks tells where queries end, and how wide gate and up are."""
+    cut = Cut(style="hf", kv_heads=kv_heads)
+    between = (".attn", ".act_fn")
+    one, *_ = run(cut)
+    fused = run(replace(cut, ranks=ranks, style="vllm"))
+    sides = [
+        [{name: value for name, value in own.items() if not name.endswith(between)} for own in side]
+        for side in ([one], fused)
+    ]
+    status, report = place.compare(place.put(sides[0]), place.put(sides[1]))
+    assert status == 0
+    assert_all_paired(report)
