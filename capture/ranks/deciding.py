@@ -48,6 +48,10 @@ class Advice(Protocol):
         """Look at all records of all ranks, before the first question."""
         ...
 
+    def name(self, record: Record) -> tuple[str, str]:
+        """Module and slot of a record, without what else its name has in it."""
+        ...
+
     def rule(self, group: Group) -> Way | None:
         """What the user says of a group."""
         ...
@@ -250,7 +254,7 @@ class Deciding:
     def _is_head(self, group: Group) -> bool:
         if group.last not in names.HEAD or not group.is_output:
             return False
-        given = self.facts.input_of(group.first.module, group.first.step, group.first.call)
+        given = self.facts.input_of(group.module, group.first.step, group.first.call)
         return given is not None and (given.agree or self._of_tokens(given) is not None)
 
     def _is_cut_run(self) -> bool:

@@ -27,7 +27,7 @@ class Facts:
         self._children: dict[tuple[int, str], list[Group]] = defaultdict(list)
         for group in groups:
             step, module, call = group.call
-            self._by_place[step, module, call, group.first.slot] = group
+            self._by_place[step, module, call, group.slot] = group
             self._children[step, group.parent].append(group)
 
     def output_of(self, module: str, step: int, call: int = 1) -> Group | None:

@@ -33,12 +33,19 @@ class Seen(NamedTuple):
 class Group:
     """What the ranks have under one name, in the order of the ranks. `compared` keeps what was seen
     of groups, by where their records lie; records of more than `most` bytes are looked at in
-    pieces.
+    pieces. `module` and `slot` are those of the records, where their names have not more in them
+    than is known of them.
     """
 
     records: tuple[Record, ...]
     compared: dict[object, Seen] = field(default_factory=dict)
     most: int = WHOLE
+    module: str = ""
+    slot: str = ""
+
+    def __post_init__(self) -> None:
+        self.module = self.module or self.first.module
+        self.slot = self.slot or self.first.slot
 
     @property
     def first(self) -> Record:
@@ -50,20 +57,20 @@ class Group:
 
     @property
     def call(self) -> tuple[int, str, int]:
-        return self.first.step, self.first.module, self.first.call
+        return self.first.step, self.module, self.first.call
 
     @property
     def last(self) -> str:
         """The last component of the module's path that is no number."""
-        return next((p for p in reversed(self.first.module.split(".")) if not p.isdecimal()), "")
+        return next((p for p in reversed(self.module.split(".")) if not p.isdecimal()), "")
 
     @property
     def parent(self) -> str:
-        return self.first.module.rpartition(".")[0]
+        return self.module.rpartition(".")[0]
 
     @property
     def is_output(self) -> bool:
-        return self.first.slot in ("output", "output_0", "value")
+        return self.slot in ("output", "output_0", "value")
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...] | None:

@@ -42,13 +42,13 @@ SPLIT = COLUMN | QKV | GROUPED_QKV | UNTOLD_QKV | GATE_UP | MAYBE_GATED
 
 def is_positions(group: Group) -> bool:
     """Whether it says which token of the sequence each row is."""
-    names = {group.last, group.first.slot.removeprefix("input_")}
+    names = {group.last, group.slot.removeprefix("input_")}
     return bool(names & POSITIONS)
 
 
 def takes_parts(group: Group) -> bool:
     """Whether it is what a module whose columns are split is given."""
-    return group.last in ROW and group.first.slot in ("input_0", "input")
+    return group.last in ROW and group.slot in ("input_0", "input")
 
 
 def kind_of_module(module: str) -> str:

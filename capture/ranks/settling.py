@@ -61,10 +61,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
             by_key[key_of(record)].append(record)
     several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
     most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
-    groups = [
-        Group(tuple(sorted(group, key=lambda r: natural_key(r.rank or ""))), known.compared, most)
-        for group in several
-    ]
+    groups = [_group(records, known, most, advice) for records in several]
     whole = _complete(groups, capture.records, ranks)
     deciding = Deciding(Facts([g for g in groups if id(g) in whole]), advice)
     told = [(group, _decided(deciding, group, id(group) in whole)) for group in groups]
@@ -85,6 +82,14 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     left_out = {id(record) for record in known.parts}
     capture.records[:] = [record for record in capture.records if id(record) not in left_out]
     capture.records.sort(key=lambda record: record.step)
+
+
+def _group(
+    records: Sequence[Record], known: RankRecords, most: int, advice: Advice | None
+) -> Group:
+    ordered = tuple(sorted(records, key=lambda record: natural_key(record.rank or "")))
+    names = ("", "") if advice is None else advice.name(ordered[0])
+    return Group(ordered, known.compared, most, *names)
 
 
 def _bytes(groups: Sequence[Sequence[Record]]) -> int:

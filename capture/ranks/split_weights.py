@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from ..records import Locator, Record
+from ..records import Locator
 from .groups import Group, places
 from .join_tree import Node, concat
 
@@ -35,31 +35,27 @@ class SplitWeights:
         parts = [part for part in located if part is not None]
         if len(parts) < group.count or any(not p.in_place or p.strides for p in parts):
             return None
-        axis = self._axis(group.records, parts)
+        axis = self._axis(group, parts)
         whole = None if axis is None else concat(group.leaves, axis)
         if whole is None or axis is None:
             return None
         self._parts.setdefault(places(group.records), (parts[0].shape, axis))
-        if group.first.slot.startswith("input"):
+        if group.slot.startswith("input"):
             self._inputs.setdefault(group.call, (parts[0].shape, axis))
         return whole
 
-    def _axis(self, group: Sequence[Record], parts: Sequence[Locator]) -> int | None:
+    def _axis(self, group: Group, parts: Sequence[Locator]) -> int | None:
         last = len(parts[0].shape) - 1
-        told = {record.split for record in group}
+        told = {record.split for record in group.records}
         (size,) = told if len(told) == 1 else (None,)
         if size and last >= 0:
             return last if sum(part.shape[last] for part in parts) == size else None
-        same = self._parts.get(places(group))
+        same = self._parts.get(places(group.records))
         if same is not None:
             return _axis_of(parts[0].shape, *same)
-        shape, axis = self._inputs.get(_call(group[0]), ((), 0))
-        plain = group[0].slot == "output" and all(part.shape == shape for part in parts)
+        shape, axis = self._inputs.get(group.call, ((), 0))
+        plain = group.slot == "output" and all(part.shape == shape for part in parts)
         return axis if plain and shape else None
-
-
-def _call(record: Record) -> tuple[int, str, int]:
-    return record.step, record.module, record.call
 
 
 def _axis_of(shape: tuple[int, ...], part: tuple[int, ...], axis: int) -> int | None:

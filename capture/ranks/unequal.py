@@ -33,7 +33,7 @@ def unequal_ranks(told: Told) -> tuple[UnequalRank, ...]:
             )
             for at, other in decision.unlike
         ]
-        if group.first.slot.startswith("input"):
+        if group.slot.startswith("input"):
             continue
         if decision.odd or (decision.way.kind == "apart" and (
             id(group) in given or decision.why.startswith("replicated")
@@ -68,16 +68,16 @@ def _given_the_same(told: Told) -> set[int]:
     agreeing: dict[tuple[int, str, int], bool] = {}
     split: set[str] = set()
     for group, decision in told:
-        if group.first.slot.startswith("input"):
+        if group.slot.startswith("input"):
             agreeing[group.call] = agreeing.get(group.call, True) and group.agree
         if decision.node is not None or group.first.split is not None:
-            parts = group.first.module.split(".")
+            parts = group.module.split(".")
             split.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
     if not split:
         return set()
     return {
         id(group) for group, _ in told
-        if group.first.module and group.first.module not in split
+        if group.module and group.module not in split
         and agreeing.get(group.call, False)
     }  # fmt: skip
 
@@ -87,7 +87,7 @@ def _kinds_that_agree(told: Told) -> set[tuple[str, str]]:
 
 
 def _kind(group: Group) -> tuple[str, str]:
-    return kind_of_module(group.first.module), group.first.slot
+    return kind_of_module(group.module), group.slot
 
 
 def _far_apart(group: Group) -> bool:

@@ -37,7 +37,7 @@ def with_usual_ways(
 
 
 def _kind(group: Group) -> tuple[str, str]:
-    return kind_of_module(group.first.module), group.first.slot
+    return kind_of_module(group.module), group.slot
 
 
 def _unlike(group: Group, way: Way) -> tuple[tuple[int, int], ...]:

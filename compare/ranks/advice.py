@@ -8,6 +8,7 @@ from dataclasses import replace
 from ...capture.ranks.deciding import Decision
 from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
+from ...capture.ranks.names_of_parts import INSIDE
 from ...capture.ranks.settling import key_of
 from ...capture.ranks.way import Way
 from ...capture.records import Capture, Locator, Record
@@ -30,6 +31,7 @@ class Advised:
         self._other = other
         self._other_names = other_names
         self._modules: dict[object, tuple[str, str]] = {}
+        self._plain: dict[object, str] = {}
         self._there: dict[_Place, Locator] | None = None
         self._shown = OtherSide()
 
@@ -41,6 +43,22 @@ class Advised:
         readings = read_names(replace(self._capture, records=list(once.values())), self._names)
         for key, reading in zip(once, readings.readings, strict=True):
             self._modules[key] = reading.module, reading.slot
+            self._plain[key] = reading.plain
+
+    def name(self, record: Record) -> tuple[str, str]:
+        """As the dump has them, without endings that are slots: `X/0` is the output of X. The
+        standard name of a module whose name has no parts.
+        """
+        key = key_of(record)
+        plain = self._plain.get(key, record.module).replace("/", ".")
+        module, slot = self._modules.get(key, (plain, record.slot))
+        plain = plain if "." in plain else module
+        if record.slot != "value":
+            return record.module, record.slot
+        last = plain.rpartition(".")[2]
+        if last in INSIDE or slot == "value":  # meanings of engines call it an input of another
+            slot = "output"
+        return plain, slot
 
     def rule(self, group: Group) -> Way | None:
         """The last rule that is about it."""

@@ -93,7 +93,7 @@ class OtherSide:
         return Decision(found[1], _AS_WIDE, found[0])
 
     def _by_values(self, group: Group, facts: Facts, wholes: Sequence[Locator]) -> Decision | None:
-        kind = (names.kind_of_module(group.first.module), group.first.slot)
+        kind = (names.kind_of_module(group.module), group.slot)
         joinings = list(_joinings(group, facts))
         found = best_fit(joinings, wholes)
         if found is not None:

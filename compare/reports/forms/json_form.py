@@ -12,7 +12,7 @@ from ....capture.records import Capture, Record
 from ...aligned import SideName
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
-from ...model import ByStatistics, Measurement, Result, Row
+from ...model import ByStatistics, FirstDivergence, Measurement, Result, Row
 from ...ranks.joined_words import joined_json
 from ..effect_words import effect_json
 from ..form import Part, Settings, is_one
@@ -76,8 +76,8 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
                 name: {"layers": part.layers, "pairs": part.pairs, "mse": asdict(part.mse)}
                 for name, part in components(comparison).items()
             },
-            "first_divergence": None if first is None else asdict(first),
-            "findings": [asdict(found) for found in comparison.findings()],
+            "first_divergence": None if first is None else _finding(first),
+            "findings": [_finding(found) for found in comparison.findings()],
             "answer": headline(comparison),
             "same_as_reference": None if comparison.same is None else comparison.same.words,
             "effect": effect_json(comparison.find_effect()),
@@ -95,6 +95,14 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain_json(item) for item in value]
     return value
+
+
+def _finding(found: FirstDivergence) -> dict[str, Any]:
+    """A divergence; its rank only where it can be told."""
+    content = asdict(found)
+    if not found.rank:
+        del content["rank"]
+    return content
 
 
 def _side(comparison: Comparison, side: SideName) -> dict[str, Any]:

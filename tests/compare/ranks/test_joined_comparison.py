@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layertui.capture import open_capture
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
-from layertui.compare.rules.rules import load_rules
+from layertui.compare.ranks.joined_sides import joined_by_rules
+from layertui.compare.rules.rules import Rules, load_rules
 from support.ranks.cut_llama import Cut, Fault, Records, run, write
 
 
@@ -91,7 +94,7 @@ def test_a_fault_in_one_ranks_weights_is_found_with_its_rank(
     assert status == 1 and first["module"] == f"layers.1.{WHERE[weight]}"
     split = weight not in ("wo", "down")  # a sum of all ranks does not tell
     words = f"rank{rank} of the candidate: all of the error is in its part"
-    assert first["rank"] == (words if split else "")
+    assert first.get("rank") == (words if split else None)
 
 
 def test_a_fault_on_every_rank_blames_none(place: Place) -> None:
@@ -100,7 +103,7 @@ def test_a_fault_on_every_rank_blames_none(place: Place) -> None:
     for layer in changed.weights[1:2]:
         layer["gate"] = layer["gate"] * np.float32(1.1)
     status, report = place.compare(place.write(Cut(kv_heads=8)), place.write(changed))
-    assert status == 1 and report["first_divergence"]["rank"] == ""
+    assert status == 1 and "rank" not in report["first_divergence"]
 
 
 def test_the_text_names_the_rank(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,3 +267,27 @@ def test_sizes_of_queries_are_taken_from_the_other_side(
     status, report = place.compare(place.put(sides[0]), place.put(sides[1]))
     assert status == 0
     assert_all_paired(report)
+
+
+NAMINGS: dict[str, Callable[[str], str]] = {
+    "suffix": lambda name: f"{name}.output",
+    "tuple": lambda name: f"{name}/0",
+    "slashes": lambda name: f"{name.replace('.', '/')}/__call__",
+    "class": lambda name: f"LlamaForCausalLM.{name}_outputs",
+    "wrapped": lambda name: f"module.{name}",
+}
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+@pytest.mark.parametrize("style", ["vllm", "hf"])
+def test_names_with_slots_in_them(place: Place, naming: str, style: str) -> None:
+    """One capture alone: what a projection is called is all that is known."""
+    renamed = NAMINGS[naming]
+    ranks = [
+        {renamed(name): value for name, value in own.items()}
+        for own in run(Cut(ranks=4, kv_heads=4, style=style, inside=True))
+    ]
+    capture = joined_by_rules(open_capture(place.put(ranks)), Rules())
+    assert capture.of_ranks is not None
+    left = [joined.name for joined in capture.of_ranks.joined if joined.way == "apart"]
+    assert left == []
