@@ -78,7 +78,7 @@ class Deciding:
         if group.shapes is None:
             return Decision(APART, "not every rank has its values")
         found = self._by_recording(group)
-        if found is None and group.is_constant and self.advice is not None:
+        if found is None and group.agree and self.advice is not None:
             found = self.advice.guess(group, self.facts, None)
         if found is None and group.agree:
             why = "equal on all ranks" if group.same else "equal on all ranks but for rounding"
@@ -281,8 +281,20 @@ class Deciding:
             return node and Decision(Way("split", -1, fused=GATE_UP), why, node)
         if group.last in names.UNTOLD_QKV:
             return None
-        found = side_by_side(group.leaves, group.last in names.KEYS_AND_VALUES)
-        return found and Decision(found[1], why, found[0])
+        keys = group.last in names.KEYS_AND_VALUES
+        found = side_by_side(group.leaves, keys)
+        if found is None or (keys and not self._have_copies(group, found[1].copies)):
+            return None
+        return Decision(found[1], why, found[0])
+
+    def _have_copies(self, group: Group, copies: int) -> bool:
+        """Whether keys and values are on as many ranks, one as the other."""
+        for other in self.facts.beside(group):
+            if other.last in names.KEYS_AND_VALUES and other.is_output and other.alike:
+                own = copies_among(other.leaves, -1, 0, other.alike[-1])
+                if own is not None and own != copies:
+                    return False
+        return True
 
     def _inside(self, group: Group) -> Decision | None:
         """What is between the projections of an attention or a feed-forward block: as wide as a

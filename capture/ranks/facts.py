@@ -70,13 +70,24 @@ class Facts:
 
     def is_cut(self, group: Group) -> bool:
         """Whether ranks that differ here agree again in what is computed of it: then they have
-        parts of one computation, and none is at fault. Not where what stands between has the same
-        on all ranks, as it does in no such run.
+        parts of one computation, and none is at fault.
         """
-        if any(other.is_float and other.agree and self.is_between(other)
-               for other in self.beside(group)):  # fmt: skip
+        if self._is_shared(group):
             return False
         return any(other.is_float and other.same for other in self.closers(group))
+
+    def _is_shared(self, group: Group) -> bool:
+        """Whether what stands beside it is not cut: what lies between the projections is the same
+        on all ranks, or another projection's output is, as where a fault in one of them comes to
+        nothing. Heads of keys that all ranks share are known by what lies between.
+        """
+        beside = [other for other in self.beside(group) if other.is_float]
+        between = [other.agree for other in beside if self.is_between(other)]
+        projections = [
+            other.agree for other in beside
+            if other.last in names.SPLIT and other.is_output and other is not group
+        ]  # fmt: skip
+        return any(between) or (any(projections) and not between)
 
     # Sequence parallelism
 
@@ -112,9 +123,10 @@ class Facts:
 
     # Fused projections
 
-    def qkv_sizes(self, group: Group) -> tuple[int, int, int] | None:
+    def qkv_sizes(self, group: Group, equal: bool = False) -> tuple[int, int, int] | None:
         """Sizes of queries, keys and values in one rank's part: the output of the attention, or
-        what the projection behind it is given, is as wide as the queries.
+        what the projection behind it is given, is as wide as the queries. Where that is `equal` on
+        all ranks, it may be the whole.
         """
         width = group.alike[-1] if group.alike else 0
         for other in self.beside(group):
@@ -122,7 +134,7 @@ class Facts:
             if not (inside or names.takes_parts(other)) or not other.alike:
                 continue
             queries = other.alike[-1]
-            if other.agree or len(other.alike) > 3:
+            if (other.agree and not equal) or len(other.alike) > 3:
                 continue
             left = width - queries
             if 0 < queries < width and left % 2 == 0 and left // 2 <= queries:

@@ -44,6 +44,8 @@ class OtherSide:
             return None
         if any(not whole.shape for whole in wholes):
             return None
+        if group.agree:  # equal parts, or the whole on every rank: widths tell
+            return self._by_width(group, wholes)
         if named is not None and named.node is not None and fits(named.node, wholes):
             return None
         fused = group.last in names.QKV | names.GATE_UP | names.MAYBE_GATED
@@ -66,7 +68,7 @@ class OtherSide:
         if group.last in names.GATE_UP and group.is_output:
             node = split(group.leaves, -1, (1, 1))
             return node and Decision(Way("split", -1, fused=GATE_UP), _AS_WIDE, node)
-        projection = group.last in names.COLUMN | names.HEAD and group.is_output
+        projection = group.last in names.COLUMN | names.HEAD | names.INSIDE and group.is_output
         if projection or names.takes_parts(group):
             node = concat(group.leaves, -1)
             return node and Decision(Way("concat", -1), _AS_WIDE, node)
@@ -125,7 +127,9 @@ def _joinings(group: Group, facts: Facts) -> Iterator[Joining]:
         ):
             if node is not None:
                 yield Joining(way, node)
-    sizes = facts.qkv_sizes(group) if group.last in names.QKV | names.UNTOLD_QKV else None
+    sizes = (
+        facts.qkv_sizes(group, equal=True) if group.last in names.QKV | names.UNTOLD_QKV else None
+    )
     fused = sizes and joined_qkv(nodes, -1, sizes)
     if fused:
         yield Joining(fused[1], fused[0])

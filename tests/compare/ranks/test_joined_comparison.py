@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from layertui.capture import open_capture
+from layertui.capture.load import load
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.ranks.joined_sides import joined_by_rules
@@ -291,3 +293,57 @@ def test_names_with_slots_in_them(place: Place, naming: str, style: str) -> None
     assert capture.of_ranks is not None
     left = [joined.name for joined in capture.of_ranks.joined if joined.way == "apart"]
     assert left == []
+
+
+def drawn(seed: int) -> tuple[Cut, list[str]]:
+    """A run that is cut at random, maybe with a fault on one rank, and records to leave out."""
+    draw = random.Random(seed)
+    style = draw.choice(["vllm", "hf", "megatron"])
+    kv_heads = draw.choice([1, 2, 4, 8])
+    ranks = draw.choice([n for n in (2, 4, 8) if style != "megatron" or n <= kv_heads] or [1])
+    layers = draw.choice([1, 2, 3])
+    weights = ["wq", "wk", "wv", "wo", "gate", "up", "down", "norm1", "norm2"]
+    fault = Fault(draw.randrange(ranks), draw.randrange(layers), draw.choice(weights),
+                  draw.choice([0.0, 1.01, 1.5, -1.0]))  # fmt: skip
+    cut = Cut(
+        ranks=ranks, style=style, kv_heads=kv_heads, layers=layers, seed=seed,
+        tokens=draw.choice([1, 2, 8, 10, ranks]), inside=draw.random() < 0.5,
+        fault=fault if draw.random() < 0.6 else None,
+    )  # fmt: skip
+    share = 0.7 * draw.random()
+    return cut, [name for name in run(cut)[0] if draw.random() < share]
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 15) for first in range(0, 60, 15)])
+def test_nothing_is_joined_wrongly(place: Place, seeds: range) -> None:
+    """Whatever is recorded, and whatever fault a rank has: what is joined has the shape of the
+    whole, and without a fault its values.
+    """
+    joined = 0
+    for seed in seeds:
+        cut, gone = drawn(seed)
+        ranks = [{n: v for n, v in own.items() if n not in gone} for own in run(cut)]
+        if cut.ranks == 1 or not ranks[0]:
+            continue
+        (whole,) = run(replace(cut, ranks=1, inside=False, fault=None))
+        one = place.put([{n: v for n, v in whole.items() if n not in gone}])
+        candidate = open_comparison(str(one), str(place.put(ranks))).candidate
+        for record in candidate.records:
+            said = record.joined
+            if said is None or said.way == "apart" or record.locator is None:
+                continue
+            joined += 1
+            want = whole[said.name]
+            assert record.shape == want.shape, (cut, said)
+            if cut.fault is None:
+                np.testing.assert_allclose(load(record.locator), want, rtol=1e-3, atol=1e-4)
+    assert joined > 50
+
+
+@pytest.mark.parametrize("style", ["vllm", "hf"])
+def test_parts_that_happen_to_be_equal(place: Place, style: str) -> None:
+    """One token and one head of keys: the attention of all heads gives the same."""
+    cut = Cut(style=style, kv_heads=1, tokens=1)
+    status, report = place.compare(place.write(cut), place.write(replace(cut, ranks=4)))
+    assert status == 0
+    assert_all_paired(report)
