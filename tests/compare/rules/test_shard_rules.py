@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from layertui.capture.ranks.way import Way
@@ -48,3 +51,12 @@ def test_a_module_means_its_output() -> None:
     assert other.fits(("layers.0.o_proj",), "input_0", ())
     named = ShardRule("model/0/x", Way("concat"))
     assert named.fits(("layers.0.x",), "output_1", ("model/0/x",))
+
+
+def test_the_example_of_the_manual_is_read() -> None:
+    page = (Path(__file__).parents[3] / "docs/manual/shards.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```\n(\[shards\].*?)```", page, re.DOTALL)
+    rules = read_rules(example.encode(), "r.toml").shards
+    assert [str(rule.way) for rule in rules] == [
+        "partial", "split 16:8:8", "concat -1", "replicated", "apart",
+    ]  # fmt: skip
