@@ -130,7 +130,7 @@ def find_cases(folder: str) -> dict[str, str] | None:
     """Sub-directories that hold the same tensors, each of another input: their names and paths.
 
     Raises nothing; None where the sub-directories are steps, ranks, layers or modules, and where
-    tensors lie in `folder` itself.
+    tensors lie in `folder` itself. Data-parallel ranks (`dp0`, `dp1`) are cases.
     """
     try:
         files = storage_of(folder).files(folder)
@@ -150,7 +150,8 @@ def find_cases(folder: str) -> dict[str, str] | None:
         if readable or _MAY_HOLD.search(base):
             names.add(rest)
     inside = {name: names for name, names in inside.items() if names}
-    if len(inside) < 2 or any(_is_part(name) for name in inside):
+    data_parallel = all(_DATA_PARALLEL.fullmatch(name) for name in inside)
+    if len(inside) < 2 or (any(_is_part(name) for name in inside) and not data_parallel):
         return None
     if not _same_tensors(list(inside.values())):
         return None
@@ -196,6 +197,8 @@ _PART = re.compile(
     r"|\.zarr$|_data$",
     re.IGNORECASE,
 )
+# Ranks that have the same model and other inputs: a run of its own each.
+_DATA_PARALLEL = re.compile(r"dp[-_ ]?\d{1,6}", re.IGNORECASE)
 _CASE = re.compile(r"(?:test|case|prompt|input|sample|example|batch|seq|run|p|b|s)[-_ ]?\d+", re.I)
 _PLAIN_SLOT = re.compile(
     r"(?:inputs?|outputs?|value|weights?|bias|tensor|data|in|out|grad\w*|zarr|array|kwargs?|args?)"

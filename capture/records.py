@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .token_places import TokenPlaces
+
+if TYPE_CHECKING:
+    from .ranks.placement import Placement
 
 _RAW = "raw"
 FILE_ORDER = "order of the file"
@@ -41,6 +44,25 @@ class Locator:
     @property
     def count(self) -> int:
         return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How a record was put together from those of several ranks: the way in the words of rules
+    files, why so, and the shapes that the ranks have. `apart` is a way, too.
+    """
+
+    name: str
+    step: int
+    ranks: tuple[str, ...]
+    way: str
+    why: str
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def words(self) -> str:
+        """`concat -1 of 8 ranks: by its dims`."""
+        return f"{self.way} of {len(self.ranks)} ranks: {self.why}"
 
 
 @dataclass(slots=True)
@@ -78,6 +100,8 @@ class Record:
     # where that is not known.
     split: int | None = None
     tokens: TokenPlaces | None = None  # where only some of them were recorded
+    placement: Placement | None = None  # how the ranks' parts make the whole, where it is said
+    joined: Joined | None = None  # how they made it
 
     @property
     def by_statistics(self) -> bool:
@@ -101,6 +125,47 @@ class Record:
         return self.locator is not None or self.error is not None or self.stats is not None
 
 
+@dataclass(frozen=True, slots=True)
+class UnequalRank:
+    """A record that should be the same on all ranks: the rank that has other values, and what they
+    were held against. `row` is the first that differs (elements along the last axis, counted over
+    all other axes), `rows` how many do; None where that was not looked at.
+    """
+
+    name: str
+    rank: str
+    against: str
+    row: int | None = None
+    rows: int | None = None
+
+    @property
+    def where(self) -> str:
+        """`rank3 differs from the others in row 5`."""
+        rows = "" if self.row is None else f" in row {self.row}"
+        if self.rows is not None and self.rows > 1:
+            rows = f" in {self.rows} rows, from row {self.row} on"
+        return f"{self.rank} differs from {self.against}{rows}"
+
+
+@dataclass(slots=True)
+class RankRecords:
+    """A capture of several ranks as it was before they were told apart, so that it can be put
+    together anew; `joined` says how each tensor was, `parts` are records that are compared as
+    parts of others or are the same as the first rank's; `copies` are records and those of other
+    ranks that look the same; `compared` is what was seen of groups.
+    """
+
+    records: list[Record]
+    order_known: bool
+    order_source: str
+    notes: list[str]
+    joined: list[Joined] = field(default_factory=list)
+    parts: list[Record] = field(default_factory=list)
+    copies: list[tuple[Record, Record]] = field(default_factory=list)
+    compared: dict[object, Any] = field(default_factory=dict)
+    settled_by: object = None
+
+
 @dataclass(slots=True)
 class Capture:
     """The tensors of one run of one model, in execution order where `order_known`.
@@ -108,8 +173,9 @@ class Capture:
     `root` is what record names call the outermost module (`model` for the print hooks, empty
     where paths start below it). `complete` is False when the writer did not finish, None where
     the format cannot tell. `notes` are sentences for the user. `run` says how the model was made
-    (`Plan.settings`), where the capture does. `unequal_ranks` are names of records that should be
-    the same on all of its ranks and are not.
+    (`Plan.settings`), where the capture does. `unequal_ranks` are records that should be the
+    same on all of its ranks and are not; `of_ranks` is what the ranks recorded, before it was put
+    together.
     """
 
     path: str
@@ -127,7 +193,8 @@ class Capture:
     complete: bool | None = None
     notes: list[str] = field(default_factory=list)
     run: dict[str, Any] | None = None
-    unequal_ranks: tuple[str, ...] = ()
+    unequal_ranks: tuple[UnequalRank, ...] = ()
+    of_ranks: RankRecords | None = field(default=None, repr=False, compare=False)
     names_order: Any = field(default=None, repr=False, compare=False)
     """Order by names (`OrderHints`), for the names that come to light with the headers."""
 

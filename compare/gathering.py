@@ -50,7 +50,15 @@ def gather_and_judge(
         evidence = with_symptoms(evidence, aligned, results, analysis, first.index)
         evidence = _with_output_causes(evidence, aligned, results, analysis, first, models)
         causes = evidence.output_causes.get(first.index, first.causes)
-        first = replace(first, symptoms=evidence.symptoms[first.index], causes=causes)
+        if first.index not in evidence.ranks:
+            from .ranks.blame import rank_to_blame
+
+            ranks = {**evidence.ranks, first.index: rank_to_blame(aligned, first.index)}
+            evidence = replace(evidence, ranks=ranks)
+        first = replace(
+            first, symptoms=evidence.symptoms[first.index], causes=causes,
+            rank=evidence.ranks[first.index],
+        )  # fmt: skip
         judgement = replace(judgement, first=first)
     return evidence, judgement
 

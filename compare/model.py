@@ -327,6 +327,7 @@ class FirstDivergence:
     symptoms: tuple[Symptom, ...] = ()
     causes: tuple[Cause, ...] | None = None  # None where none were looked for
     model_difference: str = ""  # what the candidate's own checkpoint or config has otherwise
+    rank: str = ""  # which rank the error comes from, where that can be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ SLOW_FOLDERS = (
     "capture/runners",
     "capture_cli",
     "compare/laws",
+    "compare/ranks",
     "compare/repro",
     "compare/rerun",
     "tui",

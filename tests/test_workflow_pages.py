@@ -6,15 +6,18 @@ import re
 import shlex
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from layertui.cli.main import status_of
 from support.pages.text_dumps import cpp_side, python_side, write
+from support.ranks import cut_llama as ranks
+from support.ranks.cut_llama import Cut, Fault
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("layer-tests", "text-dumps", "printed-tensors")
+PAGES = ("layer-tests", "text-dumps", "printed-tensors", "shards")
 DATA = ROOT / "tests/data"
 
 
@@ -34,8 +37,22 @@ def place(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tar.extractall(tmp_path, filter="data")
     for log in (tmp_path / "llama-console").glob("*.log"):
         log.rename(tmp_path / log.name)
+    write_ranks(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_ranks(folder: Path) -> None:
+    """A llama on one rank and on eight; a fault in one rank's weights; an odd rank."""
+    cut = Cut(kv_heads=4)
+    eight = replace(cut, ranks=8)
+    ranks.write(folder / "tp1", ranks.run(cut))
+    ranks.write(folder / "tp8", ranks.run(eight))
+    fault = Fault(5, 1, "gate", 1.1)
+    ranks.write(folder / "faulty", ranks.run(replace(eight, fault=fault)))
+    odd = ranks.run(eight)
+    odd[2]["model.layers.1.post_attention_layernorm"] *= 1.5
+    ranks.write(folder / "odd", odd)
 
 
 def sessions(page: str) -> list[list[tuple[str, str]]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError, RecordError
@@ -28,10 +28,6 @@ from ..token_places import TokenPlaces
 from . import safetensors_file
 from .context import Context
 from .extents import checked_shape
-from .joined_ranks import load_parts
-
-if TYPE_CHECKING:
-    from ..values import Array
 
 MANIFEST = "manifest.jsonl"
 MAJOR = 1
@@ -80,11 +76,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def load_values(locator: Locator) -> Array:
-    """A tensor of which several processes have parts. Raises `RecordError`, `OSError`."""
-    return load_parts(locator)
 
 
 def read_header(record: Record) -> list[Record]:

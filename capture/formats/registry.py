@@ -22,7 +22,7 @@ _HERE = "layertui.capture.formats."
 
 NATIVE = Format(
     "layertui capture", _HERE + "native", 10, (".jsonl", ".safetensors"), looks=True,
-    reader="ranks", known_as="manifest.jsonl", self_contained=True,
+    known_as="manifest.jsonl", self_contained=True,
 )  # fmt: skip
 
 # The manifest claims its shards before the general safetensors reader sees them. Raw files have no

@@ -71,10 +71,13 @@ def _findings(reference: str, candidate: str | None, judging: JudgingOptions) ->
         raise UserError("--reference-model and --candidate-model need two captures")
     from ...capture.open import open_capture
     from ...compare.checks.one_side import check_capture
+    from ...compare.ranks.joined_sides import joined_by_rules
+    from ...compare.rules.rules import Rules
 
     rules = judging.make_rules()
     names = None if rules is None else rules.reference
-    return check_capture(open_capture(reference, raw=judging.raw), names=names)
+    capture = joined_by_rules(open_capture(reference, raw=judging.raw), rules or Rules())
+    return check_capture(capture, names=names)
 
 
 def _json(captures: list[str], found: list[Finding]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +34,8 @@ def names(
 ) -> int:  # fmt: skip
     """Show how each record is identified: module, slot, layer, role, and by which rule.
 
-    With a second capture, also what it is paired with. Names that no table knows are kept, with
+    With a second capture, also what it is paired with. Of a capture of several ranks, how each
+    tensor is put together, and why. Names that no table knows are kept, with
     the reason; `--format rules` writes a rules file to give them a meaning.
 
     Exit status 0: success. 2: usage, or a capture that cannot be opened.
@@ -46,8 +48,10 @@ def names(
     known = Rules() if rules is None else load_rules(rules)
     if candidate is None:
         from ...capture.open import open_capture
+        from ...compare.ranks.joined_sides import joined_by_rules
 
-        reports = [report_of(open_capture(reference, raw=raw), known.reference)]
+        capture = joined_by_rules(open_capture(reference, raw=raw), known)
+        reports = [report_of(capture, known.reference)]
     else:
         reports = list(reports_of(_aligned(reference, candidate, known, raw)))
     if form == "rules":
@@ -66,6 +70,18 @@ def _aligned(reference: str, candidate: str, rules: Rules, raw: str | None) -> A
     return open_comparison(reference, candidate, rules=rules, raw=raw).aligned
 
 
+def _ranks(report: NameReport) -> Iterator[tuple[str, ...]]:
+    """How each tensor was put together; shapes that are all the same are said once."""
+    from ...compare.reports.escaping import clean
+
+    for one in report.joined:
+        shapes = list(dict.fromkeys(str(list(shape)).replace(" ", "") for shape in one.shapes))
+        cells = (
+            one.name, str(one.step), str(len(one.ranks)), " ".join(shapes), one.way, one.why,
+        )  # fmt: skip
+        yield tuple(clean(cell) for cell in cells)
+
+
 def _wanted(report: NameReport, unknown: bool, paired: bool) -> list[NameLine]:
     return [
         line for line in report.lines
@@ -74,6 +90,8 @@ def _wanted(report: NameReport, unknown: bool, paired: bool) -> list[NameLine]:
 
 
 def _json(reports: list[NameReport], unknown: bool) -> str:
+    from ...compare.ranks.joined_words import joined_json
+
     content = {
         "schema": SCHEMA,
         "captures": [
@@ -81,6 +99,10 @@ def _json(reports: list[NameReport], unknown: bool) -> str:
                 "path": report.path, "engine": report.engine, "notes": list(report.notes),
                 "records": [
                     line.as_json() for line in _wanted(report, unknown, len(reports) == 2)
+                ],
+                "ranks": [
+                    {"name": one.name, "step": one.step, **joined_json(one)}
+                    for one in report.joined
                 ],
             }
             for report in reports
@@ -113,4 +135,7 @@ def _text(reports: list[NameReport], unknown: bool) -> str:
         lines += table(rows)
         records = counted(len(report.lines), "record")
         lines += ["", f"{records}, {len(report.unknown)} of unknown names", ""]
+        if report.joined:
+            head = ("record", "step", "ranks", "of shapes", "joined", "because")
+            lines += [f"ranks of {report.path}", "", *table([head, *_ranks(report)]), ""]
     return "\n".join(clean(line) for line in lines)

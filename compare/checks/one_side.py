@@ -14,6 +14,7 @@ from ..matching.names.roles import is_shared
 from ..rules.rules import Rules
 from .finding import Finding, SideName, sorted_findings
 from .precision import check_precision
+from .rank_copies import check_copies
 from .samples import Budget, Looks
 from .stale import LAYER, LEAST, stale_outputs
 
@@ -42,6 +43,7 @@ def check_capture(
     else:
         found += _values(outputs, items, looks)
         found += _random(capture)
+        found += check_copies(capture, looks.budget, cancelled)
     if looks.budget.spent:
         found.append(
             Finding("note", "partial",
@@ -71,11 +73,14 @@ def _by_headers(capture: Capture, items: list[Item]) -> list[Finding]:
 
 def _ranks(capture: Capture) -> Iterable[Finding]:
     """Ranks that share a model and give other results of the same inputs."""
-    if capture.unequal_ranks:
-        count = counted(len(capture.unequal_ranks), "output", ("differs", "differ"))
-        what = f"{count} between ranks that were given the same inputs"
+    unequal = capture.unequal_ranks
+    if unequal:
+        named = tuple(dict.fromkeys(one.name for one in unequal))
+        count = counted(len(named), "output", ("differs", "differ"))
+        first = "" if len(named) == 1 else "in the first "
+        what = f"{count} between ranks that were given the same inputs: {first}{unequal[0].where}"
         advice = "one rank computes something else, unless these are parts that are added up later"
-        yield Finding("warning", "ranks", what, advice, records=capture.unequal_ranks)
+        yield Finding("warning", "ranks", what, advice, records=named)
 
 
 def _with_side(found: Iterable[Finding], side: SideName | None) -> list[Finding]:

@@ -45,6 +45,7 @@ def finding_of(
         evidence.symptoms.get(index, ()),
         evidence.output_causes.get(index) if law is None else law.causes,
         "" if law is None else law.model_difference,
+        evidence.ranks.get(index, ""),
     )
 
 

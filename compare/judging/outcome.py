@@ -74,6 +74,7 @@ def outcome_of(
             "intended)"
         )
     of_the_whole += _nothing_in_it(aligned, results)
+    of_the_whole += _unequal_ranks(aligned)
     doubtful = [r for r, v in zip(aligned.rows, verdicts, strict=True) if v.doubtful]
     explained = [row for row in doubtful if row.index in evidence.instead]
     of_the_whole += _unexplained([row for row in doubtful if row.index not in evidence.instead])
@@ -100,6 +101,21 @@ def _doubts(aligned: Aligned, explained: Sequence[Row], evidence: FurtherEvidenc
             f"{_pairs_are(len(explained))} doubtful, the first {explained[0].label}: "
             f"{evidence.instead[explained[0].index]}; a rules file can pair them otherwise"
         )
+
+
+def _unequal_ranks(aligned: Aligned) -> Iterator[str]:
+    """Records that should be the same on all ranks of a side: no row shows them, since each rank's
+    is a gap.
+    """
+    for name, capture in (("reference", aligned.reference), ("candidate", aligned.candidate)):
+        if capture.unequal_ranks:
+            first = capture.unequal_ranks[0]
+            count = len({one.name for one in capture.unequal_ranks})
+            records = "a record that should be" if count == 1 else f"{count} records that should be"
+            yield (
+                f"ranks of the {name} differ in {records} the same on all of them; the first is "
+                f"{first.name}: {first.where}"
+            )
 
 
 def _unexplained(doubtful: Sequence[Row]) -> Iterator[str]:

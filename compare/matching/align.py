@@ -14,6 +14,7 @@ from math import prod
 
 from ...capture.records import Capture
 from ..aligned import Aligned, Note, SideName
+from ..ranks.joined_sides import joined_sides
 from ..recipes.common_view import SAME, CommonView
 from ..recipes.errors import RecipeError
 from ..recipes.one_sided import completed
@@ -55,10 +56,13 @@ def align(
     content: Content = Content(),  # noqa: B008
     names: Names | None = None,
 ) -> Aligned:  # fmt: skip
-    """Align two captures whose headers have been read. `content` are pairs that values show,
+    """Align two captures whose headers have been read; those of several ranks are put together by
+    the rules and by each other. `content` are pairs that values show,
     `names` the readings of both by the same rules (`Aligned.names`), which take long.
     """
     rules = rules or Rules()
+    if names is None:
+        reference, candidate = joined_sides(reference, candidate, rules)
     ref, cand = sides_of(reference, candidate, rules, names)
     same_base(ref, cand)
     notes = _notes_of_names(ref, cand)

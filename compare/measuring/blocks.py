@@ -3,7 +3,8 @@
 A view is a numpy array over an empty map as large as the record: its addresses stand for places
 in the file, and taking slices of it moves no data. A block of it is read with `pread` into a buffer
 that is used again. The file itself is not mapped: its pages would count into the resident size,
-and a file cut short by its writer would kill the process.
+and a file cut short by its writer would kill the process. What several ranks have parts of is
+read in the same way, as if it were one file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.load import element_reach, load_any
+from ...capture.ranks.join_tree import READER
+from ...capture.ranks.joined_file import JoinedFile
 from ...capture.records import Locator
 from ...capture.storage import LocalFile, OpenFile, open_file
 from ...capture.values import Array, PartialValues
@@ -63,7 +66,8 @@ class Source:
 
     def opened(self) -> Source:
         """Open the file and check its size. Raises `RecordError`."""
-        if not self.locator.in_place or self.locator.count == 0:
+        in_parts = self.locator.in_place or self.locator.reader == READER
+        if not in_parts or self.locator.count == 0:
             loaded = load_any(self.locator)
             if isinstance(loaded, PartialValues):
                 raise RecordError("a partial record has no whole array")
@@ -77,7 +81,8 @@ class Source:
 
     def _open(self) -> None:
         reach = element_reach(self.locator) * self._dtype.itemsize
-        self._file = open_file(self.locator.path)
+        joined = self.locator.reader == READER
+        self._file = JoinedFile(self.locator) if joined else open_file(self.locator.path)
         size = self._file.size
         if self.locator.offset < 0 or self.locator.offset + reach > size:
             raise RecordError(

@@ -60,9 +60,10 @@ def first_verdict(first: FirstDivergence) -> str:
 
 
 def first_facts(first: FirstDivergence) -> list[Fact]:
-    """Its causes, what the candidate's own model has otherwise, and its symptoms."""
+    """Its rank, its causes, what the candidate's own model has otherwise, and its symptoms."""
     causes = labelled_causes(first.causes, first.model_difference)
-    facts = [Fact(label, line) for label, line in causes]
+    facts = [Fact("rank", first.rank)] if first.rank else []
+    facts += [Fact(label, line) for label, line in causes]
     return facts + [Fact("looks like", line) for line in symptom_lines(first.symptoms)]
 
 

@@ -22,6 +22,7 @@ from ..model import (
     Verdict,
     verdict_word,
 )
+from ..ranks.joined_words import in_parts
 from ..symptoms.thumb import rules_of_thumb
 from ..vocabulary import Level
 from .effect_words import effect_line
@@ -282,7 +283,7 @@ class RowReport:
 
     @property
     def matched(self) -> tuple[Fact, ...]:
-        """The recipes, and what the match rests on."""
+        """The recipes, how ranks were joined, and what the match rests on."""
         facts = [
             Fact(label, recipe)
             for label, recipe in (
@@ -291,6 +292,8 @@ class RowReport:
             )
             if recipe
         ]
+        sides = (("ref ranks", self.row.reference), ("cand ranks", self.row.candidate))
+        facts += [Fact(label, joined) for label, side in sides if (joined := in_parts(side))]
         if self.row.matched_by is not None:
             by, how = MATCH_WORDS[self.row.matched_by], self.row.how
             words = by if how in ("", by) else f"{by}: {how}"

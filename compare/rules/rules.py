@@ -1,5 +1,5 @@
 """The rules file (`--rules FILE.toml`): names, fused parts, recipes, pairs by hand, thresholds,
-checkpoints.
+checkpoints, parts of ranks.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ...capture.ranks.way import WayError
 from ..matching.names.canonical import LAYER, NameRules
 from ..recipes.errors import RecipeError
 from ..recipes.parse import parse_recipe
 from ..weights.models import SIDES, ModelPaths
+from .shard_rules import ShardRule, shard_rules
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -102,6 +104,7 @@ class Rules:
     unpaired: tuple[HandPair, ...] = ()  # taken apart by hand; stronger than `pairs`
     thresholds: tuple[ThresholdRule, ...] = ()
     models: ModelPaths = field(default_factory=ModelPaths)
+    shards: tuple[ShardRule, ...] = ()
     allow_reshape: bool = False  # where no layout fits, as many elements are enough
 
     def ignores(self, label: str, module: str) -> bool:
@@ -189,14 +192,18 @@ def read_rules(content: bytes, path: str) -> Rules:
         raise RulesError(f"{path}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise RulesError(f"{path}: not valid TOML: nested too deeply") from error
-    return _Parser(path).rules(data)
+    try:
+        shards = shard_rules(data.get("shards", {}), content.decode("utf-8"))
+    except WayError as error:
+        raise RulesError(f"{path}: {error}") from error
+    return replace(_Parser(path).rules(data), shards=shards)
 
 
 @dataclass(frozen=True, slots=True)
 class _Parser:
     path: str
     known: tuple[str, ...] = field(
-        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds", "models")
+        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds", "models", "shards")
     )
 
     def fail(self, where: str, what: str) -> RulesError:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...capture.dtypes import DTYPES
+from ...capture.ranks.join_tree import READER, part_locators
 from ...capture.records import Locator
 from ...capture.storage import first_bytes, open_file, storage_of
 from ...capture.user.paths import cache_dir
@@ -184,7 +185,9 @@ class FileIdentities:
     def feed(self, digest: blake2b, side: SideTask) -> None:
         """Hash what identifies one side. Raises `OSError`."""
         _feed(digest, side.dtype, side.recipe, side.total)
-        for name, locator in (("", side.locator), *side.others):
+        own = [("", locator) for locator in _places(side.locator)]
+        others = [(name, part) for name, locator in side.others for part in _places(locator)]
+        for name, locator in (*own, *others):
             status, size, head = self._file(locator.path)
             _feed(
                 digest, name, status, locator.dtype, locator.shape, locator.offset,
@@ -213,6 +216,16 @@ class FileIdentities:
 def _feed(digest: blake2b, *parts: object) -> None:
     """Hash values so that no two lists of them look alike."""
     digest.update(repr(parts).encode())
+
+
+def _places(locator: Locator) -> list[Locator]:
+    """The locator, and those of the parts that it is put together from."""
+    if locator.reader != READER:
+        return [locator]
+    try:
+        return [locator, *part_locators(locator)]
+    except ValueError:
+        return [locator]
 
 
 def _samples(locator: Locator, size: int) -> bytes:

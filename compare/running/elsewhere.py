@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from ...capture.ranks.join_tree import with_paths
 from ...capture.records import Locator
 from ...capture.storage import is_url
 from ..measuring.pair_reader import PairTask, SideTask
@@ -27,4 +28,4 @@ def _side(side: SideTask) -> SideTask:
 
 def with_whole_path(locator: Locator) -> Locator:
     """The same place, for whatever directory it is read from."""
-    return replace(locator, path=whole_path(locator.path))
+    return with_paths(locator, whole_path)

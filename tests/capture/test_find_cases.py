@@ -25,7 +25,7 @@ def write(root: Path, *folders: str, stems: tuple[str, ...] = STEMS) -> Path:
 @pytest.mark.parametrize(
     "names",
     [("test0", "test1"), ("hello_world", "long-text"), ("input_1", "input_2", "input_10"),
-     ("b1-s8", "b2-s8"), ("The quick brown fox", "Once")],
+     ("b1-s8", "b2-s8"), ("dp0", "dp1"), ("The quick brown fox", "Once")],
 )  # fmt: skip
 def test_folders_of_any_names_are_cases(tmp_path: Path, names: tuple[str, ...]) -> None:
     write(tmp_path, *names)
@@ -38,8 +38,9 @@ def test_folders_of_any_names_are_cases(tmp_path: Path, names: tuple[str, ...]) 
 
 @pytest.mark.parametrize(
     "names",
-    [("0", "1"), ("step_0", "step_1"), ("rank0", "rank1"), ("layer_0", "layer_1"), ("one",),
-     ("layers.0.mlp", "layers.1.mlp"), ("attn", "mlp"), ("encoder", "decoder")],
+    [("0", "1"), ("step_0", "step_1"), ("rank0", "rank1"), ("dp0", "tp1"), ("one",),
+     ("layer_0", "layer_1"), ("layers.0.mlp", "layers.1.mlp"), ("attn", "mlp"),
+     ("encoder", "decoder")],
 )  # fmt: skip
 def test_steps_ranks_and_modules_are_none(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert find_cases(str(write(tmp_path, *names))) is None

@@ -133,7 +133,10 @@ def test_ranks_are_shown_apart(tmp_path: Path, name: str) -> None:
     label = "tp" if name.startswith("tp") else "rank"
     assert [record.name for record in capture.records] == [
         f"{label}0/{key}" if key == "model.layers.0.mlp" else key for key in whole
-    ] + [f"{label}1/{key}" for key in whole]
+    ] + [f"{label}1/model.layers.0.mlp"]
+    assert capture.of_ranks is not None  # the others are equal to the first rank's
+    same = [record.name for record in capture.of_ranks.parts]
+    assert same == [key for key in whole if key != "model.layers.0.mlp"]
     assert capture.notes[-1].startswith("2 ranks: of 5 tensors 4 look the same on all of them")
 
 

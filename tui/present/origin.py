@@ -57,7 +57,8 @@ def first_sentence(comparison: Comparison, first: FirstDivergence) -> str:
     """The first divergence in one line, most telling first: the line may be cut."""
     final = "" if comparison.first_is_final() else " so far, still measuring"
     sure = "" if first.confidence is None else f" ({sure_text(first.confidence)})"
-    reason = likeness(first) + comparison.verdicts[first.index].reason
+    rank = f"{first.rank}; " if first.rank else ""
+    reason = rank + likeness(first) + comparison.verdicts[first.index].reason
     return f"{FIRST}{final}: {first_place(comparison, first)}{sure}: {reason}"
 
 

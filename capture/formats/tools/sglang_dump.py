@@ -1,7 +1,8 @@
 """What SGLang's dumpers write.
 
 `dumper.py`: a file a tensor, `step=0___rank=0___dump_index=7___name=...pt`, with the tensor as
-`value` and what the name says, and more, as `meta`. The index is the order. Modules stand in the
+`value` and what the name says, and more, as `meta`: how ranks share the tensor (`dims`) and where
+this one stands among them. The index is the order. Modules stand in the
 name as `non_intrusive__<path>.output[.<i>]` and `.inputs.<i>`.
 
 `--debug-tensor-dump-output-folder`: a file a pass in a folder a rank, as
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import RecordError
 from ...files import FoundFile
+from ...ranks.placement import coordinates_of, parse_dims
 from ...records import Record
 from ...storage import open_file
 from ..context import Context
@@ -38,6 +40,8 @@ _NAME = re.compile(
     r"^(?:non_intrusive__)?(?P<module>.*?)\.?(?P<side>output|inputs)(?:\.(?P<slot>[\w.]+))?$"
 )
 _PREFIX = "non_intrusive__"
+_PARALLEL = ("sglang_parallel_info", "megatron_parallel_info")
+_PLACES = "*places"  # no entry of a dump is called so
 _ALONE = "*"  # in `Record.key` until the file of a pass is read
 
 
@@ -116,7 +120,11 @@ def _of_meta(file: OpenFile) -> dict[str, Any]:
     meta = next((v for k, v in tree if k == "meta"), None) if type(tree) is Pairs else None
     if type(meta) is not Pairs:
         return {}
-    return {k: v for k, v in meta if type(k) is str and type(v) in (str, int) and v != ""}
+    said = {k: v for k, v in meta if type(k) is str and type(v) in (str, int) and v != ""}
+    for name, info in meta:
+        if name in _PARALLEL and type(info) is Pairs and info:
+            said[_PLACES] = coordinates_of({k: v for k, v in info if type(k) is str})
+    return said
 
 
 def _number(value: Any) -> int:
@@ -139,4 +147,6 @@ def _named(found: FoundFile, said: dict[str, Any]) -> Record:
     whole = f"{module}{'(2)' if again else ''}" + ("" if slot == "value" else f"-{slot}")
     rank = f"rank{_number(said['rank'])}" if "rank" in said else found.rank
     step = _number(said["step"]) if "step" in said else found.step
-    return Record(whole, module, slot, call, step, found.path, rank=rank)
+    dims = said.get("dims")
+    placement = parse_dims(dims, said.get(_PLACES, ())) if type(dims) is str else None
+    return Record(whole, module, slot, call, step, found.path, rank=rank, placement=placement)

@@ -22,11 +22,11 @@ class FurtherEvidence:
     `quantised`, parameters that are the other side's, rounded to few bits: how, in words;
     `floors`, what captures of further runs show; `instead`, what a record of a doubtful pair is;
     `symptoms`, what a difference looks like, where that was worked out; `output_causes`, what
-    explains an output without a law. `dropout` and `same` (the candidate is the reference) are of
-    the whole, and so is `early_end`, how the candidate ends before the reference (empty: it does
-    not). `laws` are None before they were tried; `floor_notes`: how the further captures could be
-    used. `from_records`: routings, dropout and sameness are gathered already, by these very
-    measurements.
+    explains an output without a law; `ranks`, the rank that an error comes from. `dropout` and
+    `same` (the candidate is the reference) are of the whole, and so
+    is `early_end`, how the candidate ends before the reference (empty: it does not). `laws` are
+    None before they were tried; `floor_notes`: how the further captures could be used.
+    `from_records`: routings, dropout and sameness are gathered already, by these very measurements.
     """
 
     early_end: str = ""
@@ -41,6 +41,7 @@ class FurtherEvidence:
     laws: LawReport | None = None
     symptoms: Mapping[int, tuple[Symptom, ...]] = field(default_factory=dict)
     output_causes: Mapping[int, tuple[Cause, ...]] = field(default_factory=dict)
+    ranks: Mapping[int, str] = field(default_factory=dict)
     from_records: bool = False
 
     @property

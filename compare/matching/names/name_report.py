@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ....capture.records import Capture, Record
+from ....capture.records import Capture, Joined, Record
 from ...aligned import Aligned
 from ...model import Row
 from ...recipes.common_view import common_view
@@ -52,6 +52,7 @@ class NameReport:
     engine: str | None
     lines: tuple[NameLine, ...]
     notes: tuple[str, ...] = ()
+    joined: tuple[Joined, ...] = ()  # how records of several ranks were put together
 
     @property
     def unknown(self) -> list[NameLine]:
@@ -97,7 +98,8 @@ def _report(
         for record, reading in zip(capture.records, naming.readings, strict=True)
     ]
     engine = None if naming.engine is None else naming.engine.name
-    return NameReport(capture.path, engine, tuple(lines), tuple(naming.notes))
+    joined = () if capture.of_ranks is None else tuple(capture.of_ranks.joined)
+    return NameReport(capture.path, engine, tuple(lines), tuple(naming.notes), joined)
 
 
 def _line(

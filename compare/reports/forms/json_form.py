@@ -12,7 +12,8 @@ from ....capture.records import Capture, Record
 from ...aligned import SideName
 from ...comparison import Comparison
 from ...measuring.metrics import METRICS
-from ...model import ByStatistics, Measurement, Result, Row
+from ...model import ByStatistics, FirstDivergence, Measurement, Result, Row
+from ...ranks.joined_words import joined_json
 from ..effect_words import effect_json
 from ..form import Part, Settings, is_one
 from ..law_words import headline, row_json
@@ -75,8 +76,8 @@ def json_report(comparison: Comparison, command: str) -> dict[str, Any]:
                 name: {"layers": part.layers, "pairs": part.pairs, "mse": asdict(part.mse)}
                 for name, part in components(comparison).items()
             },
-            "first_divergence": None if first is None else asdict(first),
-            "findings": [asdict(found) for found in comparison.findings()],
+            "first_divergence": None if first is None else _finding(first),
+            "findings": [_finding(found) for found in comparison.findings()],
             "answer": headline(comparison),
             "same_as_reference": None if comparison.same is None else comparison.same.words,
             "effect": effect_json(comparison.find_effect()),
@@ -96,6 +97,14 @@ def plain_json(value: Any) -> Any:
     return value
 
 
+def _finding(found: FirstDivergence) -> dict[str, Any]:
+    """A divergence; its rank only where it can be told."""
+    content = asdict(found)
+    if not found.rank:
+        del content["rank"]
+    return content
+
+
 def _side(comparison: Comparison, side: SideName) -> dict[str, Any]:
     capture: Capture = getattr(comparison, side)
     return {
@@ -110,6 +119,7 @@ def _side(comparison: Comparison, side: SideName) -> dict[str, Any]:
         "prompt": capture.prompt,
         "input_ids": capture.input_ids,
         "notes": comparison.notes(side),
+        **_ranks(capture),
     }
 
 
@@ -126,6 +136,31 @@ def _record(record: Record | None) -> dict[str, Any] | None:
         "dtype": record.dtype,
         "path": record.path,
         "partial": record.partial,
+        **_joined(record),
+    }
+
+
+def _joined(record: Record) -> dict[str, Any]:
+    """How it was put together from several ranks; nothing where there is one."""
+    said = record.joined
+    return {} if said is None else {"ranks": joined_json(said)}
+
+
+def _ranks(capture: Capture) -> dict[str, Any]:
+    """How many ranks were put together, and records that differ between them; nothing where there
+    is one rank.
+    """
+    known = capture.of_ranks
+    if known is None:
+        return {}
+    return {
+        "ranks": {
+            "records": len(known.records),
+            "joined": sum(1 for one in known.joined if one.way not in ("replicated", "apart")),
+            "replicated": sum(1 for one in known.joined if one.way == "replicated"),
+            "apart": sum(1 for one in known.joined if one.way == "apart"),
+            "unequal": [asdict(one) for one in capture.unequal_ranks],
+        }
     }
 
 

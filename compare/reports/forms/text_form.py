@@ -221,6 +221,7 @@ def _first_lines(comparison: Comparison, first: FirstDivergence) -> list[str]:
         f"reference  {first.reference}",
         f"candidate  {first.candidate}",
         f"reason     {first.reason}",
+        *([f"rank       {first.rank}"] if first.rank else []),
         *(
             f"{label:10} {line}"
             for label, line in labelled_causes(first.causes, first.model_difference)

@@ -88,7 +88,10 @@ def test_every_process_has_a_directory_of_its_own(kind: str, folder: Path) -> No
         assert alone.complete and all(record.error is None for record in alone.records)
     together = open_capture(folder / kind)
     assert together.complete and all(record.error is None for record in together.records)
-    assert {record.rank for record in together.records} == {"rank0", "rank1"}
+    assert together.of_ranks is not None
+    both = [*together.records, *together.of_ranks.parts]
+    assert {record.rank for record in both} == {"rank0", "rank1"}
+    assert len(both) == len(together.of_ranks.records)  # none is lost
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,7 +167,10 @@ def test_ranks_that_differ_where_they_should_not_are_a_finding(
     module = "model.layers.1.post_attention_layernorm"
     faulty = copied(folder / "tp", tmp_path / "tp", 1, module, "output", 1.5)
     assert open_capture(folder / "tp").unequal_ranks == ()
-    assert open_capture(faulty).unequal_ranks == (f"{module}-output",)
+    (unequal,) = open_capture(faulty).unequal_ranks
+    assert (unequal.name, unequal.rank, unequal.row, unequal.rows) == (
+        f"{module}-output", "rank1", 0, 6
+    )  # fmt: skip
     status_of(["check", str(folder / "whole"), str(faulty)])
     assert "1 output differs between ranks that were given the same inputs" in (
         capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""Records that should be the same on all ranks, and are not: which rank, and in which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..dtypes import DTYPES
+from ..records import UnequalRank
+from .deciding import Decision
+from .groups import Group, rows_that_differ
+from .names_of_parts import kind_of_module
+from .way import REPLICATED
+
+Told = Sequence[tuple[Group, Decision]]
+# Ranks that compute the same in other orders are apart by some units in the last place, and by more
+# behind many layers: so many units are no fault yet.
+_ROUNDINGS = 16
+
+
+def unequal_ranks(told: Told) -> tuple[UnequalRank, ...]:
+    """Outputs that are not the same on all ranks, of modules that have the same inputs everywhere
+    and no part of which is split; what is said to be replicated; and what is the same on all ranks
+    in another layer.
+    """
+    given = _given_the_same(told)
+    usual = _kinds_that_agree(told)
+    found: list[UnequalRank] = []
+    for group, decision in told:
+        found += [
+            UnequalRank(
+                group.first.name, str(group.records[at].rank), str(group.records[other].rank)
+            )
+            for at, other in decision.unlike
+        ]
+        if group.slot.startswith("input"):
+            continue
+        if decision.odd or (decision.way.kind == "apart" and (
+            id(group) in given or decision.why.startswith("replicated")
+            or (_kind(group) in usual and _far_apart(group))
+        )):  # fmt: skip
+            found += _of_group(group)
+    return tuple(found)
+
+
+def with_odd_ranks(told: Told) -> list[tuple[Group, Decision]]:
+    """Where most ranks have the same and one or a few have not, of what should be the same on all:
+    one of the many stands for all, and the odd ones are shown besides.
+    """
+    usual = _kinds_that_agree(told)
+    found: list[tuple[Group, Decision]] = []
+    for group, decision in told:
+        odd = group.odd_ones() if decision.way.kind == "apart" and group.count > 2 else ()
+        if odd and 2 * len(odd) < group.count and _kind(group) in usual and _far_apart(group):
+            shown = next(n for n in range(group.count) if n not in odd)
+            decision = replace(
+                decision, way=REPLICATED, shown=shown, odd=odd,
+                why="equal on most ranks, as it is on all in another layer",
+            )  # fmt: skip
+        found.append((group, decision))
+    return found
+
+
+def _given_the_same(told: Told) -> set[int]:
+    """Groups of outputs whose module has the same inputs on all ranks, and holds no part of what is
+    split; of a run that shares its tensors.
+    """
+    agreeing: dict[tuple[int, str, int], bool] = {}
+    split: set[str] = set()
+    for group, decision in told:
+        if group.slot.startswith("input"):
+            agreeing[group.call] = agreeing.get(group.call, True) and group.agree
+        if decision.node is not None or group.first.split is not None:
+            parts = group.module.split(".")
+            split.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    if not split:
+        return set()
+    return {
+        id(group) for group, _ in told
+        if group.module and group.module not in split
+        and agreeing.get(group.call, False)
+    }  # fmt: skip
+
+
+def _kinds_that_agree(told: Told) -> set[tuple[str, str]]:
+    return {_kind(group) for group, d in told if d.way.kind == "replicated" and group.is_float}
+
+
+def _kind(group: Group) -> tuple[str, str]:
+    return kind_of_module(group.module), group.slot
+
+
+def _far_apart(group: Group) -> bool:
+    known = DTYPES.get(group.first.dtype or "")
+    return group.is_float and known is not None and group.error > _ROUNDINGS * known.epsilon
+
+
+def _of_group(group: Group) -> list[UnequalRank]:
+    odd = group.odd_ones() or (1,)
+    against = next((n for n in range(group.count) if n not in odd), 0)
+    majority = group.count > 2 and 2 * len(odd) < group.count
+    found: list[UnequalRank] = []
+    for place in odd:
+        row, rows = rows_that_differ(group, place, against) or (None, None)
+        other = "the others" if majority else str(group.records[against].rank)
+        found.append(
+            UnequalRank(group.first.name, str(group.records[place].rank), other, row, rows)
+        )
+    return found

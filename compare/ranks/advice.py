@@ -1,0 +1,119 @@
+"""What the rules and the other capture say of the ranks of a capture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...capture.ranks.deciding import Decision
+from ...capture.ranks.facts import Facts
+from ...capture.ranks.groups import Group
+from ...capture.ranks.names_of_parts import INSIDE
+from ...capture.ranks.settling import key_of
+from ...capture.ranks.way import Way
+from ...capture.records import Capture, Locator, Record
+from ..matching.names.canonical import NameRules
+from ..matching.names.naming import read_names
+from ..rules.rules import Rules
+from .other_side import OtherSide, may_be_otherwise
+
+_Place = tuple[int, str, int, str]  # step, canonical module, call, slot
+
+
+class Advised:
+    """See `deciding.Advice`."""
+
+    def __init__(
+        self, capture: Capture, names: NameRules, rules: Rules, other: Capture | None,
+        other_names: NameRules,
+    ) -> None:  # fmt: skip
+        self._capture, self._names, self._rules = capture, names, rules
+        self._other = other
+        self._other_names = other_names
+        self._modules: dict[object, tuple[str, str]] = {}
+        self._plain: dict[object, str] = {}
+        self._there: dict[_Place, Locator] | None = None
+        self._shown = OtherSide()
+
+    def prepare(self, records: Sequence[Record]) -> None:
+        """Read the names of every record once, whatever number of ranks has it."""
+        once: dict[object, Record] = {}
+        for record in records:
+            once.setdefault(key_of(record), record)
+        readings = read_names(replace(self._capture, records=list(once.values())), self._names)
+        for key, reading in zip(once, readings.readings, strict=True):
+            self._modules[key] = reading.module, reading.slot
+            self._plain[key] = reading.plain
+
+    def name(self, record: Record) -> tuple[str, str]:
+        """As the dump has them, without endings that are slots: `X/0` is the output of X. The
+        standard name of a module whose name has no parts.
+        """
+        key = key_of(record)
+        plain = self._plain.get(key, record.module).replace("/", ".")
+        module, slot = self._modules.get(key, (plain, record.slot))
+        plain = plain if "." in plain else module
+        if record.slot != "value":
+            return record.module, record.slot
+        last = plain.rpartition(".")[2]
+        if last in INSIDE or slot == "value":  # meanings of engines call it an input of another
+            slot = "output"
+        return plain, slot
+
+    def rule(self, group: Group) -> Way | None:
+        """The last rule that is about it."""
+        record = group.first
+        module, slot = self._modules.get(key_of(record), (record.module, record.slot))
+        modules = tuple(dict.fromkeys((module, record.module)))
+        labels = (record.name, f"{record.module}-{record.slot}")
+        return next(
+            (
+                rule.way for rule in reversed(self._rules.shards)
+                if rule.fits(modules, slot, labels)
+            ),
+            None,
+        )  # fmt: skip
+
+    def guess(self, group: Group, facts: Facts, named: Decision | None) -> Decision | None:
+        """What the other capture's record, or records of its parts, show."""
+        known = self._modules.get(key_of(group.first))
+        if known is None or self._other is None:
+            return None
+        module, slot = known
+        if named is not None and not may_be_otherwise(group, named):
+            return None
+        wholes = self._wholes(module, slot, group.first)
+        return self._shown.decide(group, facts, wholes, named)
+
+    def _wholes(self, module: str, slot: str, record: Record) -> list[Locator]:
+        there = self._others()
+        slot = _plain(slot)
+        own = there.get((record.step, module, record.call, slot))
+        if own is not None:
+            return [own]
+        for rule in self._rules.fused:
+            if slot != "output" or not f".{module}".endswith(f".{rule.fused}"):
+                continue
+            base = module[: len(module) - len(rule.fused)]
+            found = [
+                there.get((record.step, base + part, record.call, slot)) for part in rule.parts
+            ]
+            parts = [part for part in found if part is not None]
+            if len(parts) == len(found):
+                return parts
+        return []
+
+    def _others(self) -> dict[_Place, Locator]:
+        if self._there is None:
+            self._there = {}
+            other = self._other
+            readings = read_names(other, self._other_names).readings if other is not None else []
+            for record, reading in zip(other.records if other else (), readings, strict=True):
+                if record.locator is not None and record.shape is not None:
+                    place = (record.step, reading.module, reading.call, _plain(reading.slot))
+                    self._there.setdefault(place, record.locator)
+        return self._there
+
+
+def _plain(slot: str) -> str:
+    return "output" if slot in ("value", "output_0") else slot
