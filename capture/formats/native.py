@@ -34,6 +34,8 @@ MAJOR = 1
 
 _TEXTS = ("framework", "framework_version", "model", "device", "prompt")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_AT_ONCE = 500  # lines that are parsed in one call, for which all other threads wait: 5 ms
+_NEVER = 1 << 30  # collections of the middle generation between two full ones
 _Group = tuple[Any, ...]  # step, module, number of the call, its id
 
 
@@ -54,7 +56,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """
     if os.path.basename(found.name) != MANIFEST:
         return []
-    with _no_collection():
+    with _no_full_collection():
         manifest = read_manifest(found.path)
         records = _inputs_before_outputs(_Records(found, manifest.header).read(manifest.records))
     _tell(context, manifest)
@@ -65,17 +67,17 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Do not look for garbage while tens of thousands of objects are made that are none: it
-    takes a quarter of the time.
+def _no_full_collection() -> Iterator[None]:
+    """Do not go through all objects while tens of thousands are made that are no garbage: it takes
+    a quarter of the time. Young ones are looked at: all at once, later, they would hold up
+    everything.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    usual = gc.get_threshold()
+    gc.set_threshold(*usual[:2], _NEVER)
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.set_threshold(*usual)
 
 
 def read_header(record: Record) -> list[Record]:
@@ -101,7 +103,11 @@ def read_manifest(path: str) -> Manifest:
     Raises `RecordError` without a header line, `CaptureError` for a newer major version.
     """
     with open_stream(path) as file:
-        first, _, rest = file.read().lstrip().partition(b"\n")
+        return _manifest(path, file.read().lstrip())
+
+
+def _manifest(path: str, text: bytes) -> Manifest:
+    first, _, rest = text.partition(b"\n")
     header = _object(first)
     major = None if header is None else header.get("layertui")
     if header is None or type(major) is not int:
@@ -127,17 +133,35 @@ def read_manifest(path: str) -> Manifest:
     return manifest
 
 
+def read_run(path: str) -> dict[str, Any]:
+    """The header of `manifest.jsonl` with its `meta` lines merged, without the lines of records.
+    Raises as `read_manifest` does.
+    """
+    with open_stream(path) as file:
+        lines = file.read().lstrip().split(b"\n")
+    some = (line for line in lines[1:] if b'"meta"' in line)
+    return _manifest(path, b"\n".join([*lines[:1], *some, b""])).header
+
+
 def _objects(text: bytes) -> list[dict[str, Any] | None]:
     """The JSON object on each line that is not blank; None for a line that is something else."""
-    body = text.rstrip()
+    lines = text.split(b"\n")
+    found: list[dict[str, Any] | None] = []
+    for start in range(0, len(lines), _AT_ONCE):
+        found += _some_objects([line for line in lines[start : start + _AT_ONCE] if line.strip()])
+    return found
+
+
+def _some_objects(lines: list[bytes]) -> list[dict[str, Any] | None]:
+    body = b",".join(lines)
     if body and b"\\ud" not in body and b"\\uD" not in body:  # see `_object`
         try:  # all lines in one call take half the time
-            parsed = json.loads(b"[%b]" % body.replace(b"\n", b","))
+            parsed = json.loads(b"[%b]" % body)
         except (ValueError, RecursionError):
             parsed = []
-        if len(parsed) == body.count(b"\n") + 1 and set(map(type, parsed)) == {dict}:
+        if len(parsed) == len(lines) and set(map(type, parsed)) == {dict}:
             return parsed
-    return [_object(line) for line in body.split(b"\n") if line.strip()]
+    return [_object(line) for line in lines]
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

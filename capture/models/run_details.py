@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ..errors import CaptureError, RecordError
-from ..formats.native import MANIFEST, read_manifest
+from ..formats.native import MANIFEST, read_run
 from ..records import Capture
 from ..run_metadata import read_all
 from ..storage import is_file, is_folder
@@ -29,10 +29,10 @@ def run_header(path: str) -> dict[str, Any]:
     manifest = path if os.path.basename(path) == MANIFEST else os.path.join(path, MANIFEST)
     try:
         if is_file(manifest):
-            return read_manifest(manifest).header
+            return read_run(manifest)
         said = read_all(path) if is_folder(path) else {}
         first = os.path.join(path, "rank0", MANIFEST)  # of several processes
-        return read_manifest(first).header if not said and is_file(first) else said
+        return read_run(first) if not said and is_file(first) else said
     except (OSError, RecordError, CaptureError):
         return {}
 
