@@ -239,8 +239,9 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     def action_help(self) -> None:
         from .widgets.text_screen import help_screen
 
-        title = "Keys of the list" if self.SCOPE == "list" else "Keys of the pair screen"
-        self.app.push_screen(help_screen(title, self.all_keys(), self.look))
+        on_list = self.SCOPE == "list"
+        title = "Marks and keys of the list" if on_list else "Keys of the pair screen"
+        self.app.push_screen(help_screen(title, self.all_keys(), self.look, on_list))
 
     def action_step_out(self) -> None:
         if self.prompt.asking:
