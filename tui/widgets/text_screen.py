@@ -116,6 +116,13 @@ def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
     return TextScreen("Notes on both captures", notes_lines(comparison, look))
 
 
+def component_screen(comparison: Comparison, look: Look) -> TextScreen:
+    """What each kind of module adds to the error that it inherits."""
+    from ..present.by_component import component_lines
+
+    return TextScreen("What each component adds", component_lines(comparison, look))
+
+
 def why_screen(comparison: Comparison, row: int, look: Look) -> TextScreen:
     """How the record on a row was identified, and why it has no partner."""
     from ...compare.matching.names.name_report import why_gap
