@@ -2,7 +2,8 @@
 
     python benchmarks/keys.py [--records 10000]
 
-A pair of native captures with 10,000 records a side, measured before the first key. The figures of
+A pair of native captures with 10,000 records a side, measured before the first key, and not folded
+(`benchmarks/folding.py` has what folding 100,000 rows takes without a terminal). The figures of
 a cursor step include the detail pane, which follows 60 ms after the last step. `ssh -C` is an
 estimate: zlib at level 6 over what a key wrote. Beside it a Textual app that changes one word a
 key, as the floor that the framework sets.
@@ -41,6 +42,9 @@ KEYS = {
     "next layer": b"}",
     "end and home": b"Gg",
     "mode": b"o",
+    "fold all": b"zM",
+    "unfold all": b"zR",
+    "fold, unfold": b"-+",
 }
 
 
@@ -83,7 +87,7 @@ def main() -> None:
         for side, noise in (("reference", 0.0), ("candidate", 1e-6)):
             write_native(folder / side, options.records, noise)
         paths = [str(folder / side) for side in ("reference", "candidate")]
-        command = [sys.executable, "-c", RUN, *paths]
+        command = [sys.executable, "-c", RUN, *paths, "--fold", "none"]
         terminal = Terminal.start(command, folder / "home")
         started = time.perf_counter()
         while terminal.read(2.0):  # until nothing is drawn any more

@@ -32,8 +32,9 @@ COLUMNS, ROWS = 110, 32
 CELL, LINE = 8.0, 17.0  # pixels of a character
 # Keys, seconds that the frame stays, and what is seen there.
 TOUR = (
-    ("", 4.0, "layertui demo"),
-    ("f", 4.0, "f: the first divergence"),
+    ("", 5.0, "layertui demo: the first divergence, and its cause"),
+    ("zM", 4.0, "zM: the whole model, a layer on a line"),
+    ("f", 3.0, "f: back to the first divergence"),
     ("\r", 5.0, "Enter: all numbers of this pair"),
     ("2", 4.0, "2: the greatest differences"),
     ("4", 4.0, "4: where in the tensor they lie"),

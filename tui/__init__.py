@@ -30,7 +30,7 @@ def run_app(
     policy: Policy | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    metric: str = "mse",
+    metric: str | None = None,
     ascii: bool = False,  # noqa: A002
     mouse: bool = True,
     raw: str | None = None,
@@ -50,8 +50,9 @@ def run_app(
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
     came from, to which pairs and recipes found on the screen are written; `options` are further
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
-    single errors are shown; `models` are the checkpoints that the user named; `fold` says whether
-    the list starts with its layers folded (`auto`: where it is longer than the screen).
+    single errors are shown; `metric` is what badges show (None: what they showed last); `models`
+    are the checkpoints that the user named; `fold` says whether the list starts with its layers
+    folded (`auto`: where it is longer than the screen).
     """
     from . import terminal
 

@@ -50,6 +50,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("recipe", "recipe [ref|cand] [RECIPE]", "pair screen: try a recipe"),
     Command("with", "with NAME", "pair screen: compare a gap with any record of the other side"),
     Command("keep", "keep pair|kind", "pair screen: keep the recipe for this pair or its kind"),
+    Command("by", "by component",
+            "what each kind of module adds to the error that it inherits, the worst layer named"),
     Command("notes", "notes", "what is known about both captures, their order, ignored records"),
     Command("why", "why", "how this row's record was identified, and why it has no partner"),
     Command("help", "help", "keys and commands"),

@@ -109,7 +109,7 @@ KEYS: tuple[Key, ...] = (
         "previous layer block", "list"),
     Key("fold", "minus,left,h", "fold", "fold",
         "fold the run of gaps, the module, then the layer that the cursor is in", "list", 8),
-    Key("unfold", "plus,right,l", "unfold", "unfold", "unfold this line by one level", "list", 9),
+    Key("unfold", "plus,right,l", "unfold", "unfold", "unfold this line by one level", "list", 8),
     Key("fold-all", "zM", "fold_all(True)", "fold all", "fold all layers and modules", "list"),
     Key("unfold-all", "zR", "fold_all(False)", "unfold all", "unfold everything", "list"),
     Key("search", "slash", "search", "search", "search names; all words must occur", "list", 5),

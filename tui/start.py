@@ -11,6 +11,7 @@ from ..capture.storage import is_url
 from .app import LayertuiApp, exit_status
 from .jobs.compare_job import Request
 from .list.limits import limits_of
+from .state import remembered_metric
 
 if TYPE_CHECKING:
     from ..compare.judging.policy import Policy
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 def start(
     reference: str, candidate: str, terminal: Terminal, *, rules: Rules | None,
-    policy: Policy | None, rtol: float | None, atol: float | None, metric: str, mouse: bool,
+    policy: Policy | None, rtol: float | None, atol: float | None, metric: str | None, mouse: bool,
     raw: str | None, rules_path: str | None = None,
     options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
     min_coverage: float = 0.5, allow_early_end: bool = False, fold: Start = "auto",
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
+    metric = metric or remembered_metric()
     request = Request(
         reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp", models,
         min_coverage, allow_early_end,

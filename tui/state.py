@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HISTORY_LINES = 500
+_LONGEST_NAME = 100  # characters that are read of a file with a name
+UNREMEMBERED = ("ulp",)  # takes another pass over all values, so only when it is asked for
 
 
 def made_state_dir() -> Path:
@@ -66,6 +69,24 @@ class History:
                 write_atomically(self._path, "\n".join(self._lines) + "\n")
             except OSError:
                 self._path = None
+
+
+def remember_metric(name: str) -> None:
+    """Keep what badges show for the next time; failing to is no reason to disturb."""
+    with contextlib.suppress(OSError):
+        write_atomically(made_state_dir() / "metric", name + "\n")
+
+
+def remembered_metric() -> str:
+    """What badges showed last: a metric that can be chosen; MSE at first."""
+    from ..compare.measuring.metrics import METRICS
+
+    try:
+        with open(state_dir() / "metric", encoding="utf-8", errors="replace") as file:
+            name = file.read(_LONGEST_NAME).strip()
+    except OSError:
+        return "mse"
+    return name if name in METRICS and name not in UNREMEMBERED else "mse"
 
 
 def save_yank(text: str) -> Path | None:

@@ -170,9 +170,21 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         return {
             "notes": lambda _: self.show_notes(),
             "why": lambda _: self.show_why(),
+            "by": self.show_by,
             "help": lambda _: self.action_help(),
             "quit": lambda _: self.host.action_quit_all(),
         }
+
+    def show_by(self, text: str) -> None:
+        """`:by component`."""
+        if text not in ("component", "components"):
+            raise CommandError("by what? :by component")
+        comparison = self.comparison
+        if comparison is None or not comparison.complete:
+            raise CommandError("what components add is known when all rows are measured")
+        from .widgets.text_screen import component_screen
+
+        self.app.push_screen(component_screen(comparison, self.look))
 
     def show_notes(self) -> None:
         """What is known of both captures."""
@@ -239,8 +251,9 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     def action_help(self) -> None:
         from .widgets.text_screen import help_screen
 
-        title = "Keys of the list" if self.SCOPE == "list" else "Keys of the pair screen"
-        self.app.push_screen(help_screen(title, self.all_keys(), self.look))
+        on_list = self.SCOPE == "list"
+        title = "Marks and keys of the list" if on_list else "Keys of the pair screen"
+        self.app.push_screen(help_screen(title, self.all_keys(), self.look, on_list))
 
     def action_step_out(self) -> None:
         if self.prompt.asking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
@@ -51,10 +52,12 @@ def open_captures(
     if candidate is None:
         return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
     options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
+    given = ctx.get_parameter_source("metric") is not ParameterSource.DEFAULT
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again)
-    return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold)
+    return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold,
+                metric=options.metric if given else None)  # fmt: skip
 
 
 def open_verification(
@@ -114,8 +117,10 @@ def print_summary(
 def show(
     reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
     mouse: bool = True, export: str | None = None, fold: Start = "auto",
+    metric: str | None = None,
 ) -> int:  # fmt: skip
-    """Open the screen; returns its exit status, 2 where the terminal cannot draw or a capture is
+    """Open the screen, with `metric` in its badges (None: what they showed last); returns its exit
+    status, 2 where the terminal cannot draw or a capture is
     not there at all. Raises `RulesError`, `UserError`, `CaptureError` for a checkpoint that is not
     there.
     """
@@ -127,7 +132,7 @@ def show(
     policy = policy_of(options) if options.asks_for_a_policy else None
     return run_app(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
-        metric=options.metric, ascii=plain, mouse=mouse, raw=options.raw,
+        metric=metric, ascii=plain, mouse=mouse, raw=options.raw,
         rules_path=options.rules,
         export=export, models=options.models,
         options=tuple(not_on_the_screen(options).to_arguments()),

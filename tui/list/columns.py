@@ -14,7 +14,10 @@ VALUE = 10
 _SINGLE = 9
 _RATIO = 8
 _LOCAL = 7
+_SECOND = 7
 _LEAST_NAME = 20  # cells of either name that the column of local errors leaves
+_LEAST_NAME_BESIDE = 19  # ... and the second number does,
+_LEAST_NAME_BARE = 24  # ... where there is no room for shapes either
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Columns:
     ratio: int = 0  # the error over a baseline's
     origin: bool = False  # a glyph beside the verdict's says where the error comes from
     local: int = 0  # the error that a layer itself makes, over the usual
+    second: int = 0  # the number beside the badge's
 
     @property
     def side(self) -> int:
@@ -37,7 +41,7 @@ class Columns:
 
     @property
     def badge(self) -> int:
-        parts = (self.word, self.ratio, self.local, self.single)
+        parts = (self.second, self.word, self.ratio, self.local, self.single)
         more = sum(1 + width for width in parts if width)
         return 1 + 1 + VALUE + more
 
@@ -45,14 +49,15 @@ class Columns:
 @dataclass(frozen=True)
 class Extras:
     """Columns that only some lists have: `reran` errors of reruns, `ratio` what the error is a
-    multiple of (empty: nothing), `origin` where errors come from, `local` the errors that layers
-    themselves make, where there is room.
+    multiple of (empty: nothing), `origin` where errors come from; where there is room `local`, the
+    errors that layers themselves make, and `second`, another number beside the badge's.
     """
 
     reran: bool = False
     ratio: str = ""
     origin: bool = False
     local: bool = False
+    second: bool = False
 
 
 def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None = None) -> Columns:
@@ -69,15 +74,20 @@ def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None
     left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
     local = _LOCAL if extras.local and left_over - _LOCAL - 1 >= 2 * _LEAST_NAME else 0
     left_over -= local + 1 if local else 0
+    least = _LEAST_NAME_BESIDE if shape else _LEAST_NAME_BARE
+    asked = extras.second and (word > 0 or not shape)  # where shapes are, the word goes first
+    second = _SECOND if asked and left_over - _SECOND - 1 >= 2 * least else 0
+    left_over -= second + 1 if second else 0
     name = max(1, left_over // 2)
     return Columns(
-        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin, local
-    )
+        number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin, local,
+        second,
+    )  # fmt: skip
 
 
-def heading(columns: Columns, number: str, ratio: str = "") -> str:
-    """The line above the list; `number` is what the badges show, `ratio` what the column of ratios
-    is about.
+def heading(columns: Columns, number: str, ratio: str = "", second: str = "") -> str:
+    """The line above the list; `number` is what the badges show, `second` the number beside it,
+    `ratio` what the column of ratios is about.
     """
     left = fit("reference", columns.name) + (
         " " + fit("shape", columns.shape) if columns.shape else ""
@@ -86,6 +96,8 @@ def heading(columns: Columns, number: str, ratio: str = "") -> str:
         " " + fit("shape", columns.shape) if columns.shape else ""
     )
     badge = fit(f"{'   ' if columns.origin else '  '}{number}", 2 + VALUE)
+    if columns.second:
+        badge += " " + fit(second, columns.second)
     if columns.word:
         badge += " " + fit("verdict", columns.word)
     if columns.ratio:

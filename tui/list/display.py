@@ -130,7 +130,10 @@ class ListDisplay(ShownRows):
         self._show_all()
 
     def _show_heading(self) -> None:
-        text = heading(self.pairs.columns(), self.pairs.number_heading, self.pairs.ratio)
+        text = heading(
+            self.pairs.columns(), self.pairs.number_heading, self.pairs.ratio,
+            self.pairs.second_heading,
+        )  # fmt: skip
         self.query_one("#heading", Lines).set_lines([[(text, self.look.palette.heading)]])
 
     def _show_status(self) -> None:

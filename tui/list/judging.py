@@ -9,6 +9,7 @@ from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
 from ..session import Question
+from ..state import UNREMEMBERED, remember_metric
 from .limits import Limits, parse_limits, with_thresholds
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Judging:
         if text not in METRICS:
             raise CommandError(f"no metric {text!r}: {', '.join(METRICS)}")
         session.metric = text
+        if text not in UNREMEMBERED:
+            remember_metric(text)
         self._face.verdicts_changed()
         self._host.say(f"metric {METRICS[text].heading}")
         if text == "ulp":  # takes another pass over the values, so only when asked for

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from .folds.fold_summary import FoldSummary
 
 
+def second_metric(metric: str) -> str:
+    """The number beside a badge that shows `metric`: the one that verdicts speak of, else MSE."""
+    return "mse" if metric == VERDICTS_SPEAK_OF else VERDICTS_SPEAK_OF
+
+
+VERDICTS_SPEAK_OF = "relative_l2"
+
+
 @dataclass(frozen=True)
 class Drawing:
     """What all lines of the list are drawn with. `marks` are rows that the user marked, `words`
@@ -59,7 +67,18 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         Segment(number, muted),
         *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
         Segment("  ", muted if columns.shape else plain),
-        *_badge(level, word, model.origin(row), value, columns, look, style, here, first),
+        *_badge(
+            level,
+            word,
+            model.origin(row),
+            value,
+            _second(pairs, row),
+            columns,
+            look,
+            style,
+            here,
+            first,
+        ),
         *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
         *_local(model, row, columns, look, style, here),
         *_more(pairs.singles.get(row, ""), columns.single, style),
@@ -91,7 +110,18 @@ def draw_fold(
         Segment(number, muted),
         *left,
         Segment("  ", muted if columns.shape else style),
-        *_badge(fold.level, word, fold.origin, value, columns, look, style, here, fold.has_first),
+        *_badge(
+            fold.level,
+            word,
+            fold.origin,
+            value,
+            _second(pairs, fold.worst),
+            columns,
+            look,
+            style,
+            here,
+            fold.has_first,
+        ),
         *_more(model.ratio(fold.row) if columns.ratio else "", columns.ratio, style),
         *_local(model, shown, columns, look, style, here),
         *_more(pairs.singles.get(fold.row, ""), columns.single, style),
@@ -125,13 +155,23 @@ def _fold_sides(
     return label, [*strip, Segment(" " * (widths[1] - len(cells)), style)]
 
 
+def _second(pairs: Drawing, row: int) -> str:
+    """The number beside the badge's; nothing where those of two records mean nothing."""
+    if not pairs.columns.second or pairs.model.doubtful(row):
+        return ""
+    value = pairs.model.value(row, second_metric(pairs.metric))
+    if value == "permuted":  # the badge says it
+        return ""
+    return value if len(value) <= pairs.columns.second else pairs.look.signs.dots
+
+
 def _word(model: RowModel, row: int) -> str:
     return "doubtful" if model.doubtful(row) else LOOKS[model.level(row)].word
 
 
 def _badge(
-    level: Level, word: str, origin: Origin | None, value: str, columns: Columns, look: Look,
-    style: Style, here: bool, first: bool,
+    level: Level, word: str, origin: Origin | None, value: str, second: str, columns: Columns,
+    look: Look, style: Style, here: bool, first: bool,
 ) -> list[Segment]:  # fmt: skip
     glyphs = look.glyph(level) + (look.origin_glyph(origin) if columns.origin else "")
     # The numbers of two records that are not the same quantity mean nothing.
@@ -139,6 +179,8 @@ def _badge(
     if len(shown) == VALUE:  # a word that long takes the place of the origin, which it has not
         glyphs = glyphs.rstrip()
     text = f"{glyphs} {shown}"[: 2 + VALUE].ljust(2 + VALUE)
+    if columns.second:
+        text += " " + fit(second, columns.second)
     if columns.word:
         long = f"{word} {ORIGIN_WORDS[origin]}" if origin and columns.word == ORIGIN_WORD else word
         text += " " + long.ljust(columns.word)

@@ -16,7 +16,7 @@ from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
 from .folds.fold_state import FoldState
 from .folds.list_lines import ListLines
-from .line_drawing import Drawing, draw_fold, draw_line
+from .line_drawing import Drawing, draw_fold, draw_line, second_metric
 from .row_model import ComparedRows, RowModel, position
 
 if TYPE_CHECKING:
@@ -141,6 +141,11 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         return METRICS[self.metric].heading if self.model is None else (
             self.model.heading(self.metric)
         )  # fmt: skip
+
+    @property
+    def second_heading(self) -> str:
+        """What stands above the numbers beside the badges."""
+        return METRICS[second_metric(self.metric)].heading
 
     def set_locals(self, known: bool) -> bool:
         """Whether there is a column of local errors; True when that is new."""
@@ -307,7 +312,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """The widths of the columns now; the heading uses them too."""
         if self._columns is None:
             rows = 0 if self.model is None else len(self.model)
-            extras = Extras(bool(self.singles), self.ratio, self.origins, self.locals)
+            second = isinstance(self.model, ComparedRows) and not self.model.by_statistics
+            extras = Extras(bool(self.singles), self.ratio, self.origins, self.locals, second)
             self._columns = columns_for(self.size.width, rows, self._shape_width, extras)
         return self._columns
 

@@ -104,14 +104,23 @@ def flowed(lines: Sequence[Pieces], width: int) -> list[Pieces]:
     return found
 
 
-def help_screen(title: str, keys: Iterable[Key], look: Look) -> TextScreen:
-    """Everything that can be done on a screen with these keys."""
-    return TextScreen(title, help_lines(keys, look))
+def help_screen(
+    title: str, keys: Iterable[Key], look: Look, legend_first: bool = False
+) -> TextScreen:  # fmt: skip
+    """Everything that can be done on a screen with these keys, and what its marks mean."""
+    return TextScreen(title, help_lines(keys, look, legend_first))
 
 
 def notes_screen(comparison: Comparison, look: Look) -> TextScreen:
     """What is known of both captures and of how they were brought together."""
     return TextScreen("Notes on both captures", notes_lines(comparison, look))
+
+
+def component_screen(comparison: Comparison, look: Look) -> TextScreen:
+    """What each kind of module adds to the error that it inherits."""
+    from ..present.by_component import component_lines
+
+    return TextScreen("What each component adds", component_lines(comparison, look))
 
 
 def why_screen(comparison: Comparison, row: int, look: Look) -> TextScreen:
@@ -169,26 +178,50 @@ def _capture_lines(capture: Capture, notes: list[str]) -> list[str]:
     return lines + [f"note: {note}" for note in notes]
 
 
-def help_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
-    """Keys, commands, glyphs."""
+def help_lines(keys: Iterable[Key], look: Look, legend_first: bool = False) -> list[Pieces]:
+    """Keys, commands, glyphs; `legend_first`: the glyphs and their words before the keys."""
+    parts = [_key_lines(keys, look), _legend_lines(look)]
+    first, second = reversed(parts) if legend_first else parts
+    return [*first, [], *second, [], *_local_lines(look)]
+
+
+def _key_lines(keys: Iterable[Key], look: Look) -> list[Pieces]:
     palette = look.palette
-    lines: list[Pieces] = []
+    lines: list[Pieces] = [[(" Keys", palette.heading)]]
     for key in keys:
         lines.append([(f"  {key.shown:<16}", palette.key), (key.description, None)])
     lines += [[], [(" Commands", palette.heading)]]
     for command in COMMANDS:
         lines.append([(f"  :{command.usage:<30} ", palette.key), (command.description, None)])
-    lines += [[], [(" Verdicts", palette.heading)]]
+    return lines
+
+
+def _legend_lines(look: Look) -> list[Pieces]:
+    """The marks of the list, and their words."""
+    palette, signs = look.palette, look.signs
+    lines: list[Pieces] = [[(" Verdicts", palette.heading)]]
     for level, looks in LOOKS.items():
         word = looks.word or "not measured yet"
         lines.append([("  ", None), (f" {look.glyph(level)} {word} ", look.style(level)),
                       (" " * (18 - len(word)) + _MEANINGS[level], None)])  # fmt: skip
-    lines += [[], [(" Where the error of a diverged row comes from", palette.heading)]]
+    lines += [[(" Where the error of a diverged row comes from", palette.heading)]]
     for origin, meaning in _ORIGINS.items():
         shown = f"   {look.origin_glyph(origin)} {ORIGIN_WORDS[origin]} "
         lines.append([(shown, look.style("diverged")), (" " * (24 - len(shown)) + meaning, None)])
-    lines += [
-        [],
+    lines += [[(" Other marks", palette.heading)]]
+    for sign, word, meaning, style in (
+        (signs.folded, "folded", "rows on one line: their worst badge, and a mark for each",
+         palette.muted),
+        (signs.mark, "marked", "chosen for export, S and R", palette.mark),
+    ):  # fmt: skip
+        shown = f"   {sign} {word} "
+        lines.append([(shown, style), (" " * (24 - len(shown)) + meaning, None)])
+    return lines
+
+
+def _local_lines(look: Look) -> list[Pieces]:
+    palette = look.palette
+    lines: list[Pieces] = [
         [(" The column `local`: each layer for its own recorded inputs", palette.heading)],
     ]
     for shown, style, meaning in (
