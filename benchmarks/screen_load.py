@@ -34,10 +34,11 @@ QUIET = 3.0  # seconds without a byte after which all is done
 
 # In the program: beats of the loop, and the stack of its thread where a beat is late.
 CHILD = r"""
-import asyncio, atexit, json, os, sys, threading, time, traceback
+import asyncio, json, os, sys, threading, time, traceback
 from asyncio.base_events import BaseEventLoop
 BEAT, LATE = 0.005, 0.04
-beats = {"last": None, "gaps": [], "stack": None, "cpu": 0.0}
+GAPS = open(os.environ["GAPS"], "w")
+beats = {"last": None, "stack": None, "cpu": 0.0}
 main = threading.get_ident()
 
 def beat(loop):
@@ -46,7 +47,8 @@ def beat(loop):
     last = beats["last"]
     if last is not None and now - last - BEAT > LATE:
         gap = now - last - BEAT
-        beats["gaps"].append((time.time(), gap, cpu - beats["cpu"], beats["stack"] or ""))
+        found = time.time(), gap, cpu - beats["cpu"], beats["stack"] or ""
+        print(json.dumps(found), file=GAPS, flush=True)
     beats["last"], beats["stack"], beats["cpu"] = now, None, cpu
     loop.call_later(BEAT, beat, loop)
 
@@ -74,12 +76,7 @@ def forever(self, run=BaseEventLoop.run_forever):
     threading.Thread(target=look, daemon=True).start()
     run(self)
 
-def write():
-    with open(os.environ["GAPS"], "w") as file:
-        json.dump(beats["gaps"], file)
-
 BaseEventLoop.run_forever = forever
-atexit.register(write)
 from layertui.cli.main import run
 run()
 """
@@ -118,6 +115,19 @@ def _write_one(path: Path, block: np.ndarray) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + block.tobytes())
 
 
+def _resting(pid: int) -> bool:
+    """Whether a process takes no time: reading and aligning draw nothing for seconds."""
+
+    def used() -> int:
+        return sum(
+            map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        )
+
+    before = used()
+    time.sleep(1.0)
+    return used() - before < os.sysconf("SC_CLK_TCK") // 10
+
+
 def drive(folder: Path, paths: list[str], keys: int) -> tuple[list[list], list[float], float]:
     """Gaps, seconds to each key's first byte, and seconds until nothing is drawn any more."""
     gaps = folder / "gaps.json"
@@ -135,15 +145,18 @@ def drive(folder: Path, paths: list[str], keys: int) -> tuple[list[list], list[f
             took.append(time.perf_counter() - pressed)
         terminal.read(0.06, limit=0.15)
         last = time.perf_counter()
-    while terminal.read(QUIET, limit=QUIET + 1):
-        last = time.perf_counter()
-    done = last - started - QUIET
+    while True:
+        if terminal.read(QUIET, limit=QUIET + 1):
+            last = time.perf_counter()
+        elif _resting(terminal.pid):
+            break
+    done = last - started
     end = time.time()  # what quitting takes is no gap: the driver waits for its input thread
     os.write(terminal.fd, b"Q")
     while terminal.read(2.0):
         pass
     terminal.stop()
-    found = [gap for gap in json.loads(gaps.read_text()) if gap[0] < end]
+    found = [gap for gap in map(json.loads, gaps.read_text().splitlines()) if gap[0] < end]
     return found, took, done
 
 
