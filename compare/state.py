@@ -222,10 +222,7 @@ class ComparisonState:
 
     def level_counts(self) -> dict[Level, int]:
         """Rows by level."""
-        counts: dict[Level, int] = {}
-        for verdict in self.verdicts:
-            counts[verdict.level] = counts.get(verdict.level, 0) + 1
-        return counts
+        return dict(self._running.levels)
 
     @property
     def counts(self) -> Counts:

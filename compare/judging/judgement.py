@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..aligned import Aligned, Note, Results
 from ..model import FirstDivergence, Verdict
+from ..vocabulary import Level
 from .evidence.further import FurtherEvidence
 from .findings import finding_of, first_index
 from .outcome import Demands, Outcome, outcome_of
@@ -85,9 +86,17 @@ class RunningVerdicts:
     def __init__(self, verdicts: Iterable[Verdict]) -> None:
         self.verdicts = list(verdicts)
         self.failing = [i for i, verdict in enumerate(self.verdicts) if verdict.fails]
+        self.levels: dict[Level, int] = {}  # how many rows have each, none with 0
+        for verdict in self.verdicts:
+            self.levels[verdict.level] = self.levels.get(verdict.level, 0) + 1
 
     def take(self, index: int, verdict: Verdict) -> None:
         """Another verdict of a row."""
+        before = self.verdicts[index].level
+        self.levels[before] -= 1
+        if not self.levels[before]:
+            del self.levels[before]
+        self.levels[verdict.level] = self.levels.get(verdict.level, 0) + 1
         self.verdicts[index] = verdict
         at = bisect_left(self.failing, index)
         known = at < len(self.failing) and self.failing[at] == index

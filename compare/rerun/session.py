@@ -177,8 +177,10 @@ class RerunSession:
 
     def recall(self, rows: Iterable[int] | None = None) -> list[int]:
         """Take what earlier sessions found, without a runner; returns the rows that have results
-        now. Reads samples of the records: for a worker thread.
+        now, none where no runner is known. Reads samples of the records: for a worker thread.
         """
+        if self.spec is None:
+            return []
         layers = self.layers.all if rows is None else self._wanted(rows)
         with self._busy:
             waiting = [layer for layer in layers if not self._has(layer)]

@@ -119,7 +119,7 @@ class Rerunning:
         if session.comparison is None or self._recalling is not None:
             return
         reruns = session.reruns.session(session.comparison)
-        if reruns.spec is not None and not reruns.results:
+        if not reruns.results:
             self._recalling = self._host.start(recall_job(reruns), self._recalled)
 
     def _recalled(self, news: News) -> None:
