@@ -72,7 +72,7 @@ ENGINES: dict[str, Engine] = {
 OPENVINO = Engine("openvino", "openvino", "openvino_dump", "OpenVINO",
                   ".openvino_capture:capture_openvino", "", files=(".xml", ".onnx"))  # fmt: skip
 LLAMA_CPP = Engine("llamacpp", "llamacpp", "llamacpp_dump", "llama.cpp",
-                   ".llama_cpp.capture:capture_llama_cpp", "", files=(".gguf",))  # fmt: skip
+                   ".llamacpp.capture:capture_llama_cpp", "", files=(".gguf",))  # fmt: skip
 
 
 def engine_of(framework: str | None) -> Engine | None:

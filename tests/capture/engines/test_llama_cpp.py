@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from layertui.capture.engines.llama_cpp import ggml
+from layertui.capture.engines.llamacpp import ggml
 from layertui.capture.errors import CaptureError
 from layertui.capture.load import load
 from layertui.capture.models.run_details import run_header

@@ -69,7 +69,7 @@ class _Engine:
         self._log = llama_cpp.llama_log_callback(self._listen)  # must live as long as the library
         llama_cpp.llama_log_set(self._log, ctypes.c_void_p(0))
         folder = os.environ.get("LLAMA_CPP_LIB_PATH")  # where the package itself looks, too
-        self.ggml = Ggml(Path(folder) if folder else Path(llama_cpp.__file__).parent / "lib")
+        self.ggml = Ggml(Path(folder) if folder else Path(self._cpp.__file__).parent / "lib")
         if request["gpu_layers"] and not llama_cpp.llama_supports_gpu_offload():
             raise CaptureError("--gpu-layers: this build of llama.cpp has no GPU")
         parameters = llama_cpp.llama_model_default_params()

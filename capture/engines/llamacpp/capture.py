@@ -33,7 +33,7 @@ from .program import PROGRAM, find_program, run_program
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from layertui.capture.engines.llama_cpp.child import main; main()"
+    "from layertui.capture.engines.llamacpp.child import main; main()"
 )
 _FIRST_OF_SEVERAL = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
