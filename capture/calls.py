@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CaptureError, RecordError
-from .formats.native import MANIFEST, read_manifest
+from .formats.manifest import MANIFEST, read_manifest
 from .formats.registry import NATIVE
 from .records import Capture, Record
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError
-from ..formats.native import MAJOR, MANIFEST
+from ..formats.manifest import MAJOR, MANIFEST
 from ..recorder.sinks.directory import MARK
 from ..writing import write_whole
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ..errors import CaptureError, RecordError
-from ..formats.native import MANIFEST, read_run
+from ..formats.manifest import MANIFEST, read_run
 from ..records import Capture
 from ..run_metadata import read_all
 from ..storage import is_file, is_folder

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError
-from ..formats.native import MAJOR, MANIFEST
+from ..formats.manifest import MAJOR, MANIFEST
 from ..records import Locator
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ...formats.native import MAJOR
+from ...formats.manifest import MAJOR
 from ..environment import environment_of
 from ..wrappers import adapters_of, plain_class, rank_of_process, unwrapped, wrappers_of
 

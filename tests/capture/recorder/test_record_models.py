@@ -145,7 +145,7 @@ def test_identical_tensors_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_structure_of_arguments_runs_a_layer_again(tmp_path: Path) -> None:
-    from layertui.capture.formats.native import read_manifest
+    from layertui.capture.formats.manifest import read_manifest
     from layertui.capture.recorder.tree import rebuild
     from support.tiny_models import value
 

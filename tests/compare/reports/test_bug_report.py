@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from support.screens.tui_captures import make_app, measured, type_line, until, write_pair
 
 from layertui.cli.main import status_of
+from support.screens.tui_captures import make_app, measured, type_line, until, write_pair
 
 
 def report_of(reference: Path, candidate: Path, capsys: pytest.CaptureFixture[str]) -> str:
