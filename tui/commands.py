@@ -32,6 +32,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("only", "only", "show only what diverged, or all again"),
     Command("show", "show outputs|inputs|everything", "which rows the list holds"),
     Command("export", "export [FILE]", "write the marked rows, or this one, to a file"),
+    Command("report", "report [FILE]",
+            "write a bug report: cause, numbers, both runs, how to see it again; .html: a page"),
     Command("yank", "yank", "copy this row's text to the clipboard"),
     Command("repro", "repro", "write a test that shows this layer's error to ./repro-LAYER"),
     Command("unmark", "unmark", "unmark all rows"),

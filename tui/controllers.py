@@ -131,6 +131,7 @@ class Controllers:
             "only": self.search.only,
             "show": self.search.show,
             "export": self.export.command,
+            "report": self.export.report,
             "yank": self.export.yank,
             "repro": self.export.reproduce,
             "unmark": self.export.unmark,

@@ -84,6 +84,8 @@ KEYS: tuple[Key, ...] = (
         "run this layer, or those of the marked rows, on the reference's inputs", "everywhere", 10),
     Key("export", "e", "export", "export", "write the marked rows, or this one, to a file",
         "everywhere", 11),
+    Key("report", "B", "report", "bug report", "write a bug report of this comparison to a file",
+        "everywhere"),
     Key("yank", "y", "yank", "yank", "copy this row's text to the clipboard", "everywhere", 12),
     Key("command", "colon", "command", "command",
         "command line; Up and Down bring back earlier ones", "everywhere", 13),

@@ -245,6 +245,9 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     def action_export(self) -> None:
         self.controllers.export.ask()
 
+    def action_report(self) -> None:
+        self.run_command("report")
+
     def action_yank(self) -> None:
         self.controllers.export.yank()
 

@@ -33,7 +33,7 @@ def run_header(path: str) -> dict[str, Any]:
         said = read_all(path) if is_folder(path) else {}
         first = os.path.join(path, "rank0", MANIFEST)  # of several processes
         return read_run(first) if not said and is_file(first) else said
-    except (OSError, RecordError, CaptureError):
+    except (OSError, ValueError, RecordError, CaptureError):  # a path may have a null byte
         return {}
 
 

@@ -119,6 +119,34 @@ def export_job(
     return work
 
 
+def report_job(
+    comparison: Comparison, path: Path | None, options: Sequence[str], metric: str,
+    done: Callable[[str], None],
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Work that writes a bug report, as a page where the file's name says so (or, without a path,
+    hands the text to `done`).
+    """
+
+    def work(job: Job) -> bool:
+        from ...compare.inspection.naming import command_line
+        from ...compare.reports import Settings, part_of, whole
+
+        sides = [comparison.reference.path, comparison.candidate.path]
+        command = command_line(["layertui", "compare"], sides, options)
+        page = path is not None and path.suffix.lower() in (".html", ".htm")
+        form = "html" if page else "bug-report"
+        settings = Settings(command, metric)
+        text = whole([part_of(comparison, form, settings)], form, settings)
+        if job.stopped():
+            return False
+        if path is not None:
+            write_export(path, text)
+        done(text)
+        return True
+
+    return work
+
+
 def reproduction_job(
     comparison: Comparison, row: int, done: Callable[[str], None]
 ) -> Callable[[Job], bool]:

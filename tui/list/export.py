@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..session import Host
     from .face import ListFace
 
+REPORT = "layertui-report.md"
+
 
 class Export:
     """Writes what the screen in front has chosen, in the background; one file at a time."""
@@ -86,17 +88,21 @@ class Export:
         from ..jobs.export_job import default_name, target
 
         path = target(text, default_name(chosen.labels))
+        self._unless_it_exists(path, lambda: self._write(chosen, path))
+
+    def _unless_it_exists(self, path: Path | None, write: Callable[[], None]) -> None:
+        """Write; where that would replace a file, only if the user says so."""
 
         def confirmed(answer: str) -> None:
             if answer.strip().lower() in ("y", "yes"):
-                self._write(chosen, path)
+                write()
             else:
                 self._host.say("not written")
 
         if path is not None and path.exists():
             self._host.ask(Question(f"{path} exists, replace it? (y/n) ", confirmed))
         else:
-            self._write(chosen, path)
+            write()
 
     def _write(self, chosen: ExportChoice, path: Path | None) -> None:
         """Without a path to standard output, once the screens are left."""
@@ -115,6 +121,36 @@ class Export:
             return session.reruns.lines(comparison, row)
 
         self._start(lambda: export_job(chosen, path, session.command_options(), done, more))
+
+    def report(self, text: str = "") -> None:
+        """`:report [FILE]`: write a bug report of the comparison; asks where to without a file."""
+        comparison = self._host.session.comparison
+        if comparison is None or not comparison.complete:
+            raise CommandError("a report can be written when all rows are measured")
+        if not text:
+            self._host.ask(Question("bug report to ", self._report_to, REPORT))
+        else:
+            self._report_to(text)
+
+    def _report_to(self, text: str) -> None:
+        from ..jobs.export_job import report_job, target
+
+        session = self._host.session
+        comparison, path = session.comparison, target(text, REPORT)
+        assert comparison is not None
+
+        def write() -> None:
+            def done(report: str) -> None:
+                if path is None:
+                    self._host.print_at_end(report)
+                where = path or "standard output, when the screen is left"
+                self._host.say_from_thread(f"wrote a report to {where}")
+
+            options, metric = session.command_options(), session.metric
+            if self._start(lambda: report_job(comparison, path, options, metric, done)):
+                self._host.say("writing a report")
+
+        self._unless_it_exists(path, write)
 
     def reproduce(self, _: str = "") -> None:
         """`:repro`: write a test of the layer under the cursor."""

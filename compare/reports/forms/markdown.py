@@ -43,13 +43,13 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     reports = reports_of(comparison)
     outcome = comparison.outcome()
     status = outcome.status
-    title = f"### {'✅' if status == 0 else '❌'} {_title(comparison, first)}"
+    title = f"### {'✅' if status == 0 else '❌'} {title_of(comparison, first)}"
     if name:
         title += f" (case {code(name)})"
-    why = [f"- {_plain(reason)}" for reason in outcome.reasons]
-    head = [title, "", *_first(first, reports), *([*why, ""] if why else [])]
+    why = [f"- {plain_text(reason)}" for reason in outcome.reasons]
+    head = [title, "", *first_lines(first, reports), *([*why, ""] if why else [])]
     head += _summary(comparison, outcome.doubts)
-    foot = ["", "Reproduce with:", "", *_fence(clean(settings.command)), ""]
+    foot = ["", "Reproduce with:", "", *fence(clean(settings.command)), ""]
     room = most - sum(len(line) + 1 for line in (*head, *foot))
     columns = columns_of(settings.metric)
     tables: list[str] = []
@@ -87,13 +87,13 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     return text + (f"\n{cases} left out here: too long for a comment.\n" if left else "")
 
 
-def _title(comparison: Comparison, first: FirstDivergence | None) -> str:
+def title_of(comparison: Comparison, first: FirstDivergence | None) -> str:
     if first is not None:
         return f"first divergence: {code(first.module)}"
-    return _plain(agreement_of(comparison), _MOST_CELL)
+    return plain_text(agreement_of(comparison), _MOST_CELL)
 
 
-def _first(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[str]:
+def first_lines(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[str]:
     if first is None:
         return []
     name = code(reports[first.index].name)
@@ -101,10 +101,10 @@ def _first(first: FirstDivergence | None, reports: Sequence[RowReport]) -> list[
     lines = [
         f"**{word_of(first.verdict)}** at {name} (row {first.index}){sure}",
         "",
-        f"- {_plain(first.reason)}",
+        f"- {plain_text(first.reason)}",
         f"- reference {code(first.reference)}, candidate {code(first.candidate)}",
     ]
-    lines += [f"- {fact.label}: {_plain(fact.text)}" for fact in first_facts(first)]
+    lines += [f"- {fact.label}: {plain_text(fact.text)}" for fact in first_facts(first)]
     return [*lines, ""]
 
 
@@ -126,14 +126,14 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
     for word in sides:
         side: Capture = getattr(comparison, word)
         notes = comparison.notes(word)
-        lines.append(f"- {word} {code(side.path)}: {_plain(side_line(side))}")
-        lines += [f"  - {_plain(note)}" for note in notes[:_MOST_NOTES]]
+        lines.append(f"- {word} {code(side.path)}: {plain_text(side_line(side))}")
+        lines += [f"  - {plain_text(note)}" for note in notes[:_MOST_NOTES]]
         more = len(notes) - _MOST_NOTES
         lines += [f"  - and {more} more notes"] if more > 0 else []
-    lines += [f"- ⚠️ {_plain(doubt)}" for doubt in doubts]
+    lines += [f"- ⚠️ {plain_text(doubt)}" for doubt in doubts]
     effect = comparison.known_effect
-    lines += [f"- {_plain(effect_line(effect))}"] if effect is not None else []
-    return [*lines, f"- policy {_plain(comparison.policy.describe())}", ""]
+    lines += [f"- {plain_text(effect_line(effect))}"] if effect is not None else []
+    return [*lines, f"- policy {plain_text(comparison.policy.describe())}", ""]
 
 
 def _table(
@@ -186,7 +186,7 @@ def code(text: str) -> str:
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+!|~$@&:]|(?<=www)\.)")
 
 
-def _plain(text: str, most: int = 1000) -> str:
+def plain_text(text: str, most: int = 1000) -> str:
     """Text without formatting, links or mentions, on one line of at most `most` characters."""
     plain = clean(str(text))
     plain = plain if len(plain) <= most else plain[: most - 1] + "…"
@@ -194,10 +194,10 @@ def _plain(text: str, most: int = 1000) -> str:
 
 
 def _cell(text: str) -> str:
-    return _plain(text, _MOST_CELL)
+    return plain_text(text, _MOST_CELL)
 
 
-def _fence(text: str) -> list[str]:
+def fence(text: str) -> list[str]:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [fence, text, fence]
