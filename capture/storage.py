@@ -11,6 +11,7 @@ Captures are not trusted: `files` never leads out of the directory that it lists
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import mmap
 import os
@@ -115,7 +116,10 @@ class LocalFile:
     __slots__ = ("_descriptor", "size")
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except ValueError as error:  # a null byte, or characters that no file's name can have
+            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
         try:
             status = os.fstat(self._descriptor)
             if S_ISDIR(status.st_mode):

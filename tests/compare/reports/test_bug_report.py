@@ -79,9 +79,10 @@ async def test_on_the_screen(real: Path, tmp_path: Path, name: str) -> None:
     app = make_app(folder / "torch_dump", folder / "max_dump")
     async with app.run_test(size=(80, 24)) as pilot:
         await type_line(pilot, ":", f"report {tmp_path / name}")
-        assert app.said == "a report can be written when all rows are measured" or (
-            tmp_path / name
-        ).exists()
+        assert (
+            app.said == "a report can be written when all rows are measured"
+            or (tmp_path / name).exists()
+        )
         await measured(pilot, app)
         await pilot.press("B")
         await type_line_again(pilot, str(tmp_path / name))
