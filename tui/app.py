@@ -183,6 +183,13 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if not isinstance(self.screen, PairScreen):  # Enter twice before it is there
             self.push_screen(PairScreen(self))
 
+    def open_map(self) -> None:
+        """Bring the map to the front."""
+        from .overview.map_screen import MapScreen
+
+        if not isinstance(self.screen, MapScreen):
+            self.push_screen(MapScreen(self))
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key of the screen that it was called from."""
         front = self.work_screen()

@@ -12,5 +12,6 @@ def keys_markdown() -> str:
         ("Everywhere", [key for key in KEYS if key.scope == "everywhere"]),
         ("List", [key for key in KEYS if key.scope == "list"]),
         ("Pair screen", own_keys()),
+        ("Map", [key for key in KEYS if key.scope == "map"]),
     )
     return "\n\n".join(table_of(title, keys) for title, keys in tables) + "\n"

@@ -12,7 +12,7 @@ from textual.binding import Binding
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Scope = Literal["everywhere", "list", "pair", "help"]
+Scope = Literal["everywhere", "list", "pair", "map", "help"]
 
 # How keys are shown where their textual name is not what is printed on them.
 _SHOWN = {
@@ -136,6 +136,13 @@ KEYS: tuple[Key, ...] = (
         "of folders of captures, a case each: the next pair", "list"),
     Key("previous-case", "C", "case(-1)", "previous case", "the pair before", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
+    Key("map", "M", "map", "map", "all layers and components as a map", "list", 7),
+    # The map.
+    Key("map-go", "enter", "go", "to the row", "to this row, in the list", "map", 1),
+    Key("map-quantity", "v", "quantity", "quantity",
+        "error, local error, ratio to what came in, verdict", "map", 1),
+    Key("map-left", "left,h", "layer(-1)", "left", "the layer before", "map"),
+    Key("map-right", "right,l", "layer(1)", "right", "the next layer", "map"),
     # The pair screen, beside those of its views.
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),
     Key("previous-view", "shift+tab", "next_view(-1)", "previous view", "previous view", "pair"),
@@ -169,6 +176,14 @@ def keys_of(scope: Scope) -> list[Key]:
     """What works on the screen called `scope`: its own keys, then those of everywhere."""
     own = [key for key in KEYS if key.scope == scope and scope != "everywhere"]
     return own + [key for key in KEYS if key.scope == "everywhere"]
+
+
+_OF_ONE_ROW = ("symptoms", "rerun", "export")  # work on the list's row, not on an overview's
+
+
+def overview_keys(scope: Scope) -> list[Key]:
+    """What works on the map: its own keys, then those of everywhere that make sense there."""
+    return [key for key in keys_of(scope) if key.id not in _OF_ONE_ROW]
 
 
 def bindings_of(scope: Scope) -> list[Binding]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .theme import Look
 
 
+_TITLES: dict[Scope, str] = {"list": "list", "pair": "pair screen", "map": "map"}
+
+
 class ScreenHost(Host, Protocol):
     """What screens ask of the program around them."""
 
@@ -34,6 +37,10 @@ class ScreenHost(Host, Protocol):
 
     def open_pair(self) -> None:
         """Bring the pair screen to the front."""
+        ...
+
+    def open_map(self) -> None:
+        """Bring the map of all layers to the front."""
         ...
 
     def action_quit_all(self) -> None: ...
@@ -171,6 +178,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             "notes": lambda _: self.show_notes(),
             "why": lambda _: self.show_why(),
             "by": self.show_by,
+            "map": lambda _: self.show_map(),
             "help": lambda _: self.action_help(),
             "quit": lambda _: self.host.action_quit_all(),
         }
@@ -185,6 +193,12 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         from .widgets.text_screen import component_screen
 
         self.app.push_screen(component_screen(comparison, self.look))
+
+    def show_map(self) -> None:
+        """`:map`."""
+        if self.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        self.host.open_map()
 
     def show_notes(self) -> None:
         """What is known of both captures."""
@@ -255,7 +269,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         from .widgets.text_screen import help_screen
 
         on_list = self.SCOPE == "list"
-        title = "Marks and keys of the list" if on_list else "Keys of the pair screen"
+        title = f"{'Marks and keys' if on_list else 'Keys'} of the {_TITLES[self.SCOPE]}"
         self.app.push_screen(help_screen(title, self.all_keys(), self.look, on_list))
 
     def action_step_out(self) -> None:

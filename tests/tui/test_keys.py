@@ -8,10 +8,11 @@ from layertui.tui import keys_markdown
 from layertui.tui.app import LayertuiApp
 from layertui.tui.keys import KEYS, Key, Scope, bindings, bindings_of, footer_of, show_key
 from layertui.tui.list.screen import ListScreen
+from layertui.tui.overview.map_screen import MapScreen
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.pair.views.registry import own_keys
 
-_SCREENS = {"list": ListScreen, "pair": PairScreen}
+_SCREENS = {"list": ListScreen, "pair": PairScreen, "map": MapScreen}
 
 # The keys that people's fingers rely on.
 _EVERYWHERE = (
@@ -19,7 +20,8 @@ _EVERYWHERE = (
     "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
 )
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
-_LIST_TOO = "w ctrl+r enter c C minus left h plus right l zM zR"
+_LIST_TOO = "M w ctrl+r enter c C minus left h plus right l zM zR"
+_MAP = "enter v left h right l"
 _PAIR = (
     "1 2 3 4 5 6 7 8 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
     "shift+left shift+right less_than_sign greater_than_sign"
@@ -40,9 +42,10 @@ def test_all_agreed_keys_are_in_the_table() -> None:
     assert set(_EVERYWHERE.split()) <= _names("everywhere")
     assert set(f"{_LIST} {_LIST_TOO}".split()) == _names("list")
     assert set(_PAIR.split()) == _names("pair")
+    assert set(_MAP.split()) == _names("map")
 
 
-@pytest.mark.parametrize("scope", ["list", "pair"])
+@pytest.mark.parametrize("scope", _SCREENS)
 def test_no_key_has_two_meanings_on_a_screen(scope: Scope) -> None:
     names = [name for key in keys_on(scope) for name in key.keys.split(",")]
     assert len(names) == len(set(names))
@@ -54,7 +57,7 @@ def test_ids_are_unique_and_everything_is_described() -> None:
     assert all(key.label and key.description for key in keys)
 
 
-@pytest.mark.parametrize("scope", ["list", "pair"])
+@pytest.mark.parametrize("scope", _SCREENS)
 def test_every_key_is_bound_to_something_that_exists(scope: Scope) -> None:
     screen = _SCREENS[scope]
     for key in keys_on(scope):
@@ -64,7 +67,7 @@ def test_every_key_is_bound_to_something_that_exists(scope: Scope) -> None:
         assert callable(getattr(owner, f"action_{name}", None)), key.id
 
 
-@pytest.mark.parametrize("scope", ["list", "pair"])
+@pytest.mark.parametrize("scope", _SCREENS)
 def test_the_screens_have_the_bindings_of_the_table(scope: Scope) -> None:
     classes = _SCREENS[scope].__mro__
     tables = [each.__dict__.get("BINDINGS", ()) for each in classes]
@@ -73,7 +76,8 @@ def test_the_screens_have_the_bindings_of_the_table(scope: Scope) -> None:
 
 
 def test_bindings_have_ids() -> None:
-    scopes = [bindings_of("everywhere"), bindings_of("list"), bindings(own_keys())]
+    scopes = [bindings_of("everywhere"), bindings_of("list"), bindings_of("map"),
+              bindings(own_keys())]  # fmt: skip
     ids = [binding.id for scope in scopes for binding in scope]
     assert None not in ids
     assert len(ids) == len(set(ids))
@@ -88,5 +92,5 @@ def test_markdown_has_every_key_and_description() -> None:
 
 
 def test_footer_ends_with_help_and_quit() -> None:
-    for scope in ("list", "pair"):
+    for scope in _SCREENS:
         assert [key.id for key in footer_of(keys_on(scope))][-2:] == ["help", "back"]

@@ -62,6 +62,10 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "folded-200x50": ((200, 50), Terminal(), ("z", "M", "plus")),
     "folded-ascii": ((120, 30), Terminal(colors="none", ascii=True), ("z", "M")),
     "folded-16": ((100, 30), Terminal(colors="16"), ("z", "M")),
+    "map-80x24": ((80, 24), Terminal(), ("M",)),
+    "map-200x50": ((200, 50), Terminal(), ("M", "v", "right_parenthesis")),
+    "map-ascii": ((80, 24), Terminal(colors="none", ascii=True), ("M",)),
+    "map-16": ((80, 24), Terminal(colors="16"), ("M", "v", "v")),
     "help": ((100, 40), Terminal(), ("question_mark",)),
 }
 

@@ -78,6 +78,36 @@ def test_from_start_to_quit(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     assert tmux("display-message", "-p", "#{alternate_on}").strip() == "0"
 
 
+def test_the_map_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) -> None:
+    """What each key of its own does, on a terminal of 100x30; those of moving once each."""
+    tmux("send-keys", f"cd {tmp_path}", "Enter")
+    start(tmux, real)
+    tmux("send-keys", "M")
+    wait_for(tmux, "self_attn.q_norm, self_attn.k_norm: off in 2 of 2 layers")
+    wait_for(tmux, "#9 L0 self_attn.q_norm DIVERGED introduced")
+    keys = {
+        "Left": "self_attn.q_norm: nothing recorded", "l": "#9 L0 self_attn.q_norm",
+        "Right": "L1 self_attn.q_norm", "h": "#9 L0 self_attn.q_norm", "j": "L0 self_attn.k_proj",
+        "k": "#9 L0 self_attn.q_norm", "G": "L0 model: nothing", "g": "L0 embed_tokens: nothing",
+        ")": "#9 L0 self_attn.q_norm", "]": "#13 L0 self_attn.k_norm",
+        "[": "#9 L0 self_attn.q_norm", "v": "local error", "?": "Keys of the map",
+    }  # fmt: skip
+    for key, seen in keys.items():
+        tmux("send-keys", key)
+        wait_for(tmux, seen)
+    tmux("send-keys", "Escape")
+    wait_for(tmux, "Map: local error")
+    tmux("send-keys", ")")
+    wait_for(tmux, "#13 L0 self_attn.k_norm")
+    tmux("send-keys", "Enter")
+    wait_for(tmux, "56 pairs")
+    tmux("send-keys", "y")
+    wait_for(tmux, "tmux buffer")
+    assert "k_norm" in tmux("show-buffer")
+    tmux("send-keys", "q")
+    wait_for(tmux, "restored")
+
+
 def test_suspend_and_come_back(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     tmux("send-keys", f"cd {tmp_path}", "Enter")
     start(tmux, real)

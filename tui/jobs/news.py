@@ -131,7 +131,14 @@ class Recalled:
     rows: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a screen asked for is there."""
+
+    result: Any
+
+
 News = (
     CasesFound | Listed | Reading | Aligned | Measured | Checking | Checked | Judged | ModelsTaken
-    | Counted | Diagnosed | Ended | Exported | Reran | Recalled
+    | Counted | Diagnosed | Ended | Exported | Reran | Recalled | Made
 )  # fmt: skip

@@ -111,6 +111,9 @@ class ListScreen(FollowingList):
     def action_save_rules(self) -> None:
         self.controllers.saving.save()
 
+    def action_map(self) -> None:
+        self.run_command("map")
+
     # The ways out
 
     def action_reload(self) -> None:

@@ -1,0 +1,1 @@
+"""The whole model on one screen: as a map of its layers, and as a line along its run."""
