@@ -190,6 +190,13 @@ class LayertuiApp(App[None], inherit_bindings=False):
         if not isinstance(self.screen, MapScreen):
             self.push_screen(MapScreen(self))
 
+    def open_trend(self) -> None:
+        """Bring the trend to the front."""
+        from .overview.trend_screen import TrendScreen
+
+        if not isinstance(self.screen, TrendScreen):
+            self.push_screen(TrendScreen(self))
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key of the screen that it was called from."""
         front = self.work_screen()

@@ -55,6 +55,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("by", "by component",
             "what each kind of module adds to the error that it inherits, the worst layer named"),
     Command("map", "map", "all layers and components as a map"),
+    Command("trend", "trend", "the error along the run"),
     Command("notes", "notes", "what is known about both captures, their order, ignored records"),
     Command("why", "why", "how this row's record was identified, and why it has no partner"),
     Command("help", "help", "keys and commands"),

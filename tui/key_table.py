@@ -13,5 +13,6 @@ def keys_markdown() -> str:
         ("List", [key for key in KEYS if key.scope == "list"]),
         ("Pair screen", own_keys()),
         ("Map", [key for key in KEYS if key.scope == "map"]),
+        ("Trend", [key for key in KEYS if key.scope == "trend"]),
     )
     return "\n\n".join(table_of(title, keys) for title, keys in tables) + "\n"

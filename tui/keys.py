@@ -12,7 +12,7 @@ from textual.binding import Binding
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Scope = Literal["everywhere", "list", "pair", "map", "help"]
+Scope = Literal["everywhere", "list", "pair", "map", "trend", "help"]
 
 # How keys are shown where their textual name is not what is printed on them.
 _SHOWN = {
@@ -137,12 +137,19 @@ KEYS: tuple[Key, ...] = (
     Key("previous-case", "C", "case(-1)", "previous case", "the pair before", "list"),
     Key("reload", "ctrl+r", "reload", "re-read", "read both directories again", "list"),
     Key("map", "M", "map", "map", "all layers and components as a map", "list", 7),
+    Key("trend", "T", "trend", "trend", "the error along the run", "list", 7),
     # The map.
     Key("map-go", "enter", "go", "to the row", "to this row, in the list", "map", 1),
     Key("map-quantity", "v", "quantity", "quantity",
         "error, local error, ratio to what came in, verdict", "map", 1),
     Key("map-left", "left,h", "layer(-1)", "left", "the layer before", "map"),
     Key("map-right", "right,l", "layer(1)", "right", "the next layer", "map"),
+    # The trend.
+    Key("trend-go", "enter", "go", "to the row", "to this row, in the list", "trend", 1),
+    Key("trend-in", "plus", "zoom(0.5)", "zoom in", "half as many rows", "trend", 1),
+    Key("trend-out", "minus", "zoom(2.0)", "zoom out", "twice as many rows", "trend", 1),
+    Key("trend-left", "left,h", "column(-1)", "left", "a column to the left", "trend"),
+    Key("trend-right", "right,l", "column(1)", "right", "a column to the right", "trend"),
     # The pair screen, beside those of its views.
     Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),
     Key("previous-view", "shift+tab", "next_view(-1)", "previous view", "previous view", "pair"),
@@ -182,7 +189,7 @@ _OF_ONE_ROW = ("symptoms", "rerun", "export")  # work on the list's row, not on 
 
 
 def overview_keys(scope: Scope) -> list[Key]:
-    """What works on the map: its own keys, then those of everywhere that make sense there."""
+    """What works on the map or the trend: its own keys, then those of everywhere that fit it."""
     return [key for key in keys_of(scope) if key.id not in _OF_ONE_ROW]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .theme import Look
 
 
-_TITLES: dict[Scope, str] = {"list": "list", "pair": "pair screen", "map": "map"}
+_TITLES: dict[Scope, str] = {"list": "list", "pair": "pair screen", "map": "map", "trend": "trend"}
 
 
 class ScreenHost(Host, Protocol):
@@ -41,6 +41,10 @@ class ScreenHost(Host, Protocol):
 
     def open_map(self) -> None:
         """Bring the map of all layers to the front."""
+        ...
+
+    def open_trend(self) -> None:
+        """Bring the error along the run to the front."""
         ...
 
     def action_quit_all(self) -> None: ...
@@ -178,7 +182,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             "notes": lambda _: self.show_notes(),
             "why": lambda _: self.show_why(),
             "by": self.show_by,
-            "map": lambda _: self.show_map(),
+            "map": lambda _: self._overview(self.host.open_map),
+            "trend": lambda _: self._overview(self.host.open_trend),
             "help": lambda _: self.action_help(),
             "quit": lambda _: self.host.action_quit_all(),
         }
@@ -194,11 +199,11 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
         self.app.push_screen(component_screen(comparison, self.look))
 
-    def show_map(self) -> None:
-        """`:map`."""
+    def _overview(self, bring: Callable[[], None]) -> None:
+        """`:map` and `:trend`."""
         if self.comparison is None:
             raise CommandError("rows are not aligned yet")
-        self.host.open_map()
+        bring()
 
     def show_notes(self) -> None:
         """What is known of both captures."""

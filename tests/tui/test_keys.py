@@ -9,10 +9,11 @@ from layertui.tui.app import LayertuiApp
 from layertui.tui.keys import KEYS, Key, Scope, bindings, bindings_of, footer_of, show_key
 from layertui.tui.list.screen import ListScreen
 from layertui.tui.overview.map_screen import MapScreen
+from layertui.tui.overview.trend_screen import TrendScreen
 from layertui.tui.pair.screen import PairScreen
 from layertui.tui.pair.views.registry import own_keys
 
-_SCREENS = {"list": ListScreen, "pair": PairScreen, "map": MapScreen}
+_SCREENS = {"list": ListScreen, "pair": PairScreen, "map": MapScreen, "trend": TrendScreen}
 
 # The keys that people's fingers rely on.
 _EVERYWHERE = (
@@ -20,8 +21,9 @@ _EVERYWHERE = (
     "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
 )
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
-_LIST_TOO = "M w ctrl+r enter c C minus left h plus right l zM zR"
+_LIST_TOO = "M T w ctrl+r enter c C minus left h plus right l zM zR"
 _MAP = "enter v left h right l"
+_TREND = "enter plus minus left h right l"
 _PAIR = (
     "1 2 3 4 5 6 7 8 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
     "shift+left shift+right less_than_sign greater_than_sign"
@@ -43,6 +45,7 @@ def test_all_agreed_keys_are_in_the_table() -> None:
     assert set(f"{_LIST} {_LIST_TOO}".split()) == _names("list")
     assert set(_PAIR.split()) == _names("pair")
     assert set(_MAP.split()) == _names("map")
+    assert set(_TREND.split()) == _names("trend")
 
 
 @pytest.mark.parametrize("scope", _SCREENS)
@@ -77,6 +80,7 @@ def test_the_screens_have_the_bindings_of_the_table(scope: Scope) -> None:
 
 def test_bindings_have_ids() -> None:
     scopes = [bindings_of("everywhere"), bindings_of("list"), bindings_of("map"),
+              bindings_of("trend"),
               bindings(own_keys())]  # fmt: skip
     ids = [binding.id for scope in scopes for binding in scope]
     assert None not in ids

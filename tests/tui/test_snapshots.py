@@ -66,6 +66,9 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "map-200x50": ((200, 50), Terminal(), ("M", "v", "right_parenthesis")),
     "map-ascii": ((80, 24), Terminal(colors="none", ascii=True), ("M",)),
     "map-16": ((80, 24), Terminal(colors="16"), ("M", "v", "v")),
+    "trend-80x24": ((80, 24), Terminal(), ("T",)),
+    "trend-200x50": ((200, 50), Terminal(), ("T", "plus")),
+    "trend-ascii": ((80, 24), Terminal(colors="none", ascii=True), ("T",)),
     "help": ((100, 40), Terminal(), ("question_mark",)),
 }
 

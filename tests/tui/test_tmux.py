@@ -108,6 +108,29 @@ def test_the_map_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) ->
     wait_for(tmux, "restored")
 
 
+def test_the_trend_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) -> None:
+    tmux("send-keys", f"cd {tmp_path}", "Enter")
+    start(tmux, real)
+    tmux("send-keys", "T")
+    wait_for(tmux, "4 introduced, first #9 L0 self_attn.q_norm")
+    keys = {
+        "l": "#11 L0 self_attn.k_proj", "h": "#9 L0 self_attn.q_norm", "Right": "#11 L0",
+        "Left": "#9 L0", "j": "#11 L0", "k": "#9 L0", "G": "DIVERGED inherited", "g": "#1 embed",
+        ")": "#9 L0", "]": "#13 L0", "[": "#9 L0", "+": "  outputs ", "?": "Keys of the trend",
+    }  # fmt: skip
+    for key, seen in keys.items():
+        tmux("send-keys", key)
+        wait_for(tmux, seen)
+    tmux("send-keys", "Escape")
+    wait_for(tmux, "  outputs ")
+    tmux("send-keys", "-")
+    wait_for(tmux, "zoom")
+    tmux("send-keys", ")", "Enter")
+    wait_for(tmux, "56 pairs")
+    tmux("send-keys", "q")
+    wait_for(tmux, "restored")
+
+
 def test_suspend_and_come_back(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     tmux("send-keys", f"cd {tmp_path}", "Enter")
     start(tmux, real)

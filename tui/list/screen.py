@@ -114,6 +114,9 @@ class ListScreen(FollowingList):
     def action_map(self) -> None:
         self.run_command("map")
 
+    def action_trend(self) -> None:
+        self.run_command("trend")
+
     # The ways out
 
     def action_reload(self) -> None:

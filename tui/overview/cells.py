@@ -14,6 +14,7 @@ from ...compare.model import Measurement
 from ...compare.vocabulary import FAILING
 from ..list.folds.fold_summary import RANK
 from ..list.folds.levels import module_of
+from ..list.row_model import in_mode
 from ..present.laws import breaks_law
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def layer_map(comparison: Comparison, metric: str) -> LayerMap:
         layer, component = _address(row.canonical)
         if layer:
             outside = _AFTER
-        if row.role != "output" and not _is_told(comparison, row):
+        if not is_output(row) and not _is_told(comparison, row):
             continue
         layer = layer or outside
         layers.setdefault(layer, len(layers))
@@ -160,10 +161,20 @@ def _address(canonical: str) -> tuple[str, str]:
     return layer, _NUMBER.sub(".*", "." + inner)[1:] if inner else _LAYER
 
 
+def is_output(row: Row) -> bool:
+    """Whether a row is what a module makes, as the list has it."""
+    return in_mode(row, "outputs")
+
+
+def is_made(comparison: Comparison, row: Row) -> bool:
+    """Whether its error was introduced there."""
+    verdict = comparison.verdicts[row.index]
+    return verdict.fails and verdict.origin == "made"
+
+
 def _is_told(comparison: Comparison, row: Row) -> bool:
     """Whether an input says something that no output does."""
-    verdict = comparison.verdicts[row.index]
-    return (verdict.fails and verdict.origin == "made") or row.index in comparison.locals
+    return is_made(comparison, row) or row.index in comparison.locals
 
 
 def _in_order(layers: Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from ...compare.reports.law_words import short_module
 from ..present.laws import times_text
 from ..present.text import metric_number
 from ..theme import LOOKS, ORIGIN_WORDS
+from .cells import is_output
 from .quantities import quantities
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def cell_words(comparison: Comparison, found: LayerMap, key: Key) -> str:
     row = comparison.rows[cell.row]
     word = LOOKS[cell.level].word or "not measured yet"
     origin = f" {ORIGIN_WORDS[cell.origin]}" if cell.origin and cell.fails else ""
-    slot = "" if row.role == "output" else f" {row.slot}"
+    slot = "" if is_output(row) else f" {row.slot}"
     parts = [f"#{cell.row} {short_module(row.canonical)}{slot} {word}{origin}"]
     for metric in dict.fromkeys((found.metric, "relative_l2")):
         result = comparison.measurements[cell.row]

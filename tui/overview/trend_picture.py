@@ -1,0 +1,177 @@
+"""Drawing the trend: a dot for each row, from left to right, in braille; without colours or in
+ASCII a letter for the part of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+
+from .series import PARTS
+
+if TYPE_CHECKING:
+    from ..present.pieces import Piece, Pieces
+    from ..theme import Look
+    from .series import Part, Trend
+
+MARGIN = 10  # columns left of the picture: powers of ten
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by line
+_BRAILLE = 0x2800
+_ALONE = "\u2022"  # where every row has a column of its own
+_TALL, _WIDE = 4, 2  # dots of a cell
+_BELOW = 1  # lines below the powers of ten: errors of 0
+_LETTERS: dict[Part, str] = {"attention": "a", "mlp": "m", "norm": "n", "layer": "l", "other": "o"}
+_COLORS: dict[Part, tuple[str, str]] = {
+    "attention": ("#56b4e9", "cyan"), "mlp": ("#35b779", "green"), "norm": ("#d8c88a", "yellow"),
+    "layer": ("#ffffff", "white"), "other": ("#d885b5", "magenta"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Span:
+    """The places that are on the screen: `count` from `first` on."""
+
+    first: int
+    count: int
+
+    def around(self, place: int, total: int) -> Span:
+        """Moved as little as needed to hold `place`, inside of all."""
+        count = max(1, min(self.count, total))
+        first = max(place - count + 1, min(self.first, place))
+        return Span(max(0, min(first, total - count)), count)
+
+    def zoomed(self, place: int, total: int, times: float, least: int) -> Span:
+        """So many times as many places, with `place` where it was; `least` at least."""
+        count = max(min(least, total), min(total, round(self.count * times)))
+        share = (place - self.first) / max(1, self.count)
+        return Span(round(place - share * count), count).around(place, total)
+
+
+@dataclass(frozen=True)
+class TrendPicture:
+    """The line in `width` columns and `height` lines."""
+
+    look: Look
+    found: Trend
+    span: Span
+    width: int
+    height: int
+
+    @property
+    def columns(self) -> int:
+        return max(1, self.width - MARGIN - 1)
+
+    @property
+    def _letters(self) -> bool:
+        return self.look.terminal.ascii or self.look.terminal.colors == "none"
+
+    @property
+    def _lines(self) -> int:
+        """Lines for errors above 0."""
+        return max(2, self.height - _BELOW)
+
+    def column_of(self, place: int) -> int:
+        """Where a place stands."""
+        return (place - self.span.first) * self.columns // self.span.count
+
+    def lines(self, cursor: int) -> list[Pieces]:
+        """Powers of ten, dots, and the column of the cursor."""
+        masks: dict[tuple[int, int], int] = {}
+        owners: dict[tuple[int, int], tuple[float, int]] = {}
+        for place in range(self.span.first, self.span.first + self.span.count):
+            spot = self._spot(place)
+            if spot is None:
+                continue
+            line, column, dot = spot
+            masks[line, column] = masks.get((line, column), 0) | dot
+            rank = (float(place == cursor) * 2 + (place in self._made), place)
+            owners[line, column] = max(owners.get((line, column), (-1.0, -1)), rank)
+        here = self.column_of(cursor)
+        lines: list[Pieces] = []
+        for line in range(self._lines + _BELOW):
+            pieces: list[Piece] = [(f"{self._label(line):>{MARGIN - 1}} ", self.look.palette.muted)]
+            for column in range(self.columns):
+                owner = owners.get((line, column))
+                if owner is None:
+                    piece = self._empty(column == here)
+                else:
+                    piece = self._dot(owner[1], masks[line, column], owner[1] == cursor)
+                if pieces[-1][1] == piece[1]:
+                    pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
+                else:
+                    pieces.append(piece)
+            lines.append(pieces)
+        return lines
+
+    @property
+    def _made(self) -> frozenset[int]:
+        return frozenset(self.found.made)
+
+    def _spot(self, place: int) -> tuple[int, int, int] | None:
+        """Line, column and dot of a place; None without a number."""
+        error = self.found.errors[place]
+        if math.isnan(error):
+            return None
+        across = (place - self.span.first) * self.columns * _WIDE // self.span.count
+        column, left = divmod(across, _WIDE)
+        if error <= 0:
+            return self._lines, column, _DOTS[0][left]
+        if math.isinf(error):
+            return 0, column, _DOTS[0][left]
+        low, high = self.found.decades
+        dots = self._lines * _TALL - 1
+        down = round((high - math.log10(error)) / (high - low) * dots)
+        line, below = divmod(max(0, min(dots, down)), _TALL)
+        return line, column, _DOTS[below][left]
+
+    def _label(self, line: int) -> str:
+        """The power of ten at the top of a line, where there is one, and of the last line 0."""
+        if line == self._lines:
+            return "0"
+        low, high = self.found.decades
+        step = (high - low) / self._lines
+        power = math.ceil(high - (line + 1) * step)
+        every = max(1, math.ceil(2 / max(1e-9, 1 / step))) if step > 1 else 1
+        below = math.ceil(high - line * step)
+        if line == 0:
+            return f"1e{high:+03d}"
+        return f"1e{power:+03d}" if power < below and power % every == 0 else ""
+
+    def _empty(self, here: bool) -> Piece:
+        return (self.look.signs.divider, self.look.palette.faint) if here else (" ", None)
+
+    def _dot(self, place: int, mask: int, here: bool) -> Piece:
+        look, part = self.look, self.found.parts[place]
+        glyph, style = chr(_BRAILLE + mask), self._style(part)
+        if self._letters:
+            glyph = _LETTERS[part]
+        elif self.span.count <= self.columns:
+            glyph = _ALONE
+        if math.isinf(self.found.errors[place]):
+            glyph, style = look.glyph("nan"), look.style("nan")
+        if place in self._made:
+            glyph, style = look.origin_glyph("made"), look.style("diverged")
+        if here:
+            ansi = look.terminal.ansi
+            style = Style(reverse=True, bold=True) if ansi else look.palette.here + Style(
+                color="#101418"
+            )  # fmt: skip
+        return glyph, style
+
+    def _style(self, part: Part) -> Style:
+        color, ansi = _COLORS[part]
+        return Style(color=ansi if self.look.terminal.ansi else color)
+
+    def legend(self) -> Pieces:
+        """What colours and letters mean."""
+        look, muted = self.look, self.look.palette.muted
+        pieces: list[Piece] = [(" " * MARGIN, None)]
+        for part in PARTS:
+            if part in self.found.parts:
+                sign = _LETTERS[part] if self._letters else chr(_BRAILLE + 0xFF)
+                pieces += [(sign, self._style(part)), (f" {part}  ", muted)]
+        mark = (look.origin_glyph("made"), look.style("diverged"))
+        return [*pieces, mark, (" introduced there", muted)]
