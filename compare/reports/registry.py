@@ -23,8 +23,7 @@ FORMS: dict[str, ReportForm] = {
         ReportForm("junit", "for CI systems", ".forms.junit"),
         ReportForm("html", "one page that needs no network", ".forms.html.page"),
         ReportForm("markdown", "for a comment on GitHub", ".forms.markdown"),
-        ReportForm("bug-report", "for those who maintain an engine", ".forms.bug_report",
-                   several=False),
+        ReportForm("bug-report", "for those who maintain an engine", ".forms.bug_report"),
         ReportForm("console", "with PASS or FAIL for each layer", ".forms.console", policy="fixed"),
         ReportForm("pairs", "each pair in the words of torch.testing", ".forms.pairs"),
         ReportForm("layer-dumps", "with a level for each tensor, for C++ text "

@@ -18,7 +18,7 @@ from ...vocabulary import MARKS, NOT_PASSED
 from ..component_growth import growth_by_component
 from ..escaping import clean
 from ..findings import BADGES, columns_of, does_not_pass, headings, reports_of
-from ..form import Settings
+from ..form import Part, Settings, is_one
 from .markdown import code, fence, first_lines, plain_text, title_of
 from .text_form import side_line
 
@@ -52,6 +52,18 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     lines += _in_order(comparison, findings)
     lines += _again(comparison, first, settings)
     return _shortened("\n".join(lines), comparison).rstrip() + "\n"
+
+
+def whole(parts: Sequence[Part], settings: Settings) -> str:
+    """One report; of several cases those that do not agree, below a list of all."""
+    if is_one(parts):
+        return parts[0].text
+    lines = ["| case | result |", "|---|---|"]
+    for part in parts:
+        words = part.problem or part.result
+        lines.append(f"| {code(part.name)} | {plain_text(words)} |")
+    bad = [part.text for part in parts if part.status and not part.problem]
+    return "\n".join([*lines, "", *bad])
 
 
 def _numbers(comparison: Comparison, first: FirstDivergence | None) -> list[str]:

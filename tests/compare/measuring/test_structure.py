@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -50,6 +50,7 @@ needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="installed with
 
 
 @needs_kernel
+@example(837, 24, 1, 1e-30, 0.97, "float16")  # one number that is not 0: what is left is rounding
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 70), SIZES,
@@ -97,6 +98,9 @@ def test_an_exact_multiple_has_no_structure_but_its_factor(
         assert part is not None and part.mean < 3
 
 
+_PLAIN = {"rows": (), "channels": (3, 4), "groups": (0, 1)}  # what `EvenSums` has no squares of
+
+
 def assert_same_sums(x: Array, y: Array) -> None:
     with np.errstate(all="ignore"):
         want = even_sums_by_numpy(x, y)
@@ -106,7 +110,9 @@ def assert_same_sums(x: Array, y: Array) -> None:
         for name in ("rows", "channels", "groups"):
             mine, other = getattr(found, name), getattr(want, name)
             squares = np.abs(want.rows[0]).sum() + np.abs(want.rows[1]).sum()
-            scale = np.abs(other).max(axis=1, keepdims=True) + squares
+            scale = np.abs(other).max(axis=1, keepdims=True)
+            for number in range(len(other)):  # sums of numbers, and of their squares
+                scale[number] += squares**0.5 if number in _PLAIN[name] else squares
             scale = np.where(scale > 0, scale, 1.0)  # all zeros: and so must be the other
             assert np.array_equal(np.isnan(mine), np.isnan(other))
             assert mine.shape == other.shape
