@@ -7,12 +7,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from .cells import error_of, is_made, is_output
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ...compare.comparison import Comparison
 
 Part = Literal["attention", "mlp", "norm", "layer", "other"]
@@ -37,6 +41,12 @@ class Trend:
     made: tuple[int, ...]
     failing: tuple[int, ...]
 
+    def ready(self) -> Trend:
+        """The same, with what goes through all errors worked out: for a thread of its own."""
+        for name in ("sizes", "greatest", "middle", "decades"):
+            getattr(self, name)
+        return self
+
     def place_of(self, row: int) -> int:
         """The place of a row, or of the next that is on the line."""
         return max(0, min(bisect_left(self.rows, row), len(self.rows) - 1))
@@ -46,24 +56,31 @@ class Trend:
         after = [each for each in places if direction * (each - place) > 0]
         return (after[0] if direction > 0 else after[-1]) if after else None
 
-    @property
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """The errors as an array."""
+        import numpy as np
+
+        return np.array(self.errors, np.float64)
+
+    @cached_property
     def known(self) -> list[float]:
         """Errors that are numbers."""
         return [error for error in self.errors if math.isfinite(error)]
 
-    @property
+    @cached_property
     def greatest(self) -> int | None:
         """The place of the greatest error that is a number."""
         places = [at for at, error in enumerate(self.errors) if math.isfinite(error)]
         return max(places, key=lambda at: self.errors[at], default=None)
 
-    @property
+    @cached_property
     def middle(self) -> float | None:
         """The median error."""
         known = self.known
         return median(known) if known else None
 
-    @property
+    @cached_property
     def decades(self) -> tuple[int, int]:
         """Whole powers of ten that hold all errors above 0."""
         sizes = [math.log10(error) for error in self.known if error > 0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -79,26 +80,17 @@ class TrendPicture:
 
     def lines(self, cursor: int) -> list[Pieces]:
         """Powers of ten, dots, and the column of the cursor."""
-        masks: dict[tuple[int, int], int] = {}
-        owners: dict[tuple[int, int], tuple[float, int]] = {}
-        for place in range(self.span.first, self.span.first + self.span.count):
-            spot = self._spot(place)
-            if spot is None:
-                continue
-            line, column, dot = spot
-            masks[line, column] = masks.get((line, column), 0) | dot
-            rank = (float(place == cursor) * 2 + (place in self._made), place)
-            owners[line, column] = max(owners.get((line, column), (-1.0, -1)), rank)
+        masks, owners = self._cells(cursor)
         here = self.column_of(cursor)
         lines: list[Pieces] = []
         for line in range(self._lines + _BELOW):
             pieces: list[Piece] = [(f"{self._label(line):>{MARGIN - 1}} ", self.look.palette.muted)]
             for column in range(self.columns):
-                owner = owners.get((line, column))
-                if owner is None:
+                owner = owners[line][column]
+                if owner < 0:
                     piece = self._empty(column == here)
                 else:
-                    piece = self._dot(owner[1], masks[line, column], owner[1] == cursor)
+                    piece = self._dot(owner, masks[line][column], owner == cursor)
                 if pieces[-1][1] == piece[1]:
                     pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
                 else:
@@ -106,26 +98,36 @@ class TrendPicture:
             lines.append(pieces)
         return lines
 
-    @property
-    def _made(self) -> frozenset[int]:
-        return frozenset(self.found.made)
+    def _cells(self, cursor: int) -> tuple[list[list[int]], list[list[int]]]:
+        """By line and column the dots of all places that stand there, and the place that the cell
+        shows: the cursor's, else one at which an error was introduced, the last one; -1 for none.
+        """
+        import numpy as np
 
-    def _spot(self, place: int) -> tuple[int, int, int] | None:
-        """Line, column and dot of a place; None without a number."""
-        error = self.found.errors[place]
-        if math.isnan(error):
-            return None
-        across = (place - self.span.first) * self.columns * _WIDE // self.span.count
-        column, left = divmod(across, _WIDE)
-        if error <= 0:
-            return self._lines, column, _DOTS[0][left]
-        if math.isinf(error):
-            return 0, column, _DOTS[0][left]
+        first, count = self.span.first, self.span.count
+        errors = self.found.sizes[first : first + count]
+        places = np.flatnonzero(~np.isnan(errors))
+        errors, places = errors[places], places + first
+        across = (places - first) * (self.columns * _WIDE) // count
         low, high = self.found.decades
         dots = self._lines * _TALL - 1
-        down = round((high - math.log10(error)) / (high - low) * dots)
-        line, below = divmod(max(0, min(dots, down)), _TALL)
-        return line, column, _DOTS[below][left]
+        with np.errstate(divide="ignore"):  # errors of 0 stand on a line of their own
+            down = np.rint((high - np.log10(errors)) / (high - low) * dots)
+        down = np.clip(down, 0, dots).astype(np.int64)
+        line = np.where(errors > 0, down // _TALL, self._lines)
+        below = np.where((errors > 0) & np.isfinite(errors), down % _TALL, 0)
+        shape = self._lines + _BELOW, self.columns
+        masks, ranks = np.zeros(shape, np.int64), np.full(shape, -1)
+        where = line, across // _WIDE
+        np.bitwise_or.at(masks, where, np.array(_DOTS)[below, across % _WIDE])
+        rank = np.isin(places, self.found.made) + 2 * (places == cursor)
+        total = len(self.found.rows)
+        np.maximum.at(ranks, where, rank * total + places)
+        return masks.tolist(), np.where(ranks < 0, -1, ranks % total).tolist()
+
+    @cached_property
+    def _made(self) -> frozenset[int]:
+        return frozenset(self.found.made)
 
     def _label(self, line: int) -> str:
         """The power of ten at the top of a line, where there is one, and of the last line 0."""

@@ -40,7 +40,7 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
     # What it is a picture of
 
     def make(self, comparison: Comparison) -> Trend:
-        return trend_of(comparison, self.session.metric)
+        return trend_of(comparison, self.session.metric).ready()
 
     def take(self, comparison: Comparison, made: Trend) -> None:
         first, self.found = self.found is None, made
