@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..dtypes import DTYPES
 from ..names import natural_key
+from ..plurals import counted, which
 from ..records import Capture, Joined, RankRecords, Record
 from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
@@ -68,7 +69,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     told = with_odd_ranks(with_usual_ways(told, deciding))
     if told:
         capture.unequal_ranks = unequal_ranks(told)
-        capture.notes.append(_words(len(ranks), told))
+        capture.notes.append(_words(len(ranks), told, len(by_key) - len(several)))
     for group, decision in told:
         joined = _joined(group, decision)
         known.joined.append(joined)
@@ -145,8 +146,8 @@ def _name_apart(record: Record) -> None:
     record.module = f"{record.rank}/{record.module}"
 
 
-def _words(ranks: int, told: Sequence[tuple[Group, Decision]]) -> str:
-    """What was done, in one sentence, and how much is not known."""
+def _words(ranks: int, told: Sequence[tuple[Group, Decision]], alone: int) -> str:
+    """What was done, in one sentence, and how much is not known; `alone` are on one rank only."""
     same = sum(1 for _, d in told if d.way.kind == "replicated" and not d.odd)
     rounded = sum(1 for g, d in told if d.way.kind == "replicated" and not g.same and not d.odd)
     whole = sum(1 for _, decision in told if decision.node is not None)
@@ -157,10 +158,11 @@ def _words(ranks: int, told: Sequence[tuple[Group, Decision]]) -> str:
     differs = "differs" if odd == 1 else "differ"
     parts += f", {odd} {differs} on a rank that is shown besides" if odd else ""
     more = f"; {left} are shown rank by rank, not joined" if left else ""
-    return (
-        f"{ranks} ranks: of {len(told)} tensors {same} look the same on all of them{near}, and "
-        f"the first rank's are shown{parts}{more}"
-    )
+    is_alone = which(alone, "is", "are")
+    more += f"; {counted(alone, 'more tensor')} {is_alone} on one rank only" if alone else ""
+    look = f"{same} {which(same, 'looks', 'look')} the same on all of them{near}"
+    first = f"the first rank's {which(same, 'is', 'are')} shown"
+    return f"{ranks} ranks: of {counted(len(told), 'tensor')} {look}, and {first}{parts}{more}"
 
 
 def _complete(groups: Sequence[Group], records: Sequence[Record], ranks: list[str]) -> set[int]:
