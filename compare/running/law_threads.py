@@ -4,11 +4,11 @@ reading and numpy's steps over whole tables, lets go of the interpreter's lock.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-
-from threadpoolctl import threadpool_limits
 
 from ..laws.evaluate import Place, Turn, best_of, turns
 from ..laws.evaluation import Evaluation
@@ -19,6 +19,7 @@ _FLYING = 2  # tasks for each worker that are given at a time
 # Places that are evaluated before those in front of them are: some layers, so that workers find
 # enough to do where each layer of a kind waits for the one before, and what is kept stays small.
 AHEAD = 64
+_ALLOWED = "KMP_DUPLICATE_LIB_OK"  # what threadpoolctl sets where it is imported
 MOST_WORKERS = 4  # a worker takes up to 200 MB for what it works on
 
 
@@ -36,10 +37,20 @@ class OnThreads:
         workers = min(self.workers, MOST_WORKERS)
         pool = ThreadPoolExecutor(workers, "layertui-laws", self.start)
         try:
-            with threadpool_limits(1, "blas"):  # threads of its own for products that are small
+            with _single_products():
                 yield from _Run(scene, places, pool, workers * _FLYING).in_order()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _single_products() -> AbstractContextManager[object]:
+    """Products take no threads of their own: they are small."""
+    before = os.environ.get(_ALLOWED)
+    from threadpoolctl import threadpool_limits
+
+    if before is None:  # it allows for several OpenMP libraries, for all children, too
+        os.environ.pop(_ALLOWED, None)
+    return threadpool_limits(1, "blas")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -107,6 +109,20 @@ def test_products_take_no_threads_of_their_own_meanwhile(
     before = list(counts())
     list(OnThreads(2)(scene, list(by_target(scene, LAWS))))
     assert before and set(seen) == {1} and list(counts()) == before
+
+
+def test_the_environment_stays_as_it_is(real: Path) -> None:
+    """What is run in a child is known by its environment, too."""
+    program = """
+import os, sys
+from layertui.cli.main import status_of
+before = dict(os.environ)
+assert status_of(["compare", *sys.argv[1:], "--no-cache"]) == 0
+assert "threadpoolctl" in sys.modules
+assert dict(os.environ) == before
+"""
+    sides = [str(real / "llama-f32" / f"{side}_dump") for side in SIDES]
+    subprocess.run([sys.executable, "-c", program, *sides], check=True, capture_output=True)
 
 
 def test_what_a_law_raises_is_raised(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
