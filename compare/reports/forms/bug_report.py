@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from ....capture.models.run_details import run_details
 from ....capture.plurals import IS, counted, which
+from ...checks.two_sides import check_pair
+from ...inspection.naming import command_line
 from ...inspection.report import row_report
 from ...vocabulary import MARKS, NOT_PASSED
 from ..component_growth import growth_by_component
 from ..escaping import clean
 from ..findings import BADGES, columns_of, does_not_pass, headings, reports_of
 from ..form import Part, Settings, is_one
-from .markdown import code, fence, first_lines, plain_text, title_of
+from .markdown import cases_table, code, counts_line, fence, first_lines, plain_text, title_of
 from .text_form import side_line
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     first, reports = comparison.first_divergence(), reports_of(comparison)
     lines = [f"# {title_of(comparison, first)}" + (f" (case {code(name)})" if name else ""), ""]
     lines += first_lines(first, reports)
+    lines += _outcome(comparison)
     lines += _numbers(comparison, first)
     lines += _others(reports, first, settings)
     lines += _components(comparison)
-    findings = _findings(comparison)
+    findings = check_pair(comparison)
     lines += _runs(comparison, findings)
     lines += _in_order(comparison, findings)
     lines += _again(comparison, first, settings)
@@ -58,12 +61,15 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     """One report; of several cases those that do not agree, below a list of all."""
     if is_one(parts):
         return parts[0].text
-    lines = ["| case | result |", "|---|---|"]
-    for part in parts:
-        words = part.problem or part.result
-        lines.append(f"| {code(part.name)} | {plain_text(words)} |")
     bad = [part.text for part in parts if part.status and not part.problem]
-    return "\n".join([*lines, "", *bad])
+    return "\n".join([*cases_table(parts), "", *bad])
+
+
+def _outcome(comparison: Comparison) -> list[str]:
+    """What else is wrong or doubtful, and what was not compared."""
+    outcome = comparison.outcome()
+    said = [f"- {plain_text(words)}" for words in (*outcome.reasons, *outcome.doubts)]
+    return [*said, *([""] if said else []), counts_line(comparison), ""]
 
 
 def _numbers(comparison: Comparison, first: FirstDivergence | None) -> list[str]:
@@ -96,7 +102,8 @@ def _others(
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     left = len(bad) - len(shown)
-    return [*lines, "", *([f"{counted(left, 'more row')} do not agree.", ""] if left else [])]
+    more = f"{counted(left, 'more row')} {which(left, 'does', 'do')} not agree."
+    return [*lines, "", *([more, ""] if left else [])]
 
 
 def _components(comparison: Comparison) -> list[str]:
@@ -116,12 +123,6 @@ def _components(comparison: Comparison) -> list[str]:
         cells = [code(each.name), str(each.rows), *numbers, code(place) if place else "", told]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
-
-
-def _findings(comparison: Comparison) -> list[Finding]:
-    from ...checks.two_sides import check_pair
-
-    return check_pair(comparison)
 
 
 def _runs(comparison: Comparison, findings: Sequence[Finding]) -> list[str]:
@@ -184,7 +185,7 @@ def _again(comparison: Comparison, first: FirstDivergence | None, settings: Sett
              for side in (comparison.reference, comparison.candidate)]  # fmt: skip
     commands = [settings.command.replace(" --format bug-report", "")]
     if first is not None:
-        commands.append(f"layertui repro {' '.join(sides)} {first.module}")
+        commands.append(command_line(["layertui", "repro"], [*sides, first.module], []))
     return ["## How to see it again", "", *fence("\n".join(map(clean, commands))), ""]
 
 

@@ -70,11 +70,7 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
     """The whole comment; of many cases a list of what agrees, then those that do not."""
     if is_one(parts):
         return parts[0].text
-    lines = ["| case | result |", "|---|---|"]
-    for part in parts:
-        words = part.problem or part.result
-        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(words)} |")
-    text = "\n".join([*lines, ""])
+    text = "\n".join([*cases_table(parts), ""])
     left = 0
     for part in sorted(parts, key=lambda part: part.status == 0):
         if part.problem:
@@ -85,6 +81,15 @@ def whole(parts: Sequence[Part], settings: Settings) -> str:
         text += "\n" + part.text
     cases = counted(left, "case", IS)
     return text + (f"\n{cases} left out here: too long for a comment.\n" if left else "")
+
+
+def cases_table(parts: Sequence[Part]) -> list[str]:
+    """What came of each case."""
+    lines = ["| case | result |", "|---|---|"]
+    for part in parts:
+        words = part.problem or part.result
+        lines.append(f"| {code(part.name)} | {'✅' if part.status == 0 else '❌'} {_cell(words)} |")
+    return lines
 
 
 def title_of(comparison: Comparison, first: FirstDivergence | None) -> str:
@@ -108,7 +113,8 @@ def first_lines(first: FirstDivergence | None, reports: Sequence[RowReport]) -> 
     return [*lines, ""]
 
 
-def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
+def counts_line(comparison: Comparison) -> str:
+    """How many pairs there are with which verdicts, and what has no partner or cannot be read."""
     counts = comparison.counts
     paired = "" if counts.coverage is None else f", {counts.coverage:.0%} of the outputs paired"
     verdicts = ", ".join(
@@ -116,12 +122,15 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
         for level, count in comparison.level_counts().items()
         if level != "missing"
     )
-    lines = [
+    return (
         f"{counted(counts.pairs, 'pair')} ({verdicts or 'none'}), {counts.gaps_reference} only in "
         f"the reference, {counts.gaps_candidate} only in the candidate, {counts.unreadable} "
-        f"unreadable{paired}",
-        "",
-    ]
+        f"unreadable{paired}"
+    )
+
+
+def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
+    lines = [counts_line(comparison), ""]
     sides: tuple[SideName, ...] = ("reference", "candidate")
     for word in sides:
         side: Capture = getattr(comparison, word)

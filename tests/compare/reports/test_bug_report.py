@@ -9,7 +9,14 @@ import pytest
 from markdown_it import MarkdownIt
 
 from layertui.cli.main import status_of
-from support.screens.tui_captures import make_app, measured, type_line, until, write_pair
+from support.screens.tui_captures import (
+    make_app,
+    measured,
+    type_line,
+    until,
+    write_pair,
+    write_safetensors,
+)
 
 
 def report_of(reference: Path, candidate: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -58,6 +65,18 @@ def test_agreement(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "no divergence", "The runs", "What is in order", "How to see it again",
     ]  # fmt: skip
     assert "layertui repro" not in text
+
+
+def test_what_was_not_compared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference, candidate = write_pair(tmp_path, 12)
+    more = {f"model.layers.9.p{number}-output": [1.0] for number in range(20)}
+    write_safetensors(reference / "more.safetensors", more)
+    text = report_of(reference, candidate, capsys)
+    assert "20 only in the reference, 0 only in the candidate, 0 unreadable" in text
+    broken = candidate / "model.safetensors"
+    broken.write_bytes(broken.read_bytes()[:-8])
+    text = report_of(reference, candidate, capsys)
+    assert "1 unreadable" in text and "cannot be read" in text.partition("## The runs")[0]
 
 
 def test_homes_and_hostile_names(
