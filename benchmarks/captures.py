@@ -30,9 +30,9 @@ def values(count: int, noise: float) -> np.ndarray:
 
 def write_safetensors(path: Path, keys: list[str], data: np.ndarray) -> None:
     """One safetensors file with a tensor a key."""
-    size = data[0].nbytes
+    size, shape = data[0].nbytes, list(data[0].shape)
     header = {
-        key: {"dtype": "F32", "shape": list(SHAPE), "data_offsets": [i * size, (i + 1) * size]}
+        key: {"dtype": "F32", "shape": shape, "data_offsets": [i * size, (i + 1) * size]}
         for i, key in enumerate(keys)
     }
     text = json.dumps(header).encode()

@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from captures import write_native
+from captures import write_native, write_safetensors
 from terminal import Terminal
 
 MOST_GAP = 0.1
@@ -83,7 +83,7 @@ run()
 
 
 def write_large(folder: Path, megabytes: int, noise: float) -> None:
-    """Records of 4 MB in bfloat16-like float32: a native capture that takes time to measure."""
+    """Records of 4 MB in float32: a native capture that takes time to measure."""
     folder.mkdir(parents=True)
     shape = (1, 256, 4096)
     count = max(1, megabytes // 4)
@@ -96,7 +96,7 @@ def write_large(folder: Path, megabytes: int, noise: float) -> None:
         if seq:
             os.link(folder / "data-00000.safetensors", folder / file)
         else:
-            _write_one(folder / file, block)
+            write_safetensors(folder / file, ["0"], block[None])
         lines.append(
             json.dumps(
                 {"seq": seq, "module": f"model.layers.{seq // 8}.part{seq % 8}", "slot": "output",
@@ -107,12 +107,6 @@ def write_large(folder: Path, megabytes: int, noise: float) -> None:
         )  # fmt: skip
     lines.append(json.dumps({"end": True, "records": count, "bytes": 0, "never_fired": []}))
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
-
-
-def _write_one(path: Path, block: np.ndarray) -> None:
-    header = {"0": {"dtype": "F32", "shape": list(block.shape), "data_offsets": [0, block.nbytes]}}
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + block.tobytes())
 
 
 def _resting(pid: int) -> bool:
@@ -135,7 +129,7 @@ def drive(folder: Path, paths: list[str], keys: int) -> tuple[list[list], list[f
         [sys.executable, "-c", CHILD, *paths], folder / "home", GAPS=str(gaps)
     )  # fmt: skip
     started = last = time.perf_counter()
-    terminal.read(1.0, until=b"layernorm")
+    terminal.read(1.0, until=b"L0")
     took: list[float] = []
     for number in range(keys):
         key = (b"\x1b[B", b"\x1b[A", b"\x1b[6~")[number % 3]
