@@ -89,6 +89,7 @@ def linked(folder: Path, order: tuple[int, ...], broken: bool = False) -> Captur
     return open_capture(folder)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_stages_are_told_by_what_one_hands_to_the_next(
     tmp_path: Path, order: tuple[int, ...]
@@ -99,6 +100,7 @@ def test_stages_are_told_by_what_one_hands_to_the_next(
     assert capture.of_ranks is not None and not capture.of_ranks.joined
 
 
+@pytest.mark.torch
 def test_without_a_link_they_stay_apart(tmp_path: Path) -> None:
     capture = linked(tmp_path / "run", (0, 1, 2), broken=True)
     assert {r.name.partition("/")[0] for r in capture.records} == {"rank0", "rank1", "rank2"}
