@@ -21,7 +21,9 @@ COMPILED = Extension(
     depends=[str(path) for path in sorted(SOURCES.glob("*.h"))],
     # Products are not fused with sums: tolerances are counted as numpy counts them.
     extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing",
+                        "-fno-math-errno",
                         "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi"],
+    libraries=["m"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
     py_limited_api=STABLE,
     optional=True,

@@ -10,7 +10,7 @@ read in the same way, as if it were one file.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from types import EllipsisType
@@ -26,7 +26,7 @@ from ...capture.ranks.joined_file import JoinedFile
 from ...capture.records import Locator
 from ...capture.storage import LocalFile, OpenFile, open_file
 from ...capture.values import Array, PartialValues
-from .fused import Place
+from .fused import Place, runs_of_file
 
 Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache
@@ -180,19 +180,27 @@ class Source:
             return None
         return Place(self._file.descriptor, self.locator.offset + start, self.locator.dtype)
 
-    def runs(self, view: Array, wanted: Sequence[tuple[int, int]]) -> Array | None:
-        """Runs of elements of `view`, each its first flat position and its length, one after the
-        other; None where they do not lie so in the file.
+    def runs(self, view: Array, wanted: Array) -> Array | None:
+        """Runs of elements of `view`, int64 `[n, 2]`: first flat position and length; one after the
+        other. None where they do not lie so in the file.
         """
         start = self._start(view)
         if start is None:
             return None
-        found = np.empty(sum(count for _, count in wanted), view.dtype)
+        found = np.empty(int(wanted[:, 1].sum()), view.dtype)
         target, item, at = found.view(np.uint8).data, found.itemsize, 0
-        for first, count in wanted:
+        for first, count in wanted.tolist():
             self._fill(target[at : at + count * item], start + first * item)
             at += count * item
         return found
+
+    def real_runs(self, view: Array, wanted: Array) -> Array | None:
+        """The same of floats, as float64, where the compiled module can read them."""
+        place = self.place(view)
+        try:
+            return place and runs_of_file(place, wanted, int(wanted[:, 1].sum()))
+        except (OSError, EOFError):  # the slower way says why
+            return None
 
     def _start(self, view: Array) -> int | None:
         """Where `view` begins, in bytes from the record's first; None where its elements are not in

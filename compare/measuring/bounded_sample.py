@@ -58,7 +58,10 @@ def take_sample(
     shape = reader.shape
     count, width = prod(shape), shape[-1] if shape else 1
     if count <= most:
-        x, y, _ = reader.window((Ellipsis,))
+        whole = np.array([[0, count]])
+        x, y = (side.runs(whole) for side in reader.sides.values()) if count else (None, None)
+        if x is None or y is None:
+            x, y, _ = reader.window((Ellipsis,))
         rows = np.arange(count // max(width, 1))
         return Sample(_table(x, width), _table(y, width), rows, np.arange(width), shape)
     channels = _channels(width, most, peak[-1] if peak else 0)
@@ -72,13 +75,14 @@ def _tables(
     reader: PairReader, row_runs: list[tuple[int, int]], cuts: list[tuple[int, int]], width: int
 ) -> tuple[Array, Array]:
     """Both sides' values of some rows and channels."""
-    whole = cuts == [(0, width)]
-    wanted = [
-        (row * width + low, (size if whole else 1) * (high - low))
-        for first, size in row_runs
-        for row in range(first, first + (1 if whole else size))
-        for low, high in cuts
-    ]
+    firsts, sizes = np.array(row_runs).T
+    if cuts == [(0, width)]:
+        wanted = np.stack([firsts * width, sizes * width], axis=1)
+    else:
+        rows = np.concatenate([np.arange(first, first + size) for first, size in row_runs])
+        lows, highs = np.array(cuts).T
+        starts = (rows[:, None] * width + lows).reshape(-1)
+        wanted = np.stack([starts, np.tile(highs - lows, len(rows))], axis=1)
     x, y = (side.runs(wanted) for side in reader.sides.values())
     if x is None or y is None:
         return _tables_by_windows(reader, row_runs, cuts)
@@ -105,7 +109,7 @@ def _tables_by_windows(
 def _table(values: Array | None, width: int) -> Array:
     assert values is not None
     real = np.abs(values) if values.dtype.kind == "c" else values
-    return real.reshape(-1, max(width, 1)).astype(np.float64)
+    return real.reshape(-1, max(width, 1)).astype(np.float64, copy=False)
 
 
 def _channels(width: int, most: int, peak: int) -> Array:

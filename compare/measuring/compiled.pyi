@@ -28,6 +28,21 @@ def even(
     instructions: str | None,
     /,
 ) -> None: ...  # fmt: skip
+def fits(
+    by_row: Array, by_channel: Array, by_group: Array,
+    rows: int, channels: int, groups: int, group_size: int,
+    slopes_of_rows: bool, of_channels: bool, long_from: int, limits: tuple[float, float, float],
+    room: Array, out: Array, instructions: str | None,
+    /,
+) -> None: ...  # fmt: skip
+def saturated(
+    x: Array, y: Array, ends: tuple[float, ...], beyond: float, instructions: str | None, /
+) -> int: ...
+def read_runs(
+    file: int, offset: int, kind: str, table: Array, runs: Array, room: Array, out: Array,
+    instructions: str | None,
+    /,
+) -> None: ...  # fmt: skip
 def kth(values: Array, k: int, instructions: str | None, /) -> float: ...
 def grid_of(values: Array, /) -> tuple[int, int, tuple[int, ...]]: ...
 def distinct(values: Array, kept: int, /) -> int: ...

@@ -16,8 +16,7 @@ of a limit; `judging` and `symptoms` do.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,33 +24,17 @@ import numpy as np
 from ...capture.values import Array
 from ..limits import BLOCKED
 from .bounded_sample import Sample
-from .even_sample import EvenSums, common_fit, even_sums
+from .even_sample import even_sums
+from .fits import Fits, Part, fits_of
+from .kernel import compiled_module
 from .mantissa import distinct, mantissa_bits
 from .masks import blocked_places, looks_like_mask
-from .order_statistics import kth
 
 _FEWEST = 16  # elements below which there is no structure to speak of
-_LEAST_ROWS, _LEAST_CHANNELS = 5, 4
 FEW_VALUES = 512  # elements below which distinct values are not counted
 _UNIQUE = 8192  # elements whose distinct values are counted
 _COARSE = 7  # of them that records are usually kept in: fewer are a finding
-_LONG = 8  # elements of a row or channel from which on one of them may be left out
-_MOST_L = 1e6
 _BEYOND = 1.02  # times the greatest value: further than bfloat16 rounds
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One kind of fit over all groups (rows or channels): `mean` of L; `size`, the relative L2 of
-    what it explains beyond chance; the most significant group, its L and its coefficient (a scale,
-    or an offset in units of the channel's RMS).
-    """
-
-    mean: float
-    size: float
-    top: float
-    top_size: float
-    top_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +94,20 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
         return None
     slope = xd / squares
     rest = max(dd - slope * slope * squares, 1e-300)
-    some = slice(None, None, -(-x.size // _UNIQUE))
-    taken = slice(0, 0) if x.size < FEW_VALUES else some
-    bits = mantissa_bits(x.reshape(-1)[some]), mantissa_bits(y.reshape(-1)[some])
-    left, right = (side.reshape(-1)[taken] for side in (x, y))
+    step = -(-x.size // _UNIQUE)
+    left, right = (side.reshape(-1)[::step] for side in (x, y))
+    bits = mantissa_bits(left), mantissa_bits(right)
+    if x.size < FEW_VALUES:
+        left, right = left[:0], right[:0]
     return Structure(
         rows=x.shape[0],
         channels=x.shape[1],
         error=(dd / squares) ** 0.5,
         scale=1.0 + slope,
         scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
-        **_even(sample, sums, x.shape),
-        saturated=_saturated(x, y, *low_high[2:]) - _saturated(y, x, *low_high[:2]),
+        even_error=(float(sums.rows[1].sum() / sums.rows[0].sum())) ** 0.5,
+        **_even(sample, fits_of(sums)),
+        saturated=saturated(x, y, low_high),
         distinct=(distinct(left, max(min(bits), _COARSE)), distinct(right)),
         distinct_of=left.size,
         bits=bits,
@@ -130,28 +115,23 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     )
 
 
-def _even(sample: Sample, sums: EvenSums, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What is seen of the difference when all values count alike."""
-    row_xx, row_dd, row_most, row_xr, row_rr = sums.rows
-    channel_xx, channel_dd, channel_most = sums.channels[:3]
-    count, width = shape
-    xx = float(row_xx.sum())
-    channel_scale, channel_offset = _along_channels(sample, sums.channels, count)
-    (factor, factor_se), offset = common_fit(sums)
-    row_error, _ = _errors(_without_greatest(row_dd, row_most, width), row_xx, sample.rows)
-    channel_error, at = _errors(
-        _without_greatest(channel_dd, channel_most, count), channel_xx, sample.channels
-    )
+def _even(sample: Sample, found: Fits) -> dict[str, Any]:
+    """What is seen of the difference when all values count alike, with the places of the view."""
+
+    def placed(part: Part | None, places: Array) -> Part | None:
+        return part and replace(part, top_at=int(places[part.top_at]))
+
+    factor, factor_se = found.factor
+    row_error, channel_error = found.row_error, found.channel_error
     return {
-        "even_error": (float(row_dd.sum()) / xx) ** 0.5,
         "factor": (1.0 + factor, factor_se),
-        "offset": offset,
-        "row_scale": _slopes(row_xx, row_xr, row_rr, width - 1, sample.rows, _LEAST_CHANNELS, xx),
-        "channel_scale": channel_scale,
-        "channel_offset": channel_offset,
-        "row_error": row_error,
-        "channel_error": channel_error,
-        "channel_excess": _times_median(sums.channels[7], at),
+        "offset": found.offset,
+        "row_scale": placed(found.row_scale, sample.rows),
+        "channel_scale": placed(found.channel_scale, sample.channels),
+        "channel_offset": placed(found.channel_offset, sample.channels),
+        "row_error": (*row_error[:2], int(sample.rows[row_error[2]])),
+        "channel_error": (*channel_error[:2], int(sample.channels[channel_error[2]])),
+        "channel_excess": found.channel_excess,
     }
 
 
@@ -185,74 +165,15 @@ def _zero_mask(sample: Sample, dd: float, blocked: tuple[int, int]) -> Structure
     )  # fmt: skip
 
 
-def _slopes(
-    xx: Array, xr: Array, rr: Array, free: int, places: Array, least: int, total: float
-) -> Part | None:  # fmt: skip
-    """One slope a group, from sums over each group; `free` degrees of freedom."""
-    if free < least - 1:
-        return None
-    usable = xx > 0
-    b = np.divide(xr, xx, out=np.zeros_like(xr), where=usable)
-    explained = b * xr
-    return _part(explained, np.maximum(rr - explained, 0.0), free, b, total, places)
-
-
-def _part(
-    explained: Array, rest: Array, free: int, size: Array, total: float, places: Array
-) -> Part:  # fmt: skip
-    """`explained` and `rest` are squares by group, `total` the reference's squares."""
-    floor = np.maximum(rest, 1e-12 * explained + 1e-300)
-    ratio = np.minimum(free * np.log1p(np.maximum(explained, 0.0) / floor), _MOST_L)
-    beyond = float((explained - rest / free).sum())
-    at = int(ratio.argmax())
-    return Part(
-        float(ratio.mean()), (max(0.0, beyond) / total) ** 0.5 if total > 0 else 0.0,
-        float(ratio[at]), abs(float(size[at])), int(places[at]),
-    )  # fmt: skip
-
-
-def _along_channels(sample: Sample, sums: Array, count: int) -> tuple[Part | None, Part | None]:
-    """Scale and offset by channel, from the sums along channels of `count` rows."""
-    if count < _LEAST_ROWS:
-        return None, None
-    total, _, _, x, r, xr, rr, _ = sums
-    mean_x, mean_r = x / count, r / count
-    xx = np.maximum(total - count * mean_x * mean_x, 0.0)
-    rr = np.maximum(rr - count * mean_r * mean_r, 0.0)
-    xr = xr - count * mean_x * mean_r
-    xx[xx < 1e-12 * total] = 0.0  # constant along the rows: no slope to be seen
-    overall = float(total.sum())
-    scale = _slopes(xx, xr, rr, count - 2, sample.channels, 2, overall)
-    usual = np.sqrt(np.maximum(total, 0.01 * overall / len(total)) / count)
-    offset = _part(
-        count * mean_r * mean_r, rr, count - 1, mean_r / usual, overall, sample.channels
-    )  # fmt: skip
-    return scale, offset
-
-
-def _without_greatest(total: Array, most: Array, length: int) -> Array:
-    """Sums along an axis of that length; where it is long, without the greatest: one element makes
-    no row.
+def saturated(x: Array, y: Array, ends: list[float], instructions: str | None = None) -> int:
+    """Elements of `y` at its greatest or least value whose `x` is well beyond it, less those of `x`
+    at its. `ends` are the least and the greatest of x, then of y.
     """
-    return np.maximum(total - most, 0.0) if length >= _LONG else total
-
-
-def _errors(dd: Array, xx: Array, places: Array) -> tuple[tuple[float, float, int], int]:
-    """The median, the greatest and its place among `places`; and its index."""
-    usual = np.maximum(xx, 0.25 * float(xx.sum()) / xx.size)
-    error = np.sqrt(dd / usual)
-    at = int(error.argmax())
-    return (_middle_of(error), float(error[at]), int(places[at])), at
-
-
-def _times_median(squares: Array, at: int) -> float:
-    """The root of one of the squares in units of the root of their median."""
-    middle = _middle_of(squares)
-    return (float(squares[at]) / middle) ** 0.5 if middle > 0 else math.inf
-
-
-def _middle_of(values: Array) -> float:
-    return kth(values, values.size // 2)
+    module = compiled_module()
+    if module is None:
+        return _saturated(x, y, *ends[2:]) - _saturated(y, x, *ends[:2])
+    sides = np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return module.saturated(*sides, tuple(ends), _BEYOND, instructions)
 
 
 def _saturated(x: Array, y: Array, low: float, high: float) -> int:

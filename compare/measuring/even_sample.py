@@ -16,7 +16,6 @@ import numpy as np
 from ...capture.values import Array
 from ..limits import MASSIVE, MASSIVE_CHANNEL, MASSIVE_ROW, SMALL_CHANNEL
 from .kernel import compiled_module
-from .order_statistics import median
 from .rooms import room
 from .sums import dot
 
@@ -24,7 +23,6 @@ _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are l
 _ROWS = 5  # rows from which on channels have a size of their own
 _GROUPS, _GROUP = 16, 16  # least number of groups, and of elements in one
 _LIMITS = (MASSIVE, MASSIVE_ROW, MASSIVE_CHANNEL, SMALL_CHANNEL)
-_NORMAL = 1.2533 * 1.4826  # of a median's standard error to the median deviation, over sqrt(n)
 
 
 def weights(x: Array) -> Array:
@@ -155,42 +153,6 @@ def even_sums_by_numpy(x: Array, y: Array) -> EvenSums:
         np.einsum("ij,ij->i", left, right), np.einsum("ij,ij->i", right, right),
     )  # fmt: skip
     return EvenSums(np.stack(rows), np.stack(channels), np.stack(groups), size, plain)
-
-
-def common_fit(sums: EvenSums) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The factor b and the offset a that all of a difference d = b x + a has in common, each with
-    its standard error; both as `weights` leave them, so that `a` is in units of the usual size.
-
-    Least squares by groups of elements (a row each, where there are as many), then the medians over
-    the groups: what sits in a few of them, whatever its size, is not common.
-    """
-    count = sums.group_size
-    total_x, total_d, xx, xd, dd = sums.groups
-    mean_x, mean_d = total_x / count, total_d / count
-    xx = np.maximum(xx - count * mean_x * mean_x, 0.0)
-    xd = xd - count * mean_x * mean_d
-    dd = dd - count * mean_d * mean_d
-    usable = xx > 1e-9 * (xx + count * mean_x * mean_x)
-    if np.count_nonzero(usable) < 2:
-        return (0.0, np.inf), (0.0, np.inf)
-    if not usable.all():
-        mean_x, mean_d, xx, xd, dd = (each[usable] for each in (mean_x, mean_d, xx, xd, dd))
-    factor = xd / xx
-    offset = mean_d - factor * mean_x
-    rest = np.maximum(dd - factor * xd, 0.0) / max(1, count - 2)
-    factor_se = np.sqrt(rest / xx)
-    offset_se = np.sqrt(rest * (1.0 / count + mean_x * mean_x / xx))
-    return _middle(factor, factor_se), _middle(offset, offset_se)
-
-
-def _middle(values: Array, own: Array) -> tuple[float, float]:
-    """The median, and its standard error: from the spread of the values, which is no less than
-    their own errors say.
-    """
-    middle = median(values)
-    spread = median(np.abs(values - middle))
-    least = 1.2533 * median(own)
-    return middle, max(_NORMAL * spread, least) / len(values) ** 0.5
 
 
 def _pieces(rows: int, width: int) -> int:

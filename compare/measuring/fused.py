@@ -23,6 +23,7 @@ from .rooms import room
 _NO_TABLE = np.empty(0, np.float32)
 _AS_THEY_ARE = ("float32", "float64", "float16", "bfloat16")
 _ROOM = 1 << 21  # bytes for a piece of both files: smaller ones cost more calls, more leave L3
+_ROOM_OF_RUNS = 1 << 17  # bytes: a run's, which stay in the core's own cache
 
 Moment = tuple[int, float, float, float, float, float, float, float, float]
 Side = tuple[int, float, float, float, float, int, int, int]
@@ -95,6 +96,24 @@ def pass_over_files(
         *chain(*sides), count, room("pieces", _ROOM), *tolerances, *known, instructions
     )
     return None if found is None else OnePass(*found)
+
+
+def runs_of_file(
+    place: Place, runs: Array, size: int, instructions: str | None = None
+) -> Array | None:
+    """Runs of elements, int64 `[n, 2]`: the first, counted from `place`, and how many; all of them,
+    `size`, one after the other as float64. None where there is no compiled module. Raises `OSError`
+    and `EOFError` as above.
+    """
+    module = compiled_module()
+    if module is None:
+        return None
+    found = np.empty(size)
+    module.read_runs(
+        place.descriptor, place.offset, *kind_of(place.dtype), np.ascontiguousarray(runs),
+        room("runs", _ROOM_OF_RUNS), found, instructions,
+    )  # fmt: skip
+    return found
 
 
 def known_float(dtype: str) -> bool:

@@ -6,7 +6,7 @@ or two of them; the records of a gap are read by the same code with one side abs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -29,6 +29,7 @@ from ..recipes.ranges import Ranges
 from ..recipes.recipe import Recipe, views
 from ..recipes.steps import Concat, IndexSelect, Roll
 from .blocks import BLOCK, PANEL, Key, Source, pieces
+from .fused import known_float
 
 SideName = Literal["reference", "candidate"]
 _MOST_PARTIAL = 1 << 24  # elements that a partial record may be spread out to
@@ -161,9 +162,13 @@ class SideReader:
         found = numbers(self.read(piece), self.dtype, self.recipe.casts)
         return found.reshape(piece.shape)  # reading gives an array without axes one
 
-    def runs(self, wanted: Sequence[tuple[int, int]]) -> Array | None:
+    def runs(self, wanted: Array) -> Array | None:
         """Runs of elements of the view as numbers (see `Source.runs`)."""
         with blaming(self.name, self.task):
+            if known_float(self.dtype) and not self.recipe.casts:
+                found = self.source.real_runs(self.view, wanted)
+                if found is not None:
+                    return found
             found = self.source.runs(self.view, wanted)
         return None if found is None else numbers(found, self.dtype, self.recipe.casts)
 

@@ -57,6 +57,8 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #include "even.h"
 
+#include "fits.h"
+
 FUNCTION void NAMED(take)(
     pass *out, const looked_at *seen, const moments *m, double sum_abs) {
     add_moments(&out->pair, m);
@@ -144,6 +146,16 @@ FUNCTION int NAMED(tiles)(
             return 1;
     }
     return 0;
+}
+
+/* n elements as float64. */
+static TARGET void NAMED(widen)(const side_in *side, size_t n, double *out) {
+    double room[TILE];
+    for (size_t at = 0; at < n; at += TILE) {
+        const size_t some = n - at < TILE ? n - at : TILE;
+        const double *values = NAMED(as_float64)(side, at, some, room);
+        memcpy(out + at, values, some * sizeof *out);
+    }
 }
 
 static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count, pass *out) {

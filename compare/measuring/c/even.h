@@ -337,5 +337,3 @@ static TARGET void NAMED(even)(const evening *all) {
 
 #undef ADD_AT
 #undef MOST_AT
-#undef SMALLER
-#undef LARGER

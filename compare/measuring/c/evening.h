@@ -5,6 +5,7 @@
 #define LAYERTUI_EVENING_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     double massive, massive_row, massive_channel, small_channel; /* see limits.py */
@@ -31,6 +32,24 @@ typedef void even_function(const evening *);
 /* The k-th smallest, counted from 0, of n numbers that are not negative. */
 typedef double kth_function(const double *, size_t n, size_t k);
 
+/* What fits to these sums need, and where their numbers go; see fits.py. */
+typedef struct {
+    const double *by_row, *by_channel, *by_group; /* as above */
+    size_t rows, channels, groups, group_size;
+    int slopes_of_rows, of_channels; /* whether there are elements enough for these fits */
+    size_t long_from;                /* elements from which on the greatest one is left out */
+    double most;                     /* of a ratio */
+    double of_mean, of_spread;       /* from medians to standard errors */
+    double *room;
+    double *out; /* three parts; factor, offset, each with its error; errors of rows, of channels
+                    (median, greatest, place); a channel's excess */
+} fits_of;
+
+typedef void fits_function(const fits_of *);
+
+typedef int64_t saturated_function(
+    const double *x, const double *y, size_t n, const double *ends, double beyond);
+
 #define LOST 1e-15 /* of the terms of a difference: what float64 cannot tell from zero */
 
 /* The squares of r - slope x, from sums of xx, xr and rr: no less than what these can tell. */
@@ -43,10 +62,27 @@ static inline double rest_of(double xx, double xr, double rr, double slope) {
 enum {
     OF_ROW = 6, /* sums along a row, and along a channel */
     OF_CHANNEL = 8,
+    OF_PART = 5,               /* numbers that tell of one kind of fit */
+    OF_FITS = 3 * OF_PART + 11, /* and of all */
+    REGISTER = 8,              /* float64 in the widest register */
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
     BAND = 64,     /* channels that are looked at together */
     MANY = 1 << 11,    /* numbers of which a sample is looked at first to find the k-th */
     MOST_ASKED = 1024 /* numbers of such a sample */
 };
+
+static inline size_t padded_to_registers(size_t n) {
+    return (n + REGISTER - 1) / REGISTER * REGISTER;
+}
+
+/* How many float64 `fits_of.room` has. */
+static inline size_t room_of_fits(size_t rows, size_t channels, size_t groups) {
+    const size_t sizes[] = {
+        4 * padded_to_registers(rows), 3 * channels + 4 * padded_to_registers(channels), 5 * groups};
+    size_t most = sizes[0];
+    for (int i = 1; i < 3; i++)
+        most = sizes[i] > most ? sizes[i] : most;
+    return most;
+}
 
 #endif

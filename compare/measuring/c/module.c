@@ -106,16 +106,22 @@ typedef struct {
     weigh_function *weigh;
     even_function *even;
     kth_function *kth;
+    fits_function *fits;
+    saturated_function *saturated;
+    widen_function *widen;
     int usable;
 } instruction_set;
 
 /* The widest first. */
 static instruction_set SETS[] = {
 #if defined(__x86_64__)
-    {"avx512", block_avx512, weigh_avx512, even_avx512, kth_avx512, 0},
-    {"avx2", block_avx2, weigh_avx2, even_avx2, kth_avx2, 0},
+    {"avx512", block_avx512, weigh_avx512, even_avx512, kth_avx512, fits_avx512,
+     saturated_avx512, widen_avx512, 0},
+    {"avx2", block_avx2, weigh_avx2, even_avx2, kth_avx2, fits_avx2,
+     saturated_avx2, widen_avx2, 0},
 #endif
-    {"plain", block_plain, weigh_plain, even_plain, kth_plain, 1},
+    {"plain", block_plain, weigh_plain, even_plain, kth_plain, fits_plain,
+     saturated_plain, widen_plain, 1},
 };
 enum { SET_COUNT = sizeof SETS / sizeof *SETS };
 
@@ -303,6 +309,10 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
 
 #include "python_sample.h"
 
+#include "python_fits.h"
+
+#include "python_runs.h"
+
 static PyObject *instructions(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     PyObject *names = PyList_New(0);
@@ -322,6 +332,9 @@ static PyMethodDef methods[] = {
     {"sums_of_files", sums_of_files, METH_VARARGS, "The same of two files, read in pieces."},
     {"weigh", weigh, METH_VARARGS, "Rows of a weight times inputs, and sums of their squares."},
     {"even", even, METH_VARARGS, "A sample in which all rows and channels count alike, summed."},
+    {"fits", fits, METH_VARARGS, "What such sums tell of rows, channels and groups."},
+    {"saturated", saturated, METH_VARARGS, "Elements that stand at an end which others pass."},
+    {"read_runs", read_runs, METH_VARARGS, "Runs of a file's elements as float64."},
     {"kth", kth, METH_VARARGS, "The k-th smallest of numbers that are not negative."},
     {"grid_of", grid_of, METH_VARARGS, "Where numbers have their last bit."},
     {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},

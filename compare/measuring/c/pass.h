@@ -66,4 +66,7 @@ typedef struct {
 /* 0: taken in. 1: a job for numpy, since squares would leave the range of float64. */
 typedef int block_function(const side_in *, const side_in *, size_t, pass *);
 
+/* So many elements as float64. */
+typedef void widen_function(const side_in *, size_t, double *);
+
 #endif

@@ -1,0 +1,72 @@
+/* What Python calls to read runs of elements; a part of module.c. */
+
+/* Every run is its first element and how many there are. The numbers that `out` has place for are
+   written; all runs together have as many. */
+static enum outcome runs_of_file(
+    side_file *file, const int64_t *runs, size_t count, char *room, size_t most,
+    widen_function *widen, double *out) {
+    file->side.data = room;
+    for (size_t at = 0; at < count; at++) {
+        int64_t from = runs[2 * at];
+        for (size_t left = (size_t)runs[2 * at + 1]; left;) {
+            const size_t n = left < most ? left : most;
+            const enum outcome found = read_piece(
+                file, room, file->offset + from * (int64_t)file->item, n * file->item);
+            if (found)
+                return found;
+            widen(&file->side, n, out);
+            out += n;
+            from += (int64_t)n;
+            left -= n;
+        }
+    }
+    return TAKEN_IN;
+}
+
+/* Whether they fill `n` elements. */
+static int runs_fill(const int64_t *runs, size_t count, int64_t n) {
+    for (size_t at = 0; at < count; at++) {
+        if (runs[2 * at] < 0 || runs[2 * at + 1] < 0 || runs[2 * at + 1] > n)
+            return 0;
+        n -= runs[2 * at + 1];
+    }
+    return n == 0;
+}
+
+static PyObject *read_runs(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *kind, *wanted;
+    Py_buffer table = {0}, runs = {0}, room = {0}, out = {0};
+    side_file file = {0};
+    long long offset;
+    if (!PyArg_ParseTuple(
+            args, "iLsy*y*w*w*z", &file.descriptor, &offset, &kind, &table, &runs, &room, &out,
+            &wanted))
+        return NULL;
+    PyObject *result = NULL;
+    const instruction_set *set = find_set(wanted);
+    const size_t count = runs.len / (2 * sizeof(int64_t)), numbers = out.len / sizeof(double);
+    if (!set)
+        PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
+    else if (
+        offset < 0 || (uintptr_t)room.buf % 8 || room.len < 8 ||
+        !runs_fill(runs.buf, count, (int64_t)numbers))
+        PyErr_SetString(PyExc_ValueError, "no such runs of a file, or no room for them");
+    else if (
+        find_kind(kind, &table, &file.side, &file.item) && holds64(&out, numbers) &&
+        holds64(&runs, 2 * count)) {
+        enum outcome outcome;
+        int reason;
+        file.offset = offset;
+        Py_BEGIN_ALLOW_THREADS
+        outcome = runs_of_file(
+            &file, runs.buf, count, room.buf, room.len / file.item, set->widen, out.buf);
+        reason = errno;
+        Py_END_ALLOW_THREADS
+        result = outcome == TAKEN_IN ? Py_BuildValue("") : result_of(outcome, reason, NULL);
+    }
+    Py_buffer *buffers[] = {&table, &runs, &room, &out};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        PyBuffer_Release(buffers[i]);
+    return result;
+}
