@@ -7,7 +7,6 @@ budget of bytes lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import prod
@@ -19,7 +18,8 @@ from ...capture.errors import RecordError
 from ...capture.records import Locator, Record
 from ...capture.values import Array, upcast
 from ..measuring.blocks import Source, flat_where_possible, pieces
-from ..measuring.mantissa import mantissa_bits
+from ..measuring.fused import known_float, same_bytes
+from ..measuring.mantissa import distinct, mantissa_bits
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16
@@ -59,58 +59,56 @@ class Budget:
 
 def look(locator: Locator) -> Look | None:
     """The samples of a record; None for one that cannot be read or holds only some elements."""
+    seen = sampled(locator)
+    if seen is None:
+        return None
     digest = blake2b(repr((locator.dtype, locator.shape)).encode(), digest_size=16)
-    values: list[Array] = []
-    try:
-        with Source(locator) as source:
-            source.opened()
-            for block in _spread(source):
-                digest.update(block.tobytes())
-                values.append(_numbers(block, locator.dtype))
-    except (RecordError, OSError, MemoryError):
-        return None
-    if not values:
-        return None
-    seen = np.concatenate(values)
+    digest.update(seen.data)
     nan = np.isnan(seen)
     constant = bool((seen == seen[0]).all())
     value = float(seen[0].real) if constant else None
     bits, different = 52, 0
     if seen.dtype.kind == "f":
-        bits, different = mantissa_bits(seen[np.isfinite(seen)]), len(np.unique(seen))
+        bits, negative = mantissa_bits(seen), seen < 0
+        different = distinct(seen[negative]) + distinct(seen[~negative])
     return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()), bits, different)
 
 
 def sampled(locator: Locator) -> Array | None:
-    """The elements of a record that `look` looks at, as numbers; None where it cannot be read."""
+    """The elements of a record that `look` looks at, as numbers; None where it cannot be read, and
+    for one without elements.
+    """
     try:
         with Source(locator) as source:
-            source.opened()
-            blocks = [_numbers(block, locator.dtype) for block in _spread(source)]
+            found = _sampled(source.opened())
     except (RecordError, OSError, MemoryError):
         return None
-    return np.concatenate(blocks) if blocks else None
+    return found if found.size else None
+
+
+def _sampled(source: Source) -> Array:
+    view, dtype = flat_where_possible(source.array), source.locator.dtype
+    if view.ndim != 1:
+        keys = [key for _, key in pieces(view.shape, _SAMPLE)]
+        blocks = [source.read(view[keys[at]]) for at in _evenly(len(keys) - 1)]
+        return np.concatenate([_numbers(block, dtype) for block in blocks])
+    starts = np.array(_evenly(view.size - _SAMPLE))
+    runs = np.stack([starts, np.minimum(view.size - starts, _SAMPLE)], axis=1)
+    found = source.real_runs(view, runs) if known_float(dtype) else None
+    if found is None:
+        blocks = [source.read(view[at : at + _SAMPLE]) for at in starts.tolist()]
+        found = np.concatenate([_numbers(block, dtype) for block in blocks])
+    return found
+
+
+def _evenly(last: int) -> list[int]:
+    """At most so many places as there are samples, from 0 to `last`, both among them."""
+    return sorted({max(0, last) * index // (_SAMPLES - 1) for index in range(_SAMPLES)})
 
 
 def _numbers(block: Array, dtype: str) -> Array:
     flat = block.reshape(-1)
     return flat.view(np.uint8) != 0 if dtype == "bool" else upcast(flat, dtype)
-
-
-def _spread(source: Source) -> Iterator[Array]:
-    """Blocks of elements spread evenly over a record, the first and the last among them."""
-    view = flat_where_possible(source.array)
-    count = view.size
-    if view.ndim == 1:
-        most = max(0, count - _SAMPLE)
-        starts = sorted({most * index // (_SAMPLES - 1) for index in range(_SAMPLES)})
-        for start in starts if count else ():
-            yield source.read(view[start : start + _SAMPLE])
-        return
-    keys = [key for _, key in pieces(view.shape, _SAMPLE)]
-    chosen = sorted({(len(keys) - 1) * index // (_SAMPLES - 1) for index in range(_SAMPLES)})
-    for index in chosen if keys else ():
-        yield source.read(view[keys[index]])
 
 
 def same_bits(one: Locator, other: Locator) -> bool:
@@ -122,6 +120,14 @@ def same_bits(one: Locator, other: Locator) -> bool:
         y = flat_where_possible(right.opened().array)
         if x.ndim != y.ndim:
             x, y = left.array, right.array
+        places = left.place(x), right.place(y)
+        if places[0] is not None and places[1] is not None:
+            try:
+                same = same_bytes(places[0], places[1], x.nbytes)
+            except (OSError, EOFError) as error:
+                raise RecordError(f"cannot be read: {error}") from error
+            if same is not None:
+                return same
         return all(
             left.read(x[key]).tobytes() == right.read(y[key]).tobytes()
             for _, key in pieces(x.shape, _BLOCK)

@@ -299,10 +299,12 @@ def divergence(x: Array, y: Array) -> tuple[Array, Array, Array]:
     u, v = x - x.max(1, keepdims=True), y - y.max(1, keepdims=True)
     weight = np.exp(u)
     total = weight.sum(1)
-    apart = np.log(np.exp(v).sum(1)) - np.log(total)
+    u -= v
+    apart = np.log(np.exp(v, out=v).sum(1)) - np.log(total)
     # Where p is 0 (a logit of -Inf) the limit of p log p is 0; NaN stays NaN.
-    terms = np.multiply(weight, u - v, where=weight != 0, out=np.zeros_like(u))
-    kl = np.maximum(terms.sum(1) / total + apart, 0.0)  # rounding may go below 0
+    u[weight == 0] = 0.0
+    terms = np.einsum("ij,ij->i", weight, u)
+    kl = np.maximum(terms / total + apart, 0.0)  # rounding may go below 0
     agree &= ~(np.isnan(total) | np.isnan(apart))
     margin = np.zeros(len(x))
     for row in np.flatnonzero(~agree):

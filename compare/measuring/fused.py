@@ -116,6 +116,17 @@ def runs_of_file(
     return found
 
 
+def same_bytes(x: Place, y: Place, size: int) -> bool | None:
+    """Whether `size` bytes are the same in both places; None where there is no compiled module.
+    Raises `OSError` and `EOFError` as above.
+    """
+    module = compiled_module()
+    if module is None:
+        return None
+    places = x.descriptor, x.offset, y.descriptor, y.offset
+    return module.same_bytes(*places, size, room("runs", _ROOM_OF_RUNS))
+
+
 def known_float(dtype: str) -> bool:
     """Whether the compiled pass knows this dtype."""
     kind = DTYPES.get(dtype)

@@ -335,6 +335,7 @@ static PyMethodDef methods[] = {
     {"fits", fits, METH_VARARGS, "What such sums tell of rows, channels and groups."},
     {"saturated", saturated, METH_VARARGS, "Elements that stand at an end which others pass."},
     {"read_runs", read_runs, METH_VARARGS, "Runs of a file's elements as float64."},
+    {"same_bytes", same_bytes, METH_VARARGS, "Whether stretches of two files are equal."},
     {"kth", kth, METH_VARARGS, "The k-th smallest of numbers that are not negative."},
     {"grid_of", grid_of, METH_VARARGS, "Where numbers have their last bit."},
     {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},

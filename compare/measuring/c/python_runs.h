@@ -70,3 +70,36 @@ static PyObject *read_runs(PyObject *self, PyObject *args) {
         PyBuffer_Release(buffers[i]);
     return result;
 }
+
+/* Whether two stretches of files hold the same bytes. */
+static PyObject *same_bytes(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer room = {0};
+    side_file x = {0}, y = {0};
+    long long offset_x, offset_y, count;
+    if (!PyArg_ParseTuple(
+            args, "iLiLLw*", &x.descriptor, &offset_x, &y.descriptor, &offset_y, &count, &room))
+        return NULL;
+    PyObject *result = NULL;
+    const size_t each = (size_t)room.len / 2;
+    if (count < 0 || offset_x < 0 || offset_y < 0 || each == 0)
+        PyErr_SetString(PyExc_ValueError, "no such pieces of files, or no room for them");
+    else {
+        enum outcome outcome = TAKEN_IN;
+        int reason = 0, same = 1;
+        char *left = room.buf, *right = left + each;
+        Py_BEGIN_ALLOW_THREADS
+        for (long long at = 0; at < count && same && !outcome; at += (long long)each) {
+            const size_t n = count - at < (long long)each ? (size_t)(count - at) : each;
+            outcome = read_piece(&x, left, offset_x + at, n);
+            if (!outcome)
+                outcome = read_piece(&y, right, offset_y + at, n);
+            reason = errno;
+            same = !outcome && memcmp(left, right, n) == 0;
+        }
+        Py_END_ALLOW_THREADS
+        result = outcome == TAKEN_IN ? PyBool_FromLong(same) : result_of(outcome, reason, NULL);
+    }
+    PyBuffer_Release(&room);
+    return result;
+}
