@@ -101,16 +101,34 @@ FUNCTION double NAMED(kth)(const double *values, size_t n, size_t k) {
     return value;
 }
 
+/* The least of those above one. */
+FUNCTION int64_t NAMED(next_above)(const int64_t *bits, size_t n, int64_t known) {
+    const size_t step = LANES / 2, whole = n - n % step;
+    const NAMED(bits64) none = (NAMED(bits64)){0} + INT64_MAX;
+    NAMED(bits64) least = none;
+    for (size_t i = 0; i < whole; i += step) {
+        NAMED(bits64) own;
+        __builtin_memcpy(&own, bits + i, sizeof own);
+        own = CHOSEN(NAMED(bits64), own, none, own > (NAMED(bits64)){0} + known);
+        least = CHOSEN(NAMED(bits64), own, least, own < least);
+    }
+    int64_t next = INT64_MAX;
+    for (size_t lane = 0; lane < step; lane++)
+        next = least[lane] < next ? least[lane] : next;
+    for (size_t i = whole; i < n; i++)
+        next = bits[i] > known && bits[i] < next ? bits[i] : next;
+    return next;
+}
+
 /* Half-way between the two in the middle where there is no middle one. */
 FUNCTION double NAMED(median)(const double *values, size_t n) {
     const int64_t *bits = (const int64_t *)values;
     double lower = NAMED(kth)(values, n, (n - 1) / 2);
-    int64_t known, next = INT64_MAX;
+    int64_t known;
     __builtin_memcpy(&known, &lower, sizeof known);
     if (n % 2 || NAMED(within)(bits, n, 0, (uint64_t)known) > n / 2)
         return lower;
-    for (size_t i = 0; i < n; i++)
-        next = bits[i] > known && bits[i] < next ? bits[i] : next;
+    const int64_t next = NAMED(next_above)(bits, n, known);
     double upper;
     __builtin_memcpy(&upper, &next, sizeof upper);
     return (lower + upper) / 2;
