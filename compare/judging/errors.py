@@ -41,12 +41,12 @@ class Errors:
         for index in self.flow.nodes:
             self.facts[index] = self._facts(index)
         for index, node in self.flow.nodes.items():
-            self.facts[index].sources = [self.facts[source] for source in node.sources]
-            self.facts[index].is_same = node.same is not None
-            self.facts[index].stand_in = node.stand_in
+            facts = self.facts[index]
+            facts.made_of([self.facts[source] for source in node.sources])
+            facts.is_same, facts.stand_in = node.same is not None, node.stand_in
             if node.stand_in or not node.sources:
-                self.facts[index].unpaired = unpaired_before(self.rows, index)
-            self.facts[index].is_gradient = node.role in GRADIENT_ROLES
+                facts.unpaired = unpaired_before(self.rows, index)
+            facts.is_gradient = node.role in GRADIENT_ROLES
         self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
         for facts in self.facts.values():
             if self.arithmetic is not None and not facts.exact:

@@ -51,6 +51,11 @@ class Facts:
     unpaired: int = 0
     parameter: bool = False
     is_gradient: bool = False
+    _inherited: float | None = field(init=False, default=None, repr=False, compare=False)
+
+    def made_of(self, sources: list[Facts]) -> None:
+        """Set what this record was made from."""
+        self.sources, self._inherited = sources, None
 
     @property
     def structure(self) -> Structure | None:
@@ -104,7 +109,9 @@ class Facts:
     @property
     def inherited(self) -> float:
         """The greatest error among the sources."""
-        return max((source.passed_on for source in self.sources), default=0.0)
+        if self._inherited is None:  # asked for many times by every test
+            self._inherited = max([source.passed_on for source in self.sources], default=0.0)
+        return self._inherited
 
     @property
     def amplification(self) -> float:

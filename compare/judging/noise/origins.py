@@ -52,7 +52,7 @@ class Origins:
         if self.doubtful:
             for facts in self.errors.facts.values():
                 known = [s for s in facts.sources if s.index not in self.doubtful]
-                facts.sources = known or facts.sources
+                facts.made_of(known or facts.sources)
             self._find_made()
 
     def _find_made(self) -> None:
