@@ -7,17 +7,15 @@ last line cut short; what came before it counts.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..files import FoundFile
+from ..interpreter.garbage import no_full_collection
 from ..names import slot_role
 from ..plurals import counted
 from ..records import Locator, Record
@@ -30,7 +28,6 @@ from .manifest import MANIFEST, Manifest, read_manifest
 
 _TEXTS = ("framework", "framework_version", "model", "device", "prompt")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_NEVER = 1 << 30  # collections of the middle generation between two full ones
 _Group = tuple[Any, ...]  # step, module, number of the call, its id
 
 
@@ -51,7 +48,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     """
     if os.path.basename(found.name) != MANIFEST:
         return []
-    with _no_full_collection():
+    with no_full_collection():
         manifest = read_manifest(found.path)
         records = _inputs_before_outputs(_Records(found, manifest.header).read(manifest.records))
     _tell(context, manifest)
@@ -59,20 +56,6 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         context.ordered.add(found.path)
         context.ordered.update(record.path for record in records)
     return records
-
-
-@contextmanager
-def _no_full_collection() -> Iterator[None]:
-    """Do not go through all objects while tens of thousands are made that are no garbage: it takes
-    a quarter of the time. Young ones are looked at: all at once, later, they would hold up
-    everything.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(*usual[:2], _NEVER)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def read_header(record: Record) -> list[Record]:

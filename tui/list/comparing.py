@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..garbage import hold, settle
+from ...capture.interpreter.garbage import hold, settle
 from ..jobs.compare_job import (
     compare_again,
     compare_directories,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import BindingType
 
-from ..garbage import hold, settle
+from ...capture.interpreter.garbage import hold, settle
 from ..jobs.news import Ended, Made
 from ..keys import bindings_of, footer_of, overview_keys
 from ..present.text import clean, wrap
