@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...capture.interpreter.garbage import no_full_collection
 from ...compare.judging.options import JudgingOptions
 from ...compare.reports.registry import FORMS, purposes
 from ..errors import UserError
@@ -74,6 +75,7 @@ CHANGES_IN = ("text", "json", "markdown")  # forms of reports that --before goes
 @judging_options
 @model_options
 @click.pass_context
+@no_full_collection()  # a run makes much that is no garbage, and ends
 def compare(
     ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
     plot: str | None, before: str | None,
