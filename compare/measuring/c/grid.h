@@ -11,7 +11,8 @@
 enum {
     MANTISSA32 = 24,   /* bits of a float32's mantissa, the first one included */
     MANTISSA64 = 52,   /* bits of a float64's that are stored */
-    SLOTS = 1 << 15    /* of a table of different numbers */
+    SLOT_BITS = 15,    /* of a place in the largest table of different numbers */
+    LEAST_SLOT_BITS = 6
 };
 
 typedef struct {
@@ -41,17 +42,27 @@ static inline uint64_t rounded_to(uint64_t bits, int kept) {
     return (bits + half - 1 + (bits >> lost & 1)) >> lost << lost;
 }
 
-/* How many different magnitudes there are when rounded; `table` has SLOTS places that are zero, and
+/* For n numbers: twice as many places at least. */
+static int slot_bits_for(size_t n) {
+    int bits = LEAST_SLOT_BITS;
+    while (bits < SLOT_BITS && ((size_t)1 << bits) < 2 * n)
+        bits++;
+    return bits;
+}
+
+/* How many different magnitudes there are when rounded; `table` has 2^bits places that are zero, and
    there are at most half as many numbers. */
-static size_t count_distinct(const double *values, size_t n, int kept, uint64_t *table) {
+static size_t count_distinct(
+    const double *values, size_t n, int kept, uint64_t *table, int bits_of_place) {
+    const size_t mask = ((size_t)1 << bits_of_place) - 1;
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, &values[i], sizeof bits);
         bits = rounded_to(bits & ~((uint64_t)1 << 63), kept) + 1; /* 0 is an empty place */
-        size_t at = (bits * 0x9e3779b97f4a7c15u) >> 49;
+        size_t at = (bits * 0x9e3779b97f4a7c15u) >> (64 - bits_of_place);
         while (table[at] && table[at] != bits)
-            at = (at + 1) % SLOTS;
+            at = (at + 1) & mask;
         found += !table[at];
         table[at] = bits;
     }

@@ -115,13 +115,14 @@ static PyObject *distinct(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *result = NULL;
     const size_t count = values.len / sizeof(double);
+    const int bits = slot_bits_for(count);
     uint64_t *table = NULL;
-    if (count > SLOTS / 2 || kept < 0)
+    if (count > (size_t)1 << (SLOT_BITS - 1) || kept < 0)
         PyErr_SetString(PyExc_ValueError, "too many numbers, or no such rounding");
-    else if (holds64(&values, count) && !(table = PyMem_Calloc(SLOTS, sizeof *table)))
+    else if (holds64(&values, count) && !(table = PyMem_Calloc((size_t)1 << bits, sizeof *table)))
         PyErr_NoMemory();
     if (table)
-        result = PyLong_FromSize_t(count_distinct(values.buf, count, kept, table));
+        result = PyLong_FromSize_t(count_distinct(values.buf, count, kept, table, bits));
     PyMem_Free(table);
     PyBuffer_Release(&values);
     return result;
