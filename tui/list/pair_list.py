@@ -15,7 +15,7 @@ from ...compare.measuring.metrics import METRICS
 from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
 from .folds.fold_state import FoldState
-from .folds.list_lines import ListLines
+from .folds.list_lines import ListLines, any_between
 from .line_drawing import Drawing, draw_fold, draw_line, second_metric
 from .row_model import ComparedRows, RowModel, position
 
@@ -163,18 +163,16 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
                 if row in shown:
                     self.refresh_line(position(self.view, row))
             return
-        places = sorted(position(self.view, row) for row in rows)
-        self.folding.forget(places)
+        changed = sorted(rows)
+        self.folding.forget(self.view, changed)
         top = self.scroll_offset.y
         for line in range(top, min(top + self.size.height, len(self.lines))):
-            on_line = self.lines.places(line)
-            at = bisect_left(places, on_line.start)
-            if at < len(places) and places[at] < on_line.stop:
+            if any_between(changed, self.view, self.lines.places(line)):
                 self.refresh_line(line)
 
     def verdicts_changed(self) -> None:
         """Any row may have another verdict or number."""
-        self.folding.forget()
+        self.folding.forget_all()
         self.refresh()
 
     # The cursor

@@ -316,7 +316,7 @@ def test_what_is_said_follows_the_verdicts(tmp_path: Path) -> None:
     before = state.summary(lines, 1)
     assert before is not None and before.level == "identical"
     comparison.take(13, Failure("cut short", "candidate"))
-    state.forget([13])
+    state.forget(lines.rows, [13])
     after = state.summary(lines, 1)
     assert after is not None and after.level == "unreadable" and after.worst == 13
     other = state.summary(lines, 0)

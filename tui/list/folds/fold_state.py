@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .list_lines import ListLines
+from .list_lines import ListLines, any_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,14 +118,12 @@ class FoldState:
             found = self._said[key] = summary_of(self._comparison, levels, kind, members)
         return found
 
-    def forget(self, places: Sequence[int] | None = None) -> None:
-        """The rows at these places, in order, have other verdicts (None: all may have)."""
-        if places is None:
-            self._said.clear()
-            return
-        from bisect import bisect_left
-
+    def forget(self, view: Sequence[int], changed: Sequence[int]) -> None:
+        """The rows of these numbers, in order, have other verdicts."""
         for start, stop in list(self._said):
-            at = bisect_left(places, start)
-            if at < len(places) and places[at] < stop:
+            if any_between(changed, view, range(start, stop)):
                 del self._said[start, stop]
+
+    def forget_all(self) -> None:
+        """Any row may have another verdict."""
+        self._said.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -55,3 +56,9 @@ class ListLines:
         if self.starts is None:
             return place
         return max(0, int(self.starts.searchsorted(place, side="right")) - 1)
+
+
+def any_between(numbers: Sequence[int], view: Sequence[int], places: range) -> bool:
+    """Whether any of `numbers`, in order, is from the first to the last of the rows at `places`."""
+    at = bisect_left(numbers, view[places.start])
+    return at < len(numbers) and numbers[at] <= view[places.stop - 1]
