@@ -78,10 +78,12 @@ def fits_of(sums: EvenSums, instructions: str | None = None) -> Fits:
     )  # fmt: skip
     told: list[float] = out.tolist()
     there = (by_row, by_channel, by_channel)
-    parts = [_part_of(told[at * _OF_PART :]) if there[at] else None for at in range(3)]
+    row_scale, channel_scale, channel_offset = (
+        _part_of(told[at * _OF_PART :]) if there[at] else None for at in range(3)
+    )
     rest = told[3 * _OF_PART :]
     return Fits(
-        *parts, (rest[0], rest[1]), (rest[2], rest[3]), (rest[4], rest[5], int(rest[6])),
+        row_scale, channel_scale, channel_offset, (rest[0], rest[1]), (rest[2], rest[3]), (rest[4], rest[5], int(rest[6])),
         (rest[7], rest[8], int(rest[9])), rest[10],
     )  # fmt: skip
 
