@@ -20,8 +20,8 @@ from ...capture.environment import usable_cores
 from ...capture.extras import has_extra, needs
 from ...capture.records import Capture
 from ...capture.storage import size_of, storage_of
+from ..tasks.elsewhere import whole_path
 from .cache import ENGINE
-from .elsewhere import whole_path
 
 if TYPE_CHECKING:
     from ..aligned import Aligned

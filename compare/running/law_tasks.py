@@ -21,7 +21,7 @@ from ..laws.evaluation import Evaluation
 from ..laws.law import Scene, Site
 from ..laws.registry import LAWS
 from ..measuring.pair_reader import CancelledError
-from .elsewhere import with_whole_path
+from ..tasks.elsewhere import with_whole_path
 
 _LOOK = 0.05  # seconds between two looks whether to stop
 _PARTS = 4  # tasks for each worker: places take unequal times

@@ -15,8 +15,8 @@ from ..measuring.pair_reader import CancelledError
 from ..measuring.recorded_statistics import compare_statistics
 from ..model import Failure, Measured, Measurement
 from ..recipes.errors import RecipeError
+from ..tasks.elsewhere import with_whole_paths
 from .cache import FileIdentities, MeasurementCache
-from .elsewhere import with_whole_paths
 
 _TICK = 0.1  # seconds between two reports of results
 _LOOK = 0.02  # seconds between two looks whether to stop
