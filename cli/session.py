@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from .output import stderr_is_terminal
 
 if TYPE_CHECKING:
     from ..capture.layer_range import LayerRange
+    from ..compare.aligned import Aligned
     from ..compare.comparison import Comparison
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
@@ -31,12 +32,14 @@ def policy_of(judging: JudgingOptions) -> Policy:
 
 
 def open_pair(
-    reference: str, candidate: str, judging: JudgingOptions, layers: LayerRange | None = None
-) -> Comparison:
+    reference: str, candidate: str, judging: JudgingOptions, layers: LayerRange | None = None,
+    before_values: Callable[[Aligned], None] = lambda _: None,
+) -> Comparison:  # fmt: skip
     """Open and align both captures, or some `layers` of them, and remember the checkpoints that
     were given for them.
 
-    Raises `CaptureError`, also for a checkpoint that cannot be opened, `RulesError`, `UserError`.
+    `before_values` hears of what names alone paired, before values are read. Raises `CaptureError`,
+    also for a checkpoint that cannot be opened, `RulesError`, `UserError`.
     """
     from ..compare.comparison import open_comparison
     from ..compare.weights.models import ModelPaths, remember_models
@@ -45,7 +48,7 @@ def open_pair(
         reference, candidate, rules=judging.make_rules(), policy=policy_of(judging),
         raw=judging.raw, rtol=judging.rtol, atol=judging.atol, ulp=judging.wants_ulp,
         models=judging.models, allow_early_end=judging.allow_early_end,
-        min_coverage=judging.min_coverage, layers=layers,
+        min_coverage=judging.min_coverage, layers=layers, before_values=before_values,
     )  # fmt: skip
     if judging.models.over(comparison.rules.models) != ModelPaths():
         comparison.use_models(judging.models)
@@ -59,7 +62,7 @@ def measure_all(
 ) -> None:  # fmt: skip
     """Measure every pair, with progress on stderr when it is a terminal; on a `cluster` if given,
     in `processes` if given and numpy does the sums: threads are as fast with the compiled ones, and
-    it says so. Raises `UserError` where the cluster's workers do not see the captures.
+    it says so. Raises `UserError` where the cluster is lost.
 
     The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
     `KeyboardInterrupt` here after the work was told to stop.
@@ -71,8 +74,6 @@ def measure_all(
         note = f"layertui: --processes is no longer needed: measuring in {processes} threads"
         print(note, file=sys.stderr)
         threads, processes = processes, None
-    if cluster is not None:
-        _check_cluster(cluster, comparison)
     stop = threading.Event()
     failed: list[BaseException] = []
 
@@ -104,24 +105,22 @@ def measure_all(
 
 @contextmanager
 def cluster_at(address: str | None, workers: int | None) -> Iterator[Cluster | None]:
-    """The cluster of `--scheduler`; None without. Raises `UserError` where there is none."""
+    """The cluster of `--scheduler`, which meanwhile does all that is read for; None without. Raises
+    `UserError` where there is none, or its workers do not see the captures.
+    """
     if address is None:
         yield None
         return
     from ..compare.running.cluster import ClusterError, opened_cluster
+    from ..compare.running.measuring import workers_on
+    from ..compare.tasks.on_executor import tasks_on
 
     try:
-        with opened_cluster(address, workers) as cluster:
+        with (
+            opened_cluster(address, workers) as cluster,
+            tasks_on(workers_on(cluster.executor, cluster.workers)),
+        ):
             yield cluster
-    except ClusterError as error:
-        raise UserError(str(error)) from error
-
-
-def _check_cluster(cluster: Cluster, comparison: Comparison) -> None:
-    from ..compare.running.cluster import ClusterError
-
-    try:
-        cluster.check(comparison.aligned)
     except ClusterError as error:
         raise UserError(str(error)) from error
 

@@ -29,8 +29,9 @@ from .model import (
 from .rules.by_hand import changed, globs_for, taken_apart
 from .rules.rules import HandPair, RecipeRule, Rules
 from .running.law_checks import LawCheck, LawProgress
-from .running.measuring import evaluated_on, measure_rows, recall_rows
+from .running.measuring import evaluated_on, measure_rows, recall_rows, workers_on
 from .state import ComparisonState
+from .tasks.on_executor import tasks_on
 from .weights.models import ModelPaths
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class Comparison(ComparisonState):
             self.aligned, self.results, self._judge_one, executor=executor, visible=visible,
             on_results=on_results, cancelled=cancelled, use_cache=use_cache, threads=threads,
         )  # fmt: skip
-        changed = self.settle(cancelled) if done else []
+        with tasks_on(workers_on(executor, threads)):
+            changed = self.settle(cancelled) if done else []
         if changed and on_results is not None:
             on_results(changed)
         if not done or not self.judges_by_laws:
@@ -306,10 +308,11 @@ def open_comparison(
     raw: str | None = None, rtol: float | None = None, atol: float | None = None,
     ulp: bool = False, models: ModelPaths | None = None, allow_early_end: bool = False,
     min_coverage: float = 0.5, layers: LayerRange | None = None,
+    before_values: Callable[[Aligned], None] = lambda _: None,
 ) -> Comparison:  # fmt: skip
     """Open two captures and align them, by values what names leave over; without a policy they are
-    judged by `noise`, or by the tolerance that is given. Raises `CaptureError` when one cannot be
-    opened.
+    judged by `noise`, or by the tolerance that is given. `before_values` hears of what names alone
+    gave. Raises `CaptureError` when one cannot be opened.
     """
     ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
     ref, cand = pick_sides(ref, cand)
@@ -318,4 +321,5 @@ def open_comparison(
         ulp=ulp, model_paths=models, allow_early_end=allow_early_end, min_coverage=min_coverage,
         layers=layers,
     )  # fmt: skip
+    before_values(comparison.aligned)
     return comparison.with_content()

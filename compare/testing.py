@@ -32,9 +32,9 @@ def assert_captures_match(
     `thresholds` a file made by `layertui thresholds`, `rules` a rules file. With `allow_gaps=False`
     every record needs a partner; `check` fails also for captures that cannot be compared
     (other token ids, stale buffers, missing steps). `reference_model` and `candidate_model` are
-    the checkpoints of the two runs. Pairs are measured, and laws checked, on `executor`, any of
-    `concurrent.futures` or of its kind (a cluster's, whose workers find the captures by the same
-    names); without it in threads.
+    the checkpoints of the two runs. Pairs are measured, laws checked and samples read on
+    `executor`, any of `concurrent.futures` or of its kind (a cluster's, whose workers find the
+    captures by the same names); without it in threads.
 
     Raises `AssertionError` that names the first divergence, its reason and what follows it;
     `CaptureError` for a capture or checkpoint that cannot be opened, `RulesError` and
@@ -44,6 +44,8 @@ def assert_captures_match(
     from .comparison import open_comparison
     from .judging.options import JudgingOptions
     from .rules.rules import Rules
+    from .running.measuring import workers_on
+    from .tasks.on_executor import tasks_on
 
     loaded = rules if isinstance(rules, Rules) else None
     options = JudgingOptions(
@@ -53,22 +55,26 @@ def assert_captures_match(
         min_coverage=min_coverage, reference_model=_path(reference_model),
         candidate_model=_path(candidate_model),
     )  # fmt: skip
-    comparison = open_comparison(
-        os.fspath(reference), os.fspath(candidate), rules=options.make_rules(loaded),
-        policy=options.make_policy() if isinstance(policy, str) else policy,
-        raw=raw, rtol=rtol, atol=atol, ulp=options.wants_ulp, min_coverage=min_coverage,
-    )  # fmt: skip
-    comparison.use_models(options.models)
-    comparison.measure(executor=executor)
-    errors: list[Finding] = []
-    if check:
-        from .checks.two_sides import check_pair
-
-        errors = [finding for finding in check_pair(comparison) if finding.severity == "error"]
+    with tasks_on(workers_on(executor)):
+        comparison = open_comparison(
+            os.fspath(reference), os.fspath(candidate), rules=options.make_rules(loaded),
+            policy=options.make_policy() if isinstance(policy, str) else policy,
+            raw=raw, rtol=rtol, atol=atol, ulp=options.wants_ulp, min_coverage=min_coverage,
+        )  # fmt: skip
+        comparison.use_models(options.models)
+        comparison.measure(executor=executor)
+        errors = _errors(comparison) if check else []
     message = _message(comparison, errors, allow_gaps)
     if message:
         raise AssertionError(message)
     return comparison
+
+
+def _errors(comparison: Comparison) -> list[Finding]:
+    """Why the captures cannot be compared."""
+    from .checks.two_sides import check_pair
+
+    return [finding for finding in check_pair(comparison) if finding.severity == "error"]
 
 
 def _path(given: PathLike | None) -> str | None:

@@ -113,12 +113,15 @@ def compare(
             measure_all, threads=threads, use_cache=not no_cache, processes=processes,
             cluster=cluster,
         )  # fmt: skip
-        work = partial(_compared, options=options, layers=layers, measured=running)
+        opened = open_pair if cluster is None else partial(open_pair, before_values=cluster.check)
+        work = partial(
+            _compared, options=options, layers=layers, measured=running, opened=opened
+        )  # fmt: skip
         if pairs is not None:
             text, status = _all_cases(pairs, work, form, settings)
             write_output(output, text, overwrite)
             return status
-        earlier = None if before is None else open_pair(reference, before, options, layers)
+        earlier = None if before is None else opened(reference, before, options, layers)
         comparison = work(reference, candidate)
         if earlier is not None:
             running(earlier)
@@ -138,11 +141,12 @@ def compare(
 def _compared(
     reference: str, candidate: str, *, options: JudgingOptions, layers: LayerRange | None = None,
     measured: Callable[[Comparison], None] | None = None,
+    opened: Callable[..., Comparison] | None = None,
 ) -> Comparison:  # fmt: skip
-    """Two captures, measured (by `measured`, or here) and checked."""
+    """Two captures, opened and measured (by `opened` and `measured`, or here), and checked."""
     from ..session import measure_all, note_checks, open_pair
 
-    comparison = open_pair(reference, candidate, options, layers)
+    comparison = (opened or open_pair)(reference, candidate, options, layers)
     (measured or measure_all)(comparison)
     note_checks(comparison)
     return comparison

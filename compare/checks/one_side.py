@@ -36,11 +36,7 @@ def check_capture(
     found = _by_headers(capture, items)
     looks = looks or Looks(Budget())
     outputs = [item for item in items if is_value(item)]
-    for item in outputs:
-        if cancelled is not None and cancelled():
-            break
-        looks.of(item.record)
-    else:
+    if looks.see([item.record for item in outputs], cancelled):
         found += _values(outputs, items, looks)
         found += _random(capture)
         found += check_copies(capture, looks.budget, cancelled)

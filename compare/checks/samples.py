@@ -7,6 +7,7 @@ budget of bytes lasts.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import prod
@@ -20,6 +21,8 @@ from ...capture.values import Array, upcast
 from ..measuring.blocks import Source, flat_where_possible, pieces
 from ..measuring.fused import known_float, same_bytes
 from ..measuring.mantissa import distinct, mantissa_bits
+from ..measuring.pair_reader import CancelledError
+from ..tasks.on_executor import answers
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16
@@ -157,6 +160,18 @@ class Looks:
             locator = record.locator
             self.known[key] = None if locator is None else look(locator)
         return self.known[key]
+
+    def see(self, records: Sequence[Record], cancelled: Callable[[], bool] | None = None) -> bool:
+        """Look at all of them, on whatever workers there are (see `tasks`); False when `cancelled`
+        said stop.
+        """
+        new = {id(r): r.locator for r in records if r.locator and id(r) not in self.known}
+        try:
+            for key, seen in zip(new, answers(look, [*new.values()], cancelled), strict=True):
+                self.known[key] = seen
+        except CancelledError:
+            return False
+        return True
 
     def same(self, one: Record, other: Record) -> bool:
         """True when both are equal in full, or in their samples where the budget is spent."""

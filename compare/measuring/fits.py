@@ -83,8 +83,8 @@ def fits_of(sums: EvenSums, instructions: str | None = None) -> Fits:
     )
     rest = told[3 * _OF_PART :]
     return Fits(
-        row_scale, channel_scale, channel_offset, (rest[0], rest[1]), (rest[2], rest[3]), (rest[4], rest[5], int(rest[6])),
-        (rest[7], rest[8], int(rest[9])), rest[10],
+        row_scale, channel_scale, channel_offset, (rest[0], rest[1]), (rest[2], rest[3]),
+        (rest[4], rest[5], int(rest[6])), (rest[7], rest[8], int(rest[9])), rest[10],
     )  # fmt: skip
 
 

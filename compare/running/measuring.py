@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...capture.environment import usable_cores
 from ..measuring.kernel import compiled_module
+from ..tasks.on_executor import Workers
 
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
@@ -62,6 +63,11 @@ def evaluated_on(
     from .law_threads import OnThreads
 
     return OnThreads(workers or default_threads(), _step_back if behind else None)
+
+
+def workers_on(executor: Executor | None, count: int | None = None) -> Workers | None:
+    """Who does tasks that are no pairs (see `tasks`): an executor's workers, else nobody."""
+    return None if executor is None else Workers(executor, count or workers_of(executor))
 
 
 def measure_rows(

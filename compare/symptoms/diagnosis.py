@@ -12,11 +12,14 @@ from ..limits import LEAST_SCORE, SCORES_ALIKE
 from ..matching.names.canonical import parent_of
 from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
+from ..tasks.on_executor import answers
 from . import casts, fit, others, registry
 
 if TYPE_CHECKING:
+    from ...capture.values import Array
     from ..aligned import Aligned, Results
     from ..judging.noise.analysis import Analysis
+    from ..measuring.pair_reader import PairTask
 
 _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17
@@ -132,24 +135,32 @@ def _others(
     aligned: Aligned, results: Results, row: Row, result: Measurement, rows: list[Row]
 ) -> list[others.Other]:  # fmt: skip
     """The same sample of other pairs of this shape; what cannot be read is left out."""
+    alike = [
+        other
+        for other in rows
+        if isinstance(measured := results.measurements[other.index], Measurement)
+        and measured.shape == result.shape and not measured.partial
+        and other.index != row.index and aligned.measurable(other.index)
+    ]  # fmt: skip
     found: list[others.Other] = []
-    for other in rows:
-        measured = results.measurements[other.index]
-        if not isinstance(measured, Measurement) or measured.shape != result.shape:
-            continue
-        if measured.partial or other.index == row.index or not aligned.measurable(other.index):
-            continue
-        try:
-            sample = read_sample(aligned.task(other.index), result.max_abs_index, _MOST)
-        except UNREADABLE:
-            continue
-        if not (np.isfinite(sample.x).all() and np.isfinite(sample.y).all()):
-            continue
-        is_peer = kind_of(other)[:2] == kind_of(row)[:2]
-        found.append(others.Other(other.label, is_peer, sample.x, sample.y))
-        if len(found) == _MOST_OTHERS:
-            break
+    while alike and len(found) < _MOST_OTHERS:
+        some, alike = alike[: _MOST_OTHERS - len(found)], alike[_MOST_OTHERS - len(found) :]
+        wanted = [(aligned.task(other.index), result.max_abs_index) for other in some]
+        for other, sample in zip(some, answers(_sample, wanted), strict=True):
+            if sample is not None:
+                is_peer = kind_of(other)[:2] == kind_of(row)[:2]
+                found.append(others.Other(other.label, is_peer, *sample))
     return found
+
+
+def _sample(wanted: tuple[PairTask, tuple[int, ...] | None]) -> tuple[Array, Array] | None:
+    """The sample of a pair with that place in it; None where it cannot be read or is not finite."""
+    try:
+        sample = read_sample(*wanted, _MOST)
+    except UNREADABLE:
+        return None
+    finite = np.isfinite(sample.x).all() and np.isfinite(sample.y).all()
+    return (sample.x, sample.y) if finite else None
 
 
 def _nothing(result: Measurement, pair: fit.Pair, found: list[Symptom]) -> Symptom:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ...measuring.blocks import Source
 from ...measuring.pair_reader import CancelledError
 from ...recipes.errors import RecipeError
 from ...recipes.recipe import Recipe
+from ...tasks.on_executor import answers, in_parts, shared
 from ..named_records import Item
 from .equal import MOST, distance, distance_through
 from .layouts import Both
@@ -25,6 +27,7 @@ from .sketch import WHOLE, Sketch, levels_of, may_have_sketch, read_some, real, 
 from .values import Entry
 
 _TOGETHER = 1 << 20  # elements that are described at once, and so many wait for it
+_SHARE = 256  # records whose sketches a worker makes at a time
 _KEPT = 1 << 24  # elements of small records of one side that stay in memory: 64 MB of float32
 _UNREADABLE = (RecordError, OSError, MemoryError)
 _Kind = tuple[str, str | None, int]  # stored and recorded dtype, number of elements
@@ -37,9 +40,35 @@ def entries_of(
     positions of items that names found no partner for. Raises `CancelledError`.
     """
     listed = [item for item in items if may_have_sketch(item.record)]
+    if shared():
+        parts = answers(_sketches_of_share, _shares(listed), cancelled)
+        found = dict(chain.from_iterable(part.items() for part in parts))
+    else:
+        found = _sketches(listed, _KEPT, cancelled)
+    return [
+        Entry(item, found[item.position], item.position in left)
+        for item in listed if item.position in found
+    ]  # fmt: skip
+
+
+def _shares(listed: list[Item]) -> list[tuple[list[Item], int]]:
+    """The items in parts, and how many elements each may keep."""
+    parts = in_parts(listed, max(1, len(listed) // _SHARE))
+    return [([*part], _KEPT // len(parts)) for part in parts]
+
+
+def _sketches_of_share(share: tuple[list[Item], int]) -> dict[int, Sketch]:
+    """On a worker: the sketches of some items, by their positions."""
+    return _sketches(*share, lambda: False)
+
+
+def _sketches(
+    listed: list[Item], room: int, cancelled: Callable[[], bool]
+) -> dict[int, Sketch]:  # fmt: skip
+    """Sketches by position, which may keep `room` elements."""
     found: dict[int, Sketch] = {}
     batches: dict[_Kind, list[tuple[Item, Array]]] = defaultdict(list)
-    waiting, room = 0, _KEPT
+    waiting = 0
     with _Files() as files:
         for item in listed:
             if cancelled():
@@ -56,10 +85,7 @@ def entries_of(
                 room = _describe(batches, found, room)
                 waiting = 0
     _describe(batches, found, room)
-    return [
-        Entry(item, found[item.position], item.position in left)
-        for item in listed if item.position in found
-    ]  # fmt: skip
+    return found
 
 
 def _describe(
