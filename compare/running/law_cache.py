@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..aligned import Aligned
     from ..weights.models import Models
 
-LAWS_VERSION = 11  # raise when a law, a limit or a cause changes
+LAWS_VERSION = 12  # raise when a law, a limit or a cause changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ class _Worker:
         q = by_head(material.q, form.heads)[:, heads]
         k = by_head(material.k, form.kv_heads)[:, key_heads.start : key_heads.stop]
         both = (*self.rotated(material, q, "q"), *self.rotated(material, k, "k"))
-        return _Turned(heads, key_heads, *(values.astype(self.kind) for values in both))
+        kept = (values.astype(self.kind, copy=False) for values in both)
+        return _Turned(heads, key_heads, *kept)
 
     def part(
         self, material: Material, turned: _Turned, mask: Array, heads: Array, rows: Array,
@@ -175,27 +176,35 @@ class _Worker:
         """Rotated heads `[rows, heads, width]` and the variance that rounding gives them."""
         form, angles, size = self.form, material.angles, self.form.rotated
         if angles is None or form.style == "none" or not size:
-            return x, np.zeros_like(x)
+            return x, self._nothing(x)
         cos, sin = (angles.cos_q, angles.sin_q) if which == "q" else (angles.cos_k, angles.sin_k)
         cos = relaid(cos[:, :size], "half", form.style)[:, None, :]
         sin = relaid(sin[:, :size], "half", form.style)[:, None, :] * form.direction
         part = x[..., :size]
-        first, second = part * cos, partner(part, form.style) * sin
+        first, second = part * cos, partner(part, form.style)
+        second *= sin
         unit = self.rounding.work
         if self.rounding.simulated:
             first, second = on_grid(first, unit), on_grid(second, unit)
         turned = first + second
         if self.rounding.simulated:
             turned = on_grid(turned, unit)
-        variance = np.zeros_like(x)
+        variance = self._nothing(x)
         if unit and not self.rounding.simulated:  # else nothing is asked of the variance
-            spread = np.square(first) + np.square(second) + np.square(turned)
+            spread = np.square(first, out=first)
+            spread += np.square(second, out=second)
             if not material.recorded_angles:  # their own rounding is not known
-                spread = spread + np.square(first) + np.square(second)
-            variance[..., :size] = spread * (ROUNDED * unit) ** 2
+                spread *= 2
+            spread += np.square(turned)
+            variance = np.zeros_like(x)
+            np.multiply(spread, (ROUNDED * unit) ** 2, out=variance[..., :size])
         if size == x.shape[-1]:
             return turned, variance
         return np.concatenate([turned, x[..., size:]], axis=-1), variance
+
+    def _nothing(self, x: Array) -> Array:
+        """Zeros like `x` that take no memory."""
+        return np.broadcast_to(np.zeros((), self.kind), x.shape)
 
     def _rounded(self, scores: Array) -> Array:
         return on_grid(scores, self.rounding.scores) if self.rounding.simulated else scores

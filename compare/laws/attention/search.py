@@ -22,6 +22,7 @@ _STARTS = 3  # choices that are changed step by step
 _BETTER = 0.9  # times the misfit so far that a change must leave
 _LESS = 0.5  # times the misfit that a fitted scale must leave
 _NOISE = 2e-6  # misfit that rounding of float32 makes
+_ROUNDED = 0.75  # units of the output: misfit of the right form, half of it the output's rounding
 _CAPS = (50.0, 30.0, 20.0)
 
 
@@ -30,9 +31,13 @@ def searched(scene: Scene, site: Site, choices: list[Choice], case: Case) -> Ite
     case = _fewer_rows(case)
     masked = [replace(c, form=replace(c.form, mask=mask)) for c in choices for mask in _masks(case)]
     ranked = sorted(((misfit(c, case), i) for i, c in enumerate(masked)))
-    reached = [_climbed(scene, site, masked[i], error, case) for error, i in ranked[:_STARTS]]
-    error, best = min(reached, key=lambda pair: pair[0])
-    if error > _NOISE:
+    noise = max(_NOISE, _ROUNDED * case.units["output"])
+    error, best = math.inf, masked[ranked[0][1]]
+    for start, i in ranked[:_STARTS]:
+        if error > noise:
+            near = _climbed(scene, site, masked[i], start, case, noise)
+            error, best = min((error, best), near, key=lambda pair: pair[0])
+    if error > noise:
         # A soft cap bends what a scale stretches: the two are looked for together.
         for cap in dict.fromkeys((best.form.softcap, None, *_CAPS)):
             tuned = _tuned_scale(replace(best, form=replace(best.form, softcap=cap)), case)
@@ -55,11 +60,14 @@ def _masks(case: Case) -> list[MaskKind]:
 
 
 def _climbed(
-    scene: Scene, site: Site, choice: Choice, error: float, case: Case
+    scene: Scene, site: Site, choice: Choice, error: float, case: Case, noise: float
 ) -> tuple[float, Choice]:
+    """The misfit and the form that changes of one part lead to, down to `noise`."""
     for _ in range(_PASSES):
         start = error
         for other in _changes(scene, site, choice, case):
+            if error <= noise:
+                return error, choice
             new = misfit(other, case)
             if new < _BETTER * error:
                 choice, error = other, new

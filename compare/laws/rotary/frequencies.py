@@ -75,10 +75,14 @@ def tables(
 
 def partner(x: Array, style: Style) -> Array:
     """What a channel is mixed with: (-x2, x1) of the halves, or of neighbouring channels."""
-    if style == "interleaved":
-        return np.stack([-x[..., 1::2], x[..., ::2]], axis=-1).reshape(x.shape)
-    half = x.shape[-1] // 2
-    return np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
+    found, half = np.empty_like(x), x.shape[-1] // 2
+    interleaved = style == "interleaved"
+    first, second = (slice(0, None, 2), slice(1, None, 2)) if interleaved else (
+        slice(0, half), slice(half, None),
+    )  # fmt: skip
+    np.negative(x[..., second], out=found[..., first])
+    found[..., second] = x[..., first]
+    return found
 
 
 def relaid(table: Array, style: Style, into: Style) -> Array:
