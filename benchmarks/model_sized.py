@@ -5,8 +5,8 @@
 
 The first makes two captures of the shape of Llama 3.1 8B over 256 tokens: 837 records in bfloat16
 with inputs and outputs of every module, 32 layers, 5 GB for both (`--scale 0.25`: 8 layers). Norms,
-activations and sums are computed; projections and attention give random numbers, the candidate's
-with rounding noise. The second repeats one block of 64 MB a side, which is not zero, through hard
+attention, activations and sums are computed; projections give random numbers, the candidate's with
+rounding noise. The second repeats one block of 64 MB a side, which is not zero, through hard
 links: as many records as make up so many gigabytes, of which the disk holds two blocks.
 
 A child process then compares them as `layertui compare` does, without a cache and without a
