@@ -58,6 +58,21 @@ def distinct(values: Array, bits: int = _ALL_BITS) -> int:
     return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1 if values.size else 0
 
 
+def rounded_to(values: Array, bits: int, instructions: str | None = None) -> Array | None:
+    """Float32 or float64 rounded to so many stored bits of mantissa, to nearest, ties to even; None
+    where there is no compiled module, or nothing to round.
+    """
+    module, size = compiled_module(), values.dtype.itemsize
+    if module is None or values.dtype not in (np.float32, np.float64):
+        return None
+    if not 0 <= bits < (23 if size == 4 else _ALL_BITS):
+        return None
+    values = np.ascontiguousarray(values)
+    found = np.empty_like(values)
+    module.rounded(values, size, bits, found, instructions)
+    return found
+
+
 def _with_bits(values: Array, bits: int) -> Array:
     if bits == _ALL_BITS:
         return values

@@ -110,6 +110,12 @@ class Tables:
         if prod(shape) <= RUN and not self._apart(quantity, len(rows), prod(shape)):
             return self._kept_of(quantity).reshape(-1, width)[rows].astype(np.float64)
         with self._open(quantity) as reader:
+            runs = np.stack([rows * width, np.full_like(rows, width)], axis=1)
+            found = None
+            if reader.shown is None:
+                found = reader.sides[quantity.side].runs(runs)
+            if found is not None:
+                return found.reshape(-1, width).astype(np.float64, copy=False)
             # A reader hands out the same memory for every window: each is copied at once.
             parts = [
                 _window(reader, key).reshape(-1, width).astype(np.float64)

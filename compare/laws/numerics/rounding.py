@@ -8,13 +8,14 @@ spacing is between one and two units of the value, so that the standard deviatio
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 
 from ....capture.dtypes import DTYPES
 from ....capture.values import Array
-from ...measuring.mantissa import mantissa_bits
+from ...measuring.mantissa import mantissa_bits, rounded_to
 
 ROUNDED = 0.75 / 3**0.5  # standard deviation of a rounded value's error, in units of it
 _NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same numbers
@@ -46,6 +47,10 @@ def on_grid(values: Array, unit: float) -> Array:
     """Values rounded to nearest on the grid with this unit roundoff (exponents unbounded)."""
     if unit <= 2.0**-53:
         return values
+    fraction, power = math.frexp(unit)
+    found = rounded_to(values, -power) if fraction == 0.5 else None
+    if found is not None:
+        return found
     mantissa, exponent = np.frexp(values)  # in [0.5, 1), where the grid's spacing is the unit
     return np.ldexp(np.rint(mantissa / unit) * unit, exponent)
 

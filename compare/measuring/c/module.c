@@ -109,6 +109,8 @@ typedef struct {
     fits_function *fits;
     saturated_function *saturated;
     widen_function *widen;
+    round64_function *round64;
+    round32_function *round32;
     int usable;
 } instruction_set;
 
@@ -116,12 +118,12 @@ typedef struct {
 static instruction_set SETS[] = {
 #if defined(__x86_64__)
     {"avx512", block_avx512, weigh_avx512, even_avx512, kth_avx512, fits_avx512,
-     saturated_avx512, widen_avx512, 0},
+     saturated_avx512, widen_avx512, round64_avx512, round32_avx512, 0},
     {"avx2", block_avx2, weigh_avx2, even_avx2, kth_avx2, fits_avx2,
-     saturated_avx2, widen_avx2, 0},
+     saturated_avx2, widen_avx2, round64_avx2, round32_avx2, 0},
 #endif
     {"plain", block_plain, weigh_plain, even_plain, kth_plain, fits_plain,
-     saturated_plain, widen_plain, 1},
+     saturated_plain, widen_plain, round64_plain, round32_plain, 1},
 };
 enum { SET_COUNT = sizeof SETS / sizeof *SETS };
 
@@ -313,6 +315,8 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
 
 #include "python_runs.h"
 
+#include "python_rounding.h"
+
 static PyObject *instructions(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     PyObject *names = PyList_New(0);
@@ -336,6 +340,7 @@ static PyMethodDef methods[] = {
     {"saturated", saturated, METH_VARARGS, "Elements that stand at an end which others pass."},
     {"read_runs", read_runs, METH_VARARGS, "Runs of a file's elements as float64."},
     {"same_bytes", same_bytes, METH_VARARGS, "Whether stretches of two files are equal."},
+    {"rounded", rounded, METH_VARARGS, "Numbers with fewer bits of mantissa."},
     {"kth", kth, METH_VARARGS, "The k-th smallest of numbers that are not negative."},
     {"grid_of", grid_of, METH_VARARGS, "Where numbers have their last bit."},
     {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},

@@ -69,4 +69,8 @@ typedef int block_function(const side_in *, const side_in *, size_t, pass *);
 /* So many elements as float64. */
 typedef void widen_function(const side_in *, size_t, double *);
 
+/* So many numbers, as their bits, rounded to so many stored bits of mantissa. */
+typedef void round64_function(const uint64_t *, size_t, int, uint64_t *);
+typedef void round32_function(const uint32_t *, size_t, int, uint32_t *);
+
 #endif

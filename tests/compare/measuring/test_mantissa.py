@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layertui.compare.measuring.kernel import NO_KERNEL
-from layertui.compare.measuring.mantissa import distinct, mantissa_bits
+from layertui.compare.laws.numerics.rounding import on_grid
+from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
+from layertui.compare.measuring.mantissa import distinct, mantissa_bits, rounded_to
 from layertui.compare.measuring.order_statistics import kth, median
 
 NUMBERS = st.lists(
@@ -55,3 +58,41 @@ def test_the_kth_of_many(seed: int, count: int, share: float, tied: bool) -> Non
     values = np.rint(3 * values) if tied else values
     k = min(count - 1, int(share * count))
     assert kth(values, k) == np.sort(values)[k]
+
+
+@settings(max_examples=200, deadline=None)
+@given(NUMBERS, st.sampled_from([1, 2, 7, 10, 22]), st.sampled_from([np.float32, np.float64]))
+def test_rounding_is_to_nearest_with_ties_to_even(
+    numbers: list[float], bits: int, kind: type[np.floating[Any]]
+) -> None:
+    with np.errstate(all="ignore"):
+        values = np.array(numbers, kind)
+        values = values[(np.abs(values) >= np.finfo(kind).tiny) | (values == 0) | np.isnan(values)]
+        mantissa, exponent = np.frexp(values)
+        expected = np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
+    for instructions in instruction_sets():
+        found = rounded_to(values, bits, instructions)
+        assert found is not None and found.dtype == values.dtype
+        np.testing.assert_array_equal(found, expected)
+    inside = np.arange(1024, dtype=kind) / 512 + 1
+    if bits <= 7:
+        assert (rounded_to(inside, bits) == on_grid(inside, 2.0 ** -(bits + 1))).all()
+
+
+def test_nothing_is_rounded_that_has_no_more_bits() -> None:
+    values = np.ones(4, np.float32)
+    assert rounded_to(values, 23) is None and rounded_to(values.astype(np.float16), 7) is None
+    assert rounded_to(values, -1) is None
+    nan = np.frombuffer(b"\xff\xff\xff\x7f\x00\x00\x80\xff", np.float32)
+    found = rounded_to(nan, 7)
+    if found is not None:
+        assert np.isnan(found[0]) and found[1] == -np.inf
+
+
+def test_on_grid_is_the_same_without_the_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).standard_normal((40, 50)) * 10.0 ** np.arange(-20, 30)
+    for unit in (2.0**-3, 2.0**-8, 2.0**-11, 2.0**-24, 0.3 * 2.0**-8):
+        monkeypatch.delenv(NO_KERNEL, raising=False)
+        found = on_grid(values, unit)
+        monkeypatch.setenv(NO_KERNEL, "1")
+        np.testing.assert_array_equal(found, on_grid(values, unit))
