@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, get_args
 
@@ -87,10 +87,7 @@ def _report(content: Mapping[str, Any], path: str) -> SavedReport:
     for row in rows:
         if not _is_object(row) or row.get("verdict") not in _LEVELS:
             raise CaptureError(f"{path}: damaged: a row has no verdict")
-        known = _key(row)
-        while known in found:  # parts of a fused record have one name
-            known = (*known[:3], known[3] + 1)
-        found[known] = _row(row)
+        found[next_free(_key(row), found)] = _row(row)
     outcome, first = content.get("outcome"), content.get("first_divergence")
     status = outcome.get("status") if _is_object(outcome) else None
     module = first.get("module") if _is_object(first) else ""
@@ -98,6 +95,20 @@ def _report(content: Mapping[str, Any], path: str) -> SavedReport:
         _path(content.get("reference")), _path(content.get("candidate")),
         status if type(status) is int else 1, _text(module), _text(content.get("answer")), found,
     )  # fmt: skip
+
+
+def next_free(key: Key, known: Container[Key]) -> Key:
+    """The key of one more row of that name: parts of a fused record have one name."""
+    while key in known:
+        key = (*key[:3], key[3] + 1)
+    return key
+
+
+def label_of(key: Key) -> str:
+    """`layers.0.mlp-output call 2 step 1`."""
+    module, slot, step, call = key
+    label = f"{module}-{slot}" + (f" call {call}" if call > 1 else "")
+    return label + (f" step {step}" if step else "")
 
 
 def _key(row: Mapping[str, Any]) -> Key:
@@ -111,10 +122,8 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 
 def _row(row: Mapping[str, Any]) -> SavedRow:
-    module, slot, step, call = _key(row)
-    label = f"{module}-{slot}" + (f" call {call}" if call > 1 else "")
     return SavedRow(
-        label + (f" step {step}" if step else ""), _text(row.get("verdict")),
+        label_of(_key(row)), _text(row.get("verdict")),
         _text(row.get("reason")), _error(row.get("metrics")), row.get("origin") == "made",
         row.get("kind") == "pair",
     )  # fmt: skip
