@@ -121,6 +121,10 @@ LAYERS = click.option(
     "--layers", type=LayersType(), default=None, metavar="0:5",
     help="Compare only these layers (here 0 to 4) and what comes before the first layer.",
 )  # fmt: skip
+BEFORE = click.option(
+    "--before", default=None, metavar="DIR", type=click.Path(),
+    help="An earlier capture of the candidate: what has changed since is said.",
+)  # fmt: skip
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 
 

@@ -41,6 +41,7 @@ def run_app(
     min_coverage: float = 0.5,
     allow_early_end: bool = False,
     fold: Start = "auto",
+    before: str | None = None,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -52,13 +53,15 @@ def run_app(
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
     single errors are shown; `metric` is what badges show (None: what they showed last); `models`
     are the checkpoints that the user named; `fold` says whether the list starts with its layers
-    folded (`auto`: where it is longer than the screen).
+    folded (`auto`: where it is longer than the screen); `before` is an earlier candidate, since
+    which the list says what has changed.
     """
     from . import terminal
 
     refused = terminal.refusal()
     if refused is None:
-        refused = next((m for m in map(_missing, (ref_path, cand_path)) if m), None)
+        paths = (ref_path, cand_path, *([] if before is None else [before]))
+        refused = next((m for m in map(_missing, paths) if m), None)
     if refused is not None:
         print(refused, file=sys.stderr)
         return 2
@@ -71,7 +74,7 @@ def run_app(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
         options=options, export=export, models=models, min_coverage=min_coverage,
-        allow_early_end=allow_early_end, fold=fold,
+        allow_early_end=allow_early_end, fold=fold, before=before,
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         options: tuple[str, ...] = (),
         export: str | None = None,
         fold: Start = "auto",
+        before: str | None = None,
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -88,7 +89,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
         self.last_output: list[str] = []  # for stdout, then
         self.session = Session(
-            request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold
+            request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold,
+            before=before,
         )  # fmt: skip
         self.list_screen = ListScreen(self, names)
         self.controllers = Controllers(self, self.list_screen)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .before.before import Before
     from .list.cases import CaseChoice
     from .list.checkpoints import Checkpoints
     from .list.comparing import Comparing
@@ -38,15 +39,20 @@ class Controllers:
         from .list.comparing import Comparing
 
         comparing = Comparing(self._host, self._face)
-        comparing.on_start = lambda: self.symptoms.drop()
+        comparing.on_start = self._started
         comparing.on_complete = self._completed
         comparing.on_refused = self._refused
         comparing.on_cases = lambda pairs: self.cases.found(pairs)
         return comparing
 
+    def _started(self) -> None:
+        self.symptoms.drop()
+        self.before.drop()
+
     def _completed(self) -> None:
         self.rerunning.recall()
         self.cases.note()
+        self.before.refresh()
 
     def _refused(self) -> None:
         self.judging.take_back()
@@ -74,7 +80,15 @@ class Controllers:
     def judging(self) -> Judging:
         from .list.judging import Judging
 
-        return Judging(self._host, self._face, self.comparing)
+        judging = Judging(self._host, self._face, self.comparing)
+        judging.on_judged = lambda: self.before.refresh()
+        return judging
+
+    @cached_property
+    def before(self) -> Before:
+        from .before.before import Before
+
+        return Before(self._host, self._face, self.comparing)
 
     @cached_property
     def export(self) -> Export:
@@ -129,6 +143,7 @@ class Controllers:
             "filter": self.search.filter,
             "search": self.search.find,
             "only": self.search.only,
+            "before": self.before.command,
             "show": self.search.show,
             "export": self.export.command,
             "report": self.export.report,
@@ -147,7 +162,8 @@ class Controllers:
     @property
     def idle(self) -> bool:
         """Whether nothing at all is done in the background."""
-        jobs = (self.comparing.job, self.export.job, self.symptoms.job, self.checkpoints.job)
+        jobs = (self.comparing.job, self.export.job, self.symptoms.job, self.checkpoints.job,
+                self.before.job)  # fmt: skip
         return not any(jobs) and not self.rerunning.busy
 
     def reload(self, _: str = "") -> None:
@@ -162,7 +178,7 @@ class Controllers:
             if job is not None and not job.stopped():
                 job.stop()
                 return True
-        return self.comparing.stop()
+        return self.before.stop() or self.comparing.stop()
 
     def step_out(self) -> None:
         """Esc: half of a pair, search, filter, only diverged, the running work; in this order."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..compare.case_pairs import CasePair
+    from ..compare.changes.earlier import RowChanges
     from ..compare.comparison import Comparison
     from .jobs.compare_job import Request
     from .jobs.export_job import ExportChoice
@@ -82,6 +83,8 @@ class Session:
     checked: bool = False  # whether the captures themselves were looked at
     cases: Cases | None = None  # where both sides are folders of captures
     inputs_differ: str = ""  # what the checks say of other inputs, in a few words
+    before: str | None = None  # an earlier candidate that the present one is compared with
+    changes: RowChanges | None = None  # what has changed since that one, or the last reading
     rerun_state: str = ""  # what a rerun does now
     fold: Start = "auto"  # what the list folds before the user folds anything
     touched: bool = False  # whether the user pressed anything since these captures were opened

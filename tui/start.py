@@ -27,6 +27,7 @@ def start(
     raw: str | None, rules_path: str | None = None,
     options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
     min_coverage: float = 0.5, allow_early_end: bool = False, fold: Start = "auto",
+    before: str | None = None,
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
     metric = metric or remembered_metric()
@@ -37,7 +38,8 @@ def start(
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,
-                      rules_path=rules_path, options=options, export=export, fold=fold)  # fmt: skip
+                      rules_path=rules_path, options=options, export=export, fold=fold,
+                      before=before)  # fmt: skip
     app.run(mouse=mouse)
     return exit_status(app)
 

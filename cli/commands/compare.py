@@ -15,6 +15,7 @@ from ...compare.judging.options import JudgingOptions
 from ...compare.reports.registry import FORMS, purposes
 from ..errors import UserError
 from ..options import (
+    BEFORE,
     LAYERS,
     NO_CACHE,
     OVERWRITE,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..cases import CasePair
 
 
-CHANGES_IN = ("text", "json", "markdown")  # forms of reports that --before goes with
+CHANGES_IN = ("text", "json", "markdown", "bug-report")  # forms of reports that --before goes with
 
 
 @click.command()
@@ -48,13 +49,7 @@ CHANGES_IN = ("text", "json", "markdown")  # forms of reports that --before goes
     type=click.Path(),
     help="Draw the MSE of every output in execution order.",
 )
-@click.option(
-    "--before",
-    default=None,
-    metavar="DIR",
-    type=click.Path(),
-    help="An earlier capture of the candidate: the report says what has changed since.",
-)
+@BEFORE
 @OVERWRITE
 @click.option("--only-diverged", is_flag=True, help="Leave out rows that agree.")
 @LAYERS

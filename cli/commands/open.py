@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
-from ..options import judging_options, model_options
+from ..options import BEFORE, judging_options, model_options
 
 if TYPE_CHECKING:
     from ...compare.rules.rules import Rules
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("candidate", type=click.Path(), required=False)
 @judging_options
 @model_options
+@BEFORE
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option(
@@ -37,6 +38,7 @@ def open_captures(
     ctx: click.Context,
     reference: str,
     candidate: str | None,
+    before: str | None,
     plain: bool,
     no_mouse: bool,
     fold: Start,
@@ -49,15 +51,17 @@ def open_captures(
 
     if candidate is None and holds_both_sides(reference):
         candidate = reference
+    if candidate is None and before is not None:
+        raise UserError("--before goes with two captures")
     if candidate is None:
         return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
     options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
     given = ctx.get_parameter_source("metric") is not ParameterSource.DEFAULT
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
-        return print_summary(reference, candidate, options, again)
+        return print_summary(reference, candidate, options, again, before)
     return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold,
-                metric=options.metric if given else None)  # fmt: skip
+                metric=options.metric if given else None, before=before)  # fmt: skip
 
 
 def open_verification(
@@ -91,9 +95,11 @@ def open_verification(
 
 
 def print_summary(
-    reference: str, candidate: str, options: JudgingOptions, arguments: list[str]
-) -> int:
-    """The text report on standard output; returns the exit status of `compare`.
+    reference: str, candidate: str, options: JudgingOptions, arguments: list[str],
+    before: str | None = None,
+) -> int:  # fmt: skip
+    """The text report on standard output, with what has changed since an earlier candidate;
+    returns the exit status of `compare`.
 
     `arguments` are those of the command line that prints it again.
     """
@@ -103,21 +109,30 @@ def print_summary(
     from .compare import text_of_cases, text_report_of
 
     pairs = case_pairs(reference, candidate)
+    if pairs is not None and before is not None:
+        raise UserError("--before: compare one case at a time")
     if pairs is not None:
         text, status = text_of_cases(pairs, options, arguments)
         write_output("-", text, overwrite=False)
         return status
+    earlier = None if before is None else open_pair(reference, before, options)
     comparison = open_pair(reference, candidate, options)
     measure_all(comparison)
     note_checks(comparison)
-    write_output("-", text_report_of(comparison, options, arguments), overwrite=False)
+    text = text_report_of(comparison, options, arguments)
+    if earlier is not None:
+        from ...compare.changes.since import changes_since, with_changes
+
+        measure_all(earlier)
+        text = with_changes(text, "text", changes_since(earlier, comparison))
+    write_output("-", text, overwrite=False)
     return comparison.exit_status()
 
 
 def show(
     reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
     mouse: bool = True, export: str | None = None, fold: Start = "auto",
-    metric: str | None = None,
+    metric: str | None = None, before: str | None = None,
 ) -> int:  # fmt: skip
     """Open the screen, with `metric` in its badges (None: what they showed last); returns its exit
     status, 2 where the terminal cannot draw or a capture is
@@ -137,6 +152,7 @@ def show(
         export=export, models=options.models,
         options=tuple(not_on_the_screen(options).to_arguments()),
         min_coverage=options.min_coverage, allow_early_end=options.allow_early_end, fold=fold,
+        before=before,
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def compare_directories(
         candidate = open_capture(request.candidate, raw=request.raw, headers=False)
         reference, candidate = pick_sides(reference, candidate)
         job.tell(Listed(reference, candidate, preparing.names(reference, candidate)))
-        if not _read_headers(job, reference, candidate):
+        if not read_both_headers(job, reference, candidate):
             return False
         total = len(reference.records) + len(candidate.records)
         job.tell(Reading(total, total))
@@ -102,22 +102,27 @@ def compare_again(
     return lambda job: _align_and_measure(job, request, sides, visible, preparing)
 
 
-def _align_and_measure(
-    job: Job, request: Request, sides: tuple[Capture, Capture], visible: Visible,
-    preparing: Preparing,
-) -> bool:  # fmt: skip
+def comparison_of(request: Request, sides: tuple[Capture, Capture]) -> Comparison:
+    """Both captures, aligned as it was asked for. Raises `CaptureError`."""
     from ...compare.comparison import Comparison
     from ...compare.judging.policy import policy_named
     from ...compare.rules.rules import Rules
     from ...compare.weights.models import ModelPaths
 
     policy = request.policy or policy_named("default", None, request.rtol, request.atol)
-    comparison = Comparison(
+    return Comparison(
         *sides, request.rules or Rules(), policy,
         rtol=request.rtol, atol=request.atol, ulp=request.ulp,
         model_paths=request.models or ModelPaths(), min_coverage=request.min_coverage,
         allow_early_end=request.allow_early_end,
     )  # fmt: skip
+
+
+def _align_and_measure(
+    job: Job, request: Request, sides: tuple[Capture, Capture], visible: Visible,
+    preparing: Preparing,
+) -> bool:  # fmt: skip
+    comparison = comparison_of(request, sides)
     if job.stopped():
         return False
     job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
@@ -212,7 +217,8 @@ def _measure(job: Job, comparison: Comparison, visible: Visible) -> bool:
     return done
 
 
-def _read_headers(job: Job, reference: Capture, candidate: Capture) -> bool:
+def read_both_headers(job: Job, reference: Capture, candidate: Capture) -> bool:
+    """Complete the records of both sides, telling how far that is; False where it was stopped."""
     from time import monotonic
 
     from ...capture import read_headers

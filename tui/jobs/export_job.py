@@ -14,9 +14,13 @@ from .news import Exported
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ...compare.changes.changes import Changes
     from ...compare.comparison import Comparison
     from ..scene import Scene
     from .job import Job
+
+
+_FORMS = {".html": "html", ".htm": "html", ".json": "json", ".txt": "text"}  # of a report
 
 
 class ExportError(Exception):
@@ -121,10 +125,11 @@ def export_job(
 
 def report_job(
     comparison: Comparison, path: Path | None, options: Sequence[str], metric: str,
-    done: Callable[[str], None],
+    done: Callable[[str], None], changes: Changes | None = None,
 ) -> Callable[[Job], bool]:  # fmt: skip
-    """Work that writes a bug report, as a page where the file's name says so (or, without a path,
-    hands the text to `done`).
+    """Work that writes a bug report, or the report that the file's name asks for: a page (.html),
+    JSON (.json), text (.txt); or, without a path, hands the text to `done`. What has changed since
+    an earlier candidate is at the end of it, of a page nowhere.
     """
 
     def work(job: Job) -> bool:
@@ -133,10 +138,13 @@ def report_job(
 
         sides = [comparison.reference.path, comparison.candidate.path]
         command = command_line(["layertui", "compare"], sides, options)
-        page = path is not None and path.suffix.lower() in (".html", ".htm")
-        form = "html" if page else "bug-report"
+        form = _FORMS.get("" if path is None else path.suffix.lower(), "bug-report")
         settings = Settings(command, metric)
         text = whole([part_of(comparison, form, settings)], form, settings)
+        if changes is not None and form != "html":
+            from ...compare.changes.since import with_changes
+
+            text = with_changes(text, form, changes)
         if job.stopped():
             return False
         if path is not None:

@@ -15,6 +15,8 @@ _SINGLE = 9
 _RATIO = 8
 _LOCAL = 7
 _SECOND = 7
+BEFORE, CHANGE = 16, 6  # what changed with the earlier badge, and without
+_LEAST_NAME_BEFORE = 18  # cells of either name that the earlier badge leaves
 _LEAST_NAME = 20  # cells of either name that the column of local errors leaves
 _LEAST_NAME_BESIDE = 19  # ... and the second number does,
 _LEAST_NAME_BARE = 24  # ... where there is no room for shapes either
@@ -34,6 +36,7 @@ class Columns:
     origin: bool = False  # a glyph beside the verdict's says where the error comes from
     local: int = 0  # the error that a layer itself makes, over the usual
     second: int = 0  # the number beside the badge's
+    before: int = 0  # what changed, with the earlier badge where there is room
 
     @property
     def side(self) -> int:
@@ -41,7 +44,7 @@ class Columns:
 
     @property
     def badge(self) -> int:
-        parts = (self.second, self.word, self.ratio, self.local, self.single)
+        parts = (self.second, self.word, self.ratio, self.local, self.single, self.before)
         more = sum(1 + width for width in parts if width)
         return 1 + 1 + VALUE + more
 
@@ -49,8 +52,9 @@ class Columns:
 @dataclass(frozen=True)
 class Extras:
     """Columns that only some lists have: `reran` errors of reruns, `ratio` what the error is a
-    multiple of (empty: nothing), `origin` where errors come from; where there is room `local`, the
-    errors that layers themselves make, and `second`, another number beside the badge's.
+    multiple of (empty: nothing), `origin` where errors come from, `before` what has changed; where
+    there is room `local`, the errors that layers themselves make, and `second`, another number
+    beside the badge's.
     """
 
     reran: bool = False
@@ -58,6 +62,7 @@ class Extras:
     origin: bool = False
     local: bool = False
     second: bool = False
+    before: bool = False
 
 
 def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None = None) -> Columns:
@@ -72,6 +77,10 @@ def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None
     ratio = _RATIO if extras.ratio and width >= _SHAPES_FROM else 0
     badge = 2 + VALUE + sum(1 + part for part in (word, ratio, single) if part)
     left_over = width - 1 - number - 1 - (badge + 4) - 2 * (shape + 1 if shape else 0)
+    before = 0
+    if extras.before:
+        before = BEFORE if left_over - BEFORE - 1 >= 2 * _LEAST_NAME_BEFORE else CHANGE
+    left_over -= before + 1 if before else 0
     local = _LOCAL if extras.local and left_over - _LOCAL - 1 >= 2 * _LEAST_NAME else 0
     left_over -= local + 1 if local else 0
     least = _LEAST_NAME_BESIDE if shape else _LEAST_NAME_BARE
@@ -81,7 +90,7 @@ def columns_for(width: int, rows: int, longest_shape: int, extras: Extras | None
     name = max(1, left_over // 2)
     return Columns(
         number, name, shape, word, max(1, left_over - name), single, ratio, extras.origin, local,
-        second,
+        second, before,
     )  # fmt: skip
 
 
@@ -106,4 +115,6 @@ def heading(columns: Columns, number: str, ratio: str = "", second: str = "") ->
         badge += "  " + fit("local", columns.local - 1)
     if columns.single:
         badge += "  " + fit("single", columns.single - 1)
+    if columns.before:
+        badge += "  " + fit("before" if columns.before == BEFORE else "now", columns.before - 1)
     return f" {'#':>{columns.number}} {left}  {badge}  {right}"

@@ -9,6 +9,7 @@ from textual import on
 from textual.containers import Container, Horizontal, Vertical
 
 from ...capture.plurals import counted
+from ..before.before_line import BeforeLine
 from ..present.field import Field
 from ..present.rerun_fields import rerun_fields
 from ..present.working import checking_laws
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from ...capture.records import Capture
+    from ...compare.changes.earlier import RowChanges
     from ...compare.checks.finding import Finding
     from ...compare.model import Counts
     from ..work_screen import ScreenHost
@@ -44,6 +46,7 @@ class ListDisplay(ShownRows):
     DEFAULT_CSS = """
     ListDisplay { layout: vertical; }
     ListDisplay > #answer { background: $surface; }
+    ListDisplay > #before { background: $surface; display: none; }
     ListDisplay > #sides { background: $panel; }
     ListDisplay > #counts-row { height: 1; background: $surface; }
     ListDisplay #position { width: 15; }
@@ -52,6 +55,7 @@ class ListDisplay(ShownRows):
     ListDisplay > #small { display: none; height: 1fr; }
     ListDisplay #list-side { width: 1fr; height: 1fr; }
     ListDisplay Detail { display: none; }
+    ListDisplay.-before > #before { display: block; }
     ListDisplay.-beside > #middle { layout: horizontal; }
     ListDisplay.-beside Detail { display: block; width: 58; height: 1fr; }
     ListDisplay.-beside Detail #right { display: none; }
@@ -59,6 +63,7 @@ class ListDisplay(ShownRows):
     ListDisplay.-below Detail { display: block; width: 1fr; height: 10; }
     ListDisplay.-one Detail #right { display: none; }
     ListDisplay.-small > * { display: none; }
+    ListDisplay.-small > #before { display: none; }
     ListDisplay.-small > #small { display: block; }
     """
 
@@ -78,6 +83,7 @@ class ListDisplay(ShownRows):
 
     def compose(self) -> ComposeResult:
         yield AnswerBar(id="answer")
+        yield BeforeLine(id="before")
         yield Lines(id="sides")
         with Horizontal(id="counts-row"):
             yield Lines(id="counts")
@@ -197,6 +203,21 @@ class ListDisplay(ShownRows):
             self._pane_timer.stop()
         self._pane_timer = self.set_timer(REST, self.show_pane)
 
+    def show_changes(self, changes: RowChanges | None, problem: str = "") -> None:
+        """The column of what changed, and the line above the list."""
+        self.pairs.set_changes(changes)
+        if self.view.change is not None:
+            self.change_view(self.view)
+        line = self.query_one(BeforeLine)
+        line.show(changes, problem)
+        self.set_class(line.known, "-before")
+        self._show_heading()
+        self.show_pane()
+
+    def show_earlier(self, words: str) -> None:
+        self.query_one(BeforeLine).progress(words)
+        self.add_class("-before")
+
     def show_singles(self) -> None:
         """The column of single errors, once something was rerun."""
         comparison = self.comparison
@@ -214,6 +235,10 @@ class ListDisplay(ShownRows):
             more = [] if comparison is None or row is None else (
                 rerun_fields(self.session.reruns, comparison, row)
             )  # fmt: skip
+            if fold is None and self.session.changes is not None:
+                from ..before.change_words import change_fields
+
+                more = [*change_fields(self.session.changes, row), *more]
             more = more if fold is None else [Field("folded", fold.words), *more]
             detail.show_row(comparison, row, more)
             if not self.prompt.asking:

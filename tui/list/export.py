@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ...compare.comparison import Comparison
     from ..jobs.export_job import ExportChoice
     from ..jobs.job import Job
     from ..jobs.news import News
@@ -118,7 +119,7 @@ class Export:
             self._host.say_from_thread(f"wrote {chosen.words} to {where}")
 
         def more(row: int) -> list[str]:
-            return session.reruns.lines(comparison, row)
+            return [*self._changed(comparison, row), *session.reruns.lines(comparison, row)]
 
         self._start(lambda: export_job(chosen, path, session.command_options(), done, more))
 
@@ -147,10 +148,22 @@ class Export:
                 self._host.say_from_thread(f"wrote a report to {where}")
 
             options, metric = session.command_options(), session.metric
-            if self._start(lambda: report_job(comparison, path, options, metric, done)):
+            found = None if session.changes is None else session.changes.changes
+            if found is not None and session.before is not None:
+                options += ["--before", session.before]
+            if self._start(lambda: report_job(comparison, path, options, metric, done, found)):
                 self._host.say("writing a report")
 
         self._unless_it_exists(path, write)
+
+    def _changed(self, comparison: Comparison, row: int) -> list[str]:
+        """What a row was before, where that is known of these rows."""
+        from ..before.change_words import change_lines
+
+        changes = self._host.session.changes
+        if changes is None or changes.rows is not comparison.rows:
+            return []
+        return change_lines(changes, row)
 
     def reproduce(self, _: str = "") -> None:
         """`:repro`: write a test of the layer under the cursor."""
@@ -197,5 +210,7 @@ class Export:
         from ...compare.reports.row_text import row_text
         from ..yank import yank
 
-        text = self._host.front.yank_text() or row_text(comparison, row)
+        text = self._host.front.yank_text() or "".join(
+            [row_text(comparison, row), *(f"{line}\n" for line in self._changed(comparison, row))]
+        )
         self._host.say(yank(text, self._host.copy))

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...capture.records import Capture
+    from ...compare.changes.earlier import RowChanges
     from ...compare.checks.finding import Finding
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
@@ -112,6 +113,16 @@ class ListFace(Protocol):
 
     def show_singles(self) -> None:
         """The column of single errors, once something was rerun."""
+        ...
+
+    def show_changes(self, changes: RowChanges | None, problem: str = "") -> None:
+        """The column of what has changed since an earlier candidate, and the line above the list;
+        or in that line why there is none.
+        """
+        ...
+
+    def show_earlier(self, words: str) -> None:
+        """How far the comparison with an earlier candidate is."""
         ...
 
     def remember_place(self) -> None:

@@ -13,6 +13,8 @@ from ..state import UNREMEMBERED, remember_metric
 from .limits import Limits, parse_limits, with_thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..session import Host
     from .comparing import Comparing
     from .face import ListFace
@@ -24,6 +26,7 @@ class Judging:
     def __init__(self, host: Host, face: ListFace, comparing: Comparing) -> None:
         self._host, self._face, self._comparing = host, face, comparing
         self._before = host.session.limits
+        self.on_judged: Callable[[], None] = lambda: None  # judged anew, without any work
 
     def metric(self, text: str = "") -> None:
         """`:metric [NAME]`; without a name the next one."""
@@ -88,6 +91,7 @@ class Judging:
             if self._comparing.working:
                 self._face.judge_when_done()
             self._face.verdicts_changed()
+            self.on_judged()
         self._comparing.measure_with(limits, again=tolerance)
         if slow and not tolerance:
             self._comparing.judge_again(policy)

@@ -11,7 +11,7 @@ from textual.strip import Strip
 
 from ..present.text import cut, elide, fit, width_of
 from ..theme import LOOKS, ORIGIN_WORDS, Look
-from .columns import ORIGIN_WORD, VALUE, Columns
+from .columns import BEFORE, CHANGE, ORIGIN_WORD, VALUE, Columns
 from .row_model import Line, RowModel, SideText
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         *_more(model.ratio(row) if columns.ratio else "", columns.ratio, style),
         *_local(model, row, columns, look, style, here),
         *_more(pairs.singles.get(row, ""), columns.single, style),
+        *_before(pairs, (row,), style, here),
         *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
@@ -125,6 +126,7 @@ def draw_fold(
         *_more(model.ratio(fold.row) if columns.ratio else "", columns.ratio, style),
         *_local(model, shown, columns, look, style, here),
         *_more(pairs.singles.get(fold.row, ""), columns.single, style),
+        *_before(pairs, members, style, here),
         *right,
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
@@ -211,6 +213,35 @@ def _local(
         bar = here and look.terminal.ansi  # reverse video: a colour would hide the number
         shown = style + (Style(bold=True) if bar else look.style("diverged"))
     return _more(model.local(row), columns.local, shown)
+
+
+def _before(pairs: Drawing, rows: Sequence[int], style: Style, here: bool) -> list[Segment]:
+    """What changed, in a word, and the badge of before; of several rows that of the worst."""
+    columns, changes, look = pairs.columns, pairs.model.changes, pairs.look
+    if not columns.before or changes is None:
+        return []
+    from ...compare.changes.changes import WORSE  # not before the first paint
+    from ..before.change_words import badge_before, change_word, level_before, worst_of
+
+    row = worst_of(changes, rows)
+    found = changes.at(row)
+    level = level_before(found)
+    word = Segment(f"{change_word(found.change):{CHANGE}} ", style)
+    if here and look.terminal.ansi:
+        bad = good = known = style + Style(bold=True)  # reverse video: a colour would hide it
+    else:
+        bad, good = style + look.style("diverged"), style + look.style("ok")
+        known = style + (look.palette.faint if level is None else look.style(level))
+    if found.change in WORSE:
+        word = Segment(word.text, bad)
+    elif found.change != "same":
+        word = Segment(word.text, good)
+    if columns.before < BEFORE:
+        return [word]
+    width = BEFORE - CHANGE - 1
+    was = look.signs.gap if level is None else look.glyph(level)
+    value = badge_before(changes, row, pairs.metric)
+    return [word, Segment(fit(f"{was} {value}", width) + " ", known)]
 
 
 def _side(

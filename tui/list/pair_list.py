@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from textual import events
 
+    from ...compare.changes.earlier import RowChanges
     from .folds.fold_summary import FoldSummary
 
 
@@ -154,6 +155,12 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         self.locals, self._columns = known, None
         self.refresh()
         return True
+
+    def set_changes(self, changes: RowChanges | None) -> None:
+        """What has changed since an earlier candidate; no column without one."""
+        if isinstance(self.model, ComparedRows):
+            self.model.changes, self._columns = changes, None
+            self.refresh()
 
     def rows_changed(self, rows: Iterable[int]) -> None:
         """Repaint the lines of those of `rows` that are on the screen."""
@@ -311,7 +318,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         if self._columns is None:
             rows = 0 if self.model is None else len(self.model)
             second = isinstance(self.model, ComparedRows) and not self.model.by_statistics
-            extras = Extras(bool(self.singles), self.ratio, self.origins, self.locals, second)
+            extras = Extras(bool(self.singles), self.ratio, self.origins, self.locals, second,
+                            self.model is not None and self.model.changes is not None)  # fmt: skip
             self._columns = columns_for(self.size.width, rows, self._shape_width, extras)
         return self._columns
 

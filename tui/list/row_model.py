@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...capture.records import Capture, Record
+    from ...compare.changes.changes import Change
+    from ...compare.changes.earlier import RowChanges
     from ...compare.comparison import Comparison
     from ...compare.model import Row
 
@@ -69,6 +71,10 @@ class RowModel(Protocol):
     def ratio(self, row: int) -> str: ...
     def local(self, row: int) -> str: ...
     def breaks_law(self, row: int) -> bool: ...
+
+    @property
+    def changes(self) -> RowChanges | None: ...
+
     def haystack(self, row: int) -> str: ...
     def block(self, row: int) -> str: ...
 
@@ -77,6 +83,7 @@ class NameRows:
     """Both captures' names side by side, not aligned: what can be shown before headers are read."""
 
     aligned = False
+    changes = None
 
     def __init__(
         self, reference: Capture, candidate: Capture, ascii_only: bool = False,
@@ -160,6 +167,7 @@ class ComparedRows:
         # until the next full collection.
         self._lines: dict[int, Line] = {}
         self._haystacks: dict[int, str] = {}
+        self.changes: RowChanges | None = None  # since an earlier candidate
 
     def __len__(self) -> int:
         return len(self.comparison.rows)
@@ -311,17 +319,20 @@ def in_mode(row: Row, mode: Mode) -> bool:
 
 @dataclass(frozen=True)
 class View:
-    """Which rows are shown, by what: mode, filter, only diverged."""
+    """Which rows are shown, by what: mode, filter, only diverged, only those that changed so."""
 
     mode: Mode = "outputs"
     filter: str = ""
     only: bool = False
+    change: Change | None = None
 
 
 def view_words(model: RowModel | None, view: View) -> str:
     """Which rows are shown; nothing where all modes show the same ones."""
     if view.only:
         return "only diverged"
+    if view.change:
+        return f"only {view.change}"
     alike = isinstance(model, ComparedRows) and not model.has_inputs
     return "" if alike else MODE_WORDS[view.mode]
 
@@ -334,6 +345,8 @@ def rows_in_view(model: RowModel, view: View) -> Sequence[int]:
         comparison = model.comparison
         if view.only:
             rows = sorted({*comparison.failing, *unreadable_rows(comparison)})
+        elif view.change and model.changes is not None:
+            rows = model.changes.by_change[view.change]
         elif view.mode != "everything":
             rows = model.in_mode(view.mode)
     if words:

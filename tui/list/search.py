@@ -64,12 +64,25 @@ class Search:
         if text:
             self._host.say(f"{counted(len(self._face.shown), 'row')} with {text!r}; Esc shows all")
 
-    def only(self, _: str = "") -> None:
-        """Only what diverged, or all rows again."""
-        only = not self._face.view.only
-        self._face.change_view(replace(self._face.view, only=only))
-        if only and not self._face.shown:
-            self._host.say("nothing diverges; d shows all again")
+    def only(self, text: str = "") -> None:
+        """`:only [diverged|cured|new|...|all]`; without a word what diverged, or all again."""
+        view = self._face.view
+        if text in ("", "diverged", "all"):
+            only = text == "diverged" or (not text and not view.only)
+            self._face.change_view(replace(view, only=only, change=None))
+            if only and not self._face.shown:
+                self._host.say("nothing diverges; d shows all again")
+            return
+        from ...compare.changes.changes import MEANINGS  # not before the first paint
+        from ..before.change_words import change_named
+
+        change, changes = change_named(text), self._host.session.changes
+        if changes is None:
+            raise CommandError("nothing earlier is known: --before DIR, :before DIR or :watch")
+        self._face.change_view(replace(view, only=False, change=change))
+        found = counted(len(changes.by_change[change]), "row")
+        gone = f", {changes.vanished} without a row" if change == "gone" else ""
+        self._host.say(f"{found} {change}{gone}: {MEANINGS[change]}; Esc shows all")
 
     def next_mode(self) -> None:
         self.show(MODES[(MODES.index(self._face.view.mode) + 1) % len(MODES)])
@@ -94,8 +107,8 @@ class Search:
         elif view.filter:
             self._face.change_view(replace(view, filter=""))
             self._host.say("filter cleared")
-        elif view.only:
-            self._face.change_view(replace(view, only=False))
+        elif view.only or view.change:
+            self._face.change_view(replace(view, only=False, change=None))
             self._host.say("all rows")
         else:
             return False

@@ -164,6 +164,7 @@ class ShownRows(WorkScreen):
         if found is not None:
             self.reveal(found, model)
         view = rows_in_view(model, self.view)
+        self.session.changes = None  # of other rows
         self.pairs.first = comparison.first_index
         self.pairs.folding.flat = _is_flat(self.view)
         self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
@@ -181,8 +182,9 @@ class ShownRows(WorkScreen):
             return changed
         if shown.filter:
             shown, changed = replace(shown, filter=""), ["filter cleared"]
-        if shown.only and not holds(rows_in_view(model or self._model, shown), row):
-            shown = replace(shown, only=False)
+        chosen = shown.only or shown.change
+        if chosen and not holds(rows_in_view(model or self._model, shown), row):
+            shown = replace(shown, only=False, change=None)
             changed.append("all rows")
         found = comparison.rows[row]
         if not in_mode(found, shown.mode):
@@ -228,4 +230,4 @@ class ShownRows(WorkScreen):
 
 def _is_flat(view: View) -> bool:
     """Whether every row has a line for itself: rows that were looked for are not folded away."""
-    return view.only or bool(view.filter)
+    return view.only or bool(view.filter or view.change)

@@ -1,0 +1,1 @@
+"""What has changed since an earlier candidate, or since the last reading, beside each row."""

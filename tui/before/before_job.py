@@ -1,0 +1,76 @@
+"""The work of comparing with an earlier candidate. Nothing here knows of widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..jobs.compare_job import comparison_of, read_both_headers
+from ..jobs.news import Made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...compare.changes.earlier import Earlier
+    from ...compare.comparison import Comparison
+    from ..jobs.compare_job import Request
+    from ..jobs.job import Job
+
+_SOME = 64  # results between two news of how far the measuring is
+
+
+@dataclass(frozen=True)
+class EarlierMeasured:
+    """How far an earlier candidate is measured: `done` of `total` pairs."""
+
+    done: int
+    total: int
+
+
+def find_changes(
+    comparison: Comparison, find: Callable[[Job], Earlier | None]
+) -> Callable[[Job], bool]:  # fmt: skip
+    """Work that says (`Made`) what changed on each row since what `find` gives: `RowChanges`."""
+
+    def work(job: Job) -> bool:
+        from ...compare.changes.earlier import StoppedError, changes_on_rows
+        from ...compare.measuring.pair_reader import CancelledError
+
+        try:
+            earlier = find(job)
+            if earlier is None:
+                return False
+            job.tell(Made(changes_on_rows(earlier, comparison, job.stopped)))
+        except (StoppedError, CancelledError):
+            return False
+        return True
+
+    return work
+
+
+def measured_before(request: Request, path: str, job: Job) -> Earlier | None:
+    """The reference against an earlier candidate at `path`, as `request` compares the present one;
+    None where it was stopped. Raises `CaptureError` where there is no capture.
+    """
+    from ...capture import open_capture
+    from ...compare.changes.earlier import earlier_of
+    from ...compare.matching.sides import pick_sides
+
+    request = replace(request, candidate=path)
+    reference, candidate = pick_sides(
+        open_capture(request.reference, raw=request.raw, headers=False),
+        open_capture(path, raw=request.raw, headers=False),
+    )
+    if not read_both_headers(job, reference, candidate):
+        return None
+    comparison = comparison_of(request, (reference, candidate)).with_content(job.stopped)
+    told = 0
+
+    def results(_: list[int]) -> None:
+        nonlocal told
+        if comparison.measured >= told + _SOME or comparison.complete:
+            told = comparison.measured
+            job.tell(Made(EarlierMeasured(told, comparison.to_measure)))
+
+    done = comparison.measure(on_results=results, visible=lambda: (), cancelled=job.stopped)
+    return earlier_of(comparison, job.stopped) if done else None
