@@ -41,6 +41,7 @@ class ShownRows(WorkScreen):
         self.view = View()
         self._judge_when_done = False  # the policy changed while results arrived
         self._kept = KeptPlace()
+        self._on_fold = False  # whether the cursor was on a folded line then
         self._prepared: Prepared | None = None
 
     def _show_all(self) -> None:
@@ -148,6 +149,7 @@ class ShownRows(WorkScreen):
         """Keep cursor and marks as records, not as numbers: rows are about to be made anew."""
         pairs = self.pairs
         self._kept = kept_place(pairs.model, pairs.row, pairs.cursor, pairs.marks)
+        self._on_fold = pairs.fold is not None
 
     def show_rows(self) -> None:
         """Rows were made anew: show them, the cursor on the record it was on."""
@@ -168,6 +170,8 @@ class ShownRows(WorkScreen):
         self.pairs.first = comparison.first_index
         self.pairs.folding.flat = _is_flat(self.view)
         self.pairs.set_model(model, view, found or 0, self.pairs.screen_line)
+        if found is not None and not self._on_fold:
+            self.pairs.go_to_row(found)  # which is on a line of its own again
         self._show_all()
 
     def reveal(self, row: int, model: RowModel | None = None) -> list[str]:
