@@ -42,6 +42,7 @@ def run_app(
     allow_early_end: bool = False,
     fold: Start = "auto",
     before: str | None = None,
+    watch: bool = False,
 ) -> int:
     """Show both captures until the user leaves; gives the exit status.
 
@@ -54,7 +55,8 @@ def run_app(
     single errors are shown; `metric` is what badges show (None: what they showed last); `models`
     are the checkpoints that the user named; `fold` says whether the list starts with its layers
     folded (`auto`: where it is longer than the screen); `before` is an earlier candidate, since
-    which the list says what has changed.
+    which the list says what has changed; with `watch` the candidate is read again when it is
+    written anew.
     """
     from . import terminal
 
@@ -74,7 +76,7 @@ def run_app(
         ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
         metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
         options=options, export=export, models=models, min_coverage=min_coverage,
-        allow_early_end=allow_early_end, fold=fold, before=before,
+        allow_early_end=allow_early_end, fold=fold, before=before, watch=watch,
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
         export: str | None = None,
         fold: Start = "auto",
         before: str | None = None,
+        watch: bool = False,
     ) -> None:
         self.look = Look(terminal or Terminal())
         super().__init__(ansi_color=self.look.terminal.ansi)
@@ -92,6 +93,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
             request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold,
             before=before,
         )  # fmt: skip
+        self._watch = watch
         self.list_screen = ListScreen(self, names)
         self.controllers = Controllers(self, self.list_screen)
 
@@ -119,6 +121,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def begin(self) -> None:
         """Start the work behind the first screen."""
         self.controllers.comparing.read_again()
+        if self._watch:
+            self.controllers.watch.begin()
         if not self.is_headless:
             self._leave_with_terminal()
 

@@ -31,6 +31,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("search", "search WORDS", "to the next row with these words"),
     Command("only", "only [diverged|cured|new|worse|...|all]",
             "show only what diverged, or what changed so since an earlier candidate; or all"),
+    Command("watch", "watch [off]",
+            "read the candidate again whenever it is written anew, and say what changed"),
     Command("before", "before [DIR|off]",
             "compare with an earlier candidate: what is cured, new, worse, better, gone, added"),
     Command("show", "show outputs|inputs|everything", "which rows the list holds"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .list.search import Search
     from .list.symptoms import Symptoms
     from .session import Host
+    from .watch.watch import Watch
 
 
 class Controllers:
@@ -83,6 +84,12 @@ class Controllers:
         judging = Judging(self._host, self._face, self.comparing)
         judging.on_judged = lambda: self.before.refresh()
         return judging
+
+    @cached_property
+    def watch(self) -> Watch:
+        from .watch.watch import Watch
+
+        return Watch(self._host, self._face, self.comparing, self.before, self._read_again)
 
     @cached_property
     def before(self) -> Before:
@@ -144,6 +151,7 @@ class Controllers:
             "search": self.search.find,
             "only": self.search.only,
             "before": self.before.command,
+            "watch": self.watch.command,
             "show": self.search.show,
             "export": self.export.command,
             "report": self.export.report,
@@ -168,6 +176,10 @@ class Controllers:
 
     def reload(self, _: str = "") -> None:
         """Read both directories again."""
+        if not self.watch.read_now():
+            self._read_again()
+
+    def _read_again(self) -> None:
         self.pairing.give_up()
         self._host.say("reading both directories again")
         self.comparing.read_again()

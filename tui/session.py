@@ -85,6 +85,7 @@ class Session:
     inputs_differ: str = ""  # what the checks say of other inputs, in a few words
     before: str | None = None  # an earlier candidate that the present one is compared with
     changes: RowChanges | None = None  # what has changed since that one, or the last reading
+    watched: str = ""  # what the candidate does that is watched; empty: it is not
     rerun_state: str = ""  # what a rerun does now
     fold: Start = "auto"  # what the list folds before the user folds anything
     touched: bool = False  # whether the user pressed anything since these captures were opened

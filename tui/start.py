@@ -27,7 +27,7 @@ def start(
     raw: str | None, rules_path: str | None = None,
     options: tuple[str, ...] = (), export: str | None = None, models: ModelPaths | None = None,
     min_coverage: float = 0.5, allow_early_end: bool = False, fold: Start = "auto",
-    before: str | None = None,
+    before: str | None = None, watch: bool = False,
 ) -> int:  # fmt: skip
     """Run the application and give its exit status."""
     metric = metric or remembered_metric()
@@ -39,7 +39,7 @@ def start(
     names = (peeked(reference), peeked(candidate))
     app = LayertuiApp(request, terminal=terminal, metric=metric, limits=limits, names=names,
                       rules_path=rules_path, options=options, export=export, fold=fold,
-                      before=before)  # fmt: skip
+                      before=before, watch=watch)  # fmt: skip
     app.run(mouse=mouse)
     return exit_status(app)
 

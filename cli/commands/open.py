@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @judging_options
 @model_options
 @BEFORE
+@click.option(
+    "--watch", is_flag=True, help="Read the candidate again whenever it is written anew."
+)
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option(
@@ -39,6 +42,7 @@ def open_captures(
     reference: str,
     candidate: str | None,
     before: str | None,
+    watch: bool,
     plain: bool,
     no_mouse: bool,
     fold: Start,
@@ -51,17 +55,28 @@ def open_captures(
 
     if candidate is None and holds_both_sides(reference):
         candidate = reference
-    if candidate is None and before is not None:
-        raise UserError("--before goes with two captures")
+    if candidate is None and (before is not None or watch):
+        raise UserError("--before and --watch go with two captures")
     if candidate is None:
         return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
     options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
     given = ctx.get_parameter_source("metric") is not ParameterSource.DEFAULT
+    if watch:
+        _check_watch(candidate, no_tui or not is_interactive())
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again, before)
     return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold,
-                metric=options.metric if given else None, before=before)  # fmt: skip
+                metric=options.metric if given else None, before=before, watch=watch)  # fmt: skip
+
+
+def _check_watch(candidate: str, no_screen: bool) -> None:
+    from ...capture.storage import is_url
+
+    if no_screen:
+        raise UserError("--watch goes with the screen")
+    if is_url(candidate):
+        raise UserError(f"--watch: {candidate}: only captures on this machine can be watched")
 
 
 def open_verification(
@@ -132,7 +147,7 @@ def print_summary(
 def show(
     reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
     mouse: bool = True, export: str | None = None, fold: Start = "auto",
-    metric: str | None = None, before: str | None = None,
+    metric: str | None = None, before: str | None = None, watch: bool = False,
 ) -> int:  # fmt: skip
     """Open the screen, with `metric` in its badges (None: what they showed last); returns its exit
     status, 2 where the terminal cannot draw or a capture is
@@ -152,7 +167,7 @@ def show(
         export=export, models=options.models,
         options=tuple(not_on_the_screen(options).to_arguments()),
         min_coverage=options.min_coverage, allow_early_end=options.allow_early_end, fold=fold,
-        before=before,
+        before=before, watch=watch,
     )  # fmt: skip
 
 

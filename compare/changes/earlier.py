@@ -42,6 +42,7 @@ class RowChanges:
     changes: Changes
     rows: Sequence[Row]
     by_change: Mapping[Change, Sequence[int]]
+    incomplete: bool = False  # whether the later candidate says that more is to come
 
     def at(self, row: int) -> RowChange:
         """What has changed on the row numbered `row`."""
@@ -119,7 +120,11 @@ def changes_on_rows(
 ) -> RowChanges:
     """What has changed since `earlier`; both were measured. Raises `StoppedError`."""
     found = changes_of(earlier.report, saved_of(comparison, stopped))
-    return RowChanges(earlier, found, comparison.rows, _by_change(found.rows, len(comparison.rows)))
+    rows = comparison.rows
+    return RowChanges(
+        earlier, found, rows, _by_change(found.rows, len(rows)),
+        comparison.candidate.complete is False,
+    )  # fmt: skip
 
 
 def _by_change(rows: Iterable[RowChange], count: int) -> dict[Change, list[int]]:

@@ -43,7 +43,7 @@ def test_a_report_of_another_model_has_lost_rows(
     assert {row["change"] for row in case["rows"]} <= set(found["meanings"]) - {"same"}
 
 
-@pytest.mark.parametrize("form", ["text", "json", "markdown"])
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "bug-report"])
 def test_what_has_changed_since_an_earlier_candidate(
     real: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +66,38 @@ def test_the_new_run_alone_decides_the_status(
     reference, wrong = (str(real / "olmo2-f32" / side) for side in ("torch_dump", "max_dump"))
     assert status_of(["compare", reference, wrong, "--before", wrong]) == 1
     assert "still diverges first" in capsys.readouterr().out
+
+
+def test_the_summary_without_a_screen_has_it_too(
+    real: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, old = (str(real / "olmo2-f32" / side) for side in ("torch_dump", "max_dump"))
+    assert status_of(["--no-tui", reference, reference, "--before", old]) == 0
+    out = capsys.readouterr().out
+    assert f"CHANGES SINCE {old}" in out
+    assert "layers.0.self_attn.q_norm cured; nothing diverges any more" in out
+    assert "--before" in out.partition("REPRODUCE")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["A", "B", "--no-tui", "--before", "nowhere"], "nowhere: no such file or directory"),
+        (["A", "B", "--watch"], "--watch goes with the screen"),
+        (["A", "B", "--watch", "--no-tui"], "--watch goes with the screen"),
+        (["A", "--watch"], "--before and --watch go with two captures"),
+        (["A", "--before", "B"], "--before and --watch go with two captures"),
+    ],
+)
+def test_what_the_screen_refuses_is_one_line(
+    real: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = {letter: str(real / "llama-f32" / side)
+             for letter, side in (("A", "torch_dump"), ("B", "max_dump"))}  # fmt: skip
+    sides["B"] = "nowhere" if arguments[-1] == "B" else sides["B"]
+    assert status_of([sides.get(word, word) for word in arguments]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class Before:
         self._host, self._face, self._comparing = host, face, comparing
         self.job: Job | None = None
         self.last: Earlier | None = None
+        self.announce = False  # whether what changed is said once it is known
         self._measured: tuple[Request, Earlier] | None = None
 
     def command(self, text: str) -> None:
@@ -123,6 +124,9 @@ class Before:
             self._show_progress(f"measured {news.result.done} of {news.result.total} pairs")
         elif isinstance(news, Made):
             self._show(news.result, "")
+            if self.announce:
+                self.announce = False
+                self._host.say(f"read again: {news.result.changes.headline}")
         elif isinstance(news, Ended):
             self.job = None
             if news.error is not None and not is_bad_input(news.error):

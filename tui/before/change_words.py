@@ -59,7 +59,7 @@ def headline_forms(changes: RowChanges) -> list[str]:
     """What became of the first divergence, and how much changed; the longest form first."""
     found = changes.changes
     counts, doubts = counts_line(found), changes.doubts
-    headline = clean(found.headline)
+    headline = ("so far (incomplete): " if changes.incomplete else "") + clean(found.headline)
     short = headline
     for module in filter(None, (found.before.first, found.after.first)):
         short = short.replace(clean(module), clean(short_module(module)))

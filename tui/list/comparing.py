@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class Comparing:
     def __init__(self, host: Host, face: ListFace) -> None:
         self._host, self._face = host, face
         self.job: Job | None = None
+        self.read_at = 0.0  # when the directories were read last, in seconds since 1970
         self._then: Callable[[], None] | None = None
         self.on_start: Callable[[], None] = _pass
         self.on_complete: Callable[[], None] = _pass
@@ -76,6 +78,7 @@ class Comparing:
         """List both directories, align, measure."""
         session = self._host.session
         session.checked = False
+        self.read_at = time.time()
         self.start(compare_directories(lambda: session.request, session.visible, Prepare()))
 
     def measure_again(self) -> None:

@@ -176,7 +176,7 @@ class ListDisplay(ShownRows):
         """What is shown, whatever else must give way."""
         limits = self.session.limits
         policy = [] if limits.is_default else [f"policy {limits.policy}"]
-        return [*filter(None, [self.session.case_text]), *policy]
+        return [*filter(None, [self.session.case_text, self.session.watched]), *policy]
 
     @property
     def _state(self) -> str:
@@ -213,6 +213,9 @@ class ListDisplay(ShownRows):
         self.set_class(line.known, "-before")
         self._show_heading()
         self.show_pane()
+
+    def show_watched(self) -> None:
+        self._show_status()
 
     def show_earlier(self, words: str) -> None:
         self.query_one(BeforeLine).progress(words)

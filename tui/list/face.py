@@ -121,6 +121,10 @@ class ListFace(Protocol):
         """
         ...
 
+    def show_watched(self) -> None:
+        """Whether the candidate is watched, and what it does."""
+        ...
+
     def show_earlier(self, words: str) -> None:
         """How far the comparison with an earlier candidate is."""
         ...

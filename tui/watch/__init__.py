@@ -1,0 +1,1 @@
+"""The candidate is read again when it is written anew."""
