@@ -25,6 +25,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("metric", "metric [NAME]", "metric in the badges; without a name the next one"),
     Command("policy", "policy noise|dtype|fixed",
             "how verdicts are made; nothing is measured again"),
+    Command("baseline", "baseline [DIR|off]",
+            "another run of the reference, whose noise is the floor; without DIR: those known"),
     Command("threshold", "threshold METRIC=VALUE ...",
             "limits for the policy fixed; also rtol=, atol="),
     Command("filter", "filter [WORDS]", "show only rows with these words; without: all"),

@@ -146,6 +146,7 @@ class Controllers:
             "goto": self.navigation.goto,
             "metric": self.judging.metric,
             "policy": self.judging.policy,
+            "baseline": self.judging.baseline,
             "threshold": self.judging.threshold,
             "filter": self.search.filter,
             "search": self.search.find,

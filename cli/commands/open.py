@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @judging_options
 @model_options
 @BEFORE
-@click.option(
-    "--watch", is_flag=True, help="Read the candidate again whenever it is written anew."
-)
+@click.option("--watch", is_flag=True, help="Read the candidate again whenever it is written anew.")
 @click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 @click.option(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...capture.plurals import counted
+from ...capture.storage import is_url
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
 from ..session import Question
 from ..state import UNREMEMBERED, remember_metric
-from .limits import Limits, parse_limits, with_thresholds
+from .limits import Limits, further_captures, parse_limits, with_baseline, with_thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..session import Host
     from .comparing import Comparing
@@ -74,6 +77,26 @@ class Judging:
         else:
             self._set(replace(limits, policy=text))
 
+    def baseline(self, text: str) -> None:
+        """`:baseline [DIR|off]`: one more baseline, or none; without either say which there are."""
+        limits = self._host.session.limits
+        known = further_captures(limits)[0]
+        if not text:
+            self._host.say(_baselines_text(known))
+        elif self._host.session.comparison is None:
+            raise CommandError("rows are not aligned yet")
+        elif text == "off":
+            if not known:
+                raise CommandError("there is no baseline")
+            self._set(with_baseline(limits, None))
+        else:
+            path = text if is_url(text) else str(Path(text).expanduser())
+            if not is_url(path) and not Path(path).exists():
+                raise CommandError(f"{text}: no such file or directory")
+            if path in known:
+                raise CommandError(f"{text} is a baseline already")
+            self._set(with_baseline(limits, path))
+
     def _now(self) -> str:
         session = self._host.session
         comparison = session.comparison
@@ -101,7 +124,19 @@ class Judging:
         """The comparison refused the last policy: say what it is still judged by."""
         session = self._host.session
         comparison = session.comparison
-        if comparison is not None and comparison.policy.name != session.limits.policy:
+        if comparison is None:
+            return
+        wanted, judged_by = session.limits, comparison.policy
+        asked = wanted.make().further_captures
+        if judged_by.name != wanted.policy or judged_by.further_captures != asked:
             session.limits = self._before
             self._comparing.measure_with(session.limits)
             self._face.verdicts_changed()
+            if not comparison.complete:  # it was stopped for the policy that is refused
+                self._comparing.measure_again()
+
+
+def _baselines_text(paths: Sequence[str]) -> str:
+    if not paths:
+        return "no baseline; :baseline DIR takes another run of the reference as one"
+    return f"{counted(len(paths), 'baseline')}: {', '.join(paths)}"

@@ -78,6 +78,22 @@ class Limits:
         return given if given is not None and given.name == self.policy == "noise" else None
 
 
+def with_baseline(limits: Limits, path: str | None) -> Limits:
+    """The policy `noise` with one more run of the reference as a baseline, or (None) without any;
+    the exact capture of the command line stays.
+    """
+    from ...compare.judging.policy import NoisePolicy
+
+    baselines, exact = further_captures(limits)
+    baselines = () if path is None else (*baselines, path)
+    return Limits(given=NoisePolicy(baselines=baselines, exact=exact))
+
+
+def further_captures(limits: Limits) -> tuple[tuple[str, ...], str | None]:
+    """The baselines and the exact capture that the policy `noise` has."""
+    return ((), None) if limits.given is None else limits.given.further_captures
+
+
 def limits_of(policy: Policy | None, rtol: float | None, atol: float | None) -> Limits:
     """The line that describes `policy`; None is the default one."""
     if policy is None:
