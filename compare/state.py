@@ -27,6 +27,7 @@ from .model import (
     Symptom,
     Verdict,
 )
+from .notes.row_notes import RowNotes
 from .running.law_checks import LawProgress
 from .vocabulary import Level, Origin
 
@@ -49,6 +50,7 @@ class ComparisonState:
         self.demands = demands
         self.check_notes: tuple[Note, ...] = ()  # whether the captures are fit to be compared
         self.remarks: tuple[Note, ...] = ()
+        self.row_notes = RowNotes()  # what people wrote on rows
         self._start(aligned)
 
     def _start(self, aligned: Aligned, known: Sequence[Result] | None = None) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .list.saving import Saving
     from .list.search import Search
     from .list.symptoms import Symptoms
+    from .notes.notes import Notes
     from .session import Host
     from .watch.watch import Watch
 
@@ -84,6 +85,12 @@ class Controllers:
         judging = Judging(self._host, self._face, self.comparing)
         judging.on_judged = lambda: self.before.refresh()
         return judging
+
+    @cached_property
+    def notes(self) -> Notes:
+        from .notes.notes import Notes
+
+        return Notes(self._host, self._face)
 
     @cached_property
     def watch(self) -> Watch:
@@ -153,6 +160,7 @@ class Controllers:
             "only": self.search.only,
             "before": self.before.command,
             "watch": self.watch.command,
+            "note": self.notes.command,
             "show": self.search.show,
             "export": self.export.command,
             "report": self.export.report,
@@ -172,7 +180,7 @@ class Controllers:
     def idle(self) -> bool:
         """Whether nothing at all is done in the background."""
         jobs = (self.comparing.job, self.export.job, self.symptoms.job, self.checkpoints.job,
-                self.before.job)  # fmt: skip
+                self.before.job, self.notes.job)  # fmt: skip
         return not any(jobs) and not self.rerunning.busy
 
     def reload(self, _: str = "") -> None:

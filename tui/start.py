@@ -33,7 +33,7 @@ def start(
     metric = metric or remembered_metric()
     request = Request(
         reference, candidate, rules, policy, raw, rtol, atol, metric == "ulp", models,
-        min_coverage, allow_early_end,
+        min_coverage, allow_early_end, rules_path=rules_path,
     )  # fmt: skip
     limits = limits_of(policy, rtol, atol)
     names = (peeked(reference), peeked(candidate))

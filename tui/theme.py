@@ -116,10 +116,11 @@ class Signs:
     divider: str
     up_down: str
     folded: str
+    note: str
 
 
-_UNICODE = Signs("…", "╌", "▌", "●", "─", "▁▂▃▄▅▆▇█", "·", "│", "↑↓", "▸")
-_ASCII = Signs("..", "-", ">", "*", "-", "_.:-=+*#", "-", "|", "Up/Down", "+")
+_UNICODE = Signs("…", "╌", "▌", "●", "─", "▁▂▃▄▅▆▇█", "·", "│", "↑↓", "▸", "¶")
+_ASCII = Signs("..", "-", ">", "*", "-", "_.:-=+*#", "-", "|", "Up/Down", "+", '"')
 
 
 @dataclass(frozen=True)

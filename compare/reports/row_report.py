@@ -95,6 +95,7 @@ class RowReport:
     effect: Effect | None = None
     symptoms: tuple[Symptom, ...] | None = None
     offered: str = ""  # a pair that values offer against the names
+    note: str = ""  # what a person wrote on it
 
     # The verdict
 
@@ -159,8 +160,9 @@ class RowReport:
 
     @property
     def findings(self) -> tuple[Fact, ...]:
-        """Law, causes, what further captures say, effect, symptoms, rules of thumb."""
-        facts = [] if self.law is None else [
+        """Note, law, causes, what further captures say, effect, symptoms, rules of thumb."""
+        facts = [Fact("note", self.note)] if self.note else []
+        facts += [] if self.law is None else [
             Fact(label, text, "diverged" if bad else None)
             for label, text, bad in law_lines(self.law)
         ]  # fmt: skip
@@ -384,6 +386,7 @@ def row_report(
         effect_of(comparison, own),
         comparison.known_symptoms(index) if comparison.has_symptoms(index) else None,
         _offered(comparison, index),
+        comparison.row_notes.text(own),
     )
 
 

@@ -43,7 +43,7 @@ def save_to_rules(
     from `[[pair]]`, and the other way round. The file is replaced whole, through symbolic links,
     and keeps its permissions. Raises `RulesError`, and then nothing is written.
     """
-    target, before = _content(path)
+    target, before = content_of(path)
     rules = read_rules(before or b"", path)
     wanted = rules.with_changes(recipes, pairs, unpaired)
     if before is not None and wanted == rules:
@@ -63,7 +63,7 @@ def save_to_rules(
         raise RulesError(f"{path}: {reason}") from None
     if read_rules(after, path) != wanted:
         raise RulesError(f"{path}: cannot be changed without other rules changing too")
-    _write(path, target, after)
+    replace_content(path, target, after)
     return wanted
 
 
@@ -194,11 +194,11 @@ def _entries(rule: RecipeRule) -> list[tuple[str, str]]:
 
 
 def _new_table(kind: str, entries: list[tuple[str, str]]) -> str:
-    lines = [f"{key} = {_string(value).as_string()}\n" for key, value in entries]
+    lines = [f"{key} = {toml_string(value).as_string()}\n" for key, value in entries]
     return "".join([f"[[{kind}]]\n", *lines])
 
 
-def _string(value: str) -> Any:
+def toml_string(value: str) -> Any:
     """In single quotes where the text has double ones, as patterns of `rearrange` do."""
     import tomlkit
 
@@ -215,7 +215,7 @@ def _with_recipes(text: str, rule: RecipeRule) -> str:
     for side in ("reference", "candidate"):
         value = getattr(rule, side)
         if value is not None:
-            table[side] = _string(value)
+            table[side] = toml_string(value)
         elif side in table:
             comment = table[side].trivia.comment
             del table[side]
@@ -233,8 +233,8 @@ def _comments(text: str) -> list[str]:
     return [comment.strip() for comment in found if comment.strip()]
 
 
-def _content(path: str) -> tuple[str, bytes | None]:
-    """The file behind all links, and what it has; None when there is none."""
+def content_of(path: str) -> tuple[str, bytes | None]:
+    """The file behind all links, and what it has; None when there is none. Raises `RulesError`."""
     try:
         target = os.path.realpath(path)
         if not stat.S_ISREG(os.stat(target).st_mode):
@@ -248,8 +248,8 @@ def _content(path: str) -> tuple[str, bytes | None]:
         raise RulesError(f"{path}: cannot be read: {reason}") from error
 
 
-def _write(path: str, target: str, content: bytes) -> None:
-    """Write to a temporary file beside the target, then rename it."""
+def replace_content(path: str, target: str, content: bytes) -> None:
+    """Write to a temporary file beside the target, then rename it. Raises `RulesError`."""
     old, temporary = Path(target), Path(target).parent / f".layertui-{secrets.token_hex(8)}"
     try:
         if old.exists() and not os.access(old, os.W_OK):

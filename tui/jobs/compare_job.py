@@ -50,6 +50,7 @@ class Request:
     min_coverage: float = 0.5
     allow_early_end: bool = False
     case: str = ""
+    rules_path: str | None = None  # the file that the rules came from, beside which notes lie
 
 
 class Preparing(Protocol):
@@ -122,7 +123,10 @@ def _align_and_measure(
     job: Job, request: Request, sides: tuple[Capture, Capture], visible: Visible,
     preparing: Preparing,
 ) -> bool:  # fmt: skip
+    from ...compare.notes.notes_file import notes_on
+
     comparison = comparison_of(request, sides)
+    comparison.row_notes = notes_on(comparison.reference.path, request.rules_path)
     if job.stopped():
         return False
     job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))

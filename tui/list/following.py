@@ -68,8 +68,12 @@ class FollowingList(ListDisplay):
         self._say_limits()
 
     def _say_limits(self) -> None:
-        """Layers that a thresholds file has no limits for are judged by something else: say so."""
+        """Layers that a thresholds file has no limits for are judged by something else: say so, and
+        which notes cannot be read.
+        """
         assert self.comparison is not None
+        for problem in self.comparison.row_notes.problems[:1]:
+            self.host.say(problem, warn=True)
         notes = self.comparison.notes("reference")
         found = [note for note in notes if " has no limits for " in note]
         if found:

@@ -66,7 +66,7 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         Segment(sign, mark_style),
         Segment(number, muted),
         *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
-        Segment("  ", muted if columns.shape else plain),
+        _between(pairs, model.noted(row), style, muted if columns.shape else plain),
         *_badge(
             level,
             word,
@@ -110,7 +110,7 @@ def draw_fold(
         Segment(sign, mark_style if sign != " " else muted),
         Segment(number, muted),
         *left,
-        Segment("  ", muted if columns.shape else style),
+        _between(pairs, any(map(model.noted, members)), style, muted if columns.shape else style),
         *_badge(
             fold.level,
             word,
@@ -165,6 +165,14 @@ def _second(pairs: Drawing, row: int) -> str:
     if value == "permuted":  # the badge says it
         return ""
     return value if len(value) <= pairs.columns.second else pairs.look.signs.dots
+
+
+def _between(pairs: Drawing, noted: bool, style: Style, plain: Style) -> Segment:
+    """What stands between a name and the badge: whether there is a note."""
+    look = pairs.look
+    return Segment(f"{look.signs.note} ", style + look.palette.mark) if noted else (
+        Segment("  ", plain)
+    )  # fmt: skip
 
 
 def _word(model: RowModel, row: int) -> str:

@@ -60,6 +60,7 @@ class RowModel(Protocol):
 
     aligned: bool
     short: tuple[ShortNames, ShortNames]
+    changes: RowChanges | None
 
     def __len__(self) -> int: ...
     def line(self, row: int) -> Line: ...
@@ -71,10 +72,7 @@ class RowModel(Protocol):
     def ratio(self, row: int) -> str: ...
     def local(self, row: int) -> str: ...
     def breaks_law(self, row: int) -> bool: ...
-
-    @property
-    def changes(self) -> RowChanges | None: ...
-
+    def noted(self, row: int) -> bool: ...
     def haystack(self, row: int) -> str: ...
     def block(self, row: int) -> str: ...
 
@@ -83,7 +81,7 @@ class NameRows:
     """Both captures' names side by side, not aligned: what can be shown before headers are read."""
 
     aligned = False
-    changes = None
+    changes: RowChanges | None = None
 
     def __init__(
         self, reference: Capture, candidate: Capture, ascii_only: bool = False,
@@ -122,6 +120,8 @@ class NameRows:
 
     def breaks_law(self, row: int) -> bool:
         return False
+
+    noted = breaks_law  # nothing is known yet
 
     def haystack(self, row: int) -> str:
         sides = zip(self.short, self._sides, strict=True)
@@ -201,6 +201,10 @@ class ComparedRows:
         from ..present.laws import breaks_law
 
         return breaks_law(self.comparison, row)
+
+    def noted(self, row: int) -> bool:
+        """Whether somebody wrote a note on the row."""
+        return bool(self.comparison.row_notes.text(self.comparison.rows[row]))
 
     def value(self, row: int, metric: str) -> str:
         """The number for the badge, or a word where numbers mislead; empty where there is none."""

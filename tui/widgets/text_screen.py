@@ -151,6 +151,16 @@ def notes_lines(comparison: Comparison, look: Look) -> list[Pieces]:
         for record in ignored:
             add(f"  ignored by a rule: {record.name}", palette.muted)
         add("")
+    noted = comparison.row_notes
+    if noted.texts or noted.elsewhere or noted.problems:
+        add(" Notes on rows (:note)", palette.heading)
+        for record, text in noted.texts.items():
+            add(f"  {record}: {text}")
+        for problem in noted.problems:
+            add(f"  {problem}", palette.warn)
+        if noted.elsewhere:
+            add(f"  {noted.elsewhere} of other captures", palette.muted)
+        add("")
     known = comparison.models.lines()
     if known:
         add(" Checkpoints", palette.heading)
@@ -213,6 +223,7 @@ def _legend_lines(look: Look) -> list[Pieces]:
         (signs.folded, "folded", "rows on one line: their worst badge, and a mark for each",
          palette.muted),
         (signs.mark, "marked", "chosen for export, S and R", palette.mark),
+        (signs.note, "note", "somebody wrote a note on it (:note)", palette.mark),
     ):  # fmt: skip
         shown = f"   {sign} {word} "
         lines.append([(shown, style), (" " * (24 - len(shown)) + meaning, None)])

@@ -21,7 +21,16 @@ from ..component_growth import growth_by_component
 from ..escaping import clean
 from ..findings import BADGES, columns_of, does_not_pass, headings, reports_of
 from ..form import Part, Settings, is_one
-from .markdown import cases_table, code, counts_line, fence, first_lines, plain_text, title_of
+from .markdown import (
+    cases_table,
+    code,
+    counts_line,
+    fence,
+    first_lines,
+    notes_lines,
+    plain_text,
+    title_of,
+)
 from .text_form import side_line
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     lines += _outcome(comparison)
     lines += _numbers(comparison, first)
     lines += _others(reports, first, settings)
+    lines += notes_lines(reports, "## Notes")
     lines += _components(comparison)
     findings = check_pair(comparison)
     lines += _runs(comparison, findings)

@@ -184,9 +184,16 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "reason": verdict.reason,
         "origin": comparison.origin(row.index),
         "doubtful": verdict.doubtful,
+        **_note(comparison, row),
         **_floor(comparison, row.index),
         **row_json(comparison, row.index),
     }
+
+
+def _note(comparison: Comparison, row: Row) -> dict[str, Any]:
+    """What a person wrote on the row; only where there is something."""
+    note = comparison.row_notes.text(row)
+    return {"note": note} if note else {}
 
 
 def _by_values(comparison: Comparison, row: Row) -> dict[str, Any]:

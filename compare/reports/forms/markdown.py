@@ -35,6 +35,7 @@ MOST = 60_000  # characters of one comparison in a comment
 _MOST_IN_ALL = 65_000  # of the whole comment, with the list of cases
 _MOST_CELL = 300
 _MOST_NOTES = 5
+_MOST_ROW_NOTES = 20
 
 
 def part(comparison: Comparison, settings: Settings, name: str = "", most: int = MOST) -> str:
@@ -49,6 +50,7 @@ def part(comparison: Comparison, settings: Settings, name: str = "", most: int =
     why = [f"- {plain_text(reason)}" for reason in outcome.reasons]
     head = [title, "", *first_lines(first, reports), *([*why, ""] if why else [])]
     head += _summary(comparison, outcome.doubts)
+    head += notes_lines(reports, "")
     foot = ["", "Reproduce with:", "", *fence(clean(settings.command)), ""]
     room = most - sum(len(line) + 1 for line in (*head, *foot))
     columns = columns_of(settings.metric)
@@ -143,6 +145,21 @@ def _summary(comparison: Comparison, doubts: Sequence[str]) -> list[str]:
     effect = comparison.known_effect
     lines += [f"- {plain_text(effect_line(effect))}"] if effect is not None else []
     return [*lines, f"- policy {plain_text(comparison.policy.describe())}", ""]
+
+
+def notes_lines(reports: Sequence[RowReport], heading: str) -> list[str]:
+    """What people wrote on rows, a line each below the heading; nothing where nobody did."""
+    noted = [report for report in reports if report.note]
+    if not noted:
+        return []
+    said = [
+        f"- note on {code(report.name)} (row {report.row.index}, {word_of(report.level)}): "
+        f"{plain_text(report.note)}"
+        for report in noted[:_MOST_ROW_NOTES]
+    ]
+    left = len(noted) - _MOST_ROW_NOTES
+    said += [f"- and {left} more notes"] if left > 0 else []
+    return [*([heading, ""] if heading else []), *said, ""]
 
 
 def _table(

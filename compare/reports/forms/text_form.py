@@ -62,6 +62,7 @@ def text_report(
         section("PER-COMPONENT STATISTICS", component_lines(comparison)),
         _first_section(comparison),
         section("ALL FINDINGS", found) if (found := finding_lines(comparison)) else "",
+        section("NOTES", notes) if (notes := note_lines(comparison)) else "",
         section("ROWS IN EXECUTION ORDER", _row_lines(comparison, only_diverged, metric)),
         section("ONLY IN THE REFERENCE", _gap_lines(comparison, "gap_reference")),
         section("ONLY IN THE CANDIDATE", _gap_lines(comparison, "gap_candidate")),
@@ -280,6 +281,16 @@ def _worth_a_reason(report: RowReport) -> bool:
     if report.level == "missing":
         return report.row.kind == "pair"
     return report.verdict.fails or report.level in ("unreadable", "drift")
+
+
+def note_lines(comparison: Comparison) -> list[str]:
+    """What people wrote on rows, with the row's number, verdict and name."""
+    if not comparison.row_notes.texts:
+        return []
+    return [
+        f"{report.row.index:5d} {report.word:10} {report.name}: {report.note}"
+        for report in reports_of(comparison) if report.note
+    ]  # fmt: skip
 
 
 def _gap_lines(comparison: Comparison, kind: str) -> list[str]:

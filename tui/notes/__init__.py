@@ -1,0 +1,1 @@
+"""Notes on rows, written on the screen."""
