@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..compare.case_pairs import CasePair
     from ..compare.changes.earlier import RowChanges
     from ..compare.comparison import Comparison
+    from ..compare.reports.row_report import RowReport
     from .jobs.compare_job import Request
     from .jobs.export_job import ExportChoice
     from .jobs.job import Job
@@ -135,8 +136,10 @@ class Front(Protocol):
         """What it would export; None where there is nothing."""
         ...
 
-    def yank_text(self) -> str | None:
-        """What `y` copies, where that is not the row as it was aligned."""
+    def yank_report(self) -> RowReport | None:
+        """What `y` and `Y` copy, where that is not the row under the list's cursor as it was
+        aligned.
+        """
         ...
 
     def after_command(self) -> None:

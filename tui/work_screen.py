@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from ..compare.comparison import Comparison
+    from ..compare.reports.row_report import RowReport
     from .controllers import Controllers
     from .jobs.export_job import ExportChoice
     from .session import Session
@@ -231,8 +232,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         """What `e` writes: the rows chosen, unless a screen shows something of its own."""
         return self.controllers.export.rows_chosen()
 
-    def yank_text(self) -> str | None:
-        """What `y` copies, where that is not the row as it was aligned."""
+    def yank_report(self) -> RowReport | None:
+        """What `y` and `Y` copy, where that is not the row as it was aligned."""
         return None
 
     def stop_inspection(self) -> bool:
@@ -269,6 +270,9 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
     def action_yank(self) -> None:
         self.controllers.export.yank()
+
+    def action_yank_long(self) -> None:
+        self.controllers.export.yank("long")
 
     def action_help(self) -> None:
         from .widgets.text_screen import help_screen

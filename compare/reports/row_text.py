@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from ..measuring.metrics import NUMBERS
 from ..model import Row
 from .escaping import clean
 from .row_report import SIDES, Fact, RowReport, Side, row_report
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _IN_A_LINE = 3  # metrics
 _WIDTH = 80
+_FIVE = ("relative_l2", "mse", "cosine", "max_abs", "max_rel")  # numbers of the short form
 
 
 def row_text(
@@ -24,9 +26,31 @@ def row_text(
 
     `row` and `result` replace those of the comparison, where other recipes are tried.
     """
+    return text_of(judged_report(comparison, index, row, result))
+
+
+def judged_report(
+    comparison: Comparison, index: int, row: Row | None = None, result: Result = None
+) -> RowReport:
+    """What is known of a row, with where its error comes from, which is worked out if need be."""
     if comparison.complete and comparison.verdicts[index].fails:
         comparison.analysis()  # says where the error comes from
-    return text_of(row_report(comparison, index, row, result))
+    return row_report(comparison, index, row, result)
+
+
+def short_text(report: RowReport) -> str:
+    """A headline and the five numbers that say most, to be pasted into a message: two lines; of
+    what was not measured the headline alone.
+    """
+    step = f", step {report.row.step}" if report.row.step else ""
+    verdict = report.verdict_line
+    why = next((text for text in (report.gap, report.problem) if text), "")
+    lines = [f"{report.row.label} (row {report.row.index}{step}): {verdict}"]
+    lines[0] += f"  {why}" if why else ""
+    if report.measured is not None:
+        numbers = (f"{NUMBERS[name].heading} {report.metric(name)}" for name in _FIVE)
+        lines.append("  " + "  ".join(numbers))
+    return "\n".join(clean(line) for line in lines) + "\n"
 
 
 def text_of(report: RowReport) -> str:

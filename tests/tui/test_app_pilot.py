@@ -416,6 +416,32 @@ async def test_yank_says_where_it_went(small_pair: tuple[Path, Path], private_ho
         assert "yank.txt" in app.list_screen.prompt.message
 
 
+async def test_what_is_yanked_is_short_or_long(small_pair: tuple[Path, Path]) -> None:
+    app = make_app(*small_pair)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await measured(pilot, app)
+        await pilot.press("y")
+        headline, numbers = app.clipboard.splitlines()
+        assert headline.startswith("layers.1.self_attn.k_proj-output (row 12): DIVERGED introduced")
+        assert numbers.startswith("  rel L2 5.000e-01  MSE ")
+        assert "  cosine " in numbers
+        assert numbers.endswith("  max abs 7.500e+00  max rel 5.000e-01")
+        await pilot.press("Y")
+        long = app.clipboard
+        assert long.startswith(headline.partition(": ")[0])
+        assert "matched by" in long and "mismatched elements" in long
+        await type_line(pilot, ":", "yank")
+        assert app.clipboard.splitlines() == [headline, numbers]
+        await type_line(pilot, ":", "yank long")
+        assert app.clipboard == long
+        await type_line(pilot, ":", "yank everything")
+        assert "yank, or yank long" in app.said
+        await pilot.press("enter")
+        await settled(pilot)
+        await pilot.press("Y")
+        assert app.clipboard == long
+
+
 def _renamed(folder: Path) -> tuple[Path, Path]:
     """A pair of captures whose third tensors do not go together by name or shape."""
     same = {f"model.layers.{i}.mlp-output": [float(i), 1.0] for i in range(4)}

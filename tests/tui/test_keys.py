@@ -18,7 +18,7 @@ _SCREENS = {"list": ListScreen, "pair": PairScreen, "map": MapScreen, "trend": T
 # The keys that people's fingers rely on.
 _EVERYWHERE = (
     "j k down up ctrl+d ctrl+u pagedown pageup ctrl+b ctrl+f g G home end right_square_bracket "
-    "left_square_bracket e y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
+    "left_square_bracket e y Y colon ctrl+p question_mark escape q Q ctrl+c ctrl+z ctrl+l"
 )
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
 _LIST_TOO = "M T w ctrl+r enter c C minus left h plus right l zM zR"

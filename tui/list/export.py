@@ -201,16 +201,25 @@ class Export:
 
     # The clipboard
 
-    def yank(self, _: str = "") -> None:
-        """Copy the row under the cursor, or what the screen in front has in its place."""
+    def yank(self, text: str = "") -> None:
+        """`:yank [long]`: copy the row under the cursor, or what the screen in front has in its
+        place: a headline and five numbers, or everything known of it.
+        """
+        if text not in ("", "long"):
+            raise CommandError("yank, or yank long")
         comparison, row = self._host.session.comparison, self._host.session.row
         if comparison is None or row is None:
             self._host.say("no row to yank")
             return
-        from ...compare.reports.row_text import row_text
+        from ...compare.reports.row_text import judged_report, short_text, text_of
         from ..yank import yank
 
-        text = self._host.front.yank_text() or "".join(
-            [row_text(comparison, row), *(f"{line}\n" for line in self._changed(comparison, row))]
-        )
-        self._host.say(yank(text, self._host.copy))
+        report = self._host.front.yank_report()
+        own = report is None
+        report = report or judged_report(comparison, row)
+        if not text:
+            copied = short_text(report)
+        else:
+            changed = self._changed(comparison, row) if own else []
+            copied = "".join([text_of(report), *(f"{line}\n" for line in changed)])
+        self._host.say(yank(copied, self._host.copy))

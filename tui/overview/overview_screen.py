@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from ...compare.comparison import Comparison
+    from ...compare.reports.row_report import RowReport
     from ..jobs.job import Job
     from ..jobs.news import News
     from ..keys import Key, Scope
@@ -211,13 +212,13 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
         self.dismiss()
         self.app.call_later(self.controllers.navigation.goto, str(row))
 
-    def yank_text(self) -> str | None:
+    def yank_report(self) -> RowReport | None:
         row = self.row_here()
         if row is None or self._of is None:
             return None
-        from ...compare.reports.row_text import row_text
+        from ...compare.reports.row_text import judged_report
 
-        return row_text(self._of, row)
+        return judged_report(self._of, row)
 
 
 def bindings_for(scope: Scope) -> list[BindingType]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from ...compare.inspection.subject import Subject
+    from ...compare.reports.row_report import RowReport
     from ..jobs.inspector import Look as LookInto
     from ..jobs.inspector import Task
     from ..keys import Key
@@ -222,13 +223,13 @@ class PairScreen(WorkScreen):
         top: TopView = self.view_named("top")
         return ExportChoice((self.scene,), top=top.count)
 
-    def yank_text(self) -> str | None:
+    def yank_report(self) -> RowReport | None:
         scene = self.scene
         if scene is None or scene.trial is None:
             return None
-        from ...compare.reports.row_text import row_text
+        from ...compare.reports.row_text import judged_report
 
-        return row_text(scene.comparison, scene.index, scene.row, scene.result)
+        return judged_report(scene.comparison, scene.index, scene.row, scene.result)
 
     # Keys
 

@@ -33,7 +33,7 @@ class FakeFront:
     def export_choice(self) -> ExportChoice | None:
         return self._host.controllers.export.rows_chosen()
 
-    def yank_text(self) -> str | None:
+    def yank_report(self) -> None:
         return None
 
     def after_command(self) -> None:
