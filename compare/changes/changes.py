@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from .saved_report import Key, SavedReport, SavedRow
@@ -42,17 +43,17 @@ class RowChange:
         return row.label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Changes:
     """Two comparisons with one reference. `rows` stand in the order of the later one, those that it
-    lacks behind them.
+    lacks behind them. What goes through all rows is worked out once.
     """
 
     before: SavedReport
     after: SavedReport
     rows: tuple[RowChange, ...]
 
-    @property
+    @cached_property
     def counts(self) -> dict[Change, int]:
         """How many rows changed in each way, all ways included."""
         found = Counter(row.change for row in self.rows)
@@ -64,7 +65,7 @@ class Changes:
         fewer = any(self.counts[change] for change in WORSE)
         return fewer or self.after.status > self.before.status
 
-    @property
+    @cached_property
     def headline(self) -> str:
         """What happened to the first divergence, and what comes next."""
         old, new = self.before.first, self.after.first

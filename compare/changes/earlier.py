@@ -36,12 +36,15 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class RowChanges:
-    """What has changed since `earlier` on each of the `rows` of a later comparison."""
+    """What has changed since `earlier` on each of the `rows` of a later comparison. `doubts` says
+    in a few words each what was not compared earlier, or could not be read.
+    """
 
     earlier: Earlier
     changes: Changes
     rows: Sequence[Row]
     by_change: Mapping[Change, Sequence[int]]
+    doubts: Sequence[str] = ()
     incomplete: bool = False  # whether the later candidate says that more is to come
 
     def at(self, row: int) -> RowChange:
@@ -58,19 +61,6 @@ class RowChanges:
     def vanished(self) -> int:
         """How many earlier rows have no row any more."""
         return len(self.changes.rows) - len(self.rows)
-
-    @property
-    def doubts(self) -> list[str]:
-        """What was not compared earlier, or could not be read, in a few words each."""
-        rows = self.changes.before.rows.values()
-        unreadable = sum(1 for row in rows if row.level == "unreadable")
-        missing = sum(
-            1 for row in self.changes.rows
-            if row.after is not None and row.after.paired
-            and (row.before is None or not row.before.paired)
-        )  # fmt: skip
-        said = [f"{unreadable} unreadable before"] if unreadable else []
-        return said + ([f"{missing} not compared before"] if missing else [])
 
 
 def earlier_of(
@@ -115,16 +105,27 @@ def saved_of(
     )  # fmt: skip
 
 
-def changes_on_rows(
-    earlier: Earlier, comparison: Comparison, stopped: Callable[[], bool] = lambda: False
-) -> RowChanges:
-    """What has changed since `earlier`; both were measured. Raises `StoppedError`."""
-    found = changes_of(earlier.report, saved_of(comparison, stopped))
-    rows = comparison.rows
+def changes_on_rows(earlier: Earlier, later: Earlier, comparison: Comparison) -> RowChanges:
+    """What has changed since `earlier`; `later` is what stays of the comparison that is looked at.
+    Everything that goes through all rows is worked out here, once.
+    """
+    found, rows = changes_of(earlier.report, later.report), comparison.rows
+    assert found.counts and found.headline  # which are kept
     return RowChanges(
-        earlier, found, rows, _by_change(found.rows, len(rows)),
+        earlier, found, rows, _by_change(found.rows, len(rows)), _doubts(found),
         comparison.candidate.complete is False,
     )  # fmt: skip
+
+
+def _doubts(changes: Changes) -> list[str]:
+    unreadable = sum(1 for row in changes.before.rows.values() if row.level == "unreadable")
+    missing = sum(
+        1 for row in changes.rows
+        if row.after is not None and row.after.paired
+        and (row.before is None or not row.before.paired)
+    )  # fmt: skip
+    said = [f"{unreadable} unreadable before"] if unreadable else []
+    return said + ([f"{missing} not compared before"] if missing else [])
 
 
 def _by_change(rows: Iterable[RowChange], count: int) -> dict[Change, list[int]]:

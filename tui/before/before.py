@@ -10,12 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...capture.interpreter.garbage import hold, settle
 from ..commands import CommandError
 from ..jobs.compare_job import is_bad_input
 from ..jobs.news import Ended, Made, Reading
-from .before_job import EarlierMeasured, find_changes, measured_before
+from .before_job import Compared, EarlierMeasured, find_changes, measured_before
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...compare.changes.earlier import Earlier, RowChanges
     from ...compare.comparison import Comparison
     from ..jobs.compare_job import Request
@@ -30,13 +33,16 @@ class Before:
     """Measures an earlier candidate once the present one is measured, and shows what changed.
 
     The one that `--before` or `:before` names is measured again when it is judged in another way;
-    of what was read last (`last`) only the verdicts of then are known.
+    of what was read before (`last`) only the verdicts of then are known. Where `keeps` is set, what
+    is on the screen now will be that: it is `latest`, once it is complete.
     """
 
     def __init__(self, host: Host, face: ListFace, comparing: Comparing) -> None:
         self._host, self._face, self._comparing = host, face, comparing
         self.job: Job | None = None
         self.last: Earlier | None = None
+        self.latest: Earlier | None = None
+        self.keeps = False
         self.announce = False  # whether what changed is said once it is known
         self._measured: tuple[Request, Earlier] | None = None
 
@@ -79,15 +85,19 @@ class Before:
                 self._show(None, "--before: one case at a time; open the captures of one case")
                 return
             self._show_progress(f"comparing with {session.before}")
-            self.job = self._host.start(
-                find_changes(comparison, partial(self._named, comparison)), self._take
-            )
+            self._start(find_changes(comparison, partial(self._named, comparison)))
         elif self.last is not None:
             last = self.last
-            if last.policy != comparison.policy.describe():
+            same = last.policy == comparison.policy.describe()
+            if not same:
                 self._show(None, "the last reading was judged by another policy")
-                return
-            self.job = self._host.start(find_changes(comparison, lambda _: last), self._take)
+            self._start(find_changes(comparison, (lambda _: last) if same else None))
+        elif self.keeps:
+            self._start(find_changes(comparison, None))
+
+    def _start(self, work: Callable[[Job], bool]) -> None:
+        hold()
+        self.job = self._host.start(work, self._take)
 
     def _named(self, comparison: Comparison, job: Job) -> Earlier | None:
         """The earlier candidate that was named, measured unless that was done in the same way."""
@@ -109,6 +119,7 @@ class Before:
         if self.job is not None:
             self.job.drop()
             self.job = None
+            settle()
 
     def stop(self) -> bool:
         """Stop what is being compared, and say so; False where nothing is."""
@@ -123,18 +134,27 @@ class Before:
         elif isinstance(news, Made) and isinstance(news.result, EarlierMeasured):
             self._show_progress(f"measured {news.result.done} of {news.result.total} pairs")
         elif isinstance(news, Made):
-            self._show(news.result, "")
-            if self.announce:
-                self.announce = False
-                self._host.say(f"read again: {news.result.changes.headline}")
+            self._compared(news.result)
         elif isinstance(news, Ended):
             self.job = None
+            settle()
             if news.error is not None and not is_bad_input(news.error):
                 raise news.error
             if news.error is not None:
                 self._show(None, f"not compared with the earlier candidate: {news.error}")
             elif not news.complete:
                 self._show(None, "stopped; :reload compares with the earlier candidate again")
+
+    def _compared(self, found: Compared) -> None:
+        comparison = self._host.session.comparison
+        if self.keeps and comparison is not None and comparison.candidate.complete is not False:
+            self.latest = found.latest
+        if found.changes is None:
+            return
+        self._show(found.changes, "")
+        if self.announce:
+            self.announce = False
+            self._host.say(f"read again: {found.changes.changes.headline}")
 
     def _show_progress(self, words: str) -> None:
         self._face.show_earlier(f"before: {words}")

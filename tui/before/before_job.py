@@ -11,7 +11,7 @@ from ..jobs.news import Made
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...compare.changes.earlier import Earlier
+    from ...compare.changes.earlier import Earlier, RowChanges
     from ...compare.comparison import Comparison
     from ..jobs.compare_job import Request
     from ..jobs.job import Job
@@ -27,20 +27,30 @@ class EarlierMeasured:
     total: int
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What stays of the comparison that is looked at, and what has changed since an earlier one."""
+
+    latest: Earlier
+    changes: RowChanges | None
+
+
 def find_changes(
-    comparison: Comparison, find: Callable[[Job], Earlier | None]
+    comparison: Comparison, find: Callable[[Job], Earlier | None] | None
 ) -> Callable[[Job], bool]:  # fmt: skip
-    """Work that says (`Made`) what changed on each row since what `find` gives: `RowChanges`."""
+    """Work that tells (`Made`) what changed on each row since what `find` gives: `Compared`."""
 
     def work(job: Job) -> bool:
-        from ...compare.changes.earlier import StoppedError, changes_on_rows
+        from ...compare.changes.earlier import StoppedError, changes_on_rows, earlier_of
         from ...compare.measuring.pair_reader import CancelledError
 
         try:
-            earlier = find(job)
-            if earlier is None:
+            earlier = None if find is None else find(job)
+            if earlier is None and find is not None:
                 return False
-            job.tell(Made(changes_on_rows(earlier, comparison, job.stopped)))
+            latest = earlier_of(comparison, job.stopped)
+            changes = None if earlier is None else changes_on_rows(earlier, latest, comparison)
+            job.tell(Made(Compared(latest, changes)))
         except (StoppedError, CancelledError):
             return False
         return True

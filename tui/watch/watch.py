@@ -14,7 +14,6 @@ from .watch_job import Rewritten, Watched, Watching, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...compare.comparison import Comparison
     from ..before.before import Before
     from ..jobs.job import Job
     from ..jobs.news import News
@@ -57,18 +56,12 @@ class Watch:
             raise CommandError("only captures on this machine can be watched")
         self._now.clear()
         watching = Watching(
-            lambda: session.request, self._complete, lambda: self._comparing.read_at, self._now,
-            self.pace,
-        )  # fmt: skip
+            lambda: session.request, lambda: self._comparing.read_at, self._now, self.pace
+        )
         self.job = self._host.start(watch(watching), self._take)
         self._show("watching")
-
-    def _complete(self) -> Comparison | None:
-        """What is on the screen, where all of it is known; called in the thread of the watching."""
-        comparison = self._host.session.comparison
-        if comparison is None or not comparison.complete or self._comparing.working:
-            return None
-        return comparison
+        self._before.keeps = True
+        self._before.refresh()
 
     def read_now(self) -> bool:
         """Read again, whatever the files look like; False where nothing is watched."""
@@ -84,7 +77,7 @@ class Watch:
         self.job.drop()
         self._now.set()  # so that it hears of it at once
         self.job = None
-        self._before.last = None
+        self._before.keeps, self._before.latest, self._before.last = False, None, None
         self._show("")
         self._host.say("not watching any more")
 
@@ -103,8 +96,8 @@ class Watch:
             self._show("watching")
             session = self._host.session
             session.touched = True  # the cursor stays where it is
-            if session.before is None and news.result.earlier is not None:
-                self._before.last = news.result.earlier
+            if session.before is None:
+                self._before.last = self._before.latest
             self._before.announce = True
             self._read()
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...capture.writing_state import Glance, Pace
-    from ...compare.changes.earlier import Earlier
-    from ...compare.comparison import Comparison
     from ..jobs.compare_job import Request
     from ..jobs.job import Job
 
@@ -31,21 +29,16 @@ class Watched:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The candidate was written anew, or is to be read again. `earlier` is what was read last;
-    None where that was not measured.
-    """
-
-    earlier: Earlier | None
+    """The candidate was written anew, or is to be read again."""
 
 
 @dataclass(frozen=True)
 class Watching:
-    """What is watched and how: the request of now, the comparison where it is worth remembering,
-    and since when what was read is on the screen (seconds since 1970).
+    """What is watched and how: the request of now, and when its files were read (seconds since
+    1970).
     """
 
     request: Callable[[], Request]
-    complete: Callable[[], Comparison | None]
     read_at: Callable[[], float]
     now: threading.Event  # set: read again at once
     pace: Pace
@@ -113,16 +106,9 @@ class _Watch:
             self._read(now)
 
     def _read(self, now: Glance | None) -> None:
-        from ...compare.changes.earlier import StoppedError, earlier_of
-
-        comparison = self._watching.complete()
-        try:
-            earlier = None if comparison is None else earlier_of(comparison, self._job.stopped)
-        except StoppedError:
-            return
         self._writing.known = now
         self._told = Watched("")
-        self._job.tell(Made(Rewritten(earlier)))
+        self._job.tell(Made(Rewritten()))
 
     def _tell(self, news: Watched) -> None:
         if news != self._told:

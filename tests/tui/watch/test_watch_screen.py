@@ -180,6 +180,8 @@ async def test_what_is_incomplete_waits_and_ctrl_r_reads_it(pair: tuple[Path, Pa
         write_metadata(str(pair[1]), {"complete": True})
         await read_again(pilot, app, was)
         assert "incomplete" not in said_above(app) and "watching" in status(app)
+        assert app.session.changes is not None  # since the reading that was complete
+        assert list(app.session.changes.by_change["cured"]) == [12]
 
 
 async def test_a_candidate_that_vanishes_and_comes_back(pair: tuple[Path, Path]) -> None:
