@@ -63,9 +63,13 @@ def headline_forms(changes: RowChanges) -> list[str]:
     short = headline
     for module in filter(None, (found.before.first, found.after.first)):
         short = short.replace(clean(module), clean(short_module(module)))
-    few = ", ".join(counts.split(", ")[:3])
-    long = "; ".join([f"{headline}  ({counts})", *doubts])
-    return [long, f"{headline}  ({counts})", f"{headline}  ({few})", f"{short}  ({few})", short]
+    few = counts.split(", ")[:3]
+    some = [words for words in few if not words.startswith("0 ")]
+    ends = [f"  ({', '.join(words)})" for words in (few, some) if words]
+    return [
+        "; ".join([f"{headline}  ({counts})", *doubts]), f"{headline}  ({counts})",
+        *(headline + end for end in ends), *(short + end for end in ends), short,
+    ]  # fmt: skip
 
 
 def headline_that_fits(changes: RowChanges, room: int) -> str:
