@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
+from layertui.capture.writing_state import Pace
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
+from layertui.tui.before.before_line import BeforeLine
 from layertui.tui.widgets.lines import Lines
 from support.screens.tui_captures import make_app, measured, settled, until
 
@@ -138,5 +140,29 @@ def test_no_cases(small_pair: tuple[Path, Path]) -> None:
             await pilot.press("c")
             assert app.said.startswith("one pair of captures only")
             assert "case" not in text_of(app, "#counts")
+
+    asyncio.run(drive())
+
+
+def test_readings_of_another_case_are_not_compared(folders: tuple[Path, Path]) -> None:
+    async def drive() -> None:
+        app = make_app(*folders)
+        app.controllers.watch.pace = Pace(0.01, 0.03, 0.03)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await shows(pilot, app, "case 1/4")
+            await until(pilot, lambda: app.controllers.idle)
+            app.list_screen.run_command("watch")
+            await until(pilot, lambda: app.controllers.idle)
+            was = app.session.comparison
+            write_case(folders[0] / "test0", folders[1] / "test0", 0, 1.5)
+            await until(pilot, lambda: app.session.comparison is not was)
+            await until(pilot, lambda: app.session.changes is not None)
+            await pilot.press("c")
+            await shows(pilot, app, "case 2/4")
+            await until(pilot, lambda: app.controllers.idle)
+            assert app.session.changes is None
+            assert not app.list_screen.query_one(BeforeLine).display
+            app.list_screen.run_command(f"before {folders[1] / 'test0'}")
+            assert "one case at a time" in app.said
 
     asyncio.run(drive())

@@ -4,13 +4,13 @@ read last.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...capture.interpreter.garbage import hold, settle
+from ...capture.storage import is_url
 from ..commands import CommandError
 from ..jobs.compare_job import is_bad_input
 from ..jobs.news import Ended, Made, Reading
@@ -54,8 +54,8 @@ class Before:
             return
         if session.request.case:
             raise CommandError("one case at a time: open the captures of one case")
-        path = str(Path(text).expanduser())
-        if text != "off" and not _is_there(path):
+        path = text if is_url(text) else str(Path(text).expanduser())
+        if text != "off" and not is_url(text) and not Path(path).exists():
             raise CommandError(f"{text}: no such file or directory")
         self.drop()
         session.before, self.last, self._measured = (None if text == "off" else path), None, None
@@ -86,14 +86,16 @@ class Before:
                 return
             self._show_progress(f"comparing with {session.before}")
             self._start(find_changes(comparison, partial(self._named, comparison)))
-        elif self.last is not None:
+        elif self.last is not None and _is_of(self.last, comparison):
             last = self.last
             same = last.policy == comparison.policy.describe()
             if not same:
                 self._show(None, "the last reading was judged by another policy")
             self._start(find_changes(comparison, (lambda _: last) if same else None))
-        elif self.keeps:
-            self._start(find_changes(comparison, None))
+        else:
+            self._show(None, "")
+            if self.keeps:
+                self._start(find_changes(comparison, None))
 
     def _start(self, work: Callable[[Job], bool]) -> None:
         hold()
@@ -164,7 +166,7 @@ class Before:
         self._face.show_changes(changes, problem)
 
 
-def _is_there(path: str) -> bool:
-    from ...capture.storage import is_url
-
-    return is_url(path) or os.path.exists(path)
+def _is_of(earlier: Earlier, comparison: Comparison) -> bool:
+    """Whether both are of the same two paths, not of another case."""
+    sides = (comparison.reference.path, comparison.candidate.path)
+    return (earlier.report.reference, earlier.report.candidate) == sides

@@ -28,6 +28,12 @@ class BeforeLine(Lines):
         self._changes, self._problem = changes, problem
         self.on_resize()
 
+    def wait(self) -> None:
+        """What it says is about other rows: it will be said anew once all of these are measured."""
+        if self._changes is not None:
+            self._changes, self._problem = None, "before: compared again when all is measured"
+            self.progress(self._problem)
+
     def progress(self, words: str) -> None:
         """How far the comparison is."""
         self.set_lines([[(f" {words}", look_of(self).palette.accent)]])

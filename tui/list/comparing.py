@@ -120,8 +120,8 @@ class Comparing:
         """Run other work in place of what runs, whose news is ignored from now on."""
         if self.job is not None:
             self.job.drop()
-        hold()
         self.on_start()
+        hold()
         self._then = None
         self.job = self._host.start(work, self._take)
 

@@ -121,6 +121,8 @@ class ListDisplay(ShownRows):
             {} if self.comparison is None
             else self.session.reruns.singles(self.comparison, self.session.metric)
         )  # fmt: skip
+        if self.session.changes is None:
+            self.query_one(BeforeLine).wait()
         self._show_heading()
         self._show_status()
         self.show_pane()

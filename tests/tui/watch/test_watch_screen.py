@@ -100,6 +100,23 @@ async def test_it_is_read_again_and_what_changed_is_said(pair: tuple[Path, Path]
         assert list(app.session.changes.by_change["cured"]) == []  # against the last reading
 
 
+async def test_what_was_said_of_other_rows_is_not_said_of_these(pair: tuple[Path, Path]) -> None:
+    app = app_of(pair)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await ready(pilot, app)
+        was = app.session.comparison
+        write(pair[1], (31,))
+        await read_again(pilot, app, was)
+        comparison = app.session.comparison
+        assert comparison is not None
+        app.list_screen.aligned(comparison)  # rows of another reading
+        assert app.session.changes is None
+        assert said_above(app) == "before: compared again when all is measured"
+        app.controllers.before.refresh()
+        await until(pilot, lambda: app.session.changes is not None)
+        assert "cured" in said_above(app)
+
+
 async def test_the_cursor_stays_where_the_program_put_it(pair: tuple[Path, Path]) -> None:
     app = app_of(pair)
     async with app.run_test(size=(120, 30)) as pilot:
