@@ -108,6 +108,15 @@ class FakeList:
     def judge_when_done(self) -> None:
         self.calls.append("judge when done")
 
+    def show_changes(self, changes: object, problem: str = "") -> None:
+        pass
+
+    def show_earlier(self, words: str) -> None:
+        pass
+
+    def show_watched(self) -> None:
+        pass
+
     def show_pane(self) -> None:
         self.calls.append("pane")
 
