@@ -21,6 +21,7 @@ _LONG = 8  # elements of a row or channel from which on one of them may be left 
 _MOST_L = 1e6
 _OF_MEAN = 1.2533  # of a median's standard error to a mean's, under normal noise
 _OF_SPREAD = 1.2533 * 1.4826  # the same to the median deviation
+_ALIKE = 1e-9  # relative: less than this is rounding of sums
 _OF_PART, _OF_FITS = 5, 26  # numbers that the compiled pass tells of one kind of fit, and of all
 _REGISTER = 8  # float64 in a register: tables of fits end with a whole one
 
@@ -123,7 +124,7 @@ def _part(explained: Array, rest: Array, free: int, size: Array, total: float) -
     floor = np.maximum(rest, 1e-12 * explained + 1e-300)
     ratio = np.minimum(free * np.log1p(explained / floor), _MOST_L)
     beyond = float((explained - rest / free).sum())
-    at = int(ratio.argmax())
+    at = _first_greatest(ratio)
     return Part(
         float(ratio.mean()), (max(0.0, beyond) / total) ** 0.5 if total > 0 else 0.0,
         float(ratio[at]), abs(float(size[at])), at,
@@ -158,8 +159,13 @@ def _errors(dd: Array, xx: Array) -> Errors:
     """The median, the greatest and its place."""
     usual = np.maximum(xx, 0.25 * float(xx.sum()) / xx.size)
     error = np.sqrt(dd / usual)
-    at = int(error.argmax())
+    at = _first_greatest(error)
     return _middle_of(error), float(error[at]), at
+
+
+def _first_greatest(values: Array) -> int:
+    """The place of the greatest; of those that only rounding of sums tells apart the first."""
+    return int((values >= values.max() * (1 - _ALIKE)).argmax())
 
 
 def _times_median(squares: Array, at: int) -> float:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...capture.records import Locator
-from ..measuring.pair_reader import CancelledError
-from .elsewhere import with_whole_path
 
 _LOOK = 0.05  # seconds between two looks whether to stop
 _PARTS = 4  # tasks for each worker: parts take unequal times
@@ -62,8 +60,7 @@ def answers(
     workers = _WORKERS.get()
     if workers is None:
         for task in tasks:
-            if cancelled is not None and cancelled():
-                raise CancelledError
+            _stop_if(cancelled)
             yield ask(task)
         return
     parts = in_parts(tasks, workers.count * _PARTS)
@@ -88,8 +85,7 @@ def asked(parcel: bytes) -> list[Any]:
 def answer_of(future: Future[list[R]], cancelled: Callable[[], bool] | None) -> list[R] | None:
     """What a worker found; None where it could not. Raises `CancelledError`."""
     while True:
-        if cancelled is not None and cancelled():
-            raise CancelledError
+        _stop_if(cancelled)
         try:
             return future.result(_LOOK)
         except FutureTimeout:
@@ -98,6 +94,13 @@ def answer_of(future: Future[list[R]], cancelled: Callable[[], bool] | None) -> 
                 return None
         except Exception:
             return None
+
+
+def _stop_if(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        from ..measuring.pair_reader import CancelledError  # brings numpy
+
+        raise CancelledError
 
 
 def in_parts(tasks: Sequence[T], most: int) -> list[Sequence[T]]:
@@ -110,6 +113,8 @@ class _Packer(pickle.Pickler):
     """Records are found from whatever directory a worker works in."""
 
     def reducer_override(self, obj: Any) -> Any:
+        from .elsewhere import with_whole_path  # brings numpy
+
         if type(obj) is not Locator:
             return NotImplemented
         whole = with_whole_path(obj)

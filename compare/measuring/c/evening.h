@@ -50,6 +50,7 @@ typedef void fits_function(const fits_of *);
 typedef int64_t saturated_function(
     const double *x, const double *y, size_t n, const double *ends, double beyond);
 
+#define ALIKE_ENOUGH 1e-9 /* of a number: fits.py has the same */
 #define LOST 1e-15 /* of the terms of a difference: what float64 cannot tell from zero */
 
 /* The squares of r - slope x, from sums of xx, xr and rr: no less than what these can tell. */
