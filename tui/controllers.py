@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .list.face import ListFace
     from .list.folds.fold_keys import FoldKeys
     from .list.judging import Judging
+    from .list.motions.places import Places
     from .list.navigation import Navigation
     from .list.pairing import Pairing
     from .list.rerunning import Rerunning
@@ -64,7 +65,13 @@ class Controllers:
     def navigation(self) -> Navigation:
         from .list.navigation import Navigation
 
-        return Navigation(self._host, self._face)
+        return Navigation(self._host, self._face, self.places)
+
+    @cached_property
+    def places(self) -> Places:
+        from .list.motions.places import Places
+
+        return Places(self._host, self._face)
 
     @cached_property
     def folding(self) -> FoldKeys:
@@ -76,7 +83,7 @@ class Controllers:
     def search(self) -> Search:
         from .list.search import Search
 
-        return Search(self._host, self._face)
+        return Search(self._host, self._face, self.places)
 
     @cached_property
     def judging(self) -> Judging:

@@ -32,7 +32,8 @@ _SHOWN = {
 class Key:
     """One meaning: `keys` as textual names them, comma separated; `label` for the footer.
 
-    `footer` orders the entry in the footer of its screen (0: not there).
+    `footer` orders the entry in the footer of its screen (0: not there). `counted` is the action
+    that gets a number typed before the key on the list (`to_row({})`), where that is another one.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Key:
     scope: Scope
     footer: int = 0
     priority: bool = False
+    counted: str = ""
 
     @property
     def shown(self) -> str:
@@ -57,6 +59,7 @@ def show_key(key: str) -> str:
     return _SHOWN.get(key, key)
 
 
+_TO_ROW = "to_row({})"
 KEYS: tuple[Key, ...] = (
     # Moving: rows in the list, lines elsewhere.
     Key("down", "j,down", "move(1)", "down", "one line down", "everywhere"),
@@ -65,8 +68,9 @@ KEYS: tuple[Key, ...] = (
     Key("half-up", "ctrl+u", "page(-0.5)", "half page", "half a page up", "everywhere"),
     Key("page-down", "pagedown,ctrl+f", "page(1.0)", "page", "a page down", "everywhere"),
     Key("page-up", "pageup,ctrl+b", "page(-1.0)", "page", "a page up", "everywhere"),
-    Key("top", "g,home", "to_top", "top", "to the first line", "everywhere"),
-    Key("bottom", "G,end", "to_bottom", "bottom", "to the last line", "everywhere"),
+    Key("top", "g,home", "to_top", "top", "to the first line", "everywhere", counted=_TO_ROW),
+    Key("bottom", "G,end", "to_bottom", "bottom", "to the last line", "everywhere",
+        counted=_TO_ROW),
     # Everywhere.
     Key("next-divergence", "right_square_bracket", "divergence(1)", "next",
         "next divergence", "everywhere", 2),
@@ -112,6 +116,26 @@ KEYS: tuple[Key, ...] = (
     Key("next-block", "right_curly_bracket", "block(1)", "next layer", "next layer block", "list"),
     Key("previous-block", "left_curly_bracket", "block(-1)", "previous layer",
         "previous layer block", "list"),
+    Key("first-row", "gg", "to_top", "top",
+        "to the first row at once (`g` alone waits a moment); 12gg, 12G: to row 12", "list",
+        counted=_TO_ROW),
+    Key("screen-top", "H", "to_screen(0, 0)", "top of screen",
+        "to the first line on the screen; 3H: to the third", "list", counted="to_screen(0, {})"),
+    Key("screen-bottom", "L", "to_screen(1, 0)", "bottom of screen",
+        "to the last line on the screen; 3L: the third from below", "list",
+        counted="to_screen(1, {})"),
+    Key("line-middle", "zz", "scroll_line(0.5)", "line to the middle",
+        "scroll until this line is in the middle", "list"),
+    Key("line-top", "zt", "scroll_line(0.0)", "line to the top",
+        "scroll until this line is the first on the screen", "list"),
+    Key("line-bottom", "zb", "scroll_line(1.0)", "line to the bottom",
+        "scroll until this line is the last on the screen", "list"),
+    Key("place-back", "ctrl+o", "place(-1)", "place before",
+        "back to where the cursor was before the last jump, and on to earlier places", "list"),
+    Key("place-forward", "ctrl+i,tab", "place(1)", "place after",
+        "forward again among the places that Ctrl-O went back from", "list"),
+    Key("place-last", "''", "last_place", "last place",
+        "to the place before the last jump; again: back here", "list"),
     Key("fold", "minus,left,h", "fold", "fold",
         "fold the run of gaps, the module, then the layer that the cursor is in", "list", 8),
     Key("unfold", "plus,right,l", "unfold", "unfold", "unfold this line by one level", "list", 8),
@@ -167,19 +191,9 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 
 
-def chord(typed: str) -> Key | None:
-    """The key of the list that takes several characters (`zM`) of which these are typed: one whose
-    first ones they are, None where none begins so.
-    """
-    return next(
-        (key for key in KEYS if key.scope == "list" and is_chord(key.keys)
-         and key.keys.startswith(typed)), None,
-    )  # fmt: skip
-
-
-def is_chord(keys: str) -> bool:
-    """Whether these are characters to be typed one after another, not the name of one key."""
-    return len(keys) == 2 and keys.isalpha() and keys[0] == "z"
+def is_chord(name: str) -> bool:
+    """Whether these are characters to be typed one after another (`zM`), not the name of a key."""
+    return len(name) == 2 and name != "up" and not (name[0] == "f" and name[1].isdigit())
 
 
 def keys_of(scope: Scope) -> list[Key]:

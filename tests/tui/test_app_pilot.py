@@ -74,7 +74,7 @@ async def test_names_are_there_before_headers_are_read(real: Path) -> None:
         assert line.right.name in shown
         assert "reading headers" in screen.query_one("#counts", Lines).texts[0]
         names = ("f", "space", "e", "y", "p", "P", "d", "d", "m", "enter", "right_square_bracket")
-        await pilot.press(*names, "right_curly_bracket", "G", "g", *"jjjjjj")
+        await pilot.press(*names, "right_curly_bracket", "G", "home", *"jjjjjj")
         assert app.is_running
         assert screen.pairs.cursor == 6
         key = model.key(6)
@@ -141,7 +141,7 @@ async def test_moving(small_pair: tuple[Path, Path]) -> None:
         pairs = app.list_screen.pairs
         height = pairs.size.height
         for keys, row in (
-            (("j", "down", "k"), 1), (("G",), 39), (("home",), 0), (("end",), 39), (("g",), 0),
+            (("j", "down", "k"), 1), (("G",), 39), (("home",), 0), (("end",), 39), (("g", "g"), 0),
             (("ctrl+f",), height), (("ctrl+b",), 0), (("ctrl+d",), height // 2),
             (("ctrl+u",), 0), (("pagedown", "pageup"), 0), (("right_curly_bracket",), 10),
             (("right_curly_bracket",), 20), (("j", "j", "left_curly_bracket"), 20),

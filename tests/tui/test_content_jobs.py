@@ -111,6 +111,6 @@ def test_a_cursor_that_nobody_moved_stays_on_top(request_for: Request) -> None:
                 await settled(pilot)
                 assert app.list_screen.cursor == kept
                 app.list_screen.aligned(comparison)
-                await pilot.press("g")
+                await pilot.press("home")
 
     asyncio.run(drive())

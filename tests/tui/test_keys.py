@@ -22,6 +22,7 @@ _EVERYWHERE = (
 )
 _LIST = "f right_curly_bracket left_curly_bracket slash n N ampersand d o m t space u p P"
 _LIST_TOO = "M T w ctrl+r enter c C minus left h plus right l zM zR"
+_LIST_MOTIONS = "gg H L zz zt zb ctrl+o ctrl+i tab ''"
 _MAP = "enter v left h right l"
 _TREND = "enter plus minus left h right l"
 _PAIR = (
@@ -42,7 +43,7 @@ def _names(scope: str) -> set[str]:
 
 def test_all_agreed_keys_are_in_the_table() -> None:
     assert set(_EVERYWHERE.split()) <= _names("everywhere")
-    assert set(f"{_LIST} {_LIST_TOO}".split()) == _names("list")
+    assert set(f"{_LIST} {_LIST_TOO} {_LIST_MOTIONS}".split()) == _names("list")
     assert set(_PAIR.split()) == _names("pair")
     assert set(_MAP.split()) == _names("map")
     assert set(_TREND.split()) == _names("trend")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from ...compare.reports.nothing_compared import nothing_compared
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ..session import Host
     from .face import ListFace
+    from .motions.places import Places
 
 
 class Navigation:
     """Moves the list's cursor, and says where it is or why it stays."""
 
-    def __init__(self, host: Host, face: ListFace) -> None:
-        self._host, self._face = host, face
+    def __init__(self, host: Host, face: ListFace, places: Places) -> None:
+        self._host, self._face, self._places = host, face, places
 
     def step(self, rows: int) -> None:
         """To the next of the rows shown, or the one before."""
@@ -36,6 +38,7 @@ class Navigation:
         if comparison is None or first is None:
             say(_no_divergence(comparison))
             return
+        self._places.leave()
         wrong = session.reruns.wrong_layers(comparison)
         if wrong and session.row == first.index != wrong[0]:
             self._face.go_to(wrong[0])
@@ -48,6 +51,7 @@ class Navigation:
         say("; ".join([*alarm, first_sentence(comparison, first), *changed]))
 
     def divergence(self, direction: int) -> None:
+        """To the next divergence, or the one before; `direction` 3: to the third from here."""
         comparison = self._host.session.comparison
         if comparison is not None:
             self._walk(comparison.failing, direction, "no divergence")
@@ -69,27 +73,47 @@ class Navigation:
             )
 
     def _walk(self, rows: Sequence[int], direction: int, nothing: str) -> None:
-        """The cursor on the next of the sorted `rows` that is shown."""
-        face = self._face
-        target_row = face.next_of(rows, direction)
-        while target_row is not None and not holds(face.shown, target_row):
-            at = rows.index(target_row) + direction
-            target_row = rows[at] if 0 <= at < len(rows) else None
-        if target_row is None:
+        """The cursor on the next of the sorted `rows` that is shown, or one after that: as many
+        as `direction` says, the last where there are fewer.
+        """
+        face, step = self._face, 1 if direction > 0 else -1
+        next_row, target, left = face.next_of(rows, step), None, abs(direction)
+        at = -1 if next_row is None else bisect_left(rows, next_row)
+        while left and 0 <= at < len(rows):
+            if holds(face.shown, rows[at]):
+                target, left = rows[at], left - 1
+            at += step
+        if target is None:
             self._host.say(f"{nothing} {'below' if direction > 0 else 'above'}")
         else:
-            face.go_to_row(target_row)
+            self._places.leave()
+            face.go_to_row(target)
 
     def block(self, direction: int) -> None:
-        if not self._face.go_to_block(direction):
+        """To the next layer block, or the one before; 3: to the third."""
+        self._places.leave()
+        step, moved = 1 if direction > 0 else -1, False
+        for _ in range(abs(direction)):
+            if not self._face.go_to_block(step):
+                break
+            moved = True
+        if not moved:
             self._host.say("last layer block" if direction > 0 else "first layer block")
+
+    def row(self, number: int) -> None:
+        """To the row of that number, or the last one."""
+        comparison = self._host.session.comparison
+        if comparison is not None and len(comparison.rows):
+            self.goto(str(min(number, len(comparison.rows) - 1)))
 
     def goto(self, text: str) -> None:
         """`:goto N | NAME`."""
         comparison = self._host.session.comparison
         if comparison is None:
             raise CommandError("rows are not aligned yet")
-        changed = self._face.go_to(self._row_of(comparison, text))
+        row = self._row_of(comparison, text)
+        self._places.leave()
+        changed = self._face.go_to(row)
         if changed:
             self._host.say("; ".join(changed))
 

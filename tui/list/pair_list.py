@@ -228,6 +228,16 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     def to_bottom(self) -> None:
         self.cursor = len(self.lines) - 1
 
+    def to_screen_line(self, end: int, lines: int) -> None:
+        """The cursor `lines` below the top of the screen (`end` 0), or above its bottom."""
+        top = self.scroll_offset.y
+        bottom = min(top + self.size.height, len(self.lines)) - 1
+        self.cursor = max(top, bottom - lines) if end else min(bottom, top + lines)
+
+    def scroll_line(self, part: float) -> None:
+        """Scroll until the cursor is at the top of the screen (0), in the middle, or below (1)."""
+        self._scroll(self.cursor - int(part * max(0, self.size.height - 1)))
+
     def go_to_row(self, row: int) -> None:
         """The cursor on the row numbered `row`, or the next that is shown, which is unfolded."""
         place = position(self.view, row)

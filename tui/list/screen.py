@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from ..keys import bindings_of, chord
+from ..keys import bindings_of
 from ..present.text import clean
 from .following import FollowingList
+from .motions.typed_keys import TypedKeys
 from .pair_list import PairList
 
 if TYPE_CHECKING:
     from textual import events
     from textual.binding import BindingType
+    from textual.timer import Timer
+
+    from .motions.typed_keys import Step
+
+ALONE = 0.5  # seconds after which the first character of a key of two acts by itself, as in vim
 
 
 class ListScreen(FollowingList):
     """The keys of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of("list"))
-    _typed = ""  # the beginning of a key of several characters
+    _alone: Timer | None = None  # until what was typed acts without anything after it
+
+    @cached_property
+    def typed(self) -> TypedKeys:
+        """What was typed and is not carried out yet."""
+        return TypedKeys(self.all_keys())
 
     # Going places
 
@@ -35,23 +47,63 @@ class ListScreen(FollowingList):
         if self.row is not None and not self.controllers.folding.open():
             self.host.open_pair()
 
-    def on_key(self, event: events.Key) -> None:
-        """Keys of several characters: what follows the first belongs to it."""
-        typed, self._typed = self._typed + (event.character or ""), ""
-        begun = len(typed) > len(event.character or "")
-        key = None if self.prompt.asking or not typed else chord(typed)
-        if key is None and not begun:
+    def action_to_screen(self, end: int, line: int) -> None:
+        """A line on the screen, counted from its top (`end` 0) or bottom, from 1."""
+        self.controllers.places.leave()
+        self.pairs.to_screen_line(end, max(line, 1) - 1)
+
+    def action_scroll_line(self, part: float) -> None:
+        self.pairs.scroll_line(part)
+
+    def action_to_row(self, row: int) -> None:
+        self.controllers.navigation.row(row)
+
+    def action_to_top(self) -> None:
+        self.controllers.places.leave()
+        super().action_to_top()
+
+    def action_to_bottom(self) -> None:
+        self.controllers.places.leave()
+        super().action_to_bottom()
+
+    def action_place(self, steps: int) -> None:
+        self.controllers.places.walk(steps)
+
+    def action_last_place(self) -> None:
+        self.controllers.places.last()
+
+    # Counts, and keys of several characters
+
+    async def on_key(self, event: events.Key) -> None:
+        """What follows a count, or the first character of a key of two, belongs to it."""
+        if self._alone is not None:
+            self._alone.stop()
+            self._alone = None
+        if self.prompt.asking:
             return
-        event.stop()
-        event.prevent_default()
-        if key is None:
-            self.say(f"{clean(typed)} means nothing")
-        elif key.keys == typed:
-            self.say("")
-            self.call_later(self.run_action, key.action)
-        else:
-            self._typed = typed
-            self.say("zM folds all, zR unfolds all")
+        step = self.typed.press(event.key, event.character)
+        if step.taken:
+            event.stop()
+            event.prevent_default()
+        await self._carry_out(step)
+
+    async def _carry_out(self, step: Step) -> None:
+        self.prompt.hint(self._hint() if step.waiting else "")
+        if self.typed.may_act_alone:
+            self._alone = self.set_timer(ALONE, self._act_alone)
+        if step.problem or step.actions:
+            self.say(clean(step.problem))
+        for action in step.actions:
+            await self.run_action(action)
+
+    async def _act_alone(self) -> None:
+        self._alone = None
+        await self._carry_out(self.typed.alone())
+
+    def _hint(self) -> str:
+        """What was typed, and what it may become."""
+        hints = [f"{key.keys} {key.label}" for key in self.typed.hints()]
+        return "  ".join([self.typed.waiting, *hints])
 
     def action_fold(self) -> None:
         self.controllers.folding.fold()

@@ -13,13 +13,14 @@ from .row_model import MODE_WORDS, MODES, matches, words_of
 if TYPE_CHECKING:
     from ..session import Host
     from .face import ListFace
+    from .motions.places import Places
 
 
 class Search:
     """Search, filter, only diverged, and which kinds of records are rows."""
 
-    def __init__(self, host: Host, face: ListFace) -> None:
-        self._host, self._face = host, face
+    def __init__(self, host: Host, face: ListFace, places: Places) -> None:
+        self._host, self._face, self._places = host, face, places
 
     def ask(self) -> None:
         self._host.ask(Question("/", self.find, sign="/"))
@@ -29,11 +30,13 @@ class Search:
         session = self._host.session
         session.search_words = words_of(text)
         self._face.show_search()
+        self._places.leave()
         if session.search_words:
             self._go_to_match(1, include_here=True)
 
     def match(self, direction: int) -> None:
         if self._host.session.search_words:
+            self._places.leave()
             self._go_to_match(direction)
         else:
             self._host.say("no search yet: / searches")

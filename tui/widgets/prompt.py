@@ -78,6 +78,8 @@ class PromptBar(Horizontal):
         self._rest = ""
         self._said = ""
         self._place: object = None  # where the message was said
+        self._style: Style | None = None  # of the message
+        self._hint = ""  # in place of the message for a moment
 
     def compose(self) -> ComposeResult:
         yield Lines(id="message")
@@ -96,13 +98,20 @@ class PromptBar(Horizontal):
     @property
     def message(self) -> str:
         """What the line says now."""
-        return self._said or self._rest
+        return self._hint or self._said or self._rest
 
     def say(self, text: str, style: Style | None = None, place: object = None) -> None:
         """A message; it stays until `rest` is told of another place."""
         self._place = place
         self._said = clean(text, look_of(self).terminal.ascii)
-        self._show(style or look_of(self).palette.accent)
+        self._style = style or look_of(self).palette.accent
+        self._show()
+
+    def hint(self, text: str) -> None:
+        """Show a text in place of the message; empty: the message again."""
+        if text != self._hint:
+            self._hint = text
+            self._show()
 
     def stay(self, place: object) -> None:
         """The program itself moves to `place`: what is said is as true there."""
@@ -113,10 +122,11 @@ class PromptBar(Horizontal):
         self._rest = clean(text, look_of(self).terminal.ascii)
         if not self._said or place != self._place:
             self._said = ""
-            self._show(None)
+            self._show()
 
-    def _show(self, style: Style | None) -> None:
+    def _show(self) -> None:
         look = look_of(self)
+        style = look.palette.key if self._hint else self._style if self._said else None
         text = cut(self.message, max(0, self.size.width - 2), look.signs.dots)
         self.query_one("#message", Lines).set_lines([[(" " + text, style)]])
 

@@ -76,7 +76,7 @@ async def measured(pilot: Pilot[None], app: LayertuiApp) -> None:
 async def measured_from_top(pilot: Pilot[None], app: LayertuiApp) -> None:
     """The same, and from there to the first row: the list opens on its answer."""
     await measured(pilot, app)
-    await pilot.press("g")
+    await pilot.press("home")
     await settled(pilot)
 
 

@@ -1,0 +1,1 @@
+"""Keys of several characters, counts before keys, and the places that the cursor jumped from."""
