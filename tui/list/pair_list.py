@@ -17,6 +17,7 @@ from .columns import Columns, Extras, columns_for
 from .folds.fold_state import FoldState
 from .folds.list_lines import ListLines, any_between
 from .line_drawing import Drawing, draw_fold, draw_line, second_metric
+from .motions.blocks import block_start
 from .row_model import ComparedRows, RowModel, position
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """To the start of the next layer block, or of this one and then the one before."""
         if self.model is None or not self.view:
             return False
-        target = _block_start(self.model, self.lines, self.cursor, direction)
+        target = block_start(self.model, self.lines, self.cursor, direction)
         if target is None:
             return False
         self.cursor = target
@@ -358,19 +359,3 @@ def _longest_shape(model: RowModel) -> int:
             if side is not None:
                 longest = max(longest, len(side.shape))
     return longest
-
-
-def _block_start(model: RowModel, lines: ListLines, cursor: int, direction: int) -> int | None:
-    def block(line: int) -> str:
-        return model.block(lines.first(line))
-
-    here = block(cursor)
-    if direction > 0:
-        return next((at for at in range(cursor + 1, len(lines)) if block(at) != here), None)
-    start = cursor
-    if start > 0 and block(start - 1) != here:  # at its start: the one before
-        start -= 1
-        here = block(start)
-    while start > 0 and block(start - 1) == here:
-        start -= 1
-    return start if start != cursor else None
