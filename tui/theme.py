@@ -74,6 +74,7 @@ class Palette:
     mark: Style
     heading: Style
     here: Style  # the cursor's place in the depth strip
+    found: Style  # what a search found
 
 
 _RICH = Palette(
@@ -87,6 +88,7 @@ _RICH = Palette(
     mark=Style(color="#e69f00", bold=True),
     heading=Style(color="#8b99a8", bold=True),
     here=Style(bgcolor="#e8eef5"),
+    found=Style(color="#ffffff", bgcolor="#7a5c00"),
 )
 _SIXTEEN = Palette(
     muted=Style(),
@@ -99,6 +101,7 @@ _SIXTEEN = Palette(
     mark=Style(color="yellow", bold=True),
     heading=Style(underline=True),
     here=Style(reverse=True),
+    found=Style(bold=True, underline=True),
 )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.model import Counts
     from ..present.short_names import ShortNames
+    from .finding.spot import Spot
     from .folds.prepared import Prepared
     from .row_model import RowModel, View
 
@@ -79,6 +80,15 @@ class ListFace(Protocol):
 
     def go_to(self, row: int) -> list[str]:
         """The cursor on `row`, revealed if it is hidden; says what that took."""
+        ...
+
+    @property
+    def spot(self) -> Spot:
+        """Where the cursor is, on the screen too, and what is folded."""
+        ...
+
+    def back_to(self, spot: Spot) -> None:
+        """Cursor, scroll and folds as they were."""
         ...
 
     def next_of(self, rows: Sequence[int], direction: int) -> int | None:

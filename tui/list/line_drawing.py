@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,10 +63,11 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         mark_style = muted  # one style fewer to send
     value, word = model.value(row, pairs.metric), _word(model, row)
     first = row == pairs.first
+    words = pairs.words if pairs.words and model.finds(row, pairs.words) else ()
     segments = [
         Segment(sign, mark_style),
         Segment(number, muted),
-        *_side(line, line.left, columns.name, columns, look, plain, muted, pairs.words),
+        *_side(line, line.left, columns.name, columns, look, plain, muted, words),
         _between(pairs, model.noted(row), style, muted if columns.shape else plain),
         *_badge(
             level,
@@ -83,7 +85,7 @@ def draw_line(pairs: Drawing, row: int, base: Style, here: bool) -> Strip:
         *_local(model, row, columns, look, style, here),
         *_more(pairs.singles.get(row, ""), columns.single, style),
         *_before(pairs, (row,), style, here),
-        *_side(line, line.right, columns.right_name, columns, look, plain, muted, pairs.words),
+        *_side(line, line.right, columns.right_name, columns, look, plain, muted, words),
     ]
     return Strip(Segment.simplify(segments)).adjust_cell_length(pairs.width, style)
 
@@ -261,7 +263,7 @@ def _side(
         return [Segment(look.signs.gap * (width + shape_width), plain + look.palette.faint)]
     dots = look.signs.dots
     if not side.note:
-        found = [Segment(elide(side.name, width, dots), _found(side.name, words, plain, look))]
+        found = _found(elide(side.name, width, dots), words, plain, look)
         if shape_width:
             found.append(Segment(" " + elide(side.shape, columns.shape, dots), muted))
         return found
@@ -270,13 +272,40 @@ def _side(
     name_width = min(width_of(side.name), max(room // 3, room - width_of(side.note) - 2))
     note = "  " + cut(side.note, room - name_width - 2, dots)
     return [
-        Segment(elide(side.name, name_width, dots), _found(side.name, words, plain, look)),
+        *_found(elide(side.name, name_width, dots), words, plain, look),
         Segment(fit(note, room - name_width), plain + look.palette.warn),
     ]
 
 
-def _found(name: str, words: Sequence[str], plain: Style, look: Look) -> Style:
-    """A name that the search finds stands out."""
-    lower = name.lower()
-    hit = bool(words) and any(word in lower for word in words)
-    return plain + look.palette.accent + Style(underline=True) if hit else plain
+def _found(name: str, words: Sequence[str], plain: Style, look: Look) -> list[Segment]:
+    """A name with the words of a search marked; underlined where they are in what is cut off."""
+    if not words:
+        return [Segment(name, plain)]
+    spans = spans_of(name, words)
+    if not spans:
+        return [Segment(name, plain + Style(underline=True))]
+    segments: list[Segment] = []
+    at, marked = 0, plain + look.palette.found
+    for start, end in spans:
+        segments += [Segment(name[at:start], plain), Segment(name[start:end], marked)]
+        at = end
+    return [segment for segment in (*segments, Segment(name[at:], plain)) if segment.text]
+
+
+def spans_of(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Where lower-case words occur in a text, in order; what overlaps or touches is one."""
+    lower = text.lower()
+    if len(lower) != len(text):  # letters that are two in lower case: places would be others
+        return []
+    found = sorted(
+        (match.start(), match.end())
+        for word in words
+        for match in re.finditer(re.escape(word), lower)
+    )
+    spans: list[tuple[int, int]] = []
+    for start, end in found:
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        else:
+            spans.append((start, end))
+    return spans

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...compare.reports.nothing_compared import nothing_compared
 from ..commands import CommandError
-from .row_model import holds, matches, words_of
+from .row_model import holds, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +125,9 @@ class Navigation:
         words, model = words_of(text), self._face.model
         if not words:
             raise CommandError("goto where? a row's number or words of its names")
-        for row in range(len(model) if model is not None else 0):
-            if model is not None and matches(model, row, words):
-                return row
+        found = None if model is None else model.names().next(words, 0, 1, lambda _: True)
+        if found is not None:
+            return found[0]
         raise CommandError(f"no row with {text!r}")
 
 

@@ -14,6 +14,7 @@ from textual.strip import Strip
 from ...compare.measuring.metrics import METRICS
 from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
+from .finding.spot import Spot
 from .folds.fold_state import FoldState
 from .folds.list_lines import ListLines, any_between
 from .line_drawing import Drawing, draw_fold, draw_line, second_metric
@@ -182,6 +183,32 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
         """Any row may have another verdict or number."""
         self.folding.forget_all()
         self.refresh()
+
+    def set_words(self, words: list[str]) -> None:
+        """Mark other words: lines that have none of them, and had none, stay as they are."""
+        either = {*self.words, *words}
+        self.words = words
+        model, top = self.model, self.scroll_offset.y
+        if model is None or not either:
+            return
+        for line in range(top, min(top + self.size.height, len(self.lines))):
+            if self.lines.kind(line) == "row" and any(
+                model.finds(self.lines.first(line), (word,)) for word in either
+            ):
+                self.refresh_line(line)
+
+    @property
+    def spot(self) -> Spot:
+        """Where the cursor is and what is folded."""
+        return Spot(self.row or 0, self.screen_line, self.folding.kept())
+
+    def back_to(self, spot: Spot) -> None:
+        """Cursor, scroll and folds as they were."""
+        if self.folding.fold_as(spot.folds):
+            self.set_view(self.view, spot.row, spot.line)
+        else:
+            self.cursor = self.lines.line_at(position(self.view, spot.row))
+            self._scroll(self.cursor - spot.line)
 
     # The cursor
 

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 from ...capture.plurals import counted
 from ..commands import CommandError
 from ..session import Question
-from .row_model import MODE_WORDS, MODES, matches, words_of
+from .row_model import MODE_WORDS, MODES, holds, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..jobs.job import Job
+    from ..jobs.news import News
     from ..session import Host
     from .face import ListFace
+    from .finding.spot import Spot
     from .motions.places import Places
+    from .row_model import RowModel
+
+AT_ONCE = 2_000  # rows whose names are gathered within a key's time: some 10 ms
 
 
 class Search:
@@ -21,45 +29,110 @@ class Search:
 
     def __init__(self, host: Host, face: ListFace, places: Places) -> None:
         self._host, self._face, self._places = host, face, places
+        self._ready: RowModel | None = None  # all of whose names can be searched
+        self._gathering: RowModel | None = None  # whose names are being gathered
+        self._waiting: Callable[[], None] | None = None  # for that
 
     def ask(self) -> None:
-        self._host.ask(Question("/", self.find, sign="/"))
+        """Search while the words are typed; leaving the prompt goes back to where it was."""
+        words, spot = self._host.session.search_words, self._face.spot
+
+        def typed(text: str) -> None:
+            self._show(words_of(text))
+            self._when_ready(lambda: self._follow(spot))
+
+        def entered(text: str) -> None:
+            self._waiting = None
+            self._face.back_to(spot)
+            self.find(text)
+
+        def left() -> None:
+            self._waiting = None
+            self._show(words)
+            self._face.back_to(spot)
+
+        self._host.ask(Question("/", entered, sign="/", changed=typed, left=left))
+        self._when_ready(lambda: None)
 
     def find(self, text: str) -> None:
         """To the next row whose names hold all words; none ends the search."""
-        session = self._host.session
-        session.search_words = words_of(text)
-        self._face.show_search()
-        self._places.leave()
-        if session.search_words:
-            self._go_to_match(1, include_here=True)
+        self._show(words_of(text))
+        if self._host.session.search_words:
+            self._when_ready(lambda: self._jump(1, include_here=True))
 
     def match(self, direction: int) -> None:
+        """To the next match, or the one before; 3: to the third."""
         if self._host.session.search_words:
-            self._places.leave()
-            self._go_to_match(direction)
+            self._when_ready(lambda: self._jump(direction))
         else:
             self._host.say("no search yet: / searches")
 
-    def _go_to_match(self, direction: int, include_here: bool = False) -> None:
-        face, sought = self._face, self._host.session.search_words
+    def _show(self, words: list[str]) -> None:
+        self._host.session.search_words = words
+        self._face.show_search()
+
+    def _follow(self, spot: Spot) -> None:
+        """While the words are typed: to the first match from where the search began."""
+        self._face.back_to(spot)
+        found = self._next(1, include_here=True)
+        if found is not None:
+            self._face.go_to_row(found[0])
+
+    def _jump(self, direction: int, include_here: bool = False) -> None:
+        words, step = " ".join(self._host.session.search_words), 1 if direction > 0 else -1
+        found, wrapped = None, False
+        self._places.leave()
+        for _ in range(abs(direction)):
+            found = self._next(step, include_here)
+            if found is None:
+                break
+            self._face.go_to_row(found[0])
+            wrapped = wrapped or found[1]
+        if found is None:
+            self._host.say(f"no row with {words!r}", warn=True)
+        else:
+            self._host.say(f"/{words}" + ("  (wrapped around)" if wrapped else ""))
+
+    def _next(self, step: int, include_here: bool) -> tuple[int, bool] | None:
+        """The next row shown that has the words, and whether the list began again before it."""
+        face, words = self._face, self._host.session.search_words
         model, rows = face.model, face.shown
-        total = len(rows)
-        if model is None or not total:
+        if model is None or not rows:
+            return None
+        here = rows[min(face.cursor, len(rows) - 1)]
+        first = here if include_here or face.folded else here + step
+        return model.names().next(words, first, step, lambda row: holds(rows, row))
+
+    def _when_ready(self, then: Callable[[], None]) -> None:
+        """Do something once all names can be searched. For many rows they are gathered beside the
+        screen; meanwhile only what was asked for last is waited for.
+        """
+        model = self._face.model
+        if model is None:
             return
-        start = face.cursor - (direction if include_here or face.folded else 0)
-        for step in range(1, total + 1):
-            at = (start + direction * step) % total
-            if matches(model, rows[at], sought):
-                wrapped = (at - start) * direction <= 0
-                face.move_to(at)
-                words = " ".join(sought)
-                self._host.say(f"/{words}" + ("  (wrapped around)" if wrapped else ""))
-                return
-        self._host.say(f"no row with {' '.join(sought)!r}", warn=True)
+        if len(model) <= AT_ONCE or model is self._ready:
+            self._ready = model
+            then()
+            return
+        self._waiting = then
+        if model is self._gathering:
+            return
+
+        def gather(_: Job) -> bool:
+            return bool(model.names()) or True
+
+        def done(_: News) -> None:
+            self._gathering, self._ready = None, model
+            waiting, self._waiting = self._waiting, None
+            if waiting is not None and model is self._face.model:
+                waiting()
+
+        self._gathering = model
+        self._host.start(gather, done)
 
     def ask_filter(self) -> None:
         self._host.ask(Question("&", self.filter, self._face.view.filter, sign="&"))
+        self._when_ready(lambda: None)
 
     def filter(self, text: str) -> None:
         text = text.strip()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...capture.records import Capture
     from ..present.short_names import ShortNames
     from ..work_screen import ScreenHost
+    from .finding.spot import Spot
     from .folds.prepared import Prepared
 
 _ROWS_ABOVE = 3  # the row that the list opens on has a third of the list above it
@@ -103,6 +104,13 @@ class ShownRows(WorkScreen):
     def go_to_row(self, row: int) -> None:
         self.pairs.go_to_row(row)
 
+    @property
+    def spot(self) -> Spot:
+        return self.pairs.spot
+
+    def back_to(self, spot: Spot) -> None:
+        self.pairs.back_to(spot)
+
     def next_of(self, rows: Sequence[int], direction: int) -> int | None:
         return self.pairs.next_of(rows, direction)
 
@@ -110,8 +118,7 @@ class ShownRows(WorkScreen):
         return self.pairs.go_to_block(direction)
 
     def show_search(self) -> None:
-        self.pairs.words = self.session.search_words
-        self.pairs.refresh()
+        self.pairs.set_words(self.session.search_words)
 
     def show_marks(self, *, only_here: bool = False) -> None:
         if only_here:

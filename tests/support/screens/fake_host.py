@@ -11,6 +11,7 @@ from layertui.tui.jobs.compare_job import Request
 from layertui.tui.jobs.export_job import ExportChoice
 from layertui.tui.jobs.job import Job
 from layertui.tui.jobs.news import News
+from layertui.tui.list.finding.spot import Spot
 from layertui.tui.list.limits import Limits
 from layertui.tui.list.row_model import (
     ComparedRows,
@@ -80,6 +81,13 @@ class FakeList:
             self.change_view(View("everything"))
         self.go_to_row(row)
         return ["all rows"] if hidden else []
+
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.row or 0, 0, None)
+
+    def back_to(self, spot: Spot) -> None:
+        self.go_to_row(spot.row)
 
     def next_of(self, rows: Sequence[int], direction: int) -> int | None:
         here = self.row

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ....compare.comparison import Comparison
     from ....compare.model import Row
     from .fold_summary import FoldSummary
-    from .folding import Folds
+    from .folding import Folded, Folds
     from .levels import Levels
     from .list_lines import Start
 
@@ -76,6 +76,14 @@ class FoldState:
         """Unfold all that `row` lies in."""
         if self._folds is not None:
             self._folds.reveal(row)
+
+    def kept(self) -> Folded | None:
+        """What is folded now; None where nothing was yet."""
+        return None if self._folds is None else self._folds.kept()
+
+    def fold_as(self, kept: Folded | None) -> bool:
+        """Fold what was folded then; False where that changes nothing."""
+        return kept is not None and self._folds is not None and self._folds.fold_as(kept)
 
     # What the user folds
 

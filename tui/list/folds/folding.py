@@ -6,6 +6,7 @@ in the outermost folded one is its line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .list_lines import KINDS, ListLines
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from .levels import Levels
 
 _GAPS, _MODULE, _LAYER = (KINDS.index(kind) for kind in KINDS[1:])
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is folded: layers, modules, and rows whose run of gaps is open."""
+
+    layers: NDArray[np.bool_]
+    modules: NDArray[np.bool_]
+    open: NDArray[np.bool_]
+    gaps: bool
 
 
 class Folds:
@@ -74,6 +85,20 @@ class Folds:
             for at, group in enumerate(ours):
                 mine[at] = group in folded
         self._gaps = other._gaps
+
+    def kept(self) -> Folded:
+        """What is folded now."""
+        return Folded(self._layers.copy(), self._modules.copy(), self._open.copy(), self._gaps)
+
+    def fold_as(self, kept: Folded) -> bool:
+        """Fold what was folded then; False where it is folded already."""
+        now = (self._layers, self._modules, self._open)
+        then = (kept.layers, kept.modules, kept.open)
+        if self._gaps == kept.gaps and all(map(_same, now, then)):
+            return False
+        self._layers, self._modules, self._open = (each.copy() for each in then)
+        self._gaps = kept.gaps
+        return True
 
     # Lines
 
@@ -173,6 +198,10 @@ class Folds:
 
         alone = range(place, place + 1)
         return _spread(rows, place, belongs) if belongs(rows[place]) else alone
+
+
+def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+    return bool((one == other).all())
 
 
 def _run(groups: NDArray[np.int32], rows: Sequence[int], place: int) -> range:

@@ -1,0 +1,1 @@
+"""Finding rows by words of their names."""
