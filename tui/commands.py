@@ -72,7 +72,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("quit", "quit", "leave layertui"),
 )  # fmt: skip
 
-_SHORT = {"q": "quit", "q!": "quit", "x": "quit", "w": "export", "t": "threshold"}
+# Words that are no beginning of what they mean.
+SHORT = {"q": "quit", "q!": "quit", "x": "quit", "w": "export", "t": "threshold"}
 
 
 def parse(text: str) -> tuple[Command, str] | None:
@@ -86,7 +87,7 @@ def parse(text: str) -> tuple[Command, str] | None:
     if text.isdecimal():
         return _named("goto"), text
     word, _, rest = text.partition(" ")
-    return _named(_SHORT.get(word, word)), rest.strip()
+    return _named(SHORT.get(word, word)), rest.strip()
 
 
 def _named(word: str) -> Command:

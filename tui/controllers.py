@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .before.before import Before
+    from .completion.completer import Completions
     from .list.cases import CaseChoice
     from .list.checkpoints import Checkpoints
     from .list.comparing import Comparing
@@ -83,7 +84,13 @@ class Controllers:
     def search(self) -> Search:
         from .list.search import Search
 
-        return Search(self._host, self._face, self.places)
+        return Search(self._host, self._face, self.places, self.completions)
+
+    @cached_property
+    def completions(self) -> Completions:
+        from .completion.completer import Completions
+
+        return Completions(self._host)
 
     @cached_property
     def judging(self) -> Judging:
@@ -115,7 +122,7 @@ class Controllers:
     def export(self) -> Export:
         from .list.export import Export
 
-        return Export(self._host, self._face)
+        return Export(self._host, self._face, self.completions)
 
     @cached_property
     def saving(self) -> Saving:
@@ -139,7 +146,7 @@ class Controllers:
     def rerunning(self) -> Rerunning:
         from .list.rerunning import Rerunning
 
-        return Rerunning(self._host, self._face)
+        return Rerunning(self._host, self._face, self.completions)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..compare.changes.earlier import RowChanges
     from ..compare.comparison import Comparison
     from ..compare.reports.row_report import RowReport
+    from .completion.candidates import Completer
     from .jobs.compare_job import Request
     from .jobs.export_job import ExportChoice
     from .jobs.job import Job
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Question:
     """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
-    called with every change of the text, `left` when the prompt is left without an answer.
+    called with every change of the text, `left` when the prompt is left without an answer;
+    `complete` finds what Tab offers.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Question:
     sign: str = ""
     changed: Callable[[str], None] | None = None
     left: Callable[[], None] | None = None
+    complete: Completer | None = None
 
 
 @dataclass

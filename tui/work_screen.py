@@ -123,10 +123,13 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
     def show_footer(self) -> None:
         """The keys of now."""
-        footer = self.query_one(Footer)
-        if self.prompt.asking:
+        footer, prompt = self.query_one(Footer), self.prompt
+        if prompt.asking and prompt.completing is not None:
+            footer.show_candidates(prompt.completing.candidates, prompt.completing.at, self.look)
+        elif prompt.asking:
             arrows = self.look.signs.up_down
-            entries = [("Enter", "run"), (arrows, "earlier lines"), ("Esc", "leave")]
+            tab = [("Tab", "looking" if prompt.looking else "complete")] * prompt.can_complete
+            entries = [("Enter", "run"), *tab, (arrows, "earlier lines"), ("Esc", "leave")]
             footer.show_entries(entries, self.look)
         else:
             footer.show_keys(self.footer_keys, self.look)
@@ -154,7 +157,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     # Commands
 
     def action_command(self) -> None:
-        self.prompt.ask(Question(":", self.run_command, sign=":"))
+        complete = self.controllers.completions.line
+        self.prompt.ask(Question(":", self.run_command, sign=":", complete=complete))
 
     def run_command(self, text: str) -> None:
         """Carry out a line of the `:` prompt."""

@@ -241,3 +241,4 @@ _MAKERS: dict[str, Callable[[list[Any], dict[str, Any]], Step]] = {
     "cast": _make_cast,
     "rearrange": _make_rearrange,
 }
+STEP_NAMES = tuple(_MAKERS)  # of the steps that are written as a call

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...compare.comparison import Comparison
+    from ..completion.completer import Completions
     from ..jobs.export_job import ExportChoice
     from ..jobs.job import Job
     from ..jobs.news import News
@@ -25,8 +26,8 @@ REPORT = "layertui-report.md"
 class Export:
     """Writes what the screen in front has chosen, in the background; one file at a time."""
 
-    def __init__(self, host: Host, face: ListFace) -> None:
-        self._host, self._face = host, face
+    def __init__(self, host: Host, face: ListFace, completions: Completions) -> None:
+        self._host, self._face, self._path = host, face, completions.path
         self.job: Job | None = None
 
     # Marks
@@ -73,7 +74,8 @@ class Export:
 
         name = default_name(chosen.labels)
         label = f"export {chosen.words} to "
-        self._host.ask(Question(label, lambda text: self._to(chosen, text), name))
+        answer = Question(label, lambda text: self._to(chosen, text), name, complete=self._path)
+        self._host.ask(answer)
 
     def command(self, text: str) -> None:
         """`:export [FILE]`."""
@@ -129,7 +131,8 @@ class Export:
         if comparison is None or not comparison.complete:
             raise CommandError("a report can be written when all rows are measured")
         if not text:
-            self._host.ask(Question("bug report to ", self._report_to, REPORT))
+            question = Question("bug report to ", self._report_to, REPORT, complete=self._path)
+            self._host.ask(question)
         else:
             self._report_to(text)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.rerun.results import RerunProgress
     from ...compare.rerun.session import RerunSession
+    from ..completion.completer import Completions
     from ..jobs.job import Job
     from ..jobs.news import News
     from ..session import Host
@@ -25,8 +26,8 @@ _MINUTES = "MAX compiles a layer for seconds to minutes the first time: go on? (
 class Rerunning:
     """Reruns the chosen rows in the background, and takes in what earlier sessions found."""
 
-    def __init__(self, host: Host, face: ListFace) -> None:
-        self._host, self._face = host, face
+    def __init__(self, host: Host, face: ListFace, completions: Completions) -> None:
+        self._host, self._face, self._path = host, face, completions.path
         self.job: Job | None = None
         self._recalling: Job | None = None
 

@@ -13,6 +13,7 @@ from .row_model import MODE_WORDS, MODES, holds, words_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..completion.completer import Completions
     from ..jobs.job import Job
     from ..jobs.news import News
     from ..session import Host
@@ -27,8 +28,11 @@ AT_ONCE = 2_000  # rows whose names are gathered within a key's time: some 10 ms
 class Search:
     """Search, filter, only diverged, and which kinds of records are rows."""
 
-    def __init__(self, host: Host, face: ListFace, places: Places) -> None:
+    def __init__(
+        self, host: Host, face: ListFace, places: Places, completions: Completions
+    ) -> None:
         self._host, self._face, self._places = host, face, places
+        self._complete = completions.words
         self._ready: RowModel | None = None  # all of whose names can be searched
         self._gathering: RowModel | None = None  # whose names are being gathered
         self._waiting: Callable[[], None] | None = None  # for that
@@ -51,7 +55,10 @@ class Search:
             self._show(words)
             self._face.back_to(spot)
 
-        self._host.ask(Question("/", entered, sign="/", changed=typed, left=left))
+        complete = self._complete
+        self._host.ask(
+            Question("/", entered, sign="/", changed=typed, left=left, complete=complete)
+        )
         self._when_ready(lambda: None)
 
     def find(self, text: str) -> None:
@@ -131,7 +138,8 @@ class Search:
         self._host.start(gather, done)
 
     def ask_filter(self) -> None:
-        self._host.ask(Question("&", self.filter, self._face.view.filter, sign="&"))
+        now, complete = self._face.view.filter, self._complete
+        self._host.ask(Question("&", self.filter, now, sign="&", complete=complete))
         self._when_ready(lambda: None)
 
     def filter(self, text: str) -> None:

@@ -89,6 +89,7 @@ class PairScreen(WorkScreen):
         self.readings.close()
 
     def on_screen_resume(self) -> None:
+        self.controllers.completions.views = [view.title for view in VIEWS]
         self.call_after_refresh(self.show_pair)
 
     def on_resize(self) -> None:

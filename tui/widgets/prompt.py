@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input
 
+from ..completion.candidates import Cycle
 from ..present.text import clean, cut
 from .lines import Lines, look_of
 
@@ -18,17 +19,27 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.widget import Widget
 
+    from ..completion.candidates import Candidates
     from ..session import Question
     from ..state import History
 
 
 class Entry(Input):
-    """One line of input; Up and Down bring back earlier ones."""
+    """One line of input; Up and Down bring back earlier ones, Tab completes."""
 
     BINDINGS = [  # noqa: RUF012  textual reads a plain list
         Binding("up", "earlier", "earlier line", show=False, id="prompt.earlier"),
         Binding("down", "later", "later line", show=False, id="prompt.later"),
+        Binding("tab", "complete(1)", "complete", show=False, id="prompt.complete"),
+        Binding("shift+tab", "complete(-1)", "complete back", show=False, id="prompt.back"),
     ]
+
+    class Completed(Message):
+        """Tab (1) or Shift-Tab (-1)."""
+
+        def __init__(self, direction: int) -> None:
+            super().__init__()
+            self.direction = direction
 
     def __init__(self) -> None:
         super().__init__(compact=True, select_on_focus=False, id="entry")
@@ -49,6 +60,9 @@ class Entry(Input):
 
     def action_later(self) -> None:
         self._recall(self._at + 1)
+
+    def action_complete(self, direction: int) -> None:
+        self.post_message(self.Completed(direction))
 
     def _recall(self, at: int) -> None:
         if 0 <= at <= len(self.lines):
@@ -80,6 +94,9 @@ class PromptBar(Horizontal):
         self._place: object = None  # where the message was said
         self._style: Style | None = None  # of the message
         self._hint = ""  # in place of the message for a moment
+        self._cycle: Cycle | None = None  # what Tab goes through
+        self._shown = ""  # the line with the candidate in it
+        self.looking = False  # whether Tab waits for candidates
 
     def compose(self) -> ComposeResult:
         yield Lines(id="message")
@@ -89,6 +106,16 @@ class PromptBar(Horizontal):
     @property
     def asking(self) -> bool:
         return self._question is not None
+
+    @property
+    def completing(self) -> Cycle | None:
+        """The candidates that Tab goes through."""
+        return self._cycle
+
+    @property
+    def can_complete(self) -> bool:
+        """Whether Tab offers anything for what is asked."""
+        return self._question is not None and self._question.complete is not None
 
     @property
     def said(self) -> str:
@@ -133,6 +160,7 @@ class PromptBar(Horizontal):
     def ask(self, question: Question) -> None:
         """Open the prompt."""
         self._question = question
+        self._cycle, self.looking = None, False
         label = self.query_one("#label", Lines)
         label.styles.width = len(question.label) + 1
         label.set_lines([[(" " + question.label, look_of(self).palette.key)]])
@@ -174,6 +202,42 @@ class PromptBar(Horizontal):
         question = self._question
         if question is not None and question.changed is not None:
             question.changed(event.value)
+        if self.looking or (self._cycle is not None and event.value != self._shown):
+            self._cycle, self.looking = None, False
+            self.post_message(self.Changed())
+
+    @on(Entry.Completed)
+    def _complete(self, event: Entry.Completed) -> None:
+        """Tab: to the next candidate, or look for some; what stands behind the cursor stays."""
+        event.stop()
+        question, entry = self._question, self.query_one(Entry)
+        if question is None or question.complete is None:
+            return
+        at = entry.cursor_position
+        line, rest = entry.value[:at], entry.value[at:]
+        if self._cycle is not None and line == self._cycle.line and entry.value == self._shown:
+            self._step(self._cycle, event.direction, rest)
+            return
+        self.looking = True
+
+        def found(candidates: Candidates) -> None:
+            typed = (entry.value, entry.cursor_position) == (line + rest, at)
+            if self._question is question and self.looking and typed:
+                self.looking = False
+                self._step(Cycle(line, candidates), event.direction, rest)
+
+        question.complete(line, found)
+        self.post_message(self.Changed())
+
+    def _step(self, cycle: Cycle, direction: int, rest: str) -> None:
+        self._cycle, line = cycle, cycle.step(direction)
+        self._shown = line + rest
+        if len(cycle.candidates.words) == 1:  # the next Tab goes on behind it
+            self._cycle = None
+        entry = self.query_one(Entry)
+        entry.value = self._shown
+        entry.cursor_position = len(line)
+        self.post_message(self.Changed())
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -1,0 +1,1 @@
+"""What Tab puts into the prompt: commands, names, metrics, settings, files."""
