@@ -32,7 +32,7 @@ def run_app(
     atol: float | None = None,
     metric: str | None = None,
     ascii: bool = False,  # noqa: A002
-    mouse: bool = True,
+    mouse: bool | None = None,
     raw: str | None = None,
     rules_path: str | None = None,
     options: tuple[str, ...] = (),
@@ -40,7 +40,9 @@ def run_app(
     models: ModelPaths | None = None,
     min_coverage: float = 0.5,
     allow_early_end: bool = False,
-    fold: Start = "auto",
+    fold: Start | None = None,
+    theme: str | None = None,
+    settings_path: str | None = None,
     before: str | None = None,
     watch: bool = False,
 ) -> int:
@@ -52,10 +54,10 @@ def run_app(
     mismatched elements are counted with (None: by dtype). `rules_path` is the file that `rules`
     came from, to which pairs and recipes found on the screen are written; `options` are further
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
-    single errors are shown; `metric` is what badges show (None: what they showed last); `models`
-    are the checkpoints that the user named; `fold` says whether the list starts with its layers
-    folded (`auto`: where it is longer than the screen); `before` is an earlier candidate, since
-    which the list says what has changed; with `watch` the candidate is read again when it is
+    single errors are shown; `models` are the checkpoints that the user named. `metric`, `fold`,
+    `theme` and `mouse` win over the user's settings (None: as these say); `settings_path` is
+    another file of settings, which must be there and have no fault: else 2. `before` is an earlier candidate,
+    since which the list says what has changed; with `watch` the candidate is read again when it is
     written anew.
     """
     from . import terminal
@@ -67,16 +69,27 @@ def run_app(
     if refused is not None:
         print(refused, file=sys.stderr)
         return 2
+    from .settings.settings import read_settings
+
+    given = {"metric": metric, "fold": fold, "theme": theme}
+    given["mouse"] = None if mouse is None else "on" if mouse else "off"
+    settings = read_settings(settings_path, os.environ, given)
+    if settings_path is not None and settings.problems:
+        print(f"layertui: {settings.problems[0]}", file=sys.stderr)
+        return 2
     found = terminal.detect(ascii_only=ascii)
     terminal.prepare()
+    from .background import ask
+
+    question = ask(found) if settings["theme"] == "auto" else None
     gc.disable()  # nothing is garbage before the first paint; the app turns it on again
     from .start import start
 
     return start(
-        ref_path, cand_path, found, rules=rules, policy=policy, rtol=rtol, atol=atol,
-        metric=metric, mouse=mouse, raw=raw, rules_path=rules_path,
-        options=options, export=export, models=models, min_coverage=min_coverage,
-        allow_early_end=allow_early_end, fold=fold, before=before, watch=watch,
+        ref_path, cand_path, found, settings, question, rules=rules, policy=policy, rtol=rtol,
+        atol=atol, raw=raw, rules_path=rules_path, options=options, export=export, models=models,
+        min_coverage=min_coverage, allow_early_end=allow_early_end,
+        strict=settings_path is not None, before=before, watch=watch,
     )  # fmt: skip
 
 

@@ -19,9 +19,12 @@ from .jobs.rerun_job import Reruns
 from .list.limits import Limits
 from .list.screen import ListScreen
 from .session import Session
+from .settings.changes import SettingChanges
+from .settings.keymap import Keymap
+from .settings.settings import Settings
 from .state import History, save_crash
 from .terminal import Terminal
-from .textual_theme import THEME
+from .textual_theme import STYLES, THEMES, theme_name
 from .theme import Look
 from .work_screen import WorkScreen
 
@@ -57,15 +60,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     TITLE = "layertui"
     ALLOW_SELECT = False  # the terminal's own selection (Shift and drag) works everywhere
     ENABLE_COMMAND_PALETTE = True
-    CSS = """
-    Screen { background: $background; color: $foreground; }
-    CommandPalette SearchIcon, CommandPalette LoadingIndicator { display: none; }
-    CommandPalette #--input, CommandPalette CommandInput, CommandPalette CommandList {
-        border: none;
-    }
-    CommandPalette #--input { padding: 0 1; }
-    CommandPalette CommandList { scrollbar-size: 0 0; }
-    """
+    CSS = STYLES
 
     def __init__(
         self,
@@ -81,21 +76,27 @@ class LayertuiApp(App[None], inherit_bindings=False):
         fold: Start = "auto",
         before: str | None = None,
         watch: bool = False,
+        settings: Settings | None = None,
+        keymap: Keymap | None = None,
     ) -> None:
         self.look = Look(terminal or Terminal())
+        self.keymap = keymap or Keymap()
         super().__init__(ansi_color=self.look.terminal.ansi)
-        self.register_theme(THEME)
-        self.theme = "ansi-dark" if self.look.terminal.ansi else THEME.name
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = theme_name(self.look.terminal)
+        self.typed_ahead: list[Message] = []  # before the screen was there
         self.history = History()
         self.last_words: str | None = None  # for stderr, once the terminal is itself again
         self.last_output: list[str] = []  # for stdout, then
         self.session = Session(
             request, limits or Limits(), metric, rules_path, options, Reruns(export), fold=fold,
-            before=before,
+            before=before, settings=settings or Settings(""),
         )  # fmt: skip
         self._watch = watch
         self.list_screen = ListScreen(self, names)
         self.controllers = Controllers(self, self.list_screen)
+        self.changes = SettingChanges(self)
 
     def get_default_screen(self) -> Screen[None]:
         return self.list_screen
@@ -107,6 +108,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._handle_signals()
+        self.set_keymap(self.keymap.textual())
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         self.call_after_refresh(self._painted)
 
@@ -120,6 +122,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     def begin(self) -> None:
         """Start the work behind the first screen."""
+        self.say(self.session.settings.complaint, warn=True)
+        for event in self.typed_ahead:
+            self.post_message(event)
         self.controllers.comparing.read_again()
         if self._watch:
             self.controllers.watch.begin()
@@ -206,7 +211,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key of the screen that it was called from."""
         front = self.work_screen()
-        for key in front.all_keys():
+        for key in front.keys_now():
             if key.id in ("palette", "out") or key.action.startswith(("move", "page")):
                 continue
             yield SystemCommand(

@@ -66,6 +66,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("trend", "trend", "the error along the run"),
     Command("note", "note [TEXT]",
             "keep a note on this row; without a text: change it, or empty it, which takes it out"),
+    Command("set", "set [NAME=VALUE | save]",
+            "settings: theme, metric, fold, mouse; alone: list them; save: keep them in the file"),
     Command("notes", "notes", "what is known about both captures, their order, ignored records"),
     Command("why", "why", "how this row's record was identified, and why it has no partner"),
     Command("help", "help", "keys and commands"),

@@ -1,8 +1,8 @@
-"""The table of all keys, as the README has it."""
+"""The tables of all keys and their ids, as the manual has them."""
 
 from __future__ import annotations
 
-from .keys import KEYS, table_of
+from .keys import KEYS, show_key, table_of
 from .pair.views.registry import own_keys
 
 
@@ -16,3 +16,12 @@ def keys_markdown() -> str:
         ("Trend", [key for key in KEYS if key.scope == "trend"]),
     )
     return "\n\n".join(table_of(title, keys) for title, keys in tables) + "\n"
+
+
+def ids_markdown() -> str:
+    """What `[keys]` of the settings can name, with the keys that do it."""
+    rows = ["| id | keys |", "|---|---|"]
+    for key in (*(key for key in KEYS if key.scope != "pair"), *own_keys()):
+        shown = " ".join(f"`{show_key(name)}`" for name in key.keys.split(","))
+        rows.append(f"| `{key.id}` | {shown} |")
+    return "\n".join(rows)

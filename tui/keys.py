@@ -4,13 +4,15 @@ from the keys that the views of the pair screen declare (`pair/views/registry.py
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from textual.binding import Binding
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from textual.binding import Binding
 
 Scope = Literal["everywhere", "list", "pair", "map", "trend", "help"]
 
@@ -24,8 +26,14 @@ _SHOWN = {
     "shift+tab": "Shift-Tab",
     "left": "Left", "right": "Right", "shift+left": "Shift-Left", "shift+right": "Shift-Right",
     "backspace": "Backspace", "plus": "+", "minus": "-", "less_than_sign": "<",
-    "greater_than_sign": ">",
+    "greater_than_sign": ">", "comma": ",", "apostrophe": "'",
 }  # fmt: skip
+
+
+_HELD = ("alt", "ctrl", "shift")
+# What textual calls characters otherwise than Unicode.
+_RENAMED = {"solidus": "slash", "reverse_solidus": "backslash", "commercial_at": "at",
+            "hyphen_minus": "minus", "plus_sign": "plus", "low_line": "underscore"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,40 @@ class Key:
         return " ".join(show_key(key) for key in self.keys.split(","))
 
 
+def named_key(shown: str) -> str | None:
+    """Textual's name of a key as a person writes it (`]`, `Ctrl-S`, `PgDn`, `zM`), or as textual
+    does; None where that is no key.
+    """
+    by_sign = {sign.lower(): name for name, sign in _SHOWN.items()}
+    lower = shown.lower()
+    if not shown or not shown.isprintable():
+        return None
+    if lower in by_sign:
+        return by_sign[lower]
+    if len(shown) == 1:
+        name = unicodedata.name(shown, "").lower().replace("-", "_").replace(" ", "_")
+        return shown if shown.isalnum() else _RENAMED.get(name, name) or None
+    if is_chord(shown):
+        return shown
+    *held, last = lower.replace("-", "+").split("+") if len(shown) > 2 else [lower]
+    if all(each in _HELD for each in held):
+        name = by_sign.get(last, last)
+        if (len(last) == 1 and held) or name in _SHOWN or re.fullmatch(r"f\d{1,2}", name):
+            return "+".join([*sorted(held), name])
+    return shown if shown in _SHOWN else None
+
+
 def show_key(key: str) -> str:
     """`ctrl+d` as `Ctrl-D`, `right_square_bracket` as `]`."""
     if key.startswith("ctrl+"):
         return "Ctrl-" + key[5:].upper()
-    return _SHOWN.get(key, key)
+    if key in _SHOWN or len(key) < 3:
+        return _SHOWN.get(key, key)
+    name = {short: long for long, short in _RENAMED.items()}.get(key, key)
+    try:
+        return unicodedata.lookup(name.replace("_", " "))
+    except KeyError:
+        return key
 
 
 _TO_ROW = "to_row({})"
@@ -193,7 +230,7 @@ KEYS: tuple[Key, ...] = (
 
 def is_chord(name: str) -> bool:
     """Whether these are characters to be typed one after another (`zM`), not the name of a key."""
-    return len(name) == 2 and name != "up" and not (name[0] == "f" and name[1].isdigit())
+    return len(name) == 2 and name != "up" and not (name[0] in "fF" and name[1].isdigit())
 
 
 def keys_of(scope: Scope) -> list[Key]:
@@ -217,6 +254,8 @@ def bindings_of(scope: Scope) -> list[Binding]:
 
 def bindings(keys: Iterable[Key]) -> list[Binding]:
     """Textual bindings of keys; every one has an id, so that a keymap can change it."""
+    from textual.binding import Binding
+
     return [
         Binding(
             key.keys, key.action, key.label, show=False, id=f"{key.scope}.{key.id}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .jobs.rerun_job import Reruns
+from .settings.settings import Settings
 from .unsaved import Unsaved
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Session:
     watched: str = ""  # what the candidate does that is watched; empty: it is not
     rerun_state: str = ""  # what a rerun does now
     fold: Start = "auto"  # what the list folds before the user folds anything
+    settings: Settings = field(default_factory=lambda: Settings(""))
     touched: bool = False  # whether the user pressed anything since these captures were opened
     cursor: Callable[[], int | None] = _nowhere
     visible: Callable[[], Sequence[int]] = _nothing

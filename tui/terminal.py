@@ -22,6 +22,8 @@ class Terminal:
     colors: Colors = "truecolor"
     ascii: bool = False
     scroll_jump: int = 1
+    light_ground: bool = False  # whether its ground is light, as far as that is known
+    light: bool = False  # whether to draw for that; with 16 colours or fewer it means nothing
 
     @property
     def ansi(self) -> bool:
@@ -62,7 +64,13 @@ def detect(environ: Mapping[str, str] = os.environ, *, ascii_only: bool = False)
         colors=color_depth(environ),
         ascii=ascii_only or wants_ascii(environ),
         scroll_jump=_SLOW_LINK_JUMP if environ.get("SSH_CONNECTION") else 1,
+        light_ground=light_by_environment(environ),
     )
+
+
+def light_by_environment(environ: Mapping[str, str]) -> bool:
+    """COLORFGBG, which some terminals set: `15;0` is light on dark. Dark where there is none."""
+    return environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
 
 
 def color_depth(environ: Mapping[str, str]) -> Colors:

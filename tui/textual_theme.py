@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.theme import Theme
+
+if TYPE_CHECKING:
+    from .terminal import Terminal
 
 THEME = Theme(
     name="layertui",
@@ -18,3 +23,36 @@ THEME = Theme(
     panel="#1d252e",
     dark=True,
 )
+LIGHT = Theme(
+    name="layertui-light",
+    primary="#0b72b5",
+    secondary="#2f6ea5",
+    accent="#955e00",
+    warning="#955e00",
+    error="#c23b10",
+    success="#0b72b5",
+    foreground="#1f2933",
+    background="#fcfcfa",
+    surface="#f1f3f2",
+    panel="#e3e7e8",
+    dark=False,
+)
+
+THEMES = (THEME, LIGHT)
+# Textual's own prompt without characters that not every terminal has.
+STYLES = """
+Screen { background: $background; color: $foreground; }
+CommandPalette SearchIcon, CommandPalette LoadingIndicator { display: none; }
+CommandPalette #--input, CommandPalette CommandInput, CommandPalette CommandList {
+    border: none;
+}
+CommandPalette #--input { padding: 0 1; }
+CommandPalette CommandList { scrollbar-size: 0 0; }
+"""
+
+
+def theme_name(terminal: Terminal) -> str:
+    """The theme of textual's own parts for a terminal."""
+    if terminal.ansi:
+        return "ansi-dark"
+    return LIGHT.name if terminal.light else THEME.name

@@ -1,4 +1,5 @@
-"""How things look: one table of levels, one palette for many colours and one for sixteen.
+"""How things look: one table of levels, palettes for many colours on a dark and on a
+light ground, and one for sixteen.
 
 A level is told by its glyph first; its colour repeats it (blue over orange to vermilion, after
 Okabe and Ito: survives colour blindness and the 256-colour cube).
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LevelLook:
-    """Glyph, ASCII glyph, word (of what is not measured yet: none), and the colour for many and for
-    16 colours.
+    """Glyph, ASCII glyph, word (of what is not measured yet: none), and the colour for many colours
+    on a dark ground, for 16, and for many on a light ground.
     """
 
     glyph: str
@@ -30,26 +31,29 @@ class LevelLook:
     word: str
     color: str
     ansi: str
+    light: str
     bold: bool = False
 
 
-def _as(level: Level, glyph: str, color: str, ansi: str, bold: bool = False) -> LevelLook:
+def _as(
+    level: Level, glyph: str, color: str, ansi: str, light: str, bold: bool = False
+) -> LevelLook:  # fmt: skip
     """A level by the mark and the word that reports have for it."""
     mark, word = MARKS[level]
-    return LevelLook(glyph, mark, "" if level == "pending" else word, color, ansi, bold)
+    return LevelLook(glyph, mark, "" if level == "pending" else word, color, ansi, light, bold)
 
 
 LOOKS: dict[Level, LevelLook] = {
-    "pending": _as("pending", "⋯", "#5c6875", "bright_black"),
-    "missing": _as("missing", "╌", "#7d8a99", "bright_black"),
-    "identical": _as("identical", "=", "#5f94c4", "blue"),
-    "ok": _as("ok", "·", "#56b4e9", "cyan"),
-    "noise": _as("noise", "~", "#d8c88a", "white"),
-    "drift": _as("drift", "▲", "#e69f00", "yellow", True),
-    "diverged": _as("diverged", "█", "#f0672f", "red", True),
-    "shape": _as("shape", "≠", "#d885b5", "magenta", True),
-    "nan": _as("nan", "N", "#ff5f6e", "red", True),
-    "unreadable": _as("unreadable", "?", "#f2c14e", "yellow", True),
+    "pending": _as("pending", "⋯", "#5c6875", "bright_black", "#8a929b"),
+    "missing": _as("missing", "╌", "#7d8a99", "bright_black", "#6b7580"),
+    "identical": _as("identical", "=", "#5f94c4", "blue", "#2f6ea5"),
+    "ok": _as("ok", "·", "#56b4e9", "cyan", "#0b72b5"),
+    "noise": _as("noise", "~", "#d8c88a", "white", "#73641a"),
+    "drift": _as("drift", "▲", "#e69f00", "yellow", "#955e00", True),
+    "diverged": _as("diverged", "█", "#f0672f", "red", "#c23b10", True),
+    "shape": _as("shape", "≠", "#d885b5", "magenta", "#a03a78", True),
+    "nan": _as("nan", "N", "#ff5f6e", "red", "#c4162a", True),
+    "unreadable": _as("unreadable", "?", "#f2c14e", "yellow", "#855700", True),
 }
 
 
@@ -89,6 +93,19 @@ _RICH = Palette(
     heading=Style(color="#8b99a8", bold=True),
     here=Style(bgcolor="#e8eef5"),
     found=Style(color="#ffffff", bgcolor="#7a5c00"),
+)
+_LIGHT = Palette(
+    muted=Style(color="#5a6673"),
+    faint=Style(color="#98a2ad"),
+    accent=Style(color="#0b72b5"),
+    strong=Style(color="#000000", bold=True),
+    cursor=Style(bgcolor="#cfe3f5", bold=True),
+    warn=Style(color="#955e00", bold=True),
+    key=Style(color="#0b72b5", bold=True),
+    mark=Style(color="#955e00", bold=True),
+    heading=Style(color="#5a6673", bold=True),
+    here=Style(bgcolor="#a9c8e6"),
+    found=Style(color="#000000", bgcolor="#ffdf80"),
 )
 _SIXTEEN = Palette(
     muted=Style(),
@@ -134,7 +151,9 @@ class Look:
 
     @property
     def palette(self) -> Palette:
-        return _SIXTEEN if self.terminal.ansi else _RICH
+        if self.terminal.ansi:
+            return _SIXTEEN
+        return _LIGHT if self.terminal.light else _RICH
 
     @property
     def signs(self) -> Signs:
@@ -151,14 +170,15 @@ class Look:
 
     def style(self, level: Level, solid: bool = False) -> Style:
         """The badge's style; `solid` for the one that all others follow from."""
-        return _level_style(level, self.terminal.ansi, solid)
+        return _level_style(level, self.terminal.ansi, self.terminal.light, solid)
 
 
 @lru_cache(64)
-def _level_style(level: Level, ansi: bool, solid: bool) -> Style:
+def _level_style(level: Level, ansi: bool, light: bool, solid: bool) -> Style:
     look = LOOKS[level]
     if ansi:
         return Style(color=look.ansi, bold=look.bold, reverse=solid or None)
+    color = look.light if light else look.color
     if solid:
-        return Style(color="#101418", bgcolor=look.color, bold=True)
-    return Style(color=look.color, bold=look.bold)
+        return Style(color="#ffffff" if light else "#101418", bgcolor=color, bold=True)
+    return Style(color=color, bold=look.bold)

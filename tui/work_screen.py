@@ -9,6 +9,7 @@ from textual.screen import Screen
 from .commands import CommandError, parse
 from .keys import Key, Scope, bindings_of, footer_of, keys_of
 from .session import Host, Question
+from .settings.table import SettingError, setting_named
 from .widgets.footer import Footer
 from .widgets.prompt import PromptBar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .controllers import Controllers
     from .jobs.export_job import ExportChoice
     from .session import Session
+    from .settings.changes import SettingChanges
+    from .settings.keymap import Keymap
     from .state import History
     from .theme import Look
 
@@ -35,6 +38,8 @@ class ScreenHost(Host, Protocol):
     look: Look
     history: History
     controllers: Controllers
+    keymap: Keymap
+    changes: SettingChanges
 
     def open_pair(self) -> None:
         """Bring the pair screen to the front."""
@@ -116,6 +121,15 @@ class WorkScreen(Screen[None], inherit_bindings=False):
         """Everything that works on this screen: its own keys, then those of everywhere."""
         return keys_of(cls.SCOPE)
 
+    def keys_now(self) -> list[Key]:
+        """All keys of this screen as the user has them."""
+        return self.host.keymap.shown(self.all_keys())
+
+    def restyle(self) -> None:
+        """Colours are others: draw what has them in its lines."""
+        self.show_footer()
+        self.prompt.restyle()
+
     @property
     def footer_keys(self) -> Sequence[Key]:
         """The keys that the footer shows now, in its order."""
@@ -132,7 +146,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             entries = [("Enter", "run"), *tab, (arrows, "earlier lines"), ("Esc", "leave")]
             footer.show_entries(entries, self.look)
         else:
-            footer.show_keys(self.footer_keys, self.look)
+            keys = self.host.keymap.shown(self.footer_keys, self.all_keys())
+            footer.show_keys(keys, self.look)
 
     def on_prompt_bar_changed(self) -> None:
         self.show_footer()
@@ -190,8 +205,30 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             "map": lambda _: self._overview(self.host.open_map),
             "trend": lambda _: self._overview(self.host.open_trend),
             "help": lambda _: self.action_help(),
+            "set": self.command_set,
             "quit": lambda _: self.host.action_quit_all(),
         }
+
+    def command_set(self, text: str) -> None:
+        """`:set [NAME[=VALUE] | save]`: without anything list all settings."""
+        name, equals, value = (part.strip() for part in text.partition("="))
+        settings = self.session.settings
+        try:
+            if not text:
+                from .widgets.text_screen import settings_screen
+
+                self.app.push_screen(settings_screen(settings, self.host.keymap, self.look))
+            elif text == "save":
+                self.say(f"settings are in {self.host.changes.save()}")
+            elif equals:
+                self.host.changes.change(name, value)
+                self.say(f"{name} is {self.session.settings[name]}; :set save keeps it")
+            else:
+                setting = setting_named(name)
+                choices = ", ".join(setting.choices)
+                self.say(f"{name}={settings[name]} ({settings.source(name)}): {choices}")
+        except SettingError as error:
+            raise CommandError(str(error)) from error
 
     def show_by(self, text: str) -> None:
         """`:by component`."""
@@ -283,7 +320,7 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
         on_list = self.SCOPE == "list"
         title = f"{'Marks and keys' if on_list else 'Keys'} of the {_TITLES[self.SCOPE]}"
-        self.app.push_screen(help_screen(title, self.all_keys(), self.look, on_list))
+        self.app.push_screen(help_screen(title, self.keys_now(), self.look, on_list))
 
     def action_step_out(self) -> None:
         if self.prompt.asking:

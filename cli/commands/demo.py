@@ -89,10 +89,10 @@ def demo(
     """
     from ...capture.extras import require_torch
     from ...tui import is_interactive
-    from .open import show
+    from .open import ScreenOptions, show
 
-    screen = is_interactive() and not no_tui
-    if screen:
+    opened = is_interactive() and not no_tui
+    if opened:
         _refuse_dumb_terminal()
     make = unpack_captures if is_shipped(fault, seed, dtype) else make_captures
     if make is make_captures:
@@ -102,11 +102,12 @@ def demo(
     reference, candidate = os.path.join(folder, "reference"), os.path.join(folder, "candidate")
     click.echo(f"reference  {click.format_filename(reference)}")
     click.echo(f"candidate  {click.format_filename(candidate)}")
-    if not screen:
+    if not opened:
         again = shlex.join(["layertui", reference, candidate])
         click.echo(f"open them with:  {click.format_filename(again)}")
         return 0
-    return show(reference, candidate, JudgingOptions(), plain=plain, mouse=not no_mouse)
+    screen = ScreenOptions(plain, False if no_mouse else None)
+    return show(reference, candidate, JudgingOptions(), screen)
 
 
 def _refuse_dumb_terminal() -> None:

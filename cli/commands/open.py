@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from ...tui.list.folds.list_lines import Start
 
 
+@dataclass(frozen=True)
+class ScreenOptions:
+    """How to draw. None is what the user's settings say; `settings` is another file of these."""
+
+    plain: bool = False
+    mouse: bool | None = None
+    fold: Start | None = None
+    theme: str | None = None
+    settings: str | None = None
+
+
 @click.command("layertui", add_help_option=False)
 @click.argument("reference", type=click.Path())
 @click.argument("candidate", type=click.Path(), required=False)
@@ -28,10 +40,14 @@ if TYPE_CHECKING:
 @click.option(
     "--fold",
     type=click.Choice(["auto", "layers", "none"]),
-    default="auto",
-    show_default=True,
     help="Start with the layers folded; auto: where the list is longer than the screen.",
 )
+@click.option(
+    "--theme",
+    type=click.Choice(["auto", "dark", "light"]),
+    help="Colours for a dark or a light ground; auto asks the terminal.",
+)
+@click.option("--settings", metavar="FILE", help="Another file of settings than the usual one.")
 @click.option("--no-tui", is_flag=True, help="Print the summary instead of opening the screen.")
 @click.help_option("-h", "--help")
 @click.pass_context
@@ -43,7 +59,9 @@ def open_captures(
     watch: bool,
     plain: bool,
     no_mouse: bool,
-    fold: Start,
+    fold: Start | None,
+    theme: str | None,
+    settings: str | None,
     no_tui: bool,
     **judging: Any,
 ) -> int:
@@ -55,8 +73,9 @@ def open_captures(
         candidate = reference
     if candidate is None and (before is not None or watch):
         raise UserError("--before and --watch go with two captures")
+    screen = ScreenOptions(plain, False if no_mouse else None, fold, theme, settings)
     if candidate is None:
-        return open_verification(reference, JudgingOptions(**judging), no_tui, plain, not no_mouse)
+        return open_verification(reference, JudgingOptions(**judging), no_tui, screen)
     options, arguments = JudgingOptions(**judging), list(ctx.obj or [])
     given = ctx.get_parameter_source("metric") is not ParameterSource.DEFAULT
     if watch:
@@ -64,8 +83,8 @@ def open_captures(
     if no_tui or not is_interactive():
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again, before)
-    return show(reference, candidate, options, plain=plain, mouse=not no_mouse, fold=fold,
-                metric=options.metric if given else None, before=before, watch=watch)  # fmt: skip
+    return show(reference, candidate, options, screen, metric=options.metric if given else None,
+                before=before, watch=watch)  # fmt: skip
 
 
 def _check_watch(candidate: str, no_screen: bool) -> None:
@@ -78,7 +97,7 @@ def _check_watch(candidate: str, no_screen: bool) -> None:
 
 
 def open_verification(
-    export: str, options: JudgingOptions, no_tui: bool, plain: bool, mouse: bool
+    export: str, options: JudgingOptions, no_tui: bool, screen: ScreenOptions
 ) -> int:
     """What `layertui verify` wrote: on the screen where its tensors were saved, else as text."""
     from ...compare.reports.escaping import clean
@@ -96,9 +115,7 @@ def open_verification(
     saved = found.reference is not None and found.candidate is not None
     if saved and not no_tui and is_interactive():
         assert found.reference is not None and found.candidate is not None
-        return show(
-            found.reference, found.candidate, options, plain=plain, mouse=mouse, export=export
-        )
+        return show(found.reference, found.candidate, options, screen, export=export)
     lines = [f"layer verification: {found.model} {found.encoding}", ""]
     lines += scenario_lines(found)
     if not saved:
@@ -143,9 +160,9 @@ def print_summary(
 
 
 def show(
-    reference: str, candidate: str, options: JudgingOptions, *, plain: bool = False,
-    mouse: bool = True, export: str | None = None, fold: Start = "auto",
-    metric: str | None = None, before: str | None = None, watch: bool = False,
+    reference: str, candidate: str, options: JudgingOptions, screen: ScreenOptions, *,
+    export: str | None = None, metric: str | None = None, before: str | None = None,
+    watch: bool = False,
 ) -> int:  # fmt: skip
     """Open the screen, with `metric` in its badges (None: what they showed last); returns its exit
     status, 2 where the terminal cannot draw or a capture is
@@ -160,11 +177,12 @@ def show(
     policy = policy_of(options) if options.asks_for_a_policy else None
     return run_app(
         reference, candidate, rules=rules, policy=policy, rtol=options.rtol, atol=options.atol,
-        metric=metric, ascii=plain, mouse=mouse, raw=options.raw,
+        metric=metric, ascii=screen.plain, mouse=screen.mouse, raw=options.raw,
         rules_path=options.rules,
         export=export, models=options.models,
         options=tuple(not_on_the_screen(options).to_arguments()),
-        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end, fold=fold,
+        min_coverage=options.min_coverage, allow_early_end=options.allow_early_end,
+        fold=screen.fold, theme=screen.theme, settings_path=screen.settings,
         before=before, watch=watch,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from layertui.tui.list.row_model import ComparedRows
 from support.screens.fake_host import FakeHost
 
 _OF_SCREENS = {"notes", "why", "help", "quit", "heads", "view", "top", "slice", "axes", "recipe",
-               "with", "keep", "by", "map", "trend"}  # fmt: skip
+               "with", "keep", "by", "map", "trend", "set"}  # fmt: skip
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from ..commands import COMMANDS, SHORT
 
 Kind = Literal[
     "commands", "records", "metrics", "policies", "limits", "modes", "files", "sides", "views",
-    "recipes", "cases", "stored names", "fresh", "keep", "by",
+    "recipes", "cases", "settings", "stored names", "fresh", "keep", "by",
 ]  # fmt: skip
 
 # The kinds of a command's words; the last goes on for all that follow.
@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, tuple[Kind, ...]] = {
     "runner": ("files",),
     "save": ("files",),
     "search": ("records",),
+    "set": ("settings",),
     "show": ("modes",),
     "threshold": ("limits",),
     "view": ("views",),

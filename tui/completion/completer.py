@@ -79,6 +79,12 @@ class Completions:
             return self.views
         if kind == "cases":
             return [] if session.cases is None else [pair.name for pair in session.cases.pairs]
+        if kind == "settings":
+            from ..settings.table import settings_table
+
+            pairs = [(name, each.choices) for name, each in settings_table().items()]
+            values = [f"{name}={choice}" for name, choices in pairs for choice in choices]
+            return values if "=" in typed else [*(f"{name}=" for name, _ in pairs), "save"]
         from .vocabulary import words_of_kind
 
         return words_of_kind(kind)

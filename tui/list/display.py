@@ -127,6 +127,13 @@ class ListDisplay(ShownRows):
         self._show_status()
         self.show_pane()
 
+    def restyle(self) -> None:
+        super().restyle()
+        self.pairs.refresh()
+        self.query_one(DepthStrip).refresh()
+        self._show_all()
+        self.post_message(PairList.Moved())
+
     def verdicts_changed(self) -> None:
         """Policy or metric are others: everything that shows a verdict or number is redrawn."""
         self.pairs.metric = self.session.metric

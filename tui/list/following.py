@@ -158,12 +158,17 @@ class FollowingList(ListDisplay):
 
     def _say_first(self) -> None:
         """What it comes to in the logits, and the first divergence, once everything is known,
-        unless something else is being said; of the first divergence what is known now.
+        unless something else is being said; of the first divergence what is known now. What is
+        wrong with the settings comes before that: the top line has the divergence, too.
         """
         from ..present.origin import FIRST, first_known, first_sentence, last_words
 
         comparison, said = self.comparison, self.host.said
         if comparison is None:
+            return
+        complaint = self.session.settings.complaint
+        if complaint and not said:
+            self.host.say(complaint, warn=True)
             return
         first = first_known(comparison)
         if first is not None and said.startswith(FIRST):  # said with less known than now

@@ -32,7 +32,7 @@ class ListScreen(FollowingList):
     @cached_property
     def typed(self) -> TypedKeys:
         """What was typed and is not carried out yet."""
-        return TypedKeys(self.all_keys())
+        return TypedKeys(self.keys_now())
 
     # Going places
 

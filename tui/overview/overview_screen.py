@@ -154,6 +154,10 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
         """Whether there is anything to draw."""
         raise NotImplementedError
 
+    def restyle(self) -> None:
+        super().restyle()
+        self.show()
+
     def show(self) -> None:
         """Draw what there is."""
         if not self.query("#title"):

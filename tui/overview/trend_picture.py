@@ -25,9 +25,11 @@ _ALONE = "\u2022"  # where every row has a column of its own
 _TALL, _WIDE = 4, 2  # dots of a cell
 _BELOW = 1  # lines below the powers of ten: errors of 0
 _LETTERS: dict[Part, str] = {"attention": "a", "mlp": "m", "norm": "n", "layer": "l", "other": "o"}
-_COLORS: dict[Part, tuple[str, str]] = {
-    "attention": ("#56b4e9", "cyan"), "mlp": ("#35b779", "green"), "norm": ("#d8c88a", "yellow"),
-    "layer": ("#ffffff", "white"), "other": ("#d885b5", "magenta"),
+# On a dark ground, of 16 colours, on a light ground.
+_COLORS: dict[Part, tuple[str, str, str]] = {
+    "attention": ("#56b4e9", "cyan", "#0b72b5"), "mlp": ("#35b779", "green", "#1b7f4d"),
+    "norm": ("#d8c88a", "yellow", "#73641a"), "layer": ("#ffffff", "white", "#000000"),
+    "other": ("#d885b5", "magenta", "#a03a78"),
 }  # fmt: skip
 
 
@@ -164,8 +166,9 @@ class TrendPicture:
         return glyph, style
 
     def _style(self, part: Part) -> Style:
-        color, ansi = _COLORS[part]
-        return Style(color=ansi if self.look.terminal.ansi else color)
+        color, ansi, light = _COLORS[part]
+        terminal = self.look.terminal
+        return Style(color=ansi if terminal.ansi else light if terminal.light else color)
 
     def legend(self) -> Pieces:
         """What colours and letters mean."""

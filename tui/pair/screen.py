@@ -143,6 +143,10 @@ class PairScreen(WorkScreen):
         keys = [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
         return [replace(key, label="back") if key.id == "back" else key for key in keys]
 
+    def restyle(self) -> None:
+        super().restyle()
+        self.show_scene()
+
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
         if self.query("#title") and self.trials.follow():  # else the parts are not there (any more)

@@ -134,6 +134,12 @@ class PromptBar(Horizontal):
         self._style = style or look_of(self).palette.accent
         self._show()
 
+    def restyle(self) -> None:
+        """Colours are others."""
+        if self._said:
+            self._style = look_of(self).palette.accent
+        self._show()
+
     def hint(self, text: str) -> None:
         """Show a text in place of the message; empty: the message again."""
         if text != self._hint:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from ..commands import COMMANDS
-from ..keys import KEYS, bindings_of
+from ..keys import KEYS, bindings, bindings_of, show_key
 from ..present.text import clean, width_of, wrap
+from ..settings.table import settings_table
 from ..theme import LOOKS, ORIGIN_WORDS, Look
 from .footer import Footer
 from .lines import Lines, Pieces, ScrolledLines, look_of
@@ -25,14 +27,16 @@ if TYPE_CHECKING:
     from ...compare.comparison import Comparison
     from ...compare.vocabulary import Origin
     from ..keys import Key
+    from ..settings.keymap import Keymap
+    from ..settings.settings import Settings
 
 _USABLE = ("move(", "page(", "to_top", "to_bottom", "app.")
 
 
 def _bindings() -> list[Binding]:
     usable = [b for b in bindings_of("everywhere") if b.action.startswith(_USABLE)]
-    leave = ",".join(key.keys for key in KEYS if key.id in ("out", "back", "help"))
-    return [*usable, Binding(leave, "leave", "back", show=False, id="help.leave")]
+    leave = [key for key in KEYS if key.id in ("out", "back", "help")]
+    return [*usable, *bindings(replace(key, action="leave") for key in leave)]
 
 
 class TextScreen(Screen[None], inherit_bindings=False):
@@ -109,6 +113,26 @@ def help_screen(
 ) -> TextScreen:  # fmt: skip
     """Everything that can be done on a screen with these keys, and what its marks mean."""
     return TextScreen(title, help_lines(keys, look, legend_first))
+
+
+def settings_screen(settings: Settings, keymap: Keymap, look: Look) -> TextScreen:
+    """All settings, where each comes from, and the keys that have other meanings."""
+    palette = look.palette
+    lines: list[Pieces] = []
+    for name, setting in settings_table().items():
+        value = f"  {name:<8} {settings[name]:<12} "
+        lines.append([(value, palette.key), (f"{settings.source(name)}", palette.muted)])
+        lines.append([("           ", None), (setting.description, None)])
+        choices = ", ".join(setting.choices)
+        lines.append([("           ", None), (f"one of {choices}", palette.muted)])
+    lines += [[], [(" Keys with other meanings", palette.heading)]]
+    for id_, names in sorted(keymap.names.items()):
+        lines.append([(f"  {' '.join(map(show_key, names)):<12} ", palette.key), (id_, None)])
+    lines.append([("  none", None)] if not keymap.names else [])
+    lines.append([(f" Set with :set NAME=VALUE; :set save keeps them in {settings.path}", None)])
+    for problem in settings.problems:
+        lines.append([(f" {clean(problem, look.terminal.ascii)}", palette.warn)])
+    return TextScreen("Settings", lines)
 
 
 def notes_screen(comparison: Comparison, look: Look) -> TextScreen:

@@ -23,6 +23,8 @@ _RUN = (
 )
 # What a terminal answers: synchronised output is supported.
 _SYNC_QUERY, _SYNC_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+# Every terminal says what it is; few tests want more than that.
+_WHO, _IT_IS = b"\x1b[c", b"\x1b[?62;22c"
 _PRIVATE = re.compile(rb"\x1b\[[<>=][0-9;]*[a-zA-Z]")  # kitty keys; pyte prints them
 
 
@@ -31,9 +33,10 @@ class PtyApp:
 
     def __init__(
         self, reference: Path, candidate: Path, *, size: tuple[int, int] = (200, 50),
-        env: Mapping[str, str] | None = None, options: str = "{}",
+        env: Mapping[str, str] | None = None, options: str = "{}", ground: bytes = b"",
     ) -> None:  # fmt: skip
         self.columns, self.rows = size
+        self._ground = ground  # what it answers about the colour of its ground
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.sent = bytearray()
@@ -75,6 +78,8 @@ class PtyApp:
                 break
             if _SYNC_QUERY in data:
                 os.write(self.fd, _SYNC_ANSWER)
+            if _WHO in data:
+                os.write(self.fd, self._ground + _IT_IS)
             out += data
         self.sent += out
         self._stream.feed(_PRIVATE.sub(b"", bytes(out)))

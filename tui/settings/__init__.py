@@ -1,0 +1,1 @@
+"""What the user sets: a file, the environment, options, and `:set` on the screen."""
