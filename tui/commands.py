@@ -56,7 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("top", "top N", "pair screen: how many greatest differences"),
     Command("slice", "slice 0,:,128:160", "pair screen: the part that values or heat map show"),
     Command("axes", "axes ROWS COLUMNS", "heat map: which axes are rows and columns"),
-    Command("heads", "heads N", "also rank N heads of the last axis"),
+    Command("heads", "heads N", "greatest differences: rank N heads of the last axis"),
     Command("recipe", "recipe [ref|cand] [RECIPE]", "pair screen: try a recipe"),
     Command("with", "with NAME", "pair screen: compare a gap with any record of the other side"),
     Command("keep", "keep pair|kind", "pair screen: keep the recipe for this pair or its kind"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Question:
     """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
     called with every change of the text, `left` when the prompt is left without an answer;
-    `complete` finds what Tab offers.
+    `complete` finds what Tab offers, `example` stands in the footer.
     """
 
     label: str
@@ -40,6 +40,7 @@ class Question:
     changed: Callable[[str], None] | None = None
     left: Callable[[], None] | None = None
     complete: Completer | None = None
+    example: str = ""
 
 
 @dataclass

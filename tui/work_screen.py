@@ -144,6 +144,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
             arrows = self.look.signs.up_down
             tab = [("Tab", "looking" if prompt.looking else "complete")] * prompt.can_complete
             entries = [("Enter", "run"), *tab, (arrows, "earlier lines"), ("Esc", "leave")]
+            if prompt.example:
+                entries = [("e.g.", prompt.example), *tab, ("Esc", "leave")]
             footer.show_entries(entries, self.look)
         else:
             keys = self.host.keymap.shown(self.footer_keys, self.all_keys())

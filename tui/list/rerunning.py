@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..session import Host
     from .face import ListFace
 
+EXAMPLE = "~/models/llama, package.module:make, ! ./run"
 _MINUTES = "MAX compiles a layer for seconds to minutes the first time: go on? (y/n) "
 
 
@@ -92,9 +93,9 @@ class Rerunning:
             else:
                 self.rerun(fresh=fresh)
 
-        label = f"{question.text}? DIR, MODULE:FUNCTION or ! COMMAND: "
         start = proposal.model or proposal.factory or ""
-        self._host.ask(Question(label, answered, start, sign="R"))
+        label = f"{question.text}? "
+        self._host.ask(Question(label, answered, start, "R", complete=self._path, example=EXAMPLE))
 
     def _ask_patience(self, reruns: RerunSession, rows: list[int], fresh: bool) -> None:
         def answered(answer: str) -> None:

@@ -314,7 +314,6 @@ class PairScreen(WorkScreen):
 
         return {
             **super().own_commands,
-            "heads": self._command_heads,
             "view": self._command_view,
             **{name: of_view(name) for view in VIEWS for name in view.COMMANDS},
         }
@@ -324,14 +323,6 @@ class PairScreen(WorkScreen):
         if view is None:
             raise CommandError(registry.refused_command(name))
         self._say(view.commands[name](text))
-
-    def _command_heads(self, text: str) -> None:
-        if not text.isdecimal() or int(text) < 1:
-            raise CommandError("heads how many? a whole number")
-        self.heads = int(text)
-        self.show_scene()
-        top = registry.number_of("top")
-        self.say(f"rankings along an axis ({top}, a) have {self.heads} heads of the last axis")
 
     def _command_view(self, text: str) -> None:
         for number, view in enumerate(VIEWS, 1):

@@ -118,6 +118,11 @@ class PromptBar(Horizontal):
         return self._question is not None and self._question.complete is not None
 
     @property
+    def example(self) -> str:
+        """What an answer may look like."""
+        return self._question.example if self._question is not None else ""
+
+    @property
     def said(self) -> str:
         """The message that was said and still stands."""
         return self._said

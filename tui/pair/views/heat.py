@@ -37,7 +37,7 @@ class HeatView(View):
     short_title = "Heat"
     about = "any two axes of the tensor as a picture"
     KEYS = (
-        ViewKey("enter", "enter,plus", "show", "zoom in", 6),
+        ViewKey("enter", "enter,plus", "zoom in", "zoom in", 6),
         ViewKey("leave", "backspace,minus", "zoom out", "zoom out", 7),
         ViewKey(
             "quantity", "v", "quantity",

@@ -34,7 +34,7 @@ class LayoutView(View):
     title = "Layout"
     about = "reshape and compare: try recipes"
     KEYS = (
-        ViewKey("enter", "enter,plus", "show", "edit or try", 6),
+        ViewKey("enter", "enter,plus", "edit or try", "edit or try", 6),
         ViewKey(
             "edit", "i", "edit recipe",
             "edit a recipe; every key is text until Esc or Enter", 7,

@@ -80,7 +80,9 @@ def _view_keys() -> list[Key]:
             if known is None:
                 found[each.action] = replace(_key(each, words), footer=0)
             else:
-                found[each.action] = replace(known, description=f"{known.description}; {words}")
+                label = known.label if known.label == each.label else each.action
+                description = f"{known.description}; {words}"
+                found[each.action] = replace(known, label=label, description=description)
     return list(found.values())
 
 

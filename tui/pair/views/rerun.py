@@ -24,7 +24,9 @@ class RerunView(View):
     NAME = "rerun"
     title = "Rerun"
     about = "this layer on the reference's inputs"
-    KEYS = (ViewKey("enter", "enter,plus", "show", "the rerun's output in all views"),)
+    KEYS = (
+        ViewKey("enter", "enter,plus", "show its output", "the rerun's output in all views", 6),
+    )
     needs_pair = False
 
     @property

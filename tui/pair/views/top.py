@@ -33,12 +33,12 @@ class TopView(View):
     short_title = "Top"
     about = "element by element, or ranked along an axis"
     KEYS = (
-        ViewKey("enter", "enter,plus", "show", "show the place in values", 6),
-        ViewKey("order", "s", "order", "absolute, relative, ULP", 8),
-        ViewKey("axis", "a", "axis", "rank along the next axis", 9),
+        ViewKey("enter", "enter,plus", "show in values", "show the place in values", 6),
+        ViewKey("order", "s", "other order", "absolute, relative, ULP", 8),
+        ViewKey("axis", "a", "next axis", "rank along the next axis", 9),
     )
-    COMMANDS = ("top",)
-    BROUGHT_BY = frozenset({"top"})
+    COMMANDS = ("top", "heads")
+    BROUGHT_BY = frozenset({"top", "heads"})
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
@@ -103,7 +103,7 @@ class TopView(View):
 
     @property
     def commands(self) -> dict[str, Callable[[str], str]]:
-        return {"top": self.set_count}
+        return {"top": self.set_count, "heads": self.set_heads}
 
     def cycle_order(self) -> str:
         from ....compare.inspection.top import ORDERS
@@ -139,6 +139,20 @@ class TopView(View):
         self.ask()
         self.draw()
         return f"the {self.count} greatest"
+
+    def set_heads(self, text: str) -> str:
+        """`:heads N`: rank that many heads of the last axis."""
+        if not text.isdecimal() or int(text) < 1:
+            raise CommandError("heads how many? a whole number")
+        heads, shape = int(text), self.shape
+        if shape and (heads > shape[-1] or shape[-1] % heads):
+            raise CommandError(f"{heads} heads do not divide the last axis, of {shape[-1]}")
+        self.stage.heads = heads
+        self.axis = len(shape) if shape else None  # the ranking behind those of the axes
+        self.cursor, self._axes = 0, ()
+        self.ask()
+        self.draw()
+        return f"ranked along {heads} heads of the last axis"
 
     def move(self, lines: int) -> None:
         self.cursor = max(0, min(self.entries - 1, self.cursor + lines))

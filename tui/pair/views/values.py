@@ -41,8 +41,8 @@ class ValuesView(View):
     title = "Values"
     about = "both sides element by element"
     KEYS = (
-        ViewKey("enter", "enter,plus", "show", "to the greatest difference", 6),
-        ViewKey("order", "s", "order", "form of numbers", 8),
+        ViewKey("enter", "enter,plus", "to the greatest", "to the greatest difference", 6),
+        ViewKey("order", "s", "other form", "form of numbers", 8),
     )
     COMMANDS = ("slice",)
     BROUGHT_BY = frozenset({"slice"})
