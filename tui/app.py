@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import signal
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from .session import Question
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
+_NOT_YET = 0.02  # seconds until a key is tried again that a screen is not there for
 _USED = (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp, events.Paste)
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
@@ -224,11 +223,19 @@ class LayertuiApp(App[None], inherit_bindings=False):
             self.session.touched = True
         await super().on_event(event)
 
-    def on_key(self, event: events.Key) -> None:
-        """Keys typed ahead: those on their way to the list when the prompt opened belong to it."""
+    async def on_key(self, event: events.Key) -> None:
+        """All keys come through here in the order in which they were pressed. Those that were typed
+        ahead belong to the screen, or the prompt, that an earlier one opens.
+        """
         front = self.screen
-        if isinstance(front, WorkScreen) and front.prompt.asking and event.is_printable:
-            front.prompt.type(event.character or "")
+        if not isinstance(front, WorkScreen):
+            return
+        if not front.is_mounted:
+            self.set_timer(_NOT_YET, lambda: self.post_message(event))
+            taken = True
+        else:
+            taken = await front.take_any_key(event)
+        if taken:
             event.stop()
             event.prevent_default()
 
@@ -288,14 +295,3 @@ def _runner(screen: WorkScreen, action: str) -> Callable[[], None]:
         screen.call_later(screen.run_action, action)
 
     return run
-
-
-def exit_status(app: LayertuiApp) -> int:
-    """Say the last words, if any, and give the exit status of an app that has ended."""
-    app.session.reruns.close()
-    if app.last_words is not None:
-        print(app.last_words, file=sys.stderr)
-    with contextlib.suppress(BrokenPipeError):
-        for text in app.last_output:
-            print(text, end="", flush=True)
-    return app.return_code or 0

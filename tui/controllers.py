@@ -128,7 +128,7 @@ class Controllers:
     def saving(self) -> Saving:
         from .list.saving import Saving
 
-        return Saving(self._host)
+        return Saving(self._host, self.completions)
 
     @cached_property
     def pairing(self) -> Pairing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -10,7 +11,7 @@ from ..capture.first_names import first_names
 from ..capture.names import parse_name
 from ..capture.records import Capture, Record
 from ..capture.storage import is_url
-from .app import LayertuiApp, exit_status
+from .app import LayertuiApp
 from .background import drop_late_answers, events_of, is_light
 from .jobs.compare_job import Request
 from .list.limits import limits_of
@@ -82,3 +83,14 @@ def peeked(path: str) -> Capture:
         records.append(Record(name, parsed.module, parsed.slot, parsed.call))
     root = "model" if any(record.module == "model" for record in records) else ""
     return Capture(path, "", records, "unknown", False, root)
+
+
+def exit_status(app: LayertuiApp) -> int:
+    """Say the last words, if any, and give the exit status of an app that has ended."""
+    app.session.reruns.close()
+    if app.last_words is not None:
+        print(app.last_words, file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):
+        for text in app.last_output:
+            print(text, end="", flush=True)
+    return app.return_code or 0

@@ -16,6 +16,7 @@ from .widgets.prompt import PromptBar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from textual import events
     from textual.binding import BindingType
 
     from ..compare.comparison import Comparison
@@ -170,6 +171,16 @@ class WorkScreen(Screen[None], inherit_bindings=False):
 
     def action_to_bottom(self) -> None:
         self.body.to_bottom()
+
+    async def take_any_key(self, event: events.Key) -> bool:
+        """Whether a key is for the prompt, or part of something longer."""
+        if self.prompt.asking:
+            return self.prompt.take(event)
+        return await self.take_key(event)
+
+    async def take_key(self, event: events.Key) -> bool:
+        """Whether a key is part of something longer (`10j`), and is for nobody else."""
+        return False
 
     # Commands
 

@@ -442,3 +442,15 @@ async def test_closing_ends_the_thread(layouts: tuple[Path, Path]) -> None:
             if not screen.readings.alive:
                 break
         assert not screen.readings.alive
+
+
+async def test_a_pair_that_is_left_before_it_is_there(small_pair: tuple[Path, Path]) -> None:
+    app = make_app(*small_pair)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await measured(pilot, app)
+        app.open_pair()
+        app.pop_screen()
+        await pilot.pause()
+        assert app.screen is app.list_screen
+        await pilot.press("j")
+        assert app.is_running

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.screens.tmux_driver import Tmux, server, wait_for
 
 pytestmark = [
     pytest.mark.tmux,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
 ]
 
-Tmux = Callable[..., str]
-
 
 @pytest.fixture
 def tmux(tmp_path: Path, private_home: Path) -> Iterator[Tmux]:
-    """Runs tmux commands on a server of its own, with a plain shell in a window of 100x30."""
-    socket = str(tmp_path / "tmux")
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            ["tmux", "-S", socket, "-f", "/dev/null", *arguments],
-            capture_output=True, text=True, timeout=300, check=False,
-            env={**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PS1": "$ "},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("new-session", "-d", "-x", "100", "-y", "30", "bash --norc --noprofile")
-    yield run
-    run("kill-server")
-
-
-def wait_for(tmux: Tmux, text: str, limit: float = 90.0) -> str:
-    end = time.monotonic() + limit
-    while True:
-        shown = tmux("capture-pane", "-p")
-        if text in shown:
-            return shown
-        assert time.monotonic() < end, f"{text!r} is not on the screen:\n{shown}"
-        time.sleep(0.05)
+    with server(tmp_path / "tmux") as run:
+        yield run
 
 
 def start(tmux: Tmux, real: Path) -> str:

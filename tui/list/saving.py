@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...compare.rules.rules import HandPair, RecipeRule
+    from ..completion.completer import Completions
     from ..session import Host
 
 _FILE = "layertui-rules.toml"
@@ -19,8 +20,8 @@ _FILE = "layertui-rules.toml"
 class Saving:
     """Writes what this session changed; asks for a file where it has none."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, completions: Completions) -> None:
+        self._host, self._path = host, completions.path
 
     def save(self, text: str = "") -> None:
         """`:save [FILE]`: everything that is in no rules file yet."""
@@ -67,4 +68,4 @@ class Saving:
         if session.rules_path is not None:
             write(session.rules_path)
         else:
-            self._host.ask(Question("rules file: ", answered, _FILE))
+            self._host.ask(Question("rules file: ", answered, _FILE, complete=self._path))

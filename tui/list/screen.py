@@ -74,18 +74,14 @@ class ListScreen(FollowingList):
 
     # Counts, and keys of several characters
 
-    async def on_key(self, event: events.Key) -> None:
+    async def take_key(self, event: events.Key) -> bool:
         """What follows a count, or the first character of a key of two, belongs to it."""
         if self._alone is not None:
             self._alone.stop()
             self._alone = None
-        if self.prompt.asking:
-            return
         step = self.typed.press(event.key, event.character)
-        if step.taken:
-            event.stop()
-            event.prevent_default()
         await self._carry_out(step)
+        return step.taken
 
     async def _carry_out(self, step: Step) -> None:
         self.prompt.hint(self._hint() if step.waiting else "")

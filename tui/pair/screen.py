@@ -81,8 +81,9 @@ class PairScreen(WorkScreen):
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        self.set_focus(self.view)
-        self.call_after_refresh(self.show_pair)
+        if self.query(f"#view-{self._in_front}"):  # else it was left before its parts were there
+            self.set_focus(self.view)
+            self.call_after_refresh(self.show_pair)
 
     def on_unmount(self) -> None:
         self.session.scene = None
@@ -149,7 +150,9 @@ class PairScreen(WorkScreen):
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
-        if self.query("#title") and self.trials.follow():  # else the parts are not there (any more)
+        if (
+            self.query(f"#view-{self._in_front}") and self.trials.follow()
+        ):  # else the parts are not there (any more)
             self.heads = self.heads or guess_heads(self.session.comparison)
             self.show_scene()
 
@@ -243,9 +246,7 @@ class PairScreen(WorkScreen):
         self.show_pair()
 
     def action_view(self, name: str) -> None:
-        """Bring a view to the front."""
-        if self.scene is None:
-            return
+        """Bring a view to the front; it is drawn when there is something to look at."""
         self.view.display = False
         self._in_front = name
         self.view.display = True

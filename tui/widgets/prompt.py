@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
@@ -47,6 +47,19 @@ class Entry(Input):
         self.lines: list[str] = []
         self._at = 0
         self._typed = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Enter, and what was typed behind it before that was seen, which is not for the prompt."""
+        bar = self.parent
+        if not isinstance(bar, PromptBar) or (bar.asking and event.key != "enter"):
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        if bar.asking:
+            bar.submit()
+        else:
+            self.app.post_message(events.Key(event.key, event.character))
 
     def begin(self, text: str, lines: list[str]) -> None:
         self.lines, self._at, self._typed = lines, len(lines), text
@@ -197,9 +210,18 @@ class PromptBar(Horizontal):
         """The widget that the keys belong to when nothing is asked: the body that is shown."""
         return next((body for body in self.screen.query(".body") if body.display), None)
 
-    def type(self, text: str) -> None:
-        """Add what was typed before the prompt had the focus."""
-        self.query_one(Entry).insert_text_at_cursor(text)
+    def take(self, event: events.Key) -> bool:
+        """A key that was on its way elsewhere when the prompt opened; whether it means anything."""
+        entry = self.query_one(Entry)
+        if event.is_printable:
+            entry.insert_text_at_cursor(event.character or "")
+        elif event.key == "enter":
+            self.submit()
+        elif event.key == "backspace":
+            entry.action_delete_left()
+        else:
+            return False
+        return True
 
     def _switch(self, asking: bool) -> None:
         self.query_one("#message").display = not asking
@@ -250,13 +272,12 @@ class PromptBar(Horizontal):
         entry.cursor_position = len(line)
         self.post_message(self.Changed())
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        question = self._question
+    def submit(self) -> None:
+        """Answer with what was typed so far, at once: the next key is for others."""
+        question, text = self._question, self.query_one(Entry).value
         if question is None:
             return
         self.close()
         if question.sign:
-            self._history.add(question.sign, event.value)
-        question.answer(event.value)
+            self._history.add(question.sign, text)
+        question.answer(text)
