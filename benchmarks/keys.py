@@ -3,10 +3,11 @@
     python benchmarks/keys.py [--records 10000]
 
 A pair of native captures with 10,000 records a side, measured before the first key, and not folded
-(`benchmarks/folding.py` has what folding 100,000 rows takes without a terminal). The figures of
-a cursor step include the detail pane, which follows 60 ms after the last step. `ssh -C` is an
-estimate: zlib at level 6 over what a key wrote. Beside it a Textual app that changes one word a
-key, as the floor that the framework sets.
+(`benchmarks/folding.py` and `benchmarks/searching.py` have what folding and searching 100,000 rows
+take without a terminal). The figures of a cursor step include the detail pane, which follows 60 ms
+after the last step. `ssh -C` is an estimate: zlib at level 6 over what a key wrote. Beside it a
+Textual app that changes one word a key, as the floor that the framework sets. `--large` folds and
+searches a list of that many rows, each key until its last byte.
 """
 
 from __future__ import annotations
@@ -45,7 +46,17 @@ KEYS = {
     "fold all": b"zM",
     "unfold all": b"zR",
     "fold, unfold": b"-+",
+    "10j": b"10j",
+    "H and L": b"HL",
+    "zt and zb": b"ztzb",
+    "there, back": b"G\x0f",
 }
+# Keys of a screen, the one that opens it, and what leaves it.
+SCREENS = {
+    "map": (b"M", {"cell below": b"j", "next layer": b"l", "quantity": b"v"}),
+    "trend": (b"T", {"next row": b"j", "zoom in, out": b"+-", "next divergence": b"]"}),
+}
+BUDGET = 0.1  # seconds a key, also with 100,000 rows
 
 
 def costs(terminal: Terminal, keys: bytes, repeat: int) -> tuple[int, float, int]:
@@ -73,13 +84,60 @@ def held(terminal: Terminal, presses: int = 90, rate: int = 30) -> int:
     return total // presses
 
 
+def overviews(terminal: Terminal, repeat: int) -> None:
+    """The map and the trend: what opening them costs, and each of their keys."""
+    for screen, (opens, keys) in SCREENS.items():
+        opening = []
+        for _ in range(3):
+            opening.append(terminal.key(opens, quiet=1.0))
+            terminal.key(b"q", quiet=0.5)
+        size, took = len(opening[-1][0]), median(took for _, took in opening)
+        show(screen, (size, took, len(zlib.compress(opening[-1][0], 6))))
+        terminal.key(opens, quiet=1.0)
+        for name, pressed in keys.items():
+            show(f"  {name}", costs(terminal, pressed, repeat))
+        terminal.key(b"q", quiet=0.5)
+
+
+def large(command: list[str], home: Path, repeat: int) -> None:
+    """Folding and searching a long list, against the budget of a key."""
+    terminal = Terminal.start(command, home)
+    while terminal.read(4.0):
+        pass
+    terminal.key(b"zM", quiet=1.0)
+    terminal.key(b"/zzz", quiet=3.0)  # names are gathered when something is first searched
+    terminal.key(b"\x1b", quiet=0.5)
+    for name, pressed in (
+        ("fold all", b"zM"), ("unfold all", b"zR"), ("fold", b"-"), ("unfold", b"+"),
+    ):  # fmt: skip
+        size, took, deflated = costs(terminal, pressed, repeat)
+        show(name, (size, took, deflated))
+        print(f"{'':14} {took / BUDGET:.2f} of the budget")
+    for text in (b"q_pro", b"layers.9", b"nowhere"):
+        terminal.key(b"/", quiet=0.5)
+        seen = [terminal.key(bytes([letter])) for letter in text]
+        terminal.key(b"\x1b", quiet=0.5)
+        took = max(took for _, took in seen)
+        size = max(len(data) for data, _ in seen)
+        print(f"/{text.decode():13} {size:7} bytes {took * 1e3:7.1f} ms at most a letter, "
+              f"{took / BUDGET:.2f} of the budget")  # fmt: skip
+    terminal.stop()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What keys cost on a terminal.")
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--large", type=int, metavar="RECORDS", help="folding and searching alone")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
+        if options.large:
+            for side, noise in (("reference", 0.0), ("candidate", 1e-6)):
+                write_native(folder / side, options.large, noise)
+            paths = [str(folder / side) for side in ("reference", "candidate")]
+            large([sys.executable, "-c", RUN, *paths], folder / "home", options.repeat)
+            return
         floor = Terminal.start([sys.executable, "-c", FLOOR], folder / "home")
         floor.read(1.0)
         show("floor", costs(floor, b"x", options.repeat))
@@ -95,6 +153,7 @@ def main() -> None:
         print(f"{options.records} pairs measured after {time.perf_counter() - started - 2:.1f} s")
         for name, keys in KEYS.items():
             show(name, costs(terminal, keys, options.repeat))
+        overviews(terminal, options.repeat)
         print(f"down held      {held(terminal):7} bytes a key")
         terminal.read(1.0)
         print(f"idle           {len(terminal.read(2.0, limit=2.0)):7} bytes in 2 s")

@@ -15,7 +15,12 @@ from pathlib import Path
 
 # Compiled modules are kept, as those of an installed package are.
 _NOT_INHERITED = ("NO_COLOR", "TMUX", "PYTHONDONTWRITEBYTECODE")
+# What the program asks of its terminal, and the answers.
 SYNC_QUERY, SYNC_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+WHO, IT_IS = (
+    b"\x1b[c",
+    b"\x1b]11;rgb:0000/0000/0000\x1b\\\x1b[?62;22c",
+)
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Terminal:
                 break
             if SYNC_QUERY in data:
                 os.write(self.fd, SYNC_ANSWER)
+            if WHO in data:
+                os.write(self.fd, IT_IS)
             seen += data
             if until is not None and until in seen:
                 break
