@@ -154,7 +154,7 @@ KEYS: tuple[Key, ...] = (
     Key("previous-block", "left_curly_bracket", "block(-1)", "previous layer",
         "previous layer block", "list"),
     Key("first-row", "gg", "to_top", "top",
-        "to the first row at once (`g` alone waits a moment); 12gg, 12G: to row 12", "list",
+        "to the first row at once (g alone waits a moment); 12gg, 12G: to row 12", "list",
         counted=_TO_ROW),
     Key("screen-top", "H", "to_screen(0, 0)", "top of screen",
         "to the first line on the screen; 3H: to the third", "list", counted="to_screen(0, {})"),
