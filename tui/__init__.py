@@ -56,9 +56,9 @@ def run_app(
     ones that a command line needs to show the same; `export` is what `layertui verify` wrote, whose
     single errors are shown; `models` are the checkpoints that the user named. `metric`, `fold`,
     `theme` and `mouse` win over the user's settings (None: as these say); `settings_path` is
-    another file of settings, which must be there and have no fault: else 2. `before` is an earlier candidate,
-    since which the list says what has changed; with `watch` the candidate is read again when it is
-    written anew.
+    another file of settings, which must be there and have no fault: else 2. `before` is an earlier
+    candidate, since which the list says what has changed; with `watch` the candidate is read again
+    when it is written anew.
     """
     from . import terminal
 

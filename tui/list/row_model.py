@@ -17,7 +17,7 @@ from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import Level, Origin
 from ..present.short_names import ShortNames, block_of, short_names
 from ..present.text import clean, metric_number, number, shape_text
-from .finding.name_index import NameIndex
+from .finding.searched import Searched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ...compare.changes.earlier import RowChanges
     from ...compare.comparison import Comparison
     from ...compare.model import Row
+    from .finding.name_index import NameIndex
 
 # Both sides' records and the canonical name: what stays when rows are made anew.
 RowKey = tuple[tuple[object, ...] | None, tuple[object, ...] | None, str]
@@ -79,33 +80,7 @@ class RowModel(Protocol):
     def block(self, row: int) -> str: ...
 
 
-class _Searched:
-    """Rows that are searched by their names; all of them together once the index is made."""
-
-    _index: NameIndex | None = None
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def searched_by(self, row: int) -> str:
-        """The names of a row, in lower case."""
-        raise NotImplementedError
-
-    def names(self) -> NameIndex:
-        """What rows are searched by. Making it takes 0.6 s for 100,000 rows: in a thread."""
-        if self._index is None:
-            self._index = NameIndex(map(self.searched_by, range(len(self))))
-        return self._index
-
-    def finds(self, row: int, words: Sequence[str]) -> bool:
-        """Whether a row's names have all words; does not make the index for that."""
-        if self._index is not None:
-            return self._index.holds(row, words)
-        names = self.searched_by(row)
-        return all(word in names for word in words)
-
-
-class NameRows(_Searched):
+class NameRows(Searched):
     """Both captures' names side by side, not aligned: what can be shown before headers are read."""
 
     aligned = False
@@ -177,7 +152,7 @@ class NameRows(_Searched):
         return SideText(clean(self.short[side].short(records[row]), self._ascii))
 
 
-class ComparedRows(_Searched):
+class ComparedRows(Searched):
     """A comparison as lines of text."""
 
     aligned = True

@@ -84,7 +84,7 @@ class Driver:
         """The list's cursor on a row, from another one: what was typed before is over then."""
         for place in (5 if row != 5 else 7, row):
             self.tmux("send-keys", "-l", f":{place}\r")
-            self.wait(on(place))
+            self.settled(on(place))
 
     def check(self, row: Row, name: str) -> None:
         """One key of a row."""
