@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from layertui.capture.writing_state import Pace
+from layertui.capture.formats.writing_state import Pace
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
 from layertui.tui.before.before_line import BeforeLine

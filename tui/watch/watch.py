@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ...capture.formats.writing_state import Pace
 from ...capture.storage import is_url
-from ...capture.writing_state import Pace
 from ..commands import CommandError
 from ..jobs.news import Ended, Made
 from .watch_job import Rewritten, Watched, Watching, watch

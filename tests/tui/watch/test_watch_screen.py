@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from layertui.capture.formats.writing_state import Pace
 from layertui.capture.run_metadata import write_metadata
-from layertui.capture.writing_state import Pace
 from layertui.tui.app import LayertuiApp
 from layertui.tui.before.before_line import BeforeLine
 from layertui.tui.jobs.compare_job import Request
