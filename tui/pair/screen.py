@@ -18,7 +18,7 @@ from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
 from .reading import Reading
-from .shapes import guess_heads, shape_of, subject_of
+from .shapes import shape_of, subject_of
 from .title import tabs_line, title_line
 from .trials import Trials
 from .views import registry
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
+    from ...compare.comparison import Comparison
     from ...compare.inspection.subject import Subject
     from ...compare.reports.row_report import RowReport
     from ..jobs.inspector import Look as LookInto
@@ -64,7 +65,8 @@ class PairScreen(WorkScreen):
 
     def __init__(self, host: ScreenHost) -> None:
         super().__init__(host)
-        self.heads: int | None = None  # heads of the last axis, for rankings; `:heads N`
+        self._heads: int | None = None  # `:heads N`
+        self._head_width: tuple[Comparison, int | None] | None = None
         self._in_front = VIEWS[0].NAME
         self.readings = Reading(self._hand_over)
         self.trials = Trials(host, host.controllers.pairing, self.readings, self.show_scene)
@@ -145,7 +147,6 @@ class PairScreen(WorkScreen):
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
         if self.query("#title") and self.trials.follow():  # else the parts are not there (any more)
-            self.heads = self.heads or guess_heads(self.session.comparison)
             self.show_scene()
 
     def show_scene(self) -> None:
@@ -166,6 +167,19 @@ class PairScreen(WorkScreen):
         """What the view says about its cursor, where no message stands."""
         if not self.prompt.asking:
             self.prompt.rest(self.view.context(), self.place)
+
+    @property
+    def heads(self) -> int | None:
+        """Heads of the last axis, for rankings: as `:heads` said, else as records show."""
+        scene = self.scene
+        if self._heads is not None or scene is None:
+            return self._heads
+        from ...compare.inspection.head_count import head_width, heads_of_row
+
+        if self._head_width is None or self._head_width[0] is not scene.comparison:
+            self._head_width = (scene.comparison, head_width(scene.comparison))
+        shape = scene.numbers.shape if scene.numbers is not None else shape_of(scene)
+        return heads_of_row(scene.row, shape, self._head_width[1])
 
     def shape_of(self, scene: Scene) -> tuple[int, ...] | None:
         return shape_of(scene)
@@ -323,10 +337,10 @@ class PairScreen(WorkScreen):
     def _command_heads(self, text: str) -> None:
         if not text.isdecimal() or int(text) < 1:
             raise CommandError("heads how many? a whole number")
-        self.heads = int(text)
+        self._heads = int(text)
         self.show_scene()
         top = registry.number_of("top")
-        self.say(f"rankings along an axis ({top}, a) have {self.heads} heads of the last axis")
+        self.say(f"rankings along an axis ({top}, a) have {self._heads} heads of the last axis")
 
     def _command_view(self, text: str) -> None:
         for number, view in enumerate(VIEWS, 1):
@@ -345,17 +359,3 @@ class PairScreen(WorkScreen):
         values = cast("View", self.view_named("values"))
         values.show(self.scene)
         self.call_after_refresh(values.go_to, index)
-
-    def go_to_place(self, axis: int, place: int) -> None:
-        """Show the greatest difference at a place of an axis in Values: its first element there,
-        where none is known.
-        """
-        scene = self.scene
-        if scene is None:
-            return
-        shape = scene.numbers.shape if scene.numbers is not None else shape_of(scene)
-        if shape is not None:
-            known = scene.numbers.max_abs_index if scene.numbers is not None else None
-            index = list(known or (0,) * len(shape))
-            index[axis] = min(place, shape[axis] - 1)
-            self.go_to_element(tuple(index))

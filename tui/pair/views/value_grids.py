@@ -11,11 +11,19 @@ if TYPE_CHECKING:
     from ....capture.values import Array
     from ....compare.inspection.window import Form, Window
     from ....compare.model import Row
+    from ....compare.recipes.errors import Shape
     from ...present.pieces import Piece, Pieces
     from ...theme import Look
 
 INDEX = 8  # columns of the row's index
 CELLS: dict[Form, int] = {"scientific": 12, "fixed": 13, "bits": 10}  # columns of a number
+
+
+def grid_axes(shape: Shape) -> tuple[int | None, int | None]:
+    """Which axes are rows and columns: the last two that are longer than 1."""
+    long = [axis for axis, size in enumerate(shape) if size > 1][-2:]
+    columns = long[-1] if long else (len(shape) - 1 if shape else None)
+    return (long[0] if len(long) == 2 else None), columns
 
 
 @dataclass(frozen=True)

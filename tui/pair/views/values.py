@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...present.pieces import Piece, Pieces
 from ...present.text import fit
 from .slices import region_of
-from .value_grids import CELLS, INDEX, ValueGrids
+from .value_grids import CELLS, INDEX, ValueGrids, grid_axes
 from .view import View, ViewKey
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class ValuesView(View):
         """The last two axes longer than 1 as rows and columns, the others fixed at `index`; what
         is asked for stands in the grid, its first element where `start`.
         """
-        long = [axis for axis, size in enumerate(shape) if size > 1][-2:]
-        columns = long[-1] if long else (len(shape) - 1 if shape else None)
-        rows = long[0] if len(long) == 2 else None
+        rows, columns = grid_axes(shape)
         region = tuple(
             (0, size) if axis in (rows, columns) else (index[axis], min(size, index[axis] + 1))
             for axis, size in enumerate(shape)
