@@ -183,11 +183,11 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     # Screens and keys
 
-    def open_pair(self) -> None:
+    def open_pair(self, *, alone: bool = False) -> None:
         from .pair.screen import PairScreen
 
         if not isinstance(self.screen, PairScreen):  # Enter twice before it is there
-            self.push_screen(PairScreen(self))
+            self.push_screen(PairScreen(self, alone))
 
     def open_map(self) -> None:
         """Bring the map to the front."""

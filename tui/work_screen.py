@@ -36,8 +36,8 @@ class ScreenHost(Host, Protocol):
     history: History
     controllers: Controllers
 
-    def open_pair(self) -> None:
-        """Bring the pair screen to the front."""
+    def open_pair(self, *, alone: bool = False) -> None:
+        """Bring the pair screen to the front; `alone`: the list has no other row."""
         ...
 
     def open_map(self) -> None:

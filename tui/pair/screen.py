@@ -63,8 +63,9 @@ class PairScreen(WorkScreen):
     PairScreen > #views { height: 1fr; }
     """
 
-    def __init__(self, host: ScreenHost) -> None:
+    def __init__(self, host: ScreenHost, alone: bool = False) -> None:
         super().__init__(host)
+        self._alone = alone  # opened unasked, over a list of one row: `q` quits
         self._heads: int | None = None  # `:heads N`
         self._head_width: tuple[Comparison, int | None] | None = None
         self._in_front = VIEWS[0].NAME
@@ -142,7 +143,8 @@ class PairScreen(WorkScreen):
     @property
     def footer_keys(self) -> Sequence[Key]:
         keys = [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
-        return [replace(key, label="back") if key.id == "back" else key for key in keys]
+        word = "quit" if self._alone else "back"
+        return [replace(key, label=word) if key.id == "back" else key for key in keys]
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
@@ -302,7 +304,13 @@ class PairScreen(WorkScreen):
         if said:
             self.say(said)
         else:
-            self.action_back()
+            self.dismiss()
+
+    def action_back(self) -> None:
+        if self._alone:
+            self.host.action_quit_all()
+        else:
+            self.dismiss()
 
     def rows_changed(self, rows: Sequence[int]) -> None:
         if self.row in rows:
