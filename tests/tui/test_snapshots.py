@@ -51,6 +51,7 @@ SCREENS: dict[str, tuple[tuple[int, int], Terminal, tuple[str, ...]]] = {
     "pair-200x50": ((200, 50), Terminal(), ("f", "enter")),
     "pair-ascii-160x40": ((160, 40), Terminal(colors="none", ascii=True), ("f", "enter")),
     "greatest-200x50": ((200, 50), Terminal(), ("f", "enter", "2", "j")),
+    "two-views-160x40": ((160, 40), Terminal(), ("f", "enter", "vertical_line", "4")),
     "greatest-differences": ((120, 30), Terminal(), ("f", "enter", "2", "j")),
     "histogram": ((100, 36), Terminal(), ("f", "enter", "3")),
     "heat-80x24": ((80, 24), Terminal(), ("f", "enter", "4", "right")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual.containers import Container
 from textual.message import Message
 
 from ..commands import CommandError
@@ -17,20 +16,24 @@ from ..widgets.footer import Footer
 from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
+from .halves import Halves
+from .heads import Heads
+from .panes import WIDE_ENOUGH, Panes
 from .reading import Reading
 from .shapes import shape_of, subject_of
 from .title import tabs_line, title_line
 from .trials import Trials
 from .views import registry
 from .views.registry import VIEWS
+from .views.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
-    from ...compare.comparison import Comparison
     from ...compare.inspection.subject import Subject
     from ...compare.reports.row_report import RowReport
     from ..jobs.inspector import Look as LookInto
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from ..scene import Scene, Trial
     from ..work_screen import ScreenHost
     from .views.top import TopView
-    from .views.view import View
 
 
 class Inspected(Message):
@@ -60,26 +62,21 @@ class PairScreen(WorkScreen):
     PairScreen { layout: vertical; }
     PairScreen > #title { background: $panel; height: 1; }
     PairScreen > #tabs { background: $surface; height: 1; }
-    PairScreen > #views { height: 1fr; }
     """
 
     def __init__(self, host: ScreenHost, alone: bool = False) -> None:
         super().__init__(host)
         self._alone = alone  # opened unasked, over a list of one row: `q` quits
-        self._heads: int | None = None  # `:heads N`
-        self._head_width: tuple[Comparison, int | None] | None = None
-        self._in_front = VIEWS[0].NAME
-        self.readings = Reading(self._hand_over)
+        self._heads = Heads()
+        self.panes = Panes((VIEWS[0].NAME,))
+        self._second = VIEWS[1].NAME  # what `|` shows beside the view in front
+        self.readings = Reading(self._hand_over, lambda: self.panes.names)
         self.trials = Trials(host, host.controllers.pairing, self.readings, self.show_scene)
 
     def compose(self) -> ComposeResult:
         yield Lines(id="title")
         yield Lines(id="tabs")
-        with Container(id="views"):
-            for view in VIEWS:
-                widget = view(self)
-                widget.display = self._in_front == view.NAME
-                yield widget
+        yield Halves(self, self.panes)
         yield PromptBar(self.host.history)
         yield Footer(id="footer")
 
@@ -96,17 +93,24 @@ class PairScreen(WorkScreen):
 
     def on_resize(self) -> None:
         super().on_resize()
+        if self.size.width < WIDE_ENOUGH:
+            self._show_panes(self.panes.single())
         self.call_after_refresh(self.show_pair)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A click into the other view."""
+        if isinstance(event.widget, View) and self.panes.other == event.widget.NAME:
+            self._show_panes(self.panes.switched())
 
     # What is shown
 
     @property
     def view(self) -> View:
         """The view in front."""
-        return self.view_named(self._in_front)
+        return self.view_named(self.panes.front)
 
     def view_named(self, name: str) -> Any:
-        return self.query_one(f"#view-{name}")
+        return self.query_one(Halves).view_named(name)
 
     def number_of(self, name: str) -> int:
         return registry.number_of(name)
@@ -117,7 +121,7 @@ class PairScreen(WorkScreen):
 
     @property
     def place(self) -> object:
-        return (self.session.cursor(), self._in_front)
+        return (self.session.cursor(), self.panes.front)
 
     @property
     def scene(self) -> Scene | None:
@@ -142,9 +146,11 @@ class PairScreen(WorkScreen):
 
     @property
     def footer_keys(self) -> Sequence[Key]:
-        keys = [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
-        word = "quit" if self._alone else "back"
-        return [replace(key, label=word) if key.id == "back" else key for key in keys]
+        keys = [*registry.footer_keys(self.panes.front), *footer_of(keys_of(self.SCOPE))]
+        words = {"back": "quit" if self._alone else "back"}
+        if self.panes.other is not None:
+            words |= {"next-view": "other view", "two-views": "one view"}
+        return [replace(key, label=words.get(key.id, key.label)) for key in keys]
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
@@ -159,9 +165,10 @@ class PairScreen(WorkScreen):
         if self.query("#title"):
             look, width = self.look, self.size.width
             self.query_one("#title", Lines).set_lines([title_line(scene, look, width)])
-            tabs = tabs_line(self._in_front, scene, look, width)
+            tabs = tabs_line(self.panes, scene, look, width)
             self.query_one("#tabs", Lines).set_lines([tabs])
-        self.view.show(scene)
+        for name in sorted(self.panes.names, key=self.panes.front.__eq__):
+            self.view_named(name).show(scene)  # the one in front last: it is read first
         self.trials.measure()
         self.say_place()
 
@@ -172,16 +179,8 @@ class PairScreen(WorkScreen):
 
     @property
     def heads(self) -> int | None:
-        """Heads of the last axis, for rankings: as `:heads` said, else as records show."""
-        scene = self.scene
-        if self._heads is not None or scene is None:
-            return self._heads
-        from ...compare.inspection.head_count import head_width, heads_of_row
-
-        if self._head_width is None or self._head_width[0] is not scene.comparison:
-            self._head_width = (scene.comparison, head_width(scene.comparison))
-        shape = scene.numbers.shape if scene.numbers is not None else shape_of(scene)
-        return heads_of_row(scene.row, shape, self._head_width[1])
+        """Heads of the last axis, for rankings."""
+        return self._heads.of(self.scene)
 
     def shape_of(self, scene: Scene) -> tuple[int, ...] | None:
         return shape_of(scene)
@@ -213,6 +212,7 @@ class PairScreen(WorkScreen):
             self.say_place()
         if not isinstance(news, Found) or news.final:
             self.trials.measure()
+            self.readings.go_on()
 
     def stop_inspection(self) -> bool:
         """Ctrl-C: stop what is read; False when nothing is."""
@@ -255,18 +255,39 @@ class PairScreen(WorkScreen):
 
     def action_view(self, name: str) -> None:
         """Bring a view to the front."""
-        if self.scene is None:
+        if self.scene is not None:
+            self._show_panes(self.panes.chosen(name))
+
+    def action_next_view(self, direction: int) -> None:
+        """The keys to the other of two views, else the next one to the front."""
+        if self.panes.other is not None:
+            self._show_panes(self.panes.switched())
             return
-        self.view.display = False
-        self._in_front = name
-        self.view.display = True
+        at = registry.number_of(self.panes.front) - 1 + direction
+        self.action_view(VIEWS[at % len(VIEWS)].NAME)
+
+    def action_two_views(self) -> None:
+        """A second view beside the one in front, or that one alone again."""
+        if self.panes.other is not None:
+            self._show_panes(self.panes.single())
+        elif self.size.width < WIDE_ENOUGH:
+            self.say(f"two views need {WIDE_ENOUGH} columns; here are {self.size.width}")
+        elif self.scene is not None:
+            names = [self._second, *(view.NAME for view in VIEWS)]
+            second = next(name for name in names if name != self.panes.front)
+            self._show_panes(self.panes.beside(second))
+            self.say("a digit chooses what this half shows, Tab goes to the other, | closes it")
+
+    def _show_panes(self, panes: Panes) -> None:
+        """Show these views."""
+        if panes == self.panes or not self.query("#views"):
+            return
+        self._second = (panes.other if panes.focus == 0 else panes.front) or self._second
+        self.panes = panes
+        self.query_one(Halves).show_panes(panes)
         self.set_focus(self.view)
         self.show_footer()
         self.call_after_refresh(self.show_scene)
-
-    def action_next_view(self, direction: int) -> None:
-        at = registry.number_of(self._in_front) - 1 + direction
-        self.action_view(VIEWS[at % len(VIEWS)].NAME)
 
     def action_sideways(self, columns: int) -> None:
         if not self.view.sideways(columns):
@@ -317,7 +338,8 @@ class PairScreen(WorkScreen):
             self.show_pair()
 
     def rerun_changed(self) -> None:
-        self.view.rerun_changed()
+        for name in self.panes.names:
+            self.view_named(name).rerun_changed()
 
     def after_command(self) -> None:
         self.show_pair()
@@ -345,10 +367,10 @@ class PairScreen(WorkScreen):
     def _command_heads(self, text: str) -> None:
         if not text.isdecimal() or int(text) < 1:
             raise CommandError("heads how many? a whole number")
-        self._heads = int(text)
+        self._heads.chosen = int(text)
         self.show_scene()
         top = registry.number_of("top")
-        self.say(f"rankings along an axis ({top}, a) have {self._heads} heads of the last axis")
+        self.say(f"rankings along an axis ({top}, a) have {self.heads} heads of the last axis")
 
     def _command_view(self, text: str) -> None:
         for number, view in enumerate(VIEWS, 1):
@@ -361,8 +383,11 @@ class PairScreen(WorkScreen):
     # From one view to another
 
     def go_to_element(self, index: tuple[int, ...]) -> None:
-        """Show an element in Values."""
-        self.action_view("values")
+        """Show an element in Values: in the other half, where there are two."""
+        if self.panes.other is not None and self.panes.front != "values":
+            self._show_panes(self.panes.with_other("values"))
+        else:
+            self.action_view("values")
         assert self.scene is not None
         values = cast("View", self.view_named("values"))
         values.show(self.scene)
