@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from ...compare.comparison import Comparison
     from ..present.pieces import Pieces
+    from ..theme import Look
     from ..work_screen import ScreenHost
     from .series import Trend
 
 _FAR = 10**9  # further than any line goes
+_SAVED = 120, 30  # columns and lines of a picture that is saved
 _LEAST = 8  # rows that are on the screen at least
 
 
@@ -94,6 +96,12 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
         if not self.found.rows:
             return [[(" no outputs are paired", None)]], []
         drawn = TrendPicture(self.look, self.found, self.span, width, height)
+        return drawn.lines(self.cursor), drawn.legend()
+
+    def whole_picture(self, look: Look) -> tuple[list[Pieces], Pieces]:
+        """The rows that are zoomed to."""
+        assert self.found is not None
+        drawn = TrendPicture(look, self.found, self.span, *_SAVED)
         return drawn.lines(self.cursor), drawn.legend()
 
     def here(self) -> str:
