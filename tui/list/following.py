@@ -185,7 +185,7 @@ class FollowingList(ListDisplay):
         first = first_known(comparison)
         if first is not None and said.startswith(FIRST):  # said with less known than now
             self.host.say(first_sentence(comparison, first))
-        elif not said and (words := last_words(comparison)):
+        elif not said and (words := last_words(comparison, self.size.width - 2)):
             self.host.say(words)
 
     def _show_late(self) -> None:

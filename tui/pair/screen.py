@@ -254,9 +254,10 @@ class PairScreen(WorkScreen):
         self.show_pair()
 
     def action_view(self, name: str) -> None:
-        """Bring a view to the front."""
+        """Bring a view to the front; one that is there goes on with what was stopped."""
         if self.scene is not None:
             self._show_panes(self.panes.chosen(name))
+            self.call_after_refresh(self.show_scene)
 
     def action_next_view(self, direction: int) -> None:
         """The keys to the other of two views, else the next one to the front."""
