@@ -35,7 +35,7 @@ async def test_the_effect_on_the_logits_is_said_at_the_end(tmp_path: Path) -> No
         message = narrow.list_screen.prompt.message
         assert message.startswith("logits: KL ") and message.endswith(effect)
     app = LayertuiApp(Request(sides["reference"], sides["candidate"]))
-    async with app.run_test(size=(200, 24)) as pilot:
+    async with app.run_test(size=(300, 24)) as pilot:
         await measured(pilot, app)
         message = app.list_screen.prompt.message
         assert message.startswith("logits: KL ")
