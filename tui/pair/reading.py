@@ -42,8 +42,8 @@ class Reading:
 
     @property
     def busy(self) -> bool:
-        """Whether something is read, or waits to be."""
-        return self._inspector.busy or bool(self._waiting)
+        """Whether something is read, or waits to be; what was found has not been taken yet."""
+        return self._running is not None or bool(self._waiting)
 
     @property
     def alive(self) -> bool:
