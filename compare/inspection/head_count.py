@@ -23,12 +23,13 @@ _PROBABILITIES = ("output_1", "output_attentions")  # [batch, heads, tokens, key
 _TABLES = ("input_position_embeddings_0", "input_position_embeddings_1")  # cos, sin: [..., width]
 _ATTENTION = re.compile(r"(^|\.)(\w*attn|\w*attention)(\.|$)")
 _ENDS_ATTENTION = re.compile(r"(attn|attention)$")
+_LOOKED_AT = 3000  # rows: several layers, with all that experts give; looked at in milliseconds
 _QUERIES = ("q_proj", "q_norm", "q_rope")
 _BY_HEAD = ("output_1", "output_attentions", *_TABLES)  # of these the last axis is not heads
 
 
 def head_width(comparison: Comparison) -> int | None:
-    """Elements of one head of queries; None where nothing says so. May go through all rows."""
+    """Elements of one head of queries; None where nothing says so among the first rows."""
     queries = _query_width(comparison)
     heads = _config_heads(comparison) or _recorded_heads(comparison)
     if heads and queries and queries % heads == 0:
@@ -61,7 +62,7 @@ def _is_hidden(row: Row) -> bool:
 
 
 def _records(comparison: Comparison) -> Iterator[tuple[Row, Record, Shape]]:
-    for row in comparison.rows:
+    for row in comparison.rows[:_LOOKED_AT]:
         for record in (row.reference, row.candidate):
             if record is not None and record.shape:
                 yield row, record, record.shape
@@ -71,7 +72,7 @@ def _query_width(comparison: Comparison) -> int | None:
     """Elements of all heads of queries together, as the first record of queries has them: the
     narrower of both sides, as one may be fused with keys and values.
     """
-    for row in comparison.rows:
+    for row in comparison.rows[:_LOOKED_AT]:
         if row.slot == "output" and last_name(row.canonical) in _QUERIES:
             shapes = [r.shape for r in (row.reference, row.candidate) if r is not None and r.shape]
             if shapes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ...compare.measuring.metrics import METRICS
@@ -11,6 +12,9 @@ from ...compare.model import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ...compare.comparison import Comparison
     from ...compare.judging.noise.floor import Floor
@@ -28,7 +32,14 @@ class FurtherLine:
     name: LineName
     errors: tuple[float, ...]
 
-    @property
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """The errors as an array."""
+        import numpy as np
+
+        return np.array(self.errors, np.float64)
+
+    @cached_property
     def count(self) -> int:
         """Places that have one."""
         return sum(not math.isnan(error) for error in self.errors)

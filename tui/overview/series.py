@@ -50,6 +50,8 @@ class Trend:
         """The same, with what goes through all errors worked out: for a thread of its own."""
         for name in ("sizes", "greatest", "middle", "decades"):
             getattr(self, name)
+        for line in self.further:
+            _ = line.sizes
         return self
 
     def place_of(self, row: int) -> int:

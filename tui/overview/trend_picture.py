@@ -135,7 +135,7 @@ class TrendPicture:
 
         masks, lines = np.zeros(self._shape, np.int64), np.full(self._shape, -1)
         for number, line in enumerate(self.found.further):
-            _, where, bits = self._dots(np.array(line.errors))
+            _, where, bits = self._dots(line.sizes)
             shown = lines[where] < 0  # the first line stays, with its dots alone
             where = where[0][shown], where[1][shown]
             np.bitwise_or.at(masks, where, bits[shown])
