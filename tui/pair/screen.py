@@ -98,8 +98,9 @@ class PairScreen(WorkScreen):
         self.call_after_refresh(self.show_pair)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """A click into the other view."""
-        if isinstance(event.widget, View) and self.panes.other == event.widget.NAME:
+        """A click into the other view; not one that had the keys when this was sent."""
+        view = event.widget
+        if isinstance(view, View) and self.focused is view and self.panes.other == view.NAME:
             self._show_panes(self.panes.switched())
 
     # What is shown

@@ -202,6 +202,21 @@ async def test_a_click_gives_the_keys_to_a_view(app: LayertuiApp) -> None:
         assert screen.panes == Panes(("stats", "top"), 0)
 
 
+async def test_keys_in_a_row_are_all_about_what_the_one_before_left(app: LayertuiApp) -> None:
+    """A terminal may send several before any of them has come to its end."""
+    async with app.run_test(size=(200, 50)) as pilot:
+        await measured(pilot, app)
+        screen = await _press(pilot, "f", "enter")
+        screen.action_view("top")
+        screen.action_two_views()
+        await settled(pilot)
+        assert screen.panes == Panes(("top", "stats"), 1)
+        screen.action_view("values")
+        screen.action_next_view(1)
+        await settled(pilot)
+        assert screen.panes == Panes(("top", "values"), 0)
+
+
 async def test_narrow_terminals_say_so_and_return_to_one(app: LayertuiApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await measured(pilot, app)
