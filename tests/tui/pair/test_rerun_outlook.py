@@ -23,10 +23,10 @@ async def test_what_it_would_do_and_what_is_missing(real: Path) -> None:
             assert words in text, words
         assert len(screen.view.texts) <= screen.view.size.height  # nothing to scroll to
         await pilot.press("escape", "space", "f", "enter", "7")
-        screen = app.screen
-        assert isinstance(screen, PairScreen)
-        await until(pilot, lambda: not screen.reading)
-        assert "1 row marked: R reruns those" in " ".join(screen.view.texts)
+        again = app.screen
+        assert isinstance(again, PairScreen)
+        await until(pilot, lambda: not again.reading)
+        assert "1 row marked: R reruns those" in " ".join(again.view.texts)
 
 
 async def test_where_the_first_divergence_is_inside_a_module(tmp_path: Path) -> None:
