@@ -151,12 +151,9 @@ class PairScreen(WorkScreen):
         words = {"back": "quit" if self._alone else "back"}
         if self.panes.other is not None:
             words |= {"next-view": "other view", "two-views": "one view"}
-        roomy = self.size.width >= WIDE_ENOUGH  # else `|` only says that it is not
-        return [
-            replace(key, label=words.get(key.id, key.label))
-            for key in keys
-            if roomy or key.id != "two-views"
-        ]
+        left_out = "" if self.size.width >= WIDE_ENOUGH else "two-views"
+        shown = (key for key in keys if key.id != left_out)
+        return [replace(key, label=words.get(key.id, key.label)) for key in shown]
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
