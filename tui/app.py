@@ -152,6 +152,15 @@ class LayertuiApp(App[None], inherit_bindings=False):
     def print_at_end(self, text: str) -> None:
         self.last_output.append(text)
 
+    def take_picture(self, take: Callable[[str], None]) -> None:
+        def taken() -> None:
+            from .pictures.svg import svg_of_lines
+
+            strips = self.screen._compositor.render_strips()  # as textual's own screenshots do
+            take(svg_of_lines([[(part.text, part.style) for part in strip] for strip in strips]))
+
+        self.call_after_refresh(taken)
+
     def start(self, work: Callable[[Job], bool], take: Callable[[News], None]) -> Job:
         from .jobs.job import Job  # not needed before the first paint
 
@@ -187,11 +196,11 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     # Screens and keys
 
-    def open_pair(self) -> None:
+    def open_pair(self, *, alone: bool = False) -> None:
         from .pair.screen import PairScreen
 
         if not isinstance(self.screen, PairScreen):  # Enter twice before it is there
-            self.push_screen(PairScreen(self))
+            self.push_screen(PairScreen(self, alone))
 
     def open_map(self) -> None:
         """Bring the map to the front."""

@@ -26,7 +26,7 @@ _SHOWN = {
     "shift+tab": "Shift-Tab",
     "left": "Left", "right": "Right", "shift+left": "Shift-Left", "shift+right": "Shift-Right",
     "backspace": "Backspace", "plus": "+", "minus": "-", "less_than_sign": "<",
-    "greater_than_sign": ">", "comma": ",", "apostrophe": "'",
+    "greater_than_sign": ">", "comma": ",", "apostrophe": "'", "vertical_line": "|",
 }  # fmt: skip
 
 
@@ -215,8 +215,12 @@ KEYS: tuple[Key, ...] = (
     Key("trend-left", "left,h", "column(-1)", "left", "a column to the left", "trend"),
     Key("trend-right", "right,l", "column(1)", "right", "a column to the right", "trend"),
     # The pair screen, beside those of its views.
-    Key("next-view", "tab", "next_view(1)", "next view", "next view", "pair", 1),
-    Key("previous-view", "shift+tab", "next_view(-1)", "previous view", "previous view", "pair"),
+    Key("next-view", "tab", "next_view(1)", "next view",
+        "next view; of two beside one another, the other one", "pair", 1),
+    Key("previous-view", "shift+tab", "next_view(-1)", "previous view",
+        "previous view; of two beside one another, the other one", "pair"),
+    Key("two-views", "vertical_line", "two_views", "two views",
+        "two views beside one another, from 160 columns on, or one again", "pair", 5),
     Key("next-row", "J", "row(1)", "next row", "next row of the list", "pair", 4),
     Key("previous-row", "K", "row(-1)", "previous row", "previous row of the list", "pair", 5),
     Key("left", "left", "sideways(-1)", "left", "to the left, in heat map and values", "pair"),

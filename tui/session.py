@@ -177,6 +177,10 @@ class Host(Protocol):
         """Keep a text for standard output, which is free once the screens are left."""
         ...
 
+    def take_picture(self, take: Callable[[str], None]) -> None:
+        """Hand over what is on the screen as SVG, once it is painted."""
+        ...
+
     def start(self, work: Callable[[Job], bool], take: Callable[[News], None]) -> Job:
         """Run work in the background; `take` gets its news, in the thread of the screens."""
         ...

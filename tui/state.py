@@ -23,12 +23,14 @@ def made_state_dir() -> Path:
     return path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` whole or not at all: temporary file beside it, fsync, rename. Raises OSError."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write it whole or not at all: temporary file beside it, fsync, rename. Raises OSError."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

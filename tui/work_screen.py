@@ -42,8 +42,8 @@ class ScreenHost(Host, Protocol):
     keymap: Keymap
     changes: SettingChanges
 
-    def open_pair(self) -> None:
-        """Bring the pair screen to the front."""
+    def open_pair(self, *, alone: bool = False) -> None:
+        """Bring the pair screen to the front; `alone`: the list has no other row."""
         ...
 
     def open_map(self) -> None:

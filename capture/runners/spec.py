@@ -80,7 +80,7 @@ class RunnerSpec:
         """What to execute. Raises `RerunError` for a command that is none, and where the
         framework that the layers run in is not installed.
         """
-        self._check_installed()
+        self.check_installed()
         if self.kind != "external":
             places = [place for place in sys.path if place]  # not the working directory
             return [sys.executable, "-c", _START, json.dumps(places), json.dumps(asdict(self))]
@@ -92,8 +92,11 @@ class RunnerSpec:
             raise RerunError("--runner: an empty command")
         return words
 
-    def _check_installed(self) -> None:
-        """Before a process is started: what it would say comes late, and in other words."""
+    def check_installed(self) -> None:
+        """Before a process is started: what it would say comes late, and in other words.
+
+        Raises `RerunError`, which says how to get what is not installed.
+        """
         if self.kind == "torch" and self.factory:
             if not has_package("torch"):
                 raise RerunError(needs("torch", "running layers in PyTorch"))

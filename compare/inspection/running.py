@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import prod
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,20 @@ class Analysis(Protocol[Result_co]):
 
 
 Make = Callable[[Shape], Analysis[Result]]
+
+
+class Several:
+    """Several analyses in one pass; the result has theirs, in the same order."""
+
+    def __init__(self, *analyses: Analysis[Any]) -> None:
+        self._analyses = analyses
+
+    def add(self, block: Block) -> None:
+        for analysis in self._analyses:
+            analysis.add(block)
+
+    def result(self) -> tuple[Any, ...]:
+        return tuple(analysis.result() for analysis in self._analyses)
 
 
 class Pass(Generic[Result]):

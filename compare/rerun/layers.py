@@ -131,3 +131,10 @@ def inside(part: Row | Layer, whole: Row | Layer) -> bool:
 def rows_of(layers: Sequence[Layer]) -> list[int]:
     """The output rows of several layers."""
     return [index for layer in layers for index in layer.outputs]
+
+
+def why_no_layer(row: Row) -> str:
+    """Why a row belongs to no layer that can be run again."""
+    if row.candidate is None:
+        return "the candidate has no such record"
+    return "its layer has no output on both sides"

@@ -24,7 +24,7 @@ from . import remembered as memory
 from .answers import AnsweringProcess
 from .inputs import Injector
 from .judge import Judgement, judge, within
-from .layers import Layer, Layers, inside
+from .layers import Layer, Layers, inside, why_no_layer
 from .results import Question, RerunProgress, RerunResult
 from .run import Run, never, nothing, single_task
 
@@ -198,10 +198,7 @@ class RerunSession:
 
     def _no_layer(self, index: int) -> None:
         row = self.comparison.rows[index]
-        lacking = "the candidate has no such record" if row.candidate is None else (
-            "its layer has no output on both sides"
-        )  # fmt: skip
-        self.results[index] = RerunResult(index, row.canonical, None, problem=lacking)
+        self.results[index] = RerunResult(index, row.canonical, None, problem=why_no_layer(row))
 
     def _has(self, layer: Layer) -> bool:
         results = [self.results.get(index) for index in layer.outputs]

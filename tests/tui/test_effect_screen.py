@@ -28,12 +28,18 @@ async def test_the_effect_on_the_logits_is_said_at_the_end(tmp_path: Path) -> No
         tmp_path, reference=with_logits(run()),
         candidate=with_logits(run(noise=1e-6, seed=2, swap_at=2), token=5),
     )  # fmt: skip
+    effect = "top-1 23/24, token 5 differs (margin 0.25)"
+    narrow = LayertuiApp(Request(sides["reference"], sides["candidate"]))
+    async with narrow.run_test(size=(80, 24)) as pilot:  # the divergence is on the first line
+        await measured(pilot, narrow)
+        message = narrow.list_screen.prompt.message
+        assert message.startswith("logits: KL ") and message.endswith(effect)
     app = LayertuiApp(Request(sides["reference"], sides["candidate"]))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(300, 24)) as pilot:
         await measured(pilot, app)
         message = app.list_screen.prompt.message
         assert message.startswith("logits: KL ")
-        assert "top-1 23/24, token 5 differs (margin 0.25); first divergence: " in message
+        assert f"{effect}; first divergence: " in message
         comparison = app.list_screen.comparison
         assert comparison is not None and comparison.known_effect is not None
         row = next(row.index for row in comparison.rows if row.canonical == "lm_head")

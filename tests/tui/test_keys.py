@@ -27,7 +27,7 @@ _MAP = "enter v left h right l"
 _TREND = "enter plus minus left h right l"
 _PAIR = (
     "1 2 3 4 5 6 7 8 tab shift+tab J K s a enter plus minus backspace v x i l w z left right "
-    "shift+left shift+right less_than_sign greater_than_sign"
+    "vertical_line shift+left shift+right less_than_sign greater_than_sign"
 )
 
 

@@ -87,6 +87,7 @@ def test_the_map_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) ->
 def test_the_trend_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) -> None:
     tmux("send-keys", f"cd {tmp_path}", "Enter")
     start(tmux, real)
+    wait_for(tmux, "eps 1e-6")  # all is judged: the list is on its answer
     tmux("send-keys", "T")
     wait_for(tmux, "4 introduced, first #9 L0 self_attn.q_norm")
     keys = {

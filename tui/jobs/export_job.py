@@ -91,10 +91,10 @@ def export_text(
     return "\n\n\n".join(parts) + "\n"
 
 
-def write_export(path: Path, text: str) -> None:
+def write_export(path: Path, content: str | bytes) -> None:
     """Write to `path`, whole or not at all. Raises `ExportError`."""
     try:
-        write_atomically(path, text)
+        write_atomically(path, content)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -150,6 +150,23 @@ def report_job(
         if path is not None:
             write_export(path, text)
         done(text)
+        return True
+
+    return work
+
+
+def picture_job(
+    make: Callable[[], str | bytes], path: Path | None, done: Callable[[str | bytes], None]
+) -> Callable[[Job], bool]:
+    """Work that writes a picture (or, without a path, hands it to `done`)."""
+
+    def work(job: Job) -> bool:
+        content = make()
+        if job.stopped():
+            return False
+        if path is not None:
+            write_export(path, content)
+        done(content)
         return True
 
     return work

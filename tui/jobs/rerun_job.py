@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...capture.runners.spec import RunnerSpec
     from ...compare.comparison import Comparison
     from ...compare.measuring.pair_reader import PairTask
+    from ...compare.model import Measurement
     from ...compare.rerun.results import RerunResult
     from ...compare.rerun.session import RerunSession
     from .job import Job
@@ -72,6 +73,16 @@ class Reruns:
             row: error_text(found.single, metric) if found.problem is None else "--"
             for row, found in known.results.items()
         }
+
+    def measured_alone(self, comparison: Comparison) -> dict[int, Measurement]:
+        """Of every row that was rerun the numbers of its layer alone, where there are any."""
+        known = self._known(comparison)
+        if known is None:
+            return {}
+        from ...compare.model import Measurement
+
+        singles = {row: found.single for row, found in dict(known.results).items()}
+        return {row: found for row, found in singles.items() if isinstance(found, Measurement)}
 
     def wrong_layers(self, comparison: Comparison) -> list[int]:
         """Rows of layers that are wrong on their own."""

@@ -9,7 +9,7 @@ from ..jobs.news import Ended, Exported
 from ..session import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ...compare.comparison import Comparison
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..jobs.export_job import ExportChoice
     from ..jobs.job import Job
     from ..jobs.news import News
+    from ..pictures.forms import Form
+    from ..present.pieces import Pieces
     from ..session import Host
     from .face import ListFace
 
@@ -74,14 +76,23 @@ class Export:
 
         name = default_name(chosen.labels)
         label = f"export {chosen.words} to "
-        answer = Question(label, lambda text: self._to(chosen, text), name, complete=self._path)
-        self._host.ask(answer)
+
+        def answer(text: str) -> None:
+            try:
+                if not self._screen_to(text):
+                    self._to(chosen, text)
+            except CommandError as error:
+                self._host.say(str(error), warn=True)
+
+        self._host.ask(Question(label, answer, name, complete=self._path))
 
     def command(self, text: str) -> None:
         """`:export [FILE]`."""
         chosen = self._host.front.export_choice()
         if not text:
             self.ask()
+        elif self._screen_to(text):
+            return
         elif chosen is None:
             raise CommandError("no row to export")
         else:
@@ -92,6 +103,63 @@ class Export:
 
         path = target(text, default_name(chosen.labels))
         self._unless_it_exists(path, lambda: self._write(chosen, path))
+
+    def _screen_to(self, text: str) -> bool:
+        """Write what is on the screen, where the name of the file is that of a picture; False where
+        it is not. Raises `CommandError` for a form of picture that is not written.
+        """
+        from ..jobs.export_job import target
+        from ..pictures.forms import form_of
+
+        path = target(text, "")
+        if path is None or form_of(text, ("text", "svg")) == "text":
+            return False
+
+        def write() -> None:
+            self._host.take_picture(lambda svg: self._write_picture(lambda: svg, path))
+
+        self._unless_it_exists(path, write)
+        return True
+
+    def picture(self, text: str, name: str, lines: Callable[[Form], Sequence[Pieces]]) -> None:
+        """`:save [FILE]` of a picture in `lines`: as text, SVG or PNG, by the suffix; asks where to
+        without a file, and proposes `name`. Raises `CommandError`.
+        """
+        from ..jobs.export_job import target
+        from ..pictures.forms import check_form, content_of, form_of
+
+        if not text:
+            self._host.ask(Question("picture to ", self._answered(name, lines), name))
+            return
+        path = target(text, name)
+        form = "text" if path is None else form_of(str(path))
+        check_form(form)
+        drawn = lines(form)
+        self._unless_it_exists(
+            path, lambda: self._write_picture(lambda: content_of(drawn, form), path)
+        )
+
+    def _answered(
+        self, name: str, lines: Callable[[Form], Sequence[Pieces]]
+    ) -> Callable[[str], None]:
+        def answer(text: str) -> None:
+            try:
+                self.picture(text or name, name, lines)
+            except CommandError as error:
+                self._host.say(str(error), warn=True)
+
+        return answer
+
+    def _write_picture(self, make: Callable[[], str | bytes], path: Path | None) -> None:
+        from ..jobs.export_job import picture_job
+
+        def done(content: str | bytes) -> None:
+            if path is None:
+                self._host.print_at_end(str(content))
+            where = path or "standard output, when the screen is left"
+            self._host.say_from_thread(f"wrote the picture to {where}")
+
+        self._start(lambda: picture_job(make, path, done))
 
     def _unless_it_exists(self, path: Path | None, write: Callable[[], None]) -> None:
         """Write; where that would replace a file, only if the user says so."""

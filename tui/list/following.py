@@ -28,6 +28,8 @@ class FollowingList(ListDisplay):
     """Takes in what jobs tell, and repaints what that changes."""
 
     _opened_on: tuple[int | None] | None = None  # the first divergence when the cursor went to it
+    _aligned_before = False
+    _on_single_pair = False  # the screen of the only pair was opened unasked
 
     def listed(
         self, reference: Capture, candidate: Capture, short: Sequence[ShortNames] = ()
@@ -66,6 +68,19 @@ class FollowingList(ListDisplay):
         self._opened_on = None
         self.show_rows()
         self._say_limits()
+        self._open_single_pair(comparison)
+
+    def _open_single_pair(self, comparison: Comparison) -> None:
+        """Two files, or one module, have nothing to choose from: straight to their numbers."""
+        from ..present.opening import single_pair
+
+        first, self._aligned_before = not self._aligned_before, True
+        free = first and not self.session.touched and self.session.cases is None
+        row = single_pair(comparison.rows) if free else None
+        if row is not None and not self.has_class("-small"):
+            self._on_single_pair = True
+            self.open_on(row)
+            self.host.open_pair(alone=len(comparison.rows) == 1)
 
     def _say_limits(self) -> None:
         """Layers that a thresholds file has no limits for are judged by something else: say so, and
@@ -104,7 +119,9 @@ class FollowingList(ListDisplay):
         from ..present.opening import is_judged, opening_row
 
         comparison = self.comparison
-        if comparison is None or self.session.touched or not is_judged(comparison):
+        if self._on_single_pair or self.session.touched:
+            return
+        if comparison is None or not is_judged(comparison):
             return
         first = comparison.first_index
         if self._opened_on == (first,) and not done:
@@ -173,7 +190,7 @@ class FollowingList(ListDisplay):
         first = first_known(comparison)
         if first is not None and said.startswith(FIRST):  # said with less known than now
             self.host.say(first_sentence(comparison, first))
-        elif not said and (words := last_words(comparison)):
+        elif not said and (words := last_words(comparison, self.size.width - 2)):
             self.host.say(words)
 
     def _show_late(self) -> None:

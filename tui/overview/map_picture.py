@@ -6,7 +6,7 @@ either is enough to read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WIDEST_NAME = 28
 _LEAST_NAME = 16  # a name gets no less where the terminal has 60 columns
 _WIDEST_CELL = 4
+_PAGE = 160  # columns of a picture that is saved, where it has few enough layers
 _MARGIN = 2  # columns left of the names
 _HEAD = 1  # lines above the cells: the numbers of the layers
 _SHOWN: tuple[Level, ...] = ("identical", "ok", "noise", "drift", "diverged")
@@ -56,11 +57,23 @@ class MapPicture:
     quantity: Quantity
     width: int
     height: int
+    whole_names: bool = False
+
+    @staticmethod
+    def whole(look: Look, found: LayerMap, quantity: Quantity) -> MapPicture:
+        """All components and layers, with as wide cells as fit a page, two columns at least."""
+        layers = max(1, len(found.layers))
+        cell = max(2, min(_WIDEST_CELL, _PAGE // layers))
+        height = len(found.components) + _HEAD
+        bare = MapPicture(look, found, quantity, _PAGE, height, whole_names=True)
+        return replace(bare, width=bare.width - bare._for_cells + cell * layers)
 
     @property
     def name_width(self) -> int:
         """Columns of the names."""
         longest = max((width_of(name) for name in self.found.components), default=0)
+        if self.whole_names:
+            return longest
         limit = _WIDEST_NAME if self.width >= 80 else _LEAST_NAME
         return min(longest, limit)
 

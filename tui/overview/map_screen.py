@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ...compare.comparison import Comparison
     from ..present.pieces import Pieces
+    from ..theme import Look
     from ..work_screen import ScreenHost
     from .cells import Cell, Key, LayerMap
     from .quantities import Quantity
@@ -64,7 +65,10 @@ class MapScreen(OverviewScreen, inherit_bindings=False):
     # Drawing
 
     def title_words(self) -> str:
-        return f"Map: {self.quantity.title}: {self.quantity.about}{self._part}"
+        return self.whole_title() + self._part
+
+    def whole_title(self) -> str:
+        return f"Map: {self.quantity.title}: {self.quantity.about}"
 
     def state(self) -> str:
         return "" if self.found is None else state_words(self.found)
@@ -77,6 +81,11 @@ class MapScreen(OverviewScreen, inherit_bindings=False):
         self._room = drawn.room
         self._window = self._window.around(self.cursor, drawn.room)
         return drawn.lines(self._window, self.cursor), drawn.legend()
+
+    def whole_picture(self, look: Look) -> tuple[list[Pieces], Pieces]:
+        assert self.found is not None
+        drawn = MapPicture.whole(look, self.found, self.quantity)
+        return drawn.lines(Window(), self.cursor), drawn.legend()
 
     def here(self) -> str:
         if self.found is None or self._of is None or not self.found.cells:

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.binding import BindingType
 
 from ...capture.interpreter.garbage import hold, settle
+from ..commands import CommandError
 from ..jobs.news import Ended, Made
 from ..keys import bindings_of, footer_of, overview_keys
-from ..present.text import clean, wrap
+from ..present.text import clean, width_of, wrap
+from ..terminal import Terminal
+from ..theme import Look
 from ..widgets.footer import Footer
 from ..widgets.lines import Lines, ScrolledLines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.style import Style
     from textual.app import ComposeResult
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
     from ..jobs.job import Job
     from ..jobs.news import News
     from ..keys import Key, Scope
+    from ..pictures.forms import Form
     from ..present.pieces import Pieces
+    from ..terminal import Colors
     from ..work_screen import ScreenHost
 
 _AGAIN = 2.0  # seconds between two pictures while results arrive
 _MOST_WORDS = 2  # lines that say what the picture shows, or what is under the cursor
+_SAVED_WORDS = 80  # columns that words of a saved picture have at least
 _WIDE = 110  # columns in which what is under the cursor has one line, as few say more
 
 
@@ -149,6 +155,14 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
         """What is under the cursor."""
         raise NotImplementedError
 
+    def whole_title(self) -> str:
+        """What stands over the picture as it is saved."""
+        return self.title_words()
+
+    def whole_picture(self, look: Look) -> tuple[list[Pieces], Pieces]:
+        """The picture as it is saved, in a look that the file has, and the line below it."""
+        raise NotImplementedError
+
     @property
     def made(self) -> bool:
         """Whether there is anything to draw."""
@@ -191,6 +205,33 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
             lines.styles.height = height
             self.call_after_refresh(self.show)  # the picture has another height now
         lines.set_lines([[(f" {line}", style)] for line in words])
+
+    # Saving
+
+    @property
+    def own_commands(self) -> dict[str, Callable[[str], None]]:
+        return {**super().own_commands, "save": self._save}
+
+    def _save(self, text: str) -> None:
+        """`:save [FILE]`."""
+        if not self.made:
+            raise CommandError("nothing is drawn yet")
+        self.controllers.export.picture(text, f"layertui-{self.SCOPE}.svg", self._saved_lines)
+
+    def _saved_lines(self, form: Form) -> list[Pieces]:
+        """Title, words, picture, legend, and what is under the cursor."""
+        colors: Colors = "none" if form == "text" else "truecolor"
+        look = Look(Terminal(colors=colors, ascii=self.look.terminal.ascii))
+        lines, legend = self.whole_picture(look)
+        room = max([sum(width_of(text) for text, _ in line) for line in (*lines, legend)])
+        found: list[Pieces] = []
+        for text, style in (
+            (self.whole_title(), look.palette.strong), (self.state(), look.palette.accent),
+        ):  # fmt: skip
+            words = wrap(clean(text, look.terminal.ascii), max(room, _SAVED_WORDS) - 1)
+            found += [[(f" {line}", style)] for line in words]
+        here = wrap(clean(self.here(), look.terminal.ascii), max(room, _SAVED_WORDS) - 1)
+        return [*found, *lines, legend, *([(f" {line}", None)] for line in here)]
 
     # Keys
 

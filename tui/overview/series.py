@@ -12,12 +12,16 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from .cells import error_of, is_made, is_output
+from .further_lines import FurtherLine, further_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from ...compare.comparison import Comparison
+    from ...compare.model import Measurement
 
 Part = Literal["attention", "mlp", "norm", "layer", "other"]
 PARTS: tuple[Part, ...] = ("attention", "mlp", "norm", "layer", "other")
@@ -31,7 +35,7 @@ class Trend:
     """Of what is on the line the numbers of its `rows`, rising; their `errors` in `metric` (NaN
     where there is none, infinite with NaN or Inf on one side only); the part of the model that
     they belong to. `made` are places of those whose error was introduced there, `failing` of
-    those that fail.
+    those that fail. `further` are lines over the same rows.
     """
 
     metric: str
@@ -40,11 +44,14 @@ class Trend:
     parts: tuple[Part, ...]
     made: tuple[int, ...]
     failing: tuple[int, ...]
+    further: tuple[FurtherLine, ...] = ()
 
     def ready(self) -> Trend:
         """The same, with what goes through all errors worked out: for a thread of its own."""
         for name in ("sizes", "greatest", "middle", "decades"):
             getattr(self, name)
+        for line in self.further:
+            _ = line.sizes
         return self
 
     def place_of(self, row: int) -> int:
@@ -83,15 +90,20 @@ class Trend:
     @cached_property
     def decades(self) -> tuple[int, int]:
         """Whole powers of ten that hold all errors above 0."""
-        sizes = [math.log10(error) for error in self.known if error > 0]
+        further = [error for line in self.further for error in line.errors if error < math.inf]
+        sizes = [math.log10(error) for error in (*self.known, *further) if error > 0]
         if not sizes:
             return -1, 0
         low, high = math.floor(min(sizes)), math.ceil(max(sizes))
         return low, max(high, low + 1)
 
 
-def trend_of(comparison: Comparison, metric: str) -> Trend:
-    """The line of what is known now. Goes through all rows."""
+def trend_of(
+    comparison: Comparison, metric: str, alone: Mapping[int, Measurement] | None = None
+) -> Trend:
+    """The line of what is known now, and further ones; `alone` are the errors of layers that were
+    rerun, by row. Goes through all rows.
+    """
     rows, errors, parts, made, failing = [], [], [], [], []
     for row in comparison.rows:
         introduced = is_made(comparison, row)
@@ -105,7 +117,8 @@ def trend_of(comparison: Comparison, metric: str) -> Trend:
         rows.append(row.index)
         errors.append(math.nan if error is None else error)
         parts.append(part_of(row.canonical))
-    return Trend(metric, *map(tuple, (rows, errors, parts, made, failing)))
+    further = further_lines(comparison, metric, rows, alone or {})
+    return Trend(metric, *map(tuple, (rows, errors, parts, made, failing)), further=further)
 
 
 def part_of(canonical: str) -> Part:

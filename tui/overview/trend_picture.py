@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 
 from rich.style import Style
 
+from ..present.text import width_of
+from .further_lines import LINE_WORDS
 from .series import PARTS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..present.pieces import Piece, Pieces
     from ..theme import Look
+    from .further_lines import LineName
     from .series import Part, Trend
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 MARGIN = 10  # columns left of the picture: powers of ten
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by line
@@ -30,6 +39,11 @@ _COLORS: dict[Part, tuple[str, str, str]] = {
     "attention": ("#56b4e9", "cyan", "#0b72b5"), "mlp": ("#35b779", "green", "#1b7f4d"),
     "norm": ("#d8c88a", "yellow", "#73641a"), "layer": ("#ffffff", "white", "#000000"),
     "other": ("#d885b5", "magenta", "#a03a78"),
+}  # fmt: skip
+_RING = "\u25e6"  # of a further line, where every row has a column of its own
+_FURTHER: dict[LineName, tuple[str, str, str]] = {  # letter, colours
+    "alone": ("r", "#e8743b", "bright_red"), "baseline": ("b", "#9a9a9a", "bright_black"),
+    "exact": ("x", "#7a86ff", "blue"),
 }  # fmt: skip
 
 
@@ -83,16 +97,19 @@ class TrendPicture:
     def lines(self, cursor: int) -> list[Pieces]:
         """Powers of ten, dots, and the column of the cursor."""
         masks, owners = self._cells(cursor)
+        further, names = self._further()
         here = self.column_of(cursor)
         lines: list[Pieces] = []
         for line in range(self._lines + _BELOW):
             pieces: list[Piece] = [(f"{self._label(line):>{MARGIN - 1}} ", self.look.palette.muted)]
             for column in range(self.columns):
                 owner = owners[line][column]
-                if owner < 0:
-                    piece = self._empty(column == here)
-                else:
+                if owner >= 0:
                     piece = self._dot(owner, masks[line][column], owner == cursor)
+                elif names[line][column] >= 0:
+                    piece = self._further_dot(names[line][column], further[line][column])
+                else:
+                    piece = self._empty(column == here)
                 if pieces[-1][1] == piece[1]:
                     pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
                 else:
@@ -106,8 +123,39 @@ class TrendPicture:
         """
         import numpy as np
 
+        masks, ranks = np.zeros(self._shape, np.int64), np.full(self._shape, -1)
+        places, where, bits = self._dots(self.found.sizes)
+        np.bitwise_or.at(masks, where, bits)
+        rank = np.isin(places, self.found.made) + 2 * (places == cursor)
+        total = len(self.found.rows)
+        np.maximum.at(ranks, where, rank * total + places)
+        return masks.tolist(), np.where(ranks < 0, -1, ranks % total).tolist()
+
+    def _further(self) -> tuple[list[list[int]], list[list[int]]]:
+        """The same for further lines: the dots, and which of the lines a cell shows."""
+        import numpy as np
+
+        masks, lines = np.zeros(self._shape, np.int64), np.full(self._shape, -1)
+        for number, line in enumerate(self.found.further):
+            _, where, bits = self._dots(line.sizes)
+            shown = lines[where] < 0  # the first line stays, with its dots alone
+            where = where[0][shown], where[1][shown]
+            np.bitwise_or.at(masks, where, bits[shown])
+            lines[where] = number
+        return masks.tolist(), lines.tolist()
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._lines + _BELOW, self.columns
+
+    def _dots(self, sizes: Floats) -> tuple[Ints, tuple[Ints, Ints], Ints]:
+        """Of errors by place: the places that are on the screen, the lines and columns of their
+        cells, and their dots in these.
+        """
+        import numpy as np
+
         first, count = self.span.first, self.span.count
-        errors = self.found.sizes[first : first + count]
+        errors = sizes[first : first + count]
         places = np.flatnonzero(~np.isnan(errors))
         errors, places = errors[places], places + first
         across = (places - first) * (self.columns * _WIDE) // count
@@ -118,14 +166,7 @@ class TrendPicture:
         down = np.clip(down, 0, dots).astype(np.int64)
         line = np.where(errors > 0, down // _TALL, self._lines)
         below = np.where((errors > 0) & np.isfinite(errors), down % _TALL, 0)
-        shape = self._lines + _BELOW, self.columns
-        masks, ranks = np.zeros(shape, np.int64), np.full(shape, -1)
-        where = line, across // _WIDE
-        np.bitwise_or.at(masks, where, np.array(_DOTS)[below, across % _WIDE])
-        rank = np.isin(places, self.found.made) + 2 * (places == cursor)
-        total = len(self.found.rows)
-        np.maximum.at(ranks, where, rank * total + places)
-        return masks.tolist(), np.where(ranks < 0, -1, ranks % total).tolist()
+        return places, (line, across // _WIDE), np.array(_DOTS)[below, across % _WIDE]
 
     @cached_property
     def _made(self) -> frozenset[int]:
@@ -165,18 +206,40 @@ class TrendPicture:
             )  # fmt: skip
         return glyph, style
 
+    def _further_dot(self, number: int, mask: int) -> Piece:
+        name = self.found.further[number].name
+        glyph = chr(_BRAILLE + mask)
+        if self._letters:
+            glyph = _FURTHER[name][0]
+        elif self.span.count <= self.columns:
+            glyph = _RING
+        return glyph, self._further_style(name)
+
+    def _further_style(self, name: LineName) -> Style:
+        _, color, ansi = _FURTHER[name]
+        return Style(color=ansi if self.look.terminal.ansi else color)
+
     def _style(self, part: Part) -> Style:
         color, ansi, light = _COLORS[part]
         terminal = self.look.terminal
         return Style(color=ansi if terminal.ansi else light if terminal.light else color)
 
     def legend(self) -> Pieces:
-        """What colours and letters mean."""
+        """What marks, colours and letters mean."""
         look, muted = self.look, self.look.palette.muted
-        pieces: list[Piece] = [(" " * MARGIN, None)]
+        pieces: list[Piece] = [
+            (" " * MARGIN, None), (look.origin_glyph("made"), look.style("diverged")),
+            (" introduced there  ", muted),
+        ]  # fmt: skip
+        for line in self.found.further:
+            sign = _FURTHER[line.name][0] if self._letters else _RING
+            pieces += [(sign, self._further_style(line.name)),
+                       (f" {LINE_WORDS[line.name]}  ", muted)]  # fmt: skip
         for part in PARTS:
             if part in self.found.parts:
                 sign = _LETTERS[part] if self._letters else chr(_BRAILLE + 0xFF)
                 pieces += [(sign, self._style(part)), (f" {part}  ", muted)]
-        mark = (look.origin_glyph("made"), look.style("diverged"))
-        return [*pieces, mark, (" introduced there", muted)]
+        over = sum(width_of(text) for text, _ in pieces) - self.width
+        if over > 0:  # the margin gives way
+            pieces[0] = (" " * max(1, MARGIN - over), None)
+        return pieces

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
+from ...capture.plurals import counted
 from ...compare.measuring.metrics import METRICS
 from ...compare.reports.law_words import short_module
 from ..present.text import number
 from ..theme import LOOKS, ORIGIN_WORDS
 from .cells import is_output
+from .further_lines import LINE_WORDS
 from .overview_screen import OverviewScreen, Picture, bindings_for
 from .series import trend_of
 from .trend_picture import Span, TrendPicture
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
 
     from ...compare.comparison import Comparison
     from ..present.pieces import Pieces
+    from ..theme import Look
     from ..work_screen import ScreenHost
     from .series import Trend
 
 _FAR = 10**9  # further than any line goes
+_SAVED = 120, 30  # columns and lines of a picture that is saved
 _LEAST = 8  # rows that are on the screen at least
 
 
@@ -40,7 +45,12 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
     # What it is a picture of
 
     def make(self, comparison: Comparison) -> Trend:
-        return trend_of(comparison, self.session.metric).ready()
+        alone = self.session.reruns.measured_alone(comparison)
+        return trend_of(comparison, self.session.metric, alone).ready()
+
+    def rerun_changed(self) -> None:
+        """A layer was run alone: its line is drawn, too."""
+        self._start()
 
     def take(self, comparison: Comparison, made: Trend) -> None:
         first, self.found = self.found is None, made
@@ -81,7 +91,11 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
         else:
             parts.append("nothing diverges")
         parts.append(f"greatest {self._named(comparison, found, found.greatest)}")
-        return "; ".join([*parts, f"median {number(found.middle)}"])
+        parts.append(f"median {number(found.middle)}")
+        parts += [
+            f"{LINE_WORDS[line.name]}: {counted(line.count, 'row')}" for line in found.further
+        ]
+        return "; ".join(parts)
 
     def _named(self, comparison: Comparison, found: Trend, place: int) -> str:
         row = comparison.rows[found.rows[place]]
@@ -96,6 +110,12 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
         drawn = TrendPicture(self.look, self.found, self.span, width, height)
         return drawn.lines(self.cursor), drawn.legend()
 
+    def whole_picture(self, look: Look) -> tuple[list[Pieces], Pieces]:
+        """The rows that are zoomed to."""
+        assert self.found is not None
+        drawn = TrendPicture(look, self.found, self.span, *_SAVED)
+        return drawn.lines(self.cursor), drawn.legend()
+
     def here(self) -> str:
         found, comparison = self.found, self._of
         if found is None or comparison is None or not found.rows:
@@ -103,7 +123,13 @@ class TrendScreen(OverviewScreen, inherit_bindings=False):
         verdict = comparison.verdicts[found.rows[self.cursor]]
         word = LOOKS[verdict.level].word or "not measured yet"
         origin = f" {ORIGIN_WORDS[verdict.origin]}" if verdict.origin and verdict.fails else ""
-        return f"{self._named(comparison, found, self.cursor)}  {word}{origin}"
+        words = f"{self._named(comparison, found, self.cursor)}  {word}{origin}"
+        more = [
+            f"{LINE_WORDS[line.name]} {number(line.errors[self.cursor])}"
+            for line in found.further
+            if not math.isnan(line.errors[self.cursor])
+        ]
+        return "  ".join([words, *more])
 
     @property
     def place(self) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual.containers import Container
 from textual.message import Message
 
 from ..commands import CommandError
@@ -17,16 +16,21 @@ from ..widgets.footer import Footer
 from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
+from .halves import Halves
+from .heads import Heads
+from .panes import WIDE_ENOUGH, Panes
 from .reading import Reading
-from .shapes import guess_heads, shape_of, subject_of
+from .shapes import shape_of, subject_of
 from .title import tabs_line, title_line
 from .trials import Trials
 from .views import registry
 from .views.registry import VIEWS
+from .views.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
     from ..scene import Scene, Trial
     from ..work_screen import ScreenHost
     from .views.top import TopView
-    from .views.view import View
 
 
 class Inspected(Message):
@@ -59,29 +62,26 @@ class PairScreen(WorkScreen):
     PairScreen { layout: vertical; }
     PairScreen > #title { background: $panel; height: 1; }
     PairScreen > #tabs { background: $surface; height: 1; }
-    PairScreen > #views { height: 1fr; }
     """
 
-    def __init__(self, host: ScreenHost) -> None:
+    def __init__(self, host: ScreenHost, alone: bool = False) -> None:
         super().__init__(host)
-        self.heads: int | None = None  # heads of the last axis, for rankings; `:heads N`
-        self._in_front = VIEWS[0].NAME
-        self.readings = Reading(self._hand_over)
+        self._alone = alone  # opened unasked, over a list of one row: `q` quits
+        self._heads = Heads()
+        self.panes = Panes((VIEWS[0].NAME,))
+        self._second = VIEWS[1].NAME  # what `|` shows beside the view in front
+        self.readings = Reading(self._hand_over, lambda: self.panes.names)
         self.trials = Trials(host, host.controllers.pairing, self.readings, self.show_scene)
 
     def compose(self) -> ComposeResult:
         yield Lines(id="title")
         yield Lines(id="tabs")
-        with Container(id="views"):
-            for view in VIEWS:
-                widget = view(self)
-                widget.display = self._in_front == view.NAME
-                yield widget
+        yield Halves(self, self.panes)
         yield PromptBar(self.host.history)
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        if self.query(f"#view-{self._in_front}"):  # else it was left before its parts were there
+        if self.query(f"#view-{self.panes.front}"):  # else it was left before its parts were there
             self.set_focus(self.view)
             self.call_after_refresh(self.show_pair)
 
@@ -95,17 +95,25 @@ class PairScreen(WorkScreen):
 
     def on_resize(self) -> None:
         super().on_resize()
+        if self.size.width < WIDE_ENOUGH:
+            self._show_panes(self.panes.single())
         self.call_after_refresh(self.show_pair)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A click into the other view; not one that had the keys when this was sent."""
+        view = event.widget
+        if isinstance(view, View) and self.focused is view and self.panes.other == view.NAME:
+            self._show_panes(self.panes.switched())
 
     # What is shown
 
     @property
     def view(self) -> View:
         """The view in front."""
-        return self.view_named(self._in_front)
+        return self.view_named(self.panes.front)
 
     def view_named(self, name: str) -> Any:
-        return self.query_one(f"#view-{name}")
+        return self.query_one(Halves).view_named(name)
 
     def number_of(self, name: str) -> int:
         return registry.number_of(name)
@@ -116,7 +124,7 @@ class PairScreen(WorkScreen):
 
     @property
     def place(self) -> object:
-        return (self.session.cursor(), self._in_front)
+        return (self.session.cursor(), self.panes.front)
 
     @property
     def scene(self) -> Scene | None:
@@ -141,8 +149,13 @@ class PairScreen(WorkScreen):
 
     @property
     def footer_keys(self) -> Sequence[Key]:
-        keys = [*registry.footer_keys(self._in_front), *footer_of(keys_of(self.SCOPE))]
-        return [replace(key, label="back") if key.id == "back" else key for key in keys]
+        keys = [*registry.footer_keys(self.panes.front), *footer_of(keys_of(self.SCOPE))]
+        words = {"back": "quit" if self._alone else "back"}
+        if self.panes.other is not None:
+            words |= {"next-view": "other view", "two-views": "one view"}
+        left_out = "" if self.size.width >= WIDE_ENOUGH else "two-views"
+        shown = (key for key in keys if key.id != left_out)
+        return [replace(key, label=words.get(key.id, key.label)) for key in shown]
 
     def restyle(self) -> None:
         super().restyle()
@@ -150,11 +163,8 @@ class PairScreen(WorkScreen):
 
     def show_pair(self) -> None:
         """Draw the row under the list's cursor."""
-        if (
-            self.query(f"#view-{self._in_front}") and self.trials.follow()
-        ):  # else the parts are not there (any more)
-            self.heads = self.heads or guess_heads(self.session.comparison)
-            self.show_scene()
+        if self.query(f"#view-{self.panes.front}") and self.trials.follow():
+            self.show_scene()  # else its parts are not there (any more)
 
     def show_scene(self) -> None:
         """Draw what is looked at."""
@@ -164,9 +174,10 @@ class PairScreen(WorkScreen):
         if self.query("#title"):
             look, width = self.look, self.size.width
             self.query_one("#title", Lines).set_lines([title_line(scene, look, width)])
-            tabs = tabs_line(self._in_front, scene, look, width)
+            tabs = tabs_line(self.panes, scene, look, width)
             self.query_one("#tabs", Lines).set_lines([tabs])
-        self.view.show(scene)
+        for name in sorted(self.panes.names, key=self.panes.front.__eq__):
+            self.view_named(name).show(scene)  # the one in front last: it is read first
         self.trials.measure()
         self.say_place()
 
@@ -174,6 +185,15 @@ class PairScreen(WorkScreen):
         """What the view says about its cursor, where no message stands."""
         if not self.prompt.asking:
             self.prompt.rest(self.view.context(), self.place)
+
+    @property
+    def heads(self) -> int | None:
+        """Heads of the last axis, for rankings."""
+        return self._heads.of(self.scene)
+
+    @heads.setter
+    def heads(self, count: int | None) -> None:
+        self._heads.chosen = count
 
     def shape_of(self, scene: Scene) -> tuple[int, ...] | None:
         return shape_of(scene)
@@ -205,6 +225,7 @@ class PairScreen(WorkScreen):
             self.say_place()
         if not isinstance(news, Found) or news.final:
             self.trials.measure()
+            self.readings.go_on()
 
     def stop_inspection(self) -> bool:
         """Ctrl-C: stop what is read; False when nothing is."""
@@ -246,17 +267,41 @@ class PairScreen(WorkScreen):
         self.show_pair()
 
     def action_view(self, name: str) -> None:
-        """Bring a view to the front; it is drawn when there is something to look at."""
-        self.view.display = False
-        self._in_front = name
-        self.view.display = True
+        """Bring a view to the front; one that is there goes on with what was stopped."""
+        if self.scene is not None:
+            self._show_panes(self.panes.chosen(name))
+            self.call_after_refresh(self.show_scene)
+
+    def action_next_view(self, direction: int) -> None:
+        """The keys to the other of two views, else the next one to the front."""
+        if self.panes.other is not None:
+            self._show_panes(self.panes.switched())
+            return
+        at = registry.number_of(self.panes.front) - 1 + direction
+        self.action_view(VIEWS[at % len(VIEWS)].NAME)
+
+    def action_two_views(self) -> None:
+        """A second view beside the one in front, or that one alone again."""
+        if self.panes.other is not None:
+            self._show_panes(self.panes.single())
+        elif self.size.width < WIDE_ENOUGH:
+            self.say(f"two views need {WIDE_ENOUGH} columns; here are {self.size.width}")
+        elif self.scene is not None:
+            names = [self._second, *(view.NAME for view in VIEWS)]
+            second = next(name for name in names if name != self.panes.front)
+            self._show_panes(self.panes.beside(second))
+            self.say("a digit chooses what this half shows, Tab goes to the other, | closes it")
+
+    def _show_panes(self, panes: Panes) -> None:
+        """Show these views."""
+        if panes == self.panes or not self.query("#views"):
+            return
+        self._second = (panes.other if panes.focus == 0 else panes.front) or self._second
+        self.panes = panes
+        self.query_one(Halves).show_panes(panes)
         self.set_focus(self.view)
         self.show_footer()
         self.call_after_refresh(self.show_scene)
-
-    def action_next_view(self, direction: int) -> None:
-        at = registry.number_of(self._in_front) - 1 + direction
-        self.action_view(VIEWS[at % len(VIEWS)].NAME)
 
     def action_sideways(self, columns: int) -> None:
         if not self.view.sideways(columns):
@@ -294,14 +339,21 @@ class PairScreen(WorkScreen):
         if said:
             self.say(said)
         else:
-            self.action_back()
+            self.dismiss()
+
+    def action_back(self) -> None:
+        if self._alone:
+            self.host.action_quit_all()
+        else:
+            self.dismiss()
 
     def rows_changed(self, rows: Sequence[int]) -> None:
         if self.row in rows:
             self.show_pair()
 
     def rerun_changed(self) -> None:
-        self.view.rerun_changed()
+        for name in self.panes.names:
+            self.view_named(name).rerun_changed()
 
     def after_command(self) -> None:
         self.show_pair()
@@ -336,23 +388,12 @@ class PairScreen(WorkScreen):
     # From one view to another
 
     def go_to_element(self, index: tuple[int, ...]) -> None:
-        """Show an element in Values."""
-        self.action_view("values")
+        """Show an element in Values: in the other half, where there are two."""
+        if self.panes.other is not None and self.panes.front != "values":
+            self._show_panes(self.panes.with_other("values"))
+        else:
+            self.action_view("values")
         assert self.scene is not None
         values = cast("View", self.view_named("values"))
         values.show(self.scene)
         self.call_after_refresh(values.go_to, index)
-
-    def go_to_place(self, axis: int, place: int) -> None:
-        """Show the greatest difference at a place of an axis in Values: its first element there,
-        where none is known.
-        """
-        scene = self.scene
-        if scene is None:
-            return
-        shape = scene.numbers.shape if scene.numbers is not None else shape_of(scene)
-        if shape is not None:
-            known = scene.numbers.max_abs_index if scene.numbers is not None else None
-            index = list(known or (0,) * len(shape))
-            index[axis] = min(place, shape[axis] - 1)
-            self.go_to_element(tuple(index))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...compare.comparison import Comparison
     from ...compare.inspection.subject import Subject
     from ..scene import Scene
 
@@ -43,16 +42,15 @@ def shape_of(scene: Scene) -> tuple[int, ...] | None:
         return None
 
 
-def guess_heads(comparison: Comparison | None) -> int | None:
-    """How many heads the model has, where a record of queries has them on an axis of their own."""
-    from ...compare.matching.names.roles import query_heads_axis
-
-    for row in comparison.rows if comparison is not None else ():
-        axis = query_heads_axis(row.canonical)
-        if axis is None or row.role != "output":
-            continue
-        for record in (row.reference, row.candidate):
-            shape = record.shape if record is not None else None
-            if shape is not None and len(shape) == 4:
-                return shape[axis]
-    return None
+def element_at(
+    scene: Scene, shape: tuple[int, ...] | None, axis: int, place: int
+) -> tuple[int, ...] | None:
+    """An element at a place of an axis: that of the greatest difference moved there, else the
+    first; None for a shape that is not known, or has no elements.
+    """
+    if shape is None or 0 in shape:
+        return None
+    known = scene.numbers.max_abs_index if scene.numbers is not None else None
+    index = list(known or (0,) * len(shape))
+    index[axis] = min(place, shape[axis] - 1)
+    return tuple(index)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 class Stage(Protocol):
     """What views ask of the screen that they are on."""
 
-    heads: int | None  # heads of the last axis, for rankings
+    @property
+    def heads(self) -> int | None:
+        """Heads of the last axis, for rankings; None where there are none, or nothing says so. Set
+        to what the user says.
+        """
+        ...
+
+    @heads.setter
+    def heads(self, count: int | None) -> None: ...
 
     @property
     def session(self) -> Session: ...
@@ -73,10 +81,6 @@ class Stage(Protocol):
 
     def go_to_element(self, index: tuple[int, ...]) -> None:
         """Show an element in the view of values."""
-        ...
-
-    def go_to_place(self, axis: int, place: int) -> None:
-        """Show the greatest difference at a place of an axis in the view of values."""
         ...
 
     def show_injected(self) -> bool:

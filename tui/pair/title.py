@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...capture.records import Record
     from ..present.pieces import Piece, Pieces
     from ..scene import Scene
+    from .panes import Panes
 
 _ORIGIN_FROM = 100  # columns from which the title has a word for where an error comes from
 _LEAST_NAME, _LEAST_STEPS = 24, 8  # cells; a recipe that gets fewer is left to the views
@@ -52,17 +53,21 @@ def _side_text(record: Record | None, recipe: str, width: int, look: Look) -> st
     return (tail(name, width - width_of(about + steps), dots) + about + steps).ljust(width)
 
 
-def tabs_line(front: str, scene: Scene, look: Look, width: int) -> Pieces:
-    """The views, the one in front marked, and where the row is in the list."""
+def tabs_line(panes: Panes, scene: Scene, look: Look, width: int) -> Pieces:
+    """The views, the one in front and the one beside it marked, and where the row is in the
+    list.
+    """
     place = f"row {scene.index} of {len(scene.comparison.rows)} "
     pieces: list[Piece] = [(" ", None)]
     full = sum(len(view.title) + 4 for view in VIEWS) + len(place) + 12
     for number, view in enumerate(VIEWS, 1):
         title = view.title if full <= width else view.short_title or view.title
-        here = front == view.NAME
-        style = look.palette.cursor if here else look.palette.muted
-        text = f"{number} {title}"
-        pieces += [(f"[{text}]" if here else f" {text} ", style)]
+        text, style = f" {number} {title} ", look.palette.muted
+        if panes.front == view.NAME:
+            text, style = f"[{number} {title}]", look.palette.cursor
+        elif panes.other == view.NAME:
+            text, style = f"({number} {title})", look.palette.strong
+        pieces.append((text, style))
     if scene.trial is not None or scene.injected is not None:
         words = " on trial" if scene.trial is not None else " the rerun's output"
         pieces.append((words, look.palette.warn))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING
 
+from ...compare.matching.names.roles import is_projection, role_of
 from ...compare.model import Measurement
 from ...compare.reports.law_words import agreement, percent, short_module
 from ...compare.reports.nothing_compared import nothing_compared
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _NAME_SHARE = 0.45  # of the line that a name may take
 _INDENT = "   "  # of the second line
+_WITH_WEIGHTS = "the weights would tell the cause: :model reference DIR, or --reference-model"
 _LEAST_WORDS = 16  # cells of a sentence that still tell something beside what follows it
 _UNCERTAINTY = re.compile(r" ± \S*\d")
 _LAYERS = re.compile(r", in (?:all )?\d+ (?:of \d+ )?layers$")
@@ -47,13 +49,14 @@ _LIMIT = re.compile(r", \S+ allowed for .*$")
 class Answer:
     """`name` is the module that it is about, `words` the rest from the longest form to the
     shortest, `end` what the shortest keeps where it is cut; `style` is that of the name, or of the
-    words where there is none.
+    words where there is none. `hint` is how more can be known, where there is room.
     """
 
     words: tuple[str, ...]
     name: str = ""
     style: Style | None = None
     end: str = ""
+    hint: str = ""
 
 
 def answer_line(
@@ -94,7 +97,11 @@ def _lines(
     pieces.append((words, style))
     if progress:
         pieces.append((f"  {progress}", look.palette.accent))
-    return [pieces, [(_INDENT + more, style)]] if more else [pieces]
+    if more:
+        return [pieces, [(_INDENT + more, style)]]
+    if answer.hint and lines > 1 and width_of(answer.hint) + len(_INDENT) < width:
+        return [pieces, [(_INDENT + answer.hint, look.palette.muted)]]
+    return [pieces]
 
 
 def on_two_lines(forms: Sequence[str], room: int, below: int, dots: str) -> tuple[str, str]:
@@ -131,7 +138,7 @@ def answer_of(comparison: Comparison, counts: Counts, look: Look, working: bool)
         return _no_divergence(comparison, counts, look, working)
     name, style = short_module(first.module), look.style(first.verdict)
     if not first.causes:
-        return Answer(_first_words(comparison, first), name, style)
+        return Answer(_first_words(comparison, first), name, style, hint=_hint(comparison, first))
     cause = first.causes[0]
     return Answer(cause_words(cause), name, style, _least_share(cause))
 
@@ -154,6 +161,21 @@ def cause_words(cause: Cause) -> tuple[str, ...]:
 def _least_share(cause: Cause) -> str:
     """The share with two digits, rounded down: 99.99 % where more than that is explained."""
     return f", explains {floor(1e4 * cause.explained) / 100:g} %"
+
+
+def _hint(comparison: Comparison, first: FirstDivergence) -> str:
+    """What would tell the cause: the weights of a module that its law needs, where they are not
+    known.
+    """
+    row = comparison.rows[first.index]
+    record = row.reference or row.candidate
+    role = role_of(first.module, None if record is None else record.module_class)
+    needed = is_projection(role) or role in ("mlp", "experts")
+    tried = comparison.judges_by_laws and comparison.laws is not None
+    by_value = isinstance(comparison.measurements[first.index], Measurement)
+    if not (needed and tried and by_value and first.verdict == "diverged"):
+        return ""
+    return "" if comparison.models.reference is not None else _WITH_WEIGHTS
 
 
 def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, ...]:

@@ -13,15 +13,34 @@ from ...compare.vocabulary import LEVELS
 from .origin import first_known
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...compare.comparison import Comparison
+    from ...compare.model import Row
 
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
+_MOST_OF_ONE = 64  # rows that one module may have: no layer has as many inputs
 _NOT_HEALTHY = _RANK["drift"]  # from here on the level alone says which rows are the worst
 
 
 def is_judged(comparison: Comparison) -> bool:
     """Whether every pair is measured and judged; the laws may still be tried."""
     return comparison.complete and (comparison.analysed or not comparison.judges_by_laws)
+
+
+def single_pair(rows: Sequence[Row]) -> int | None:
+    """The row of the only pair of outputs, where all others are inputs of the same module: there
+    is nothing to choose from. None where there is.
+    """
+    if len(rows) > _MOST_OF_ONE:
+        return None
+    pairs = [row for row in rows if row.kind == "pair" and row.role != "input"]
+    if len(pairs) != 1:
+        return None
+    (pair,) = pairs
+    others = (row for row in rows if row is not pair)
+    own = all(row.role == "input" and row.canonical == pair.canonical for row in others)
+    return pair.index if own else None
 
 
 def opening_row(comparison: Comparison) -> int | None:

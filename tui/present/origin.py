@@ -11,6 +11,7 @@ from ...compare.model import ByStatistics, FirstDivergence
 from ...compare.reports.effect_words import short_effect_line
 from ...compare.reports.row_report import WORTH_A_LOOK
 from ...compare.reports.words import sure_text
+from .text import width_of
 
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
@@ -74,14 +75,16 @@ def likeness(first: FirstDivergence) -> str:
     return f"{looks}: " if looks else ""
 
 
-def last_words(comparison: Comparison) -> str:
+def last_words(comparison: Comparison, width: int) -> str:
     """What is said when all is known: what the differences come to in the logits, and the first
-    divergence. Nothing where nothing differs there.
+    divergence, which the answer has anyway, where both fit into `width` cells. Nothing where
+    nothing differs there.
     """
     first, effect = first_known(comparison), comparison.known_effect
     parts = [] if effect is None or _nothing(effect) else [short_effect_line(effect)]
     parts += [] if first is None else [first_sentence(comparison, first)]
-    return "; ".join(parts)
+    whole = "; ".join(parts)
+    return whole if width_of(whole) <= width else parts[0]
 
 
 def _nothing(effect: Effect) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from textual import events
 from textual.pilot import Pilot
 
@@ -32,6 +33,7 @@ from support.screens.tui_captures import (
 
 KNOWN = 99_999  # a cause that is named explains at least so much, in millionths
 
+WEIGHTS = "the weights would tell the cause: :model reference DIR"
 # What 80x24 says of each fault of the demo, without a key: the layer, and the cause where one is
 # known, else what is known of the error. Without a checkpoint nothing is known of weights.
 DEMO = {
@@ -39,9 +41,9 @@ DEMO = {
     "attention-scale": ("L3 self_attn", "scores times 1/16 (reference 1/sqrt(16))"),
     "norm-eps": ("L2 post_attention_layernorm", "eps 0.01 (reference 1.01e-5)"),
     "rope-theta": ("L0 self_attn", "base 500000 where the reference has 1e4"),
-    "swapped-gate-up": ("L2 mlp", "introduced inside", "relative L2 0.77"),
-    "gelu-for-silu": ("L0 mlp", "introduced inside", "relative L2 0.2"),
-    "transposed-o-proj": ("L4 self_attn.o_proj", "introduced here", "relative L2 1.4"),
+    "swapped-gate-up": ("L2 mlp", "introduced inside", "relative L2 0.77", WEIGHTS),
+    "gelu-for-silu": ("L0 mlp", "introduced inside", "relative L2 0.2", WEIGHTS),
+    "transposed-o-proj": ("L4 self_attn.o_proj", "introduced here", "relative L2 1.4", WEIGHTS),
     "weight-scale": ("L3 mlp.down_proj", "the output is 1.01 x what it should be"),
     "kv-head-order": (
         "L1 self_attn", "key heads are repeated tiled where the reference repeats them interleaved",
@@ -49,7 +51,7 @@ DEMO = {
     "nan-row": ("L4 mlp.down_proj", "introduced here", "NaN or Inf differ at 64 places"),
     "token-shift": ("embed_tokens", "every row is 1 later than it should be"),
     "dropped-bias": ("L2 self_attn.v_proj", "a different constant is added to each channel"),
-    "int4-weight": ("L1 mlp.down_proj", "introduced here", "relative L2 0.087"),
+    "int4-weight": ("L1 mlp.down_proj", "introduced here", "relative L2 0.087", WEIGHTS),
 }  # fmt: skip
 REAL = {
     "olmo2-f32": ("L0 self_attn.q_norm", "eps 1e-6 where the reference has 1e-5"),
@@ -80,6 +82,9 @@ async def _says(app: LayertuiApp, words: tuple[str, ...]) -> None:
         assert not app.session.touched  # keys pressed: none
         shown = answer(app)
         assert [each for each in words if each not in shown] == []
+        assert WEIGHTS in words or WEIGHTS not in shown
+        said = app.list_screen.prompt
+        assert not said.message.startswith("logits:") or cell_len(said.message) <= 78  # not cut
         screen, comparison = app.list_screen, app.list_screen.comparison
         assert comparison is not None and screen.row is not None
         first = comparison.first_divergence()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from textual.pilot import Pilot
 
 from layertui.capture.demo.shipped import unpack
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.judging.policies.noise import NoisePolicy
+from layertui.compare.model import Measurement
+from layertui.compare.rerun.results import RerunResult
 from layertui.tui.app import LayertuiApp
 from layertui.tui.keys import overview_keys
 from layertui.tui.list.screen import ListScreen
+from layertui.tui.overview.further_lines import FurtherLine
 from layertui.tui.overview.overview_screen import Picture
 from layertui.tui.overview.series import PARTS, Part, Trend, part_of, trend_of
 from layertui.tui.overview.trend_picture import MARGIN, Span, TrendPicture
 from layertui.tui.overview.trend_screen import TrendScreen
+from layertui.tui.present.text import number
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
 from layertui.tui.widgets.lines import Lines
@@ -119,6 +125,43 @@ def test_zooming_keeps_the_cursor_on_the_screen(
     assert span.zoomed(place, total, 2.0, 8).count >= span.count
 
 
+def test_a_baseline_and_layers_run_alone_are_further_lines(real: Path) -> None:
+    """The candidate as its own baseline: wherever that is usable, both lines are one."""
+    pair = [str(real / "llama-f32" / side) for side in ("torch_dump", "max_dump")]
+    comparison = open_comparison(*pair, policy=NoisePolicy(baselines=(pair[1],)))
+    assert comparison.measure(use_cache=False)
+    comparison.analysis()
+    assert comparison.evidence.floors
+    rerun = trend_of(comparison, "mse").rows[-1]
+    alone = {rerun: comparison.measurements[rerun]}
+    assert isinstance(alone[rerun], Measurement)
+    for metric in ("mse", "relative_l2", "nmse"):
+        found = trend_of(comparison, metric, alone)  # type: ignore[arg-type]
+        assert {line.name for line in found.further} == {"alone", "baseline"}
+        for line in found.further:
+            assert len(line.errors) == len(found.rows) and line.count > 0
+            both = [(own, error) for own, error in zip(found.errors, line.errors, strict=True)
+                    if not math.isnan(error)]  # fmt: skip
+            assert all(error == pytest.approx(own, rel=1e-3) for own, error in both)
+    assert [line.name for line in trend_of(comparison, "cosine").further] == []
+
+
+def test_further_lines_stand_where_their_errors_are_and_own_ones_in_front() -> None:
+    found = replace(of([1e-3, 1e-3, 1e-3]), further=(
+        FurtherLine("alone", (1e-6, math.nan, 1e-3)), FurtherLine("baseline", (1e-9, 1e-9, 0.0)),
+    ))  # fmt: skip
+    lines = drawn(found, (60, 14), 1, Terminal("none", ascii=True))
+    ink = [line[MARGIN:] for line in lines]
+    (top,) = (line for line in ink if "a" in line)
+    assert sum(line.count("r") for line in ink) == 1  # of 1e-3 the own error is shown
+    assert sum(line.count("b") for line in ink) == 3 and "b" in ink[-1]
+    rows = [next(at for at, line in enumerate(ink) if letter in line) for letter in "arb"]
+    assert rows == sorted(rows) and top == ink[rows[0]]
+    picture = TrendPicture(Look(Terminal("none", ascii=True)), found, Span(0, 3), 80, 14)
+    legend = "".join(text for text, _ in picture.legend())
+    assert "r layer alone" in legend and "b baseline" in legend and cell_len(legend.rstrip()) <= 80
+
+
 # In the program
 
 
@@ -193,3 +236,19 @@ async def test_the_command_and_the_way_back(small_pair: tuple[Path, Path]) -> No
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, ListScreen))
         assert app.session.row == 12
+
+
+async def test_a_rerun_adds_its_line(small_pair: tuple[Path, Path]) -> None:
+    app = make_app(*small_pair)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_trend(pilot, app)
+        assert "layer alone" not in text_of(screen, "#words")
+        comparison = app.session.comparison
+        assert comparison is not None
+        measured_as = comparison.measurements[12]
+        assert isinstance(measured_as, Measurement)
+        reruns = app.session.reruns.session(comparison)
+        reruns.results[12] = RerunResult(12, "q", measured_as)
+        app.rerun_changed()
+        await until(pilot, lambda: "layer alone: 1 row" in text_of(screen, "#words"))
+        assert f"layer alone {number(measured_as.mse)}" in text_of(screen, "#here")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ....capture.plurals import counted
 from ...present.pieces import Piece, Pieces
 from ...present.text import clean, fit, metric_number, number, wrap
-from .view import View, ViewKey
+from .view import LABEL, View, ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from ....compare.model import Failure, Measurement
+    from ....compare.rerun.outlook import Outlook
+    from ..stage import Stage
 
 _ROWS = ("mse", "relative_l2", "max_abs", "cosine")
 
@@ -29,6 +32,37 @@ class RerunView(View):
     )
     needs_pair = False
 
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._outlook: Outlook | None = None  # what a rerun would do, once that is known
+
+    def scene_changed(self) -> None:
+        self._outlook = None
+
+    def ask(self) -> None:
+        """Look what a rerun would do, where nothing was rerun."""
+        scene, session = self.scene, self.stage.session
+        if scene is None or scene.aligned.kind != "pair" or self._outlook is not None:
+            return
+        if session.reruns.result(scene.comparison, scene.index) is not None:
+            return
+        from ....compare.rerun.outlook import outlook
+
+        reruns, row = session.reruns.session(scene.comparison), self._row
+        self.run_task(("outlook", scene.index), lambda _: outlook(reruns, row))
+
+    def found(self, key: Hashable, result: Any, final: bool) -> None:
+        if self.scene is not None and key == ("outlook", self.scene.index):
+            self._outlook = result
+
+    @property
+    def _row(self) -> int:
+        """The row that `R` would rerun for the one that is looked at."""
+        from ...list.rerunning import blamed_row
+
+        assert self.scene is not None
+        return blamed_row(self.scene.comparison, self.scene.index)
+
     @property
     def actions(self) -> dict[str, Callable[[], str]]:
         return {"enter": self.enter}
@@ -41,6 +75,8 @@ class RerunView(View):
 
     def rerun_changed(self) -> None:
         if self.scene is not None:
+            self._outlook = None  # another runner may have been chosen
+            self.ask()
             self.draw()
 
     def lines(self) -> list[Pieces]:
@@ -58,9 +94,9 @@ class RerunView(View):
             state = clean(session.rerun_state, self.ascii)
             lines.append([(f"  {state}", self.look.palette.accent)])
         if found is None:
-            words = "not rerun yet: R runs it" if scene.aligned.kind == "pair" else (
-                "only one side has this record: there is nothing to rerun"
-            )  # fmt: skip
+            if scene.aligned.kind == "pair":
+                return [*lines, *self._outlook_lines()]
+            words = "only one side has this record: there is nothing to rerun"
             return [*lines, [(f"  {words}", self.look.palette.muted)]]
         if found.problem is not None:
             return [*lines, *self._wrapped(f"not rerun: {found.problem}", self.look.palette.warn)]
@@ -78,6 +114,33 @@ class RerunView(View):
         lines += self._wrapped(session.reruns.sentence(comparison, index), self.look.palette.strong)
         lines += [[], *self._about(found)]
         return lines
+
+    def _outlook_lines(self) -> list[Pieces]:
+        """What R would do, what it needs, and what of that is missing."""
+        found, palette = self._outlook, self.look.palette
+        if found is None:
+            return [*self.state_lines(), [("  not rerun yet: R runs it", palette.muted)]]
+        if found.refused:
+            return self._wrapped(f"cannot be rerun: {found.refused}", palette.warn)
+        marked = len(self.stage.session.marks)
+        lines = self._wrapped(f"Not rerun yet. R {found.does}.", None)
+        if marked:
+            words = f"{counted(marked, 'row')} marked: R reruns those; u on the list unmarks all."
+            lines += self._wrapped(words, palette.mark)
+        lines += [[], self.heading("What it needs")]
+        for each in found.needed:
+            text, style = each.text, None
+            if each.missing:
+                text, style = f"missing: {each.missing}", palette.warn
+            room = max(20, self.size.width - LABEL - 4)
+            for at, part in enumerate(wrap(clean(text, self.ascii), room, 6)):
+                lines.append(self.labelled("" if at else each.label, [(part, style)]))
+        ready = "Everything is there: R starts it."
+        if not found.ready:
+            ready = "R asks for what is missing."
+            if not _can_be_asked(found):
+                ready = "It cannot be rerun until what is missing is there."
+        return [*lines, [], *self._wrapped(ready, palette.strong)]
 
     def _wrapped(self, text: str, style: object) -> list[Pieces]:
         width = max(20, self.size.width - 4)
@@ -105,6 +168,11 @@ class RerunView(View):
         facts.append(("output", looked if found.output is not None else
                       "its tensor is not there: R runs it again"))  # fmt: skip
         return [self.labelled(label, [(clean(text, self.ascii), None)]) for label, text in facts]
+
+
+def _can_be_asked(found: Outlook) -> bool:
+    """Whether what is missing can be typed: no input is, and no package."""
+    return all(not each.missing or each.label not in ("inputs", "engine") for each in found.needed)
 
 
 def _cell(result: Measurement | Failure | None, metric: str) -> str:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...commands import CommandError
 from ...present.pieces import Pieces
+from ...present.side_by_side import GAP, side_by_side
 from ...present.text import clean, elide, fit
+from ..beside.neighbourhood import Neighbourhood, around, neighbourhood_lines
+from ..shapes import element_at
 from .view import View, ViewKey
 
 if TYPE_CHECKING:
@@ -16,9 +19,11 @@ if TYPE_CHECKING:
 
     from ....compare.inspection.axes import AxisRanking
     from ....compare.inspection.top import Difference, Order, Top
+    from ....compare.inspection.window import Window
     from ..stage import Stage
 
 DEFAULT_TOP = 100
+_LIST = 104  # columns of the list where it has something beside it: all of it, for three axes
 _NOTHING_HERE = "nothing to open here"
 _ORDER_WORDS = {"abs": "absolute difference", "rel": "relative difference", "ulp": "ULP distance"}
 
@@ -48,9 +53,12 @@ class TopView(View):
         self.cursor = 0
         self._top: Top | None = None
         self._axes: tuple[AxisRanking, ...] = ()
+        self._final = False  # whether all of the tensor was read
+        self._near: tuple[Neighbourhood, Window] | None = None
 
     def scene_changed(self) -> None:
         self._top, self._axes, self.cursor = None, (), 0
+        self._near, self._final = None, False
         self.to_top()
 
     def ask(self) -> None:
@@ -68,10 +76,59 @@ class TopView(View):
             self.inspect(("axes", heads), lambda _, shape: AxesAnalysis(shape, heads))
 
     def found(self, key: Hashable, result: Any, final: bool) -> None:
+        if isinstance(key, Neighbourhood):
+            self._near = (key, result)
+            return
         if isinstance(key, tuple) and key[0] == "axes":
             self._axes = result
         else:
             self._top = result
+        self._final = final
+        self._ask_near()
+
+    # What is beside the list
+
+    @property
+    def _place(self) -> Neighbourhood | None:
+        """What is shown beside the list: the surroundings of what Enter would show."""
+        index, shape = self._element, self.shape
+        if index is None or shape is None or not self.is_wide:
+            return None
+        return around(shape, index, self.size.width - _LIST - GAP, self.size.height)
+
+    @property
+    def _element(self) -> tuple[int, ...] | None:
+        """The element under the cursor, or, of a ranking, one at the place under it."""
+        if self.selected is not None:
+            return self.selected.index
+        ranking = self.ranking
+        if ranking is None or self.scene is None or self.cursor >= len(ranking.order):
+            return None
+        place = ranking.order[self.cursor] * ranking.step
+        return element_at(self.scene, self.shape, ranking.axis, place)
+
+    def _ask_near(self) -> None:
+        """Read it, once all of the tensor was read."""
+        from ....compare.inspection.window import read_window
+
+        place = self._place
+        if place is None or not self._final or (self._near and self._near[0] == place):
+            return
+        subject = self.subject()
+        if subject is not None:
+            region = place.region
+            self.read(place, subject, lambda reader, _: read_window(reader, region))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """What is beside the list stays where it is."""
+        super().watch_scroll_y(old_value, new_value)
+        if self.is_wide and self.scene is not None:
+            self.draw()
+
+    def on_resize(self) -> None:
+        if self.scene is not None and self.display:
+            self._ask_near()
+            self.draw()
 
     @property
     def ranking(self) -> AxisRanking | None:
@@ -171,16 +228,10 @@ class TopView(View):
 
     def enter(self) -> str:
         """Show the place in Values."""
-        found = self.selected
-        if found is not None:
-            self.stage.go_to_element(found.index)
-            return ""
-        ranking = self.ranking
-        if ranking is not None and self.cursor < len(ranking.order):
-            place = ranking.order[self.cursor] * ranking.step
-            self.stage.go_to_place(ranking.axis, place)
-            return ""
-        return _NOTHING_HERE
+        if self._element is None:
+            return _NOTHING_HERE
+        self.stage.go_to_element(self._element)
+        return ""
 
     def context(self) -> str:
         found = self.selected
@@ -206,10 +257,23 @@ class TopView(View):
             self._scroll(max(0, line - self._head))
         elif line >= top + height:
             self._scroll(line - height + 1)
+        self._ask_near()
         self.draw()
         self.stage.say_place()
 
     def lines(self) -> list[Pieces]:
+        own = self._own_lines()
+        place = self._place
+        if place is None:
+            return own
+        near: list[Pieces] = []
+        if self._near is not None and self._near[0] == place and self.scene is not None:
+            near = neighbourhood_lines(self.look, self.scene.row, *self._near)
+        above: list[Pieces] = [[]] * int(self.scroll_offset.y)
+        blocks = (_LIST, own), (self.size.width - _LIST - GAP, [*above, *near])
+        return side_by_side(blocks, self.look.signs.dots)[: max(len(own), len(near))]
+
+    def _own_lines(self) -> list[Pieces]:
         if self.axis is not None:
             return self._axis_lines()
         from ....compare.inspection.top_text import TOP_HEADING, top_row, top_summary
@@ -236,7 +300,8 @@ class TopView(View):
             if all(row[dropped] == "same" for row in rows[1:]):
                 widths[dropped] = 0
         for dropped in (3, 2, 8, 7):
-            if sum(width + 2 for width in widths if width) + 1 > self.size.width:
+            room = _LIST if self.is_wide else self.size.width
+            if sum(width + 2 for width in widths if width) + 1 > room:
                 widths[dropped] = 0
         return widths
 

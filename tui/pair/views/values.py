@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...present.pieces import Piece, Pieces
 from ...present.text import fit
 from .slices import region_of
+from .value_grids import CELLS, INDEX, ValueGrids, grid_axes
 from .view import View, ViewKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from rich.style import Style
-
-    from ....capture.values import Array
     from ....compare.inspection.heat import Range
     from ....compare.inspection.window import Form, Window
     from ..stage import Stage
-
-_INDEX = 8  # columns of the row's index
 
 
 @dataclass(frozen=True)
@@ -74,9 +70,7 @@ class ValuesView(View):
         """The last two axes longer than 1 as rows and columns, the others fixed at `index`; what
         is asked for stands in the grid, its first element where `start`.
         """
-        long = [axis for axis, size in enumerate(shape) if size > 1][-2:]
-        columns = long[-1] if long else (len(shape) - 1 if shape else None)
-        rows = long[0] if len(long) == 2 else None
+        rows, columns = grid_axes(shape)
         region = tuple(
             (0, size) if axis in (rows, columns) else (index[axis], min(size, index[axis] + 1))
             for axis, size in enumerate(shape)
@@ -128,7 +122,7 @@ class ValuesView(View):
 
     @property
     def _cell(self) -> int:
-        return {"scientific": 12, "fixed": 13, "bits": 10}[self.form]
+        return CELLS[self.form]
 
     @property
     def _room(self) -> tuple[int, int]:
@@ -138,10 +132,10 @@ class ValuesView(View):
     def _room_for(self, beside: bool) -> tuple[int, int]:
         parts = self._parts
         if beside:
-            width = (self.size.width - _INDEX - 2) // parts - 2
+            width = (self.size.width - INDEX - 2) // parts - 2
             return max(1, self.size.height - 3), max(1, width // self._cell)
         height = (self.size.height - 1) // parts - 2
-        return max(1, height), max(1, (self.size.width - _INDEX - 2) // self._cell)
+        return max(1, height), max(1, (self.size.width - INDEX - 2) // self._cell)
 
     def ask(self) -> None:
         from ....compare.inspection.window import read_window
@@ -277,12 +271,15 @@ class ValuesView(View):
         window = self.window
         if window is None or self.failure is not None:
             return state or [[(" looking", self.look.palette.muted)]]
-        grids = self._grids(window)
+        grid = self._grid
+        assert grid is not None
+        drawn = ValueGrids(self.look, window, grid.rows, grid.columns, self.form, self._focus)
+        grids = drawn.parts(self.scene.row if self.scene is not None else None)
         if not self._beside:
             return [*state, *(line for title, lines in grids
                               for line in (self.heading(title), *lines))]  # fmt: skip
-        width = (self.size.width - _INDEX - 2) // len(grids) - 2
-        heads: list[Piece] = [(" " * (_INDEX + 1), None)]
+        width = (self.size.width - INDEX - 2) // len(grids) - 2
+        heads: list[Piece] = [(" " * (INDEX + 1), None)]
         heads += [(fit(title, width) + "  ", self.look.palette.heading) for title, _ in grids]
         merged: list[Pieces] = [*state, heads]
         for at in range(max(len(lines) for _, lines in grids)):
@@ -291,74 +288,7 @@ class ValuesView(View):
                 line = list(lines[at]) if at < len(lines) else []
                 if number:
                     line = line[1:]  # the row's index stands once
-                used = sum(len(text) for text, _ in line) - (0 if number else _INDEX + 1)
+                used = sum(len(text) for text, _ in line) - (0 if number else INDEX + 1)
                 pieces += [*line, (" " * max(2, width + 2 - used), None)]
             merged.append(pieces)
         return merged
-
-    def _grids(self, window: Window) -> list[tuple[str, list[Pieces]]]:
-        row = self.scene.row if self.scene is not None else None
-        records = (row.reference, row.candidate) if row is not None else (None, None)
-        dtypes = [record.dtype or "" if record is not None else "" for record in records]
-        parts = (
-            ("reference", window.reference, window.reference_bits, dtypes[0]),
-            ("candidate", window.candidate, window.candidate_bits, dtypes[1]),
-            ("candidate - reference", window.difference, None, ""),
-        )
-        return [
-            (title, self._grid_lines(values, bits, dtype, window))
-            for title, values, bits, dtype in parts
-            if values is not None
-        ]
-
-    def _grid_lines(
-        self, values: Array, bits: Array | None, dtype: str, window: Window
-    ) -> list[Pieces]:
-        grid = self._grid
-        assert grid is not None
-        columns = values.shape[grid.columns] if grid.columns is not None else 1
-        rows = values.reshape(-1, columns) if values.size else values.reshape(0, max(columns, 1))
-        raw = None if bits is None or self.form != "bits" else bits.reshape(rows.shape)
-        first_row = window.region[grid.rows][0] if grid.rows is not None else 0
-        first = window.region[grid.columns][0] if grid.columns is not None else 0
-        head = "".join(f"{first + at:>{self._cell}}" for at in range(columns))
-        lines: list[Pieces] = [[(" " * (_INDEX + 1), None), (head, self.look.palette.muted)]]
-        for at in range(rows.shape[0]):
-            index = str(first_row + at) if grid.rows is not None else ""
-            pieces: list[Piece] = [(f" {index:>{_INDEX - 1}} ", self.look.palette.muted)]
-            for column in range(columns):
-                text = self._text(rows, raw, dtype, window, at, column)
-                style = self._style(window, grid, first_row + at, first + column)
-                pieces.append((f"{text:>{self._cell}}", style))
-            lines.append(pieces)
-        return lines
-
-    def _text(
-        self, rows: Array, raw: Array | None, dtype: str, window: Window, row: int, column: int
-    ) -> str:
-        from ....compare.inspection.window import bits_text, element_text
-
-        shown = window.shown
-        if shown is not None and not shown.reshape(rows.shape)[row, column]:
-            return "..."  # a partial dump does not have it
-        if raw is not None:
-            return bits_text(raw[row, column], dtype)
-        return element_text(rows[row, column], self.form)[: self._cell - 1]
-
-    def _style(self, window: Window, grid: _Grid, row: int, column: int) -> Style | None:
-        """The greatest difference in view, and the element that was asked for, are marked."""
-
-        def is_at(index: tuple[int, ...] | None) -> bool:
-            if index is None:
-                return False
-            same_row = grid.rows is None or index[grid.rows] == row
-            return same_row and (grid.columns is None or index[grid.columns] == column)
-
-        worst = window.worst
-        if is_at(self._focus):
-            return self.look.palette.cursor
-        if worst is None:
-            return None
-        places = zip(window.region, worst, strict=True)
-        absolute = tuple(low + at for (low, _), at in places)
-        return self.look.style("diverged") if is_at(absolute) else None

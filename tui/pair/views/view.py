@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..stage import Stage
 
 LABEL = 14
+WIDE = 150  # columns from which a view has room for something else beside its own lines
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class View(ScrolledLines):
         if scene.numbers is not None:
             return scene.numbers.shape
         return self.stage.shape_of(scene)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there is room for something else beside its own lines."""
+        return self.size.width >= WIDE
 
     # What the screen calls
 

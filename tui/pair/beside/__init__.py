@@ -1,0 +1,1 @@
+"""What a wide view shows beside its own lines."""

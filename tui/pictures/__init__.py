@@ -1,0 +1,1 @@
+"""The screen, and lines of it, as files: text, SVG, PNG."""
