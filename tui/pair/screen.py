@@ -268,9 +268,8 @@ class PairScreen(WorkScreen):
 
     def action_view(self, name: str) -> None:
         """Bring a view to the front; one that is there goes on with what was stopped."""
-        if self.scene is not None:
-            self._show_panes(self.panes.chosen(name))
-            self.call_after_refresh(self.show_scene)
+        self._show_panes(self.panes.chosen(name))
+        self.call_after_refresh(self.show_scene)
 
     def action_next_view(self, direction: int) -> None:
         """The keys to the other of two views, else the next one to the front."""

@@ -105,6 +105,7 @@ PAIR = (
     *(Row(f"view-{at}", rf"\[{at} \w+\]", before="1", ready=_STATS) for at in range(2, 9)),
     Row("next-view", r"\[2 Top\]", before="1", ready=_STATS),
     Row("previous-view", r"\[8 Explain\]", before="1", ready=_STATS),
+    Row("two-views", "two views need 160 columns; here are 100", before="1", ready=_STATS),
     Row("next-row", "row 11 of", before="1", ready=_STATS, after="K"),
     Row("previous-row", "row 7 of", before="1", ready=_STATS, after="J"),
     Row("right", r"\[0:\d+, 1:", before="5", ready=r"\[0:\d+, 0:", after="Left"),

@@ -50,7 +50,7 @@ class Driver:
         self.tmux("send-keys", "-l", f"clear; {sys.executable} -c \"{_START}\" refs cands "
                   "--fold none; echo ended=$?\n")  # fmt: skip
         wait_for(self.tmux, "43 DIVERGED")
-        self.wait(r"5/42 *\n[^$]*first divergence: ")
+        self.wait(r"5/42 *\n[^$]*logits: ")
 
     def send(self, keys: str) -> None:
         """Keys between spaces, as tmux names them."""
