@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..capture.errors import CaptureError
+from ..capture.interpreter.garbage import free_slowly
 from ..capture.open import open_capture
 from ..capture.records import Capture
 from .gathering import gather_and_judge, with_symptoms
@@ -213,13 +214,19 @@ class Comparison(ComparisonState):
         now. Reads records.
         """
         before = self.verdicts
-        self._analysis = None
+        judged = self._judgement
+        old = self._analysis or (judged.analysis if judged is not None else None)
+        leavings = [*before, *(old.parts() if old is not None else ())]
+        self._analysis = old = judged = None
         self.evidence, judgement = gather_and_judge(
             self.aligned, self.results, self.policy, self.evidence, self.demands, self._baselines,
             None if self.evidence.laws is None else self.models, cancelled,
         )  # fmt: skip
         self._settle_on(judgement)
-        return [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
+        changed = [i for i, verdict in enumerate(self.verdicts) if verdict != before[i]]
+        del before
+        free_slowly(leavings)
+        return changed
 
     def find_symptoms(self, index: int) -> tuple[Symptom, ...]:
         """Work out what the difference on row `index` looks like, the best explanation first.

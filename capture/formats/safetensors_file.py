@@ -21,6 +21,8 @@ from .extents import checked_shape
 from .members import belongs_to_layer, named_member, named_record, says_where
 
 _MOST_OVERLAPS = 1000  # tensors that are told one by one that their bytes overlap
+_PIECE = 1 << 19  # bytes of JSON that take some milliseconds to parse
+_BETWEEN = b'},"'  # one tensor and the next
 _MOST_HEADER = 100_000_000  # the limit of the reference implementation
 
 
@@ -93,12 +95,34 @@ def _parsed(text: bytes) -> Any:
     Python's parser keeps the second of two equal keys. Watching it takes several times as long
     as parsing, so that is done only where the number of tensors shows that something is off.
     """
-    parsed = json.loads(text)
+    parsed = _in_pieces(text) if len(text) > _PIECE else json.loads(text)
     if isinstance(parsed, dict):
         tensors = len(parsed) - ("__metadata__" in parsed)
         if any(text.count(word) != tensors for word in (b'"dtype"', b'"shape"', b'"data_offsets"')):
             return json.loads(text, object_pairs_hook=_no_duplicates)
     return parsed
+
+
+def _in_pieces(text: bytes) -> Any:
+    """What `json.loads` gives; a long object is parsed some members at a time, so that other
+    threads have a turn. A cut that is not between members leaves no object on either side.
+    """
+    found: dict[str, Any] = {}
+    start, count = 0, 0
+    try:
+        while start < len(text):
+            at = text.find(_BETWEEN, start + _PIECE)
+            end = len(text) if at < 0 else at + 1
+            piece = text[start:end] + (b"" if at < 0 else b"}")
+            members = json.loads(piece if start == 0 else b"{" + piece)
+            found.update(members)
+            count += len(members)
+            start = end + (at >= 0)
+    except (ValueError, TypeError):
+        return json.loads(text)
+    if len(found) != count:
+        raise RecordError("damaged safetensors header: a key occurs twice")
+    return found
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _USUAL = gc.get_threshold()
 _NEVER = 1 << 30  # collections of the middle generation between two full ones
@@ -28,6 +29,14 @@ def settle() -> None:
     """It is over: what it made stays, and need not be looked at again."""
     gc.freeze()
     gc.set_threshold(*_USUAL)
+
+
+def free_slowly(objects: list[Any]) -> None:
+    """Let go of many objects one by one: the last reference to a list of 100,000 frees all of them
+    at one go, and no other thread has a turn meanwhile.
+    """
+    while objects:
+        objects.pop()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
 
+from ...capture.interpreter.garbage import free_slowly
 from ...capture.records import Capture
 from ..aligned import Aligned, Note, SideName
 from ..ranks.joined_sides import joined_sides
@@ -60,7 +61,15 @@ def align(
     the rules and by each other. `content` are pairs that values show,
     `names` the readings of both by the same rules (`Aligned.names`), which take long.
     """
-    rules = rules or Rules()
+    aligned, leavings = _align(reference, candidate, rules or Rules(), content, names)
+    free_slowly(leavings)
+    return aligned
+
+
+def _align(
+    reference: Capture, candidate: Capture, rules: Rules, content: Content, names: Names | None
+) -> tuple[Aligned, list[object]]:
+    """The captures aligned, and what that took."""
     if names is None:
         reference, candidate = joined_sides(reference, candidate, rules)
     ref, cand = sides_of(reference, candidate, rules, names)
@@ -97,11 +106,12 @@ def align(
         from ..rules.learned_limits import coverage_notes
 
         notes += [Note("reference", text) for text in coverage_notes(rules.thresholds, rows)]
-    return Aligned(
+    aligned = Aligned(
         reference, candidate, rules, tuple(rows), check_order(ref, cand, matches),
         tuple(ref.ignored), tuple(cand.ignored), tuple(notes), content,
         names=(ref.naming, cand.naming),
     )  # fmt: skip
+    return aligned, [*ref.items, *cand.items, *matches]
 
 
 def _only_ones(ref: Side, cand: Side) -> Iterator[Match]:

@@ -80,17 +80,20 @@ def _feed_weights(digest: blake2b, parameters: Any, config: Any) -> None:
 
 
 def encoded(report: LawReport) -> str:
-    """A report as JSON text (with Python's words for NaN and infinity)."""
-    rows = [asdict(row) for row in report.rows.values()]
-    return json.dumps({"rows": rows, "notes": report.notes})
+    """A report as lines of JSON, the notes and then the rows (with Python's words for NaN and
+    infinity): a line at a time, so that other threads have a turn.
+    """
+    lines = [json.dumps(report.notes)]
+    lines += [json.dumps(asdict(row)) for row in report.rows.values()]
+    return "\n".join(lines)
 
 
 def decoded(text: str) -> LawReport | None:
     """A report from its stored form; None when it is of another make."""
     try:
-        data = json.loads(text)
-        rows = [_row(entry) for entry in data["rows"]]
-        return LawReport({row.row: row for row in rows}, tuple(data["notes"]))
+        notes, *lines = text.split("\n")
+        rows = [_row(json.loads(line)) for line in lines]
+        return LawReport({row.row: row for row in rows}, tuple(json.loads(notes)))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

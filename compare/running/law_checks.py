@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ...capture.interpreter.garbage import free_slowly
 from ..model import Local
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class LawCheck:
         scene = scene_of(self.aligned, self.results, self.models, self.cancelled)
         evaluate_all = self.evaluate_all or evaluated_on()
         report = examine(scene, self._heard, self.cancelled, evaluate_all)
+        leavings = [*scene.reference.known.values(), *scene.candidate.known.values()]
+        del scene
+        free_slowly(leavings)
         self._tell()
         if report is not None and cache is not None:
             cache.put(report)

@@ -60,6 +60,10 @@ class Analysis:
         """What every record was made from."""
         return self._errors.flow
 
+    def parts(self) -> list[object]:
+        """What it consists of, some objects for each row."""
+        return [*self.facts.values(), *self.flow.nodes.values(), *self.origins.states.values()]
+
     def verdicts(self) -> list[Verdict]:
         """The verdicts of all rows, before further captures and dropout are taken into account."""
         return [self.verdict(index) for index in range(len(self.settled))]

@@ -214,3 +214,45 @@ def test_thousands_of_tensors_in_the_same_bytes_are_one_line(tmp_path: Path) -> 
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(1024))
     with pytest.raises(CaptureError, match="the bytes of 5000 of 5000 tensors overlap"):
         open_capture(path)
+
+
+def long_header(names: list[str]) -> dict[str, Any]:
+    return {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * at, 4 * at + 4]}
+        for at, name in enumerate(names)
+    }
+
+
+@pytest.mark.parametrize("odd", ["plain", 'a},"b', '{"x":{},"', "ü},\\", '},"'])
+def test_headers_of_a_megabyte_are_parsed_as_a_whole_one_is(tmp_path: Path, odd: str) -> None:
+    names = [f"layers.{n}.mlp.{odd}" for n in range(20_000)]
+    header = long_header(names)
+    for separators in ((",", ":"), (", ", ": ")):
+        text = json.dumps(header, separators=separators, ensure_ascii=False).encode()
+        assert len(text) > 1 << 20
+        data = len(text).to_bytes(8, "little") + text + bytes(4 * len(names))
+        (tmp_path / "x.safetensors").write_bytes(data)
+        found = safetensors_file.read_file_header(str(tmp_path / "x.safetensors"))
+        assert found.tensors == header and list(found.tensors) == names
+
+
+def test_a_key_that_occurs_twice_far_apart_is_an_error(tmp_path: Path) -> None:
+    text = json.dumps(long_header([f"layers.{n}" for n in range(20_000)]))
+    again = json.dumps(long_header(["layers.3"]))
+    text = text[:-1] + "," + again[1:]
+    (tmp_path / "x.safetensors").write_bytes(
+        len(text).to_bytes(8, "little") + text.encode() + bytes(80_000)
+    )
+    with pytest.raises(RecordError, match="a key occurs twice"):
+        safetensors_file.read_file_header(str(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("end", ["", "}", "},", '},"', ",", "]"])
+def test_a_long_header_that_ends_too_early_or_late_is_damaged(tmp_path: Path, end: str) -> None:
+    text = json.dumps(long_header([f"layers.{n}" for n in range(20_000)]), separators=(",", ":"))
+    text = text[:-2] + end if end != "]" else text + end
+    (tmp_path / "x.safetensors").write_bytes(
+        len(text).to_bytes(8, "little") + text.encode() + bytes(80_000)
+    )
+    with pytest.raises(RecordError, match="not JSON"):
+        safetensors_file.read_file_header(str(tmp_path / "x.safetensors"))
