@@ -22,7 +22,7 @@ from .members import belongs_to_layer, named_member, named_record, says_where
 
 _MOST_OVERLAPS = 1000  # tensors that are told one by one that their bytes overlap
 _PIECE = 1 << 19  # bytes of JSON that take some milliseconds to parse
-_BETWEEN = b'},"'  # one tensor and the next
+_BETWEEN = (b'},"', b'}, "')  # one tensor and the next, as writers have it
 _MOST_HEADER = 100_000_000  # the limit of the reference implementation
 
 
@@ -109,15 +109,16 @@ def _in_pieces(text: bytes) -> Any:
     """
     found: dict[str, Any] = {}
     start, count = 0, 0
+    between = next((each for each in _BETWEEN if each in text[:_PIECE]), _BETWEEN[0])
     try:
         while start < len(text):
-            at = text.find(_BETWEEN, start + _PIECE)
+            at = text.find(between, start + _PIECE)
             end = len(text) if at < 0 else at + 1
             piece = text[start:end] + (b"" if at < 0 else b"}")
             members = json.loads(piece if start == 0 else b"{" + piece)
             found.update(members)
             count += len(members)
-            start = end + (at >= 0)
+            start = end + (at >= 0)  # without the comma
     except (ValueError, TypeError):
         return json.loads(text)
     if len(found) != count:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .row_model import RowModel
 
 
+_ALL = 7  # points of a row with both records and the name that are looked for
+
+
 @dataclass(frozen=True)
 class KeptPlace:
     """What to find again among other rows; None where the cursor was on nothing."""
@@ -54,6 +57,8 @@ def find_row(rows: Sequence[Row], key: RowKey) -> int | None:
             score += 1
         if score and (best is None or score > best[0]):
             best = (score, index)
+            if score == _ALL:
+                break
     return None if best is None else best[1]
 
 

@@ -228,7 +228,8 @@ class ComparedRows(Searched):
         """Whether no pair has values on both sides: badges then show how far statistics differ."""
         aligned = self.comparison.aligned
         pairs = [row.index for row in aligned.rows if row.kind == "pair"]
-        return any(map(aligned.by_statistics, pairs)) and not any(map(aligned.measurable, pairs))
+        # The first pair answers nearly always.
+        return not any(map(aligned.measurable, pairs)) and any(map(aligned.by_statistics, pairs))
 
     @cached_property
     def has_inputs(self) -> bool:
