@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 
-__all__ = ["DTYPES", "FAULTS", "capture_pair", "main", "record_call", "write_candidate"]
+__all__ = [
+    "DTYPES", "FAULTS", "capture_pair", "keep_parameters", "main", "record_call", "write_candidate",
+]  # fmt: skip
 
 
 def capture_pair(
@@ -46,6 +48,7 @@ def capture_pair(
     reference, candidate = os.path.join(folder, "reference"), os.path.join(folder, "candidate")
     report("running the reference")
     record_call(model, reference, **reference_arguments())
+    keep_parameters(model, reference)
     _describe(reference, REFERENCE_FACTORY, described(None, seed, dtype), dtype, seed)
     report(f"running the candidate ({fault.description})")
     write_candidate(model, fault, candidate)
@@ -65,6 +68,16 @@ def _describe(path: str, factory: str, model: str, dtype: str, seed: int) -> Non
         "complete": True, "notes": [],
         "run": {"factory": factory, "model": model, "dtype": dtype, "layers": LAYERS, "seed": seed},
     })  # fmt: skip
+
+
+def keep_parameters(model: LlamaForCausalLM, path: str) -> None:
+    """Keep the weights with the reference, as `record(parameters="all")` does: what a layer should
+    have made of its inputs needs them.
+    """
+    from ..recorder.parameters import config_of, sources_of
+    from ..weights.recorded import write_parameters
+
+    write_parameters(path, "all", sources_of(model), config_of(model))
 
 
 def write_candidate(reference: LlamaForCausalLM, fault: Fault, path: str) -> None:

@@ -230,7 +230,7 @@ def without_torch(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_archive_is_small() -> None:
-    assert ARCHIVE.stat().st_size < 600_000
+    assert ARCHIVE.stat().st_size < 1_600_000  # two thirds of it are the reference's weights
     assert SHIPPED[0] == "none" and set(SHIPPED) <= set(NAMES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.pilot import Pilot
 
-from layertui.capture.demo.faults import FAULTS, Fault, fault_named
+from layertui.capture.demo.faults import FAULTS, NAMES, Fault, fault_named
 from layertui.compare.aligned import Note
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Failure
@@ -52,6 +53,16 @@ DEMO = {
     "token-shift": ("embed_tokens", "every row is 1 later than it should be"),
     "dropped-bias": ("L2 self_attn.v_proj", "a different constant is added to each channel"),
     "int4-weight": ("L1 mlp.down_proj", "introduced here", "relative L2 0.087", WEIGHTS),
+}  # fmt: skip
+# The same with the weights that `layertui demo` keeps with the reference.
+WITH_WEIGHTS = {
+    "none": ("no divergence in 128 pairs",),
+    "norm-eps": ("L2 post_attention_layernorm", "eps 0.01", "1e-5"),
+    "swapped-gate-up": ("L2 mlp", "gate and up are swapped"),
+    "gelu-for-silu": ("L0 mlp", "gelu where the reference has silu"),
+    "transposed-o-proj": ("L4 self_attn.o_proj", "the weight is transposed"),
+    "dropped-bias": ("L2 self_attn.v_proj", "the bias is not added"),
+    "int4-weight": ("L1 mlp.down_proj", "weights in int4 in groups of 32"),
 }  # fmt: skip
 REAL = {
     "olmo2-f32": ("L0 self_attn.q_norm", "eps 1e-6 where the reference has 1e-5"),
@@ -103,6 +114,18 @@ async def test_layer_and_cause_of_every_demo_without_a_key(
     models: DemoModels, fault: Fault
 ) -> None:
     await _says(make_app(*models.captures(fault)), DEMO[fault.name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_with_its_weights_the_cause_of_every_demo_is_named(
+    models: DemoModels, name: str, tmp_path: Path
+) -> None:
+    from layertui.capture.demo.demo import keep_parameters
+
+    bare, candidate = models.captures(fault_named(name))
+    reference = shutil.copytree(bare, tmp_path / "reference")
+    keep_parameters(models.made["float32"], str(reference))
+    await _says(make_app(reference, candidate), WITH_WEIGHTS.get(name, DEMO[name]))
 
 
 @pytest.mark.parametrize("pair", REAL)
