@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from layertui.capture.formats.writing_state import Pace
 from layertui.cli.main import status_of
 from layertui.tui.app import LayertuiApp
 from layertui.tui.before.before_line import BeforeLine
+from layertui.tui.watch.writing_state import Pace
 from layertui.tui.widgets.lines import Lines
 from support.screens.tui_captures import make_app, measured, settled, until
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ...capture.formats.writing_state import Pace
 from ...capture.storage import is_url
 from ..commands import CommandError
 from ..jobs.news import Ended, Made
 from .watch_job import Rewritten, Watched, Watching, watch
+from .writing_state import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ from ..jobs.news import Made
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...capture.formats.writing_state import Glance, Pace
     from ..jobs.compare_job import Request
     from ..jobs.job import Job
+    from .writing_state import Glance, Pace
 
 _IDLE_TIMES = 20  # as long as a glance takes is waited between two: a 20th of a core at most
 
@@ -51,7 +51,7 @@ def watch(watching: Watching) -> Callable[[Job], bool]:
 
 class _Watch:
     def __init__(self, watching: Watching, job: Job) -> None:
-        from ...capture.formats.writing_state import Writing
+        from .writing_state import Writing
 
         self._watching, self._job = watching, job
         self._path = watching.request().candidate
@@ -61,14 +61,14 @@ class _Watch:
 
     def _as_read(self) -> Glance | None:
         """The files as they were when they were read; None where they are newer than that."""
-        from ...capture.formats.writing_state import glance
+        from .writing_state import glance
 
         now = glance(self._path)
         fresh = now is not None and now.newest >= 1e9 * self._watching.read_at()
         return None if fresh else now
 
     def run(self) -> bool:
-        from ...capture.formats.writing_state import Writing, glance
+        from .writing_state import Writing, glance
 
         pause, watching = 0.0, self._watching
         while not self._job.stopped():
@@ -94,7 +94,7 @@ class _Watch:
 
     def _rested(self, now: Glance) -> None:
         """Nothing was written for a while: read it, unless it says itself that more is to come."""
-        from ...capture.formats.writing_state import unfinished
+        from .writing_state import unfinished
 
         if self._unfinished is not None and self._unfinished.stamp == now.stamp:
             return

@@ -189,8 +189,9 @@ async def test_another_policy_judges_both(three: Pair) -> None:
         await type_line(pilot, ":", "threshold mse=1e9")
         await compared(pilot, app)
         assert "0 cured, 0 new, 0 worse" in said_above(app)
-        assert app.session.changes is not None
-        assert app.session.changes.earlier.policy == app.session.comparison.policy.describe()
+        assert app.session.changes is not None and app.session.comparison is not None
+        policy = app.session.comparison.policy.describe()
+        assert app.session.changes.earlier.policy == policy
         await type_line(pilot, ":", "policy noise")
         await compared(pilot, app)
         assert "1 cured, 1 new, 0 worse" in said_above(app)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from layertui.capture.formats.writing_state import Pace
 from layertui.capture.run_metadata import write_metadata
 from layertui.tui.app import LayertuiApp
 from layertui.tui.before.before_line import BeforeLine
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.list.folds.list_lines import Start
+from layertui.tui.watch.writing_state import Pace
 from layertui.tui.widgets.lines import Lines
 from support.screens.resources import in_use, more_of, no_more_than, objects
 from support.screens.tui_captures import (

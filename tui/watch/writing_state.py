@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import CaptureError
-from ..open import open_capture
-from ..storage import is_url, storage_of
+from ...capture.errors import CaptureError
+from ...capture.open import open_capture
+from ...capture.storage import is_url, storage_of
 
 State = Literal["same", "gone", "writing", "rested"]
 

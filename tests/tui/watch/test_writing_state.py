@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from layertui.capture.errors import CaptureError
-from layertui.capture.formats.writing_state import Glance, Pace, Writing, glance, unfinished
 from layertui.capture.run_metadata import write_metadata
+from layertui.tui.watch.writing_state import Glance, Pace, Writing, glance, unfinished
 from support.screens.tui_captures import write_pair
 
 PACE = Pace(glances=1, rest=2, rest_with_fewer=10)
