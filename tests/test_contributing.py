@@ -174,13 +174,13 @@ async def test_a_view(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`:view sizes` brings it to the front."""
     from layertui.tui.app import LayertuiApp
     from layertui.tui.jobs.compare_job import Request
+    from layertui.tui.pair import halves, title
     from layertui.tui.pair import screen as pair
-    from layertui.tui.pair import title
     from layertui.tui.pair.views import registry as views
 
     toy = module("view").SizesView
     listed = (*views.VIEWS, toy)
-    for place in (views, pair, title):  # where the list was imported
+    for place in (views, pair, halves, title):  # where the list was imported
         monkeypatch.setattr(place, "VIEWS", listed)
     sides = [str(real / "olmo2-f32" / side) for side in ("torch_dump", "max_dump")]
     app = LayertuiApp(Request(*sides))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import traceback
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from textual.command import CommandPalette
 from textual.message import Message
 
 from .controllers import Controllers
+from .hangup import STATUS, leave_on_signals, watch
 from .jobs.rerun_job import Reruns
 from .list.limits import Limits
 from .list.screen import ListScreen
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
 _NOT_YET = 0.02  # seconds until a key is tried again that a screen is not there for
 _USED = (events.Key, events.MouseDown, events.MouseScrollDown, events.MouseScrollUp, events.Paste)
-_SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
 
 class JobNews(Message):
@@ -106,7 +105,8 @@ class LayertuiApp(App[None], inherit_bindings=False):
         return screens[-1]
 
     def on_mount(self) -> None:
-        self._handle_signals()
+        if not self.is_headless:
+            leave_on_signals(lambda status: self.exit(return_code=status))
         self.set_keymap(self.keymap.textual())
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         self.call_after_refresh(self._painted)
@@ -270,21 +270,9 @@ class LayertuiApp(App[None], inherit_bindings=False):
 
     # The ways out
 
-    def _handle_signals(self) -> None:
-        """Leave the terminal as it was when the program is told to end."""
-        import asyncio
-
-        if self.is_headless:
-            return
-        loop = asyncio.get_running_loop()
-        for number, status in _SIGNALS.items():
-            loop.add_signal_handler(number, lambda status=status: self.exit(return_code=status))
-
     def _leave_with_terminal(self) -> None:
         """Where no signal says that the terminal is gone."""
         import asyncio
-
-        from .hangup import STATUS, watch  # not needed before the first paint
 
         loop = asyncio.get_running_loop()
         watch(lambda: loop.call_soon_threadsafe(lambda: self.exit(return_code=STATUS)))

@@ -1,4 +1,4 @@
-"""Leaving when the terminal is gone.
+"""Leaving when the terminal is gone, or a signal says so.
 
 A connection that breaks sends a signal only to programs of its session that have not been told to
 ignore it (`nohup`, `disown`). Without one, textual's thread for keys would read the end of a
@@ -7,15 +7,27 @@ terminal that is no longer there without pause, and the event loop waits for eve
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 
 STATUS = 129  # as after SIGHUP
+_SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: STATUS, signal.SIGINT: 130}
 _GRACE = 2.0  # seconds that the program gets to end by itself
+
+
+def leave_on_signals(leave: Callable[[int], object]) -> None:
+    """Leave with a signal's status when the program is told to end, so that the terminal is left as
+    it was.
+    """
+    loop = asyncio.get_running_loop()
+    for number, status in _SIGNALS.items():
+        loop.add_signal_handler(number, leave, status)
 
 
 def watch(leave: Callable[[], object]) -> None:

@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..matching.names.roles import last_name, query_heads_axis
+from ..matching.names.roles import (
+    BY_NAME,
+    GIVE_QUERIES,
+    GIVEN_HEADS,
+    last_name,
+    query_heads_axis,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +30,6 @@ _TABLES = ("input_position_embeddings_0", "input_position_embeddings_1")  # cos,
 _ATTENTION = re.compile(r"(^|\.)(\w*attn|\w*attention)(\.|$)")
 _ENDS_ATTENTION = re.compile(r"(attn|attention)$")
 _LOOKED_AT = 3000  # rows: several layers, with all that experts give; looked at in milliseconds
-_QUERIES = ("q_proj", "q_norm", "q_rope")
 _BY_HEAD = ("output_1", "output_attentions", *_TABLES)  # of these the last axis is not heads
 
 
@@ -57,8 +62,8 @@ def _is_hidden(row: Row) -> bool:
     """Whether its last axis is that of the residual stream, which has no heads."""
     name = last_name(row.canonical)
     if row.role == "output":
-        return name == "o_proj" or _ENDS_ATTENTION.search(name) is not None
-    return name not in ("o_proj", "q_norm", "k_norm")
+        return BY_NAME.get(name) == "attention_output" or _ENDS_ATTENTION.search(name) is not None
+    return name not in GIVEN_HEADS
 
 
 def _records(comparison: Comparison) -> Iterator[tuple[Row, Record, Shape]]:
@@ -73,7 +78,7 @@ def _query_width(comparison: Comparison) -> int | None:
     narrower of both sides, as one may be fused with keys and values.
     """
     for row in comparison.rows[:_LOOKED_AT]:
-        if row.slot == "output" and last_name(row.canonical) in _QUERIES:
+        if row.slot == "output" and last_name(row.canonical) in GIVE_QUERIES:
             shapes = [r.shape for r in (row.reference, row.candidate) if r is not None and r.shape]
             if shapes:
                 return min(_all_heads(row, shape) for shape in shapes)

@@ -60,7 +60,8 @@ def test_the_screen_does_not_open_on_a_bad_path(real: Path, tmp_path: Path) -> N
         "import sys; from layertui.cli.commands import open as command\n"
         "from layertui.compare.judging.options import JudgingOptions as Judging\n"
         "from layertui.capture.errors import CaptureError\n"
-        "try: command.show(*sys.argv[1:3], Judging(candidate_model=sys.argv[3]))\n"
+        "judging = Judging(candidate_model=sys.argv[3])\n"
+        "try: command.show(*sys.argv[1:3], judging, command.ScreenOptions())\n"
         "except CaptureError as error: print(error); sys.exit(2)\n"
     )
     sides = [str(real / "olmo2-f32" / name) for name in ("torch_dump", "max_dump")]

@@ -40,6 +40,12 @@ BY_NAME: dict[str, Role] = {
 }  # fmt: skip
 
 
+# Outputs that are queries, heads beside one another; and what else of a module that is given its
+# heads so: all others in attention are given the residual stream.
+GIVE_QUERIES = ("q_proj", "q_norm", "q_rope")
+GIVEN_HEADS = ("o_proj", "q_norm", "k_norm")
+
+
 def standard_name(role: Role) -> str:
     """The name that modules of a role have in canonical names."""
     return next(name for name, known in BY_NAME.items() if known == role)
