@@ -5,6 +5,7 @@ Nothing here knows of widgets. A job posts news; whoever receives them owns the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...compare.weights.models import ModelPaths
     from .job import Job
 
+_SHOWING = 2e-6  # seconds a row: what the screen takes to show new rows, with a margin
 _PROGRESS_STEP = 0.1  # seconds between two news of the same kind
 Visible = Callable[[], Sequence[int]]
 
@@ -129,15 +131,21 @@ def _align_and_measure(
     comparison.row_notes = notes_on(comparison.reference.path, request.rules_path)
     if job.stopped():
         return False
-    job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
+    _tell_rows(job, comparison, preparing)
     by_values = comparison.with_content(job.stopped)
     if job.stopped():
         return False
     if by_values is not comparison:
         comparison = by_values
-        job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
+        _tell_rows(job, comparison, preparing)
     _check_before(job, comparison)
     return _measure(job, comparison, visible) and _check(job, comparison)
+
+
+def _tell_rows(job: Job, comparison: Comparison, preparing: Preparing) -> None:
+    """Rows exist. The screen shows them first: both would take turns of some milliseconds."""
+    job.tell(Aligned(comparison, comparison.counts, preparing.rows(comparison)))
+    time.sleep(_SHOWING * len(comparison.rows))
 
 
 def _check_before(job: Job, comparison: Comparison) -> None:
