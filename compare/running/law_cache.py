@@ -91,9 +91,11 @@ def encoded(report: LawReport) -> str:
 def decoded(text: str) -> LawReport | None:
     """A report from its stored form; None when it is of another make."""
     try:
-        notes, *lines = text.split("\n")
+        first, *lines = text.split("\n")
+        notes = json.loads(first)
         rows = [_row(json.loads(line)) for line in lines]
-        return LawReport({row.row: row for row in rows}, tuple(json.loads(notes)))
+        known = isinstance(notes, list)
+        return LawReport({row.row: row for row in rows}, tuple(notes)) if known else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
