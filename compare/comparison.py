@@ -146,12 +146,12 @@ class Comparison(ComparisonState):
         )  # fmt: skip
         with tasks_on(workers_on(executor, threads)):
             changed = self.settle(cancelled) if done else []
-        if changed and on_results is not None:
-            on_results(changed)
-        if not done or not self.judges_by_laws:
-            return done
-        evaluate_all = evaluated_on(executor, threads, behind=visible is not None)
-        return self.check_laws(on_results, cancelled, use_cache, evaluate_all)
+            if changed and on_results is not None:
+                on_results(changed)
+            if not done or not self.judges_by_laws:
+                return done
+            evaluate_all = evaluated_on(executor, threads, behind=visible is not None)
+            return self.check_laws(on_results, cancelled, use_cache, evaluate_all)
 
     def take(self, index: int, result: Measured) -> None:
         """Store a result and judge it."""
