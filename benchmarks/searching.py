@@ -9,9 +9,8 @@ of its own where there are more rows than a key has time for. The budget of a ke
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from statistics import median
+
+from folding import took
 
 from layertui.tui.list.finding.name_index import NameIndex
 
@@ -24,15 +23,6 @@ def texts_of(count: int) -> list[str]:
     names = (f"layers.{i // 30}.{PARTS[i % 6]}.{i % 5}" for i in range(count))
     return [f"{n}-output s0 step 0 l {n} model.model.{n} l {n} model.language_model.{n}"
             for n in names]  # fmt: skip
-
-
-def took(action: Callable[[], object], repeat: int = 9) -> float:
-    seen = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        action()
-        seen.append(time.perf_counter() - started)
-    return median(seen)
 
 
 def main() -> None:
