@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..measuring.metrics import METRICS
+from ..measuring.pair_reader import CancelledError
 from ..model import Measurement, Row
 from ..reports.law_words import headline
 from .changes import CHANGES, Change, Changes, RowChange, changes_of
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from ..comparison import Comparison
 
 _SOME = 256  # rows between two looks at whether to stop
-
-
-class StoppedError(Exception):
-    """What was asked for is not wanted any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class RowChanges:
 def earlier_of(
     comparison: Comparison, stopped: Callable[[], bool] = lambda: False
 ) -> Earlier:  # fmt: skip
-    """What stays of a comparison that is measured. Raises `StoppedError` once `stopped()`."""
+    """What stays of a comparison that is measured. Raises `CancelledError` once `stopped()`."""
     names = list(METRICS)
     report = saved_of(comparison, stopped)
     numbers = {
@@ -81,12 +78,12 @@ def saved_of(
     comparison: Comparison, stopped: Callable[[], bool] = lambda: False
 ) -> SavedReport:  # fmt: skip
     """The same as of the JSON report of a comparison that is measured, without making one. Raises
-    `StoppedError` once `stopped()`.
+    `CancelledError` once `stopped()`.
     """
     rows: dict[Key, SavedRow] = {}
     for row in comparison.rows:
         if row.index % _SOME == 0 and stopped():
-            raise StoppedError
+            raise CancelledError
         record = row.reference or row.candidate
         assert record is not None
         key = (row.canonical, row.slot, record.step, record.call)

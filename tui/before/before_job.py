@@ -41,7 +41,7 @@ def find_changes(
     """Work that tells (`Made`) what changed on each row since what `find` gives: `Compared`."""
 
     def work(job: Job) -> bool:
-        from ...compare.changes.earlier import StoppedError, changes_on_rows, earlier_of
+        from ...compare.changes.earlier import changes_on_rows, earlier_of
         from ...compare.measuring.pair_reader import CancelledError
 
         try:
@@ -51,7 +51,7 @@ def find_changes(
             latest = earlier_of(comparison, job.stopped)
             changes = None if earlier is None else changes_on_rows(earlier, latest, comparison)
             job.tell(Made(Compared(latest, changes)))
-        except (StoppedError, CancelledError):
+        except CancelledError:
             return False
         return True
 

@@ -8,7 +8,6 @@ import pytest
 
 from layertui.compare.changes.earlier import (
     RowChanges,
-    StoppedError,
     changes_on_rows,
     earlier_of,
     saved_of,
@@ -16,6 +15,7 @@ from layertui.compare.changes.earlier import (
 from layertui.compare.changes.saved_report import reports_of
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.measuring.metrics import METRICS
+from layertui.compare.measuring.pair_reader import CancelledError
 from layertui.compare.reports.forms.json_form import json_report
 from support.real_pairs import measured as measured_real
 from support.screens.tui_captures import write_pair
@@ -72,5 +72,5 @@ def test_rows_that_are_gone_or_were_not_there(tmp_path: Path) -> None:
 
 def test_it_stops_when_told(tmp_path: Path) -> None:
     comparison = of_pair(tmp_path, ())
-    with pytest.raises(StoppedError):
+    with pytest.raises(CancelledError):
         earlier_of(comparison, lambda: True)
