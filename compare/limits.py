@@ -217,6 +217,10 @@ REGION_PART = 0.26  # of the rows or channels: a quarter, one head of four; more
 REGION_RUNS = 3  # of neighbours in a region, unless it is ...
 REGION_SCATTERED = 0.06  # ... of so few of the rows or channels: noise scatters over all
 
+CORRELATION_ERRORS = 2.0  # standard errors beyond the likeliest greatest correlation by chance
+LEAST_CORRELATION = 0.1  # that is something, of many values: tables share some of their directions
+MOST_CORRELATION = 0.7  # that may be chance, of few values
+
 # What numbers usually mean (see `symptoms.thumb`): the rules of thumb of those who port models
 
 THUMB_ALIKE = 0.99  # cosine from which the direction is right

@@ -31,7 +31,7 @@ POLICIES: tuple[str, ...] = (*POLICY_CLASSES, "default")
 # What a difference may look like; of two that explain it alike, the first is said first.
 SYMPTOMS: tuple[str, ...] = (
     "nan", "constant", "sign", "scale", "missing-term", "stale", "swapped", "shifted", "permuted",
-    "cast", "clamp", "region", "offset", "noise-like", "none",
+    "cast", "clamp", "region", "offset", "other-weights", "noise-like", "none",
 )  # fmt: skip
 
 # What may be the cause of a layer's local error; of two that explain it alike, the first is said

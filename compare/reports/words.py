@@ -151,6 +151,6 @@ def symptom_lines(symptoms: Sequence[Symptom]) -> list[str]:
 
 def symptom_line(symptom: Symptom) -> str:
     """`scale, explains 98 %: x1.0100 +- 0.0003 ...`; what explains nothing has no share."""
-    if symptom.name in ("none", "noise-like"):
+    if symptom.name in ("none", "noise-like", "other-weights"):
         return f"{symptom.name}: {symptom.evidence}"
     return f"{symptom.name}, explains {100 * symptom.score:.3g} %: {symptom.evidence}"

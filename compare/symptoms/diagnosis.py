@@ -14,6 +14,7 @@ from ..measuring.bounded_sample import UNREADABLE, Sample, read_sample
 from ..model import Measurement, Row, Symptom
 from ..tasks.on_executor import answers
 from . import casts, fit, others, registry
+from .unrelated import other_weights
 
 if TYPE_CHECKING:
     from ...capture.values import Array
@@ -29,7 +30,8 @@ def symptoms_of(
     aligned: Aligned, results: Results, analysis: Analysis, index: int
 ) -> tuple[Symptom, ...]:
     """What the difference of a measured pair looks like, the best explanation first; one symptom
-    `none` or `noise-like` where no simple one explains most of it, nothing where nothing differs.
+    `other-weights`, `none` or `noise-like` where no simple one explains most of it, nothing where
+    nothing differs.
 
     Reads a bounded sample of the pair and of records of the same shape. Raises `RecordError` or
     `RecipeError` where the pair cannot be read any more.
@@ -49,7 +51,8 @@ def symptoms_of(
     if hidden is not None:
         return _given_away(hidden, found)
     if not likely:
-        return (_nothing(result, pair, found),)
+        other = other_weights(aligned.rows[index], analysis.facts[index], pair)
+        return (other or _nothing(result, pair, found),)
     return ranked(likely)
 
 

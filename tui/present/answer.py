@@ -199,6 +199,8 @@ def _first_words(comparison: Comparison, first: FirstDivergence) -> tuple[str, .
         return where + long, f"{where}: {unpaired}{found}", f"{where}: {unpaired}", where
     looks = looks_like(first)
     forms = [where + sure + long, f"{where}{sure}{brief}, {looks}" if looks else ""]
+    if looks and first.verdict == "diverged":  # tells more than the size, and than how sure it is
+        forms += [f"{where}{brief}, {looks}", f"{where}, {looks}"]
     forms += [where + sure + brief, where + brief]
     return tuple(form for form in forms if form)
 

@@ -16,6 +16,7 @@ from layertui.compare.symptoms.fit import Pair, offset
 from layertui.compare.symptoms.others import Other, missing_term
 from layertui.compare.symptoms.regions import region
 from layertui.compare.symptoms.thumb import rules_of_thumb
+from layertui.compare.symptoms.unrelated import correlations, nothing_in_common
 from support.synthetic import record, saved
 
 
@@ -90,6 +91,30 @@ def test_a_region_is_in_few_pieces() -> None:
     assert scattered([0, 1, 2, 10, 11, 20, 21])  # seven rows in three runs
     assert not scattered([0, 1, 10, 11, 20, 21, 30])  # in four
     assert scattered([0, 10, 20, 30, 40, 50]) and not scattered([0, 10, 20, 30, 40, 50, 60])
+
+
+@pytest.mark.parametrize(
+    ("correlation", "count", "tries", "nothing"),
+    [
+        (0.099, 1 << 16, 1, True), (0.101, 1 << 16, 1, False),  # of many values
+        (0.69, 16, 1, True), (-0.71, 16, 1, False),  # of few
+        (0.25, 512, 1000, True), (0.27, 512, 1000, False),  # (3.9 + 2) / 512^0.5
+    ],
+)  # fmt: skip
+def test_correlations_that_are_nothing(
+    correlation: float, count: int, tries: int, nothing: bool
+) -> None:
+    assert nothing_in_common(correlation, count, tries) is nothing
+
+
+def test_correlations_of_rows() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((2, 50, 64))
+    y[7] = -3 * x[7] + 1
+    x[9] = 2.0
+    whole, greatest = correlations(x, y)
+    assert whole == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1])
+    assert greatest == pytest.approx(1.0)
 
 
 def said(**numbers: Any) -> str:

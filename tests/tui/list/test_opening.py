@@ -44,7 +44,9 @@ DEMO = {
     "rope-theta": ("L0 self_attn", "base 500000 where the reference has 1e4"),
     "swapped-gate-up": ("L2 mlp", "introduced inside", "relative L2 0.77", WEIGHTS),
     "gelu-for-silu": ("L0 mlp", "introduced inside", "relative L2 0.2", WEIGHTS),
-    "transposed-o-proj": ("L4 self_attn.o_proj", "introduced here", "relative L2 1.4", WEIGHTS),
+    "transposed-o-proj": (
+        "L4 self_attn.o_proj", "introduced here", "looks like other-weights", WEIGHTS,
+    ),
     "weight-scale": ("L3 mlp.down_proj", "the output is 1.01 x what it should be"),
     "kv-head-order": (
         "L1 self_attn", "key heads are repeated tiled where the reference repeats them interleaved",
@@ -66,7 +68,12 @@ WITH_WEIGHTS = {
 }  # fmt: skip
 REAL = {
     "olmo2-f32": ("L0 self_attn.q_norm", "eps 1e-6 where the reference has 1e-5"),
-    "llama_v3_badweights-f32": ("embed_tokens", "introduced here", "relative L2 13"),
+    "llama_v3_badweights-f32": (
+        "embed_tokens",
+        "introduced here",
+        "relative L2 13",
+        "looks like other-weights",
+    ),
     "llama-f32": ("no divergence in 48 pairs", "L1 input_layernorm"),
     "llama_v3-f32": ("no divergence in 49 pairs", "L1 input_layernorm"),
     "llama_steps-f32": ("no divergence in 144 pairs", "L1 input_layernorm"),
