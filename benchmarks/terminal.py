@@ -65,12 +65,14 @@ class Terminal:
                 break
         return bytes(seen)
 
-    def key(self, keys: bytes, quiet: float = 0.15) -> tuple[bytes, float]:
-        """Send a key; what it made the program write, and seconds until its last byte."""
+    def key(self, keys: bytes, quiet: float = 0.15, first: float = 2.0) -> tuple[bytes, float]:
+        """Send a key; what it made the program write, and seconds until its last byte: the first
+        one may take `first` seconds, others `quiet` after the one before.
+        """
         started = last = time.perf_counter()
         os.write(self.fd, keys)
         seen = bytearray()
-        while select.select([self.fd], [], [], quiet)[0]:
+        while select.select([self.fd], [], [], quiet if seen else first)[0]:
             seen += os.read(self.fd, 1 << 16)
             last = time.perf_counter()
         return bytes(seen), last - started

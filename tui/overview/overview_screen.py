@@ -182,8 +182,12 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
             self._title()
             body.set_lines([[(f" looking {self.look.signs.dots}", palette.muted)]])
             return
-        self._say_in("#words", self.state(), palette.accent)
-        self._say_in("#here", self.here(), None, 1 if width >= _WIDE else _MOST_WORDS)
+        least = 1 if width >= _WIDE else _MOST_WORDS
+        above = self._say_in("#words", self.state(), palette.accent)
+        below = self._say_in("#here", self.here(), None, least)
+        if above or below:  # the picture has another height now: it is drawn once
+            self.call_after_refresh(self.show)
+            return
         lines, legend = self.picture(width, body.size.height)
         body.set_lines(lines)
         self.query_one("#legend", Lines).set_lines([legend])
@@ -195,16 +199,19 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
         words = [(f" {self.title_words()}", self.look.palette.strong)]
         self.query_one("#title", Lines).set_lines([words])
 
-    def _say_in(self, part: str, text: str, style: Style | None, least: int = 1) -> None:
-        """Words on as many lines as they need, at least and at most so many."""
+    def _say_in(self, part: str, text: str, style: Style | None, least: int = 1) -> bool:
+        """Words on as many lines as they need, at least and at most so many; whether these are
+        other than before.
+        """
         look, lines = self.look, self.query_one(part, Lines)
         text = clean(text, look.terminal.ascii)
         words = wrap(text, self.size.width - 2, _MOST_WORDS, look.signs.dots)
         height = max(least, len(words))
-        if lines.styles.height is None or lines.styles.height.value != height:
+        changed = lines.styles.height is None or lines.styles.height.value != height
+        if changed:
             lines.styles.height = height
-            self.call_after_refresh(self.show)  # the picture has another height now
         lines.set_lines([[(f" {line}", style)] for line in words])
+        return changed
 
     # Saving
 

@@ -48,7 +48,7 @@ class Trend:
 
     def ready(self) -> Trend:
         """The same, with what goes through all errors worked out: for a thread of its own."""
-        for name in ("sizes", "greatest", "middle", "decades"):
+        for name in ("sizes", "part_numbers", "greatest", "middle", "decades"):
             getattr(self, name)
         for line in self.further:
             _ = line.sizes
@@ -69,6 +69,14 @@ class Trend:
         import numpy as np
 
         return np.array(self.errors, np.float64)
+
+    @cached_property
+    def part_numbers(self) -> NDArray[np.int64]:
+        """The places of the parts in `PARTS`."""
+        import numpy as np
+
+        numbers = {part: number for number, part in enumerate(PARTS)}
+        return np.array([numbers[part] for part in self.parts], np.int64)
 
     @cached_property
     def known(self) -> list[float]:

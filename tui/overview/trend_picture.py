@@ -32,6 +32,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille
 _BRAILLE = 0x2800
 _ALONE = "\u2022"  # where every row has a column of its own
 _TALL, _WIDE = 4, 2  # dots of a cell
+_BLANK: Piece = (" ", None)
 _BELOW = 1  # lines below the powers of ten: errors of 0
 _LETTERS: dict[Part, str] = {"attention": "a", "mlp": "m", "norm": "n", "layer": "l", "other": "o"}
 # On a dark ground, of 16 colours, on a light ground.
@@ -45,6 +46,13 @@ _FURTHER: dict[LineName, tuple[str, str, str]] = {  # letter, colours
     "alone": ("r", "#e8743b", "bright_red"), "baseline": ("b", "#9a9a9a", "bright_black"),
     "exact": ("x", "#7a86ff", "blue"),
 }  # fmt: skip
+
+
+def _shows_nothing(style: Style | None) -> bool:
+    """Whether a blank looks the same in a style as in none: it goes on with the style then, which
+    takes fewer bytes on the wire than to change it.
+    """
+    return style is None or not (style.bgcolor or style.reverse or style.underline)
 
 
 @dataclass(frozen=True)
@@ -110,8 +118,9 @@ class TrendPicture:
                     piece = self._further_dot(names[line][column], further[line][column])
                 else:
                     piece = self._empty(column == here)
-                if pieces[-1][1] == piece[1]:
-                    pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
+                text, style = pieces[-1]
+                if style == piece[1] or (piece == _BLANK and _shows_nothing(style)):
+                    pieces[-1] = text + piece[0], style
                 else:
                     pieces.append(piece)
             lines.append(pieces)
@@ -119,14 +128,19 @@ class TrendPicture:
 
     def _cells(self, cursor: int) -> tuple[list[list[int]], list[list[int]]]:
         """By line and column the dots of all places that stand there, and the place that the cell
-        shows: the cursor's, else one at which an error was introduced, the last one; -1 for none.
+        shows: the cursor's, else the last one at which an error was introduced, else the last one
+        of the part of the model that has most of them; -1 for none.
         """
         import numpy as np
 
         masks, ranks = np.zeros(self._shape, np.int64), np.full(self._shape, -1)
         places, where, bits = self._dots(self.found.sizes)
         np.bitwise_or.at(masks, where, bits)
-        rank = np.isin(places, self.found.made) + 2 * (places == cursor)
+        parts = self.found.part_numbers[places]
+        counts = np.zeros((*self._shape, len(PARTS)), np.int64)
+        np.add.at(counts, (*where, parts), 1)
+        most = counts.argmax(2)[where] == parts
+        rank = np.where(np.isin(places, self.found.made), 2, most) + 3 * (places == cursor)
         total = len(self.found.rows)
         np.maximum.at(ranks, where, rank * total + places)
         return masks.tolist(), np.where(ranks < 0, -1, ranks % total).tolist()
@@ -186,7 +200,7 @@ class TrendPicture:
         return f"1e{power:+03d}" if power < below and power % every == 0 else ""
 
     def _empty(self, here: bool) -> Piece:
-        return (self.look.signs.divider, self.look.palette.faint) if here else (" ", None)
+        return (self.look.signs.divider, self.look.palette.faint) if here else _BLANK
 
     def _dot(self, place: int, mask: int, here: bool) -> Piece:
         look, part = self.look, self.found.parts[place]

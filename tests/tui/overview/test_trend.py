@@ -162,6 +162,22 @@ def test_further_lines_stand_where_their_errors_are_and_own_ones_in_front() -> N
     assert "r layer alone" in legend and "b baseline" in legend and cell_len(legend.rstrip()) <= 80
 
 
+def test_a_cell_shows_the_part_that_has_most_of_its_rows() -> None:
+    parts: tuple[Part, ...] = ("mlp", "attention", "mlp", "norm") * 50
+    found = replace(of([1e-3] * 200), parts=parts)
+    shown = "".join(drawn(found, (14, 8), 198, Terminal("none", ascii=True)))
+    assert shown.count("m") == 3 and not set("an") & set(shown)
+
+
+def test_blanks_need_no_change_of_colour() -> None:
+    found = of([1e-3, math.nan, 1e-3, math.nan, 1e-3, 1e-5])
+    found = replace(found, parts=("mlp",) * 6)
+    picture = TrendPicture(Look(Terminal()), found, Span(0, 6), 72, 12)
+    lines = picture.lines(5)
+    (dots,) = [line for line in lines if sum(text.count("\u2022") for text, _ in line) == 3]
+    assert len(dots) == 3  # the label, the dots, the cursor's column, each with blanks behind it
+
+
 # In the program
 
 
