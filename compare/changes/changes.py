@@ -83,7 +83,7 @@ class Changes:
         if not bad or any(row.change == "gone" for row in bad):
             return "is not compared any more"
         cured = all(row.change == "cured" for row in bad)
-        return "cured" if cured else "diverges no longer first"
+        return "cured" if cured else "is no longer first"
 
 
 def changes_of(before: SavedReport, after: SavedReport) -> Changes:
