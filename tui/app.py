@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from ..capture.records import Capture
-    from .jobs.compare_job import Request
     from .jobs.job import Job
     from .jobs.news import News
+    from .jobs.request import Request
     from .list.folds.list_lines import Start
     from .session import Question
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ..compare.comparison import Comparison
     from ..compare.reports.row_report import RowReport
     from .completion.candidates import Completer
-    from .jobs.compare_job import Request
     from .jobs.export_job import ExportChoice
     from .jobs.job import Job
     from .jobs.news import News
+    from .jobs.request import Request
     from .list.folds.list_lines import Start
     from .list.limits import Limits
     from .scene import Scene, Trial

@@ -13,7 +13,7 @@ from ..capture.records import Capture, Record
 from ..capture.storage import is_url
 from .app import LayertuiApp
 from .background import drop_late_answers, events_of, is_light
-from .jobs.compare_job import Request
+from .jobs.request import Request
 from .list.limits import limits_of
 from .settings.user_keys import user_keymap
 from .state import remembered_metric

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from ...compare.changes.earlier import Earlier, RowChanges
     from ...compare.comparison import Comparison
-    from ..jobs.compare_job import Request
     from ..jobs.job import Job
     from ..jobs.news import News
+    from ..jobs.request import Request
     from ..list.comparing import Comparing
     from ..list.face import ListFace
     from ..session import Host

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from ...compare.changes.earlier import Earlier, RowChanges
     from ...compare.comparison import Comparison
-    from ..jobs.compare_job import Request
     from ..jobs.job import Job
+    from ..jobs.request import Request
 
 _SOME = 64  # results between two news of how far the measuring is
 

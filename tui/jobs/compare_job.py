@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .news import (
@@ -22,37 +21,17 @@ from .news import (
     Measured,
     Reading,
 )
+from .request import Request
 
 if TYPE_CHECKING:
     from ...capture.records import Capture
     from ...compare.comparison import Comparison
     from ...compare.judging.policy import Policy
-    from ...compare.rules.rules import Rules
-    from ...compare.weights.models import ModelPaths
     from .job import Job
 
 _SHOWING = 2e-6  # seconds a row: what the screen takes to show new rows, with a margin
 _PROGRESS_STEP = 0.1  # seconds between two news of the same kind
 Visible = Callable[[], Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to compare, and how. `case` is that of folders of captures that both sides are in."""
-
-    reference: str
-    candidate: str
-    rules: Rules | None = None
-    policy: Policy | None = None
-    raw: str | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    ulp: bool = False
-    models: ModelPaths | None = None
-    min_coverage: float = 0.5
-    allow_early_end: bool = False
-    case: str = ""
-    rules_path: str | None = None  # the file that the rules came from, beside which notes lie
 
 
 class Preparing(Protocol):

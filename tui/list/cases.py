@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...compare.case_pairs import CasePair
-    from ..jobs.compare_job import Request
+    from ..jobs.request import Request
     from ..session import Host
     from .comparing import Comparing
 

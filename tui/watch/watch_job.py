@@ -12,8 +12,8 @@ from ..jobs.news import Made
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..jobs.compare_job import Request
     from ..jobs.job import Job
+    from ..jobs.request import Request
     from .writing_state import Glance, Pace
 
 _IDLE_TIMES = 20  # as long as a glance takes is waited between two: a 20th of a core at most
