@@ -192,7 +192,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     @property
     def working(self) -> bool:
         """Whether something is being read or measured."""
-        return self.controllers.comparing.working
+        return self.controllers.working
 
     # Screens and keys
 

@@ -49,6 +49,11 @@ class Controllers:
         comparing.on_cases = lambda pairs: self.cases.found(pairs)
         return comparing
 
+    @property
+    def working(self) -> bool:
+        """Whether something is being read or measured."""
+        return "comparing" in self.__dict__ and self.comparing.working
+
     def _started(self) -> None:
         self.symptoms.drop()
         self.before.drop()

@@ -10,14 +10,18 @@ _HEAVY = (
     "numpy", "torch", "transformers", "einops", "pydantic", "click", "matplotlib", "fsspec", "dask",
     "distributed", "layertui.capture.remote",
 )  # fmt: skip
-# Only a comparison needs these; their classes alone take some 15 ms to make.
-_LATER = ("layertui.compare.model", "layertui.compare.weights.models", "statistics")
+# Only a comparison, or a job, needs these; their classes alone take some 25 ms to make.
+_LATER = (
+    "layertui.compare.model", "layertui.compare.weights.models", "statistics",
+    "layertui.compare.reports.form", "layertui.compare.judging.options", "layertui.tui.jobs.news",
+    "layertui.tui.jobs.compare_job", "layertui.tui.list.comparing", "tomllib",
+)  # fmt: skip
 
 # `begin` runs after the first refresh of the screen and starts the first work.
 _PROBE = """
 import asyncio, sys
 from layertui.tui.app import LayertuiApp
-from layertui.tui.jobs.compare_job import Request
+from layertui.tui.jobs.request import Request
 class Probe(LayertuiApp):
     def begin(self):
         painted = [w.region.area for w in self.screen.query("Lines")]

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .news import Recalled, Reran
-
 if TYPE_CHECKING:
     from ...capture.runners.spec import RunnerSpec
     from ...compare.comparison import Comparison
@@ -144,6 +142,8 @@ def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
 def recall_job(session: RerunSession) -> Callable[[Job], bool]:
     """Work that takes what earlier sessions found, without a runner."""
 
+    from .news import Recalled
+
     def work(job: Job) -> bool:
         job.tell(Recalled(tuple(session.recall())))
         return True
@@ -153,6 +153,7 @@ def recall_job(session: RerunSession) -> Callable[[Job], bool]:
 
 def rerun_job(session: RerunSession, rows: list[int], fresh: bool) -> Callable[[Job], bool]:
     """Work that reruns the layers of `rows` in execution order."""
+    from .news import Reran
 
     def work(job: Job) -> bool:
         return session.rerun(

@@ -166,7 +166,7 @@ class ListDisplay(ShownRows):
                 width >= _WIDE, self.session.inputs_differ, self._settings, kept,
             )  # fmt: skip
             counts.set_lines([pieces])
-        working = self.controllers.comparing.working
+        working = self.controllers.working
         self.query_one(AnswerBar).show(self.comparison, self._counts, working)
 
     @property
@@ -191,7 +191,7 @@ class ListDisplay(ShownRows):
     def _state(self) -> str:
         """What the work behind the screen does, beyond measuring, which is counted."""
         comparison = self.comparison
-        if not self._reading and comparison is not None and self.controllers.comparing.working:
+        if not self._reading and comparison is not None and self.controllers.working:
             return "judging" if comparison.complete and not checking_laws(comparison) else ""
         return self._reading
 

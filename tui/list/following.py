@@ -201,6 +201,6 @@ class FollowingList(ListDisplay):
         self.query_one(DepthStrip).update_rows(rows)
         self._show_status()
         comparison = self.comparison
-        working = comparison is not None and self.controllers.comparing.working
+        working = comparison is not None and self.controllers.working
         if working and comparison is not None and checking_laws(comparison):
             self._late_timer = self.set_timer(_STRIP_EVERY, self._show_late)  # the progress goes on

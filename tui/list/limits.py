@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...compare.judging.options import JudgingOptions
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
 
 if TYPE_CHECKING:
+    from ...compare.judging.options import JudgingOptions
     from ...compare.judging.policy import Policy
 
 
@@ -51,6 +51,8 @@ class Limits:
     @property
     def judging(self) -> JudgingOptions:
         """The same as options of a command."""
+        from ...compare.judging.options import JudgingOptions
+
         policy = self._of_the_command_line()
         baselines, exact = ((), None) if policy is None else policy.further_captures
         return JudgingOptions(

@@ -114,7 +114,7 @@ class OverviewScreen(WorkScreen, inherit_bindings=False):
             return True
 
         self._of = comparison
-        self._early = self.controllers.comparing.working
+        self._early = self.controllers.working
         self._holds = not self._early  # else that job holds it, and settles
         if self._holds:
             hold()

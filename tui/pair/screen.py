@@ -141,7 +141,7 @@ class PairScreen(WorkScreen):
 
     @property
     def measuring(self) -> bool:
-        return self.controllers.comparing.working
+        return self.controllers.working
 
     @classmethod
     def all_keys(cls) -> Sequence[Key]:

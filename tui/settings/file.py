@@ -8,11 +8,6 @@ from dataclasses import dataclass, field
 
 from .table import SettingError, setting_named
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
-
 KeyNames = Mapping[str, tuple[str, ...]]  # as the user writes keys, by what they do
 _LARGEST = 1_000_000  # bytes; a file of settings has some hundred
 
@@ -45,6 +40,11 @@ def read_file(path: str, *, must_be_there: bool) -> FileSettings:
 
 def parse_settings(content: bytes, path: str) -> FileSettings:
     """What the bytes of a file set; `path` names it in problems."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
     try:
         data = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
