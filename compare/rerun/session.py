@@ -76,6 +76,11 @@ class RerunSession:
     # --- which runner
 
     @property
+    def asked(self) -> RunnerSpec | None:
+        """The runner that was given or chosen; None where none was."""
+        return self._asked
+
+    @property
     def spec(self) -> RunnerSpec | None:
         """The runner that will be used: as given, as chosen before, or as the capture tells."""
         if self._asked is not None:

@@ -39,7 +39,7 @@ class Reruns:
         ):  # fmt: skip
             from ...compare.rerun.session import RerunSession
 
-            spec = self._session.spec if self._session is not None else None
+            spec = self._session.asked if self._session is not None else None
             self.close()
             self._session = RerunSession(comparison, spec)
             self._rows = comparison.rows

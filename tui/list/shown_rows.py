@@ -166,6 +166,7 @@ class ShownRows(WorkScreen):
         known = self.pairs.model.short if self.pairs.model is not None else ()
         ready = self._prepared
         by_mode = ready.by_mode if ready and ready.rows is comparison.rows else None
+        known = (*known, *(ready.short if ready else ()))
         model = ComparedRows(comparison, self.look.terminal.ascii, known, by_mode)
         found, marks = self._kept.find(comparison.rows)
         self.session.marks.clear()

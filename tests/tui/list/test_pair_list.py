@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from rich.cells import cell_len
 
 from layertui.capture.records import Capture, Record
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.model import Verdict
+from layertui.compare.model import Row, Verdict
 from layertui.tui.list.columns import columns_for, heading
 from layertui.tui.list.kept_place import find_row
 from layertui.tui.list.pair_list import PairList
@@ -185,6 +186,35 @@ def test_rows_are_found_again_by_their_records(small: Comparison) -> None:
     again = open_comparison(small.reference.path, small.candidate.path)
     for row in small.rows:
         assert find_row(again.rows, row_key(row)) == row.index
+        assert find_row(_NoOther(again.rows), row_key(row), row.index) == row.index
+        assert find_row(again.rows, row_key(row), row.index + 1) == row.index
+    assert find_row(again.rows, row_key(small.rows[3]), 1000) == 3
+
+
+def test_a_record_without_a_partner_is_found_before_the_last_row(small: Comparison) -> None:
+    row = small.rows[3]
+    gap = (row_key(row)[0], None, row.canonical)
+    rows = _NotBehind(small.rows)
+    rows.last = 3
+    assert find_row(rows, gap) == 3
+
+
+class _NoOther(tuple[Row, ...]):
+    """Rows that are not gone through."""
+
+    def __iter__(self) -> Iterator[Row]:
+        raise AssertionError("other rows are looked at")
+
+
+class _NotBehind(tuple[Row, ...]):
+    """Rows that are gone through up to `last`."""
+
+    last = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for at, row in enumerate(super().__iter__()):
+            assert at <= self.last, "rows behind it are looked at"
+            yield row
 
 
 def _strange(folder: Path) -> tuple[Path, Path]:

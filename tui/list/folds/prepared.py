@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ...present.short_names import ShortNames
+from ...present.short_names import ShortNames, short_names
 from ..row_model import Mode, in_mode
 from .levels import Levels, levels_of
 
@@ -27,19 +27,24 @@ SOME: tuple[Mode, ...] = ("outputs", "inputs")  # modes that leave out rows
 
 @dataclass(frozen=True)
 class Prepared:
-    """Of all rows: their levels, and the numbers of those each mode shows."""
+    """Of all rows: their levels, and the numbers of those each mode shows; how names are shown."""
 
     rows: tuple[Row, ...]
     levels: Levels
     by_mode: Mapping[Mode, Sequence[int]]
+    short: tuple[ShortNames, ShortNames]
 
 
 class Prepare:
     """Makes what goes through all records or rows, for the thread of a job (see `Preparing`)."""
 
+    def __init__(self) -> None:
+        self._short: Sequence[ShortNames] = ()  # of the captures as they were listed
+
     def names(self, reference: Capture, candidate: Capture) -> tuple[ShortNames, ShortNames]:
         """How names are shown."""
-        return ShortNames(reference), ShortNames(candidate)
+        self._short = short = ShortNames(reference), ShortNames(candidate)
+        return short
 
     def rows(self, comparison: Comparison) -> Prepared:
         """What the list needs of aligned rows."""
@@ -49,4 +54,6 @@ class Prepare:
         by_mode: dict[Mode, Sequence[int]] = {}
         for mode in SOME:
             by_mode[mode] = [row.index for row in rows if in_mode(row, mode)]
-        return Prepared(rows, levels_of(rows), by_mode)
+        sides = comparison.reference, comparison.candidate
+        short = short_names(sides[0], self._short), short_names(sides[1], self._short)
+        return Prepared(rows, levels_of(rows), by_mode, short)
