@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Both sides' records and the canonical name: what stays when rows are made anew.
 RowKey = tuple[tuple[object, ...] | None, tuple[object, ...] | None, str]
 Mode = Literal["outputs", "inputs", "everything"]
+_MANY = 1024  # rows that are looked for among others all together, not one by one
 _MOST_LINES = 4096  # that are kept: some hundred screens
 MODES: tuple[Mode, ...] = ("outputs", "inputs", "everything")
 MODE_WORDS: dict[Mode, str] = {
@@ -357,9 +358,12 @@ def unreadable_rows(comparison: Comparison) -> list[int]:
 
 def hidden_failing(comparison: Comparison, view: Sequence[int]) -> int:
     """How many failing rows `view` does not show."""
-    if isinstance(view, range):
+    failing = comparison.failing
+    if isinstance(view, range) or len(view) == len(comparison.rows):
         return 0
-    return sum(1 for row in comparison.failing if not _holds(view, row))
+    if len(failing) < _MANY:
+        return sum(1 for row in failing if not _holds(view, row))
+    return len(failing) - len(set(view).intersection(failing))
 
 
 def _holds(view: Sequence[int], row: int) -> bool:

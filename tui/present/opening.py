@@ -61,9 +61,9 @@ def opening_row(comparison: Comparison) -> int | None:
 
 def _greatest_error(comparison: Comparison) -> int | None:
     """The pair with the greatest relative L2; None where both sides are equal everywhere."""
-    errors = {
-        index: found.relative_l2
-        for index, found in enumerate(comparison.measurements)
-        if isinstance(found, Measurement) and found.relative_l2
-    }
-    return max(errors, key=errors.__getitem__, default=None)
+    greatest, at = 0.0, None
+    for index, found in enumerate(comparison.measurements):
+        error = found.relative_l2 if isinstance(found, Measurement) else None
+        if error and error > greatest:
+            greatest, at = error, index
+    return at

@@ -29,6 +29,7 @@ _LABEL = " depth "
 _SLICE = 0.02  # seconds for which rows are taken in at a time
 _PAUSE = 0.01  # seconds between two such times
 _ROWS = 256  # between two looks at the clock
+_FEW = 2048  # rows that are taken in at once when a run is drawn anew, with all else that shows it
 
 _FULL = 7  # the highest bar
 _ALWAYS_FULL: frozenset[Level] = frozenset({"nan", "shape", "unreadable"})
@@ -76,6 +77,8 @@ class DepthStrip(Widget):
         self._levels, self._heights = ["pending"] * cells, [0] * cells
         self._waiting.clear()
         self.refresh()
+        if rows > _FEW and self._timer is None:
+            self._timer = self.set_timer(_PAUSE, self._go_on)
         self.update_rows(range(rows))
 
     def update_rows(self, rows: Iterable[int]) -> None:
