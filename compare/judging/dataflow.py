@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ...capture.interpreter.garbage import free_slowly
 from ..matching.names.canonical import ROOT, parent_of
 from ..matching.names.roles import beside, is_parameter, last_name
 from ..model import Measurement, Result, Row
@@ -74,9 +75,13 @@ def flow_of(rows: Sequence[Row], results: Sequence[Result]) -> Flow:
         if result.compared or result.nonfinite_mismatch:
             steps.setdefault(row.step, []).append(row)
     before: _Step | None = None
+    leavings: list[object] = []
     for number in sorted(steps):
         before = _Step(flow, steps[number], results, before)
         before.link()
+        leavings += before.leavings()
+    del before
+    free_slowly(leavings)
     return flow
 
 
@@ -116,6 +121,10 @@ class _Step:
                 self.flow.nodes[row.index] = self.gradient(row, gradients)
             else:
                 self.flow.nodes[row.index] = self.node(row)
+
+    def leavings(self) -> list[object]:
+        """What linking took, some objects for each row."""
+        return [*self.seen, *self.inputs.values(), *self.outputs.values(), *self.inside.values()]
 
     def recorded_parent(self, module: str) -> str:
         """The nearest module around `module` that has records."""

@@ -12,7 +12,7 @@ from ..limits import ROUNDINGS, limits_for
 from ..matching.names.canonical import ROOT
 from ..matching.names.roles import begins_a_run, family_of, is_parameter
 from ..measuring.grids import Grids, grids_of
-from ..measuring.pair_dtypes import printed_rounding, printed_share
+from ..measuring.pair_dtypes import is_printed, printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
 from ..model import Layout, Measurement, Result, Row
 from .dataflow import DECODER, Flow, flow_of, unpaired_before
@@ -36,6 +36,7 @@ class Errors:
     quantised: Mapping[int, str] = field(default_factory=dict)
     facts: dict[int, Facts] = field(init=False, default_factory=dict)
     arithmetic: Arithmetic | None = field(init=False, default=None)
+    _families: dict[int, str] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for index in self.flow.nodes:
@@ -111,11 +112,9 @@ class Errors:
 
     def family(self, index: int) -> str:
         """`norm` or `linear` for what such a module returns, else empty."""
-        row = self.rows[index]
-        if row.role not in ("output", "value"):
-            return ""
-        record = row.reference or row.candidate
-        return family_of(row.canonical, record.module_class if record is not None else None)
+        if index not in self._families:
+            self._families[index] = _family(self.rows[index])
+        return self._families[index]
 
     def routed(self, index: int) -> Routing | None:
         """The routing within noise that this row's values come from."""
@@ -132,6 +131,13 @@ class Errors:
             if routing.within_noise:
                 found.setdefault(self.rows[index].step, []).append(routing)
         return found
+
+
+def _family(row: Row) -> str:
+    if row.role not in ("output", "value"):
+        return ""
+    record = row.reference or row.candidate
+    return family_of(row.canonical, record.module_class if record is not None else None)
 
 
 def error_of(result: Measurement, exact: bool = False) -> float:
@@ -160,6 +166,8 @@ def is_masked(result: Measurement) -> bool:
 def _printed_floor(row: Row, result: Measurement) -> float:
     """The relative error that the rounding of a print makes."""
     side, structure = result.reference, result.structure
+    if not is_printed(row):
+        return 0.0
     floor = printed_share(row)
     if side is not None and side.l2 and result.compared:
         plain = printed_rounding(row) * math.sqrt(result.compared) / side.l2

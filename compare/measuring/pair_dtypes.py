@@ -27,6 +27,11 @@ def coarser_dtype(row: Row) -> str | None:
     return None if names is None else coarser(*names)
 
 
+def is_printed(row: Row) -> bool:
+    """Whether a side may have been printed: it comes with what was written about its values."""
+    return any(r is not None and r.stats for r in (row.reference, row.candidate))
+
+
 def printed_rounding(row: Row) -> float:
     """Half a unit of the last printed decimal, where a side is a log; 0 where values are whole."""
     digits = _printed_digits(row, "printed_decimals")

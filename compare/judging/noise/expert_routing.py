@@ -79,11 +79,12 @@ def find_routings(aligned: Aligned, results: Results) -> dict[int, Routing]:
     from ...measuring.bounded_sample import UNREADABLE
 
     found: dict[int, Routing] = {}
-    modules = sorted({row.canonical for row in aligned.rows})
+    modules: list[str] = []  # sorted, which takes long, where there is a router
     for row in aligned.rows:
         result = results.measurements[row.index]
         if not isinstance(result, Measurement) or result.identical or not _is_router(row, result):
             continue
+        modules = modules or sorted({row.canonical for row in aligned.rows})
         if not _has_experts(modules, row):
             continue
         try:

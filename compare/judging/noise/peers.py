@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from statistics import median
 
 from ...limits import (
     ADDS,
@@ -27,6 +26,7 @@ from ...limits import (
     WIDEST,
 )
 from ..row_facts import Facts
+from .middle import middle_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def log_median_mad(values: Sequence[float | None]) -> Typical | None:
     logs = [math.log(max(value, NOTHING)) for value in values if value is not None]
     if len(logs) < 2:
         return None
-    middle = median(logs)
-    spread = 1.4826 * median(abs(value - middle) for value in logs)
+    middle = middle_of(logs)
+    spread = 1.4826 * middle_of([abs(value - middle) for value in logs])
     return Typical(math.exp(middle), spread, len(logs))
 
 
@@ -154,7 +154,7 @@ def change_of(places: Sequence[int], steps: Sequence[float]) -> Change | None:
 
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return median(known) if len(known) >= 2 else None
+    return middle_of(known) if len(known) >= 2 else None
 
 
 def limit_of(found: Typical | None) -> float:
