@@ -83,6 +83,16 @@ class ComparisonState:
         self._analysis = judgement.analysis or self._analysis
         self._running = RunningVerdicts(judgement.verdicts)
 
+    def parts(self) -> list[object]:
+        """What it consists of, some objects for each row and record (see `free_slowly`)."""
+        judged = self._judgement
+        analysis = self._analysis or (judged.analysis if judged is not None else None)
+        return [
+            *self.rows, *self.measurements, *self.verdicts, *self.law_progress.locals.values(),
+            *self.reference.records, *self.candidate.records, *self.evidence.law_rows.values(),
+            *(analysis.parts() if analysis is not None else ()),
+        ]  # fmt: skip
+
     # The aligned rows, and what is known of them
 
     @property

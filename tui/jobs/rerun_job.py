@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .letting_go import let_go
+
 if TYPE_CHECKING:
     from ...capture.runners.spec import RunnerSpec
     from ...compare.comparison import Comparison
@@ -39,8 +41,11 @@ class Reruns:
         ):  # fmt: skip
             from ...compare.rerun.session import RerunSession
 
-            spec = self._session.asked if self._session is not None else None
+            before = self._session
+            spec = before.asked if before is not None else None
             self.close()
+            if before is not None and before.comparison is not comparison:
+                let_go(before.comparison)
             self._session = RerunSession(comparison, spec)
             self._rows = comparison.rows
             if self._export is not None:

@@ -118,10 +118,12 @@ class Comparing:
 
     def start(self, work: Callable[[Job], bool]) -> None:
         """Run other work in place of what runs, whose news is ignored from now on."""
+        working = self.job is not None
         if self.job is not None:
             self.job.drop()
         self.on_start()
-        hold()
+        if not working:  # else the dropped job holds, and what it made is not settled
+            hold()
         self._then = None
         self.job = self._host.start(work, self._take)
 

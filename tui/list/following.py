@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...capture.plurals import counted
+from ..jobs.letting_go import let_go
 from ..present.working import checking_laws
 from ..widgets.depth_strip import DepthStrip
 from .display import ListDisplay
@@ -61,6 +62,7 @@ class FollowingList(ListDisplay):
         self._prepared = prepared
         if prepared is not None:
             self.pairs.folding.prepare(prepared.rows, prepared.levels)
+        let_go(self.session.comparison)
         self.session.comparison = comparison
         self._captures = (comparison.reference, comparison.candidate)
         self._reading = ""
