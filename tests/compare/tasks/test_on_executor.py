@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -30,8 +31,8 @@ class Pickling(Executor):
     asked: list[str] = field(default_factory=list)
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if fn.__name__ == "asked":
-            self.asked.append(pickle.loads(args[0])[0].__name__)
+        name = pickle.loads(args[0])[0].__name__ if fn.__name__ == "asked" else fn.__name__
+        self.asked.append(name)
         done: Future[Any] = Future()
         if self.error is not None:
             done.set_exception(self.error)
@@ -150,6 +151,29 @@ def test_a_comparison_on_workers_says_the_same(
         assert "_sample" in asked and expected[2]
     else:
         assert "_sketches_of_share" in asked
+
+
+@pytest.mark.torch
+def test_what_a_law_finds_is_looked_at_on_workers(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer's output that is off by less than rounding explains of a whole run: the law of the
+    layer alone tells, and what the difference looks like is worked out behind it.
+    """
+    torch = pytest.importorskip("torch")
+    reference = real / "llama-f32" / "torch_dump"
+    candidate = shutil.copytree(reference, tmp_path / "candidate")
+    path = candidate / "0" / "model.model.layers.0-output.pt"
+    torch.save(torch.load(path) * (1 + 1e-6), path)
+    comparison = open_comparison(str(reference), str(candidate))
+    mine = Pickling()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    comparison.measure(use_cache=False, executor=mine, threads=2)
+    first = comparison.first_divergence()
+    assert first is not None and first.module == "layers.0" and first.symptoms
+    laws = [place for place, name in enumerate(mine.asked) if name == "evaluate_places"]
+    assert "_sample" not in mine.asked[: laws[0]]
+    assert "_sample" in mine.asked[laws[-1] :]
 
 
 def test_a_test_uses_its_executor_for_all_of_it(tmp_path: Path) -> None:
