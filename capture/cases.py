@@ -16,8 +16,11 @@ from itertools import product
 from typing import Any
 
 from .errors import CaptureError
+from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
 from .places import place_of
+from .ranks.data_parallel import data_parallel_cases
+from .ranks.layout import RankLayout
 from .storage import is_file, is_folder, open_stream, size_of, storage_of
 from .writing import write_whole
 
@@ -126,16 +129,21 @@ def read_index(folder: str) -> dict[str, str] | None:
     return {_checked_name(path, entry): _place(folder, path, entry) for entry in entries}
 
 
-def find_cases(folder: str) -> dict[str, str] | None:
+def find_cases(folder: str, layout: RankLayout | None = None) -> dict[str, str] | None:
     """Sub-directories that hold the same tensors, each of another input: their names and paths.
 
-    Raises nothing; None where the sub-directories are steps, ranks, layers or modules, and where
-    tensors lie in `folder` itself. Data-parallel ranks (`dp0`, `dp1`) are cases.
+    None where the sub-directories are steps, ranks, layers or modules, and where tensors lie in
+    `folder` itself. Data-parallel ranks (`dp0`, `dp0-tp1`, or by the `layout`) are cases. Raises
+    `CaptureError` where the layout has not all ranks.
     """
     try:
         files = storage_of(folder).files(folder)
     except (CaptureError, OSError):
         return None
+    return data_parallel_cases(folder, files, layout) or _folders_of_cases(folder, files)
+
+
+def _folders_of_cases(folder: str, files: Sequence[FoundFile]) -> dict[str, str] | None:
     inside: dict[str, set[str]] = {}
     for found in files:
         relative = found.path[len(folder) :].lstrip("/" + os.sep).replace(os.sep, "/")

@@ -12,8 +12,9 @@ class FoundFile:
     `name` is its path below the capture without the step directory (`model.norm-output.pt`,
     `block/out.npy`), `step` the number of the step directory it lies in (0 without one).
     `problem` says why it must not be opened (a link that leads out of the capture). `rank` tells
-    apart what the processes of one run wrote; None where there is one. `nameless` is set where the
-    name tells step or rank and nothing else (`step0.pt`).
+    apart what the processes of one run wrote; None where there is one. `kinds` is its place by kind
+    of parallelism (`ranks.labels`), as far as that is told. `nameless` is set where the name tells
+    step or rank and nothing else (`step0.pt`).
     """
 
     path: str
@@ -22,6 +23,7 @@ class FoundFile:
     step: int
     problem: str | None = None
     rank: str | None = None
+    kinds: tuple[tuple[str, int], ...] = ()
     nameless: bool = False
 
     @property

@@ -18,8 +18,10 @@ from .formats.registry import asked_in_order, format_named, known_kinds, plug_in
 from .names import NOT_TENSORS, natural_key
 from .order.execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .order.settling import settle
-from .places import placed_files
 from .plurals import counted
+from .ranks.data_parallel import files_of
+from .ranks.labels import Kinds
+from .ranks.layout import RankLayout
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
 from .storage import is_folder, is_url, storage_of
@@ -30,15 +32,18 @@ _HOOK_ROOT = "model"  # what MAX's PrintHook and TorchPrintHook call the outermo
 
 
 def open_capture(
-    path: str | os.PathLike[str], *, raw: str | None = None, headers: bool = True
-) -> Capture:
+    path: str | os.PathLike[str], *, raw: str | None = None, headers: bool = True,
+    layout: RankLayout | None = None,
+) -> Capture:  # fmt: skip
     """List the records of the directory or file `path` in execution order.
 
     No tensor data is read. With `headers=False` single-tensor files are not even opened: their
     records have names only until `read_headers` completes them. `raw` is the dtype and shape
     (`10x64xf32`) of raw files that no log describes.
 
-    `path` may be a URL that fsspec knows; the capture names it without a password or query.
+    `path` may be a URL that fsspec knows; the capture names it without a password or query. Of a
+    run on data-parallel ranks, `DIR/dp1` is one, also where DIR has files of ranks alone. `layout`
+    says where ranks stand that are merely numbered.
 
     Raises `CaptureError`, one line for the user, when there is nothing to open.
     """
@@ -48,7 +53,7 @@ def open_capture(
 
         place = sealed(place)
     _refuse_several(place)
-    capture = _listed(place, raw)
+    capture = _listed(place, raw, layout)
     if headers:
         read_headers(capture)
     return capture
@@ -106,8 +111,8 @@ def _completed(record: Record) -> list[Record]:
 _Claim = tuple[FoundFile, "Format | None"]
 
 
-def _listed(path: str, raw: str | None) -> Capture:
-    files = _files(path)
+def _listed(path: str, raw: str | None, layout: RankLayout | None) -> Capture:
+    files = _files(path, layout)
     context = Context(raw=raw)
     files = named_beside(files, context)
     if raw is not None:
@@ -127,12 +132,13 @@ def _listed(path: str, raw: str | None) -> Capture:
             records.extend(_records_of(found, format_, context))
     if not records:
         raise CaptureError(_nothing(path, files, context.notes))
-    return _capture(path, records, hints, context)
+    kinds = {found.rank: found.kinds for found in files if found.rank is not None}
+    return _capture(path, records, hints, context, kinds)
 
 
-def _files(path: str) -> list[FoundFile]:
+def _files(path: str, layout: RankLayout | None) -> list[FoundFile]:
     """The files of a capture, with the steps and ranks that their names tell."""
-    files = placed_files(storage_of(path).files(path))
+    files = files_of(path, layout)
     if len(files) == 1 and files[0].path == path:  # one step by itself is that of any other file
         return [replace(files[0], step=0)]
     return files
@@ -240,7 +246,10 @@ def _records_of(found: FoundFile, format_: Format, context: Context) -> list[Rec
         return [replace(format_.unread(found), error=said)]
 
 
-def _capture(path: str, records: list[Record], hints: OrderHints, context: Context) -> Capture:
+def _capture(
+    path: str, records: list[Record], hints: OrderHints, context: Context,
+    kinds: dict[str, Kinds],
+) -> Capture:  # fmt: skip
     said = str(context.metadata.pop("order_source", "order in the file"))
     if context.positions and all(record.path in context.positions for record in records):
         ordered, known, source = _by_positions(records, context), True, said
@@ -263,6 +272,7 @@ def _capture(path: str, records: list[Record], hints: OrderHints, context: Conte
         framework=_framework(formats),
         notes=list(context.notes),
         names_order=hints,
+        rank_kinds=kinds,
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
+from .ranks.labels import SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
+from .ranks.layout import RankLayout
 
 _STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ :=]?(?P<{0}>\d{{1,9}})"
 _WHOLE_STEP = re.compile(
@@ -21,16 +23,8 @@ _WHOLE_STEP = re.compile(
 _PREFILL = re.compile(r"prefill(?:[-_ ]?0+)?", re.IGNORECASE)
 _STEP_BEFORE = re.compile(rf"{_STEP.format('step')}[-_.](?=.)", re.IGNORECASE)
 _STEP_BEHIND = re.compile(rf"(?<=.)[-_.]{_STEP.format('step')}", re.IGNORECASE)
-_ONE_RANK = (
-    r"(?:(?:local_?|global_?|world_?)?rank|tp|pp|dp|ep|cp|worker|gpu)[-_ ]?\d{1,6}"
-    r"(?:[-_]of[-_]\d{1,6})?"
-)
-_WHOLE_RANK = re.compile(
-    rf"{_ONE_RANK}(?:[-_]?{_ONE_RANK})*(?:[-_]pid[-_]?\d+)?|(?:proc|pid)[-_]?\d+", re.IGNORECASE
-)
-_RANK_BEFORE = re.compile(rf"(?P<rank>{_ONE_RANK})[-_.](?=.)", re.IGNORECASE)
-_RANK_BEHIND = re.compile(rf"(?<=.)[-_.](?P<rank>{_ONE_RANK})", re.IGNORECASE)
-_NUMBERED = re.compile(r"([a-z]+)[-_ ]?(\d+)")
+_RANK_BEFORE = re.compile(rf"(?P<rank>{SEVERAL})[-_.](?=.)", re.IGNORECASE)
+_RANK_BEHIND = re.compile(rf"(?<=.)[-_.](?P<rank>{SEVERAL})\Z", re.IGNORECASE)
 _MOST = 0.5  # share of names with a step or rank joined to other words, for it to be one
 
 
@@ -44,14 +38,19 @@ class Place:
 
     rest: str
     step: int | None = None
-    rank: str | None = None
+    rank_name: RankName | None = None
     prefill: bool = False
     decode: bool = False
     joined: bool = False  # step or rank stand in one word with something else
 
+    @property
+    def rank(self) -> str | None:
+        """The rank's label."""
+        return None if self.rank_name is None else self.rank_name.label
+
 
 _ANY = re.compile(
-    r"(?:step|decode|pass|iter|iteration|tok|token|rank|tp|pp|dp|ep|cp|worker|gpu|proc|pid)"
+    r"(?:step|decode|pass|iter|iteration|tok|token|rank|tp|pp|dp|ep|cp|sp|worker|gpu|proc|pid)"
     r"[-_ :=]?\d|prefill",
     re.IGNORECASE,
 )
@@ -82,9 +81,8 @@ def _take_out(part: str, found: Place) -> tuple[str, Place]:
             return "", replace(found, step=number, decode=decode)
         if _PREFILL.fullmatch(part):
             return "", replace(found, step=0, prefill=True)
-    if _WHOLE_RANK.fullmatch(part):
-        said = _rank_label(part)
-        return "", replace(found, rank=f"{found.rank}-{said}" if found.rank else said)
+    if WHOLE_RANK.fullmatch(part):
+        return "", replace(found, rank_name=inside_of(found.rank_name, rank_named(part)))
     if found.step is None:
         for pattern in (_STEP_BEFORE, _STEP_BEHIND):
             match = pattern.match(part) if pattern is _STEP_BEFORE else _at_end(pattern, part)
@@ -93,12 +91,11 @@ def _take_out(part: str, found: Place) -> tuple[str, Place]:
                 rest = part[: match.start()] + part[match.end() :]
                 found = replace(found, step=int(match["step"]), decode=decode, joined=True)
                 return _take_out(rest, found)
-    if found.rank is None:
-        for pattern in (_RANK_BEFORE, _RANK_BEHIND):
-            match = pattern.match(part) if pattern is _RANK_BEFORE else _at_end(pattern, part)
+    if found.rank_name is None:
+        for match in (_RANK_BEFORE.match(part), _RANK_BEHIND.search(part)):
             if match:
                 rest = part[: match.start()] + part[match.end() :]
-                found = replace(found, rank=_rank_label(match["rank"]), joined=True)
+                found = replace(found, rank_name=rank_named(match["rank"]), joined=True)
                 return _take_out(rest, found)
     return part, found
 
@@ -110,20 +107,12 @@ def _at_end(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return last if last is not None and last.end() == len(text) else None
 
 
-def _rank_label(text: str) -> str:
-    """`rank0` for `TP0_PP0_Rank0_pid4242`; every kind of parallelism where no rank says all."""
-    kinds = {word: int(number) for word, number in _NUMBERED.findall(text.lower()) if word != "of"}
-    for whole in ("rank", "global", "world", "worker", "gpu"):
-        if whole in kinds:
-            return f"rank{kinds[whole]}"
-    process = kinds.pop("pid", kinds.pop("proc", None))
-    if not kinds:
-        return f"process {process}"
-    return "-".join(f"{word}{number}" for word, number in kinds.items())
-
-
-def placed_files(files: Sequence[FoundFile]) -> list[FoundFile]:
-    """The files of a capture with the steps and ranks that their names and folders tell."""
+def placed_files(
+    files: Sequence[FoundFile], layout: RankLayout | None = None
+) -> list[FoundFile]:  # fmt: skip
+    """The files of a capture with the steps and ranks that their names and folders tell; the
+    `layout` says where numbered ranks stand. Raises `CaptureError` for ranks that it has not.
+    """
     found = [place_of(file.stem) for file in files]
     kinds = [file.suffix in NOT_TENSORS for file in files]
     if all(kinds):  # texts alone are dumps as texts
@@ -132,20 +121,25 @@ def placed_files(files: Sequence[FoundFile]) -> list[FoundFile]:
     if sum(marks) < max(_MOST * len(marks), 1):
         found = [Place(f.stem) if p.joined else p for f, p in zip(files, found, strict=True)]
     found = _decoding_behind_prefill(found)
-    ranks = _numbered_processes({place.rank for place in found if place.rank is not None})
-    return [_placed(file, place, ranks) for file, place in zip(files, found, strict=True)]
+    labels = _labels({place.rank_name for place in found if place.rank_name is not None})
+    placed = [_placed(file, place, labels) for file, place in zip(files, found, strict=True)]
+    if layout is None:
+        return placed
+    return [replace(file, kinds=layout.kinds(file.kinds)) for file in placed]
 
 
-def _placed(file: FoundFile, place: Place, ranks: dict[str, str]) -> FoundFile:
-    if place.step is None and place.rank is None:
+def _placed(file: FoundFile, place: Place, labels: dict[RankName, str]) -> FoundFile:
+    if place.step is None and place.rank_name is None:
         return file
-    step = file.step if place.step is None else place.step
-    rank = ranks[place.rank] if place.rank is not None and len(ranks) > 1 else None
+    if place.step is not None:
+        file = replace(file, step=place.step)
+    if place.rank_name is not None and len(labels) > 1:
+        file = replace(file, rank=labels[place.rank_name], kinds=place.rank_name.kinds)
     if not place.rest:
         base = file.name[file.name.rfind("/") + 1 :]
-        return replace(file, step=step, rank=rank, name=base, nameless=True)
+        return replace(file, name=base, nameless=True)
     dot = file.suffix and file.name[len(file.name) - len(file.suffix) :]
-    return replace(file, step=step, rank=rank, name=place.rest + dot)
+    return replace(file, name=place.rest + dot)
 
 
 def _decoding_behind_prefill(places: list[Place]) -> list[Place]:
@@ -158,12 +152,18 @@ def _decoding_behind_prefill(places: list[Place]) -> list[Place]:
     ]
 
 
-def _numbered_processes(ranks: set[str]) -> dict[str, str]:
-    """Numbers of processes differ from run to run: they are counted instead."""
-    processes = sorted((rank for rank in ranks if rank.startswith("process ")), key=natural_key)
-    named = {rank: rank for rank in ranks}
-    named.update({rank: f"process{number}" for number, rank in enumerate(processes)})
-    return named
+def _labels(names: set[RankName]) -> dict[RankName, str]:
+    """What to call the ranks: in full where short names are not enough to tell them apart. Numbers
+    of processes differ from run to run: they are counted instead.
+    """
+    short = len({name.label for name in names}) == len({name.kinds or name.label for name in names})
+    labels = {name: name.label if short else name.in_full for name in names}
+    processes = {label for label in labels.values() if label.startswith("process ")}
+    counted = {
+        label: f"process{number}"
+        for number, label in enumerate(sorted(processes, key=natural_key))
+    }  # fmt: skip
+    return {name: counted.get(label, label) for name, label in labels.items()}
 
 
 def place_keys(keys: Sequence[str]) -> list[tuple[str, int | None]]:

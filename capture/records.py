@@ -194,6 +194,8 @@ class Capture:
     notes: list[str] = field(default_factory=list)
     run: dict[str, Any] | None = None
     unequal_ranks: tuple[UnequalRank, ...] = ()
+    rank_kinds: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """By rank: its place in each kind of parallelism, as far as names of files tell it."""
     of_ranks: RankRecords | None = field(default=None, repr=False, compare=False)
     names_order: Any = field(default=None, repr=False, compare=False)
     """Order by names (`OrderHints`), for the names that come to light with the headers."""

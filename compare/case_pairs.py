@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..capture.cases import find_cases, read_index
 from ..capture.errors import CaptureError
+
+if TYPE_CHECKING:
+    from .rules.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +29,18 @@ class CasePair:
         return f"the {side} has no such case"
 
 
-def case_pairs(reference: str, candidate: str) -> list[CasePair] | None:
+def case_pairs(
+    reference: str, candidate: str, rules: Rules | None = None
+) -> list[CasePair] | None:  # fmt: skip
     """The cases of both directories in the reference's order; None where neither has an index, and
-    the sub-directories of both are not cases either.
+    the sub-directories of both are not cases either. `rules` say where ranks stand.
 
     Raises `CaptureError` where only one has an index.
     """
+    layouts = (None, None) if rules is None else rules.layouts
     ref, cand = read_index(reference), read_index(candidate)
     if ref is None and cand is None:
-        ref, cand = find_cases(reference), find_cases(candidate)
+        ref, cand = find_cases(reference, layouts[0]), find_cases(candidate, layouts[1])
         if ref is None or cand is None or not ref.keys() & cand.keys():
             return None
     for path, cases, other in ((reference, ref, candidate), (candidate, cand, reference)):

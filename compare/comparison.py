@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from ..capture.errors import CaptureError
 from ..capture.interpreter.garbage import free_slowly
-from ..capture.open import open_capture
 from ..capture.records import Capture
 from .gathering import gather_and_judge, with_symptoms
 from .judging.outcome import Demands
 from .judging.policy import NoisePolicy, Policy, policy_named
 from .matching.align import align
-from .matching.sides import pick_sides
+from .matching.sides import open_sides
 from .model import (
     Effect,
     Measured,
@@ -321,8 +320,7 @@ def open_comparison(
     judged by `noise`, or by the tolerance that is given. `before_values` hears of what names alone
     gave. Raises `CaptureError` when one cannot be opened.
     """
-    ref, cand = open_capture(reference, raw=raw), open_capture(candidate, raw=raw)
-    ref, cand = pick_sides(ref, cand)
+    ref, cand = open_sides(reference, candidate, rules, raw)
     comparison = Comparison(
         ref, cand, rules, policy or policy_named("default", None, rtol, atol), rtol=rtol, atol=atol,
         ulp=ulp, model_paths=models, allow_early_end=allow_early_end, min_coverage=min_coverage,

@@ -1,21 +1,110 @@
-"""Where a rank stands among the others, by kind of parallelism, as far as that is told."""
+"""Where ranks stand among each other, by kind of parallelism, as far as that is told, and in which
+order the kinds are undone.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 from ..records import Record
+from .labels import RANK, Kinds
 
-_PLACE = re.compile(r"(?:^|-)(tp|pp|dp|ep|cp|sp)(\d{1,6})(?=-|$)")
+_PLACE = re.compile(r"(?:^|-)(tp|pp|dp|ep|cp|sp|rank)(\d{1,6})(?=-|$)")
+STAGE = "pp"  # ranks that have other layers
+DATA = "dp"  # ranks that have other inputs
+# The inner kinds first. Ranks whose kind is not told hold parts of what a rank has whose context or
+# data is told, and stand outside of those that are told to hold parts.
+_ORDER = ("tp", "sp", "ep", RANK, "cp", DATA)
+
+Places = Mapping[str, Mapping[str, int]]
 
 
-def places_of_rank(record: Record) -> dict[str, int]:
-    """By kind, from what the recording says or the rank's name (`tp0-pp1`)."""
-    if record.placement is not None:
-        return {kind: place for kind, place, _ in record.placement.coordinates}
-    return {kind: int(place) for kind, place in _PLACE.findall(record.rank or "")}
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """`kinds` are undone one after the other; `missing` are ranks that should be there, and are
+    not: then there is one axis, and nothing is known of it.
+    """
+
+    kinds: tuple[str, ...]
+    places: Places
+    missing: tuple[str, ...] = ()
+
+    def label(self, rank: str, undone: Sequence[str]) -> str:
+        """What to call the ranks that are left when these kinds are undone."""
+        places = self.places.get(rank, {})
+        left = [kind for kind in (*self.kinds, STAGE) if kind in places and kind not in undone]
+        return "-".join(f"{kind}{places[kind]}" for kind in left)
 
 
-def stage_of(record: Record) -> int | None:
-    """The stage of the pipeline, where it is told."""
-    return places_of_rank(record).get("pp")
+def places_of_ranks(records: Sequence[Record], told: Mapping[str, Kinds]) -> Places:
+    """By rank and kind: what the recording says, what files are called (`told`), or what the rank
+    is called.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for record in records:
+        if record.rank is None or (record.rank in found and record.placement is None):
+            continue
+        if record.placement is not None:
+            found[record.rank] = {kind: place for kind, place, _ in record.placement.coordinates}
+        elif record.rank in told:
+            found[record.rank] = dict(told[record.rank])
+        else:
+            found[record.rank] = {k: int(n) for k, n in _PLACE.findall(record.rank)}
+    return found
+
+
+def axes_of(ranks: Sequence[str], places: Places) -> Axes:
+    """The kinds of parallelism that these ranks differ in, without those that follow of others;
+    stages of a pipeline are none.
+    """
+    known = [places.get(rank, {}) for rank in ranks]
+    kinds = [k for k in _ORDER if all(k in own for own in known)
+             and len({own[k] for own in known}) > 1]  # fmt: skip
+    if RANK in kinds and len(kinds) > 1:
+        if _tell_apart(known, [kind for kind in kinds if kind != RANK]):
+            kinds.remove(RANK)
+        else:
+            known = _counted_inside(known, [kind for kind in kinds if kind != RANK])
+    for kind in reversed(_ORDER[1:]):
+        rest = [other for other in kinds if other != kind]
+        if kind in kinds and rest and _tell_apart(known, rest):
+            kinds = rest
+    found = dict(zip(ranks, known, strict=True))
+    if len(kinds) < 2:
+        return Axes(tuple(kinds), found)
+    counts = [sorted({own[kind] for own in known}) for kind in kinds]
+    stages = sorted({own.get(STAGE, 0) for own in known})
+    if prod(map(len, counts)) * len(stages) == len(ranks) and _tell_apart(known, kinds):
+        return Axes(tuple(kinds), found)
+    there = {(own.get(STAGE, 0), *(own[kind] for kind in kinds)) for own in known}
+    missing = [
+        "-".join(f"{kind}{number}" for kind, number in zip(kinds, place[1:], strict=True))
+        for place in product(stages, *counts) if place not in there
+    ]  # fmt: skip
+    return Axes((), found, tuple(missing))
+
+
+def _tell_apart(places: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> bool:
+    keys = {(own.get(STAGE, 0), *(own[kind] for kind in kinds)) for own in places}
+    return len(keys) == len(places)
+
+
+def _counted_inside(
+    places: Sequence[Mapping[str, int]], kinds: Sequence[str]
+) -> list[Mapping[str, int]]:
+    """Numbers of processes, counted from 0 among those that are the same in everything else."""
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    keys = [tuple(own.get(kind, 0) for kind in (STAGE, *kinds)) for own in places]
+    for key, own in zip(keys, places, strict=True):
+        alike[key].append(own[RANK])
+    if len({len(numbers) for numbers in alike.values()}) > 1:
+        return list(places)
+    return [
+        {**own, RANK: sorted(alike[key]).index(own[RANK])}
+        for key, own in zip(keys, places, strict=True)
+    ]

@@ -11,7 +11,7 @@ from math import prod
 from ..errors import RecordError
 from . import names_of_parts as names
 from .groups import Group
-from .join_tree import Cut, Leaf, Node, concat, locator_of
+from .join_tree import Cut, Node, concat, locator_of
 from .way import Way
 
 _LOOKED = 1 << 16  # bytes of a piece that are compared with a neighbour's
@@ -257,7 +257,7 @@ def _looked(nodes: Sequence[Node], axis: int, first: int, length: int) -> list[b
     return seen
 
 
-def side_by_side(leaves: Sequence[Leaf], keys: bool) -> tuple[Node, Way] | None:
+def side_by_side(leaves: Sequence[Node], keys: bool) -> tuple[Node, Way] | None:
     """Parts along the last axis; of keys and values, neighbours may have the same."""
     copies = copies_among(leaves, -1, 0, leaves[0].shape[-1]) if keys else 1
     node = concat(leaves, -1, copies) if copies else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..records import Locator, Record
-from .join_tree import Leaf
+from .join_tree import READER, Node, as_node
 
 if TYPE_CHECKING:
     from ..values import Array
@@ -34,7 +34,7 @@ class Group:
     """What the ranks have under one name, in the order of the ranks. `compared` keeps what was seen
     of groups, by where their records lie; records of more than `most` bytes are looked at in
     pieces. `module` and `slot` are those of the records, where their names have not more in them
-    than is known of them.
+    than is known of them. `kind` is the kind of parallelism, where ranks differ in several.
     """
 
     records: tuple[Record, ...]
@@ -42,6 +42,7 @@ class Group:
     most: int = WHOLE
     module: str = ""
     slot: str = ""
+    kind: str = ""
 
     def __post_init__(self) -> None:
         self.module = self.module or self.first.module
@@ -146,8 +147,8 @@ class Group:
         return self.same or (dtype is not None and self.error <= dtype.epsilon)
 
     @property
-    def leaves(self) -> list[Leaf]:
-        return [Leaf(record.locator) for record in self.records if record.locator is not None]
+    def leaves(self) -> list[Node]:
+        return [as_node(record.locator) for record in self.records if record.locator is not None]
 
     def odd_ones(self) -> tuple[int, ...]:
         """The places of the ranks that have other values than most, or than the first."""
@@ -170,10 +171,12 @@ def sample(locator: Locator, most: int = WHOLE) -> Array:
     import numpy as np
 
     from ..storage import open_file
+    from .joined_file import JoinedFile
 
     dtype = np.dtype(DTYPES[locator.dtype].storage)
     size = locator.count * dtype.itemsize
-    if not locator.in_place or locator.strides is not None:
+    joined = locator.reader == READER
+    if not joined and (not locator.in_place or locator.strides is not None):
         if locator.count > _MOST_LOADED:
             raise RecordError("too large to be examined")
         from ..load import load
@@ -183,7 +186,7 @@ def sample(locator: Locator, most: int = WHOLE) -> Array:
         (int(n * (size - _SAMPLE) / (_SAMPLES - 1)) // dtype.itemsize * dtype.itemsize, _SAMPLE)
         for n in range(_SAMPLES)
     ]  # fmt: skip
-    with open_file(locator.path) as file:
+    with JoinedFile(locator) if joined else open_file(locator.path) as file:
         raw = b"".join(file.read_at(locator.offset + at, length) for at, length in parts)
     if len(raw) != sum(length for _, length in parts):
         raise RecordError("truncated")

@@ -165,6 +165,11 @@ def leaves(node: Node) -> list[Leaf]:
     return [node] if isinstance(node, Leaf) else [x for inner in node.nodes for x in leaves(inner)]
 
 
+def as_node(locator: Locator) -> Node:
+    """A part, which may be put together from parts itself."""
+    return node_of(locator) if locator.reader == READER else Leaf(locator)
+
+
 def part_locators(locator: Locator) -> list[Locator]:
     """The parts that a locator is put together from; itself where it is not."""
     if locator.reader != READER:

@@ -12,23 +12,24 @@ from dataclasses import dataclass, field
 from ..names import natural_key
 from ..plurals import counted
 from ..records import Record
-from .coordinates import stage_of
+from .coordinates import STAGE, Places
 from .groups import Group
 
 _LAYER = re.compile(r"(?:^|(?<=[./]))(?:layers|h|blocks)[./](\d{1,6})(?=$|[./-])")
 _EXPERT = re.compile(r"(?<=[./])(?:local_)?experts[./](\d{1,6})(?=$|[./-])")
+_EXPERTS = "ep"  # the kind of parallelism in which ranks have other experts
 _ROUTERS = ("gate", "router", "gate_linear")
 
 
-def number_globally(records: Sequence[Record]) -> list[str]:
+def number_globally(records: Sequence[Record], places: Places) -> list[str]:
     """Renumber records in place; what was done, in words."""
-    return [*_number_stages(records), *_number_experts(records)]
+    return [*_number_stages(records, places), *_number_experts(records, places)]
 
 
 # Stages of a pipeline
 
 
-def _number_stages(records: Sequence[Record]) -> list[str]:
+def _number_stages(records: Sequence[Record], places: Places) -> list[str]:
     counts: dict[str, set[int]] = defaultdict(set)
     for record in records:
         number = _number(_LAYER, record)
@@ -37,7 +38,7 @@ def _number_stages(records: Sequence[Record]) -> list[str]:
     ranks = sorted(counts, key=natural_key)
     if len(ranks) < 2 or any(n != set(range(len(n))) for n in counts.values()):
         return []  # numbers of the whole model, or none
-    stages = _told_stages(records, ranks) or _linked_stages(records, ranks, counts)
+    stages = _told_stages(places, ranks) or _linked_stages(records, ranks, counts)
     if stages is None or len(set(stages.values())) < 2:
         return []
     begins: dict[str, int] = {}
@@ -55,9 +56,8 @@ def _number_stages(records: Sequence[Record]) -> list[str]:
     return [f"pipeline of {count}: layers of each count from 0, and are numbered through"]
 
 
-def _told_stages(records: Sequence[Record], ranks: list[str]) -> dict[str, int] | None:
-    found = {record.rank: stage_of(record) for record in records if record.rank in ranks}
-    told = {rank: stage for rank, stage in found.items() if rank is not None and stage is not None}
+def _told_stages(places: Places, ranks: list[str]) -> dict[str, int] | None:
+    told = {rank: own[STAGE] for rank in ranks if STAGE in (own := places.get(rank, {}))}
     whole = len(told) == len(ranks) and set(told.values()) == set(range(len(set(told.values()))))
     return told if whole else None
 
@@ -111,7 +111,7 @@ class _Mixture:
     routers: list[Record] = field(default_factory=list)
 
 
-def _number_experts(records: Sequence[Record]) -> list[str]:
+def _number_experts(records: Sequence[Record], places: Places) -> list[str]:
     mixtures: dict[str, _Mixture] = defaultdict(_Mixture)
     ranks = {record.rank for record in records if record.rank is not None}
     for record in records:
@@ -124,8 +124,9 @@ def _number_experts(records: Sequence[Record]) -> list[str]:
         elif record.module.rpartition(".")[2] in _ROUTERS and not record.slot.startswith("input"):
             mixtures[record.module.rpartition(".")[0]].routers.append(record)
     begins = {
-        parent: sizes for parent, mixture in mixtures.items() if (sizes := _begins(mixture, ranks))
-    }
+        parent: sizes for parent, mixture in mixtures.items()
+        if (sizes := _begins(mixture, ranks, places))
+    }  # fmt: skip
     if not begins:
         return []
     for record in records:
@@ -138,9 +139,10 @@ def _number_experts(records: Sequence[Record]) -> list[str]:
     return [f"experts of {layers} count from 0 on every rank, and are numbered through"]
 
 
-def _begins(mixture: _Mixture, ranks: set[str]) -> dict[str, int] | None:
+def _begins(mixture: _Mixture, ranks: set[str], places: Places) -> dict[str, int] | None:
     """The number of each rank's first expert, where the router gives a score for each expert of
-    all ranks; None where experts are numbered through already, or that is not known.
+    all ranks, or of all `ep` places; None where experts are numbered through already, or that is
+    not known.
     """
     own = mixture.experts
     sizes = {len(numbers) for numbers in own.values()}
@@ -148,9 +150,13 @@ def _begins(mixture: _Mixture, ranks: set[str]) -> dict[str, int] | None:
         return None
     (size,) = sizes
     widths = {record.shape[-1] for record in mixture.routers if record.shape}
-    if widths != {size * len(ranks)}:
+    told = {rank: own[_EXPERTS] for rank in ranks if _EXPERTS in (own := places.get(rank, {}))}
+    if len(told) < len(ranks):
+        told = {rank: place for place, rank in enumerate(sorted(ranks, key=natural_key))}
+    count = len(set(told.values()))
+    if widths != {size * count} or set(told.values()) != set(range(count)):
         return None
-    return {rank: place * size for place, rank in enumerate(sorted(ranks, key=natural_key))}
+    return {rank: place * size for rank, place in told.items()}
 
 
 # Names

@@ -5,16 +5,18 @@ the ranks have parts of it, and rank by rank where it is not known how.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..dtypes import DTYPES
 from ..names import natural_key
 from ..plurals import counted, which
 from ..records import Capture, Joined, RankRecords, Record
+from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
 from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
+from .labels import RANK
 from .numbering import number_globally
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
@@ -48,70 +50,183 @@ def keep_ranks(capture: Capture) -> None:
 def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     """Make one record of those that ranks have under one name, where it is known how; others get
     their rank in front of the name.
+
+    Ranks of several kinds of parallelism (`tp0-cp1`) are put together kind by kind, the inner one
+    first: what tensor-parallel ranks make together is then what a context-parallel rank has.
     """
     ranks = ranks_of(capture.records)
     known = capture.of_ranks
     if len(ranks) < 2 or known is None:
         return
-    capture.notes += number_globally(capture.records)
+    places = places_of_ranks(capture.records, capture.rank_kinds)
+    capture.notes += number_globally(capture.records, places)
     if advice is not None:
         advice.prepare(capture.records)
-    by_key: dict[_Key, list[Record]] = defaultdict(list)
+    axes = axes_of(ranks, places)
+    if axes.missing:
+        capture.notes.append(_missing(axes.missing))
+    labels = {id(record): record.rank for record in capture.records}
+    placed = [record for record in capture.records if record.placement is not None]
+    if placed and len(axes.kinds) > 1:  # the recording says of each how all kinds are undone
+        stage = _Stage(capture, known, advice, labels)
+        stage.settle(placed)
+        stage.tell()
+    for number, kind in enumerate(axes.kinds or ("",)):
+        stage = _Stage(capture, known, advice, labels, _caution(axes, kind))
+        stage.kind = kind if len(axes.kinds) > 1 else ""
+        undone = axes.kinds[: number + 1]
+        for part in _parts(capture.records, labels, axes, undone):
+            stage.settle(part)
+        stage.tell()
+        for record in capture.records if stage.kind else ():
+            if record.rank is not None:
+                record.rank = axes.label(labels[id(record)] or "", undone)
     for record in capture.records:
-        if record.rank is not None:
-            by_key[key_of(record)].append(record)
-    several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
-    most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
-    groups = [_group(records, known, most, advice) for records in several]
-    whole = _complete(groups, capture.records, ranks)
-    deciding = Deciding(Facts([g for g in groups if id(g) in whole]), advice)
-    told = [(group, _decided(deciding, group, id(group) in whole)) for group in groups]
-    told = with_odd_ranks(with_usual_ways(told, deciding))
-    if told:
-        capture.unequal_ranks = unequal_ranks(told)
-        capture.notes.append(_words(len(ranks), told, len(by_key) - len(several)))
-    for group, decision in told:
-        joined = _joined(group, decision)
-        known.joined.append(joined)
-        group.records[decision.shown].joined = joined
-        gone = _apply(group, decision)
-        known.parts += gone
-        if decision.way.kind == "replicated" and decision.node is None:
-            known.copies += [(group.records[decision.shown], copy) for copy in gone]
-        if decision.shown:
-            _exchange(capture.records, group.first, group.records[decision.shown])
-    left_out = {id(record) for record in known.parts}
-    capture.records[:] = [record for record in capture.records if id(record) not in left_out]
+        record.rank = labels[id(record)]
     capture.records.sort(key=lambda record: record.step)
 
 
-def _group(
-    records: Sequence[Record], known: RankRecords, most: int, advice: Advice | None
-) -> Group:
-    ordered = tuple(sorted(records, key=lambda record: natural_key(record.rank or "")))
-    names = ("", "") if advice is None else advice.name(ordered[0])
-    return Group(ordered, known.compared, most, *names)
+def _caution(axes: Axes, kind: str) -> str:
+    """Why ranks are not put together, but for what they all have; empty where they are."""
+    if axes.missing:
+        return "ranks are missing"
+    return _OTHER_INPUTS if kind == DATA else ""
+
+
+def _missing(ranks: Sequence[str]) -> str:
+    some = ", ".join(ranks[:3]) + (", ..." if len(ranks) > 3 else "")
+    are = which(len(ranks), "is", "are")
+    return f"{counted(len(ranks), 'rank')} {are} missing ({some}): no parts are joined"
+
+
+def _parts(
+    records: Sequence[Record], labels: Mapping[int, str | None], axes: Axes, undone: Sequence[str]
+) -> list[list[Record]]:
+    """The records of ranks that differ in the last of these kinds alone, or in their stage."""
+    if len(axes.kinds) < 2:
+        return [[record for record in records if record.rank is not None]]
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.rank is not None and record.placement is None:
+            found[axes.label(labels[id(record)] or "", (*undone, STAGE))].append(record)
+    return list(found.values())
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Ranks of one kind of parallelism become one. `labels` are ranks as they were at first;
+    `caution` says why only what all have is one record.
+    """
+
+    capture: Capture
+    known: RankRecords
+    advice: Advice | None
+    labels: dict[int, str | None]
+    caution: str = ""
+    kind: str = ""
+    told: list[tuple[Group, Decision]] = field(default_factory=list)
+    alone: int = 0
+    ranks: set[str] = field(default_factory=set)
+
+    def settle(self, records: Sequence[Record]) -> None:
+        """Those that differ in this kind alone."""
+        ranks = ranks_of(records)
+        by_key: dict[_Key, list[Record]] = defaultdict(list)
+        for record in records:
+            by_key[key_of(record)].append(record)
+        several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
+        most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
+        groups = [self._group(records, most) for records in several]
+        whole = _complete(groups, records, ranks)
+        deciding = Deciding(Facts([g for g in groups if id(g) in whole]), self.advice)
+        told = [(group, self._decided(deciding, group, id(group) in whole)) for group in groups]
+        told = told if self.caution else with_odd_ranks(with_usual_ways(told, deciding))
+        if told and not self.caution:
+            self.capture.unequal_ranks += unequal_ranks(told)
+        self.told += told
+        self.ranks.update(ranks)
+        self.alone += sum(1 for group in by_key.values() if _is_alone(group))
+
+    def _group(self, records: Sequence[Record], most: int) -> Group:
+        ordered = tuple(sorted(records, key=lambda record: natural_key(record.rank or "")))
+        names = ("", "") if self.advice is None else self.advice.name(ordered[0])
+        return Group(ordered, self.known.compared, most, *names, self.kind)
+
+    def _decided(self, deciding: Deciding, group: Group, complete: bool) -> Decision:
+        if complete and self.caution:
+            return Decision(*((REPLICATED, _EQUAL) if group.agree else (APART, self.caution)))
+        if len({_way_so_far(record) for record in group.records}) > 1:
+            return Decision(APART, "what it is put together of is not the same on all ranks")
+        if complete:
+            return deciding.decide(group)
+        if group.same:
+            return Decision(REPLICATED, "equal on the ranks that have it")
+        return Decision(APART, "a rank that should have it has not")
+
+    def tell(self) -> None:
+        """Put together what was decided, and say so."""
+        known, capture = self.known, self.capture
+        if self.told:
+            kind = f"{self.kind} " if self.kind not in ("", RANK) else ""
+            capture.notes.append(_words(len(self.ranks), kind, self.told, self.alone))
+        if self.caution == _OTHER_INPUTS and any(d.way == APART for _, d in self.told):
+            some = f"{capture.path.rstrip('/')}/{min(self.ranks, key=natural_key)}"
+            capture.notes.append(f"{self.caution}: compare them one by one ({some})")
+        for group, decision in self.told:
+            joined = self._joined(group, decision)
+            known.joined.append(joined)
+            shown = group.records[decision.shown]
+            shown.joined = joined
+            before = replace(shown)
+            gone = _apply(group, decision)
+            known.parts += gone
+            if decision.way.kind == "replicated" and decision.node is None:
+                known.copies += [(before, copy) for copy in gone]
+            if decision.shown:
+                _exchange(capture.records, group.first, shown)
+                self.labels[id(shown)] = self.labels[id(group.first)]
+        left_out = {id(record) for record in known.parts}
+        capture.records[:] = [record for record in capture.records if id(record) not in left_out]
+
+    def _joined(self, group: Group, decision: Decision) -> Joined:
+        """What is said of a whole that consists of wholes says how these were put together, too."""
+        first = group.first
+        ranks = tuple(record.rank or "" for record in group.records)
+        way, why, shapes = str(decision.way), decision.why, group.shapes or ()
+        inner = [record.joined for record in group.records if record.joined is not None]
+        if self.kind and decision.way.kind != "apart":
+            way = way if way == "replicated" else f"{self.kind}: {way}"
+            if len(inner) == group.count:
+                gone = {id(one) for one in inner}
+                self.known.joined[:] = [one for one in self.known.joined if id(one) not in gone]
+                ways = dict.fromkeys((inner[0].way, way))
+                way = ", ".join(w for w in ways if w != "replicated") or "replicated"
+                why = "; ".join(dict.fromkeys((inner[0].why, why)))
+                ranks = tuple(rank for one in inner for rank in one.ranks)
+                shapes = tuple(shape for one in inner for shape in one.shapes)
+        return Joined(first.name, first.step, ranks, way, why, shapes)
+
+
+_EQUAL = "equal on all ranks"
+_OTHER_INPUTS = "data-parallel ranks have other inputs"
+
+
+def _way_so_far(record: Record) -> tuple[str, int]:
+    """How a record was put together, and of how many ranks."""
+    joined = record.joined
+    return ("", 1) if joined is None else (joined.way, len(joined.ranks))
+
+
+def _is_alone(records: Sequence[Record]) -> bool:
+    """Whether one rank alone has it; what was named apart before is none."""
+    record = records[0]
+    return len({r.rank for r in records}) == 1 and "/" not in record.module.partition(".")[0]
 
 
 def _bytes(groups: Sequence[Sequence[Record]]) -> int:
     """Bytes of all records that are compared between ranks."""
     places = [record.locator for group in groups for record in group]
     return sum(p.count * DTYPES[p.dtype].itemsize for p in places if p is not None)
-
-
-def _decided(deciding: Deciding, group: Group, complete: bool) -> Decision:
-    if complete:
-        return deciding.decide(group)
-    if group.same:
-        return Decision(REPLICATED, "equal on the ranks that have it")
-    return Decision(APART, "a rank that should have it has not")
-
-
-def _joined(group: Group, decision: Decision) -> Joined:
-    ranks = tuple(record.rank or "" for record in group.records)
-    way, why = str(decision.way), decision.why
-    first = group.first
-    return Joined(first.name, first.step, ranks, way, why, group.shapes or ())
 
 
 def _apply(group: Group, decision: Decision) -> list[Record]:
@@ -146,7 +261,9 @@ def _name_apart(record: Record) -> None:
     record.module = f"{record.rank}/{record.module}"
 
 
-def _words(ranks: int, told: Sequence[tuple[Group, Decision]], alone: int) -> str:
+def _words(
+    ranks: int, kind: str, told: Sequence[tuple[Group, Decision]], alone: int
+) -> str:  # fmt: skip
     """What was done, in one sentence, and how much is not known; `alone` are on one rank only."""
     same = sum(1 for _, d in told if d.way.kind == "replicated" and not d.odd)
     rounded = sum(1 for g, d in told if d.way.kind == "replicated" and not g.same and not d.odd)
@@ -162,7 +279,9 @@ def _words(ranks: int, told: Sequence[tuple[Group, Decision]], alone: int) -> st
     more += f"; {counted(alone, 'more tensor')} {is_alone} on one rank only" if alone else ""
     look = f"{same} {which(same, 'looks', 'look')} the same on all of them{near}"
     first = f"the first rank's {which(same, 'is', 'are')} shown"
-    return f"{ranks} ranks: of {counted(len(told), 'tensor')} {look}, and {first}{parts}{more}"
+    return (
+        f"{ranks} {kind}ranks: of {counted(len(told), 'tensor')} {look}, and {first}{parts}{more}"
+    )
 
 
 def _complete(groups: Sequence[Group], records: Sequence[Record], ranks: list[str]) -> set[int]:

@@ -74,10 +74,11 @@ def _findings(reference: str, candidate: str | None, judging: JudgingOptions) ->
     from ...compare.ranks.joined_sides import joined_by_rules
     from ...compare.rules.rules import Rules
 
-    rules = judging.make_rules()
-    names = None if rules is None else rules.reference
-    capture = joined_by_rules(open_capture(reference, raw=judging.raw), rules or Rules())
-    return check_capture(capture, names=names)
+    given = judging.make_rules()
+    rules = given or Rules()
+    capture = open_capture(reference, raw=judging.raw, layout=rules.layouts[0])
+    names = None if given is None else given.reference
+    return check_capture(joined_by_rules(capture, rules), names=names)
 
 
 def _json(captures: list[str], found: list[Finding]) -> str:

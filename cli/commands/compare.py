@@ -97,7 +97,7 @@ def compare(
     check_target(output, overwrite)
     if before is not None and form not in CHANGES_IN:
         raise UserError(f"--before goes with --format {', '.join(CHANGES_IN)}")
-    pairs = case_pairs(reference, candidate)
+    pairs = case_pairs(reference, candidate, options.make_rules())
     if pairs is not None:
         _refuse_for_cases(form, plot, before)
     elif plot is not None:

@@ -40,7 +40,7 @@ def metrics(reference: str, candidate: str, output: str, overwrite: bool, **judg
     from ..cases import case_pairs
 
     options = JudgingOptions(**judging)
-    cases = case_pairs(reference, candidate)
+    cases = case_pairs(reference, candidate, options.make_rules())
     if cases is None:
         return _write(reference, candidate, output, overwrite, options)
     worst = 0

@@ -50,7 +50,9 @@ def names(
         from ...capture.open import open_capture
         from ...compare.ranks.joined_sides import joined_by_rules
 
-        capture = joined_by_rules(open_capture(reference, raw=raw), known)
+        capture = joined_by_rules(
+            open_capture(reference, raw=raw, layout=known.layouts[0]), known
+        )  # fmt: skip
         reports = [report_of(capture, known.reference)]
     else:
         reports = list(reports_of(_aligned(reference, candidate, known, raw)))

@@ -138,7 +138,7 @@ def print_summary(
     from ..session import measure_all, note_checks, open_pair
     from .compare import text_of_cases, text_report_of
 
-    pairs = case_pairs(reference, candidate)
+    pairs = case_pairs(reference, candidate, options.make_rules())
     if pairs is not None and before is not None:
         raise UserError("--before: compare one case at a time")
     if pairs is not None:

@@ -66,13 +66,14 @@ class Advised:
         module, slot = self._modules.get(key_of(record), (record.module, record.slot))
         modules = tuple(dict.fromkeys((module, record.module)))
         labels = (record.name, f"{record.module}-{record.slot}")
-        return next(
-            (
-                rule.way for rule in reversed(self._rules.shards)
-                if rule.fits(modules, slot, labels)
-            ),
-            None,
-        )  # fmt: skip
+        fitting = (
+            rule for rule in reversed(self._rules.shards) if rule.fits(modules, slot, labels)
+        )
+        last = next(fitting, None)
+        if last is None:
+            return None
+        joined = record.joined is not None and record.joined.way != "replicated"
+        return last.way(group.kind, joined or bool(group.kind and group.agree))
 
     def guess(self, group: Group, facts: Facts, named: Decision | None) -> Decision | None:
         """What the other capture's record, or records of its parts, show."""

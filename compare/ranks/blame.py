@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...capture.ranks.join_tree import READER, Cut, leaves, node_of
+from ...capture.ranks.join_tree import READER, Cut, Node, leaves, node_of
 from ..recipes.element_source import origin, unravel
 from ..recipes.errors import RecipeError
 from ..recipes.parse import parse_recipe
@@ -20,6 +21,7 @@ _MOST = 1 << 24  # elements that are looked at
 # Of the squared error: one rank has nearly all, and the others together hardly any. What a fault
 # in one rank's weights leaves elsewhere in the same output is rounding.
 _SHARE = 0.99
+_Part = tuple[int, ...]  # the number of a node in each cut, the outer one first
 
 
 def rank_to_blame(aligned: Aligned, index: int) -> str:
@@ -59,24 +61,67 @@ def _rank_of(aligned: Aligned, index: int, side: str) -> str:
     node = node_of(own.locator)
     if not isinstance(node, Cut):
         return ""
-    starts = np.cumsum([0, *(length for _, _, length in node.pieces)])
-    numbers = np.array([number for number, _, _ in node.pieces])
     recipe, theirs = parse_recipe(own.recipe), parse_recipe(other.recipe)
-    errors = np.zeros(len(node.nodes))
+    errors: dict[_Part, float] = defaultdict(float)
     with PairReader(task.reference, task.candidate) as reader:
         for squared, place in _errors(reader):
-            at = origin(recipe, node.shape, place, theirs)[node.axis]
-            part = numbers[np.searchsorted(starts, at, side="right") - 1]
-            errors += np.bincount(np.broadcast_to(part, squared.shape).reshape(-1),
-                                  squared.reshape(-1), len(errors))  # fmt: skip
-    worst = int(errors.argmax())
-    if len(errors) < 2 or not errors[worst] or errors[worst] < _SHARE * errors.sum():
-        return ""
-    ranks = _names(capture, [leaf.locator for leaf in leaves(node.nodes[worst])])
+            at = origin(recipe, node.shape, place, theirs)
+            at = [np.broadcast_to(one, squared.shape) for one in at]
+            _add(errors, node, at, squared, ())
+    worst, share = _worst(errors)
+    ranks = _names(capture, [
+        leaf.locator for part in worst for leaf in leaves(_inside(node, part))
+    ])  # fmt: skip
     if not ranks:
         return ""
-    share = "all" if errors[worst] >= 0.99995 * errors.sum() else "nearly all"
-    return f"{' and '.join(ranks)} of the {side}: {share} of the error is in its part"
+    much = "all" if share >= 0.99995 else "nearly all"
+    whose = "its part" if len(ranks) == 1 else "their parts"
+    return f"{' and '.join(ranks)} of the {side}: {much} of the error is in {whose}"
+
+
+def _add(
+    errors: dict[_Part, float], node: Node, at: Sequence[Array], squared: Array, path: _Part
+) -> None:
+    """Squared errors at these places of a node, by the parts that they lie in, the inner ones."""
+    import numpy as np
+
+    if not isinstance(node, Cut):
+        errors[path] += float(squared.sum())
+        return
+    starts = np.cumsum([0, *(length for _, _, length in node.pieces)])
+    piece = np.searchsorted(starts, at[node.axis], side="right") - 1
+    numbers = np.array([number for number, _, _ in node.pieces])[piece]
+    firsts = np.array([first for _, first, _ in node.pieces])[piece]
+    inside = list(at)
+    inside[node.axis] = at[node.axis] - starts[piece] + firsts
+    for number, inner in enumerate(node.nodes):
+        here = numbers == number
+        _add(errors, inner, [one[here] for one in inside], squared[here], (*path, number))
+
+
+def _worst(errors: dict[_Part, float]) -> tuple[list[_Part], float]:
+    """The parts that have all of the error: of each kind of parallelism one rank, or all, but not
+    all of every kind. And the share of the error that they have.
+    """
+    whole = sum(errors.values())
+    kept = list(errors)
+    for depth in range(max(map(len, errors), default=0)):
+        by_number: dict[int, float] = defaultdict(float)
+        for part, error in errors.items():
+            by_number[part[depth] if depth < len(part) else -1] += error
+        most = max(by_number, key=by_number.__getitem__)
+        if len(by_number) > 1 and most >= 0 and whole and by_number[most] >= _SHARE * whole:
+            kept = [part for part in kept if len(part) > depth and part[depth] == most]
+    if len(kept) == len(errors):
+        return [], 0.0
+    return kept, sum(errors[part] for part in kept) / whole
+
+
+def _inside(node: Node, part: _Part) -> Node:
+    for number in part:
+        assert isinstance(node, Cut)
+        node = node.nodes[number]
+    return node
 
 
 def _errors(reader: PairReader) -> Iterator[tuple[Array, tuple[Array, ...]]]:

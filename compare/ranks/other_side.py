@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -28,11 +29,13 @@ def may_be_otherwise(group: Group, named: Decision) -> bool:
 
 class OtherSide:
     """Decides by the other side's tensors. What is shown for a module in one layer holds for the
-    same module of other layers, unless it is shown otherwise there.
+    same module of other layers, unless it is shown otherwise there; the order of tokens that some
+    records of a step show holds for all of it.
     """
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], Way] = {}
+        self._orders: dict[tuple[int, str], set[Way]] = defaultdict(set)
 
     def decide(
         self, group: Group, facts: Facts, wholes: Sequence[Locator], named: Decision | None
@@ -96,16 +99,22 @@ class OtherSide:
 
     def _by_values(self, group: Group, facts: Facts, wholes: Sequence[Locator]) -> Decision | None:
         kind = (names.kind_of_module(group.module), group.slot)
+        step = (group.first.step, group.kind)
         joinings = list(_joinings(group, facts))
         found = best_fit(joinings, wholes)
         if found is not None:
             self._shown.setdefault(kind, found.way)
+            if found.way.kind in ("zigzag", "concat") and found.way.axis != -1:
+                self._orders[step].add(found.way)
             return Decision(found.way, _BY_VALUES, found.node)
-        way = self._shown.get(kind)
-        same = [joining for joining in joinings if joining.way == way]
-        if not same or not _has_shape(same[0], wholes):
-            return None
-        return Decision(same[0].way, f"as in another layer, where {_BY_VALUES}", same[0].node)
+        orders = self._orders[step]
+        order = next(iter(orders)) if len(orders) == 1 else None
+        for way, where in ((self._shown.get(kind), "layer"), (order, "record")):
+            same = [joining for joining in joinings if joining.way == way]
+            if same and _has_shape(same[0], wholes):
+                why = f"as in another {where}, where {_BY_VALUES}"
+                return Decision(same[0].way, why, same[0].node)
+        return None
 
 
 def _has_shape(joining: Joining, wholes: Sequence[Locator]) -> bool:

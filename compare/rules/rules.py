@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ...capture.ranks.layout import LayoutError, RankLayout, parse_layout
 from ...capture.ranks.way import WayError
 from ..matching.names.canonical import LAYER, NameRules
 from ..recipes.errors import RecipeError
@@ -105,6 +106,7 @@ class Rules:
     thresholds: tuple[ThresholdRule, ...] = ()
     models: ModelPaths = field(default_factory=ModelPaths)
     shards: tuple[ShardRule, ...] = ()
+    layouts: tuple[RankLayout | None, RankLayout | None] = (None, None)  # of numbered ranks
     allow_reshape: bool = False  # where no layout fits, as many elements are enough
 
     def ignores(self, label: str, module: str) -> bool:
@@ -203,7 +205,17 @@ def read_rules(content: bytes, path: str) -> Rules:
 class _Parser:
     path: str
     known: tuple[str, ...] = field(
-        default=("names", "fused", "recipe", "pair", "unpaired", "thresholds", "models", "shards")
+        default=(
+            "names",
+            "fused",
+            "recipe",
+            "pair",
+            "unpaired",
+            "thresholds",
+            "models",
+            "shards",
+            "ranks",
+        )
     )
 
     def fail(self, where: str, what: str) -> RulesError:
@@ -235,6 +247,7 @@ class _Parser:
             unpaired=tuple(self.each("[[unpaired]]", data.get("unpaired", []), self.pair)),
             thresholds=self.thresholds(data.get("thresholds", {})),
             models=self.models(data.get("models", {})),
+            layouts=self.layouts(data.get("ranks", {})),
         )
 
     def engine(self, key: str, value: object) -> str | None:
@@ -249,6 +262,20 @@ class _Parser:
         if not isinstance(value, str) or value.casefold() not in known:
             raise self.fail(f"[names] {key}", f"must be one of {', '.join(known.values())}")
         return known[value.casefold()]
+
+    def layouts(self, table: object) -> tuple[RankLayout | None, RankLayout | None]:
+        """Where the ranks of both sides stand."""
+        found = self.keys("[ranks]", table, SIDES)
+        reference, candidate = (self.layout(side, found.get(side)) for side in SIDES)
+        return reference, candidate
+
+    def layout(self, side: str, words: object) -> RankLayout | None:
+        if words is None:
+            return None
+        try:
+            return parse_layout(words if isinstance(words, str) else str(words))
+        except LayoutError as error:
+            raise self.fail(f"[ranks] {side}", str(error)) from error
 
     def models(self, table: object) -> ModelPaths:
         """Checkpoints; a path is meant from the directory of the rules file."""

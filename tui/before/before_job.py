@@ -62,15 +62,13 @@ def measured_before(request: Request, path: str, job: Job) -> Earlier | None:
     """The reference against an earlier candidate at `path`, as `request` compares the present one;
     None where it was stopped. Raises `CaptureError` where there is no capture.
     """
-    from ...capture import open_capture
     from ...compare.changes.earlier import earlier_of
-    from ...compare.matching.sides import pick_sides
+    from ...compare.matching.sides import open_sides
 
     request = replace(request, candidate=path)
-    reference, candidate = pick_sides(
-        open_capture(request.reference, raw=request.raw, headers=False),
-        open_capture(path, raw=request.raw, headers=False),
-    )
+    reference, candidate = open_sides(
+        request.reference, path, request.rules, request.raw, headers=False
+    )  # fmt: skip
     if not read_both_headers(job, reference, candidate):
         return None
     comparison = comparison_of(request, (reference, candidate)).with_content(job.stopped)

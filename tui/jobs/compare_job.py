@@ -54,18 +54,19 @@ def compare_directories(
     """
 
     def work(job: Job) -> bool:
-        from ...capture import open_capture
         from ...compare.case_pairs import case_pairs
-        from ...compare.matching.sides import pick_sides
+        from ...compare.matching.sides import open_sides
 
         request = current()
-        cases = None if request.case else case_pairs(request.reference, request.candidate)
+        cases = None if request.case else case_pairs(
+            request.reference, request.candidate, request.rules
+        )  # fmt: skip
         if cases is not None:
             job.tell(CasesFound(tuple(cases)))
             return False
-        reference = open_capture(request.reference, raw=request.raw, headers=False)
-        candidate = open_capture(request.candidate, raw=request.raw, headers=False)
-        reference, candidate = pick_sides(reference, candidate)
+        reference, candidate = open_sides(
+            request.reference, request.candidate, request.rules, request.raw, headers=False
+        )
         job.tell(Listed(reference, candidate, preparing.names(reference, candidate)))
         if not read_both_headers(job, reference, candidate):
             return False

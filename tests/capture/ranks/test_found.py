@@ -12,7 +12,7 @@ import pytest
 from layertui.capture import open_capture
 from layertui.capture.load import load
 from layertui.capture.records import Capture
-from support.ranks.cut_llama import Cut, Fault, Records, run, write
+from support.ranks.cut_llama import Cut, Fault, Records, run, write, zigzag
 
 
 def opened(path: Path, records: list[Records], label: str = "rank{}") -> Capture:
@@ -65,11 +65,6 @@ def by_tokens(records: Records, parts: list[Any], positions: bool = True) -> lis
         own.update({name: value[part] for name, value in records.items()})
         found.append(own)
     return found
-
-
-def zigzag(tokens: int, ranks: int) -> list[Any]:
-    chunks = np.split(np.arange(tokens), 2 * ranks)
-    return [np.concatenate((chunks[r], chunks[2 * ranks - 1 - r])) for r in range(ranks)]
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,7 @@ import pytest
 from layertui.capture import open_capture, record
 from layertui.capture.load import load
 from layertui.capture.records import Capture
-from support.ranks.cut_llama import Cut, Fault, Records, run, write
-
-_LAYER = re.compile(r"(?<=layers\.)\d+")
-
-
-def stages(records: Records, sizes: tuple[int, ...], local: bool) -> list[Records]:
-    """The records by stage: what stands before the layers in the first, behind them in the last."""
-    found: list[Records] = [{} for _ in sizes]
-    ends = np.cumsum(sizes)
-    seen = False
-    for name, value in records.items():
-        layer = _LAYER.search(name)
-        seen = seen or layer is not None
-        stage = len(sizes) - 1 if seen else 0
-        if layer is not None:
-            stage = int(np.searchsorted(ends, int(layer[0]), side="right"))
-            first = int(ends[stage]) - sizes[stage]
-            if local:
-                name = _LAYER.sub(str(int(layer[0]) - first), name)
-        found[stage][name] = value
-    return found
+from support.ranks.cut_llama import Cut, Fault, Records, run, stages, write
 
 
 def assert_whole(capture: Capture, whole: Records) -> None:

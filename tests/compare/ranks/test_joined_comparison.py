@@ -18,7 +18,7 @@ from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.ranks.joined_sides import joined_by_rules
 from layertui.compare.rules.rules import Rules, load_rules
-from support.ranks.cut_llama import Cut, Fault, Records, run, write
+from support.ranks.cut_llama import Cut, Fault, Records, run, write, zigzag
 
 
 class Place:
@@ -347,3 +347,81 @@ def test_parts_that_happen_to_be_equal(place: Place, style: str) -> None:
     status, report = place.compare(place.write(cut), place.write(replace(cut, ranks=4)))
     assert status == 0
     assert_all_paired(report)
+
+
+def contexts(ranks: list[Records], count: int, positions: bool) -> dict[str, Records]:
+    """The records of tensor-parallel ranks by rank, cut further by tokens in zigzag."""
+    found: dict[str, Records] = {}
+    for tp, own in enumerate(ranks):
+        for cp, part in enumerate(zigzag(len(own["model.norm"]), count)):
+            kept = {name: value[part] for name, value in own.items()}
+            found[f"cp{cp}_tp{tp}"] = {"positions": part, **kept} if positions else kept
+    return found
+
+
+def put_named(place: Place, records: dict[str, Records]) -> Path:
+    folder = place.folder / f"named{len(list(place.folder.iterdir()))}"
+    folder.mkdir()
+    for label, own in records.items():
+        np.savez(folder / f"{label}.npz", **own)
+    return folder
+
+
+@pytest.mark.parametrize("style", ["vllm", "hf", "megatron"])
+@pytest.mark.parametrize("positions", [False, True])
+def test_one_rank_against_tensor_and_context_ranks(
+    place: Place, style: str, positions: bool
+) -> None:
+    cut = Cut(style=style, kv_heads=4, tokens=16, inside=True)
+    many = put_named(place, contexts(run(replace(cut, ranks=4)), 2, positions))
+    whole = run(replace(cut, inside=False))[0]
+    if positions:
+        whole = {"positions": np.arange(16), **whole}
+    status, report = place.compare(place.put([whole]), many)
+    if style == "megatron" and not positions:  # nothing tells what is between the projections
+        assert report["first_divergence"] is None
+        return
+    assert status == 0
+    assert_all_paired(report)
+
+
+def test_a_fault_on_a_tensor_rank_of_two_kinds_is_found(place: Place) -> None:
+    cut = Cut(kv_heads=4, tokens=16)
+    wrong = replace(cut, ranks=4, fault=Fault(2, 1, "gate"))
+    many = put_named(place, contexts(run(wrong), 2, True))
+    whole = {"positions": np.arange(16), **run(cut)[0]}
+    status, report = place.compare(place.put([whole]), many)
+    assert status == 1
+    first = report["first_divergence"]
+    assert first["module"] == "layers.1.mlp.gate_up_proj"
+    said = "cp0-tp2 and cp1-tp2 of the candidate: all of the error is in their parts"
+    assert first["rank"] == said
+
+
+def test_rules_for_each_kind(place: Place) -> None:
+    """Values that nothing is told of by names, by positions or by the other side."""
+    draw = np.random.default_rng(0)
+    whole = draw.standard_normal((8, 12)).astype(np.float32)
+    other = draw.standard_normal((8, 12)).astype(np.float32)
+    ranks = {
+        f"tp{tp}-cp{cp}": {"odd": other[part][:, 6 * tp : 6 * tp + 6]}
+        for cp, part in enumerate(zigzag(8, 2)) for tp in range(2)
+    }  # fmt: skip
+    one, many = place.put([{"odd": whole}]), put_named(place, ranks)
+    for words in (
+        '["tp: concat -1", "cp: zigzag 0"]', '["cp: zigzag 0", "tp: concat 1"]',
+    ):  # fmt: skip
+        more = rules(place, f'"odd" = {words}')
+        _, report = place.compare(one, many, *more)
+        assert report["counts"]["pairs"] == 1
+        (record,) = open_comparison(
+            str(one), str(many), rules=load_rules(more[1])
+        ).candidate.records
+        assert record.locator is not None
+        np.testing.assert_array_equal(load(record.locator), other)
+    _, report = place.compare(one, many, *rules(place, '"odd" = "concat -1"'))
+    assert report["counts"]["pairs"] == 0  # joined by one kind alone
+    assert report["counts"]["gaps_candidate"] == 2
+    for words in ('["tp: concat -1", "tp: partial"]', '"xp: concat -1"', "[]"):
+        path = rules(place, f'"odd" = {words}')[1]
+        assert status_of(["compare", str(one), str(many), "--rules", path]) == 2

@@ -4,6 +4,7 @@ of the parts. Records have the names of vLLM, of transformers or of Megatron.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ import numpy as np
 Array = Any
 Records = dict[str, Array]
 HIDDEN, HEADS, SIZE, INNER, WORDS = 64, 8, 8, 96, 128
+_LAYER = re.compile(r"(?<=layers\.)\d+")
 NAMES = {
     "vllm": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
     "megatron": ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2"),
@@ -187,3 +189,27 @@ def write(folder: Path, records: list[Records], label: str = "rank{}") -> Path:
         for rank, own in enumerate(records):
             np.savez(folder / f"{label.format(rank)}.npz", **own)
     return folder
+
+
+def zigzag(tokens: int, ranks: int) -> list[Array]:
+    """The tokens of each context-parallel rank."""
+    chunks = np.split(np.arange(tokens), 2 * ranks)
+    return [np.concatenate((chunks[r], chunks[2 * ranks - 1 - r])) for r in range(ranks)]
+
+
+def stages(records: Records, sizes: tuple[int, ...], local: bool) -> list[Records]:
+    """The records by stage: what stands before the layers in the first, behind them in the last."""
+    found: list[Records] = [{} for _ in sizes]
+    ends = np.cumsum(sizes)
+    seen = False
+    for name, value in records.items():
+        layer = _LAYER.search(name)
+        seen = seen or layer is not None
+        stage = len(sizes) - 1 if seen else 0
+        if layer is not None:
+            stage = int(np.searchsorted(ends, int(layer[0]), side="right"))
+            first = int(ends[stage]) - sizes[stage]
+            if local:
+                name = _LAYER.sub(str(int(layer[0]) - first), name)
+        found[stage][name] = value
+    return found

@@ -1,0 +1,54 @@
+"""Data-parallel ranks are runs of their own: `DIR/dp1` are those ranks of DIR, also where there is
+no such directory.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import CaptureError
+from ..files import FoundFile
+from ..names import NOT_TENSORS
+from ..places import placed_files
+from ..storage import exists, is_folder, is_url, storage_of
+from .coordinates import DATA
+from .layout import RankLayout
+
+_NAME = re.compile(rf"{DATA}(\d{{1,6}})")
+
+
+def files_of(path: str, layout: RankLayout | None = None) -> list[FoundFile]:
+    """The files of a capture, with the steps and ranks that their names tell. Raises `CaptureError`
+    where there is nothing to list.
+    """
+    folder, name = posixpath.split(path.rstrip("/"))
+    found = _NAME.fullmatch(name)
+    if found is None or not folder or exists(path):
+        return placed_files(storage_of(path).files(path), layout)
+    if not is_folder(folder):
+        return storage_of(path).files(path)  # says what is not there
+    wanted = (DATA, int(found[1]))
+    files = placed_files(storage_of(folder).files(folder), layout)
+    inside = [file for file in files if wanted in file.kinds]
+    if not inside:
+        raise CaptureError(f"{path}: no such file or directory")
+    alone = len({file.rank for file in inside}) == 1
+    return [replace(file, rank=None, kinds=()) for file in inside] if alone else inside
+
+
+def data_parallel_cases(
+    folder: str, files: Sequence[FoundFile], layout: RankLayout | None = None
+) -> dict[str, str] | None:
+    """The data-parallel ranks of a folder by name, and what opens them; None where not every file
+    with tensors belongs to one of at least two.
+    """
+    placed = [file for file in placed_files(files, layout) if file.suffix not in NOT_TENSORS]
+    told = [dict(file.kinds).get(DATA) for file in placed]
+    numbers = sorted({number for number in told if number is not None})
+    if None in told or len(numbers) < 2:
+        return None
+    folder = folder if is_url(folder) and folder.endswith("/") else folder.rstrip("/") + "/"
+    return {f"{DATA}{number}": f"{folder}{DATA}{number}" for number in numbers}

@@ -1,0 +1,53 @@
+"""Where numbered ranks stand, in the words of rules files: `dp2 tp4`, the outer kind first."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import prod
+
+from ..errors import CaptureError
+from .labels import RANK, Kinds
+
+_KIND = re.compile(r"(tp|pp|dp|ep|cp|sp)[=:]?([1-9]\d{0,5})")
+_WORDS = "kinds of parallelism and their sizes, the outer one first, such as `pp2 dp2 tp4`"
+
+
+class LayoutError(ValueError):
+    """Words that are no layout; one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankLayout:
+    """The sizes by kind of parallelism, the outer one first: neighbours differ in the last."""
+
+    sizes: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return " ".join(f"{kind}{size}" for kind, size in self.sizes)
+
+    def kinds(self, told: Kinds) -> Kinds:
+        """The place of a rank of which no more than its number is `told`. Raises `CaptureError`
+        for a number that is too large.
+        """
+        if [kind for kind, _ in told] != [RANK]:
+            return told
+        number = rest = told[0][1]
+        found: list[tuple[str, int]] = []
+        for kind, size in reversed(self.sizes):
+            rest, place = divmod(rest, size)
+            found.append((kind, place))
+        if rest:
+            count = prod(size for _, size in self.sizes)
+            raise CaptureError(f"rank {number}: the layout `{self}` has {count} ranks")
+        return tuple(reversed(found))
+
+
+def parse_layout(text: str) -> RankLayout:
+    """The layout that words mean. Raises `LayoutError`."""
+    words = text.replace(",", " ").split()
+    found = [_KIND.fullmatch(word.lower()) for word in words]
+    sizes = tuple((one[1], int(one[2])) for one in found if one is not None)
+    if not sizes or len(sizes) < len(words) or len(dict(sizes)) < len(sizes):
+        raise LayoutError(f"{text[:60]!r} is no layout of ranks ({_WORDS})")
+    return RankLayout(sizes)
