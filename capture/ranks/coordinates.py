@@ -26,8 +26,8 @@ Places = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """`kinds` are undone one after the other; `missing` are ranks that should be there, and are
-    not: then there is one axis, and nothing is known of it.
+    """`kinds` are undone one after the other. `missing` are ranks that should be there, and are
+    not: then parts of what the others have make no whole.
     """
 
     kinds: tuple[str, ...]
@@ -76,7 +76,7 @@ def axes_of(ranks: Sequence[str], places: Places) -> Axes:
             kinds = rest
     found = dict(zip(ranks, known, strict=True))
     if len(kinds) < 2:
-        return Axes(tuple(kinds), found)
+        return Axes(tuple(kinds), found, _left_out(kinds, known))
     counts = [sorted({own[kind] for own in known}) for kind in kinds]
     stages = sorted({own.get(STAGE, 0) for own in known})
     if prod(map(len, counts)) * len(stages) == len(ranks) and _tell_apart(known, kinds):
@@ -87,6 +87,15 @@ def axes_of(ranks: Sequence[str], places: Places) -> Axes:
         for place in product(stages, *counts) if place not in there
     ]  # fmt: skip
     return Axes((), found, tuple(missing))
+
+
+def _left_out(kinds: Sequence[str], places: Sequence[Mapping[str, int]]) -> tuple[str, ...]:
+    """Numbers between the others; the first may be any."""
+    if not kinds:
+        return ()
+    (kind,) = kinds
+    numbers = {own[kind] for own in places}
+    return tuple(f"{kind}{n}" for n in range(min(numbers), max(numbers)) if n not in numbers)
 
 
 def _tell_apart(places: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> bool:

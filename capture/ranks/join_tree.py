@@ -76,7 +76,7 @@ class Total:
 Node = Leaf | Cut | Total
 
 
-def concat(nodes: Sequence[Node], axis: int, copies: int = 1) -> Node | None:
+def concat(nodes: Sequence[Node], axis: int, copies: int = 1) -> Cut | None:
     """Nodes side by side; of `copies` neighbours that are the same the first. None where they do
     not fit together.
     """
@@ -85,6 +85,12 @@ def concat(nodes: Sequence[Node], axis: int, copies: int = 1) -> Node | None:
     if at is None or len(nodes) % copies:
         return None
     return Cut(at, tuple((n, 0, node.shape[at]) for n, node in enumerate(kept)), tuple(kept))
+
+
+def without_end(node: Cut, count: int) -> Cut:
+    """Without so many places at the end of its axis, of which the last piece has more."""
+    *others, (number, first, length) = node.pieces
+    return Cut(node.axis, (*others, (number, first, length - count)), node.nodes)
 
 
 def split(

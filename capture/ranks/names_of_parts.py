@@ -35,6 +35,12 @@ INSIDE = frozenset({
 })  # fmt: skip
 # Of these the ones whose output is never the same on all ranks.
 BETWEEN = INSIDE - {"rotary_emb"}
+# Norms of the residual stream: what one of them gives is whole on every rank, or none is.
+NORMS = frozenset({
+    "norm", "final_layernorm", "final_layer_norm", "final_norm", "ln_f", "norm_f",
+    "input_layernorm", "post_attention_layernorm", "pre_mlp_layernorm", "pre_feedforward_layernorm",
+    "post_feedforward_layernorm", "attention_norm", "ffn_norm", "ln_1", "ln_2",
+})  # fmt: skip
 POSITIONS = frozenset({"positions", "position_ids"})
 
 SPLIT = COLUMN | QKV | GROUPED_QKV | UNTOLD_QKV | GATE_UP | MAYBE_GATED

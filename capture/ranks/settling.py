@@ -63,8 +63,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     if advice is not None:
         advice.prepare(capture.records)
     axes = axes_of(ranks, places)
-    if axes.missing:
-        capture.notes.append(_missing(axes.missing))
+    axes = replace(axes, missing=(*axes.missing, *_unread(capture.records, ranks)))
     labels = {id(record): record.rank for record in capture.records}
     placed = [record for record in capture.records if record.placement is not None]
     if placed and len(axes.kinds) > 1:  # the recording says of each how all kinds are undone
@@ -81,16 +80,34 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         for record in capture.records if stage.kind else ():
             if record.rank is not None:
                 record.rank = axes.label(labels[id(record)] or "", undone)
+        if axes.missing and any(decision.why == _MISSING for _, decision in stage.told):
+            _say_missing(capture, [rank for rank in axes.missing if rank not in ranks])
+            capture.notes.append(_missing(axes.missing))
     for record in capture.records:
-        record.rank = labels[id(record)]
+        record.rank = labels.get(id(record))
     capture.records.sort(key=lambda record: record.step)
+
+
+def _say_missing(capture: Capture, ranks: Sequence[str]) -> None:
+    """A record that cannot be read stands for each rank whose parts are missed."""
+    for rank in ranks[:_MOST_MISSING]:
+        error = "this rank is missing: what the others have are not all parts"
+        capture.records.append(
+            Record(rank, rank, error=error, path=capture.path, format=capture.records[0].format)
+        )
 
 
 def _caution(axes: Axes, kind: str) -> str:
     """Why ranks are not put together, but for what they all have; empty where they are."""
     if axes.missing:
-        return "ranks are missing"
+        return _MISSING
     return _OTHER_INPUTS if kind == DATA else ""
+
+
+def _unread(records: Sequence[Record], ranks: Sequence[str]) -> list[str]:
+    """Ranks of which nothing could be read."""
+    read = {record.rank for record in records if record.error is None}
+    return [rank for rank in ranks if rank not in read]
 
 
 def _missing(ranks: Sequence[str]) -> str:
@@ -208,6 +225,8 @@ class _Stage:
 
 
 _EQUAL = "equal on all ranks"
+_MISSING = "ranks are missing"
+_MOST_MISSING = 16  # of which there is a record each
 _OTHER_INPUTS = "data-parallel ranks have other inputs"
 
 

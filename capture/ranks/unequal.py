@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..dtypes import DTYPES
 from ..records import UnequalRank
-from .deciding import Decision
+from .deciding import UNKNOWN, Decision
 from .groups import Group, rows_that_differ
-from .names_of_parts import kind_of_module
+from .names_of_parts import HEAD, NORMS, kind_of_module
 from .way import REPLICATED
 
 Told = Sequence[tuple[Group, Decision]]
@@ -37,7 +36,7 @@ def unequal_ranks(told: Told) -> tuple[UnequalRank, ...]:
             continue
         if decision.odd or (decision.way.kind == "apart" and (
             id(group) in given or decision.why.startswith("replicated")
-            or (_kind(group) in usual and _far_apart(group))
+            or (_kinds(group) & usual and _far_apart(group))
         )):  # fmt: skip
             found += _of_group(group)
     return tuple(found)
@@ -50,13 +49,18 @@ def with_odd_ranks(told: Told) -> list[tuple[Group, Decision]]:
     usual = _kinds_that_agree(told)
     found: list[tuple[Group, Decision]] = []
     for group, decision in told:
-        odd = group.odd_ones() if decision.way.kind == "apart" and group.count > 2 else ()
-        if odd and 2 * len(odd) < group.count and _kind(group) in usual and _far_apart(group):
+        head = decision.node is not None and group.last in HEAD
+        looked = decision.way.kind == "apart" or (head and decision.way.kind == "concat")
+        odd = group.odd_ones() if looked and group.count > 2 else ()
+        if odd and 2 * len(odd) < group.count and _far_apart(group):
             shown = next(n for n in range(group.count) if n not in odd)
-            decision = replace(
-                decision, way=REPLICATED, shown=shown, odd=odd,
-                why="equal on most ranks, as it is on all in another layer",
-            )  # fmt: skip
+            why = ""
+            if _kinds(group) & usual:
+                why = "equal on most ranks, as it is on all in another layer"
+            elif (head or decision.why == UNKNOWN) and not _is_constant(group, shown):
+                why = "equal on most ranks"
+            if why:
+                decision = Decision(REPLICATED, why, shown=shown, odd=odd)
         found.append((group, decision))
     return found
 
@@ -83,11 +87,20 @@ def _given_the_same(told: Told) -> set[int]:
 
 
 def _kinds_that_agree(told: Told) -> set[tuple[str, str]]:
-    return {_kind(group) for group, d in told if d.way.kind == "replicated" and group.is_float}
+    same = (group for group, d in told if d.way.kind == "replicated" and group.is_float)
+    return {kind for group in same for kind in _kinds(group)}
 
 
-def _kind(group: Group) -> tuple[str, str]:
-    return kind_of_module(group.module), group.slot
+def _kinds(group: Group) -> set[tuple[str, str]]:
+    """The same module of any layer; any norm of the residual stream."""
+    found = {(kind_of_module(group.module), group.slot)}
+    return found | {("", group.slot)} if group.last in NORMS else found
+
+
+def _is_constant(group: Group, place: int) -> bool:
+    """Whether a rank has one value everywhere, as where it has no part in a sum."""
+    values = (group.samples or ())[place : place + 1]
+    return not values or bool((values[0] == values[0][:1]).all())
 
 
 def _far_apart(group: Group) -> bool:

@@ -10,7 +10,7 @@ from ...capture.ranks import names_of_parts as names
 from ...capture.ranks.deciding import Decision, joined_qkv
 from ...capture.ranks.facts import Facts, side_by_side
 from ...capture.ranks.groups import Group
-from ...capture.ranks.join_tree import concat, split, total, zigzag
+from ...capture.ranks.join_tree import concat, split, total, without_end, zigzag
 from ...capture.ranks.way import GATE_UP, Way
 from ...capture.records import Locator
 from .by_values import Joining, best_fit, fits
@@ -67,7 +67,7 @@ class OtherSide:
         if group.last in names.QKV and len(widths) == 3 and group.is_output:
             return self._qkv(group, widths)
         if shape[-1] * group.count != sum(widths):
-            return self._few_heads(group, widths)
+            return self._padded_head(group, widths) or self._few_heads(group, widths)
         if group.last in names.GATE_UP and group.is_output:
             node = split(group.leaves, -1, (1, 1))
             return node and Decision(Way("split", -1, fused=GATE_UP), _AS_WIDE, node)
@@ -87,6 +87,18 @@ class OtherSide:
         if found is None or found[0].shape[-1] != sum(widths):
             return None
         return Decision(found[1], _AS_WIDE, found[0])
+
+    def _padded_head(self, group: Group, widths: list[int]) -> Decision | None:
+        """Parts of a vocabulary that is padded, so that all ranks have as many words: without the
+        padding, which the other side has not.
+        """
+        part = (group.alike or (0,))[-1]
+        beyond = part * group.count - sum(widths)
+        if group.last not in names.HEAD or not group.is_output or not 0 < beyond < part:
+            return None
+        node = concat(group.leaves, -1)
+        why = f"{_AS_WIDE}, and {beyond} of padding that is left out"
+        return node and Decision(Way("concat", -1), why, without_end(node, beyond))
 
     def _few_heads(self, group: Group, widths: list[int]) -> Decision | None:
         """More ranks than heads of keys and values: neighbours have the same ones."""

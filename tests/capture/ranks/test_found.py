@@ -165,3 +165,83 @@ def test_a_rank_whose_keys_are_no_copy_of_its_neighbours(
     (unequal,) = capture.unequal_ranks
     assert (unequal.name, unequal.rank, unequal.against) == (name, "rank5", "rank4")
     assert not any(record.name.startswith("rank") for record in capture.records)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("value", [np.nan, 3.0])
+def test_the_last_norm_of_one_rank(tmp_path: Path, ranks: int, value: float) -> None:
+    """A module that is in no other layer: other norms are the same on all ranks."""
+    records = run(Cut(ranks=ranks, kv_heads=4))
+    changed = records[1]["model.norm"].copy()
+    changed[4, 7] = value
+    records[1]["model.norm"] = changed
+    capture = opened(tmp_path, records)
+    (unequal,) = capture.unequal_ranks
+    assert (unequal.name, unequal.rank, unequal.row) == ("model.norm", "rank1", 4)
+
+
+@pytest.mark.parametrize("name", ["lm_head", "model.rotary", "model.layers.1.odd"])
+def test_what_most_ranks_have_is_shown_and_the_odd_one_named(tmp_path: Path, name: str) -> None:
+    """Logits that are gathered on all ranks, and what no name tells of."""
+    draw = np.random.default_rng(1)
+    values = draw.standard_normal((10, 24)).astype(np.float32)
+    records = run(Cut(ranks=4, kv_heads=4))
+    for rank, own in enumerate(records):
+        own[name] = values * np.float32(2) if rank == 2 else values
+    capture = opened(tmp_path, records)
+    (unequal,) = capture.unequal_ranks
+    assert (unequal.name, unequal.rank, unequal.rows) == (name, "rank2", 10)
+    shown = next(r for r in capture.records if r.name == name)
+    assert shown.locator is not None
+    np.testing.assert_array_equal(load(shown.locator), values)
+
+
+def test_parts_without_values_on_most_ranks_are_not_what_most_have(tmp_path: Path) -> None:
+    """Vocabulary that is split: a rank gives zeros for tokens that another one has."""
+    records = run(Cut(ranks=4, kv_heads=4))
+    for rank, own in enumerate(records):
+        table = own.pop("model.embed_tokens")
+        part = table if rank == 1 else np.zeros_like(table)
+        records[rank] = {"model.embed_tokens": part, **own}
+    capture = opened(tmp_path, records)
+    assert not capture.unequal_ranks
+    assert ways(capture)["model.embed_tokens"] == "apart"
+
+
+def test_a_rank_that_is_missing_leaves_parts_apart(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", run(Cut(ranks=4, kv_heads=4)))
+    (folder / "rank2.npz").unlink()
+    capture = open_capture(folder)
+    assert "1 rank is missing (rank2): no parts are joined" in capture.notes
+    assert ways(capture)["model.norm"] == "replicated"
+    assert ways(capture)["model.layers.1.self_attn.qkv_proj"] == "apart"
+    (missing,) = [record for record in capture.records if record.error]
+    assert missing.name == "rank2" and str(missing.error).startswith("this rank is missing")
+
+
+def test_a_number_that_is_left_out_misses_nothing_where_all_ranks_have_the_same(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "run", [run(Cut())[0]] * 3)
+    (folder / "rank1.npz").unlink()
+    capture = open_capture(folder)
+    assert not capture.unreadable and set(ways(capture).values()) == {"replicated"}
+    assert not any("missing" in note for note in capture.notes)
+
+
+@pytest.mark.parametrize("left", [0, 200])
+def test_a_rank_that_cannot_be_read_leaves_parts_apart(tmp_path: Path, left: int) -> None:
+    folder = write(tmp_path / "run", run(Cut(ranks=4, kv_heads=4)))
+    path = folder / "rank2.npz"
+    path.write_bytes(path.read_bytes()[:left])
+    capture = open_capture(folder)
+    assert "1 rank is missing (rank2): no parts are joined" in capture.notes
+    assert ways(capture)["model.layers.1.self_attn.qkv_proj"] == "apart"
+    assert capture.unreadable == 1
+
+
+def test_ranks_that_are_counted_from_1(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", run(Cut(ranks=4, kv_heads=4)))
+    (folder / "rank0.npz").rename(folder / "rank4.npz")
+    names = {record.name for record in open_capture(folder).records}
+    assert names == set(run(Cut(kv_heads=4))[0])

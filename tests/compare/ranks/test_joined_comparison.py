@@ -425,3 +425,24 @@ def test_rules_for_each_kind(place: Place) -> None:
     for words in ('["tp: concat -1", "tp: partial"]', '"xp: concat -1"', "[]"):
         path = rules(place, f'"odd" = {words}')[1]
         assert status_of(["compare", str(one), str(many), "--rules", path]) == 2
+
+
+@pytest.mark.parametrize("words", [126, 127, 128])
+def test_a_vocabulary_that_is_padded_for_its_ranks(place: Place, words: int) -> None:
+    """Each of four ranks has logits of 32 words, some of which are padding."""
+    cut = Cut(kv_heads=4)
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((cut.tokens, 128)).astype(np.float32)
+    (whole,), ranks = run(cut), run(replace(cut, ranks=4))
+    whole["lm_head"] = logits[:, :words]
+    for rank, own in enumerate(ranks):
+        own["lm_head"] = np.split(logits, 4, -1)[rank]
+    status, report = place.compare(place.put([whole]), place.put(ranks))
+    assert status == 0
+    assert_all_paired(report)
+    ranks[2]["lm_head"] = ranks[2]["lm_head"] * np.float32(1.5)
+    status, report = place.compare(place.put([whole]), place.put(ranks))
+    assert status == 1
+    first = report["first_divergence"]
+    assert first["module"] == "lm_head"
+    assert first["rank"] == "rank2 of the candidate: all of the error is in its part"
