@@ -179,6 +179,6 @@ def _factory_files(factory: str) -> Iterator[str]:
     for place in (str(Path.cwd()), *sys.path):
         stem = Path(place, *path)
         for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if candidate.is_file():
+            if os.path.isfile(candidate):
                 yield from map(str, candidate.parent.glob("*.py"))
                 return

@@ -4,13 +4,13 @@ read last.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...capture.interpreter.garbage import hold, settle
-from ...capture.storage import is_url
+from ...capture.storage import exists, is_url
 from ..commands import CommandError
 from ..jobs.compare_job import is_bad_input
 from ..jobs.news import Ended, Made, Reading
@@ -54,8 +54,8 @@ class Before:
             return
         if session.request.case:
             raise CommandError("one case at a time: open the captures of one case")
-        path = text if is_url(text) else str(Path(text).expanduser())
-        if text != "off" and not is_url(text) and not Path(path).exists():
+        path = text if is_url(text) else os.path.expanduser(text)
+        if text != "off" and not is_url(text) and not exists(path):
             raise CommandError(f"{text}: no such file or directory")
         self.drop()
         session.before, self.last, self._measured = (None if text == "off" else path), None, None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...capture.storage import is_folder
 from ..state import write_atomically
 from .news import Exported
 
@@ -60,8 +61,8 @@ def target(text: str, name: str) -> Path | None:
     """
     if text.strip() == "-":
         return None
-    path = Path(text.strip() or name).expanduser()
-    return path / name if path.is_dir() else path
+    path = Path(os.path.expanduser(text.strip() or name))
+    return path / name if is_folder(str(path)) else path
 
 
 def export_text(

@@ -129,12 +129,13 @@ def spec_of(text: str, proposal: RunnerSpec) -> RunnerSpec:
     text = text.strip()
     if text.startswith("!") and text[1:].strip():
         return replace(proposal, kind="external", command=text[1:].strip())
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     from ...capture.engines.registry import ENGINES
+    from ...capture.storage import is_file, is_folder
 
     engine = ENGINES.get(proposal.kind)
-    own_format = engine is not None and engine.runs(text) and path.is_file()
-    if text and (path.is_dir() or own_format):
+    own_format = engine is not None and engine.runs(text) and is_file(str(path))
+    if text and (is_folder(str(path)) or own_format):
         kind = proposal.kind if proposal.kind != "external" else "torch"
         return replace(proposal, kind=kind, model=str(path.resolve()), factory=None)
     if ":" in text and os.sep not in text and " " not in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...capture.storage import exists
 from ..commands import CommandError
 from ..jobs.news import Ended, Exported
 from ..session import Question
@@ -170,7 +171,7 @@ class Export:
             else:
                 self._host.say("not written")
 
-        if path is not None and path.exists():
+        if path is not None and exists(str(path)):
             self._host.ask(Question(f"{path} exists, replace it? (y/n) ", confirmed))
         else:
             write()

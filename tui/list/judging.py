@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...capture.plurals import counted
-from ...capture.storage import is_url
+from ...capture.storage import exists, is_url
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
@@ -90,8 +90,8 @@ class Judging:
                 raise CommandError("there is no baseline")
             self._set(with_baseline(limits, None))
         else:
-            path = text if is_url(text) else str(Path(text).expanduser())
-            if not is_url(path) and not Path(path).exists():
+            path = text if is_url(text) else os.path.expanduser(text)
+            if not is_url(path) and not exists(path):
                 raise CommandError(f"{text}: no such file or directory")
             if path in known:
                 raise CommandError(f"{text} is a baseline already")

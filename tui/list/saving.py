@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from ..session import Question
@@ -61,7 +61,7 @@ class Saving:
 
         def answered(text: str) -> None:
             if text.strip():
-                write(str(Path(text.strip()).expanduser()))
+                write(os.path.expanduser(text.strip()))
             else:
                 self._host.say("not saved")
 
