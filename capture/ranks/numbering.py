@@ -14,8 +14,8 @@ from ..plurals import counted
 from ..records import Record
 from .coordinates import STAGE, Places
 from .groups import Group
+from .interleaved import LAYER, number_chunks
 
-_LAYER = re.compile(r"(?:^|(?<=[./]))(?:layers|h|blocks)[./](\d{1,6})(?=$|[./-])")
 _EXPERT = re.compile(r"(?<=[./])(?:local_)?experts[./](\d{1,6})(?=$|[./-])")
 _EXPERTS = "ep"  # the kind of parallelism in which ranks have other experts
 _ROUTERS = ("gate", "router", "gate_linear")
@@ -23,7 +23,8 @@ _ROUTERS = ("gate", "router", "gate_linear")
 
 def number_globally(records: Sequence[Record], places: Places) -> list[str]:
     """Renumber records in place; what was done, in words."""
-    return [*_number_stages(records, places), *_number_experts(records, places)]
+    stages = number_chunks(records, places) or _number_stages(records, places)
+    return [*stages, *_number_experts(records, places)]
 
 
 # Stages of a pipeline
@@ -32,7 +33,7 @@ def number_globally(records: Sequence[Record], places: Places) -> list[str]:
 def _number_stages(records: Sequence[Record], places: Places) -> list[str]:
     counts: dict[str, set[int]] = defaultdict(set)
     for record in records:
-        number = _number(_LAYER, record)
+        number = _number(LAYER, record)
         if record.rank is not None and number is not None:
             counts[record.rank].add(number)
     ranks = sorted(counts, key=natural_key)
@@ -51,7 +52,7 @@ def _number_stages(records: Sequence[Record], places: Places) -> list[str]:
         begins[rank] = sum(size for stage, size in sizes.items() if stage < stages[rank])
     for record in records:
         if record.rank in begins:
-            _renumber(_LAYER, record, begins[record.rank])
+            _renumber(LAYER, record, begins[record.rank])
     count = counted(len(sizes), "stage")
     return [f"pipeline of {count}: layers of each count from 0, and are numbered through"]
 
@@ -71,7 +72,7 @@ def _linked_stages(
     inputs: dict[str, Record] = {}
     outputs: dict[str, Record] = {}
     for record in records:
-        layer = _LAYER.search(record.module)
+        layer = LAYER.search(record.module)
         if record.rank is None or layer is None or layer.end() != len(record.module):
             continue
         if record.step or record.call > 1:

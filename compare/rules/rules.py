@@ -286,7 +286,7 @@ class _Parser:
         folder = os.path.dirname(self.path)
         found: list[str | None] = []
         for value in (entry.get(side) for side in SIDES):
-            here = value and os.path.join(folder, os.path.expanduser(value))  # noqa: PTH111
+            here = value and os.path.join(folder, os.path.expanduser(value))
             found.append(here if here and os.path.exists(here) else value)
         return ModelPaths(*found)
 

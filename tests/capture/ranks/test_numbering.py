@@ -121,3 +121,50 @@ def test_experts_are_not_numbered_where_the_router_has_another_width(tmp_path: P
     capture = open_capture(write(tmp_path / "run", experts(3, 2, 2, True)))
     assert not any("numbered through" in note for note in capture.notes)
     assert any(r.name.startswith("rank1/") for r in capture.records)
+
+
+def interleaved(records: Records, count: int, chunks: int, around: str) -> list[Records]:
+    """The records by stage, of which each has several chunks of layers counted from 0."""
+    found: list[Records] = [{} for _ in range(count)]
+    size = 8 // (count * chunks)
+    for name, value in records.items():
+        if "layers" not in name:
+            first = "embed" in name
+            chunk = 0 if first else chunks - 1
+            found[0 if first else -1][f"{around}{chunk}.{name.removeprefix('model.')}"] = value
+            continue
+        number = int(name.split(".")[2])
+        chunk, stage = divmod(number // size, count)
+        rest = name.removeprefix("model.").replace(f"layers.{number}", f"layers.{number % size}")
+        found[stage][f"{around}{chunk}.{rest}"] = value
+    return found
+
+
+@pytest.mark.parametrize("around", ["", "module."])
+@pytest.mark.parametrize(("count", "chunks"), [(2, 2), (2, 4), (4, 2)])
+def test_interleaved_stages(tmp_path: Path, count: int, chunks: int, around: str) -> None:
+    whole = run(Cut(layers=8))[0]
+    ranks = interleaved(whole, count, chunks, around)
+    capture = open_capture(write(tmp_path / "run", ranks, "pp{}"))
+    expected = {around + name.removeprefix("model."): value for name, value in whole.items()}
+    assert {record.name for record in capture.records} == set(expected)
+    for one in capture.records:
+        assert one.locator is not None
+        np.testing.assert_array_equal(load(one.locator), expected[one.name])
+
+
+def test_interleaved_stages_of_tensor_ranks(tmp_path: Path) -> None:
+    for tp, own in enumerate(run(Cut(ranks=2, layers=8))):
+        for pp, part in enumerate(interleaved(own, 2, 2, "")):
+            (tmp_path / "run").mkdir(exist_ok=True)
+            np.savez(tmp_path / "run" / f"tp{tp}_pp{pp}.npz", **part)
+    whole = run(Cut(layers=8))[0]
+    capture = open_capture(tmp_path / "run")
+    assert {r.name for r in capture.records} == {n.removeprefix("model.") for n in whole}
+
+
+def test_chunks_without_stages_keep_their_names(tmp_path: Path) -> None:
+    ranks = interleaved(run(Cut(layers=8))[0], 2, 2, "")
+    names = {record.name.partition("/")[2] for record in
+             open_capture(write(tmp_path / "run", ranks)).records}  # fmt: skip
+    assert "0.layers.0.mlp" in names
