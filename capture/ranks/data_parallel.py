@@ -45,6 +45,9 @@ def data_parallel_cases(
     """The data-parallel ranks of a folder by name, and what opens them; None where not every file
     with tensors belongs to one of at least two.
     """
+    tensors = (file for file in files if file.suffix not in NOT_TENSORS)
+    if layout is None and not all(DATA in file.name.lower() for file in tensors):
+        return None  # nearly always, and told by the first file
     placed = [file for file in placed_files(files, layout) if file.suffix not in NOT_TENSORS]
     told = [dict(file.kinds).get(DATA) for file in placed]
     numbers = sorted({number for number in told if number is not None})
