@@ -216,7 +216,11 @@ class Source:
         """First and last + 1 address of `piece` inside the map; None when it lies elsewhere."""
         if self._map is None or piece.size == 0:
             return None
-        low, high = np.lib.array_utils.byte_bounds(piece)
+        if piece.flags.c_contiguous:
+            low = piece.__array_interface__["data"][0]
+            high = low + piece.nbytes
+        else:
+            low, high = np.lib.array_utils.byte_bounds(piece)
         if low < self._base or high > self._base + len(self._map):
             return None
         return low, high

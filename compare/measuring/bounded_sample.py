@@ -7,6 +7,7 @@ read, and the row with the greatest difference, so that a lone fault is among th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -66,20 +67,25 @@ def take_sample(
         return Sample(_table(x, width), _table(y, width), rows, np.arange(width), shape)
     channels = _channels(width, most, peak[-1] if peak else 0)
     row_runs = _row_runs(shape, max(1, most // len(channels)), peak)
-    tables = _tables(reader, row_runs, _runs_of(channels), width)
-    rows = np.concatenate([np.arange(first, first + size) for first, size in row_runs])
-    return Sample(*tables, rows, channels, shape)
+    cuts = [(0, width)] if len(channels) == width else _runs_of(channels)
+    rows = _rows_of(row_runs)
+    return Sample(*_tables(reader, row_runs, rows, cuts, width), rows, channels, shape)
+
+
+def _rows_of(row_runs: list[tuple[int, int]]) -> Array:
+    """All rows of runs, which are equally long."""
+    firsts = np.array([first for first, _ in row_runs])
+    return (firsts[:, None] + np.arange(row_runs[0][1])).reshape(-1)
 
 
 def _tables(
-    reader: PairReader, row_runs: list[tuple[int, int]], cuts: list[tuple[int, int]], width: int
-) -> tuple[Array, Array]:
+    reader: PairReader, row_runs: list[tuple[int, int]], rows: Array,
+    cuts: list[tuple[int, int]], width: int,
+) -> tuple[Array, Array]:  # fmt: skip
     """Both sides' values of some rows and channels."""
-    firsts, sizes = np.array(row_runs).T
     if cuts == [(0, width)]:
-        wanted = np.stack([firsts * width, sizes * width], axis=1)
+        wanted = np.array(row_runs) * width
     else:
-        rows = np.concatenate([np.arange(first, first + size) for first, size in row_runs])
         lows, highs = np.array(cuts).T
         starts = (rows[:, None] * width + lows).reshape(-1)
         wanted = np.stack([starts, np.tile(highs - lows, len(rows))], axis=1)
@@ -139,7 +145,7 @@ def _row_runs(shape: Shape, lines: int, peak: tuple[int, ...] | None) -> list[tu
     total = prod(shape[:-1])
     run = max(1, min(inner, lines // _RUNS))
     wanted = min(_RUNS, lines)
-    starts = set(np.linspace(0, total - run, wanted).astype(np.int64).tolist())
+    starts = set(_evenly(total - run, wanted))
     if peak is not None and len(shape) > 1:
         row = 0
         for size, at in zip(shape[:-1], peak[:-1], strict=True):
@@ -153,6 +159,12 @@ def _row_runs(shape: Shape, lines: int, peak: tuple[int, ...] | None) -> list[tu
             found.append((start, run))
             end = start + run
     return found
+
+
+@lru_cache(maxsize=256)  # the layers of a model have records of a few shapes
+def _evenly(last: int, count: int) -> tuple[int, ...]:
+    """So many places from 0 to `last`, both among them."""
+    return tuple(np.linspace(0, last, count).astype(np.int64).tolist())
 
 
 def _key(shape: Shape, first: int, size: int) -> tuple[slice, ...]:

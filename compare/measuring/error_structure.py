@@ -16,7 +16,7 @@ of a limit; `judging` and `symptoms` do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     slope = xd / squares
     rest = max(dd - slope * slope * squares, 1e-300)
     step = -(-x.size // _UNIQUE)
-    left, right = (side.reshape(-1)[::step] for side in (x, y))
+    left, right = (np.ascontiguousarray(side.reshape(-1)[::step]) for side in (x, y))
     bits = mantissa_bits(left), mantissa_bits(right)
     if x.size < FEW_VALUES:
         left, right = left[:0], right[:0]
@@ -119,7 +119,9 @@ def _even(sample: Sample, found: Fits) -> dict[str, Any]:
     """What is seen of the difference when all values count alike, with the places of the view."""
 
     def placed(part: Part | None, places: Array) -> Part | None:
-        return part and replace(part, top_at=int(places[part.top_at]))
+        if part is None:
+            return None
+        return Part(part.mean, part.size, part.top, part.top_size, int(places[part.top_at]))
 
     factor, factor_se = found.factor
     row_error, channel_error = found.row_error, found.channel_error

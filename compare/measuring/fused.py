@@ -8,6 +8,7 @@ compiled pass does not know: whole and complex numbers, units in the last place.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -47,6 +48,12 @@ class OnePass(NamedTuple):
     nonfinite_mismatch: int
     equal: bool
 
+    @property
+    def taken(self) -> int:
+        """Pairs that were taken in."""
+        n, _, _, _, _, nan, inf, _ = self.reference
+        return n + nan + inf
+
 
 def one_pass(
     x: Array, y: Array, dtypes: tuple[str, str], tolerances: tuple[float, float],
@@ -84,16 +91,18 @@ class Place:
 def pass_over_files(
     x: Place, y: Place, count: int, tolerances: tuple[float, float],
     known: tuple[float, float] = (-1.0, -1.0), instructions: str | None = None,
+    seconds: float = math.inf,
 ) -> OnePass | None:  # fmt: skip
     """The same of `count` pairs in two files, which are read a piece at a time, without the
-    interpreter's lock. Raises `OSError`, and `EOFError` where a file is shorter than it was.
+    interpreter's lock; of fewer where `seconds` are over before. Raises `OSError`, and `EOFError`
+    where a file is shorter than it was.
     """
     module = compiled_module()
     if module is None:
         return None
     sides = ((side.descriptor, side.offset, *kind_of(side.dtype)) for side in (x, y))
     found = module.sums_of_files(
-        *chain(*sides), count, room("pieces", _ROOM), *tolerances, *known, instructions
+        *chain(*sides), count, room("pieces", _ROOM), seconds, *tolerances, *known, instructions
     )
     return None if found is None else OnePass(*found)
 

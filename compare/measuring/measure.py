@@ -7,7 +7,6 @@ A `PairTask` is small and picklable and a measurement holds numbers only, so tha
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import prod
@@ -20,9 +19,9 @@ from ...capture.values import Array
 from ..model import Failure, Measurement, SideStatistics, Totals
 from .blocks import BLOCK, LARGE_BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import UNREADABLE, take_sample
-from .error_structure import structure_of
+from .error_structure import Structure, structure_of
 from .failures import failure_of
-from .fused import Place, known_float, pass_over_files
+from .fused import OnePass, Place, known_float, pass_over_files
 from .kernel import compiled_module
 from .masks import blocked_places
 from .metrics import METRICS, compute
@@ -38,8 +37,7 @@ from .pair_reader import (
 from .recorded_statistics import keeps_all
 from .sums import Sums, Tolerance
 
-_FIRST_PART = 1 << 18  # elements that are read before the first look whether to stop
-_SHORT = 0.004  # seconds below which a part is doubled: a tenth of what stopping may take
+_AT_A_TIME = 0.008  # seconds between two looks whether to stop: a fifth of what that may take
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -81,9 +79,10 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
                 found = _measure_partial(task, reader)
                 if isinstance(found, Failure) or found.partial is not None:
                     return found
-            else:
-                found = _measure_whole(task, reader, cancelled)
-            return _with_structure(task, reader, found, cancelled)
+                return replace(found, structure=_structure(
+                    task, reader, found.identical, found.compared, found.max_abs_index, cancelled
+                ))  # fmt: skip
+            return _measure_whole(task, reader, cancelled)
     except UNREADABLE as error:
         return failure_of(error)
 
@@ -91,6 +90,14 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
 def _measure_whole(
     task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None
 ) -> Measurement:
+    sums = _add_all(task, reader, cancelled)
+    worst = _place(sums.max_abs, sums.reals, reader.shape)
+    structure = _structure(task, reader, sums.equal, sums.compared, worst, cancelled)
+    return finish(sums, reader.shape, sums.tolerance, task.ulp, structure=structure)
+
+
+def _add_all(task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None) -> Sums:
+    """The sums of all elements."""
     left, right = reader.sides["reference"], reader.sides["candidate"]
     x, y = left.view, right.view
     if x.flags.c_contiguous and y.flags.c_contiguous:
@@ -102,6 +109,8 @@ def _measure_whole(
     done = 0
     if straight is not None:
         done = straight.add_all(sums, x.size, cancelled)
+        if done == x.size:
+            return sums
         x, y = x[done:], y[done:]
     most = LARGE_BLOCK if compiled_module() is not None else BLOCK
     for start, key in pieces(x.shape, PANEL):
@@ -111,7 +120,7 @@ def _measure_whole(
                 raise CancelledError
             x_block, y_block = left.read(x_panel[inner]), right.read(y_panel[inner])
             reals.add(sums, x_block, y_block, done + start + at)
-    return finish(sums, reader.shape, tolerance, task.ulp)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,46 +149,41 @@ class _Straight:
         """Take pairs in from the first of `size` on, in parts that take some milliseconds each; how
         many, fewer where the next ones are a job for numpy. Raises `CancelledError`.
         """
-        done, part = 0, _FIRST_PART
+        done = 0
         while done < size:
             if cancelled is not None and cancelled():
                 raise CancelledError
-            part = min(part, size - done)
-            started = time.monotonic()
-            if not self._add(sums, done, part):
+            found = self._part(sums, done, size - done)
+            if found is None:
                 break
-            done += part
-            took = time.monotonic() - started
-            if took < _SHORT:
-                part *= 2
-            elif took > 4 * _SHORT:
-                part = max(part // 2, _FIRST_PART)
+            sums.merge(found, done)
+            done += found.taken
         return done
 
-    def _add(self, sums: Sums, start: int, count: int) -> bool:
+    def _part(self, sums: Sums, start: int, most: int) -> OnePass | None:
         x, y = (place.after(start) for place in self.places)
         known = sums.max_abs.value, sums.max_rel.value
         try:
-            found = pass_over_files(x, y, count, self.tolerances, known)
+            return pass_over_files(x, y, most, self.tolerances, known, seconds=_AT_A_TIME)
         except (OSError, EOFError):  # the slower way says which side it is, and why
-            return False
-        if found is not None:
-            sums.merge(found, start)
-        return found is not None
+            return None
 
 
-def _with_structure(
-    task: PairTask, reader: PairReader, found: Measurement, cancelled: Callable[[], bool] | None
-) -> Measurement:
-    """The measurement with the structure of its difference, where there is one to see."""
+def _structure(
+    task: PairTask, reader: PairReader, identical: bool, compared: int,
+    worst: tuple[int, ...] | None, cancelled: Callable[[], bool] | None,
+) -> Structure | None:  # fmt: skip
+    """The structure of the difference, where there is one to see; `worst` is the place of the
+    greatest.
+    """
     kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
-    if kinds != {"float"} or found.identical or found.compared == 0:
-        return found
-    sample = take_sample(reader, found.max_abs_index)
+    if kinds != {"float"} or identical or compared == 0:
+        return None
+    sample = take_sample(reader, worst)
     structure = structure_of(sample, task.mask)
     if structure is not None and structure.blocked[0] and not sample.whole:
         structure = replace(structure, blocked=_blocked(reader, cancelled))
-    return replace(found, structure=structure)
+    return structure
 
 
 def _blocked(reader: PairReader, cancelled: Callable[[], bool] | None) -> tuple[int, int]:
@@ -276,11 +280,10 @@ def _totals(task: PairTask, reader: PairReader) -> Totals | None:
 
 def finish(
     sums: Sums, shape: tuple[int, ...], tolerance: Tolerance, ulp: bool = False,
-    partial: tuple[int, int] | None = None,
+    partial: tuple[int, int] | None = None, structure: Structure | None = None,
 ) -> Measurement:  # fmt: skip
-    """The numbers that the sums of all blocks give; what cannot be computed has a reason.
-
-    `ulp` says that this number was asked for.
+    """The numbers that the sums of all blocks give, with a structure if there is one; what cannot
+    be computed has a reason. `ulp` says that this number was asked for.
     """
     numbers, reasons = compute(sums)
     if sums.moments.n == 0:
@@ -288,9 +291,9 @@ def finish(
     if not ulp:
         reasons["ulp"] = "not asked for (--metric ulp)"
     at_abs, at_rel = (_place(e, sums.reals, shape) for e in (sums.max_abs, sums.max_rel))
-    sides = {"reference": sums.reference, "candidate": sums.candidate}
-    for side, found in sides.items():
-        reasons.update(_absent_statistics(side, found))
+    reference, candidate = _side(sums.reference), _side(sums.candidate)
+    reasons.update(_absent_statistics("reference", reference, sums.reference))
+    reasons.update(_absent_statistics("candidate", candidate, sums.candidate))
     own: dict[str, Any] = {name: numbers.pop(name) for name in _OF_MEASUREMENT & numbers.keys()}
     return Measurement(
         shape=shape,
@@ -305,9 +308,9 @@ def finish(
         rtol=tolerance.rtol,
         atol=tolerance.atol,
         partial=partial,
-        reference=_side(sums.reference),
-        candidate=_side(sums.candidate),
-        structure=None,
+        reference=reference,
+        candidate=candidate,
+        structure=structure,
         reasons=reasons,
         further=numbers,
         **own,
@@ -340,9 +343,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _absent_statistics(name: str, side: SideSums) -> dict[str, str]:
+def _absent_statistics(name: str, found: SideStatistics, side: SideSums) -> dict[str, str]:
     """Why statistics of a side are absent, under `reference.std` and the like."""
+    known = found.min, found.max, found.mean, found.std, found.l2
+    if None not in known:
+        return {}
     why = "no finite element" if side.n == 0 else "the squares leave the range of float64"
-    found = _side(side)
     names = ("min", "max", "mean", "std", "l2")
-    return {f"{name}.{part}": why for part in names if getattr(found, part) is None}
+    return {
+        f"{name}.{part}": why for part, value in zip(names, known, strict=True) if value is None
+    }

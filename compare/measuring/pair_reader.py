@@ -60,7 +60,7 @@ class SideTask:
     @property
     def partial(self) -> bool:
         """True for dumps that may hold only some elements."""
-        return may_be_partial(self.locator.reader)
+        return not self.locator.in_place and may_be_partial(self.locator.reader)
 
 
 @dataclass(frozen=True, slots=True)

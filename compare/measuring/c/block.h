@@ -21,6 +21,11 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 #define LESS_ONE(total, a, b) ((total) + ((a) <= (b)))
 #endif
 
+/* Whether a is more than b in any lane of float64. */
+#ifndef ANY_MORE
+#define ANY_MORE(a, b) ((a)[0] > (b)[0] || (a)[1] > (b)[1])
+#endif
+
 /* a where a lane of the mask is true, else b; `bits` are whole numbers as wide as they are. */
 #define CHOSEN(bits, a, b, mask)                                                                   \
     ((__typeof__(a))(((bits)(mask) & (bits)(a)) | (~(bits)(mask) & (bits)(b))))
@@ -191,5 +196,7 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
 #undef LEAST_RAW16
 #undef WIDEN_HALVES
 #undef WIDEN_WORDS
+#undef KEEP_WITHIN
+#undef ANY_MORE
 #undef WIDEN_LOW
 #undef WIDEN_HIGH

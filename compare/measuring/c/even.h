@@ -169,9 +169,11 @@ typedef struct {
 } NAMED(row_weight);
 
 INLINED DOUBLES NAMED(weight_of)(DOUBLES x, DOUBLES channel, const NAMED(row_weight) * row) {
-    const DOUBLES one = {0}, scale = channel * row->of_row;
+    const DOUBLES one = (DOUBLES){0} + 1, scale = channel * row->of_row;
     const DOUBLES size = NAMED(size_of_double)(x) * scale * row->massive;
-    return scale / NAMED(greater)(size, one + 1);
+    if (!ANY_MORE(size, one)) /* nearly always, and a division takes long */
+        return scale;
+    return scale / NAMED(greater)(size, one);
 }
 
 /* Puts up to a register's numbers into the tables. */

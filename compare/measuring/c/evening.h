@@ -68,8 +68,10 @@ enum {
     REGISTER = 8,              /* float64 in the widest register */
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
     BAND = 64,     /* channels that are looked at together */
-    MANY = 1 << 11,    /* numbers of which a sample is looked at first to find the k-th */
-    MOST_ASKED = 1024 /* numbers of such a sample */
+    MANY = 1 << 9,    /* numbers of which a sample is looked at first to find the k-th */
+    MOST_ASKED = 1024, /* numbers of such a sample */
+    MOST_KEPT = 1024,  /* numbers that are put aside to look for the k-th among them */
+    SCATTERED = 7919   /* a prime: its multiples lie all over a table */
 };
 
 static inline size_t padded_to_registers(size_t n) {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pass.h"
@@ -33,15 +34,24 @@ static enum outcome read_piece(const side_file *file, char *room, int64_t offset
     return TAKEN_IN;
 }
 
-/* `room` is as long for each side. */
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* `room` is as long for each side. Pieces are begun for so many seconds; the first always is. */
 static enum outcome sums_of_pieces(
     block_function *run, side_file *x, side_file *y, char *room, size_t each, size_t count,
-    pass *out) {
+    double seconds, pass *out) {
+    const double until = seconds_now() + seconds;
     const size_t widest = x->item > y->item ? x->item : y->item, most = each / widest;
     x->side.data = room;
     y->side.data = room + each;
     for (size_t from = 0; from < count; from += most) {
         const size_t n = count - from < most ? count - from : most;
+        if (from && seconds_now() > until)
+            break;
         enum outcome found = read_piece(
             x, room, x->offset + (int64_t)(from * x->item), n * x->item);
         if (!found)

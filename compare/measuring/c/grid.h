@@ -12,7 +12,9 @@ enum {
     MANTISSA32 = 24,   /* bits of a float32's mantissa, the first one included */
     MANTISSA64 = 52,   /* bits of a float64's that are stored */
     SLOT_BITS = 15,    /* of a place in the largest table of different numbers */
-    LEAST_SLOT_BITS = 6
+    LEAST_SLOT_BITS = 6,
+    COARSE = 7,             /* stored bits of a bfloat16's mantissa */
+    COARSE_PLACES = 1 << 14 /* from a number to one 2^128 times as large */
 };
 
 typedef struct {
@@ -48,6 +50,44 @@ static int slot_bits_for(size_t n) {
     while (bits < SLOT_BITS && ((size_t)1 << bits) < 2 * n)
         bits++;
     return bits;
+}
+
+/* How many different magnitudes there are, where all numbers have so few bits that each may have a
+   place of its own, `seen`, which is COARSE_PLACES long; -1 where they have not. */
+static int64_t count_coarse(const double *values, size_t n, uint8_t *seen) {
+    const int lost = MANTISSA64 - COARSE;
+    const uint64_t sign = (uint64_t)1 << 63, half = (uint64_t)1 << 62;
+    uint64_t all = 0, least = half, most = 0;
+    int64_t found = 0;
+    int zeros = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= ~sign;
+        const uint64_t own = bits ? bits : half;
+        all |= bits;
+        zeros |= !bits;
+        least = own < least ? own : least;
+        most = bits > most ? bits : most;
+    }
+    if (all << (64 - lost))
+        return -1;
+    if (!most)
+        return zeros;
+    const uint64_t first = least >> lost, places = (most >> lost) - first + 1;
+    if (places > COARSE_PLACES)
+        return -1;
+    memset(seen, 0, places);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= ~sign;
+        if (bits)
+            seen[(bits >> lost) - first] = 1;
+    }
+    for (uint64_t i = 0; i < places; i++)
+        found += seen[i];
+    return found + zeros;
 }
 
 /* How many different magnitudes there are when rounded; `table` has 2^bits places that are zero, and

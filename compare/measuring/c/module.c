@@ -47,6 +47,16 @@
     ((__typeof__(total))_mm512_mask_sub_epi32(                                                     \
         (__m512i)(total), _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LE_OQ),                \
         (__m512i)(total), _mm512_set1_epi32(1)))
+#define ANY_MORE(a, b) (_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ) != 0)
+/* Puts those of eight that lie in a range to the front; how many there are. */
+#define KEEP_WITHIN(from, low, span, to)                                                           \
+    __extension__({                                                                                \
+        const __m512i own = _mm512_loadu_si512(from);                                              \
+        const __mmask8 inside = _mm512_cmple_epu64_mask(                                           \
+            _mm512_sub_epi64(own, _mm512_set1_epi64(low)), _mm512_set1_epi64((int64_t)(span)));    \
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(inside, own));                         \
+        (size_t) __builtin_popcount(inside);                                                       \
+    })
 #define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))
 #define WIDEN_HIGH(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)(x), 1))
 #include "block.h"
@@ -65,6 +75,8 @@
 #define WIDEN_HALVES(from) ((FLOATS)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(from))))
 #define WIDEN_WORDS(from)                                                                          \
     ((NAMED(raw32))_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(from))))
+#define ANY_MORE(a, b)                                                                             \
+    (_mm256_movemask_pd(_mm256_cmp_pd((__m256d)(a), (__m256d)(b), _CMP_GT_OQ)) != 0)
 #define WIDEN_LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(x)))
 #define WIDEN_HIGH(x) _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)(x), 1))
 #include "block.h"
@@ -276,11 +288,12 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
     side_file x, y;
     long long offset_x, offset_y;
     Py_ssize_t count;
+    double seconds;
     pass found = NOTHING_YET;
     if (!PyArg_ParseTuple(
-            args, "iLsy*iLsy*nw*ddddz", &x.descriptor, &offset_x, &kind_x, &table_x,
-            &y.descriptor, &offset_y, &kind_y, &table_y, &count, &room, &found.rtol, &found.atol,
-            &found.absolute.value, &found.relative.value, &wanted))
+            args, "iLsy*iLsy*nw*dddddz", &x.descriptor, &offset_x, &kind_x, &table_x,
+            &y.descriptor, &offset_y, &kind_y, &table_y, &count, &room, &seconds, &found.rtol,
+            &found.atol, &found.absolute.value, &found.relative.value, &wanted))
         return NULL;
     PyObject *result = NULL;
     const instruction_set *set = find_set(wanted);
@@ -296,7 +309,8 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
         int reason;
         x.offset = offset_x, y.offset = offset_y;
         Py_BEGIN_ALLOW_THREADS
-        outcome = sums_of_pieces(set->run, &x, &y, room.buf, each, (size_t)count, &found);
+        outcome = sums_of_pieces(
+            set->run, &x, &y, room.buf, each, (size_t)count, seconds, &found);
         reason = errno;
         Py_END_ALLOW_THREADS
         result = result_of(outcome, reason, &found);

@@ -117,9 +117,15 @@ static PyObject *distinct(PyObject *self, PyObject *args) {
     const size_t count = values.len / sizeof(double);
     const int bits = slot_bits_for(count);
     uint64_t *table = NULL;
+    uint8_t seen[COARSE_PLACES];
+    int64_t found;
     if (count > (size_t)1 << (SLOT_BITS - 1) || kept < 0)
         PyErr_SetString(PyExc_ValueError, "too many numbers, or no such rounding");
-    else if (holds64(&values, count) && !(table = PyMem_Calloc((size_t)1 << bits, sizeof *table)))
+    else if (
+        holds64(&values, count) && kept >= COARSE && /* rounding would change nothing */
+        (found = count_coarse(values.buf, count, seen)) >= 0)
+        result = PyLong_FromLongLong(found);
+    else if (!PyErr_Occurred() && !(table = PyMem_Calloc((size_t)1 << bits, sizeof *table)))
         PyErr_NoMemory();
     if (table)
         result = PyLong_FromSize_t(count_distinct(values.buf, count, kept, table, bits));

@@ -48,59 +48,6 @@ FUNCTION int64_t NAMED(kth_between)(
     return k < count ? some[k] : high;
 }
 
-/* Numbers among which the k-th lies: `below` are under `low`, `up_to` not over `high`. */
-typedef struct {
-    int64_t low, high;
-    size_t below, up_to;
-} NAMED(range);
-
-/* Cuts a range in two behind `middle` and keeps the half with the k-th. */
-FUNCTION void NAMED(cut)(
-    const int64_t *bits, size_t n, int64_t least, size_t k, int64_t middle, NAMED(range) * r) {
-    const size_t count = NAMED(within)(bits, n, least, (uint64_t)middle - (uint64_t)least);
-    if (count > k)
-        r->high = middle, r->up_to = count;
-    else
-        r->low = middle + 1, r->below = count;
-}
-
-/* Every other cut is where the k-th would be if numbers lay evenly in the range. */
-FUNCTION double NAMED(kth)(const double *values, size_t n, size_t k) {
-    const int64_t *bits = (const int64_t *)values;
-    NAMED(range) r = {bits[0], bits[0], 0, n};
-    double value;
-    for (size_t i = 1; i < n; i++) {
-        r.low = bits[i] < r.low ? bits[i] : r.low;
-        r.high = bits[i] > r.high ? bits[i] : r.high;
-    }
-    const int64_t least = r.low;
-    if (n >= MANY) { /* a sample says nearly where it is */
-        double some[MOST_ASKED];
-        const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
-        const size_t apart = size / (size < MOST_ASKED ? 8 : 20); /* about 3 deviations */
-        for (size_t i = 0; i < size; i++)
-            some[i] = values[i * (n / size)];
-        for (int end = 1; end >= 0 && near < size; end--) {
-            const size_t at = end ? near + apart : near > apart ? near - apart : 0;
-            const double found = NAMED(kth)(some, size, at < size ? at : size - 1);
-            int64_t middle;
-            __builtin_memcpy(&middle, &found, sizeof middle);
-            if (r.low <= middle && middle < r.high)
-                NAMED(cut)(bits, n, least, k, middle, &r);
-        }
-    }
-    for (int turn = 0; r.low < r.high && r.up_to - r.below > NAMED(FEW); turn++) {
-        const uint64_t span = (uint64_t)r.high - (uint64_t)r.low;
-        const double share = turn % 2 ? (k + 0.5 - r.below) / (r.up_to - r.below) : 0.5;
-        const uint64_t part = (uint64_t)((double)span * share);
-        NAMED(cut)(bits, n, least, k, r.low + (int64_t)(part < span ? part : span - 1), &r);
-    }
-    if (r.low < r.high)
-        r.low = NAMED(kth_between)(bits, n, r.low, r.high, k - r.below);
-    __builtin_memcpy(&value, &r.low, sizeof value);
-    return value;
-}
-
 /* The least of those above one. */
 FUNCTION int64_t NAMED(next_above)(const int64_t *bits, size_t n, int64_t known) {
     const size_t step = LANES / 2, whole = n - n % step;
@@ -120,18 +67,158 @@ FUNCTION int64_t NAMED(next_above)(const int64_t *bits, size_t n, int64_t known)
     return next;
 }
 
+/* Those from `low` to `low + span`, one after the other; behind them is room for a register. */
+FUNCTION size_t NAMED(those_within)(
+    const int64_t *bits, size_t n, int64_t low, uint64_t span, int64_t *kept) {
+    size_t count = 0, i = 0;
+#ifdef KEEP_WITHIN
+    for (; i + LANES / 2 <= n; i += LANES / 2)
+        count += KEEP_WITHIN(bits + i, low, span, kept + count);
+#endif
+    for (; i < n; i++) {
+        kept[count] = bits[i];
+        count += (uint64_t)bits[i] - (uint64_t)low <= span;
+    }
+    return count;
+}
+
+static TARGET double NAMED(kth)(const double *values, size_t n, size_t k);
+
+/* Numbers among which the k-th lies: `below` are under `low`, `up_to` not over `high`. */
+typedef struct {
+    int64_t low, high;
+    size_t below, up_to;
+} NAMED(range);
+
+/* The range of all of them. */
+FUNCTION NAMED(range) NAMED(range_of)(const int64_t *bits, size_t n) {
+    const size_t step = LANES / 2, whole = n - n % step;
+    NAMED(range) r = {bits[0], bits[0], 0, n};
+    NAMED(bits64) low = (NAMED(bits64)){0} + bits[0], high = low, own;
+    for (size_t i = 0; i < whole; i += step) {
+        __builtin_memcpy(&own, bits + i, sizeof own);
+        low = CHOSEN(NAMED(bits64), own, low, own < low);
+        high = CHOSEN(NAMED(bits64), own, high, own > high);
+    }
+    for (size_t lane = 0; lane < step; lane++) {
+        r.low = low[lane] < r.low ? low[lane] : r.low;
+        r.high = high[lane] > r.high ? high[lane] : r.high;
+    }
+    for (size_t i = whole; i < n; i++) {
+        r.low = bits[i] < r.low ? bits[i] : r.low;
+        r.high = bits[i] > r.high ? bits[i] : r.high;
+    }
+    return r;
+}
+
+/* Cuts a range in two behind `middle` and keeps the half with the k-th. */
+FUNCTION void NAMED(cut)(
+    const int64_t *bits, size_t n, int64_t least, size_t k, int64_t middle, NAMED(range) * r) {
+    const size_t count = NAMED(within)(bits, n, least, (uint64_t)middle - (uint64_t)least);
+    if (count > k)
+        r->high = middle, r->up_to = count;
+    else
+        r->low = middle + 1, r->below = count;
+}
+
+/* Cuts a range behind that share of it. */
+FUNCTION void NAMED(cut_share)(
+    const int64_t *bits, size_t n, int64_t least, size_t k, double share, NAMED(range) * r) {
+    const uint64_t span = (uint64_t)r->high - (uint64_t)r->low;
+    const uint64_t part = (uint64_t)((double)span * share);
+    NAMED(cut)(bits, n, least, k, r->low + (int64_t)(part < span ? part : span - 1), r);
+}
+
+/* Cuts a range behind one of the numbers and before it: what many of them are is found so. */
+FUNCTION void NAMED(cut_around)(
+    const int64_t *bits, size_t n, int64_t least, size_t k, int64_t one, NAMED(range) * r) {
+    if (r->low <= one && one < r->high)
+        NAMED(cut)(bits, n, least, k, one, r);
+    if (r->low < one && one == r->high)
+        NAMED(cut)(bits, n, least, k, one - 1, r);
+}
+
+/* Cuts until `few` are left, at most. They are taken to lie evenly in the range: two cuts go beside
+   the place where the k-th would be then; in case they do not, others follow in the middle and
+   around one of them. */
+FUNCTION void NAMED(narrow_down)(
+    const int64_t *bits, size_t n, int64_t least, size_t k, size_t few, NAMED(range) * r) {
+    for (int turn = 0; r->low < r->high && r->up_to - r->below > few; turn++) {
+        const double count = (double)(r->up_to - r->below);
+        const double share = ((double)(k - r->below) + 0.5) / count;
+        const double aside = 1.5 * __builtin_sqrt(share * (1 - share) / count) + 2 / count;
+        if (turn % 3 == 2) {
+            NAMED(cut_share)(bits, n, least, k, 0.5, r);
+            NAMED(cut_around)(bits, n, least, k, bits[(size_t)turn * SCATTERED % n], r);
+        } else if (turn % 3 == 0 ? share < 0.5 : share >= 0.5) /* what is left out is most at first */
+            NAMED(cut_share)(bits, n, least, k, share + aside < 1 ? share + aside : 0.5, r);
+        else
+            NAMED(cut_share)(bits, n, least, k, share > aside ? share - aside : 0.5, r);
+    }
+}
+
+/* Cuts at two numbers that a sample says the k-th lies between, nearly always, and around its own
+   k-th where these leave many. */
+FUNCTION void NAMED(ask_sample)(
+    const double *values, size_t n, int64_t least, size_t k, NAMED(range) * r) {
+    double some[MOST_ASKED];
+    const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
+    const size_t apart = size / (size < MOST_ASKED ? 8 : 20); /* about 3 deviations */
+    for (size_t i = 0; i < size; i++)
+        some[i] = values[i * (n / size)];
+    const size_t asked[] = {near + apart, near > apart ? near - apart : 0, near};
+    for (int which = 0; which < 3 && near < size && (which < 2 || r->up_to - r->below > MOST_KEPT); which++) {
+        const size_t at = asked[which] < size ? asked[which] : size - 1;
+        const double found = NAMED(kth)(some, size, at);
+        int64_t middle;
+        __builtin_memcpy(&middle, &found, sizeof middle);
+        if (which == 2)
+            NAMED(cut_around)((const int64_t *)values, n, least, k, middle, r);
+        else if (r->low <= middle && middle < r->high)
+            NAMED(cut)((const int64_t *)values, n, least, k, middle, r);
+    }
+}
+
+/* The k-th, and the next one where `next` is wanted. */
+FUNCTION double NAMED(kth_and_next)(const double *values, size_t n, size_t k, double *next) {
+    const int64_t *bits = (const int64_t *)values;
+    NAMED(range) r = NAMED(range_of)(bits, n);
+    int64_t kept[MOST_KEPT + REGISTER], found;
+    double value;
+    if (n >= MANY) {
+        const int64_t least = r.low;
+        NAMED(ask_sample)(values, n, least, k, &r);
+        NAMED(narrow_down)(bits, n, least, k, MOST_KEPT, &r);
+        if (r.up_to - r.below <= MOST_KEPT && (!next || k + 1 < r.up_to)) {
+            n = NAMED(those_within)(bits, n, r.low, (uint64_t)r.high - (uint64_t)r.low, kept);
+            bits = kept;
+            k -= r.below;
+            r = NAMED(range_of)(bits, n);
+        }
+    }
+    const int64_t least = bits == kept ? r.low : NAMED(range_of)(bits, n).low;
+    NAMED(narrow_down)(bits, n, least, k, NAMED(FEW), &r);
+    found = r.low < r.high ? NAMED(kth_between)(bits, n, r.low, r.high, k - r.below) : r.low;
+    __builtin_memcpy(&value, &found, sizeof value);
+    if (next) {
+        const size_t up_to = NAMED(within)(bits, n, least, (uint64_t)found - (uint64_t)least);
+        const int64_t other = up_to > k + 1 ? found : NAMED(next_above)(bits, n, found);
+        __builtin_memcpy(next, &other, sizeof other);
+    }
+    return value;
+}
+
+FUNCTION double NAMED(kth)(const double *values, size_t n, size_t k) {
+    return NAMED(kth_and_next)(values, n, k, NULL);
+}
+
 /* Half-way between the two in the middle where there is no middle one. */
 FUNCTION double NAMED(median)(const double *values, size_t n) {
-    const int64_t *bits = (const int64_t *)values;
-    double lower = NAMED(kth)(values, n, (n - 1) / 2);
-    int64_t known;
-    __builtin_memcpy(&known, &lower, sizeof known);
-    if (n % 2 || NAMED(within)(bits, n, 0, (uint64_t)known) > n / 2)
-        return lower;
-    const int64_t next = NAMED(next_above)(bits, n, known);
     double upper;
-    __builtin_memcpy(&upper, &next, sizeof upper);
-    return (lower + upper) / 2;
+    if (n % 2)
+        return NAMED(kth)(values, n, n / 2);
+    const double lower = NAMED(kth_and_next)(values, n, n / 2 - 1, &upper);
+    return lower == upper ? lower : (lower + upper) / 2;
 }
 
 /* The median of those above zero, which are put into `room`; 0 where there are none. */

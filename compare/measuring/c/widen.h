@@ -53,16 +53,31 @@ FUNCTION const double *NAMED(as_float64)(const side_in *side, size_t from, size_
     return room;
 }
 
+/* How many of 16 bits have none set but the sign. */
+FUNCTION int64_t NAMED(zeros_of_words)(const uint16_t *raw, size_t n) {
+    enum { STEP = 2 * LANES, MOST = INT16_MAX * STEP }; /* a lane counts no further */
+    int64_t found = 0;
+    for (size_t from = 0; from < n; from += MOST) {
+        const size_t some = n - from < MOST ? n - from : MOST, whole = some - some % STEP;
+        NAMED(pairs16) zeros = {0}, own;
+        for (size_t i = 0; i < whole; i += STEP) {
+            __builtin_memcpy(&own, raw + from + i, sizeof own);
+            zeros -= (NAMED(pairs16))((own & 0x7fff) == 0);
+        }
+        for (int lane = 0; lane < STEP; lane++)
+            found += zeros[lane];
+        for (size_t i = whole; i < some; i++)
+            found += (raw[from + i] & 0x7fff) == 0;
+    }
+    return found;
+}
+
 /* How many elements are zero, of either sign. */
 FUNCTION int64_t NAMED(zeros_of)(const side_in *side, size_t from, size_t n) {
     float room[TILE];
     int64_t found = 0;
-    if (side->kind == FLOAT16 || side->kind == BFLOAT16) {
-        const uint16_t *raw = (const uint16_t *)side->data + from;
-        for (size_t i = 0; i < n; i++)
-            found += (raw[i] & 0x7fff) == 0;
-        return found;
-    }
+    if (side->kind == FLOAT16 || side->kind == BFLOAT16)
+        return NAMED(zeros_of_words)((const uint16_t *)side->data + from, n);
     for (size_t at = 0; at < n; at += TILE) {
         const size_t some = n - at < TILE ? n - at : TILE;
         const float *values = NAMED(as_float32)(side, from + at, some, room);

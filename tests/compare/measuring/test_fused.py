@@ -276,6 +276,37 @@ def test_files_of_many_pieces_are_what_their_numbers_are(
             assert getattr(from_files, name) == pytest.approx(getattr(want, name), rel=1e-9), name
 
 
+def test_files_are_read_for_some_time_and_then_from_there_on(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).standard_normal(1_500_000).astype(np.float32)
+    places = [in_a_file(tmp_path / f"{n}.float32", s, 0) for n, s in (("x", x), ("y", x[::-1]))]
+    done, parts, worst = 0, 0, -1.0
+    while done < x.size:
+        there = [place.after(done) for place in places]
+        found = pass_over_files(*there, x.size - done, (0.0, 0.0), seconds=0.0)
+        assert found is not None and 0 < found.taken < x.size
+        worst = max(worst, found.max_abs[0])
+        done, parts = done + found.taken, parts + 1
+    for place in places:
+        os.close(place.descriptor)
+    assert (done, worst) == (x.size, np.abs(x.astype(np.float64) - x[::-1]).max())
+    assert parts > 1
+
+
+@pytest.mark.parametrize("at", [0, 15, 16, 63, 64, 1023, 1024, 1087, 4999])
+def test_the_greatest_differences_are_found_wherever_they_are(at: int) -> None:
+    x = np.random.default_rng(4).standard_normal(5000).astype(np.float32)
+    for dtype in ("float32", "float64", "bfloat16"):
+        y = x * np.float32(1 + 2**-8)
+        y[at] = x[at] + 9
+        left, right = encoded(x, dtype), encoded(y, dtype)
+        for instructions in instruction_sets():
+            found = one_pass(left, right, (dtype, dtype), (0.0, 0.0), instructions=instructions)
+            assert found is not None and found.max_abs[1] == at, (dtype, instructions)
+            p, q = (upcast(side, dtype).astype(np.float64) for side in (left, right))
+            relative = np.abs(q - p) / np.maximum(np.abs(p), 1e-8)
+            assert found.max_rel[:2] == (relative.max(), relative.argmax())
+
+
 def test_files_whose_squares_leave_float64_are_left_to_numpy(tmp_path: Path) -> None:
     x = 1e200 * np.random.default_rng(0).standard_normal(3000)
     place = in_a_file(tmp_path / "x.float64", x, 0)

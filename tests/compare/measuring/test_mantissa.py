@@ -34,6 +34,17 @@ def test_numbers_of_a_grid_need_its_bits(bits: int) -> None:
     assert distinct(values) == 4000
 
 
+@pytest.mark.parametrize("spread", [1, 30, 120, 900])
+@pytest.mark.parametrize("kept", [7, 10, 52])
+def test_different_numbers_of_few_bits(spread: int, kept: int) -> None:
+    rng = np.random.default_rng(spread)
+    whole = rng.integers(128, 256, 5000) * np.exp2(rng.integers(-spread, spread + 1, 5000))
+    values = np.concatenate([whole, -whole[::3], [0.0, -0.0, np.inf]])
+    assert distinct(values, kept) == len(np.unique(np.abs(values)))
+    assert distinct(values[:5000], kept) == len(np.unique(whole))
+    assert distinct(np.zeros(20), kept) == 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(NUMBERS, st.sampled_from(BITS))
 def test_compiled_and_numpy_say_the_same(numbers: list[float], bits: int) -> None:
