@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures import CancelledError as FutureCancelled
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from threading import Event
 
 from ..aligned import Aligned, Results
@@ -40,6 +41,7 @@ class Scheduler:
     use_cache: bool
     stop: Event
     threads_share_memory: bool
+    _ready: SimpleQueue[Future[Measured]] = field(default_factory=SimpleQueue)
     _pending: dict[int, None] = field(default_factory=dict)
     _done: list[int] = field(default_factory=list)
     _told: float = 0.0
@@ -112,15 +114,25 @@ class Scheduler:
                 index = next(order, None)
                 if index is None:
                     break
-                flying[self._submit(index)] = index
+                future = self._submit(index)
+                flying[future] = index
+                future.add_done_callback(self._ready.put)
             if not flying or self._stopped():
                 for future in flying:
                     future.cancel()
                 return not self._stopped()
-            ready, _ = wait(flying, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            for future in ready:
+            for future in self._next_ready():
                 self._collect(flying.pop(future), future)
             self._tell()
+
+    def _next_ready(self) -> Iterator[Future[Measured]]:
+        """Futures that are done, as soon as there is one; none where it is time to look around."""
+        try:
+            yield self._ready.get(timeout=_LOOK)
+            while True:
+                yield self._ready.get_nowait()
+        except Empty:
+            return
 
     def _submit(self, index: int) -> Future[Measured]:
         """A future of the row's result, whatever goes wrong (a pool may have lost its workers)."""
