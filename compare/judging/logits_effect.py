@@ -295,8 +295,11 @@ def _keys(shape: Shape) -> Iterator[tuple[slice, ...]]:
 def divergence(x: Array, y: Array) -> tuple[Array, Array, Array]:
     """KL divergence, whether the greatest logit is the same, and its margin where it is not, of
     rows in float64; with u = x - max x and S the sum of e^u, log p = u - log S."""
-    agree = x.argmax(1) == y.argmax(1)
-    u, v = x - x.max(1, keepdims=True), y - y.max(1, keepdims=True)
+    best_x, best_y = x.argmax(1, keepdims=True), y.argmax(1, keepdims=True)
+    agree = (best_x == best_y)[:, 0]
+    u, v = (
+        side - np.take_along_axis(side, best, 1) for side, best in ((x, best_x), (y, best_y))
+    )  # fmt: skip
     weight = np.exp(u)
     total = weight.sum(1)
     u -= v
