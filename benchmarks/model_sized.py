@@ -86,15 +86,20 @@ class Stages:
 
 
 LAWS = "laws"
+CHECKS = "checks of both sides"
+WAITING = "waiting for what follows"  # the thread that measures tells of it
 # What workers do side by side: their wall time is that of waiting for each other, too.
-WORKERS = ("reading and sums", "sample", "structure", "a pair's other work")
+WORKERS = (
+    "reading and sums", "sample", "structure", "a pair's other work", "checks of each side",
+)  # fmt: skip
 
 
 def compare_in_this_process(reference: str, candidate: str, threads: int) -> None:
-    """Prints what was measured as JSON."""
+    """Prints what was measured as JSON; begins and ends as the command does."""
     started = time.perf_counter()
     stages = Stages()
     with stages.stage("imports"):
+        from layertui.capture.interpreter.garbage import leave_to_the_system, no_full_collection
         from layertui.cli import session
         from layertui.cli.commands.compare import report
         from layertui.compare import comparison as comparisons
@@ -103,20 +108,21 @@ def compare_in_this_process(reference: str, candidate: str, threads: int) -> Non
         from layertui.compare.reports import Settings
         from layertui.compare.running import scheduler
     stages.around(scheduler, "measure", "a pair's other work")
-    stages.around(measuring, "_measure_whole", "reading and sums")
+    stages.around(measuring, "_add_all", "reading and sums")
     stages.around(measuring, "take_sample", "sample")
     stages.around(measuring, "structure_of", "structure")
+    stages.around(session, "_checked_alone", "checks of each side")
     stages.around(comparisons, "measure_rows", "measuring")
     stages.around(comparisons.Comparison, "settle", "judging")
     stages.around(comparisons.Comparison, "check_laws", LAWS)
     options = JudgingOptions()
-    with stages.stage("opening and aligning"):
-        compared = session.open_pair(reference, candidate, options)
-    session.measure_all(compared, threads, use_cache=False)
-    with stages.stage("checks"):
-        session.note_checks(compared)
-    with stages.stage("report"):
-        text = report(compared, "text", Settings("layertui compare", options.metric, False))
+    with no_full_collection():
+        with stages.stage("opening and aligning"):
+            compared = session.open_pair(reference, candidate, options)
+        with stages.stage(CHECKS), session.checks_noted(compared), stages.stage(WAITING):
+            session.measure_all(compared, threads, use_cache=False)
+        with stages.stage("report"):
+            text = report(compared, "text", Settings("layertui compare", options.metric, False))
     print(json.dumps({
         "wall": dict(stages.wall), "processor": dict(stages.processor),
         "inside": time.perf_counter() - started, "pairs": compared.to_measure,
@@ -124,6 +130,7 @@ def compare_in_this_process(reference: str, candidate: str, threads: int) -> Non
         "resident": greatest_resident_size(),
         "said": next(line for line in text.splitlines() if "verdicts" in line),
     }))  # fmt: skip
+    leave_to_the_system()
 
 
 def greatest_resident_size() -> int:
@@ -205,7 +212,7 @@ def print_stages(run: dict[str, Any]) -> None:
     wall, processor = run["wall"], run["processor"]
     start = run["seconds"] - run["inside"]
     after_each_other = {"start of the interpreter": start} | {
-        name: took for name, took in wall.items() if name not in WORKERS
+        name: took for name, took in wall.items() if name not in (*WORKERS, WAITING)
     }
     for name, took in after_each_other.items():
         print(f"  {name:28} {took:7.2f} s  {took / run['seconds']:5.1%} of the wall time")

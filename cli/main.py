@@ -82,6 +82,7 @@ def _parsed(args: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
+    from ..capture.interpreter.garbage import leave_to_the_system
     from .output import flush_stdout
 
     status = status_of(sys.argv[1:])
@@ -89,6 +90,7 @@ def run() -> None:
         flush_stdout()
     except UserError as error:
         status = _fail(_error_line(error))
+    leave_to_the_system()
     sys.exit(status)
 
 

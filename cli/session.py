@@ -6,19 +6,32 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import UserError
 from .output import stderr_is_terminal
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from ..capture.layer_range import LayerRange
     from ..compare.aligned import Aligned
+    from ..compare.checks.two_sides import EachAlone
     from ..compare.comparison import Comparison
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
     from ..compare.running.cluster import Cluster
+
+T = TypeVar("T")
+
+# What judging imports when all is measured, which takes longer than judging.
+_OF_JUDGING = ("compare.judging.errors", "compare.judging.noise.analysis",
+               "compare.judging.noise.expert_routing", "compare.judging.sameness",
+               "compare.judging.logits_effect", "compare.matching.content.instead")  # fmt: skip
+_OF_LAWS = ("compare.laws.linear.quantised_copy", "compare.running.law_threads")
 
 
 def policy_of(judging: JudgingOptions) -> Policy:
@@ -73,7 +86,6 @@ def measure_all(
     `KeyboardInterrupt` here after the work was told to stop.
     """
     from ..compare.measuring.kernel import compiled_module
-    from ..compare.running.processes import process_pool
 
     if processes and compiled_module() is not None:
         note = f"layertui: --processes is no longer needed: measuring in {processes} threads"
@@ -84,7 +96,7 @@ def measure_all(
 
     def work() -> None:
         try:
-            with process_pool(processes) if processes else nullcontext() as pool:
+            with _pool_of(processes) as pool:
                 comparison.measure(
                     executor=cluster.executor if cluster else pool,
                     cancelled=lambda: stop.is_set() or (cluster is not None and cluster.lost),
@@ -106,6 +118,15 @@ def measure_all(
         raise UserError(f"{cluster.address}: the scheduler went away")
     if failed:
         raise failed[0]
+
+
+def _pool_of(processes: int | None) -> AbstractContextManager[Executor | None]:
+    """Worker processes; none where none are asked for."""
+    if not processes:
+        return nullcontext()
+    from ..compare.running.processes import process_pool
+
+    return process_pool(processes)
 
 
 @contextmanager
@@ -130,11 +151,51 @@ def cluster_at(address: str | None, workers: int | None) -> Iterator[Cluster | N
         raise UserError(str(error)) from error
 
 
-def note_checks(comparison: Comparison) -> None:
-    """Look whether the captures are fit to be compared, and put what is found into their notes."""
+@contextmanager
+def checks_noted(comparison: Comparison) -> Iterator[None]:
+    """Look whether the captures are fit to be compared, and put what is found into their notes: at
+    each of them alone beside the work inside, which measures their pairs; at both after it.
+
+    Then, too, what reports say of the logits is worked out: mostly outside the interpreter's lock.
+    """
+    stop = threading.Event()
+    alone = _beside(lambda: _checked_alone(comparison, stop))
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
+    effect = _beside(comparison.find_effect)
+    found = alone.result()
     from ..compare.checks.two_sides import check_pair, note_findings
 
-    note_findings(comparison, check_pair(comparison))
+    note_findings(comparison, check_pair(comparison, alone=found))
+    effect.result()
+
+
+def _beside(work: Callable[[], T]) -> Future[T]:
+    """What `work` returns, on a thread that the program's end does not wait for."""
+    from concurrent.futures import Future
+
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    return answer
+
+
+def _checked_alone(comparison: Comparison, stop: threading.Event) -> EachAlone:
+    for name in (*_OF_JUDGING, *(_OF_LAWS if comparison.judges_by_laws else ())):
+        if not stop.is_set():
+            import_module(f"..{name}", __package__)
+    from ..compare.checks.two_sides import check_each
+
+    return check_each(comparison, stop.is_set)
 
 
 def _watch(comparison: Comparison, worker: threading.Thread) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 _USUAL = gc.get_threshold()
 _NEVER = 1 << 30  # collections of the middle generation between two full ones
+_YOUNG, _SELDOM = 20_000, 50  # new objects between two looks, which take 5 ms; such between others
 
 
 def hold() -> None:
@@ -31,6 +32,13 @@ def settle() -> None:
     gc.set_threshold(*_USUAL)
 
 
+def leave_to_the_system() -> None:
+    """The program ends: the system takes back what is there, all at once. Without this the last
+    collections go through every object and free them one by one.
+    """
+    gc.freeze()
+
+
 def free_slowly(objects: list[Any]) -> None:
     """Let go of many objects one by one: the last reference to a list of 100,000 frees all of them
     at one go, and no other thread has a turn meanwhile.
@@ -42,10 +50,11 @@ def free_slowly(objects: list[Any]) -> None:
 @contextmanager
 def no_full_collection() -> Iterator[None]:
     """Old objects are not looked at meanwhile: a quarter of the time where tens of thousands of
-    records or rows are made. Young ones are: all at once, later, they would hold up everything.
+    records or rows are made. Young ones are, now and then: all at once, later, they would hold up
+    everything.
     """
     usual = gc.get_threshold()
-    gc.set_threshold(*usual[:2], _NEVER)
+    gc.set_threshold(_YOUNG, _SELDOM, _NEVER)
     try:
         yield
     finally:

@@ -139,11 +139,11 @@ def _compared(
     opened: Callable[..., Comparison] | None = None,
 ) -> Comparison:  # fmt: skip
     """Two captures, opened and measured (by `opened` and `measured`, or here), and checked."""
-    from ..session import measure_all, note_checks, open_pair
+    from ..session import checks_noted, measure_all, open_pair
 
     comparison = (opened or open_pair)(reference, candidate, options, layers)
-    (measured or measure_all)(comparison)
-    note_checks(comparison)
+    with checks_noted(comparison):
+        (measured or measure_all)(comparison)
     return comparison
 
 

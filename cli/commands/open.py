@@ -135,7 +135,7 @@ def print_summary(
     """
     from ..cases import case_pairs
     from ..output import write_output
-    from ..session import measure_all, note_checks, open_pair
+    from ..session import checks_noted, measure_all, open_pair
     from .compare import text_of_cases, text_report_of
 
     pairs = case_pairs(reference, candidate, options.make_rules())
@@ -147,8 +147,8 @@ def print_summary(
         return status
     earlier = None if before is None else open_pair(reference, before, options)
     comparison = open_pair(reference, candidate, options)
-    measure_all(comparison)
-    note_checks(comparison)
+    with checks_noted(comparison):
+        measure_all(comparison)
     text = text_report_of(comparison, options, arguments)
     if earlier is not None:
         from ...compare.changes.since import changes_since, with_changes

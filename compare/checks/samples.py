@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from math import prod
 
@@ -26,13 +27,15 @@ from ..tasks.on_executor import answers
 
 _SAMPLES, _SAMPLE = 16, 256
 _BLOCK = 1 << 16
+_COARSE = 10  # stored bits of mantissa: what has no more is on no narrower grid worth telling
+_NARROW = 4  # bytes of real numbers that float32 holds
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What the samples of a record show: a digest of their bits, whether all elements are the same
-    number (`value`), and whether any or all are NaN; of real numbers the bits of mantissa that
-    (nearly) all of them keep to, and how many `different` ones there are.
+    number (`value`), and whether any or all are NaN; of real numbers wider than float16 the bits of
+    mantissa that (nearly) all of them keep to, and how many `different` ones there are.
     """
 
     digest: bytes
@@ -65,13 +68,15 @@ def look(locator: Locator) -> Look | None:
     seen = sampled(locator)
     if seen is None:
         return None
+    kind = DTYPES[locator.dtype]
     digest = blake2b(repr((locator.dtype, locator.shape)).encode(), digest_size=16)
-    digest.update(seen.data)
+    narrow = kind.kind == "float" and kind.itemsize <= _NARROW
+    digest.update((seen.astype(np.float32, copy=False) if narrow else seen).data)
     nan = np.isnan(seen)
     constant = bool((seen == seen[0]).all())
     value = float(seen[0].real) if constant else None
     bits, different = 52, 0
-    if seen.dtype.kind == "f":
+    if seen.dtype.kind == "f" and kind.mantissa_bits > _COARSE:
         bits, negative = mantissa_bits(seen), seen < 0
         different = distinct(seen[negative]) + distinct(seen[~negative])
     return Look(digest.digest(), value, bool(nan.any()), bool(nan.all()), bits, different)
@@ -95,13 +100,19 @@ def _sampled(source: Source) -> Array:
         keys = [key for _, key in pieces(view.shape, _SAMPLE)]
         blocks = [source.read(view[keys[at]]) for at in _evenly(len(keys) - 1)]
         return np.concatenate([_numbers(block, dtype) for block in blocks])
-    starts = np.array(_evenly(view.size - _SAMPLE))
-    runs = np.stack([starts, np.minimum(view.size - starts, _SAMPLE)], axis=1)
+    runs = _runs_evenly(view.size)
     found = source.real_runs(view, runs) if known_float(dtype) else None
     if found is None:
-        blocks = [source.read(view[at : at + _SAMPLE]) for at in starts.tolist()]
+        blocks = [source.read(view[at : at + count]) for at, count in runs.tolist()]
         found = np.concatenate([_numbers(block, dtype) for block in blocks])
     return found
+
+
+@lru_cache(maxsize=256)  # the layers of a model have records of a few sizes
+def _runs_evenly(size: int) -> Array:
+    """The first of the elements of every run, and how many there are: int64 `[runs, 2]`."""
+    starts = np.array(_evenly(size - _SAMPLE))
+    return np.stack([starts, np.minimum(size - starts, _SAMPLE)], axis=1)
 
 
 def _evenly(last: int) -> list[int]:
@@ -137,6 +148,13 @@ def same_bits(one: Locator, other: Locator) -> bool:
         )
 
 
+def _same_or_unreadable(one: Locator, other: Locator) -> bool:
+    try:
+        return same_bits(one, other)
+    except (RecordError, OSError, MemoryError):
+        return False
+
+
 def is_constant(locator: Locator, value: float) -> bool:
     """True when every element is `value`. Raises `RecordError`."""
     with Source(locator) as source:
@@ -153,6 +171,7 @@ class Looks:
 
     budget: Budget
     known: dict[int, Look | None] = field(default_factory=dict)
+    _same: dict[tuple[Locator, Locator], bool] = field(default_factory=dict)
 
     def of(self, record: Record) -> Look | None:
         key = id(record)
@@ -178,12 +197,14 @@ class Looks:
         left, right = one.locator, other.locator
         if left is None or right is None:
             return False
-        if left != right and not self.budget.take(left, 2):
+        if left == right:
             return True
-        try:
-            return same_bits(left, right)
-        except (RecordError, OSError, MemoryError):
-            return False
+        found = self._same.get((left, right))
+        if found is None:
+            if not self.budget.take(left, 2):
+                return True
+            found = self._same[left, right] = _same_or_unreadable(left, right)
+        return found
 
     def constant(self, record: Record) -> float | None:
         """The number that every element of a record is; None for any other record."""

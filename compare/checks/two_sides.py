@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...capture.models.run_details import run_details
 from ...capture.plurals import IS, counted, which
@@ -27,8 +27,32 @@ _HASH = re.compile(r"hash|sha256|checksum|digest", re.IGNORECASE)
 _AT_ONCE = 20_000  # records of a capture whose names are gone through in a fraction of a second
 
 
-def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:
-    """All findings about two captures, different inputs first.
+@dataclass(frozen=True, slots=True)
+class EachAlone:
+    """What was found about each capture by itself, and what was seen of their records for that."""
+
+    looks: tuple[Looks, Looks]
+    found: list[Finding]
+
+
+def check_each(comparison: Comparison, cancelled: Cancelled = None) -> EachAlone:
+    """All findings about either capture, for which nothing need be measured. Stops early, with what
+    it has, when `cancelled` returns True.
+    """
+    looks = Looks(Budget()), Looks(Budget())
+    rules = comparison.rules
+    left = check_capture(comparison.reference, "reference", rules.reference, cancelled, looks[0])
+    if cancelled is not None and cancelled():
+        return EachAlone(looks, left)
+    right = check_capture(comparison.candidate, "candidate", rules.candidate, cancelled, looks[1])
+    return EachAlone(looks, _together(left, right))
+
+
+def check_pair(
+    comparison: Comparison, cancelled: Cancelled = None, alone: EachAlone | None = None
+) -> list[Finding]:
+    """All findings about two captures, different inputs first; `alone` is what `check_each` found,
+    if that is known.
 
     Uses measurements that are there and makes those of token ids and weights that are not. Stops
     early, with what it has, when `cancelled` returns True.
@@ -41,14 +65,10 @@ def check_pair(comparison: Comparison, cancelled: Cancelled = None) -> list[Find
         if cancelled is not None and cancelled():
             return sorted_findings(found)
         found += check(comparison)
-    looks = Looks(Budget()), Looks(Budget())
-    rules = comparison.rules
-    left = check_capture(comparison.reference, "reference", rules.reference, cancelled, looks[0])
-    right = check_capture(comparison.candidate, "candidate", rules.candidate, cancelled, looks[1])
-    alone = _together(left, right)
+    alone = alone or check_each(comparison, cancelled)
     if cancelled is None or not cancelled():
-        found += stale_beside(comparison, looks, alone)
-    return sorted_findings([*found, *alone])
+        found += stale_beside(comparison, alone.looks, alone.found)
+    return sorted_findings([*found, *alone.found])
 
 
 def check_before_measuring(comparison: Comparison, cancelled: Cancelled = None) -> list[Finding]:

@@ -16,9 +16,10 @@ from layertui.capture.records import Capture
 from layertui.compare.aligned import Note
 from layertui.compare.checks.finding import CODES, Finding
 from layertui.compare.checks.one_side import check_capture
-from layertui.compare.checks.samples import Budget, look, same_bits
+from layertui.compare.checks.samples import Budget, Looks, look, same_bits
 from layertui.compare.checks.two_sides import (
     check_before_measuring,
+    check_each,
     check_pair,
     note_findings,
 )
@@ -142,6 +143,23 @@ def test_budget() -> None:
     budget = Budget(900)
     assert budget.take(found.locator, 2) and budget.left == 100
     assert not budget.take(found.locator) and budget.left == 100
+
+
+def test_what_was_compared_in_full_is_not_read_again(tmp_path: Path) -> None:
+    flat = np.random.default_rng(0).standard_normal((10, 10)).astype(np.float32)
+    one, other = saved(tmp_path / "a", {"a-output": flat, "b-output": flat.copy()}).records
+    looks = Looks(Budget(1000))
+    assert looks.same(one, other) and looks.budget.left == 200
+    assert looks.same(one, other) and not looks.budget.spent
+
+
+def test_each_capture_may_be_checked_before_the_pair(tmp_path: Path) -> None:
+    arrays = model(**{"model.layers.1.mlp-output": np.zeros((1, 6, 8), np.float32)})
+    comparison = pair(tmp_path, model(seed=1), arrays)
+    alone = check_each(comparison)
+    assert "constant" in codes(alone.found)
+    assert check_pair(comparison, alone=alone) == check_pair(comparison)
+    assert not check_each(comparison, lambda: True).found
 
 
 @pytest.mark.parametrize(
