@@ -12,7 +12,7 @@ def sums_of_files(
     file_x: int, offset_x: int, kind_x: str, table_x: Array,
     file_y: int, offset_y: int, kind_y: str, table_y: Array,
     count: int, room: Array, seconds: float,
-    rtol: float, atol: float, max_abs: float, max_rel: float, instructions: str | None,
+    rtol: float, atol: float, before: tuple[object, ...] | None, instructions: str | None,
     /,
 ) -> tuple[Moment, Side, Side, Greatest, Greatest, float, int, int, bool] | None: ...  # fmt: skip
 def weigh(

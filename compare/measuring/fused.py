@@ -90,19 +90,19 @@ class Place:
 
 def pass_over_files(
     x: Place, y: Place, count: int, tolerances: tuple[float, float],
-    known: tuple[float, float] = (-1.0, -1.0), instructions: str | None = None,
-    seconds: float = math.inf,
+    before: OnePass | None = None, seconds: float = math.inf, instructions: str | None = None,
 ) -> OnePass | None:  # fmt: skip
     """The same of `count` pairs in two files, which are read a piece at a time, without the
-    interpreter's lock; of fewer where `seconds` are over before. Raises `OSError`, and `EOFError`
-    where a file is shorter than it was.
+    interpreter's lock; of fewer, its `taken`, where `seconds` are over before. Given back as
+    `before` it is gone on with, and the numbers in the end are those of one go. Raises `OSError`,
+    and `EOFError` where a file is shorter than it was.
     """
     module = compiled_module()
     if module is None:
         return None
     sides = ((side.descriptor, side.offset, *kind_of(side.dtype)) for side in (x, y))
     found = module.sums_of_files(
-        *chain(*sides), count, room("pieces", _ROOM), seconds, *tolerances, *known, instructions
+        *chain(*sides), count, room("pieces", _ROOM), seconds, *tolerances, before, instructions
     )
     return None if found is None else OnePass(*found)
 

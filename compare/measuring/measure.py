@@ -149,22 +149,22 @@ class _Straight:
         """Take pairs in from the first of `size` on, in parts that take some milliseconds each; how
         many, fewer where the next ones are a job for numpy. Raises `CancelledError`.
         """
+        found: OnePass | None = None
         done = 0
         while done < size:
             if cancelled is not None and cancelled():
                 raise CancelledError
-            found = self._part(sums, done, size - done)
-            if found is None:
+            more = self._further(found, size)
+            if more is None:
                 break
-            sums.merge(found, done)
-            done += found.taken
+            found, done = more, more.taken
+        if found is not None:
+            sums.merge(found, 0)
         return done
 
-    def _part(self, sums: Sums, start: int, most: int) -> OnePass | None:
-        x, y = (place.after(start) for place in self.places)
-        known = sums.max_abs.value, sums.max_rel.value
+    def _further(self, before: OnePass | None, size: int) -> OnePass | None:
         try:
-            return pass_over_files(x, y, most, self.tolerances, known, seconds=_AT_A_TIME)
+            return pass_over_files(*self.places, size, self.tolerances, before, _AT_A_TIME)
         except (OSError, EOFError):  # the slower way says which side it is, and why
             return None
 

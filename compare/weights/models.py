@@ -194,5 +194,5 @@ def remember_models(reference: str, candidate: str, given: ModelPaths) -> None:
 
 def _absolute(path: str) -> str:
     """The whole path of what lies here; anything else may be the id of a model."""
-    place = os.path.expanduser(path)  # noqa: PTH111
+    place = os.path.expanduser(path)
     return os.path.realpath(place) if os.path.exists(place) else path

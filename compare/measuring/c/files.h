@@ -40,7 +40,9 @@ static double seconds_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* `room` is as long for each side. Pieces are begun for so many seconds; the first always is. */
+/* `room` is as long for each side. What `out` has of the first of `count` pairs is gone on with, so
+   that the sums do not depend on where time was over. Pieces are begun for so many seconds; one
+   always is. */
 static enum outcome sums_of_pieces(
     block_function *run, side_file *x, side_file *y, char *room, size_t each, size_t count,
     double seconds, pass *out) {
@@ -48,9 +50,11 @@ static enum outcome sums_of_pieces(
     const size_t widest = x->item > y->item ? x->item : y->item, most = each / widest;
     x->side.data = room;
     y->side.data = room + each;
-    for (size_t from = 0; from < count; from += most) {
+    const side_sums *taken = &out->reference;
+    const size_t first = (size_t)(taken->n + taken->nan + taken->inf);
+    for (size_t from = first; from < count; from += most) {
         const size_t n = count - from < most ? count - from : most;
-        if (from && seconds_now() > until)
+        if (from > first && seconds_now() > until)
             break;
         enum outcome found = read_piece(
             x, room, x->offset + (int64_t)(from * x->item), n * x->item);

@@ -281,9 +281,25 @@ static PyObject *result_of(enum outcome outcome, int reason, const pass *found) 
     }
 }
 
+/* Takes up what `numbers` gave; 0 with an exception where it is something else. */
+static int take_up(PyObject *before, pass *p) {
+    moments *m = &p->pair;
+    side_sums *x = &p->reference, *y = &p->candidate;
+    extreme *a = &p->absolute, *r = &p->relative;
+    return before == Py_None ||
+           PyArg_ParseTuple(
+               before, "(ddddddddd)(dddddddd)(dddddddd)(dLdd)(dLdd)dddp", &m->n, &m->mean_x,
+               &m->mean_y, &m->mean_d, &m->xx, &m->yy, &m->dd, &m->xy, &m->xd, &x->n, &x->low,
+               &x->high, &x->mean, &x->squares, &x->nan, &x->inf, &x->zeros, &y->n, &y->low,
+               &y->high, &y->mean, &y->squares, &y->nan, &y->inf, &y->zeros, &a->value, &a->at,
+               &a->x, &a->y, &r->value, &r->at, &r->x, &r->y, &p->sum_abs, &p->mismatched,
+               &p->nonfinite_mismatch, &p->equal);
+}
+
 static PyObject *sums_of_files(PyObject *self, PyObject *args) {
     (void)self;
     const char *kind_x, *kind_y, *wanted;
+    PyObject *before;
     Py_buffer table_x = {0}, table_y = {0}, room = {0};
     side_file x, y;
     long long offset_x, offset_y;
@@ -291,19 +307,21 @@ static PyObject *sums_of_files(PyObject *self, PyObject *args) {
     double seconds;
     pass found = NOTHING_YET;
     if (!PyArg_ParseTuple(
-            args, "iLsy*iLsy*nw*dddddz", &x.descriptor, &offset_x, &kind_x, &table_x,
+            args, "iLsy*iLsy*nw*dddOz", &x.descriptor, &offset_x, &kind_x, &table_x,
             &y.descriptor, &offset_y, &kind_y, &table_y, &count, &room, &seconds, &found.rtol,
-            &found.atol, &found.absolute.value, &found.relative.value, &wanted))
+            &found.atol, &before, &wanted))
         return NULL;
     PyObject *result = NULL;
     const instruction_set *set = find_set(wanted);
     const size_t each = (size_t)room.len / 2 / 64 * 64;
-    if (!set)
+    found.absolute.value = found.relative.value = -1;
+    const int well = take_up(before, &found);
+    if (well && !set)
         PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
-    else if (count < 0 || offset_x < 0 || offset_y < 0 || each == 0 || (uintptr_t)room.buf % 8)
+    else if (well && (count < 0 || offset_x < 0 || offset_y < 0 || !each || (size_t)room.buf % 8))
         PyErr_SetString(PyExc_ValueError, "no such pieces of files, or no room for them");
     else if (
-        find_kind(kind_x, &table_x, &x.side, &x.item) &&
+        well && find_kind(kind_x, &table_x, &x.side, &x.item) &&
         find_kind(kind_y, &table_y, &y.side, &y.item)) {
         enum outcome outcome;
         int reason;
