@@ -122,7 +122,7 @@ def _tables(form: Form, given: Given, which: str) -> tuple[Array, Array]:
 
 
 def _constants(form: Form, turned: bool) -> str:
-    heads = [form.kv_head(head) for head in range(form.heads)]
+    heads = form.looks_at.tolist()
     lines = [
         f"HEADS, KEY_HEADS = {form.heads}, {form.kv_heads}",
         f"KEY_HEAD_OF = {heads}",

@@ -46,11 +46,13 @@ class Form:
     product_unit: float = 0.0
     softmax_unit: float = 0.0
 
-    def kv_head(self, head: int) -> int:
-        """The key and value head that a query head looks at."""
+    @property
+    def looks_at(self) -> Array:
+        """Of each query head the key and value head that it looks at."""
+        heads = np.arange(self.heads)
         if self.repetition == "tiled":
-            return head % self.kv_heads
-        return head // (self.heads // self.kv_heads)
+            return heads % self.kv_heads
+        return heads // (self.heads // self.kv_heads)
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,10 @@ def _key_heads(trials: Trials) -> Iterator[Hypothesis]:
     some, y = _some(trials)
     left = np.stack([_left(_one_key_head(form, some, kv), y, form.heads)
                      for kv in range(form.kv_heads)])  # fmt: skip
-    own = np.array([form.kv_head(h) for h in range(form.heads)])
+    own = form.looks_at
     best = _chosen(left, own)
     other = replace(form, repetition="tiled" if form.repetition == "interleaved" else "interleaved")
-    if any(np.array_equal(best, [f.kv_head(h) for h in range(f.heads)]) for f in (form, other)):
+    if any(np.array_equal(best, f.looks_at) for f in (form, other)):
         return
     groups = form.heads // form.kv_heads
     by_group = best.reshape(form.kv_heads, groups) if form.repetition == "interleaved" else None

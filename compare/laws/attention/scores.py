@@ -85,9 +85,9 @@ def _key_heads(form: Form, material: Material) -> Iterator[range]:
 
 def _chunks(form: Form, key_heads: range, rows: int, keys: int) -> Iterator[Array]:
     """Heads that are worked out together: those of one key head, few where there are many rows."""
-    size = max(1, _CHUNK // max(1, rows * keys))
+    size, looks_at = max(1, _CHUNK // max(1, rows * keys)), form.looks_at
     for kv in key_heads:
-        heads = np.array([h for h in range(form.heads) if form.kv_head(h) == kv])
+        heads = np.flatnonzero(looks_at == kv)
         for start in range(0, len(heads), size):
             yield heads[start : start + size]
 
@@ -140,7 +140,7 @@ class _Worker:
 
     def turned(self, material: Material, key_heads: range) -> _Turned:
         form = self.form
-        heads = np.array([h for h in range(form.heads) if form.kv_head(h) in key_heads])
+        heads = np.flatnonzero(np.isin(form.looks_at, key_heads))
         q = by_head(material.q, form.heads)[:, heads]
         k = by_head(material.k, form.kv_heads)[:, key_heads.start : key_heads.stop]
         both = (*self.rotated(material, q, "q"), *self.rotated(material, k, "k"))
@@ -152,7 +152,7 @@ class _Worker:
         keys: Array,
     ) -> HeadPart:  # fmt: skip
         form = self.form
-        kv = form.kv_head(int(heads[0]))
+        kv = int(form.looks_at[heads[0]])
         own = np.searchsorted(turned.heads, heads)
         q, q_variance = (
             np.moveaxis(values[:, own], 1, 0) for values in (turned.q, turned.q_variance)
