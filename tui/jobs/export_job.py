@@ -129,8 +129,9 @@ def report_job(
     done: Callable[[str], None], changes: Changes | None = None,
 ) -> Callable[[Job], bool]:  # fmt: skip
     """Work that writes a bug report, or the report that the file's name asks for: a page (.html),
-    JSON (.json), text (.txt); or, without a path, hands the text to `done`. What has changed since
-    an earlier candidate is at the end of it, of a page nowhere.
+    JSON (.json), text (.txt); without a path it hands the text to `done`. Bug report and page have
+    no places of the user's disk. What has changed since an earlier candidate is at the end of the
+    report, of a page nowhere.
     """
 
     def work(job: Job) -> bool:
@@ -142,6 +143,10 @@ def report_job(
         form = _FORMS.get("" if path is None else path.suffix.lower(), "bug-report")
         settings = Settings(command, metric)
         text = whole([part_of(comparison, form, settings)], form, settings)
+        if form == "html":  # as the bug report, it is for other people
+            from ...compare.reports.places import without_places
+
+            text = without_places(text, comparison, command)
         if changes is not None and form != "html":
             from ...compare.changes.since import with_changes
 

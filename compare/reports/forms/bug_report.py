@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....capture.models.run_details import run_details
@@ -21,6 +20,7 @@ from ..component_growth import growth_by_component
 from ..escaping import clean
 from ..findings import BADGES, columns_of, does_not_pass, headings, reports_of
 from ..form import Part, Settings, is_one
+from ..places import without_places
 from .markdown import (
     cases_table,
     code,
@@ -64,7 +64,8 @@ def part(comparison: Comparison, settings: Settings, name: str = "") -> str:
     lines += _runs(comparison, findings)
     lines += _in_order(comparison, findings)
     lines += _again(comparison, first, settings)
-    return _shortened("\n".join(lines), comparison).rstrip() + "\n"
+    text = without_places("\n".join(lines), comparison, settings.command)
+    return text.rstrip() + "\n"
 
 
 def whole(parts: Sequence[Part], settings: Settings) -> str:
@@ -168,8 +169,8 @@ def _in_order(comparison: Comparison, findings: Sequence[Finding]) -> list[str]:
     agree = which(fine, "agrees", "agree")
     lines = [f"- {fine} of {counted(comparison.counts.pairs, 'pair')} {agree} up to rounding"]
     laws = comparison.laws
-    if laws is not None:
-        kept = sum(row.state == "keeps" for row in laws.rows.values())
+    kept = 0 if laws is None else sum(row.state == "keeps" for row in laws.rows.values())
+    if kept:
         lines.append(
             f"- {counted(kept, 'layer', IS)} what their own inputs and parameters imply"
             if kept != 1 else "- one layer is what its own inputs and parameters imply"
@@ -197,15 +198,3 @@ def _again(comparison: Comparison, first: FirstDivergence | None, settings: Sett
     if first is not None:
         commands.append(command_line(["layertui", "repro"], [*sides, first.module], []))
     return ["## How to see it again", "", *fence("\n".join(map(clean, commands))), ""]
-
-
-def _shortened(text: str, comparison: Comparison) -> str:
-    """The text without the places of captures and of the user's files."""
-    for capture in (comparison.reference, comparison.candidate):
-        path = os.path.normpath(capture.path)
-        for spelling in dict.fromkeys((str(Path(path).absolute()), path)):
-            folder = os.path.dirname(spelling)
-            if len(folder) > 1:
-                text = text.replace(folder + os.sep, "")
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text

@@ -109,7 +109,32 @@ async def test_on_the_screen(real: Path, tmp_path: Path, name: str) -> None:
     text = (tmp_path / name).read_text()
     assert "layers.0.self_attn.q_norm" in text
     page = name.endswith(".html")
-    assert text.startswith("<!" if page else "# ") and (page or str(real) not in text)
+    assert text.startswith("<!" if page else "# ") and str(real) not in text
+
+
+def test_places_of_other_files_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that options name, and the folder of the model that a capture was made from; names of
+    records that have a folder's name in them stay whole.
+    """
+    reference, candidate = write_pair(tmp_path / "secret" / "runs", 12, wrong=(7,))
+    told = '{"schema": "layertui.capture/1", "model": "/data/secret/llama-mini"}'
+    (reference / "layertui.json").write_text(told)
+    rules = tmp_path / "secret" / "my rules.toml"
+    rules.write_text("")
+    argv = ["compare", str(reference), str(candidate), "--format", "bug-report"]
+    status_of([*argv, "--rules", str(rules)])
+    text = capsys.readouterr().out
+    assert "secret" not in text and "--rules 'my rules.toml'" in text
+    assert "llama-mini" in text and "`/data" not in text
+
+
+def test_no_layer_that_is_as_its_law_says_is_not_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, candidate = write_pair(tmp_path, 12)
+    assert "0 layers" not in report_of(reference, candidate, capsys)
 
 
 async def type_line_again(pilot: object, text: str) -> None:
