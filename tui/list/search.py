@@ -165,8 +165,10 @@ class Search:
             raise CommandError("nothing earlier is known: --before DIR, :before DIR or :watch")
         self._face.change_view(replace(view, only=False, change=change))
         found = counted(len(changes.by_change[change]), "row")
-        gone = f", {changes.vanished} without a row" if change == "gone" else ""
-        self._host.say(f"{found} {change}{gone}: {MEANINGS[change]}; Esc shows all")
+        unseen = changes.vanished if change == "gone" else 0
+        gone = f" ({unseen} without a line here)" if unseen else ""
+        back = ":only all shows all" if view.filter else "Esc shows all"
+        self._host.say(f"{found} {change}{gone}; {back}. {change}: {MEANINGS[change]}")
 
     def next_mode(self) -> None:
         self.show(MODES[(MODES.index(self._face.view.mode) + 1) % len(MODES)])

@@ -118,10 +118,10 @@ def on_two_lines(forms: Sequence[str], room: int, below: int, dots: str) -> tupl
 
 
 def fitting(forms: Sequence[str], room: int, dots: str, end: str = "") -> str:
-    """The first of several forms that fits; where none does, the last one, cut in front of `end`
-    as long as that leaves something to read.
+    """The first of several forms that fits; where none does, the last one without its `end`, or
+    cut in front of it as long as that leaves something to read.
     """
-    for form in forms:
+    for form in (*forms, forms[-1].removesuffix(end)):
         if width_of(form) <= room:
             return form
     kept = end if forms[-1].endswith(end) and room - width_of(end) >= _LEAST_WORDS else ""

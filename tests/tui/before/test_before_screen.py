@@ -103,7 +103,9 @@ async def test_only_what_changed_so(three: Pair) -> None:
         await compared(pilot, app)
         await type_line(pilot, ":", "only cured")
         assert list(app.list_screen.shown) == [12]
-        assert "1 row cured: did not agree before and agrees now" in app.said
+        assert app.said == (
+            "1 row cured; Esc shows all. cured: did not agree before and agrees now"
+        )
         assert "only cured" in app.list_screen.query_one("#counts", Lines).texts[0]
         await type_line(pilot, ":", "only n")
         assert list(app.list_screen.shown) == [20]
