@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Literal, get_args
 
 from .saved_report import Key, SavedReport, SavedRow
@@ -45,8 +46,8 @@ class RowChange:
 
 @dataclass(frozen=True)
 class Changes:
-    """Two comparisons with one reference. `rows` stand in the order of the later one, those that it
-    lacks behind them. What goes through all rows is worked out once.
+    """Two comparisons, of one reference but for `other_reference`. `rows` stand in the order of the
+    later one, those that it lacks behind them. What goes through all rows is worked out once.
     """
 
     before: SavedReport
@@ -60,6 +61,16 @@ class Changes:
         return {change: found[change] for change in CHANGES}
 
     @property
+    def other_reference(self) -> bool:
+        """Whether the earlier comparison had another reference: a path that is no other spelling
+        of this one.
+        """
+        places = (self.before.reference, self.after.reference)
+        ends = [PurePath(place).parts for place in places]
+        shared = min(map(len, ends))
+        return shared > 0 and ends[0][-shared:] != ends[1][-shared:]
+
+    @property
     def is_worse(self) -> bool:
         """Whether anything is worse than before, the whole outcome included."""
         fewer = any(self.counts[change] for change in WORSE)
@@ -70,7 +81,7 @@ class Changes:
         """What happened to the first divergence, and what comes next."""
         old, new = self.before.first, self.after.first
         if old == new:
-            return f"{new} still diverges first" if new else "nothing diverged, and nothing does"
+            return f"{new} still diverges first" if new else "nothing diverged before or does now"
         following = f"next: {new}" if new else "nothing diverges any more"
         if not old:
             return f"{new} diverges now; nothing did before"

@@ -70,6 +70,7 @@ def _text(case: str, changes: Changes) -> str:
     head = [f"case {clean(case)}"] if case else []
     head += [
         f"reference  {clean(changes.after.reference)}",
+        *([_other_reference(changes)] if changes.other_reference else []),
         f"before     {clean(changes.before.candidate)}",
         f"after      {clean(changes.after.candidate)}",
         "",
@@ -77,9 +78,16 @@ def _text(case: str, changes: Changes) -> str:
     return "\n".join([*head, *lines(changes)]) + "\n"
 
 
+def _other_reference(changes: Changes) -> str:
+    """What to say where the earlier report has another reference."""
+    was = clean(changes.before.reference)
+    return f"the earlier report has another reference, which changes rows, too: {was}"
+
+
 def _markdown(case: str, changes: Changes) -> str:
     title = f"## Changes{f' of case {clean(case)}' if case else ''}"
     head = [title, "", f"**{_escaped(changes.headline)}**", "", counts_line(changes), ""]
+    head += [_escaped(_other_reference(changes)), ""] if changes.other_reference else []
     listed = _listed(changes)
     if not listed:
         return "\n".join(head)

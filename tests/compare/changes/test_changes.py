@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_a_row_before_and_after(
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        (report(row("ok", 0)), report(row("ok", 0)), "nothing diverged, and nothing does"),
+        (report(row("ok", 0)), report(row("ok", 0)), "nothing diverged before or does now"),
         (report(row("nan"), first="layers.0.mlp"), report(row("nan"), first="layers.0.mlp"),
          "layers.0.mlp still diverges first"),
         (report(row("diverged", 1), first="layers.0.mlp"), report(row("ok", 0)),
@@ -156,3 +157,20 @@ def test_fields_of_other_types_are_not_believed() -> None:
     (found,) = reports_of(content, "a.json").values()
     assert found.status == 1 and found.first == ""
     assert len(found.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        ("runs/ref", "runs/ref/", False), ("ref", "/data/runs/ref", False),
+        ("runs/ref", "runs/ref2", True), ("a/ref", "b/ref", True), ("", "ref", False),
+    ],
+)  # fmt: skip
+def test_another_reference_is_said(before: str, after: str, other: bool) -> None:
+    """What is cured may be so for the other reference alone."""
+    old = replace(report(row("diverged", 1), first="layers.0.mlp"), reference=before)
+    new = replace(report(row("ok", 0)), reference=after)
+    found = changes_of(old, new)
+    assert found.other_reference is other
+    for form in ("text", "markdown"):
+        assert ("another reference" in as_form({"": found}, form)) is other
