@@ -84,11 +84,17 @@ def named_key(shown: str) -> str | None:
 
 
 def show_key(key: str) -> str:
-    """`ctrl+d` as `Ctrl-D`, `right_square_bracket` as `]`."""
-    if key.startswith("ctrl+"):
-        return "Ctrl-" + key[5:].upper()
-    if key in _SHOWN or len(key) < 3:
-        return _SHOWN.get(key, key)
+    """`ctrl+d` as `Ctrl-D`, `right_square_bracket` as `]`, `f5` as `F5`."""
+    if key in _SHOWN:
+        return _SHOWN[key]
+    *held, last = key.split("+")
+    if held:
+        shown = last.upper() if len(last) == 1 else show_key(last)
+        return "-".join([*map(str.capitalize, held), shown])
+    if re.fullmatch(r"f\d{1,2}", key):
+        return key.upper()
+    if len(key) < 3:
+        return key
     name = {short: long for long, short in _RENAMED.items()}.get(key, key)
     try:
         return unicodedata.lookup(name.replace("_", " "))

@@ -274,7 +274,7 @@ _ORIGINS: dict[Origin, str] = {
     "inherited": "propagated from the inputs",
 }
 _MEANINGS = {
-    "pending": "not measured yet",
+    "pending": "its numbers are not known so far",
     "missing": "a record without a partner",
     "identical": "every element is equal",
     "ok": "within rounding",

@@ -116,6 +116,13 @@ def test_every_key_of_the_table_is_read_as_it_is_shown() -> None:
             assert named_key(name) == name
 
 
+@pytest.mark.parametrize(
+    "shown", ["F5", "Ctrl-S", "Ctrl-Left", "Alt-X", "Shift-F5", "Ctrl-]", "Shift-Tab"]
+)
+def test_keys_are_shown_as_people_write_them(shown: str) -> None:
+    assert show_key(str(named_key(shown))) == shown
+
+
 def test_a_key_with_another_meaning_loses_the_one_of_before() -> None:
     keys = keys_of("list")
     keymap, problems = make_keymap({"search": ("j", "s"), "everywhere.up": ("u",)}, keys)
