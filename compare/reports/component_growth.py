@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from ..matching.names.roles import is_parameter
 from ..vocabulary import LEVELS, NOT_PASSED, Level
 from .summary import component_of
 
@@ -54,15 +55,22 @@ def growth_by_component(comparison: Comparison) -> list[ComponentGrowth]:
     facts, verdicts = comparison.analysis().facts, comparison.verdicts
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        if row.role in ("output", "input"):
+        if row.role == "input" or _is_output(row):
             name = component_of(row) + (" input" if row.role == "input" else "")
             groups.setdefault(name, []).append(row)
     groups = {
         name: rows for name, rows in groups.items()
-        if rows[0].role == "output" or any(verdicts[row.index].origin == "made" for row in rows)
+        if rows[0].role != "input" or any(verdicts[row.index].origin == "made" for row in rows)
     }  # fmt: skip
     found = [_growth(comparison, facts, name, rows) for name, rows in groups.items()]
     return sorted(found, key=lambda each: -1.0 if each.worst is None else each.worst, reverse=True)
+
+
+def _is_output(row: Row) -> bool:
+    """Whether a module makes it, going forward: captures of one tensor a module call it a value, as
+    they do weights.
+    """
+    return row.role == "output" or (row.role == "value" and not is_parameter(row.canonical))
 
 
 def _growth(

@@ -731,3 +731,16 @@ async def test_news_of_a_job_after_the_screens_are_closed(
         await until(pilot, lambda: held and isinstance(held[-1].news, Ended))
     for message in held:
         original(app, message)
+
+
+async def test_layers_of_a_single_file_are_short(tmp_path: Path) -> None:
+    """The names of a file come to light with its headers only."""
+    tensors = {f"model.layers.{n}.mlp": [1.0, 2.0] for n in range(3)}
+    places = [write_safetensors(tmp_path / f"{side}.safetensors", tensors) for side in "ab"]
+    app = make_app(*places)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await measured(pilot, app)
+        model = app.list_screen.model
+        assert model is not None
+        left = [model.line(row).left for row in range(3)]
+        assert [side.name for side in left if side] == ["L0 mlp", "L1 mlp", "L2 mlp"]

@@ -220,10 +220,11 @@ def _size(error: float | None) -> float:
 
 def error_of(comparison: Comparison, metric: str, row: int) -> float | None:
     """How large the error of a row is in a metric (a cosine as its distance from 1); infinite with
-    NaN or Inf on one side only; None where there is no number.
+    NaN or Inf on one side only; None where there is no number, or one that misleads: that of a row
+    which passes as the same values in another order.
     """
     result = comparison.measurements[row]
-    if not isinstance(result, Measurement):
+    if not isinstance(result, Measurement) or comparison.verdicts[row].permuted:
         return None
     if result.nonfinite_mismatch:
         return math.inf

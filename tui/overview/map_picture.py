@@ -182,7 +182,7 @@ class MapPicture:
         if name == "verdict":
             return look.glyph(cell.level), style
         value = self.quantity.value(cell)
-        if name == "error" and cell.level in _ALWAYS_FULL:
+        if name == "error" and (cell.level in _ALWAYS_FULL or value is None):
             return look.glyph(cell.level), style
         if value is None:
             return " ", None

@@ -59,7 +59,9 @@ def cell_words(comparison: Comparison, found: LayerMap, key: Key) -> str:
     origin = f" {ORIGIN_WORDS[cell.origin]}" if cell.origin and cell.fails else ""
     slot = "" if is_output(row) else f" {row.slot}"
     parts = [f"#{cell.row} {short_module(row.canonical)}{slot} {word}{origin}"]
-    for metric in dict.fromkeys((found.metric, "relative_l2")):
+    permuted = comparison.verdicts[cell.row].permuted
+    parts += ["permuted"] if permuted else []
+    for metric in () if permuted else dict.fromkeys((found.metric, "relative_l2")):
         result = comparison.measurements[cell.row]
         value = None if result is None else getattr(result, "metric", lambda _: None)(metric)
         if value is not None:

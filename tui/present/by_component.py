@@ -46,7 +46,8 @@ def _line(comparison: Comparison, growth: ComponentGrowth, look: Look) -> Pieces
         worst = LOOKS[level].word[: _NUMBER - 1] if level in ("nan", "shape") else worst
         place, number = _place(comparison, row, look), str(row)
         result = comparison.measurements[row]
-        if isinstance(result, Measurement) and not result.nonfinite_mismatch:
+        permuted = comparison.verdicts[row].permuted  # whose number is that of the wrong order
+        if isinstance(result, Measurement) and not (result.nonfinite_mismatch or permuted):
             error = metric_number("relative_l2", result.relative_l2)
     told = [f"{look.glyph(level)}{count}" for level, count in growth.told]
     told += [f"{growth.doubtful} doubtful"] if growth.doubtful else []

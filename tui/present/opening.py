@@ -60,10 +60,12 @@ def opening_row(comparison: Comparison) -> int | None:
 
 
 def _greatest_error(comparison: Comparison) -> int | None:
-    """The pair with the greatest relative L2; None where both sides are equal everywhere."""
+    """The pair with the greatest relative L2, but for those that are the same values in another
+    order; None where both sides are equal everywhere.
+    """
     greatest, at = 0.0, None
     for index, found in enumerate(comparison.measurements):
         error = found.relative_l2 if isinstance(found, Measurement) else None
-        if error and error > greatest:
+        if error and error > greatest and not comparison.verdicts[index].permuted:
             greatest, at = error, index
     return at

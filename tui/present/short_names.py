@@ -24,6 +24,8 @@ _STACK = re.compile(
 )
 _NODE_OUTPUT = re.compile(r"^(/.+)_output_0$")  # as ONNX exports by tracing call each node's first
 
+_FEW = 64  # names of so few records are worked out anew rather than kept
+
 
 class ShortNames:
     """Shortens the names of one capture's records."""
@@ -31,8 +33,16 @@ class ShortNames:
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self._root = capture.root
+        self._count = len(capture.records)
         self._prefix = _commonest_prefix(record.module for record in capture.records)
         self._stepped = len({record.step for record in capture.records}) > 1
+
+    @property
+    def current(self) -> bool:
+        """Whether the capture still has the records that these names were worked out from: a file
+        has one until its headers are read.
+        """
+        return len(self.capture.records) == self._count > _FEW
 
     def short(self, record: Record) -> str:
         """The short name; the slot is left out when it is the plain output."""
@@ -59,10 +69,11 @@ class ShortNames:
 
 
 def short_names(capture: Capture, known: Iterable[ShortNames] = ()) -> ShortNames:
-    """Those of a capture: of `known` ones, where they are among them, since making them anew goes
-    through all names.
+    """Those of a capture: of `known` ones, where they are among them and current, since making them
+    anew goes through all names.
     """
-    return next((one for one in known if one.capture is capture), None) or ShortNames(capture)
+    kept = (one for one in known if one.capture is capture and one.current)
+    return next(kept, None) or ShortNames(capture)
 
 
 def _prefix(match: re.Match[str]) -> tuple[str, str, str]:

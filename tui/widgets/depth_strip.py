@@ -59,6 +59,7 @@ class DepthStrip(Widget):
         self._metric = "mse"
         self._levels: list[Level] = []
         self._heights: list[int] = []
+        self._of_rows = (bytearray(), bytearray())
         self._cell = 0
         self._waiting: deque[Iterator[int]] = deque()  # rows that are not taken in yet
         self._timer: Timer | None = None
@@ -75,6 +76,7 @@ class DepthStrip(Widget):
         rows = 0 if self._comparison is None else len(self._comparison.rows)
         cells = max(0, min(rows, self.size.width - len(_LABEL) - 1))
         self._levels, self._heights = ["pending"] * cells, [0] * cells
+        self._of_rows = (bytearray(rows), bytearray(rows))  # ranks and heights; 0: pending
         self._waiting.clear()
         self.refresh()
         if rows > _FEW and self._timer is None:
@@ -118,16 +120,28 @@ class DepthStrip(Widget):
         comparison = self._comparison
         if comparison is None or not self._levels:
             return False
-        changed = False
+        ranks, heights = self._of_rows
+        touched: set[int] = set()
         for row in rows:
-            cell = self._cell_of(row)
             level = comparison.verdicts[row].level
-            height = self._height(comparison, row, level)
-            if height > self._heights[cell] or _RANK[level] > _RANK[self._levels[cell]]:
-                self._heights[cell] = max(height, self._heights[cell])
-                self._levels[cell] = max(level, self._levels[cell], key=_RANK.__getitem__)
-                changed = True
-        return changed
+            found = (_RANK[level], self._height(comparison, row, level))
+            if found != (ranks[row], heights[row]):
+                ranks[row], heights[row] = found
+                touched.add(self._cell_of(row))
+        return sum(self._settle(cell) for cell in touched) > 0
+
+    def _settle(self, cell: int) -> bool:
+        """Draw a cell by the worst of its rows, which may be better than before; whether it
+        changes.
+        """
+        ranks, heights = self._of_rows
+        cells = len(self._levels)
+        first, end = (-(-at * len(ranks) // cells) for at in (cell, cell + 1))
+        found = (LEVELS[max(ranks[first:end])], max(heights[first:end]))
+        if found == (self._levels[cell], self._heights[cell]):
+            return False
+        self._levels[cell], self._heights[cell] = found
+        return True
 
     def _height(self, comparison: Comparison, row: int, level: Level) -> int:
         if level in _ALWAYS_FULL:

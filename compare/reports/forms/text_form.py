@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....capture.plurals import counted, which
-from ....capture.records import Capture
+from ....capture.records import FILE_ORDER, Capture
 from ....capture.sizes import byte_text
 from ...aligned import SideName
 from ...comparison import Comparison
@@ -86,6 +86,7 @@ def side_line(capture: Capture) -> str:
         if part
     )  # fmt: skip
     order = f"order from {capture.order_source}" if capture.order_known else "order unknown"
+    order = FILE_ORDER if capture.order_source == FILE_ORDER else order
     size = f"{counted(len(capture.records), 'record')}, {byte_text(capture.nbytes)}"
     state = ", INCOMPLETE" if capture.complete is False else ""
     return ", ".join(part for part in (who, capture.format, size, order) if part) + state

@@ -19,7 +19,7 @@ from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
 from layertui.tui.widgets.lines import ScrolledLines
 from layertui.tui.widgets.text_screen import TextScreen
-from support.screens.tui_captures import make_app, measured, type_line
+from support.screens.tui_captures import make_app, measured, type_line, write_safetensors
 
 
 def compared(folder: Path, fault: str) -> Comparison:
@@ -129,3 +129,19 @@ async def test_the_command(small_pair: tuple[Path, Path]) -> None:
         app.session.comparison = Comparison(comparison.reference, comparison.candidate)
         await type_line(pilot, "colon", "by component")
         assert "when all rows are measured" in app.said
+
+
+def test_captures_of_one_tensor_a_module_have_components(tmp_path: Path) -> None:
+    """Names without `-output`, as hooks of one's own write them, with a weight among them."""
+    for side in ("reference", "candidate"):
+        (tmp_path / side).mkdir()
+        wrong = 1.1 if side == "candidate" else 1.0
+        tensors = {f"model.layers.{n}.mlp": [1.0, 2.0, 3.0 * wrong] for n in range(3)}
+        tensors["model.layers.0.mlp.weight"] = [1.0, 2.0, 4.0]
+        write_safetensors(tmp_path / side / "dump.safetensors", tensors)
+    comparison = open_comparison(str(tmp_path / "reference"), str(tmp_path / "candidate"))
+    assert comparison.measure(use_cache=False)
+    assert {row.role for row in comparison.rows} == {"value"}
+    found = named(growth_by_component(comparison))
+    assert found.keys() == {"mlp"} and found["mlp"].rows == 3
+    assert any("  mlp " in text for text in text_of(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from layertui.compare.vocabulary import FAILING, LEVELS, Level, Origin
 from layertui.tui.list.folds.fold_summary import RANK
 from layertui.tui.overview.cells import LayerMap, layer_map
 from layertui.tui.overview.map_cursor import MapCursor
+from layertui.tui.overview.map_picture import MapPicture, Window
+from layertui.tui.overview.map_words import cell_words
+from layertui.tui.overview.quantities import quantities
+from layertui.tui.overview.series import trend_of
+from layertui.tui.present.opening import opening_row
+from layertui.tui.terminal import Terminal
+from layertui.tui.theme import Look
 from support.screens.tui_captures import PARTS, write_pair, write_safetensors
 
 
@@ -193,3 +201,22 @@ def test_the_cursor_starts_on_the_row_or_the_first_error_and_stays_inside(
     assert empty not in found.cells
     following = cursor.next_of(empty, 1, lambda cell: cell.made)
     assert following == off
+
+
+def test_what_passes_in_another_order_has_no_error(tmp_path: Path) -> None:
+    """Its number is that of the order that is not right: map, trend and opening leave it out."""
+    comparison = compared(*write_pair(tmp_path, 20, (3,)))
+    row = comparison.rows[3]
+    assert row.index == opening_row(comparison)
+    comparison.verdicts[3] = Verdict("ok", "permuted: the same values in another layout")
+    found = layer_map(comparison, "mse")
+    key = found.key_of(row)
+    assert key is not None and found.cells[key].error is None
+    words = cell_words(comparison, found, key)
+    assert "permuted" in words and "MSE" not in words
+    picture = MapPicture.whole(Look(Terminal()), found, quantities("mse")[0])
+    line = "".join(text for text, _ in picture.lines(Window(), key)[1 + key[0]])
+    assert "\u00b7" in line and "\u2588" not in line
+    trend = trend_of(comparison, "mse")
+    assert math.isnan(trend.errors[trend.rows.index(3)])
+    assert trend.greatest is None or trend.rows[trend.greatest] != 3
