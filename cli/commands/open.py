@@ -81,10 +81,20 @@ def open_captures(
     if watch:
         _check_watch(candidate, no_tui or not is_interactive())
     if no_tui or not is_interactive():
+        _check_settings(screen.settings)
         again = arguments if "--no-tui" in arguments else ["--no-tui", *arguments]
         return print_summary(reference, candidate, options, again, before)
     return show(reference, candidate, options, screen, metric=options.metric if given else None,
                 before=before, watch=watch)  # fmt: skip
+
+
+def _check_settings(path: str | None) -> None:
+    """A file that was named has to be right, also where no screen reads it."""
+    from ...tui.settings.file import read_file
+
+    problems = () if path is None else read_file(path, must_be_there=True).problems
+    if problems:
+        raise UserError(problems[0])
 
 
 def _check_watch(candidate: str, no_screen: bool) -> None:
