@@ -87,6 +87,13 @@ def agreement(comparison: Comparison, counts: Counts | None = None) -> Agreement
     if counts.coverage is not None and counts.coverage < LEAST_COVERAGE:
         doubts.append(f"only {counts.coverage:.0%} of the outputs are paired")
     sentence += f", but {' and '.join(doubts)}" if doubts else ""
+    if comparison.laws is not None and not comparison.judges_by_laws:
+        broken = [row for row in comparison.laws.rows.values() if row.state == "breaks"]
+        if broken:  # a policy that looks at sizes alone lets it pass
+            name = short_module(broken[0].module)
+            forms = (f"{sentence}; but {name} is not what its own inputs imply",
+                     f"{sentence}; but {name} breaks its law", sentence)  # fmt: skip
+            return Agreement(forms, True)
     worst = worst_row(comparison)
     if worst is None:
         return Agreement((sentence,), bool(doubts))

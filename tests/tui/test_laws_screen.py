@@ -13,7 +13,7 @@ import pytest
 
 from layertui.capture.demo.shipped import unpack
 from layertui.compare.comparison import Comparison, open_comparison
-from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
+from layertui.compare.judging.policy import DtypePolicy, FixedPolicy, policy_named
 from layertui.compare.laws import report as law_report
 from layertui.compare.model import Cause
 from layertui.compare.reports import explanation
@@ -167,6 +167,18 @@ def test_where_nothing_diverged_the_worst_is_told(real: Path) -> None:
     comparison.law_progress = LawProgress()
     assert "not all layers were checked" in line(comparison)
     assert line(comparison, working=True) == " no divergence in 48 pairs so far  checking layers"
+
+
+def test_limits_of_sizes_do_not_hide_a_layer_that_breaks_its_law(real: Path) -> None:
+    """The laws were tried for another policy: they are known, and the worst is no healthy layer."""
+    comparison = open_comparison(*sides(real, "olmo2-f32"))
+    assert comparison.measure(use_cache=False)
+    comparison.set_policy(policy_named("fixed"))
+    assert not comparison.failing
+    shown = line(comparison, 120)
+    assert shown == (
+        " no divergence in 56 pairs; but L0 self_attn.q_norm is not what its own inputs imply"
+    )
 
 
 def test_what_was_not_compared_is_part_of_the_answer(
