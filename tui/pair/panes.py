@@ -47,3 +47,8 @@ class Panes:
     def single(self) -> Panes:
         """The view in front alone."""
         return Panes((self.front,))
+
+
+def too_narrow(width: int) -> str:
+    """What to say where two views do not fit."""
+    return f"two views need {WIDE_ENOUGH} columns; here are {width}"

@@ -18,7 +18,7 @@ from ..widgets.prompt import PromptBar
 from ..work_screen import WorkScreen
 from .halves import Halves
 from .heads import Heads
-from .panes import WIDE_ENOUGH, Panes
+from .panes import WIDE_ENOUGH, Panes, too_narrow
 from .reading import Reading
 from .shapes import shape_of, subject_of
 from .title import tabs_line, title_line
@@ -95,8 +95,9 @@ class PairScreen(WorkScreen):
 
     def on_resize(self) -> None:
         super().on_resize()
-        if self.size.width < WIDE_ENOUGH:
+        if self.size.width < WIDE_ENOUGH and self.panes.other is not None:
             self._show_panes(self.panes.single())
+            self.say(too_narrow(self.size.width))
         self.call_after_refresh(self.show_pair)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -284,7 +285,7 @@ class PairScreen(WorkScreen):
         if self.panes.other is not None:
             self._show_panes(self.panes.single())
         elif self.size.width < WIDE_ENOUGH:
-            self.say(f"two views need {WIDE_ENOUGH} columns; here are {self.size.width}")
+            self.say(too_narrow(self.size.width))
         elif self.scene is not None:
             names = [self._second, *(view.NAME for view in VIEWS)]
             second = next(name for name in names if name != self.panes.front)

@@ -230,6 +230,7 @@ async def test_narrow_terminals_say_so_and_return_to_one(app: LayertuiApp) -> No
         await settled(pilot)
         assert screen.panes == Panes(("top",))
         assert _shown(screen)["top"].width == WIDE_ENOUGH - 1
+        assert screen.prompt.message == "two views need 160 columns; here are 159"
         await pilot.press("escape")
         assert isinstance(app.screen, ListScreen)
 
