@@ -8,10 +8,11 @@ import pytest
 from rich.cells import cell_len
 
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.vocabulary import LEVELS
 from layertui.tui.overview.cells import Cell, LayerMap, layer_map
 from layertui.tui.overview.map_picture import MapPicture, Window
 from layertui.tui.overview.map_words import cell_words, off_words, state_words
-from layertui.tui.overview.quantities import Quantity, quantities
+from layertui.tui.overview.quantities import FULL, Quantity, quantities
 from layertui.tui.terminal import Terminal
 from layertui.tui.theme import Look
 from support.screens.tui_captures import PARTS, write_pair
@@ -101,7 +102,7 @@ def test_bars_grow_with_the_number(ascii_only: bool) -> None:
 
 def test_what_is_not_known_and_what_is_zero_look_different() -> None:
     line = drawn(of_cells([cell(0.0), cell(None), cell(1e-3)]), (80, 5), (0, 2))[1]
-    assert line.split("mlp ")[1].split() == ["===", "▇▇▇"]
+    assert line.split("mlp ")[1].split() == ["===", "···", "▇▇▇"]
 
 
 def test_names_are_made_harmless() -> None:
@@ -118,3 +119,14 @@ def test_the_cursor_says_name_verdict_and_numbers(deep: Comparison) -> None:
     less = LayerMap("mse", found.layers, found.components, {}, True, 1, 2)
     assert cell_words(deep, less, (0, 3)) == "L3 input_layernorm: nothing recorded"
     assert state_words(less) == "no component is off so far; 1 of 2 pairs measured"
+
+
+def test_a_bar_is_no_mark_of_a_verdict_or_gap() -> None:
+    """On the map and the strip marks stand among bars; without colours only the sign tells them
+    apart.
+    """
+    for ascii_only in (False, True):
+        look = Look(Terminal("none", ascii=ascii_only))
+        marks = {look.glyph(level) for level in LEVELS if level != "diverged"}
+        marks |= {look.signs.gap, look.origin_glyph("made"), look.origin_glyph("inherited")}
+        assert not marks & set(look.signs.bars) and len(set(look.signs.bars)) == FULL + 1
