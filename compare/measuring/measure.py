@@ -37,7 +37,7 @@ from .pair_reader import (
 from .recorded_statistics import keeps_all
 from .sums import Sums, Tolerance
 
-_AT_A_TIME = 0.008  # seconds between two looks whether to stop: a fifth of what that may take
+AT_A_TIME = 0.008  # seconds between two looks whether to stop: a fifth of what that may take
 
 # rtol, atol by the coarser dtype, as torch.testing.assert_close has them; fp8 by its epsilon.
 TOLERANCES: dict[str, tuple[float, float]] = {
@@ -164,7 +164,7 @@ class _Straight:
 
     def _further(self, before: OnePass | None, size: int) -> OnePass | None:
         try:
-            return pass_over_files(*self.places, size, self.tolerances, before, _AT_A_TIME)
+            return pass_over_files(*self.places, size, self.tolerances, before, AT_A_TIME)
         except (OSError, EOFError):  # the slower way says which side it is, and why
             return None
 

@@ -425,7 +425,7 @@ def test_records_that_cannot_be_read_name_their_side(stored: Maker, tmp_path: Pa
 def test_a_measurement_can_be_cancelled_between_blocks(
     stored: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_AT_A_TIME", 0.0)  # of any machine's time a piece is too long
+    monkeypatch.setattr(measuring, "AT_A_TIME", 0.0)  # of any machine's time a piece is too long
     x = np.zeros(3_000_000, np.float32)
     asked = 0
 
@@ -445,7 +445,7 @@ from layertui.capture.records import Locator
 from layertui.compare.measuring import measure as measuring
 from layertui.compare.measuring.measure import measure
 from layertui.compare.measuring.pair_reader import PairTask, SideTask
-measuring._AT_A_TIME = 0.0  # asked between all pieces
+measuring.AT_A_TIME = 0.0  # asked between all pieces
 left, right, recipe = sys.argv[1:]
 shape = (1000, 2000)
 calls = 0
