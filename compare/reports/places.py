@@ -46,8 +46,14 @@ def _folders(comparison: Comparison, command: str) -> Iterator[str]:
 
 
 def _named(command: str) -> Iterator[str]:
-    """Paths that a command line names in full."""
-    for word in shlex.split(command):
+    """Paths that a command line names in full; a line whose quotes do not close counts as plain
+    words.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    for word in words:
         value = word.partition("=")[2] if word.startswith("--") else word
         if _ABSOLUTE.match(value):
             yield value

@@ -278,10 +278,13 @@ def _slice_of(recipe: str) -> str:
 
 
 def _worth_a_reason(report: RowReport) -> bool:
-    """What is not simply good, and pairs of which no element could be compared."""
+    """What is not simply good, what is good in another order, whose numbers are large, and pairs of
+    which no element could be compared.
+    """
     if report.level == "missing":
         return report.row.kind == "pair"
-    return report.verdict.fails or report.level in ("unreadable", "drift")
+    verdict = report.verdict
+    return verdict.fails or verdict.permuted or report.level in ("unreadable", "drift")
 
 
 def note_lines(comparison: Comparison) -> list[str]:

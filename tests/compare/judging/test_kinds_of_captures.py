@@ -9,6 +9,7 @@ import pytest
 from layertui.compare.aligned import SideName
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.reports.forms.json_form import json_report
+from layertui.compare.reports.forms.text_form import text_report
 
 
 def judged(real: Path, name: str) -> Comparison:
@@ -55,6 +56,12 @@ def test_what_is_healthy_has_no_divergence(real: Path, name: str) -> None:
     comparison = judged(real, name)
     assert comparison.first_divergence() is None
     assert comparison.exit_status(0.0) == 0
+
+
+def test_large_numbers_of_what_is_healthy_have_a_reason(real: Path) -> None:
+    text = text_report(judged(real, "llamacpp-permuted-qk-healthy"), "layertui")
+    (line,) = [line for line in text.splitlines() if " layers.0.self_attn.q_proj-value:" in line]
+    assert " ok " in line and "permuted" in line.partition("->")[2]
 
 
 def test_a_part_that_is_wrong_is_said_by_its_place(real: Path) -> None:
