@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 ROWS, WIDTH = 8, 64  # one row is right on the average; where few elements differ, several are
 BINS = 32
 VERSION = 1  # of the places and signs that are drawn
-_BLOCK = 1 << 18  # elements that are added at a time
+BLOCK = 1 << 18  # elements that are added at a time
+# Of splitmix64 (Steele, Lea and Flood, 2014): the step from place to place; then how far a number
+# is shifted to be mixed with itself, and by what it is multiplied; the last shift.
+GAMMA = 0x9E3779B97F4A7C15
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+LAST_SHIFT = 31
+BITS = (2 * WIDTH - 1).bit_length()  # of a mixed place that each row takes
 _MOST_AXES = 32  # that are read of a record
 MOST_FOR_AXES = 1 << 22  # elements up to which there are sums along axes
 
@@ -41,10 +47,14 @@ def summary_of(values: Array) -> dict[str, Any]:
     shape = values.shape
     total = Projections()
     flat = values.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        total.add(flat[start : start + _BLOCK], start)
-    axes = [_text(sums) for sums in axis_sums(values)] if prod(shape) <= MOST_FOR_AXES else []
-    return {"version": VERSION, "values": _text(total.sums), "axes": axes}
+    for start in range(0, flat.size, BLOCK):
+        total.add(flat[start : start + BLOCK], start)
+    return as_summary(total.sums, axis_sums(values) if prod(shape) <= MOST_FOR_AXES else [])
+
+
+def as_summary(sums: Array, axes: Iterable[Array]) -> dict[str, Any]:
+    """A summary as JSON has it, of the projections and the sums along axes, float64."""
+    return {"version": VERSION, "values": _text(sums), "axes": [_text(part) for part in axes]}
 
 
 class Projections:
@@ -64,11 +74,11 @@ class Projections:
         values, per = real_numbers(values)
         start *= per
         while values.size:
-            number, at = divmod(start, _BLOCK)
-            part = values[: _BLOCK - at]
-            for row, places in zip(self.sums, _drawn(number), strict=True):
-                drawn = np.bincount(places[at : at + part.size], part, 2 * WIDTH)
-                row += drawn[:WIDTH] - drawn[WIDTH:]
+            number, at = divmod(start, BLOCK)
+            part = values[: BLOCK - at]
+            for row, places in zip(self.sums, drawn(number), strict=True):
+                found = np.bincount(places[at : at + part.size], part, 2 * WIDTH)
+                row += found[:WIDTH] - found[WIDTH:]
             values, start = values[part.size :], start + part.size
 
 
@@ -84,21 +94,19 @@ def real_numbers(values: Array) -> tuple[Array, int]:
 
 
 @lru_cache(maxsize=8)
-def _drawn(number: int) -> Array:
-    """Of a block of places, `[ROWS, _BLOCK]`: which number of a row an element goes to, `WIDTH`
-    more where it is taken from it. Places are mixed by splitmix64 (Steele, Lea and Flood, 2014),
-    and every row takes other bits.
+def drawn(number: int) -> Array:
+    """Of a block of places, `[ROWS, BLOCK]`: which number of a row an element goes to, `WIDTH`
+    more where it is taken from it. Places are mixed by splitmix64, and every row takes other bits.
     """
     import numpy as np
 
-    mixed = np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.uint64)
-    mixed = (mixed + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+    mixed = np.arange(number * BLOCK, (number + 1) * BLOCK, dtype=np.uint64)
+    mixed = (mixed + np.uint64(1)) * np.uint64(GAMMA)
+    for shift, factor in MIXING:
         mixed ^= mixed >> np.uint64(shift)
         mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    bits = (2 * WIDTH - 1).bit_length()
-    shifts = np.arange(ROWS, dtype=np.uint64)[:, None] * np.uint64(bits)
+    mixed ^= mixed >> np.uint64(LAST_SHIFT)
+    shifts = np.arange(ROWS, dtype=np.uint64)[:, None] * np.uint64(BITS)
     return ((mixed >> shifts) & np.uint64(2 * WIDTH - 1)).astype(np.uint8)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
-_BLOCK = 1 << 20
+BLOCK = 1 << 20  # elements whose sums are worked out at a time, then merged
 
 
 @dataclass(slots=True)
-class _Sums:
+class Sums:
+    """What is known of the elements so far; `n` of them are finite."""
+
     n: int = 0
     low: float | int = math.inf
     high: float | int = -math.inf
@@ -43,39 +45,48 @@ class _Sums:
             self._merge(part, part.to(torch.float64))
 
     def _merge(self, exact: torch.Tensor, wide: torch.Tensor) -> None:
-        count = wide.numel()
-        if not count:
+        if not wide.numel():
             return
         mean = float(wide.mean())
         centred = float(((wide - mean) ** 2).sum())
+        self.merge(wide.numel(), mean, centred, exact.min().item(), exact.max().item())
+
+    def merge(
+        self, count: int, mean: float, centred: float, low: float | int, high: float | int
+    ) -> None:
+        """Merge `count` finite numbers, one at least: their mean, the sum of squares about it,
+        their extremes.
+        """
         total = self.n + count
         gap = mean - self.mean
         self.centred += centred + gap * gap * self.n * count / total
         self.mean += gap * count / total
         self.n = total
-        self.low = min(self.low, exact.min().item())
-        self.high = max(self.high, exact.max().item())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def described(self, count: int) -> dict[str, Any]:
+        """The statistics of a tensor of `count` elements, as JSON has them."""
+        counts = {"nan": self.nan, "inf": self.inf, "zeros": self.zeros, "count": count}
+        if not self.n:
+            return {"min": None, "max": None, "mean": None, "std": None, "l2": None, **counts}
+        square = self.centred + self.n * self.mean * self.mean
+        return {
+            "min": self.low,
+            "max": self.high,
+            "mean": _finite(self.mean),
+            "std": _finite(math.sqrt(self.centred / self.n) if self.centred >= 0 else math.nan),
+            "l2": _finite(math.sqrt(square) if square >= 0 else math.nan),
+            **counts,
+        }
 
 
 def statistics(tensor: torch.Tensor) -> dict[str, Any]:
     """The statistics of a tensor on the host, as JSON has them."""
     flat = tensor.reshape(-1)
-    sums = _Sums()
-    for start in range(0, flat.numel(), _BLOCK):
-        part = flat[start : start + _BLOCK]
-        sums.add(_numbers(part))
-    counts = {"nan": sums.nan, "inf": sums.inf, "zeros": sums.zeros, "count": flat.numel()}
-    if not sums.n:
-        return {"min": None, "max": None, "mean": None, "std": None, "l2": None, **counts}
-    square = sums.centred + sums.n * sums.mean * sums.mean
-    return {
-        "min": sums.low,
-        "max": sums.high,
-        "mean": _finite(sums.mean),
-        "std": _finite(math.sqrt(sums.centred / sums.n) if sums.centred >= 0 else math.nan),
-        "l2": _finite(math.sqrt(square) if square >= 0 else math.nan),
-        **counts,
-    }
+    sums = Sums()
+    for start in range(0, flat.numel(), BLOCK):
+        sums.add(_numbers(flat[start : start + BLOCK]))
+    return sums.described(flat.numel())
 
 
 def _numbers(part: torch.Tensor) -> torch.Tensor:
