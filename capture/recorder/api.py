@@ -74,15 +74,16 @@ def record(
     layers and what stands outside of all layers.
     `dump_on_mismatch=REFERENCE`, a capture of the same modules, keeps values only where they differ
     from the reference's by more than `mismatch` (relative L2; by default 1e-4, or 8 unit roundoffs
-    of the dtype), and statistics elsewhere.
+    of the dtype), and statistics elsewhere. Where no values may be wanted, statistics of tensors on
+    a CUDA device are worked out there, without a hash.
     `model=None` records what `Recorder.add` is given, and taps. `overwrite` replaces an earlier
     capture, and never deletes a file that no capture wrote.
 
     Where torch.distributed has joined several processes, each writes `path/rank<N>` (`path` itself
     where its last part names a rank).
 
-    At most `buffer_bytes` bytes wait in memory to be written; a shard is closed at `shard_bytes`
-    or after `shard_seconds`.
+    At most `buffer_bytes` bytes wait in memory, on devices too, to be written; a shard is closed at
+    `shard_bytes` or after `shard_seconds`.
 
     Raises `CaptureError`, one line: invalid options, a directory that is not empty (on
     entering), a disk that is full (on leaving; the capture is valid up to there).

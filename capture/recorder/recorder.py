@@ -75,7 +75,7 @@ class Recorder:
                 f"{self.path}: cannot be written: {error.strerror or error}"
             ) from error
         self._writer = writer
-        self._keeper = Keeper(writer, self.options.repeats, self.options.tokens)
+        self._keeper = Keeper(writer, self.options)
         try:
             if self._model is not None:
                 self._attach(self._model)

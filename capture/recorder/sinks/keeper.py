@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...token_places import TokenPart
+from .held import DeviceSummaries
 from .recent import Recent
 from .sink import RecordItem, TokensItem
 from .snapshot import (
@@ -22,18 +24,22 @@ from .snapshot import (
 from .token_cut import TokenCut
 from .writer import Writer
 
+if TYPE_CHECKING:
+    from ..options import Options
+
 _MOST_IDS = 1 << 20
 
 
 class Keeper:
-    """Keeps tensors for a writer. `repeats` says that the format can refer to earlier records;
-    of the tokens only `tokens` are kept.
-    """
+    """Keeps tensors for a writer, as `options` say: of some tokens, without values."""
 
-    def __init__(self, writer: Writer, repeats: bool, tokens: TokenPart | None = None) -> None:
+    def __init__(self, writer: Writer, options: Options) -> None:
         self._writer = writer
-        self._cut = None if tokens is None else TokenCut(tokens)
-        self._repeats = repeats
+        self._cut = None if options.tokens is None else TokenCut(options.tokens)
+        self._repeats = options.repeats
+        in_question = options.expected is not None
+        summarised = in_question or options.stats_only
+        self._summaries = DeviceSummaries(hold=in_question) if summarised else None
         self._lock = threading.Lock()
         self._seq = 0
         self._recent = Recent()
@@ -41,6 +47,8 @@ class Keeper:
     def clear(self) -> None:
         """Look at no tensor of the model any longer."""
         self._recent.clear()
+        if self._summaries is not None:
+            self._summaries.clear()
 
     def keep(self, fields: dict[str, Any], value: Any, recall: bool = False) -> dict[str, Any]:
         """Copy a tensor now, queue it for writing; `{"seq": n}` stands for it.
@@ -72,19 +80,31 @@ class Keeper:
         return {"seq": seq}
 
     def _copy(self, ready: torch.Tensor) -> Snapshot:
-        """A copy of a plain tensor, waiting for room where the writer is behind."""
+        """A copy of a plain tensor, waiting for room where the writer is behind; or its summary
+        alone.
+        """
+        summaries = self._summaries
+        if summaries is not None and summaries.serves(ready):
+            with contextlib.suppress(RuntimeError):  # no room there: the host does it
+                return self._reserved(ready, summaries.nbytes(ready), summaries.take)
         nbytes = ready.numel() * ready.element_size()
+        return self._reserved(ready, nbytes, lambda it: copy_to_host(it, self._writer.pool))
+
+    def _reserved(
+        self, ready: torch.Tensor, nbytes: int, make: Callable[[torch.Tensor], Snapshot]
+    ) -> Snapshot:
+        """What `make` makes of a tensor, of at most `nbytes` bytes."""
         if not self._writer.reserve(nbytes):
             taken = describe(ready)
             taken.problem = "the recording had stopped"
             return taken
         try:
-            taken = copy_to_host(ready, self._writer.pool)
+            taken = make(ready)
         except BaseException:
             self._writer.unreserve(nbytes)
             raise
-        if taken.nbytes != nbytes:
-            self._writer.unreserve(nbytes - taken.nbytes)
+        if taken.reserved != nbytes:
+            self._writer.unreserve(nbytes - taken.reserved)
         return taken
 
     def keep_tokens(self, step: int, ids: Any) -> bool:

@@ -160,7 +160,10 @@ class NativeSink:
         if not self._stats_only and self._expected is None:
             return None
         taken = item.snapshot
-        found = {**statistics(taken.tensor()), **position_sensitive(taken)}
+        if taken.summary is not None:
+            found = taken.summary.described()
+        else:
+            found = {**statistics(taken.tensor()), **position_sensitive(taken)}
         if self._expected is None:
             return found
         described = {"shape": taken.shape, "dtype": taken.dtype, **found}

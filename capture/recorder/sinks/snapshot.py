@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ...dtypes import DTYPES
 from .pool import Bytes, Pool
+
+if TYPE_CHECKING:
+    from .device_summary import Summary
 
 _MOST_DIMENSIONS = 32  # of the reader
 _PLAIN_DISPATCH = (
@@ -27,11 +30,20 @@ class UnreadableError(Exception):
 
 
 @dataclass(slots=True)
+class Held:
+    """A copy of a tensor on its device; whoever has done with it calls `let_go`."""
+
+    values: torch.Tensor
+    let_go: Callable[[], None]
+
+
+@dataclass(slots=True)
 class Snapshot:
     """The bytes of one tensor in C order, or `problem` why there are none.
 
     `event` must have happened before `raw` may be looked at (copies from a GPU); `memory` goes
-    back to the pool when the bytes are on disk.
+    back to the pool when the bytes are on disk. With a `summary` the bytes are `held` on the device
+    until somebody asks for them, or not kept at all.
     """
 
     shape: tuple[int, ...]
@@ -42,9 +54,18 @@ class Snapshot:
     pooled: bool = False
     event: Any = None
     problem: str | None = None
+    summary: Summary | None = None
+    held: Held | None = None
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that it counts for until it is given back."""
+        return self.nbytes + (0 if self.summary is None else self.summary.nbytes)
 
     def raw(self) -> Bytes:
         """The bytes, waiting for the device where they come from one."""
+        if self.held is not None:
+            self._fetch(self.held.values)
         if self.event is not None:
             self.event.synchronize()
             self.event = None
@@ -56,6 +77,26 @@ class Snapshot:
         """The bytes as a torch tensor, valid until they are given back."""
         raw = torch.from_numpy(self.raw())
         return raw.view(getattr(torch, self.dtype)).view(self.shape)
+
+    def _fetch(self, values: torch.Tensor) -> None:
+        """What is held on the device, on a stream of its own: behind nothing the model queued."""
+        assert self.summary is not None
+        self.summary.wait()  # made behind the copy that is held
+        aside: Any = contextlib.nullcontext()
+        if values.device.type == "cuda":
+            aside = torch.cuda.stream(torch.cuda.Stream(values.device))
+        with aside:
+            target, event = to_host(values)
+        if event is not None:
+            event.synchronize()
+        self.memory = _bytes_of(target)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Of the copy on the device, where there is one."""
+        held, self.held = self.held, None
+        if held is not None:
+            held.let_go()
 
 
 @contextlib.contextmanager
@@ -120,16 +161,31 @@ def copy_to_host(tensor: torch.Tensor, pool: Pool) -> Snapshot:
 
 
 def _copy_from_gpu(tensor: torch.Tensor, taken: Snapshot) -> None:
-    """Into pinned memory (torch pools it), on the stream that computes, without waiting."""
-    if torch.cuda.is_current_stream_capturing():
+    """On the stream that computes, without waiting."""
+    if is_capturing(tensor):
         taken.problem, taken.nbytes = "a CUDA graph is being captured: no values yet", 0
         return
-    target = torch.empty(taken.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+    target, taken.event = to_host(tensor)
+    taken.memory = _bytes_of(target)
+
+
+def is_capturing(tensor: torch.Tensor) -> bool:
+    """Whether what is done with a tensor now would become part of a CUDA graph."""
+    return tensor.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """A tensor of a GPU in pinned memory (torch pools it), and the event behind which it is there;
+    any other tensor itself, and None.
+    """
+    if tensor.device.type != "cuda":
+        return tensor, None
+    target = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
     with torch.cuda.device(tensor.device):
         target.copy_(tensor, non_blocking=True)
-        taken.event = torch.cuda.Event()
-        taken.event.record()
-    taken.memory = _bytes_of(target)
+        event = torch.cuda.Event()
+        event.record()
+    return target, event
 
 
 def _bytes_of(tensor: torch.Tensor) -> Bytes:

@@ -94,6 +94,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        item: Item | None = None
         try:
             while True:
                 item = self._next()
@@ -103,6 +104,8 @@ class Writer:
             assert self._ending is not None
             self.sink.finish(self._ending)
         except BaseException as error:  # a full disk, above all; told at the end of the run
+            if isinstance(item, RecordItem):
+                item.snapshot.let_go()  # the error keeps it alive
             self._fail(error)
         finally:
             self._done.set()
@@ -148,9 +151,10 @@ class Writer:
             self._release(item.snapshot)
 
     def _release(self, snapshot: Snapshot) -> None:
+        snapshot.let_go()
         memory, snapshot.memory = snapshot.memory, None
         if memory is not None and snapshot.pooled:
             self.pool.give(memory)
         with self._changed:
-            self._held -= snapshot.nbytes
+            self._held -= snapshot.reserved
             self._changed.notify_all()

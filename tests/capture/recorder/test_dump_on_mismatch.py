@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,18 @@ import pytest
 
 from layertui.capture import Capture, CaptureError, open_capture, record
 from layertui.compare.comparison import Comparison, open_comparison
+from support.recording.devices import on_the_device
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
 LAYERS, WIDTH = 4, 32
+
+
+@pytest.fixture(autouse=True, params=["host", "device"])
+def where_sketches_are_made(request: pytest.FixtureRequest) -> Iterator[None]:
+    with on_the_device(request.param == "device"):
+        yield
 
 
 class Model(nn.Module):
