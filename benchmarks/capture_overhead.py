@@ -2,12 +2,14 @@
 see, and merely writing the same bytes.
 
     python benchmarks/capture_overhead.py [--hidden 1024] [--layers 8] [--tokens 512] [--repeat 5]
+        [--device cuda] [--stats-only | --dump-on-mismatch]
 
-The model is a Llama with random weights on the CPU. "Writing" writes the bytes of the capture's
-shards again, a MiB at a time, each file brought to the disk, from memory and with nothing else
-going on. "Hooks" are what people write first: a forward hook on every module that saves the tensors
-of its inputs and outputs, a file each (nothing is brought to the disk). The bar: with capture <=
-without + 1.5 x writing. Exit status 1 when it is missed.
+The model is a Llama with random weights, on the CPU unless told otherwise; what is dumped on
+mismatch is compared with a capture of statistics of the same run. "Writing" writes the bytes of the
+capture's shards again, a MiB at a time, each file brought to the disk, from memory and with nothing
+else going on. "Hooks" are what people write first: a forward hook on every module that saves the
+tensors of its inputs and outputs, a file each (nothing is brought to the disk). The bar: with
+capture <= without + 1.5 x writing. Exit status 1 when it is missed.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", help="where to write, a temporary directory by default")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--stats-only", action="store_true")
+    parser.add_argument("--dump-on-mismatch", action="store_true")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -70,7 +74,7 @@ def _model(options: argparse.Namespace) -> tuple[torch.nn.Module, torch.Tensor]:
         attn_implementation="eager",
     )
     ids = torch.randint(0, 1000, (1, options.tokens))
-    return LlamaForCausalLM(config).eval(), ids
+    return LlamaForCausalLM(config).eval().to(options.device), ids.to(options.device)
 
 
 def _measure(
@@ -79,6 +83,9 @@ def _measure(
     """Medians in seconds, the four kinds of runs taking turns."""
     plain, captured, written, hooked = [], [], [], []
     with torch.no_grad():
+        if options.dump_on_mismatch:
+            with record(model, folder / "reference", stats_only=True):
+                model(ids)
         model(ids)
         for _ in range(options.repeat):
             plain.append(_seconds(lambda: model(ids)))
@@ -109,7 +116,8 @@ def _measure(
 def _capture(
     model: torch.nn.Module, ids: torch.Tensor, path: Path, options: argparse.Namespace
 ) -> None:
-    with record(model, path, stats_only=options.stats_only):
+    reference = path.parent / "reference" if options.dump_on_mismatch else None
+    with record(model, path, stats_only=options.stats_only, dump_on_mismatch=reference):
         model(ids)
 
 
@@ -155,6 +163,8 @@ def _write(folder: Path, contents: list[bytes]) -> float:
 def _seconds(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
