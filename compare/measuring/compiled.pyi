@@ -3,6 +3,8 @@
 from ...capture.values import Array
 from .fused import Greatest, Moment, Side
 
+interface: int
+
 def sums(
     x: Array, kind_x: str, table_x: Array, y: Array, kind_y: str, table_y: Array,
     rtol: float, atol: float, max_abs: float, max_rel: float, instructions: str | None,

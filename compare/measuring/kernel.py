@@ -10,11 +10,12 @@ from functools import cache
 from types import ModuleType
 
 NO_KERNEL = "LAYERTUI_NO_KERNEL"
+_INTERFACE = 1  # of the compiled pass that this code calls (`c/pass.h`)
 
 
 def compiled_module() -> ModuleType | None:
     """The compiled pass; None where numpy does its work."""
-    return None if os.environ.get(NO_KERNEL) else _installed()
+    return None if os.environ.get(NO_KERNEL) or _is_stale() else _installed()
 
 
 @cache
@@ -23,6 +24,19 @@ def _installed() -> ModuleType | None:
         return importlib.import_module(".compiled", __package__)
     except ImportError:  # installed without a compiler, or built for another machine
         return None
+
+
+@cache
+def _is_stale() -> bool:
+    """Whether it was built from other sources, as in a checkout that was updated."""
+    module = _installed()
+    return module is not None and getattr(module, "interface", 0) != _INTERFACE
+
+
+def forget() -> None:
+    """Look anew what is installed."""
+    _installed.cache_clear()
+    _is_stale.cache_clear()
 
 
 def instruction_sets() -> list[str]:
@@ -35,5 +49,7 @@ def in_use() -> str:
     """What measures blocks, in words."""
     if os.environ.get(NO_KERNEL):
         return f"numpy ({NO_KERNEL} is set)"
+    if _is_stale():
+        return "numpy (the compiled pass is of another version; `pip install -e .` builds it anew)"
     sets = instruction_sets()
     return f"compiled ({sets[0]})" if sets else "numpy (installed without a compiler)"

@@ -380,9 +380,8 @@ static PyMethodDef methods[] = {
     {0}};
 
 static int start(PyObject *module) {
-    (void)module;
     find_usable();
-    return 0;
+    return PyModule_AddIntConstant(module, "interface", INTERFACE);
 }
 
 static PyModuleDef_Slot slots[] = {

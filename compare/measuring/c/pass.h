@@ -8,6 +8,9 @@
 
 #include "ends.h"
 
+/* Raised, in kernel.py too, when what Python gives or gets changes. */
+enum { INTERFACE = 1 };
+
 enum {
     TILE = 1024,      /* elements that are widened together: both sides stay in the L1 cache */
     STRETCH = 8 * TILE /* that are gathered together, where nothing must be widened first */

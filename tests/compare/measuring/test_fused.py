@@ -19,8 +19,14 @@ from hypothesis import strategies as st
 
 from layertui.capture.dtypes import DTYPES
 from layertui.capture.values import Array, upcast
+from layertui.compare.measuring import kernel
 from layertui.compare.measuring.fused import Place, one_pass, pass_over_files
-from layertui.compare.measuring.kernel import NO_KERNEL, in_use, instruction_sets
+from layertui.compare.measuring.kernel import (
+    NO_KERNEL,
+    compiled_module,
+    in_use,
+    instruction_sets,
+)
 from layertui.compare.measuring.sums import Sums, Tolerance
 
 FLOATS = [name for name, kind in DTYPES.items() if kind.kind == "float"]
@@ -360,3 +366,19 @@ def test_where_says_which_is_used() -> None:
     command = [sys.executable, "-m", "layertui.cli", "--where"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"sums    {in_use()}" in done.stdout.splitlines()
+
+
+def test_a_compiled_pass_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = compiled_module()
+    assert module is not None
+    try:
+        monkeypatch.setattr(module, "interface", module.interface - 1)
+        kernel.forget()
+        assert compiled_module() is None and "another version" in in_use()
+        monkeypatch.delattr(module, "interface")
+        kernel.forget()
+        assert compiled_module() is None
+    finally:
+        monkeypatch.undo()
+        kernel.forget()
+    assert compiled_module() is module
