@@ -6,7 +6,6 @@ float64 has.
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -28,25 +27,20 @@ from layertui.compare.measuring.kernel import (
     instruction_sets,
 )
 from layertui.compare.measuring.sums import Sums, Tolerance
+from support.sums.held import (
+    ANY,
+    FLOATS,
+    SCENES,
+    TOLERANCE,
+    TOLERANCES,
+    assert_held,
+    encoded,
+    near_tolerances,
+)
 
-FLOATS = [name for name, kind in DTYPES.items() if kind.kind == "float"]
 NARROW = [name for name in FLOATS if name != "float64"]
-TOLERANCE = Tolerance(1.3e-6, 1e-5)
 needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="installed without a compiler")
 pytestmark = [needs_kernel, pytest.mark.filterwarnings("error")]
-
-
-def encoded(values: Array, dtype: str) -> Array:
-    """Raw elements of `dtype` near `values`; not rounded to nearest, which is no matter here."""
-    with np.errstate(all="ignore"):
-        if dtype == "bfloat16":
-            return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        if DTYPES[dtype].itemsize > 1:
-            return values.astype(np.dtype(DTYPES[dtype].storage))
-        table = upcast(np.arange(256, dtype=np.uint8), dtype).astype(np.float64)
-        order = np.argsort(table, kind="stable")
-        places = np.searchsorted(table[order], values).clip(0, 255)
-        return order[places].astype(np.uint8)
 
 
 def in_one_pass(
@@ -72,68 +66,11 @@ def assert_same(
     fused = in_one_pass(x, y, dtypes, tolerance, sets)
     if fused is None:
         return False
-    with np.errstate(all="ignore"):
-        left, right = upcast(x, dtypes[0]), upcast(y, dtypes[1])
-        plain, exact = Sums(tolerance), Sums(tolerance)
-        plain.add_by_numpy(left, right, 0)
-        wide = left.astype(np.float64), right.astype(np.float64)
-        exact.add_by_numpy(*wide, 0)
-    for name in ("count", "compared", "equal", "mismatched", "nonfinite_mismatch"):
-        assert getattr(fused, name) == getattr(plain, name), name
-    for side in ("reference", "candidate"):
-        found, want = getattr(fused, side), getattr(exact, side)
-        for name in ("n", "low", "high", "nan", "inf", "zeros"):
-            assert getattr(found, name) == getattr(want, name), (side, name)
-        size = math.sqrt(want.squares / max(1, want.n)) + abs(want.mean)
-        assert found.squares == pytest.approx(want.squares, rel=1e-6, abs=1e-300), side
-        assert found.mean == pytest.approx(want.mean, rel=1e-6, abs=1e-6 * size), side
-    assert_moments(fused, exact)
-    assert_extremes(fused, plain, *wide)
+    assert_held(fused, x, y, dtypes, tolerance)
     return True
 
 
-def assert_moments(fused: Sums, exact: Sums) -> None:
-    found, want = fused.moments, exact.moments
-    assert found.n == want.n
-    least = 1e-300  # squares there have no digits
-    x, y, d = ((squares, want.n * (1e-15 * mean) ** 2) for squares, mean in (
-        (want.xx, want.mean_x), (want.yy, want.mean_y), (want.dd, want.mean_d),
-    ))  # fmt: skip
-    for name, one, other in (
-        ("xx", x, x), ("yy", y, y), ("dd", d, d), ("xy", x, y), ("xd", x, d),
-    ):  # fmt: skip
-        room = 1e-6 * math.sqrt(one[0]) * math.sqrt(other[0]) + least
-        for (squares, lost), (others, others_lost) in ((one, other), (other, one)):
-            # what float64 loses of a variance beside such a mean
-            room += math.sqrt(squares + lost) * math.sqrt(others_lost) + math.sqrt(lost * others)
-        assert getattr(found, name) == pytest.approx(getattr(want, name), rel=0, abs=room), name
-    for name, squares in (("mean_x", want.xx), ("mean_y", want.yy), ("mean_d", want.dd)):
-        size = math.sqrt(squares / max(1, want.n)) + abs(getattr(want, name))
-        assert getattr(found, name) == pytest.approx(getattr(want, name), abs=1e-6 * size), name
-    assert fused.sum_abs == pytest.approx(exact.sum_abs, rel=1e-6)
-
-
-def assert_extremes(fused: Sums, plain: Sums, x: Array, y: Array) -> None:
-    """The values are those at the place, and as great as numpy's; the first, where it is exact."""
-    for name in ("max_abs", "max_rel"):
-        found, want = getattr(fused, name), getattr(plain, name)
-        assert (found.position < 0) == (want.position < 0)
-        if found.position < 0:
-            continue
-        assert found.values == (x[found.position], y[found.position])
-        assert found.value == pytest.approx(want.value, rel=3e-7)
-        if found.value == want.value and name == "max_abs":
-            assert found.position == want.position
-        d = abs(y[found.position] - x[found.position])
-        size = max(abs(x[found.position]), 1e-8) if name == "max_rel" else 1.0
-        assert found.value == pytest.approx(d / size, rel=1e-15)
-
-
 # Any numbers at all
-
-ODD = [0.0, -0.0, 1.0, -1.0, 1e-45, 1e-38, 1e-8, 1e-15, 65504.0, 1e15, 3e38, -3e38, math.inf,
-       -math.inf, math.nan]  # fmt: skip
-ANY = st.floats(width=32) | st.floats(-100, 100, width=32) | st.sampled_from(ODD)
 
 
 @given(st.lists(st.tuples(ANY, ANY), max_size=70), st.sampled_from(FLOATS), st.sampled_from(FLOATS))
@@ -181,21 +118,6 @@ def test_every_number_of_a_narrow_type(dtype: str) -> None:
 
 LENGTHS = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1023, 1024, 1025, 2048, 5003,
            8191, 8192, 8193, 17001]  # fmt: skip
-SCENES = {
-    "noise": lambda x, r: x * (1 + 1e-6 * r.standard_normal(x.size)),
-    "coarse noise": lambda x, r: x * (1 + 4e-3 * r.standard_normal(x.size)),
-    "equal": lambda x, r: x.copy(),
-    "offset": lambda x, r: x + 0.5,
-    "far offset": lambda x, r: x + 1000,
-    "scaled": lambda x, r: x * 1.1,
-    "much smaller": lambda x, r: x * 1e-4,
-    "zeros": lambda x, r: np.zeros_like(x),
-    "constant": lambda x, r: np.full_like(x, 0.1),
-    "unrelated": lambda x, r: r.standard_normal(x.size),
-    "one element": lambda x, r: np.where(np.arange(x.size) == x.size // 2, x + 3, x),
-    "nan": lambda x, r: np.where(r.random(x.size) < 0.01, np.nan, x),
-    "inf": lambda x, r: np.where(r.random(x.size) < 0.01, -np.inf, 1.001 * x),
-}  # fmt: skip
 
 
 @given(
@@ -227,13 +149,9 @@ def test_squares_beyond_float64_are_left_to_numpy(size: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
-@pytest.mark.parametrize("tolerance", [(1e-3, 0.0), (0.0, 1e-3), (0.0, 0.0), (0.5, 1.0),
-                                       (math.nan, 0.0), (0.0, math.nan), (-1.0, 0.0),
-                                       (0.0, 1e300)])  # fmt: skip
+@pytest.mark.parametrize("tolerance", TOLERANCES)
 def test_tolerances(dtype: str, tolerance: tuple[float, float]) -> None:
-    rng = np.random.default_rng(9)
-    x = rng.standard_normal(5000)
-    y = x + (1e-3 + 1e-3 * np.abs(x)) * rng.choice([-1, 1, 0.5, 1.0000001, 0.9999999, 2], x.size)
+    x, y = near_tolerances()
     x[7], y[8] = np.nan, np.inf
     raw = encoded(x, dtype), encoded(y, dtype)
     assert assert_same(*raw, (dtype, dtype), Tolerance(*tolerance))

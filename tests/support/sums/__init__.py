@@ -1,0 +1,1 @@
+"""What sums are held against, and numbers to try them on."""
