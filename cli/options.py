@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -100,6 +101,18 @@ def _number(
     return number
 
 
+class Device(click.ParamType):
+    """`cpu`, `cuda` (also called `gpu`), one GPU (`cuda:1`), or `auto`."""
+
+    name = "cpu|cuda|cuda:N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = re.sub(r"^gpu(?=$|:)", "cuda", str(value))
+        if word not in ("cpu", "cuda", "auto") and not re.fullmatch(r"cuda:\d{1,3}", word):
+            self.fail(f"{value!r} is not cpu, cuda, cuda:N or auto", param, ctx)
+        return word
+
+
 RULES = click.option(
     "--rules", type=click.Path(exists=True, dir_okay=False), default=None,
     help="TOML file: names, fused modules, layouts, pairs.",
@@ -133,6 +146,14 @@ def output_option(goes: str) -> Callable[[Command], Command]:
     return click.option(
         "-o", "--output", default="-", metavar="FILE", type=click.Path(),
         help=f"Where {goes}; - is standard output.",
+    )  # fmt: skip
+
+
+def device_option(what: str) -> Callable[[Command], Command]:
+    """`--device`; `what` runs there: `the model runs`."""
+    return click.option(
+        "--device", "--devices", type=Device(), default="auto", show_default=True,
+        help=f"Where {what}.",
     )  # fmt: skip
 
 

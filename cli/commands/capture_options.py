@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from ...capture.models.run_plan import Plan
 from ...capture.token_places import TokenPart
 from ...capture.weights.recorded import KINDS
 from ..errors import UserError
-from ..options import LayersType
+from ..options import LayersType, device_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -71,18 +70,6 @@ class Layers(click.ParamType):
         return int(value)
 
 
-class Device(click.ParamType):
-    """`cpu`, `cuda` (also called `gpu`), one GPU (`cuda:1`), or `auto`."""
-
-    name = "cpu|cuda|cuda:N|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        word = re.sub(r"^gpu(?=$|:)", "cuda", str(value))
-        if word not in ("cpu", "cuda", "auto") and not re.fullmatch(r"cuda:\d{1,3}", word):
-            self.fail(f"{value!r} is not cpu, cuda, cuda:N or auto", param, ctx)
-        return word
-
-
 class Mode(click.ParamType):
     """`forward` (also called `model-forward`) or `generate`."""
 
@@ -104,14 +91,6 @@ def dtype_option(default: str) -> Callable[[Command], Command]:
     return click.option(
         "--dtype", "--encoding", type=click.Choice(DTYPES), default=None,
         help=f"Dtype of the weights.  [default: {default}]",
-    )  # fmt: skip
-
-
-def device_option(what: str) -> Callable[[Command], Command]:
-    """`--device`; `what` runs there: `the model runs`."""
-    return click.option(
-        "--device", "--devices", type=Device(), default="auto", show_default=True,
-        help=f"Where {what}.",
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
 from ..options import (
     OVERWRITE,
+    device_option,
     form_option,
     judging_options,
     model_options,
@@ -27,7 +28,6 @@ from .capture_options import (
     MODULE_APIS,
     SEEDS,
     Layers,
-    device_option,
     dtype_option,
 )
 
