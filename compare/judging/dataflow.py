@@ -21,9 +21,9 @@ from ..matching.names.roles import beside, is_parameter, last_name
 from ..model import Measurement, Result, Row
 from .gradient_flow import ROLES as GRADIENT_ROLES
 from .gradient_flow import GradientFlow
+from .same_numbers import Numbers, SeenNumbers
 
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
-_Fingerprint = tuple[object, ...]
 DECODER = f"{ROOT}.{ROOT}"  # inside the root, with the root's children (see `canonical`)
 _STREAM = 3  # records before it that a top-level input is taken to be made of
 
@@ -99,7 +99,7 @@ class _Step:
     outputs: dict[str, list[int]] = field(default_factory=dict)
     children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
     inside: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-    seen: dict[_Fingerprint, int] = field(default_factory=dict)
+    seen: SeenNumbers = field(default_factory=SeenNumbers)
 
     def link(self) -> None:
         given = [row for row in self.rows if row.role == "value" and is_parameter(row.canonical)]
@@ -124,7 +124,8 @@ class _Step:
 
     def leavings(self) -> list[object]:
         """What linking took, some objects for each row."""
-        return [*self.seen, *self.inputs.values(), *self.outputs.values(), *self.inside.values()]
+        named = self.inputs, self.outputs, self.inside
+        return [*self.seen.leavings(), *(rows for found in named for rows in found.values())]
 
     def recorded_parent(self, module: str) -> str:
         """The nearest module around `module` that has records."""
@@ -146,10 +147,9 @@ class _Step:
 
     def node(self, row: Row) -> Node:
         node = Node(row.index, row.canonical, row.role, kind_of(row))
-        fingerprint = self.fingerprint(row)
         if row.role == "input":
             node.parent = self.recorded_parent(row.canonical)
-        known = None if fingerprint is None else self.seen.get(fingerprint)
+        known = self.earlier(row)
         if known is not None:
             node.same, node.sources = known, (known,)
         elif row.role == "input":
@@ -157,36 +157,30 @@ class _Step:
         else:
             node.sources = self.returned(row)
             node.stand_in = not self.inputs.get(row.canonical)
-        if fingerprint is not None:
-            self.seen.setdefault(fingerprint, row.index)
         return node
 
     def gradient(self, row: Row, gradients: GradientFlow) -> Node:
         """A node of the backward pass; only another gradient can have the same numbers."""
         node = Node(row.index, row.canonical, row.role, kind_of(row))
-        fingerprint = self.fingerprint(row)
-        key = None if fingerprint is None else ("gradient", *fingerprint)
-        node.same = None if key is None else self.seen.get(key)
+        node.same = self.earlier(row, "gradient")
         node.sources = (
             gradients.sources(row, self.inputs, self.outputs, self.children)
             if node.same is None
             else (node.same,)
         )
-        if key is not None:
-            self.seen.setdefault(key, row.index)
         gradients.add(row)
         return node
 
-    def fingerprint(self, row: Row) -> _Fingerprint | None:
-        """A fingerprint of the reference's numbers: exact sums over the same elements."""
+    def earlier(self, row: Row, kind: str = "") -> int | None:
+        """The first row whose reference had the same numbers as this row's."""
+        numbers = self.numbers(row)
+        return None if numbers is None else self.seen.first(row.index, numbers, kind)
+
+    def numbers(self, row: Row) -> Numbers | None:
+        """What tells the reference's numbers from others."""
         result = self.results[row.index]
         assert isinstance(result, Measurement)
-        side = result.reference
-        if side is None or not side.l2 or result.partial or result.count < 8:
-            return None
-        if side.min == side.max:
-            return None
-        return result.count, side.min, side.max, side.mean, side.std, side.nan, side.inf
+        return Numbers.of(result)
 
     def returned(self, row: Row) -> tuple[int, ...]:
         """Inputs of the module, and what the modules inside it returned. Where no inputs are
@@ -255,10 +249,11 @@ class _Step:
 
     def is_input_of(self, row: Row, module: str) -> bool:
         """Whether the numbers are one of the module's inputs, which may be recorded later."""
-        fingerprint = self.fingerprint(row)
-        return fingerprint is not None and module != row.canonical and any(
-            self.fingerprint(self.by_index[i]) == fingerprint for i in self.inputs.get(module, ())
-        )  # fmt: skip
+        own = self.numbers(row)
+        if own is None or module == row.canonical:
+            return False
+        given = (self.numbers(self.by_index[i]) for i in self.inputs.get(module, ()))
+        return any(other is not None and own.same(other) for other in given)
 
     def from_before(self, row: Row, has_sources: bool) -> list[int]:
         before = self.before
