@@ -118,12 +118,14 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def _print_places(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from ..capture.user import paths
+        from ..compare.device.seen import seen_by_torch
         from ..compare.measuring.kernel import in_use
 
         click.echo(f"config  {paths.config_dir()}")
         click.echo(f"cache   {paths.cache_dir()}")
         click.echo(f"state   {paths.state_dir()}")
         click.echo(f"sums    {in_use()}")
+        click.echo(f"device  {seen_by_torch()}")
         ctx.exit()
 
 

@@ -149,10 +149,10 @@ def output_option(goes: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def device_option(what: str) -> Callable[[Command], Command]:
+def device_option(what: str, default: str = "auto") -> Callable[[Command], Command]:
     """`--device`; `what` runs there: `the model runs`."""
     return click.option(
-        "--device", "--devices", type=Device(), default="auto", show_default=True,
+        "--device", "--devices", type=Device(), default=default, show_default=True,
         help=f"Where {what}.",
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..compare.aligned import Aligned
     from ..compare.checks.two_sides import EachAlone
     from ..compare.comparison import Comparison
+    from ..compare.device.worker import TorchDevice
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
     from ..compare.running.cluster import Cluster
@@ -77,10 +78,11 @@ def open_pair(
 def measure_all(
     comparison: Comparison, threads: int | None = None, use_cache: bool = True,
     processes: int | None = None, cluster: Cluster | None = None,
+    device: TorchDevice | None = None,
 ) -> None:  # fmt: skip
     """Measure every pair, with progress on stderr when it is a terminal; on a `cluster` if given,
     in `processes` if given and numpy does the sums: threads are as fast with the compiled ones, and
-    it says so. Raises `UserError` where the cluster is lost.
+    it says so. A `device` helps the threads. Raises `UserError` where the cluster is lost.
 
     The work runs in a thread of its own, so that Ctrl-C is heard at once: it raises
     `KeyboardInterrupt` here after the work was told to stop.
@@ -102,6 +104,7 @@ def measure_all(
                     cancelled=lambda: stop.is_set() or (cluster is not None and cluster.lost),
                     use_cache=use_cache,
                     threads=cluster.workers if cluster else processes or threads,
+                    device=device,
                 )  # fmt: skip
         except BaseException as error:
             failed.append(error)
@@ -149,6 +152,26 @@ def cluster_at(address: str | None, workers: int | None) -> Iterator[Cluster | N
             yield cluster
     except ClusterError as error:
         raise UserError(str(error)) from error
+
+
+@contextmanager
+def device_at(name: str) -> Iterator[TorchDevice | None]:
+    """The GPU of `--device`, which meanwhile helps to measure; None for `cpu`. Says in the end how
+    it was lost, if it was. Raises `UserError` where there is none.
+    """
+    if name == "cpu":
+        yield None
+        return
+    from ..compare.device.process import DeviceError
+    from ..compare.device.worker import opened_device
+
+    try:
+        with opened_device(name) as device:
+            yield device
+    except DeviceError as error:
+        raise UserError(str(error)) from error
+    if device.lost:
+        print(f"layertui: {device.lost}", file=sys.stderr)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .judging.noise.floor import Baselines
     from .laws.evaluate import Evaluate
     from .laws.report import LawReport
+    from .measuring.fused import PassDevice
     from .weights.models import Models
 
 
@@ -133,7 +134,7 @@ class Comparison(ComparisonState):
         visible: Callable[[], Sequence[int]] | None = None,
         on_results: Callable[[list[int]], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        use_cache: bool = True, threads: int | None = None,
+        use_cache: bool = True, threads: int | None = None, device: PassDevice | None = None,
     ) -> bool:  # fmt: skip
         """Measure what is not measured yet (`running.measuring`), gather what needs all
         measurements, and judge by it. False when `cancelled` said stop; what is done by then is
@@ -142,6 +143,7 @@ class Comparison(ComparisonState):
         done = measure_rows(
             self.aligned, self.results, self._judge_one, executor=executor, visible=visible,
             on_results=on_results, cancelled=cancelled, use_cache=use_cache, threads=threads,
+            device=device,
         )  # fmt: skip
         with tasks_on(workers_on(executor, threads)):
             changed = self.settle(cancelled) if done else []

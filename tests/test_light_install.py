@@ -23,7 +23,7 @@ HEAVY = (
     "fsspec", "s3fs", "dask", "distributed",
 )  # fmt: skip
 # Rooms that may import torch when they are imported: what the extra is for.
-ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo")
+ROOMS_OF_TORCH = ("recorder", "engines", "models", "runners", "demo", "device")
 
 
 def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:

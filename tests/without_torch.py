@@ -38,6 +38,7 @@ ROOMS_OF_THE_EXTRA = (
     "capture/models",
     "capture/runners",
     "capture/demo",
+    "compare/device",
     "capture/__init__.py",  # whose lazy `record` and `tap` need it
     "capture/extras.py",  # says what is missing
     "benchmarks",

@@ -21,6 +21,7 @@ from ..options import (
     OVERWRITE,
     THREADS,
     captures_of_both_sides,
+    device_option,
     form_option,
     judging_options,
     model_options,
@@ -67,6 +68,7 @@ CHANGES_IN = ("text", "json", "markdown", "bug-report")  # forms of reports that
     metavar="ADDRESS|local",
     help="Measure on the workers of a Dask cluster (tcp://host:8786), or of one started here.",
 )
+@device_option("long pairs are measured; on a GPU this needs the extra torch", "cpu")
 @judging_options
 @model_options
 @click.pass_context
@@ -75,7 +77,8 @@ def compare(
     ctx: click.Context, reference: str, candidate: str | None, form: str, output: str,
     plot: str | None, before: str | None,
     overwrite: bool, only_diverged: bool, layers: LayerRange | None, no_cache: bool,
-    threads: int | None, processes: int | None, scheduler: str | None, **judging: Any,
+    threads: int | None, processes: int | None, scheduler: str | None, device: str,
+    **judging: Any,
 ) -> int:  # fmt: skip
     """Compare two captures and print a report.
 
@@ -89,7 +92,7 @@ def compare(
     """
     from ..cases import case_pairs
     from ..output import check_target, write_output
-    from ..session import cluster_at, measure_all, open_pair
+    from ..session import cluster_at, device_at, measure_all, open_pair
 
     reference, candidate = captures_of_both_sides(reference, candidate)
     options = _options(form, judging)
@@ -102,11 +105,11 @@ def compare(
         _refuse_for_cases(form, plot, before)
     elif plot is not None:
         _check_plot(plot, output, overwrite)
-    _refuse_both(scheduler, threads, processes)
-    with cluster_at(scheduler, threads) as cluster:
+    _refuse_both(scheduler, threads, processes, device)
+    with cluster_at(scheduler, threads) as cluster, device_at(device) as helper:
         running = partial(
             measure_all, threads=threads, use_cache=not no_cache, processes=processes,
-            cluster=cluster,
+            cluster=cluster, device=helper,
         )  # fmt: skip
         opened = open_pair if cluster is None else partial(open_pair, before_values=cluster.check)
         work = partial(
@@ -157,7 +160,12 @@ def _refuse_for_cases(form: str, plot: str | None, before: str | None) -> None:
         raise UserError(f"--format {form} holds one comparison: compare one case at a time")
 
 
-def _refuse_both(scheduler: str | None, threads: int | None, processes: int | None) -> None:
+def _refuse_both(
+    scheduler: str | None, threads: int | None, processes: int | None, device: str
+) -> None:
+    if device != "cpu" and (scheduler or processes) is not None:
+        other = "--scheduler" if scheduler is not None else "--processes"
+        raise UserError(f"--device and {other}: give one of them")
     if scheduler is None:
         return
     if processes is not None:

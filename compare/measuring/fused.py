@@ -9,10 +9,11 @@ compiled pass does not know: whole and complex numbers, units in the last place.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -86,6 +87,20 @@ class Place:
         """The place `count` elements further on."""
         step = count * DTYPES[self.dtype].itemsize
         return Place(self.descriptor, self.offset + step, self.dtype)
+
+
+class PassDevice(Protocol):
+    """What takes passes over long pairs off the hands of this process: a GPU."""
+
+    def pass_over_files(
+        self, x: Place, y: Place, count: int, tolerances: tuple[float, float],
+        take: Callable[[OnePass, int], None], cancelled: Callable[[], bool] | None,
+    ) -> int:  # fmt: skip
+        """Passes over the first of `count` pairs, in blocks, each of which `take` hears of with its
+        place; how many pairs these were, 0 where it does not want them, or cannot have them. May be
+        asked by several threads. Raises `CancelledError`, and nothing else.
+        """
+        ...
 
 
 def pass_over_files(

@@ -21,7 +21,7 @@ from .blocks import BLOCK, LARGE_BLOCK, PANEL, flat_where_possible, pieces
 from .bounded_sample import UNREADABLE, take_sample
 from .error_structure import Structure, structure_of
 from .failures import failure_of
-from .fused import OnePass, Place, known_float, pass_over_files
+from .fused import OnePass, PassDevice, Place, known_float, pass_over_files
 from .kernel import compiled_module
 from .masks import blocked_places
 from .metrics import METRICS, compute
@@ -63,8 +63,11 @@ def tolerance_of(task: PairTask) -> Tolerance:
     )
 
 
-def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Measurement | Failure:
-    """Measure a pair; what cannot be measured comes back as a `Failure` in words.
+def measure(
+    task: PairTask, cancelled: Callable[[], bool] | None = None, device: PassDevice | None = None
+) -> Measurement | Failure:
+    """Measure a pair; what cannot be measured comes back as a `Failure` in words. A `device` does
+    what it can of it, and this process the rest.
 
     Raises `CancelledError` when `cancelled` said stop.
     """
@@ -82,21 +85,25 @@ def measure(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Meas
                 return replace(found, structure=_structure(
                     task, reader, found.identical, found.compared, found.max_abs_index, cancelled
                 ))  # fmt: skip
-            return _measure_whole(task, reader, cancelled)
+            return _measure_whole(task, reader, cancelled, device)
     except UNREADABLE as error:
         return failure_of(error)
 
 
 def _measure_whole(
-    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None
-) -> Measurement:
-    sums = _add_all(task, reader, cancelled)
+    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None,
+    device: PassDevice | None,
+) -> Measurement:  # fmt: skip
+    sums = _add_all(task, reader, cancelled, device)
     worst = _place(sums.max_abs, sums.reals, reader.shape)
     structure = _structure(task, reader, sums.equal, sums.compared, worst, cancelled)
     return finish(sums, reader.shape, sums.tolerance, task.ulp, structure=structure)
 
 
-def _add_all(task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None) -> Sums:
+def _add_all(
+    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None,
+    device: PassDevice | None,
+) -> Sums:  # fmt: skip
     """The sums of all elements."""
     left, right = reader.sides["reference"], reader.sides["candidate"]
     x, y = left.view, right.view
@@ -108,7 +115,7 @@ def _add_all(task: PairTask, reader: PairReader, cancelled: Callable[[], bool] |
     straight = _Straight.of(reader, reals, tolerance)
     done = 0
     if straight is not None:
-        done = straight.add_all(sums, x.size, cancelled)
+        done = straight.add_all(sums, x.size, cancelled, device)
         if done == x.size:
             return sums
         x, y = x[done:], y[done:]
@@ -125,8 +132,8 @@ def _add_all(task: PairTask, reader: PairReader, cancelled: Callable[[], bool] |
 
 @dataclass(frozen=True, slots=True)
 class _Straight:
-    """Both sides' elements as they lie in files, in the view's order: the compiled pass reads them
-    itself.
+    """Both sides' elements as they lie in files, in the view's order: a device, or the compiled
+    pass, reads them itself.
     """
 
     places: tuple[Place, Place]
@@ -137,7 +144,7 @@ class _Straight:
         """None where elements are elsewhere, must be moved or rounded, or are no floats."""
         left, right = reader.sides["reference"], reader.sides["candidate"]
         places = left.source.place(left.view), right.source.place(right.view)
-        if places[0] is None or places[1] is None or compiled_module() is None:
+        if places[0] is None or places[1] is None:
             return None
         if reals.left or reals.right or reals.count != 1 or tolerance.ulp_dtype:
             return None
@@ -145,26 +152,35 @@ class _Straight:
             return None
         return cls((places[0], places[1]), (tolerance.rtol, tolerance.atol))
 
-    def add_all(self, sums: Sums, size: int, cancelled: Callable[[], bool] | None) -> int:
-        """Take pairs in from the first of `size` on, in parts that take some milliseconds each; how
-        many, fewer where the next ones are a job for numpy. Raises `CancelledError`.
+    def add_all(
+        self, sums: Sums, size: int, cancelled: Callable[[], bool] | None,
+        device: PassDevice | None,
+    ) -> int:  # fmt: skip
+        """Take pairs in from the first of `size` on, by the device, then by the compiled pass in
+        parts that take some milliseconds each; how many, fewer where the next ones are a job for
+        numpy. Raises `CancelledError`.
         """
         found: OnePass | None = None
-        done = 0
+        begun = 0
+        if device is not None:
+            places = self.places
+            begun = device.pass_over_files(*places, size, self.tolerances, sums.merge, cancelled)
+        done = begun
         while done < size:
             if cancelled is not None and cancelled():
                 raise CancelledError
-            more = self._further(found, size)
+            more = self._further(found, begun, size)
             if more is None:
                 break
-            found, done = more, more.taken
+            found, done = more, begun + more.taken
         if found is not None:
-            sums.merge(found, 0)
+            sums.merge(found, begun)
         return done
 
-    def _further(self, before: OnePass | None, size: int) -> OnePass | None:
+    def _further(self, before: OnePass | None, start: int, size: int) -> OnePass | None:
+        x, y = (place.after(start) for place in self.places)
         try:
-            return pass_over_files(*self.places, size, self.tolerances, before, AT_A_TIME)
+            return pass_over_files(x, y, size - start, self.tolerances, before, AT_A_TIME)
         except (OSError, EOFError):  # the slower way says which side it is, and why
             return None
 

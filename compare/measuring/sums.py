@@ -27,7 +27,7 @@ _ROW = 8192  # float32 partial sums run over at most this many elements
 _ONES = np.ones(_ROW, np.float32)
 _SAFE_SMALL, _SAFE_LARGE = 1e-15, 1e15  # magnitudes whose squares and sums float32 can hold
 _MEAN_DOMINATES = 50.0  # mean^2 over variance from which a block is centred before squaring
-_MOST_TOLERANCE = 1e20  # beyond the greatest difference; its products stay in float32's range
+MOST_TOLERANCE = 1e20  # beyond the greatest difference; its products stay in float32's range
 _COMPILED = frozenset({"float32", "float64"})  # types that hold their numbers as they are
 _FAR_APART = 0.25  # |d|^2 over |x|^2 from which y gets sums of its own
 
@@ -274,8 +274,8 @@ def _mismatches(sums: Sums, a: Array, b: Array, c: Array, mask: Array, top: floa
     rtol, atol = sums.tolerance.rtol, sums.tolerance.atol
     if top <= atol:
         return
-    np.multiply(b, np.float32(min(rtol, _MOST_TOLERANCE)), out=c)
-    np.add(c, np.float32(min(atol, _MOST_TOLERANCE)), out=c)
+    np.multiply(b, np.float32(min(rtol, MOST_TOLERANCE)), out=c)
+    np.add(c, np.float32(min(atol, MOST_TOLERANCE)), out=c)
     np.less_equal(a, c, out=mask)  # not "greater": a tolerance that is NaN must not pass
     if sums.reals == 1:
         sums.mismatched += a.size - int(np.count_nonzero(mask))

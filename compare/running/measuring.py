@@ -18,6 +18,7 @@ from ..tasks.on_executor import Workers
 if TYPE_CHECKING:
     from ..aligned import Aligned, Results
     from ..laws.evaluate import Evaluate
+    from ..measuring.fused import PassDevice
     from ..model import Measured
 
 _BEHIND = 10  # niceness of workers beside a screen
@@ -75,11 +76,11 @@ def measure_rows(
     visible: Callable[[], Sequence[int]] | None = None,
     on_results: Callable[[list[int]], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    use_cache: bool = True, threads: int | None = None,
+    use_cache: bool = True, threads: int | None = None, device: PassDevice | None = None,
 ) -> bool:  # fmt: skip
     """Measure what is not measured yet: what `visible` names first (then there is a screen, which
     goes before the work), then in order; on `executor`, or on `threads` of this process. Of an
-    executor `threads` says how many tasks it runs at a time.
+    executor `threads` says how many tasks it runs at a time. A `device` helps threads only.
 
     Blocks; `take` hears of every result, `on_results` at most ten times a second of the rows that
     got one, both from this thread. False when `cancelled` said stop; what is done by then is kept.
@@ -93,8 +94,9 @@ def measure_rows(
     pool = executor or ThreadPoolExecutor(workers, "layertui-measure", start)
     try:
         run = Scheduler(
-            aligned, results, take, pool, visible, on_results, cancelled, use_cache, stop, own
-        )
+            aligned, results, take, pool, visible, on_results, cancelled, use_cache, stop, own,
+            device,
+        )  # fmt: skip
         return run.run(workers)
     finally:
         stop.set()

@@ -29,11 +29,11 @@ def process_pool(count: int) -> ProcessPoolExecutor:
 
 def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """A killed parent closes nothing that its workers would notice."""
+def end_with(parent: int) -> None:
+    """End this process when its parent does: killed, that closes nothing that is noticed here."""
     while os.getppid() == parent:
         time.sleep(_LOOK)
     os._exit(1)

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Event
 
 from ..aligned import Aligned, Results
+from ..measuring.fused import PassDevice
 from ..measuring.measure import measure
 from ..measuring.pair_reader import CancelledError
 from ..measuring.recorded_statistics import compare_statistics
@@ -41,6 +42,7 @@ class Scheduler:
     use_cache: bool
     stop: Event
     threads_share_memory: bool
+    device: PassDevice | None = None
     _ready: SimpleQueue[Future[Measured]] = field(default_factory=SimpleQueue)
     _pending: dict[int, None] = field(default_factory=dict)
     _done: list[int] = field(default_factory=list)
@@ -142,7 +144,7 @@ class Scheduler:
                 return self.pool.submit(compare_statistics, bare)
             task = self.aligned.task(index)
             if self.threads_share_memory:
-                return self.pool.submit(measure, task, self.stop.is_set)
+                return self.pool.submit(measure, task, self.stop.is_set, self.device)
             return self.pool.submit(measure, with_whole_paths(task))
         except Exception as error:
             failed: Future[Measured] = Future()
