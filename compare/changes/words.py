@@ -81,7 +81,7 @@ def _text(case: str, changes: Changes) -> str:
 def _other_reference(changes: Changes) -> str:
     """What to say where the earlier report has another reference."""
     was = clean(changes.before.reference)
-    return f"the earlier report has another reference, which changes rows, too: {was}"
+    return f"the earlier report has another reference, for which rows may differ, too: {was}"
 
 
 def _markdown(case: str, changes: Changes) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from layertui.capture.errors import CaptureError
-from layertui.compare.comparison import Comparison, open_comparison, pick_sides
+from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.judging.policy import DtypePolicy, FixedPolicy
+from layertui.compare.matching.sides import pick_sides
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.rules.rules import HandPair, RecipeRule, Rules, ThresholdRule
 from support.synthetic import capture, gaps, pairs, saved

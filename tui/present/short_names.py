@@ -24,8 +24,6 @@ _STACK = re.compile(
 )
 _NODE_OUTPUT = re.compile(r"^(/.+)_output_0$")  # as ONNX exports by tracing call each node's first
 
-_FEW = 64  # names of so few records are worked out anew rather than kept
-
 
 class ShortNames:
     """Shortens the names of one capture's records."""
@@ -33,7 +31,7 @@ class ShortNames:
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self._root = capture.root
-        self._count = len(capture.records)
+        self._of = _outline(capture)
         self._prefix = _commonest_prefix(record.module for record in capture.records)
         self._stepped = len({record.step for record in capture.records}) > 1
 
@@ -42,7 +40,7 @@ class ShortNames:
         """Whether the capture still has the records that these names were worked out from: a file
         has one until its headers are read.
         """
-        return len(self.capture.records) == self._count > _FEW
+        return self._of == _outline(self.capture)
 
     def short(self, record: Record) -> str:
         """The short name; the slot is left out when it is the plain output."""
@@ -74,6 +72,14 @@ def short_names(capture: Capture, known: Iterable[ShortNames] = ()) -> ShortName
     """
     kept = (one for one in known if one.capture is capture and one.current)
     return next(kept, None) or ShortNames(capture)
+
+
+def _outline(capture: Capture) -> tuple[object, ...]:
+    """What changes when other records are listed: the root, their number, the first and the last
+    module.
+    """
+    ends = [record.module for record in (*capture.records[:1], *capture.records[-1:])]
+    return capture.root, len(capture.records), *ends
 
 
 def _prefix(match: re.Match[str]) -> tuple[str, str, str]:
