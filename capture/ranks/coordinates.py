@@ -12,9 +12,9 @@ from itertools import product
 from math import prod
 
 from ..records import Record
-from .labels import RANK, Kinds
+from .labels import KINDS, RANK, Kinds
 
-_PLACE = re.compile(r"(?:^|-)(tp|pp|dp|ep|cp|sp|rank)(\d{1,6})(?=-|$)")
+_PLACE = re.compile(rf"(?:^|-)({KINDS}|{RANK})(\d{{1,6}})(?=-|$)")
 STAGE = "pp"  # ranks that have other layers
 DATA = "dp"  # ranks that have other inputs
 # The inner kinds first. Ranks whose kind is not told hold parts of what a rank has whose context or

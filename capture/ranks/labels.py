@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+KINDS = "tp|pp|dp|ep|cp|sp"  # of parallelism: tensor, pipeline, data, expert, context, sequence
 _ANY_RANK = r"(?:local|global|world)_?rank|rank|worker|gpu"  # of all processes, or of no kind told
-_KIND = r"(?:tp|pp|dp|ep|cp|sp)(?:[-_]?rank)?"
+_KIND = rf"(?:{KINDS})(?:[-_]?rank)?"
 _ONE = rf"(?:{_ANY_RANK}|{_KIND})[-_ =]?\d{{1,6}}(?:[-_]?of[-_]?\d{{1,6}})?"
 _BETWEEN = r"[-_.,+]{0,3}"
 SEVERAL = rf"{_ONE}(?:{_BETWEEN}{_ONE})*"

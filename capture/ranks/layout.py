@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import prod
 
 from ..errors import CaptureError
-from .labels import RANK, Kinds
+from .labels import KINDS, RANK, Kinds
 
-_KIND = re.compile(r"(tp|pp|dp|ep|cp|sp)[=:]?([1-9]\d{0,5})")
+_KIND = re.compile(rf"({KINDS})[=:]?([1-9]\d{{0,5}})")
 _WORDS = "kinds of parallelism and their sizes, the outer one first, such as `pp2 dp2 tp4`"
 
 
