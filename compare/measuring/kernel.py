@@ -26,17 +26,10 @@ def _installed() -> ModuleType | None:
         return None
 
 
-@cache
 def _is_stale() -> bool:
     """Whether it was built from other sources, as in a checkout that was updated."""
     module = _installed()
     return module is not None and getattr(module, "interface", 0) != _INTERFACE
-
-
-def forget() -> None:
-    """Look anew what is installed."""
-    _installed.cache_clear()
-    _is_stale.cache_clear()
 
 
 def instruction_sets() -> list[str]:

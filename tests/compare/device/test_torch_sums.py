@@ -30,6 +30,7 @@ from support.sums.held import (
     TOLERANCES,
     assert_held,
     encoded,
+    in_scene,
     near_tolerances,
 )
 
@@ -108,19 +109,15 @@ def test_any_float64(pairs: list[tuple[float, float]]) -> None:
 def test_faults_of_any_magnitude_and_length(
     scene: str, length: int, left: str, right: str, seed: int, size: float, mean: float
 ) -> None:
-    rng = np.random.default_rng(seed)
-    x = mean + rng.standard_normal(length)
-    y = SCENES[scene](x, rng)
+    x, y = in_scene(scene, length, seed, mean)
     assert assert_same(encoded(size * x, left), encoded(size * y, right), (left, right))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("tolerance", TOLERANCES)
 def test_tolerances(dtype: str, tolerance: tuple[float, float]) -> None:
-    x, y = near_tolerances()
     for odd in (False, True):
-        if odd:
-            x[7], y[8] = np.nan, np.inf
+        x, y = near_tolerances(odd)
         raw = encoded(x, dtype), encoded(y, dtype)
         assert assert_same(*raw, (dtype, dtype), Tolerance(*tolerance))
 

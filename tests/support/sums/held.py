@@ -41,12 +41,24 @@ SCENES = {
 }  # fmt: skip
 
 
-def near_tolerances() -> tuple[Array, Array]:
-    """Pairs on both sides of a tolerance of a thousandth, and as near to it as they can be."""
+def in_scene(scene: str, length: int, seed: int, mean: float) -> tuple[Array, Array]:
+    """Numbers about a mean, and what one of `SCENES` makes of them."""
+    rng = np.random.default_rng(seed)
+    x = mean + rng.standard_normal(length)
+    return x, SCENES[scene](x, rng)
+
+
+def near_tolerances(odd: bool = False) -> tuple[Array, Array]:
+    """Pairs on both sides of a tolerance of a thousandth, and as near to it as they can be; `odd`
+    has a NaN and an infinity, too.
+    """
     rng = np.random.default_rng(9)
     x = rng.standard_normal(5000)
     steps = rng.choice([-1, 1, 0.5, 1.0000001, 0.9999999, 2], x.size)
-    return x, x + (1e-3 + 1e-3 * np.abs(x)) * steps
+    y = x + (1e-3 + 1e-3 * np.abs(x)) * steps
+    if odd:
+        x[7], y[8] = np.nan, np.inf
+    return x, y
 
 
 def encoded(values: Array, dtype: str) -> Array:
