@@ -70,6 +70,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         stage = _Stage(capture, known, advice, labels)
         stage.settle(placed)
         stage.tell()
+    missed = False  # whether what the ranks that are there have was not put together for it
     for number, kind in enumerate(axes.kinds or ("",)):
         stage = _Stage(capture, known, advice, labels, _caution(axes, kind))
         stage.kind = kind if len(axes.kinds) > 1 else ""
@@ -80,9 +81,10 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         for record in capture.records if stage.kind else ():
             if record.rank is not None:
                 record.rank = axes.label(labels[id(record)] or "", undone)
-        if axes.missing and any(decision.why == _MISSING for _, decision in stage.told):
-            _say_missing(capture, [rank for rank in axes.missing if rank not in ranks])
-            capture.notes.append(_missing(axes.missing))
+        missed = missed or any(decision.why == _MISSING for _, decision in stage.told)
+    if missed:
+        _say_missing(capture, [rank for rank in axes.missing if rank not in ranks])
+        capture.notes.append(_missing(axes.missing))
     for record in capture.records:
         record.rank = labels.get(id(record))
     capture.records.sort(key=lambda record: record.step)

@@ -109,6 +109,15 @@ def test_without_positions_tensor_ranks_are_joined_and_contexts_are_not(tmp_path
         np.testing.assert_allclose(load(record.locator), want, rtol=2e-4, atol=2e-5)
 
 
+def test_a_rank_that_cannot_be_read_is_said_once(tmp_path: Path) -> None:
+    folder = put(tmp_path / "run", tensor_and_context(replace(WHOLE, ranks=2), 2), plain)
+    damaged = folder / "tp1-cp1.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    capture = open_capture(folder)
+    said = "1 rank is missing (tp1-cp1): no parts are joined"
+    assert capture.notes.count(said) == 1 and capture.unreadable == 1
+
+
 def test_a_rank_that_is_missing_is_named_and_no_parts_are_joined(tmp_path: Path) -> None:
     records = tensor_and_context(replace(WHOLE, ranks=2), 2)
     del records[1, 1]
