@@ -206,17 +206,10 @@ class _Parser:
     path: str
     known: tuple[str, ...] = field(
         default=(
-            "names",
-            "fused",
-            "recipe",
-            "pair",
-            "unpaired",
-            "thresholds",
-            "models",
-            "shards",
+            "names", "fused", "recipe", "pair", "unpaired", "thresholds", "models", "shards",
             "ranks",
         )
-    )
+    )  # fmt: skip
 
     def fail(self, where: str, what: str) -> RulesError:
         return RulesError(f"{self.path}: {where}: {what}")

@@ -150,7 +150,7 @@ FUNCTION void NAMED(narrow_down)(
         if (turn % 3 == 2) {
             NAMED(cut_share)(bits, n, least, k, 0.5, r);
             NAMED(cut_around)(bits, n, least, k, bits[(size_t)turn * SCATTERED % n], r);
-        } else if (turn % 3 == 0 ? share < 0.5 : share >= 0.5) /* what is left out is most at first */
+        } else if (turn % 3 == 0 ? share < 0.5 : share >= 0.5) /* leaves out most at first */
             NAMED(cut_share)(bits, n, least, k, share + aside < 1 ? share + aside : 0.5, r);
         else
             NAMED(cut_share)(bits, n, least, k, share > aside ? share - aside : 0.5, r);
@@ -167,7 +167,9 @@ FUNCTION void NAMED(ask_sample)(
     for (size_t i = 0; i < size; i++)
         some[i] = values[i * (n / size)];
     const size_t asked[] = {near + apart, near > apart ? near - apart : 0, near};
-    for (int which = 0; which < 3 && near < size && (which < 2 || r->up_to - r->below > MOST_KEPT); which++) {
+    for (int which = 0; which < 3 && near < size; which++) {
+        if (which == 2 && r->up_to - r->below <= MOST_KEPT)
+            return;
         const size_t at = asked[which] < size ? asked[which] : size - 1;
         const double found = NAMED(kth)(some, size, at);
         int64_t middle;
