@@ -90,7 +90,7 @@ CHECKS = "checks of both sides"
 WAITING = "waiting for what follows"  # the thread that measures tells of it
 # What workers do side by side: their wall time is that of waiting for each other, too.
 WORKERS = (
-    "reading and sums", "sample", "structure", "a pair's other work", "checks of each side",
+    "reading and sums", "sample and structure", "a pair's other work", "checks of each side",
 )  # fmt: skip
 
 
@@ -109,8 +109,7 @@ def compare_in_this_process(reference: str, candidate: str, threads: int) -> Non
         from layertui.compare.running import scheduler
     stages.around(scheduler, "measure", "a pair's other work")
     stages.around(measuring, "_add_all", "reading and sums")
-    stages.around(measuring, "take_sample", "sample")
-    stages.around(measuring, "structure_of", "structure")
+    stages.around(measuring, "_structure", "sample and structure")
     stages.around(session, "_checked_alone", "checks of each side")
     stages.around(comparisons, "measure_rows", "measuring")
     stages.around(comparisons.Comparison, "settle", "judging")

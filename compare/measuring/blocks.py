@@ -1,6 +1,6 @@
 """Reading two views of files in step, block by block, without holding either in memory.
 
-A view is a numpy array over an empty map as large as the record: its addresses stand for places
+A view is a numpy array over empty addresses, as many as the record has bytes: they stand for places
 in the file, and taking slices of it moves no data. A block of it is read with `pread` into a buffer
 that is used again. The file itself is not mapped: its pages would count into the resident size,
 and a file cut short by its writer would kill the process. What several ranks have parts of is
@@ -32,8 +32,39 @@ Key = tuple[slice | EllipsisType, ...]
 BLOCK = 1 << 16  # elements: a dozen float32 buffers of this size stay in a core's L2 cache
 LARGE_BLOCK = 1 << 18  # where one call takes a block in: what leads to it costs as much as 2^15
 PANEL = 1 << 21  # elements of a view with scattered bytes that are gathered at once
+_LEAST_EMPTY = 1 << 26  # bytes of empty addresses that are asked for at once
 _GAP = 256  # elements that are read with their neighbours rather than skipped
 _SPREAD = 8  # a block may span this many times its own bytes before it is gathered line by line
+
+
+@dataclass(frozen=True, slots=True)
+class _Empty:
+    """Addresses behind which nothing is and nothing can be written."""
+
+    whole: Array
+    base: int
+
+    @classmethod
+    def of(cls, size: int) -> _Empty:
+        there = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+        whole = np.frombuffer(there, np.uint8)
+        return cls(whole, whole.__array_interface__["data"][0])
+
+
+class _EmptyAddresses:
+    """The same ones for all records: to the system, new ones cost as much as opening the file."""
+
+    def __init__(self) -> None:
+        self._last: _Empty | None = None
+
+    def of(self, size: int) -> _Empty:
+        found = self._last
+        if found is None or found.whole.size < size:
+            found = self._last = _Empty.of(max(size, _LEAST_EMPTY))
+        return found
+
+
+_EMPTY = _EmptyAddresses()
 
 
 @dataclass(slots=True)
@@ -47,7 +78,7 @@ class Source:
     locator: Locator
     array: Array = field(init=False)
     _file: OpenFile | None = None
-    _map: mmap.mmap | None = None
+    _reach: int | None = None  # bytes from the record's first on; None where `array` has values
     _base: int = 0
     _buffer: Array = field(init=False)
 
@@ -59,7 +90,7 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.array = np.empty(0)
-        self._map = None  # the map closes with the last array that looks into it
+        self._reach = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -88,10 +119,9 @@ class Source:
             raise RecordError(
                 f"truncated: {reach} bytes at {self.locator.offset} needed, the file has {size}"
             )
-        self._map = mmap.mmap(-1, reach, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
-        whole = np.frombuffer(self._map, np.uint8)
-        self._base = whole.__array_interface__["data"][0]
-        self.array = self._laid_out(whole)
+        empty = _EMPTY.of(reach)
+        self._reach, self._base = reach, empty.base
+        self.array = self._laid_out(empty.whole[:reach])
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -106,20 +136,20 @@ class Source:
         return np.lib.stride_tricks.as_strided(flat, self.locator.shape, steps, writeable=False)
 
     def shows(self, view: Array) -> bool:
-        """False when `view` is a copy of the empty map, made by a step that cannot do without."""
-        return self._map is None or view.size == 0 or self._span(view) is not None
+        """False when `view` is a copy of empty addresses, made by a step that cannot do without."""
+        return self._reach is None or view.size == 0 or self._span(view) is not None
 
     def load(self) -> Array:
         """Put the values into `array`, for steps that copy. Raises `RecordError`."""
-        if self._map is not None:
-            raw = np.empty(len(self._map), np.uint8)
+        if self._reach is not None:
+            raw = np.empty(self._reach, np.uint8)
             self._fill(raw.data, 0)
-            self.array, self._map = self._laid_out(raw), None
+            self.array, self._reach = self._laid_out(raw), None
         return self.array
 
     def panel(self, piece: Array) -> Array:
         """`piece` itself, or its elements when the blocks of it lie scattered over the file."""
-        if self._map is None or piece.size <= BLOCK:
+        if self._reach is None or piece.size <= BLOCK:
             return piece
         _, key = next(pieces(piece.shape))
         first = piece[key]
@@ -169,7 +199,7 @@ class Source:
     @property
     def in_parts(self) -> bool:
         """True when the values are in the file, not in `array`."""
-        return self._map is not None
+        return self._reach is not None
 
     def place(self, view: Array) -> Place | None:
         """Where the elements of `view` lie one after the other in a file of this machine; None
@@ -213,15 +243,15 @@ class Source:
         return span[1] - span[0] > max(_SPREAD * piece.nbytes, 1 << 16)
 
     def _span(self, piece: Array) -> tuple[int, int] | None:
-        """First and last + 1 address of `piece` inside the map; None when it lies elsewhere."""
-        if self._map is None or piece.size == 0:
+        """First and last + 1 address of `piece` inside the record; None when it lies elsewhere."""
+        if self._reach is None or piece.size == 0:
             return None
         if piece.flags.c_contiguous:
             low = piece.__array_interface__["data"][0]
             high = low + piece.nbytes
         else:
             low, high = np.lib.array_utils.byte_bounds(piece)
-        if low < self._base or high > self._base + len(self._map):
+        if low < self._base or high > self._base + self._reach:
             return None
         return low, high
 

@@ -49,64 +49,102 @@ def read_sample(task: PairTask, peak: tuple[int, ...] | None = None, most: int =
         return take_sample(reader, peak, most)
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which part of a view of `shape` is a sample: `row_runs`, first row and length of runs that
+    are equally long, and `ranges` of channels, first and last + 1.
+    """
+
+    shape: Shape
+    row_runs: tuple[tuple[int, int], ...]
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.row_runs) * self.row_runs[0][1]
+
+    @property
+    def channels(self) -> int:
+        return sum(high - low for low, high in self.ranges)
+
+    def row_at(self, row: int) -> int:
+        """The view's row, a flat position, of one of the sample's."""
+        run, at = divmod(row, self.row_runs[0][1])
+        return self.row_runs[run][0] + at
+
+    def channel_at(self, channel: int) -> int:
+        """The view's channel of one of the sample's."""
+        for low, high in self.ranges:
+            if channel < high - low:
+                return low + channel
+            channel -= high - low
+        raise IndexError("the sample has fewer channels")
+
+    def places(self) -> tuple[Array, Array]:
+        """All of the view's rows and channels that are in the sample."""
+        firsts = np.array([first for first, _ in self.row_runs])
+        rows = (firsts[:, None] + np.arange(self.row_runs[0][1])).reshape(-1)
+        return rows, np.concatenate([np.arange(*each) for each in self.ranges])
+
+    def runs(self) -> Array:
+        """The runs of elements that it consists of, int64 `[n, 2]`: first flat position, length."""
+        width = self.shape[-1] if self.shape else 1
+        if self.ranges == ((0, width),):
+            return np.array(self.row_runs, np.int64).reshape(-1, 2) * width
+        lows, highs = np.array(self.ranges).T
+        rows = self.places()[0]
+        starts = (rows[:, None] * width + lows).reshape(-1)
+        return np.stack([starts, np.tile(highs - lows, len(rows))], axis=1)
+
+
+def cut_of(shape: Shape, peak: tuple[int, ...] | None = None, most: int = MOST) -> Cut:
+    """The sample of at most about `most` elements of a view of `shape`, not empty; `peak` is a
+    place that must be in it.
+    """
+    count, width = prod(shape), shape[-1] if shape else 1
+    if count <= most:
+        return Cut(shape, ((0, count // width),), ((0, width),))
+    ranges = _channels(width, most, peak[-1] if peak else 0)
+    lines = max(1, most // sum(high - low for low, high in ranges))
+    return Cut(shape, tuple(_row_runs(shape, lines, peak)), ranges)
+
+
 def take_sample(
     reader: PairReader, peak: tuple[int, ...] | None = None, most: int = MOST
 ) -> Sample:
-    """Read a sample of at most about `most` elements; `peak` is a place that must be in it.
-
-    Raises `SideError`, and `RecipeError` where shapes differ.
-    """
+    """Read a sample (see `cut_of`). Raises `SideError`, and `RecipeError` where shapes differ."""
     shape = reader.shape
-    count, width = prod(shape), shape[-1] if shape else 1
-    if count <= most:
-        whole = np.array([[0, count]])
-        x, y = (side.runs(whole) for side in reader.sides.values()) if count else (None, None)
-        if x is None or y is None:
-            x, y, _ = reader.window((Ellipsis,))
-        rows = np.arange(count // max(width, 1))
-        return Sample(_table(x, width), _table(y, width), rows, np.arange(width), shape)
-    channels = _channels(width, most, peak[-1] if peak else 0)
-    row_runs = _row_runs(shape, max(1, most // len(channels)), peak)
-    cuts = [(0, width)] if len(channels) == width else _runs_of(channels)
-    rows = _rows_of(row_runs)
-    return Sample(*_tables(reader, row_runs, rows, cuts, width), rows, channels, shape)
+    if prod(shape):
+        return read_cut(reader, cut_of(shape, peak, most))
+    width = shape[-1] if shape else 1
+    x, y, _ = reader.window((Ellipsis,))
+    return Sample(_table(x, width), _table(y, width), np.arange(0), np.arange(width), shape)
 
 
-def _rows_of(row_runs: list[tuple[int, int]]) -> Array:
-    """All rows of runs, which are equally long."""
-    firsts = np.array([first for first, _ in row_runs])
-    return (firsts[:, None] + np.arange(row_runs[0][1])).reshape(-1)
-
-
-def _tables(
-    reader: PairReader, row_runs: list[tuple[int, int]], rows: Array,
-    cuts: list[tuple[int, int]], width: int,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Both sides' values of some rows and channels."""
-    if cuts == [(0, width)]:
-        wanted = np.array(row_runs) * width
-    else:
-        lows, highs = np.array(cuts).T
-        starts = (rows[:, None] * width + lows).reshape(-1)
-        wanted = np.stack([starts, np.tile(highs - lows, len(rows))], axis=1)
+def read_cut(reader: PairReader, cut: Cut) -> Sample:
+    """The sample of a pair that is cut so. Raises `SideError`."""
+    wanted = cut.runs()
     x, y = (side.runs(wanted) for side in reader.sides.values())
     if x is None or y is None:
-        return _tables_by_windows(reader, row_runs, cuts)
-    channels = sum(high - low for low, high in cuts)
-    return _table(x, channels), _table(y, channels)
+        tables = _tables_by_windows(reader, cut)
+    else:
+        tables = _table(x, cut.channels), _table(y, cut.channels)
+    return Sample(*tables, *cut.places(), cut.shape)
 
 
-def _tables_by_windows(
-    reader: PairReader, row_runs: list[tuple[int, int]], cuts: list[tuple[int, int]]
-) -> tuple[Array, Array]:
+def _tables_by_windows(reader: PairReader, cut: Cut) -> tuple[Array, Array]:
     """The same where elements must be moved."""
+    if cut.rows * cut.channels == prod(cut.shape):
+        x, y, _ = reader.window((Ellipsis,))
+        return _table(x, cut.channels), _table(y, cut.channels)
     tables: tuple[list[Array], list[Array]] = ([], [])
-    for first, size in row_runs:
-        outer = _key(reader.shape, first, size)
-        parts = [reader.window((*outer, slice(low, high))) for low, high in cuts]
+    for first, size in cut.row_runs:
+        outer = _key(cut.shape, first, size)
+        parts = [reader.window((*outer, slice(low, high))) for low, high in cut.ranges]
         for side, table in enumerate(tables):
             columns = [
-                _table(part[side], hi - lo) for part, (lo, hi) in zip(parts, cuts, strict=True)
+                _table(part[side], hi - lo)
+                for part, (lo, hi) in zip(parts, cut.ranges, strict=True)
             ]
             table.append(np.concatenate(columns, axis=1))
     return np.concatenate(tables[0]), np.concatenate(tables[1])
@@ -118,25 +156,19 @@ def _table(values: Array | None, width: int) -> Array:
     return real.reshape(-1, max(width, 1)).astype(np.float64, copy=False)
 
 
-def _channels(width: int, most: int, peak: int) -> Array:
-    """All channels, or runs of them where one row is larger than a sample may be."""
+def _channels(width: int, most: int, peak: int) -> tuple[tuple[int, int], ...]:
+    """All channels, or ranges of them where one row is larger than a sample may be."""
     if width <= most:
-        return np.arange(width)
+        return ((0, width),)
     run = most // _RUNS
-    starts = np.linspace(0, width - run, _RUNS - 1).astype(np.int64).tolist()
-    starts.append(max(0, min(peak - run // 2, width - run)))
-    ends = 0
-    found: list[Array] = []
-    for start in sorted(starts):  # each without what the one before it has
-        found.append(np.arange(max(start, ends), start + run))
-        ends = start + run
-    return np.concatenate(found)
-
-
-def _runs_of(channels: Array) -> list[tuple[int, int]]:
-    """Ranges without a hole that make up sorted `channels`."""
-    breaks = np.flatnonzero(np.diff(channels) != 1) + 1
-    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(channels, breaks)]
+    starts = [*_evenly(width - run, _RUNS - 1), max(0, min(peak - run // 2, width - run))]
+    found: list[tuple[int, int]] = []
+    for start in sorted(starts):
+        if found and start <= found[-1][1]:  # without what the one before it has
+            found[-1] = found[-1][0], start + run
+        else:
+            found.append((start, start + run))
+    return tuple(found)
 
 
 def _row_runs(shape: Shape, lines: int, peak: tuple[int, ...] | None) -> list[tuple[int, int]]:

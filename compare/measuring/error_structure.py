@@ -16,16 +16,21 @@ of a limit; `judging` and `symptoms` do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...capture.values import Array
 from ..limits import BLOCKED
-from .bounded_sample import Sample
-from .even_sample import even_sums
-from .fits import Fits, Part, fits_of
+from .bounded_sample import Cut, Sample
+from .even_sample import LIMITS as EVENING
+from .even_sample import even_sums, evening_of
+from .fits import LIMITS as FITTING
+from .fits import Fits, Part, fits_of, fits_told, fitted_of
+from .fused import Place, SampleLimits, sample_of_files
 from .kernel import compiled_module
 from .mantissa import distinct, mantissa_bits
 from .masks import blocked_places, looks_like_mask
@@ -76,6 +81,39 @@ class Structure:
     blocked: tuple[int, int]
 
 
+def structure_in_files(places: tuple[Place, Place], cut: Cut) -> Structure | None:
+    """The structure of a sample that is cut so and lies in two files, by the compiled pass; None
+    where that leaves it to `structure_of`. Raises `OSError`, and `EOFError` where a file is shorter
+    than it was.
+    """
+    rows, channels = cut.rows, cut.channels
+    if rows * channels < _FEWEST:
+        return None
+    found = sample_of_files(*places, cut.runs(), _limits_of(rows, channels))
+    if found is None:
+        return None
+    return _built(
+        (rows, channels), rows * channels, found.plain[:3], found.even_error,
+        _placed(fits_told(rows, channels, found.fits), cut.row_at, cut.channel_at),
+        found.saturated, found.distinct, found.bits,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=256)  # the layers of a model have records of a few shapes
+def _limits_of(rows: int, channels: int) -> SampleLimits:
+    count = rows * channels
+    rest = _step(count), count >= FEW_VALUES, _COARSE, BLOCKED, _BEYOND
+    return SampleLimits(
+        rows, channels, evening_of(rows, channels), EVENING, fitted_of(rows, channels), FITTING,
+        rest,
+    )  # fmt: skip
+
+
+def _step(count: int) -> int:
+    """Of so many elements one is looked at for its grid."""
+    return -(-count // _UNIQUE)
+
+
 def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     """The structure of a sample; None where there are too few finite numbers for one. `mask` says
     that the record is a mask by its name.
@@ -92,47 +130,70 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
         return _zero_mask(sample, dd, blocked)
     if fine < _FEWEST or not 0 < squares < np.inf or not dd < np.inf:
         return None
-    slope = xd / squares
-    rest = max(dd - slope * slope * squares, 1e-300)
-    step = -(-x.size // _UNIQUE)
+    step = _step(x.size)
     left, right = (np.ascontiguousarray(side.reshape(-1)[::step]) for side in (x, y))
     bits = mantissa_bits(left), mantissa_bits(right)
-    if x.size < FEW_VALUES:
-        left, right = left[:0], right[:0]
+    counted = (0, 0)
+    if x.size >= FEW_VALUES:
+        counted = distinct(left, max(min(bits), _COARSE)), distinct(right)
+    rows, channels = sample.rows.tolist(), sample.channels.tolist()
+    return _built(
+        x.shape, fine, (squares, xd, dd), float(sums.rows[1].sum() / sums.rows[0].sum()),
+        _placed(fits_of(sums), rows.__getitem__, channels.__getitem__),
+        saturated(x, y, low_high), counted, bits, blocked,
+    )  # fmt: skip
+
+
+def _built(
+    size: tuple[int, ...], fine: int, plain: tuple[float, ...], even_error: float,
+    fits: dict[str, Any], standing: int, counted: tuple[int, int], bits: tuple[int, int],
+    blocked: tuple[int, int] = (0, 0),
+) -> Structure:  # fmt: skip
+    """A structure from the numbers that are seen in a sample of that size, of which `fine` elements
+    count: `plain` are the sums xx, xd, dd.
+    """
+    squares, xd, dd = plain
+    slope = xd / squares
+    rest = max(dd - slope * slope * squares, 1e-300)
+    rows, channels = size
+    count = rows * channels
     return Structure(
-        rows=x.shape[0],
-        channels=x.shape[1],
+        rows=rows,
+        channels=channels,
         error=(dd / squares) ** 0.5,
         scale=1.0 + slope,
         scale_se=(rest / max(1, fine - 1) / squares) ** 0.5,
-        even_error=(float(sums.rows[1].sum() / sums.rows[0].sum())) ** 0.5,
-        **_even(sample, fits_of(sums)),
-        saturated=saturated(x, y, low_high),
-        distinct=(distinct(left, max(min(bits), _COARSE)), distinct(right)),
-        distinct_of=left.size,
+        even_error=even_error**0.5,
+        **fits,
+        saturated=standing,
+        distinct=counted,
+        distinct_of=-(-count // _step(count)) if count >= FEW_VALUES else 0,
         bits=bits,
         blocked=blocked,
     )
 
 
-def _even(sample: Sample, found: Fits) -> dict[str, Any]:
+Position = Callable[[int], int]  # in the view, of one in the sample
+
+
+def _placed(found: Fits, row_at: Position, channel_at: Position) -> dict[str, Any]:
     """What is seen of the difference when all values count alike, with the places of the view."""
 
-    def placed(part: Part | None, places: Array) -> Part | None:
+    def placed(part: Part | None, place: Position) -> Part | None:
         if part is None:
             return None
-        return Part(part.mean, part.size, part.top, part.top_size, int(places[part.top_at]))
+        return Part(part.mean, part.size, part.top, part.top_size, place(part.top_at))
 
     factor, factor_se = found.factor
     row_error, channel_error = found.row_error, found.channel_error
     return {
         "factor": (1.0 + factor, factor_se),
         "offset": found.offset,
-        "row_scale": placed(found.row_scale, sample.rows),
-        "channel_scale": placed(found.channel_scale, sample.channels),
-        "channel_offset": placed(found.channel_offset, sample.channels),
-        "row_error": (*row_error[:2], int(sample.rows[row_error[2]])),
-        "channel_error": (*channel_error[:2], int(sample.channels[channel_error[2]])),
+        "row_scale": placed(found.row_scale, row_at),
+        "channel_scale": placed(found.channel_scale, channel_at),
+        "channel_offset": placed(found.channel_offset, channel_at),
+        "row_error": (*row_error[:2], row_at(row_error[2])),
+        "channel_error": (*channel_error[:2], channel_at(channel_error[2])),
         "channel_excess": found.channel_excess,
     }
 

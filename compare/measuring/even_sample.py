@@ -22,7 +22,7 @@ from .sums import dot
 _TRIMMED = 0.1  # of the rows: so many of the greatest values of a channel are left out of its size
 _ROWS = 5  # rows from which on channels have a size of their own
 _GROUPS, _GROUP = 16, 16  # least number of groups, and of elements in one
-_LIMITS = (MASSIVE, MASSIVE_ROW, MASSIVE_CHANNEL, SMALL_CHANNEL)
+LIMITS = (MASSIVE, MASSIVE_ROW, MASSIVE_CHANNEL, SMALL_CHANNEL)
 
 
 def weights(x: Array) -> Array:
@@ -91,6 +91,13 @@ class EvenSums:
     plain: Array
 
 
+def evening_of(rows: int, channels: int) -> tuple[int, int, int]:
+    """How a sample is evened: how many of a channel's greatest values are left out of its size,
+    the rows from which on it has one, and how many groups a row is cut into.
+    """
+    return _cut(rows), _ROWS, _pieces(rows, channels)
+
+
 def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
     """The sums of a sample `[rows, channels]` of float64, not empty; compiled where it can be.
     `instructions` is one of `kernel.instruction_sets`, the best if not given.
@@ -107,7 +114,7 @@ def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
     )  # fmt: skip
     size = 2 * x.size + 7 * rows + 2 * channels + max(rows, channels)
     module.even(
-        x, y, rows, channels, _cut(rows), _ROWS, pieces, _LIMITS,
+        x, y, rows, channels, *evening_of(rows, channels), LIMITS,
         room("even", size * x.itemsize),
         found.rows, found.channels, found.groups, found.plain, instructions,
     )  # fmt: skip

@@ -6,6 +6,7 @@ relative error is greatest. Compiled where it can be; numpy's arithmetic is the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ _OF_MEAN = 1.2533  # of a median's standard error to a mean's, under normal nois
 _OF_SPREAD = 1.2533 * 1.4826  # the same to the median deviation
 _ALIKE = 1e-9  # relative: less than this is rounding of sums
 _OF_PART, _OF_FITS = 5, 26  # numbers that the compiled pass tells of one kind of fit, and of all
+LIMITS = (_MOST_L, _OF_MEAN, _OF_SPREAD)
 _REGISTER = 8  # float64 in a register: tables of fits end with a whole one
 
 # A value with its standard error; and the median and the greatest of errors, and where that is.
@@ -71,13 +73,24 @@ def fits_of(sums: EvenSums, instructions: str | None = None) -> Fits:
     out = np.empty(_OF_FITS)
     padded = [-(-size // _REGISTER) * _REGISTER for size in (rows, channels)]
     size = max(4 * padded[0], 3 * channels + 4 * padded[1], 5 * groups)
-    by_row, by_channel = channels >= _LEAST_CHANNELS, rows >= _LEAST_ROWS
     module.fits(
         sums.rows, sums.channels, sums.groups, rows, channels, groups, sums.group_size,
-        by_row, by_channel, _LONG, (_MOST_L, _OF_MEAN, _OF_SPREAD),
+        *fitted_of(rows, channels), LIMITS,
         room("fits", size * out.itemsize), out, instructions,
     )  # fmt: skip
-    told: list[float] = out.tolist()
+    return fits_told(rows, channels, out.tolist())
+
+
+def fitted_of(rows: int, channels: int) -> tuple[bool, bool, int]:
+    """Whether a sample is fitted by row and by channel, and from how many elements on the greatest
+    is left out.
+    """
+    return channels >= _LEAST_CHANNELS, rows >= _LEAST_ROWS, _LONG
+
+
+def fits_told(rows: int, channels: int, told: Sequence[float]) -> Fits:
+    """The fits to a sample of that size in the compiled pass's numbers."""
+    by_row, by_channel, _ = fitted_of(rows, channels)
     there = (by_row, by_channel, by_channel)
     row_scale, channel_scale, channel_offset = (
         _part_of(told[at * _OF_PART :]) if there[at] else None for at in range(3)
@@ -89,7 +102,7 @@ def fits_of(sums: EvenSums, instructions: str | None = None) -> Fits:
     )  # fmt: skip
 
 
-def _part_of(told: list[float]) -> Part:
+def _part_of(told: Sequence[float]) -> Part:
     mean, size, top, top_size, top_at = told[:_OF_PART]
     return Part(mean, size, top, top_size, int(top_at))
 

@@ -140,6 +140,62 @@ def runs_of_file(
     return found
 
 
+class SampleNumbers(NamedTuple):
+    """What is seen of a sample: `plain` as in `even_sample.EvenSums`; the evened error, squared;
+    the numbers of the fits (see `fits`); how many stand at an end; different numbers of x, of y;
+    bits of mantissa of both.
+    """
+
+    plain: tuple[float, ...]
+    even_error: float
+    fits: tuple[float, ...]
+    saturated: int
+    distinct: tuple[int, int]
+    bits: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLimits:
+    """What `error_structure` and the modules it calls say of a sample of so many rows, channels:
+    how it is evened, what is fitted, and how grids are looked for, as the compiled pass wants them.
+    """
+
+    rows: int
+    channels: int
+    even: tuple[int, int, int]
+    limits: tuple[float, float, float, float]
+    fits: tuple[bool, bool, int]
+    of_fits: tuple[float, float, float]
+    rest: tuple[int, bool, int, float, float]
+
+
+def sample_of_files(
+    x: Place, y: Place, runs: Array, limits: SampleLimits, instructions: str | None = None
+) -> SampleNumbers | None:
+    """What a sample tells that lies in two files: `runs` of elements, as `runs_of_file` has them,
+    of each. None where there is no compiled module, or the sample may be a mask's, or has numbers
+    that are not finite or nothing but zeros. Raises `OSError` and `EOFError` as above.
+    """
+    module = compiled_module()
+    if module is None:
+        return None
+    size = _room_of_sample(limits.rows, limits.channels, limits.even[2], limits.rest[0])
+    sides = ((side.descriptor, side.offset, *kind_of(side.dtype)) for side in (x, y))
+    plain, rest = module.structure_of_files(
+        *chain(*sides), runs, room("runs", _ROOM_OF_RUNS), limits.rows, limits.channels,
+        limits.even, limits.limits, limits.fits, limits.of_fits, limits.rest,
+        room("sample", size), instructions,
+    )  # fmt: skip
+    return None if rest is None else SampleNumbers(plain, *rest)
+
+
+@cache
+def _room_of_sample(rows: int, channels: int, pieces: int, step: int) -> int:
+    """In bytes."""
+    module = compiled_module()
+    return 0 if module is None else 8 * module.room_of_structure(rows, channels, pieces, step)
+
+
 def same_bytes(x: Place, y: Place, size: int) -> bool | None:
     """Whether `size` bytes are the same in both places; None where there is no compiled module.
     Raises `OSError` and `EOFError` as above.

@@ -17,6 +17,9 @@ def mantissa_bits(values: Array) -> int:
     """Mantissa bits that (nearly) all of `values` can do with: 7 for numbers rounded to bfloat16,
     23 where float32 is needed, 52 where that is too little.
     """
+    module = compiled_module()
+    if module is not None:
+        return module.mantissa_bits(np.ascontiguousarray(values, np.float64))
     used, narrow, ends_at = _grid_of(values)
     if used == 0:
         return 23
@@ -31,19 +34,16 @@ def mantissa_bits(values: Array) -> int:
     return 23
 
 
-def _grid_of(values: Array) -> tuple[int, int, tuple[int, ...]]:
+def _grid_of(values: Array) -> tuple[int, int, list[int]]:
     """How many are finite and not zero; how many of them float32 holds; and how many have their
     last bit at each place of its mantissa.
     """
-    module = compiled_module()
-    if module is not None:
-        return module.grid_of(np.ascontiguousarray(values, np.float64))
     used = values[(values != 0) & np.isfinite(values)]
     narrow = used.astype(np.float32)
     raw = narrow.view(np.uint32) | np.uint32(1 << 23)
     last = raw & (~raw + np.uint32(1))  # each value's last bit that is set
     ends_at = np.bincount(np.log2(last[last < 1 << 24]).astype(np.int64), minlength=24)
-    return used.size, int(np.count_nonzero(narrow == used)), tuple(ends_at.tolist())
+    return used.size, int(np.count_nonzero(narrow == used)), ends_at.tolist()
 
 
 def distinct(values: Array, bits: int = _ALL_BITS) -> int:

@@ -18,8 +18,8 @@ from ...capture.dtypes import DTYPES
 from ...capture.values import Array
 from ..model import Failure, Measurement, SideStatistics, Totals
 from .blocks import BLOCK, LARGE_BLOCK, PANEL, flat_where_possible, pieces
-from .bounded_sample import UNREADABLE, take_sample
-from .error_structure import Structure, structure_of
+from .bounded_sample import UNREADABLE, Cut, cut_of, read_cut
+from .error_structure import Structure, structure_in_files, structure_of
 from .failures import failure_of
 from .fused import OnePass, PassDevice, Place, known_float, pass_over_files
 from .kernel import compiled_module
@@ -94,15 +94,28 @@ def _measure_whole(
     task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None,
     device: PassDevice | None,
 ) -> Measurement:  # fmt: skip
-    sums = _add_all(task, reader, cancelled, device)
+    places = _places(reader)
+    sums = _add_all(task, reader, places, cancelled, device)
     worst = _place(sums.max_abs, sums.reals, reader.shape)
-    structure = _structure(task, reader, sums.equal, sums.compared, worst, cancelled)
+    structure = _structure(task, reader, sums.equal, sums.compared, worst, cancelled, places)
     return finish(sums, reader.shape, sums.tolerance, task.ulp, structure=structure)
 
 
+def _places(reader: PairReader) -> tuple[Place, Place] | None:
+    """Where in files both sides' floats lie in the view's order; None where they are elsewhere,
+    must be moved or rounded, or are no floats.
+    """
+    left, right = reader.sides["reference"], reader.sides["candidate"]
+    for side in (left, right):
+        if side.recipe.casts or not known_float(side.dtype):
+            return None
+    places = left.source.place(left.view), right.source.place(right.view)
+    return None if places[0] is None or places[1] is None else (places[0], places[1])
+
+
 def _add_all(
-    task: PairTask, reader: PairReader, cancelled: Callable[[], bool] | None,
-    device: PassDevice | None,
+    task: PairTask, reader: PairReader, places: tuple[Place, Place] | None,
+    cancelled: Callable[[], bool] | None, device: PassDevice | None,
 ) -> Sums:  # fmt: skip
     """The sums of all elements."""
     left, right = reader.sides["reference"], reader.sides["candidate"]
@@ -112,9 +125,9 @@ def _add_all(
     tolerance = tolerance_of(task)
     reals = _Reals.of(task)
     sums = Sums(tolerance, reals.count)
-    straight = _Straight.of(reader, reals, tolerance)
     done = 0
-    if straight is not None:
+    if places is not None and not tolerance.ulp_dtype:
+        straight = _Straight(places, (tolerance.rtol, tolerance.atol))
         done = straight.add_all(sums, x.size, cancelled, device)
         if done == x.size:
             return sums
@@ -138,19 +151,6 @@ class _Straight:
 
     places: tuple[Place, Place]
     tolerances: tuple[float, float]
-
-    @classmethod
-    def of(cls, reader: PairReader, reals: _Reals, tolerance: Tolerance) -> _Straight | None:
-        """None where elements are elsewhere, must be moved or rounded, or are no floats."""
-        left, right = reader.sides["reference"], reader.sides["candidate"]
-        places = left.source.place(left.view), right.source.place(right.view)
-        if places[0] is None or places[1] is None:
-            return None
-        if reals.left or reals.right or reals.count != 1 or tolerance.ulp_dtype:
-            return None
-        if not (known_float(places[0].dtype) and known_float(places[1].dtype)):
-            return None
-        return cls((places[0], places[1]), (tolerance.rtol, tolerance.atol))
 
     def add_all(
         self, sums: Sums, size: int, cancelled: Callable[[], bool] | None,
@@ -188,18 +188,30 @@ class _Straight:
 def _structure(
     task: PairTask, reader: PairReader, identical: bool, compared: int,
     worst: tuple[int, ...] | None, cancelled: Callable[[], bool] | None,
+    places: tuple[Place, Place] | None = None,
 ) -> Structure | None:  # fmt: skip
     """The structure of the difference, where there is one to see; `worst` is the place of the
-    greatest.
+    greatest, and `places` are where both sides lie as they are.
     """
     kinds = {DTYPES[side.effective_dtype].kind for side in (task.reference, task.candidate)}
     if kinds != {"float"} or identical or compared == 0:
         return None
-    sample = take_sample(reader, worst)
+    cut = cut_of(reader.shape, worst)
+    quick = None if places is None or task.mask else _structure_in_files(places, cut)
+    if quick is not None:
+        return quick
+    sample = read_cut(reader, cut)
     structure = structure_of(sample, task.mask)
     if structure is not None and structure.blocked[0] and not sample.whole:
         structure = replace(structure, blocked=_blocked(reader, cancelled))
     return structure
+
+
+def _structure_in_files(places: tuple[Place, Place], cut: Cut) -> Structure | None:
+    try:
+        return structure_in_files(places, cut)
+    except (OSError, EOFError):  # the slower way says which side it is, and why
+        return None
 
 
 def _blocked(reader: PairReader, cancelled: Callable[[], bool] | None) -> tuple[int, int]:

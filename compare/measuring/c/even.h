@@ -1,9 +1,6 @@
 /* A sample in which all rows and channels count alike, and its sums: what even_sample.py does with
    numpy. Included once for every instruction set. */
 
-#define SMALLER(a, b) ((a) < (b) ? (a) : (b))
-#define LARGER(a, b) ((a) > (b) ? (a) : (b))
-
 /* Of up to BAND channels: the mean without the `cut` greatest, which are kept in order. */
 FUNCTION void NAMED(trimmed_band)(const evening *all, size_t first, size_t n, double *mean) {
     double top[MOST_CUT][BAND], sum[BAND] = {0}, value[BAND];

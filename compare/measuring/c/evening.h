@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#define SMALLER(a, b) ((a) < (b) ? (a) : (b))
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
 typedef struct {
     double massive, massive_row, massive_channel, small_channel; /* see limits.py */
@@ -76,6 +80,24 @@ enum {
 
 static inline size_t padded_to_registers(size_t n) {
     return (n + REGISTER - 1) / REGISTER * REGISTER;
+}
+
+/* The arrays in `room`: two tables, and what follows them; how many float64 these are. */
+static size_t lay_out(evening *all, double *room) {
+    const size_t rows = all->rows, channels = all->channels, count = rows * channels;
+    all->even_x = room;
+    all->even_d = room ? room + count : NULL;
+    all->of_rows = room ? room + 2 * count : NULL;
+    all->room = room ? all->of_rows + OF_ROW * rows : NULL;
+    return 2 * count + (OF_ROW + 1) * rows + 2 * channels + (rows > channels ? rows : channels);
+}
+
+/* Sums begin with nothing. */
+static void clear_sums(const evening *all) {
+    memset(all->by_row, 0, 5 * all->rows * sizeof(double));
+    memset(all->by_channel, 0, OF_CHANNEL * all->channels * sizeof(double));
+    memset(all->by_group, 0, 5 * all->rows * all->pieces * sizeof(double));
+    memset(all->of_rows, 0, OF_ROW * all->rows * sizeof(double));
 }
 
 /* How many float64 `fits_of.room` has. */

@@ -263,5 +263,3 @@ static TARGET int64_t NAMED(saturated)(
     return found;
 }
 
-#undef SMALLER
-#undef LARGER

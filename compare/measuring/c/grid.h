@@ -35,6 +35,31 @@ static void find_grid(const double *values, size_t n, grid *out) {
     }
 }
 
+/* Mantissa bits that (nearly) all numbers can do with; mantissa.py says what is counted. */
+static int bits_needed(const double *values, size_t n) {
+    static const int known[] = {1, 2, 3, 4, 7, 10, 12}; /* of fp4, e5m2, e4m3, ..., float16 */
+    const double on_grid = 0.995;
+    grid found = {0};
+    find_grid(values, n, &found);
+    if (found.used == 0)
+        return MANTISSA32 - 1;
+    if ((double)found.narrow < on_grid * (double)found.used)
+        return MANTISSA64;
+    const int64_t rank = (int64_t)((1 - on_grid) * (double)found.used);
+    int64_t below = 0;
+    int needed = MANTISSA32 - 1;
+    for (int place = 0; place < MANTISSA32; place++) { /* the finest first */
+        below += found.ends_at[place];
+        needed = MANTISSA32 - 1 - place;
+        if (below > rank)
+            break;
+    }
+    for (size_t i = 0; below > rank && i < sizeof known / sizeof *known; i++)
+        if (needed <= known[i])
+            return known[i];
+    return MANTISSA32 - 1;
+}
+
 /* To so many stored bits of mantissa, to nearest, ties to even; not for denormals of float64. */
 static inline uint64_t rounded_to(uint64_t bits, int kept) {
     const int lost = MANTISSA64 - kept;
@@ -107,6 +132,17 @@ static size_t count_distinct(
         table[at] = bits;
     }
     return found;
+}
+
+/* The same of as many as a table may have, `2^slot_bits_for(n)` long, whatever it holds. */
+static int64_t different(const double *values, size_t n, int kept, uint64_t *table) {
+    uint8_t seen[COARSE_PLACES];
+    const int bits = slot_bits_for(n);
+    const int64_t found = kept >= COARSE ? count_coarse(values, n, seen) : -1;
+    if (found >= 0) /* rounding would change nothing */
+        return found;
+    memset(table, 0, sizeof *table << bits);
+    return (int64_t)count_distinct(values, n, kept, table, bits);
 }
 
 #endif

@@ -215,6 +215,8 @@ static int describe(
 
 #include "python_runs.h"
 
+#include "python_structure.h"
+
 #include "python_rounding.h"
 
 static PyObject *instructions(PyObject *self, PyObject *none) {
@@ -242,7 +244,10 @@ static PyMethodDef methods[] = {
     {"same_bytes", same_bytes, METH_VARARGS, "Whether stretches of two files are equal."},
     {"rounded", rounded, METH_VARARGS, "Numbers with fewer bits of mantissa."},
     {"kth", kth, METH_VARARGS, "The k-th smallest of numbers that are not negative."},
-    {"grid_of", grid_of, METH_VARARGS, "Where numbers have their last bit."},
+    {"structure_of_files", structure_of_files, METH_VARARGS,
+     "What a sample that lies in two files tells of their difference."},
+    {"room_of_structure", room_of_structure, METH_VARARGS, "How many float64 that needs."},
+    {"mantissa_bits", mantissa_bits, METH_VARARGS, "Bits of mantissa that numbers need."},
     {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},
     {"instructions", instructions, METH_NOARGS, "Instruction sets to choose from, best first."},
     {0}};

@@ -9,7 +9,7 @@
 #include "ends.h"
 
 /* Raised, in kernel.py too, when what Python gives or gets changes. */
-enum { INTERFACE = 1 };
+enum { INTERFACE = 2 };
 
 enum {
     TILE = 1024,      /* elements that are widened together: both sides stay in the L1 cache */

@@ -33,6 +33,11 @@ static int runs_fill(const int64_t *runs, size_t count, int64_t n) {
     return n == 0;
 }
 
+/* Whether this is no room for pieces of a file. */
+static int no_pieces(const Py_buffer *room) {
+    return (uintptr_t)room->buf % 8 || room->len < 8;
+}
+
 static PyObject *read_runs(PyObject *self, PyObject *args) {
     (void)self;
     const char *kind, *wanted;
@@ -49,8 +54,7 @@ static PyObject *read_runs(PyObject *self, PyObject *args) {
     if (!set)
         PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
     else if (
-        offset < 0 || (uintptr_t)room.buf % 8 || room.len < 8 ||
-        !runs_fill(runs.buf, count, (int64_t)numbers))
+        offset < 0 || no_pieces(&room) || !runs_fill(runs.buf, count, (int64_t)numbers))
         PyErr_SetString(PyExc_ValueError, "no such runs of a file, or no room for them");
     else if (
         find_kind(kind, &table, &file.side, &file.item) && holds64(&out, numbers) &&

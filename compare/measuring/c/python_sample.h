@@ -8,14 +8,9 @@ static int holds64(const Py_buffer *data, size_t count) {
     return 0;
 }
 
-/* The arrays in `room`: two tables, and what follows them. */
-static size_t lay_out(evening *all, double *room) {
-    const size_t rows = all->rows, channels = all->channels, count = rows * channels;
-    all->even_x = room;
-    all->even_d = room ? room + count : NULL;
-    all->of_rows = room ? room + 2 * count : NULL;
-    all->room = room ? all->of_rows + OF_ROW * rows : NULL;
-    return 2 * count + (OF_ROW + 1) * rows + 2 * channels + (rows > channels ? rows : channels);
+/* Whether these are no sizes of a sample. */
+static int no_sample(Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t cut, Py_ssize_t pieces) {
+    return rows < 1 || channels < 1 || cut < 0 || cut >= rows || pieces < 1 || pieces > channels;
 }
 
 static PyObject *even(PyObject *self, PyObject *args) {
@@ -38,7 +33,7 @@ static PyObject *even(PyObject *self, PyObject *args) {
     all.pieces = pieces;
     if (!set)
         PyErr_SetString(PyExc_ValueError, "this processor has no such instructions");
-    else if (rows < 1 || channels < 1 || cut < 0 || cut >= rows || pieces < 1 || pieces > channels)
+    else if (no_sample(rows, channels, cut, pieces))
         PyErr_SetString(PyExc_ValueError, "no such sample");
     else if (
         holds64(&x, all.rows * all.channels) && holds64(&y, all.rows * all.channels) &&
@@ -51,10 +46,7 @@ static PyObject *even(PyObject *self, PyObject *args) {
         all.plain = plain.buf;
         lay_out(&all, room.buf);
         Py_BEGIN_ALLOW_THREADS
-        memset(by_row.buf, 0, by_row.len);
-        memset(by_channel.buf, 0, by_channel.len);
-        memset(by_group.buf, 0, by_group.len);
-        memset(all.of_rows, 0, OF_ROW * all.rows * sizeof(double));
+        clear_sums(&all);
         set->even(&all);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("");
@@ -85,24 +77,15 @@ static PyObject *kth(PyObject *self, PyObject *args) {
     return result;
 }
 
-static PyObject *grid_of(PyObject *self, PyObject *args) {
+static PyObject *mantissa_bits(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer values = {0};
     if (!PyArg_ParseTuple(args, "y*", &values))
         return NULL;
-    grid found = {0};
-    PyObject *places = NULL, *result = NULL;
-    if (holds64(&values, values.len / sizeof(double))) {
-        find_grid(values.buf, values.len / sizeof(double), &found);
-        places = PyTuple_New(MANTISSA32);
-    }
-    for (int at = 0; places && at < MANTISSA32; at++) {
-        PyObject *count = PyLong_FromLongLong(found.ends_at[at]);
-        if (!count || PyTuple_SetItem(places, at, count) < 0)
-            Py_CLEAR(places);
-    }
-    if (places)
-        result = Py_BuildValue("LLN", (long long)found.used, (long long)found.narrow, places);
+    PyObject *result = NULL;
+    const size_t count = values.len / sizeof(double);
+    if (holds64(&values, count))
+        result = PyLong_FromLong(bits_needed(values.buf, count));
     PyBuffer_Release(&values);
     return result;
 }
@@ -115,20 +98,13 @@ static PyObject *distinct(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *result = NULL;
     const size_t count = values.len / sizeof(double);
-    const int bits = slot_bits_for(count);
     uint64_t *table = NULL;
-    uint8_t seen[COARSE_PLACES];
-    int64_t found;
     if (count > (size_t)1 << (SLOT_BITS - 1) || kept < 0)
         PyErr_SetString(PyExc_ValueError, "too many numbers, or no such rounding");
-    else if (
-        holds64(&values, count) && kept >= COARSE && /* rounding would change nothing */
-        (found = count_coarse(values.buf, count, seen)) >= 0)
-        result = PyLong_FromLongLong(found);
-    else if (!PyErr_Occurred() && !(table = PyMem_Calloc((size_t)1 << bits, sizeof *table)))
+    else if (!(table = PyMem_Malloc(((size_t)1 << slot_bits_for(count)) * sizeof *table)))
         PyErr_NoMemory();
-    if (table)
-        result = PyLong_FromSize_t(count_distinct(values.buf, count, kept, table, bits));
+    else if (holds64(&values, count))
+        result = PyLong_FromLongLong(different(values.buf, count, kept, table));
     PyMem_Free(table);
     PyBuffer_Release(&values);
     return result;
