@@ -60,6 +60,16 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #include "select.h"
 
+#include "even_sums.h"
+
+#define NUMBER double
+#define OF_TYPE(name) NAMED(name##_double)
+#define LOAD_NUMBERS(from) NAMED(load_double)(from)
+#include "even.h"
+
+#define NUMBER float
+#define OF_TYPE(name) NAMED(name##_float)
+#define LOAD_NUMBERS(from) NAMED(load_widened)(from)
 #include "even.h"
 
 #include "fits.h"
@@ -155,9 +165,22 @@ FUNCTION int NAMED(tiles)(
     return 0;
 }
 
+#undef ADD_AT
+#undef MOST_AT
+
+/* n elements that are float32 or narrower, as float32. */
+static TARGET void NAMED(widen_to_float)(const side_in *side, size_t n, void *to) {
+    float room[TILE], *out = to;
+    for (size_t at = 0; at < n; at += TILE) {
+        const size_t some = n - at < TILE ? n - at : TILE;
+        const float *values = NAMED(as_float32)(side, at, some, room);
+        memcpy(out + at, values, some * sizeof *out);
+    }
+}
+
 /* n elements as float64. */
-static TARGET void NAMED(widen)(const side_in *side, size_t n, double *out) {
-    double room[TILE];
+static TARGET void NAMED(widen)(const side_in *side, size_t n, void *to) {
+    double room[TILE], *out = to;
     for (size_t at = 0; at < n; at += TILE) {
         const size_t some = n - at < TILE ? n - at : TILE;
         const double *values = NAMED(as_float64)(side, at, some, room);
@@ -200,3 +223,4 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
 #undef ANY_MORE
 #undef WIDEN_LOW
 #undef WIDEN_HIGH
+#undef WIDEN_FLOATS

@@ -16,7 +16,7 @@ typedef struct {
 } evening_limits;
 
 typedef struct {
-    const double *x, *y;       /* [rows, channels], finite */
+    const void *x, *y;         /* [rows, channels], finite: float64, or float32 */
     size_t rows, channels;
     size_t cut;                /* of a channel's greatest values, left out of its size */
     size_t fewest;             /* rows from which on channels have a size of their own */
@@ -52,7 +52,7 @@ typedef struct {
 typedef void fits_function(const fits_of *);
 
 typedef int64_t saturated_function(
-    const double *x, const double *y, size_t n, const double *ends, double beyond);
+    const void *x, const void *y, size_t n, const double *ends, double beyond);
 
 #define ALIKE_ENOUGH 1e-9 /* of a number: fits.py has the same */
 #define LOST 1e-15 /* of the terms of a difference: what float64 cannot tell from zero */

@@ -59,6 +59,7 @@
     })
 #define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))
 #define WIDEN_HIGH(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)(x), 1))
+#define WIDEN_FLOATS(from) _mm512_cvtps_pd(_mm256_loadu_ps(from))
 #include "block.h"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
@@ -79,6 +80,7 @@
     (_mm256_movemask_pd(_mm256_cmp_pd((__m256d)(a), (__m256d)(b), _CMP_GT_OQ)) != 0)
 #define WIDEN_LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(x)))
 #define WIDEN_HIGH(x) _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)(x), 1))
+#define WIDEN_FLOATS(from) _mm256_cvtps_pd(_mm_loadu_ps(from))
 #include "block.h"
 
 #elif defined(__ARM_NEON)
@@ -116,27 +118,30 @@ typedef struct {
     const char *name;
     block_function *run;
     weigh_function *weigh;
-    even_function *even;
     kth_function *kth;
     fits_function *fits;
-    saturated_function *saturated;
-    widen_function *widen;
+    even_function *even, *even_float;
+    saturated_function *saturated, *saturated_float;
+    widen_function *widen, *widen_to_float;
     round64_function *round64;
     round32_function *round32;
     int usable;
 } instruction_set;
 
+#define SET(name, of, usable)                                                                      \
+    {name, block_##of, weigh_##of, kth_##of, fits_##of, even_double_##of, even_float_##of,         \
+     saturated_double_##of, saturated_float_##of, widen_##of, widen_to_float_##of, round64_##of,   \
+     round32_##of, usable}
+
 /* The widest first. */
 static instruction_set SETS[] = {
 #if defined(__x86_64__)
-    {"avx512", block_avx512, weigh_avx512, even_avx512, kth_avx512, fits_avx512,
-     saturated_avx512, widen_avx512, round64_avx512, round32_avx512, 0},
-    {"avx2", block_avx2, weigh_avx2, even_avx2, kth_avx2, fits_avx2,
-     saturated_avx2, widen_avx2, round64_avx2, round32_avx2, 0},
+    SET("avx512", avx512, 0),
+    SET("avx2", avx2, 0),
 #endif
-    {"plain", block_plain, weigh_plain, even_plain, kth_plain, fits_plain,
-     saturated_plain, widen_plain, round64_plain, round32_plain, 1},
+    SET("plain", plain, 1),
 };
+#undef SET
 enum { SET_COUNT = sizeof SETS / sizeof *SETS };
 
 #if defined(__x86_64__)

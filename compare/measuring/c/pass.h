@@ -69,8 +69,8 @@ typedef struct {
 /* 0: taken in. 1: a job for numpy, since squares would leave the range of float64. */
 typedef int block_function(const side_in *, const side_in *, size_t, pass *);
 
-/* So many elements as float64. */
-typedef void widen_function(const side_in *, size_t, double *);
+/* So many elements as float64, or as float32. */
+typedef void widen_function(const side_in *, size_t, void *);
 
 /* So many numbers, as their bits, rounded to so many stored bits of mantissa. */
 typedef void round64_function(const uint64_t *, size_t, int, uint64_t *);

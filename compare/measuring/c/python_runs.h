@@ -1,10 +1,10 @@
 /* What Python calls to read runs of elements; a part of module.c. */
 
-/* Every run is its first element and how many there are. The numbers that `out` has place for are
-   written; all runs together have as many. */
+/* Every run is its first element and how many there are. `widen` makes numbers of `size` bytes of
+   them, for which `out` has place. */
 static enum outcome runs_of_file(
     side_file *file, const int64_t *runs, size_t count, char *room, size_t most,
-    widen_function *widen, double *out) {
+    widen_function *widen, size_t size, char *out) {
     file->side.data = room;
     for (size_t at = 0; at < count; at++) {
         int64_t from = runs[2 * at];
@@ -15,7 +15,7 @@ static enum outcome runs_of_file(
             if (found)
                 return found;
             widen(&file->side, n, out);
-            out += n;
+            out += n * size;
             from += (int64_t)n;
             left -= n;
         }
@@ -64,7 +64,8 @@ static PyObject *read_runs(PyObject *self, PyObject *args) {
         file.offset = offset;
         Py_BEGIN_ALLOW_THREADS
         outcome = runs_of_file(
-            &file, runs.buf, count, room.buf, room.len / file.item, set->widen, out.buf);
+            &file, runs.buf, count, room.buf, room.len / file.item, set->widen,
+            sizeof(double), out.buf);
         reason = errno;
         Py_END_ALLOW_THREADS
         result = outcome == TAKEN_IN ? Py_BuildValue("") : result_of(outcome, reason, NULL);

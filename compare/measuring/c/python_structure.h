@@ -66,13 +66,15 @@ static PyObject *structure_of_files(PyObject *self, PyObject *args) {
         holds64(&runs, 2 * count) && holds64(&room, lay_out_structure(&in, &out, NULL))) {
         enum outcome outcome = TAKEN_IN;
         int reason = 0;
+        in.narrow = files[0].side.kind != FLOAT64 && files[1].side.kind != FLOAT64;
         lay_out_structure(&in, &out, room.buf);
         Py_BEGIN_ALLOW_THREADS
         for (int side = 0; side < 2 && !outcome; side++) {
             files[side].offset = offsets[side];
             outcome = runs_of_file(
                 &files[side], runs.buf, count, pieces.buf, pieces.len / files[side].item,
-                set->widen, in.numbers[side]);
+                in.narrow ? set->widen_to_float : set->widen,
+                in.narrow ? sizeof(float) : sizeof(double), in.numbers[side]);
             reason = errno;
         }
         if (!outcome)

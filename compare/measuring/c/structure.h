@@ -18,7 +18,8 @@ typedef struct {
     int coarse;         /* bits of mantissa that they are rounded to at the coarsest */
     double blocked;     /* a sample that reaches down to it may be a mask's, and is not for here */
     double beyond;      /* as `saturated` has it */
-    double *numbers[2]; /* the sample, x and y */
+    int narrow;         /* whether the sample is kept as float32, which its numbers are */
+    void *numbers[2];   /* the sample, x and y */
     double *some[2];    /* those that are looked at */
     uint64_t *table;    /* for the different ones */
 } structure_in;
@@ -51,8 +52,8 @@ static size_t lay_out_structure(structure_in *in, structure_out *out, double *ro
     const size_t rows = even->rows, channels = even->channels, groups = rows * even->pieces;
     const size_t count = rows * channels, some = some_of(count, in->step);
     size_t at = 0;
-    even->x = in->numbers[0] = next_of(room, &at, count);
-    even->y = in->numbers[1] = next_of(room, &at, count);
+    even->x = in->numbers[0] = next_of(room, &at, in->narrow ? (count + 1) / 2 : count);
+    even->y = in->numbers[1] = next_of(room, &at, in->narrow ? (count + 1) / 2 : count);
     lay_out(even, next_of(room, &at, lay_out(even, NULL)));
     fits->by_row = even->by_row = next_of(room, &at, 5 * rows);
     fits->by_channel = even->by_channel = next_of(room, &at, OF_CHANNEL * channels);
@@ -72,9 +73,10 @@ static size_t lay_out_structure(structure_in *in, structure_out *out, double *ro
 static void look_at_some(const structure_in *in, structure_out *out) {
     const size_t count = in->even.rows * in->even.channels, some = some_of(count, in->step);
     for (int side = 0; side < 2; side++) {
-        const double *from = side ? in->even.y : in->even.x;
+        const double *wide = in->numbers[side];
+        const float *narrow = in->numbers[side];
         for (size_t i = 0; i < some; i++)
-            in->some[side][i] = from[i * in->step];
+            in->some[side][i] = in->narrow ? narrow[i * in->step] : wide[i * in->step];
         out->bits[side] = bits_needed(in->some[side], some);
     }
     if (!in->count_values)
@@ -89,7 +91,7 @@ static void find_structure(const instruction_set *set, structure_in *in, structu
     const size_t rows = even->rows;
     double xx = 0, dd = 0;
     clear_sums(even);
-    set->even(even);
+    (in->narrow ? set->even_float : set->even)(even);
     const double *plain = out->plain;
     out->whole = plain[0] > 0 && plain[0] - plain[0] == 0 && plain[2] - plain[2] == 0 &&
                  plain[3] > in->blocked;
@@ -101,7 +103,8 @@ static void find_structure(const instruction_set *set, structure_in *in, structu
     }
     out->even_error = dd / xx;
     set->fits(&in->fits);
-    out->saturated = set->saturated(even->x, even->y, rows * even->channels, plain + 3, in->beyond);
+    out->saturated = (in->narrow ? set->saturated_float : set->saturated)(
+        even->x, even->y, rows * even->channels, plain + 3, in->beyond);
     look_at_some(in, out);
 }
 
