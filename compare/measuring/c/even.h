@@ -1,7 +1,7 @@
 /* A sample in which all rows and channels count alike, and its sums: what even_sample.py does with
-   numpy. Included once for every instruction set and for every type of numbers that a sample may be of:
-   `NUMBER`, `OF_TYPE`, and `LOAD_NUMBERS`, which makes a register of float64 of them. What is computed
-   is the same for all. */
+   numpy. Included once for every instruction set and for every type of numbers that a sample may
+   be of: `NUMBER`, `OF_TYPE`, and `LOAD_NUMBERS`, which makes a register of float64 of them. What is
+   computed is the same for all. */
 
 /* Of up to BAND channels: the mean without the `cut` greatest, which are kept in order. */
 FUNCTION void OF_TYPE(trimmed_band)(const evening *all, size_t first, size_t n, double *mean) {
@@ -145,8 +145,8 @@ FUNCTION int OF_TYPE(sum_plain)(const evening *all) {
     return sums[0] > 0 && sums[0] - sums[0] == 0 && sums[2] - sums[2] == 0;
 }
 
-/* Evens n channels from `first` on and sums x, d and r = d - slope x along both axes. Tables are kept
-   where groups are parts of rows. */
+/* Evens n channels from `first` on and sums x, d and r = d - slope x along both axes. Tables are
+   kept where groups are parts of rows. */
 FUNCTION void OF_TYPE(even_band)(
     const evening *all, size_t first, size_t n, const NAMED(weights) * weights) {
     enum { STEP = LANES / 2 };

@@ -1,5 +1,5 @@
-/* What evening a sample needs that does not see it: registers in memory, weights, and sums of what is
-   evened. Included once for every instruction set. */
+/* What evening a sample needs that does not see it: registers in memory, weights, and sums of what
+   is evened. Included once for every instruction set. */
 
 /* A register of float64 from as many float32. */
 FUNCTION inline DOUBLES NAMED(load_widened)(const float *from) {
@@ -14,7 +14,8 @@ FUNCTION inline DOUBLES NAMED(load_widened)(const float *from) {
 
 /* Adds a register to numbers in memory. */
 #define ADD_AT(pointer, value) NAMED(store)(pointer, NAMED(load_double)(pointer) + (value))
-#define MOST_AT(pointer, value) NAMED(store)(pointer, NAMED(greater)(NAMED(load_double)(pointer), value))
+#define MOST_AT(pointer, value)                                                                    \
+    NAMED(store)(pointer, NAMED(greater)(NAMED(load_double)(pointer), value))
 
 FUNCTION inline void NAMED(store)(double *to, DOUBLES value) {
     __builtin_memcpy(to, &value, sizeof value);
@@ -57,15 +58,15 @@ INLINED void NAMED(keep)(const evening *all, size_t at, size_t n, DOUBLES x, DOU
     }
 }
 
-/* What is the same for all bands: one over the sizes of channels and rows, and over that of a massive
-   value (0: values are as large as they like); the slope of the sample as it is. */
+/* What is the same for all bands: one over the sizes of channels and rows, and over that of a
+   massive value (0: values are as large as they like); the slope of the sample as it is. */
 typedef struct {
     const double *of_channel, *of_row;
     double massive, slope;
 } NAMED(weights);
 
-/* From sums of r = d - slope x those of what is left after the best slope of the evened sample, along
-   rows and along channels. */
+/* From sums of r = d - slope x those of what is left after the best slope of the evened sample,
+   along rows and along channels. */
 FUNCTION void NAMED(sum_rest)(const evening *all, double slope) {
     const size_t rows = all->rows, channels = all->channels;
     const double *x = all->of_rows, *r1 = x + rows, *xx = r1 + rows, *xr = xx + rows;

@@ -103,7 +103,8 @@ static void clear_sums(const evening *all) {
 /* How many float64 `fits_of.room` has. */
 static inline size_t room_of_fits(size_t rows, size_t channels, size_t groups) {
     const size_t sizes[] = {
-        4 * padded_to_registers(rows), 3 * channels + 4 * padded_to_registers(channels), 5 * groups};
+        4 * padded_to_registers(rows), 3 * channels + 4 * padded_to_registers(channels),
+        5 * groups};
     size_t most = sizes[0];
     for (int i = 1; i < 3; i++)
         most = sizes[i] > most ? sizes[i] : most;

@@ -115,8 +115,8 @@ static int64_t count_coarse(const double *values, size_t n, uint8_t *seen) {
     return found + zeros;
 }
 
-/* How many different magnitudes there are when rounded; `table` has 2^bits places that are zero, and
-   there are at most half as many numbers. */
+/* How many different magnitudes there are when rounded; `table` has 2^bits places that are zero,
+   and there are at most half as many numbers. */
 static size_t count_distinct(
     const double *values, size_t n, int kept, uint64_t *table, int bits_of_place) {
     const size_t mask = ((size_t)1 << bits_of_place) - 1;

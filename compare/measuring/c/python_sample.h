@@ -38,8 +38,8 @@ static PyObject *even(PyObject *self, PyObject *args) {
     else if (
         holds64(&x, all.rows * all.channels) && holds64(&y, all.rows * all.channels) &&
         holds64(&room, lay_out(&all, NULL)) && holds64(&by_row, 5 * all.rows) &&
-        holds64(&by_channel, OF_CHANNEL * all.channels) && holds64(&by_group, 5 * all.rows * all.pieces) &&
-        holds64(&plain, 7)) {
+        holds64(&by_channel, OF_CHANNEL * all.channels) &&
+        holds64(&by_group, 5 * all.rows * all.pieces) && holds64(&plain, 7)) {
         all.length = all.channels / all.pieces;
         all.x = x.buf, all.y = y.buf;
         all.by_row = by_row.buf, all.by_channel = by_channel.buf, all.by_group = by_group.buf;

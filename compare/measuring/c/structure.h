@@ -38,7 +38,7 @@ static inline size_t some_of(size_t count, size_t step) {
     return (count + step - 1) / step;
 }
 
-/* The next `size` float64 of a room, begun at a whole register; NULL where they are counted alone. */
+/* The next `size` float64 of a room, begun at a whole register; NULL where they are only counted. */
 static double *next_of(double *room, size_t *at, size_t size) {
     double *found = room ? room + *at : NULL;
     *at += padded_to_registers(size);
