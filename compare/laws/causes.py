@@ -19,9 +19,9 @@ from ..model import Cause
 from ..vocabulary import CAUSES
 from . import limits
 from .elsewhere import recorded_hypotheses
-from .evaluate import cases_of, corrected
+from .evaluate import cases_of
 from .law import Case, Hypothesis, Prediction, Scene
-from .numerics.local_error import LocalError, local_error
+from .numerics.local_error import LocalError, corrected, local_error
 from .peers import Excess, Judged, strains
 from .registry import law_named
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import inf
 from statistics import median
 from typing import Protocol
 
@@ -24,7 +23,7 @@ from .arithmetic import own_limit
 from .evaluation import Evaluation
 from .kept_cases import KeptCases
 from .law import Case, Fit, Law, Scene, Site
-from .numerics.local_error import LocalError, local_error
+from .numerics.local_error import LocalError, corrected, local_error
 from .numerics.quantities import Key
 from .numerics.sampling import most_rows, sample_rows
 from .registry import LAWS
@@ -361,12 +360,3 @@ def evaluate(
 
 def _usable(value: Array, case: Case) -> bool:
     return value.shape == case.output.shape and bool(np.isfinite(value).any())
-
-
-def corrected(error: LocalError, free: float) -> LocalError:
-    """A fit takes part of the error with it: with as many numbers as rows nothing is left to
-    see.
-    """
-    left = 1.0 - free / max(1, error.rows)
-    factor = inf if left <= 0.2 else left**-0.5
-    return replace(error, ratio=error.ratio * factor, total=error.total * factor)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -159,6 +159,15 @@ class _Sums:
         r, v = r * over, v * over
         self.vr[part], self.vv[part] = np.einsum("rc,rc->r", v, r), np.einsum("rc,rc->r", v, v)
         self.r_mean[part] = r.mean(1)
+
+
+def corrected(error: LocalError, free: float) -> LocalError:
+    """A fit takes part of the error with it: with as many numbers as rows nothing is left to
+    see.
+    """
+    left = 1.0 - free / max(1, error.rows)
+    factor = math.inf if left <= 0.2 else left**-0.5
+    return replace(error, ratio=error.ratio * factor, total=error.total * factor)
 
 
 def total_ratio(case: Case, prediction: Prediction) -> float:
