@@ -13,6 +13,8 @@ from ..rotary.frequencies import Rotary, tables
 from .form import Angles, Form, Material, bias_fits
 from .math import attend
 
+_USUAL = 1e100  # numbers whose products and sums are finite in float64
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -57,18 +59,36 @@ def made_angles(rotary: Rotary, material: Material, moved: Array | None = None) 
     )
 
 
+def can_be(choice: Choice, case: Case) -> bool:
+    """Whether `misfit` is finite. Of usual numbers it is wherever the widths fit, so that nothing
+    has to be worked out.
+    """
+    material = _given_to(choice, case)
+    if material is None:
+        return False
+    if all(bool((np.abs(m) < _USUAL).all()) for m in (material.q, material.k, material.v)):
+        return bool((np.isfinite(case.output) & (case.output != 0)).any())
+    return misfit(choice, case) < math.inf
+
+
 def misfit(choice: Choice, case: Case) -> float:
     """Median over rows of |recorded - predicted| / |recorded|; infinity where it cannot be."""
-    material = fitting(choice.form, case.more["material"], choice.rotary)
+    material = _given_to(choice, case)
     if material is None:
         return math.inf
-    form = choice.form
-    if form.heads * (material.v.shape[1] // form.kv_heads) != case.output.shape[1]:
-        return math.inf
-    value = attend(form, material).value
+    value = attend(choice.form, material).value
     y = np.where(np.isfinite(case.output), case.output, 0.0)
     size = np.linalg.norm(y, axis=1)
     left = np.linalg.norm(y - value, axis=1)
     usable = size > 0
     found = float(np.median(left[usable] / size[usable])) if usable.any() else math.inf
     return found if math.isfinite(found) else math.inf
+
+
+def _given_to(choice: Choice, case: Case) -> Material | None:
+    """The material for a choice; None where it, or what it would give, is of another width."""
+    material, form = fitting(choice.form, case.more["material"], choice.rotary), choice.form
+    if material is None:
+        return None
+    width = form.heads * (material.v.shape[1] // form.kv_heads)
+    return material if width == case.output.shape[1] else None

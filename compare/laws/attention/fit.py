@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from ..law import Case, Fit, Scene, Site
 from ..names import number_words
 from ..rotary.fit import rotary_from
 from ..rotary.frequencies import Rotary, partial_factor, rotary_of
-from .choice import Choice, misfit
+from .choice import Choice, can_be
 from .config import (
     config_scale,
     config_slopes,
@@ -38,7 +37,7 @@ def fits(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
 
     if not scene.config:
         yield from _kept(scene, site, reference)
-    choices = [c for c in likeliest(scene, site, reference) if misfit(c, reference) < math.inf]
+    choices = [c for c in likeliest(scene, site, reference) if can_be(c, reference)]
     yield from (as_fit(choice, reference) for choice in choices[:_MOST_FIRST])
     if scene.config:
         yield from _kept(scene, site, reference)
@@ -50,7 +49,7 @@ def _kept(scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
     """What the reference kept to in other layers, the last one first."""
     for fit in reversed(scene.kept.get((site.law, site.kind), [])):
         choice = Choice(fit.values["form"], fit.values["rotary"])
-        if misfit(choice, reference) < math.inf:
+        if can_be(choice, reference):
             yield as_fit(choice, reference)
 
 

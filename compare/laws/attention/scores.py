@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from ....capture.values import Array
 from ..numerics.rounding import ROUNDED, on_grid
-from ..rotary.frequencies import partner, relaid
+from ..rotary.frequencies import crossed, relaid
 from .form import Angles, Form, Material, allowed, uses_bias
 
 _COARSE = 2.0**-12  # from this unit on, float32 is fine enough to work in
 _FLIPS = 0.4  # share of a fine error by which a value falls on the other side of a coarse grid
-_CHUNK = 1 << 21  # elements of scores at a time
+_CHUNK = 1 << 21  # elements of one key head's scores at a time
+_AT_ONCE = 1 << 17  # and of several key heads': what a cache holds
+_PARTS = 4  # of the rows, each with the keys that it looks at
+_WORTH = 1 << 12  # scores of a head from which that costs less than all
 _TURNED = 1 << 20  # elements of keys that are rotated at a time
 
 
@@ -39,7 +43,9 @@ class HeadPart:
     """Query heads that look at one key head, in one sequence: `rows` and `keys` are places in the
     material. `q` `[heads, rows, width]`, `k`, `v` `[keys, width]` with the variances that rounding
     gives rotated ones; `scores` `[heads, rows, keys]` before the mask; `open` `[1 or heads, rows,
-    keys]` where a query may look.
+    keys]` where a query may look. Those of several key heads at a time (`head_groups`) have an axis
+    for these in front: `heads` is then `[key heads, heads]`. The rows are those from the `first`
+    on of `count` that the sequence has.
     """
 
     heads: Array
@@ -52,44 +58,106 @@ class HeadPart:
     v: Array
     scores: Array
     open: Array
+    first: int
+    count: int
 
     def masked(self) -> Array:
         """The scores with minus infinity where a query may not look. One that may look nowhere
         looks everywhere alike, as it does under a mask that adds the lowest number to all scores.
         """
         nowhere = ~self.open.any(-1, keepdims=True)
-        return np.where(self.open, self.scores, np.where(nowhere, 0.0, -np.inf))
+        closed = np.where(nowhere, 0.0, -np.inf).astype(self.scores.dtype)
+        return np.where(self.open, self.scores, closed)
+
+    def of_key_head(self, at: int) -> HeadPart:
+        """One key head of several."""
+        own = self.open[at if len(self.open) > 1 else 0]
+        q, k = (self.q[at], self.q_variance[at]), (self.k[at], self.k_variance[at])
+        return HeadPart(
+            self.heads[at], self.rows, self.keys, *q, *k, self.v[at], self.scores[at], own,
+            self.first, self.count,
+        )  # fmt: skip
 
 
 def head_parts(form: Form, material: Material, rounding: Rounding = EXACT) -> Iterator[HeadPart]:
-    """All heads of all sequences that have sampled rows."""
+    """All heads of all sequences that have sampled rows, one key head after the other."""
+    for (group,) in head_groups(form, material, rounding):
+        yield from (group.of_key_head(at) for at in range(len(group.heads)))
+
+
+def head_groups(
+    form: Form, material: Material, *ways: Rounding, key_heads: Array | None = None,
+    seen_alone: bool = False,
+) -> Iterator[tuple[HeadPart, ...]]:  # fmt: skip
+    """The same, several key heads at a time (all, or those that are given), for each of some ways
+    to round, which rotate alike. `seen_alone`: without keys that none of the rows looks at, and
+    some of the rows at a time.
+    """
     plain = not form.softmax_unit and not form.product_unit
-    coarse = rounding.work >= _COARSE and plain
-    worker = _Worker(form, rounding, np.float32 if coarse else np.float64)
+    coarse = ways[0].work >= _COARSE and plain
+    workers = [_Worker(form, way, np.float32 if coarse else np.float64) for way in ways]
     open_ = allowed(form, material)
+    chosen = np.arange(form.kv_heads) if key_heads is None else key_heads
     for rows, keys in _sequences(material):
         part = _cut(material, rows, keys)
         mask = open_[np.ix_(rows, keys)]
-        for some in _key_heads(form, part):
-            turned = worker.turned(part, some)
-            for heads in _chunks(form, some, len(rows), len(keys)):
-                yield worker.part(part, turned, mask, heads, rows, keys)
+        windows = [_Window(rows, keys, mask, slice(0, len(rows)), slice(0, len(keys)))]
+        if seen_alone:
+            windows = list(_windows(form, part, windows[0]))
+        for some in _key_heads(form, part, chosen):
+            turned = workers[0].turned(part, some)
+            for window, heads in product(windows, _chunks(form, len(rows) * len(keys))):
+                yield tuple(w.part(part, turned, window, heads) for w in workers)
 
 
-def _key_heads(form: Form, material: Material) -> Iterator[range]:
-    """Key heads that are rotated together: few where there are many keys."""
-    size = max(1, _TURNED * form.kv_heads // max(1, material.k.size))
-    for start in range(0, form.kv_heads, size):
-        yield range(start, min(start + size, form.kv_heads))
+def _key_heads(form: Form, material: Material, chosen: Array) -> Iterator[Array]:
+    """Key heads that are worked out together: few where there are many keys."""
+    keys = len(material.k)
+    scores = len(material.q) * keys * (form.heads // form.kv_heads)
+    width = material.k.shape[1] // form.kv_heads
+    size = max(1, min(_TURNED // max(1, keys * width), _AT_ONCE // max(1, scores)))
+    for start in range(0, len(chosen), size):
+        yield chosen[start : start + size]
 
 
-def _chunks(form: Form, key_heads: range, rows: int, keys: int) -> Iterator[Array]:
-    """Heads that are worked out together: those of one key head, few where there are many rows."""
-    size, looks_at = max(1, _CHUNK // max(1, rows * keys)), form.looks_at
-    for kv in key_heads:
-        heads = np.flatnonzero(looks_at == kv)
-        for start in range(0, len(heads), size):
-            yield heads[start : start + size]
+def _chunks(form: Form, scores: int) -> Iterator[slice]:
+    """Which of the query heads of a key head are worked out together, by the scores that each has:
+    few where there are many rows.
+    """
+    size, count = max(1, _CHUNK // max(1, scores)), form.heads // form.kv_heads
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Rows and keys of one sequence that are worked out together: their places in the material, and
+    which they are of the sequence's; `mask` `[rows, keys]`.
+    """
+
+    rows: Array
+    keys: Array
+    mask: Array
+    at: slice
+    seen: slice
+
+
+def _windows(form: Form, part: Material, whole: _Window) -> Iterator[_Window]:
+    """Some rows after the other, each with the keys from the first to the last that they look at:
+    of a causal mask little more than half is open.
+    """
+    rows, keys = whole.mask.shape
+    bias, step = part.bias if uses_bias(form, part) else None, -(-rows // _PARTS)
+    seen = whole.mask if bias is None or bias.ndim > 2 else whole.mask & np.isfinite(bias)
+    by_head = bias is not None and bias.ndim > 2
+    if by_head or rows * keys < _WORTH or not seen.any(1).all():  # what sees nothing sees all
+        yield whole
+        return
+    for start in range(0, rows, step):
+        at = slice(start, min(start + step, rows))
+        open_ = np.flatnonzero(seen[at].any(0))
+        near = slice(int(open_[0]), int(open_[-1]) + 1)
+        yield _Window(whole.rows[at], whole.keys[near], whole.mask[at, near], at, near)
 
 
 def _sequences(material: Material) -> Iterator[tuple[Array, Array]]:
@@ -120,16 +188,17 @@ def _cut(material: Material, rows: Array, keys: Array) -> Material:
 
 @dataclass(frozen=True)
 class _Turned:
-    """Rotated queries `[rows, heads, width]` of the `heads` that look at some `key_heads`, these
-    rotated `[keys, heads, width]`, and the variances that rounding gives both.
+    """Some key heads: rotated queries `[key heads, heads, rows, width]` of the `heads` `[key heads,
+    heads]` that look at them, their rotated keys `[key heads, keys, width]`, the variances that
+    rounding gives both, and their values.
     """
 
     heads: Array
-    key_heads: range
     q: Array
     q_variance: Array
     k: Array
     k_variance: Array
+    v: Array
 
 
 @dataclass(frozen=True)
@@ -138,51 +207,50 @@ class _Worker:
     rounding: Rounding
     kind: type
 
-    def turned(self, material: Material, key_heads: range) -> _Turned:
+    def turned(self, material: Material, key_heads: Array) -> _Turned:
         form = self.form
-        heads = np.flatnonzero(np.isin(form.looks_at, key_heads))
-        q = by_head(material.q, form.heads)[:, heads]
-        k = by_head(material.k, form.kv_heads)[:, key_heads.start : key_heads.stop]
-        both = (*self.rotated(material, q, "q"), *self.rotated(material, k, "k"))
-        kept = (values.astype(self.kind, copy=False) for values in both)
-        return _Turned(heads, key_heads, *kept)
+        heads = np.argsort(form.looks_at, kind="stable").reshape(form.kv_heads, -1)[key_heads]
+        q = by_head(material.q.astype(self.kind, copy=False), form.heads)
+        q = np.ascontiguousarray(np.moveaxis(q[:, heads], 0, 2))
+        k, v = (
+            by_head(values.astype(self.kind, copy=False), form.kv_heads).swapaxes(0, 1)[key_heads]
+            for values in (material.k, material.v)
+        )
+        return _Turned(heads, *self.rotated(material, q, "q"), *self.rotated(material, k, "k"), v)
 
     def part(
-        self, material: Material, turned: _Turned, mask: Array, heads: Array, rows: Array,
-        keys: Array,
+        self, material: Material, turned: _Turned, window: _Window, some: slice
     ) -> HeadPart:  # fmt: skip
-        form = self.form
-        kv = int(form.looks_at[heads[0]])
-        own = np.searchsorted(turned.heads, heads)
-        q, q_variance = (
-            np.moveaxis(values[:, own], 1, 0) for values in (turned.q, turned.q_variance)
-        )
-        place = kv - turned.key_heads.start
-        k, k_variance = turned.k[:, place], turned.k_variance[:, place]
-        v = by_head(material.v, form.kv_heads)[:, kv].astype(self.kind)
+        """`some` of the query heads of every key head."""
+        form, at, seen = self.form, window.at, window.seen
+        heads = turned.heads[:, some]
+        q, q_variance = turned.q[:, some, at], turned.q_variance[:, some, at]
+        k, k_variance, v = (t[:, seen] for t in (turned.k, turned.k_variance, turned.v))
         if form.product_unit:
             q_variance, k_variance = (
                 var + _FLIPS * np.sqrt(var) * 2 * form.product_unit * np.abs(x)
                 for var, x in ((q_variance, q), (k_variance, k))
             )
             q, k = on_grid(q, form.product_unit), on_grid(k, form.product_unit)
-        raw = q @ k.T
-        raw = self._rounded(raw)
-        scores = self._scores(material, self._rounded(raw * form.scale), heads)
-        scores, open_ = self._with_bias(material, scores, mask[None], heads)
-        return HeadPart(heads, rows, keys, q, q_variance, k, k_variance, v, scores, open_)
+        raw = self._rounded(times(q, k.swapaxes(-1, -2)))
+        raw *= form.scale
+        scores = self._scores(material, self._rounded(raw), heads, window)
+        scores, open_ = self._with_bias(material, scores, heads, window)
+        return HeadPart(
+            heads, window.rows, window.keys, q, q_variance, k, k_variance, v, scores, open_,
+            at.start, len(material.q),
+        )  # fmt: skip
 
     def rotated(self, material: Material, x: Array, which: str) -> tuple[Array, Array]:
-        """Rotated heads `[rows, heads, width]` and the variance that rounding gives them."""
+        """Rotated heads `[heads, rows, width]` and the variance that rounding gives them."""
         form, angles, size = self.form, material.angles, self.form.rotated
         if angles is None or form.style == "none" or not size:
             return x, self._nothing(x)
         cos, sin = (angles.cos_q, angles.sin_q) if which == "q" else (angles.cos_k, angles.sin_k)
-        cos = relaid(cos[:, :size], "half", form.style)[:, None, :]
-        sin = relaid(sin[:, :size], "half", form.style)[:, None, :] * form.direction
+        cos = relaid(cos[:, :size], "half", form.style).astype(x.dtype)
+        sin = (relaid(sin[:, :size], "half", form.style) * form.direction).astype(x.dtype)
         part = x[..., :size]
-        first, second = part * cos, partner(part, form.style)
-        second *= sin
+        first, second = part * cos, crossed(part, sin, form.style)
         unit = self.rounding.work
         if self.rounding.simulated:
             first, second = on_grid(first, unit), on_grid(second, unit)
@@ -195,9 +263,12 @@ class _Worker:
             spread += np.square(second, out=second)
             if not material.recorded_angles:  # their own rounding is not known
                 spread *= 2
-            spread += np.square(turned)
-            variance = np.zeros_like(x)
-            np.multiply(spread, (ROUNDED * unit) ** 2, out=variance[..., :size])
+            spread += np.square(turned, out=second)
+            spread *= (ROUNDED * unit) ** 2
+            variance = spread
+            if size < x.shape[-1]:
+                variance = np.zeros_like(x)
+                variance[..., :size] = spread
         if size == x.shape[-1]:
             return turned, variance
         return np.concatenate([turned, x[..., size:]], axis=-1), variance
@@ -209,7 +280,9 @@ class _Worker:
     def _rounded(self, scores: Array) -> Array:
         return on_grid(scores, self.rounding.scores) if self.rounding.simulated else scores
 
-    def _scores(self, material: Material, scores: Array, heads: Array) -> Array:
+    def _scores(
+        self, material: Material, scores: Array, heads: Array, window: _Window
+    ) -> Array:  # fmt: skip
         form = self.form
         if form.softmax_unit:
             scores = on_grid(scores, form.softmax_unit)
@@ -217,18 +290,20 @@ class _Worker:
             scores = self._rounded(np.tanh(self._rounded(scores / form.softcap)))
             scores = self._rounded(form.softcap * scores)
         if form.slopes is not None:
-            behind = material.place_q[:, None] - material.place_k[None, :]
-            scores = scores - form.slopes[heads][:, None, None] * behind
+            places = material.place_q[window.at], material.place_k[window.seen]
+            behind = places[0][:, None] - places[1][None, :]
+            scores = scores - form.slopes[heads][..., None, None] * behind
         return scores
 
     def _with_bias(
-        self, material: Material, scores: Array, open_: Array, heads: Array
+        self, material: Material, scores: Array, heads: Array, window: _Window
     ) -> tuple[Array, Array]:
         """Scores with the finite part of a recorded mask, and where a query may look."""
-        bias = material.bias
+        bias, open_ = material.bias, window.mask[None, None]
         if bias is None or not uses_bias(self.form, material):
             return scores, open_
-        added = bias[None] if bias.ndim == 2 else np.moveaxis(bias[:, heads], 1, 0)
+        bias = bias[window.at][..., window.seen]
+        added = bias[None, None] if bias.ndim == 2 else np.moveaxis(bias[:, heads], 0, 2)
         seen = np.isfinite(added)
         finite = np.where(seen, added, 0.0)
         if finite.any():
@@ -244,12 +319,18 @@ def rotated_keys(form: Form, material: Material, unit: float) -> Material:
     if angles is None or form.style == "none" or not form.rotated:
         return material
     rounding = Rounding(unit, unit, unit, simulated=unit >= _COARSE)
-    keys = by_head(material.k, form.kv_heads)
-    turned, _ = _Worker(form, rounding, np.float64).rotated(material, keys, "k")
+    keys = by_head(material.k, form.kv_heads).swapaxes(0, 1)
+    turned = _Worker(form, rounding, np.float64).rotated(material, keys, "k")[0].swapaxes(0, 1)
     still = replace(angles, cos_k=np.ones_like(angles.cos_k), sin_k=np.zeros_like(angles.sin_k))
-    return replace(material, k=turned.reshape(len(keys), -1), angles=still)
+    return replace(material, k=turned.reshape(len(turned), -1), angles=still)
 
 
 def by_head(values: Array, heads: int) -> Array:
     """`[rows, heads, width]`."""
     return values.reshape(len(values), heads, -1)
+
+
+def times(a: Array, b: Array) -> Array:
+    """The product of `[..., heads, rows, n]` and `[..., n, m]`: each `b` with all rows at once."""
+    *front, heads, rows, size = a.shape
+    return (a.reshape(*front, heads * rows, size) @ b).reshape(*front, heads, rows, b.shape[-1])

@@ -73,15 +73,17 @@ def tables(
     return np.concatenate([cos, cos], axis=1), np.concatenate([sin, sin], axis=1)
 
 
-def partner(x: Array, style: Style) -> Array:
-    """What a channel is mixed with: (-x2, x1) of the halves, or of neighbouring channels."""
-    found, half = np.empty_like(x), x.shape[-1] // 2
+def crossed(x: Array, sin: Array, style: Style) -> Array:
+    """What a channel is mixed with, times `sin`: (-x2, x1) of the halves, or of neighbouring
+    channels.
+    """
+    found, half = np.empty(x.shape, np.result_type(x, sin)), x.shape[-1] // 2
     interleaved = style == "interleaved"
     first, second = (slice(0, None, 2), slice(1, None, 2)) if interleaved else (
         slice(0, half), slice(half, None),
     )  # fmt: skip
-    np.negative(x[..., second], out=found[..., first])
-    found[..., second] = x[..., first]
+    np.multiply(x[..., second], -sin[..., first], out=found[..., first])
+    np.multiply(x[..., first], sin[..., second], out=found[..., second])
     return found
 
 
