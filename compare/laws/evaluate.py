@@ -245,17 +245,8 @@ def best_of(
     """
     best: Evaluation | None = None
     for site in sites:
-        try:
-            cases = read_cases(scene, law, site)
-        except UNREADABLE:
-            continue
-        if cases is None:
-            continue
         with np.errstate(all="ignore"):  # whatever bits a file holds
-            for fit in law.fit(scene, site, cases[0]):
-                evaluation = evaluate(scene, law, site, fit, cases)
-                if evaluation is None:
-                    continue
+            for evaluation in _tried(scene, law, site):
                 if best is None or evaluation.reference.total < best.reference.total:
                     best = evaluation
                 if evaluation.reference.total <= limits.TRUST:
@@ -263,6 +254,45 @@ def best_of(
                         _keep(scene, evaluation)
                     return evaluation
     return best
+
+
+def _tried(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
+    """One alternative with every fit of the reference, the likeliest first."""
+    try:
+        if hasattr(law, "needed"):
+            yield from _tried_in_part(scene, law, site)
+            return
+        cases = read_cases(scene, law, site)
+    except UNREADABLE:
+        return
+    if cases is None:
+        return
+    for fit in law.fit(scene, site, cases[0]):
+        evaluation = evaluate(scene, law, site, fit, cases)
+        if evaluation is not None:
+            yield evaluation
+
+
+def _tried_in_part(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
+    """The same of a law that needs only some of its inputs once it has a fit: no others of the
+    candidate are read, and nothing is kept of what was read.
+    """
+    rows = _rows_of_both(scene, site)
+    reference = None if rows is None else law.read(scene, site, scene.reference, rows[0])
+    if rows is None or reference is None:
+        return
+    for fit in law.fit(scene, site, reference):
+        part: Site = getattr(law, "needed")(site, fit)  # noqa: B009 - few laws have it
+        candidate = law.read(scene, part, scene.candidate, rows[1])
+        if candidate is None or not _alike(reference, candidate):
+            return
+        names = {name for name, _ in part.inputs}
+        own = {n: v for n, v in reference.inputs.items() if n in names}
+        units = {n: u for n, u in reference.units.items() if n in names or n == "output"}
+        left = replace(reference, inputs=own, units=units)
+        evaluation = evaluate(scene, law, site, fit, (left, candidate))
+        if evaluation is not None:
+            yield replace(evaluation, cases=None)
 
 
 def _keep(scene: Scene, evaluation: Evaluation) -> None:
@@ -284,18 +314,11 @@ def read_cases(
     """Both sides of a place on the same rows; None where either lacks something. `grid` is the
     finest unit that the candidate's output may have.
     """
-    left, right = (side.known.get(site.target) for side in scene.sides)
-    if left is None or right is None:
+    both = _rows_of_both(scene, site)
+    if both is None:
         return None
-    counts = scene.tables.rows(left), scene.tables.rows(right)
-    if 0 in counts:
-        return None
-    peak = scene.peaks.get(right.row)
-    most = most_rows(_width(scene, site))
     cases: list[Case] = []
-    for side, count in zip(scene.sides, counts, strict=True):
-        same = counts[0] == counts[1]
-        rows = sample_rows(count, [peak] if peak is not None and same else [], most)
+    for side, rows in zip(scene.sides, both, strict=True):
         with np.errstate(all="ignore"):
             case = law.read(scene, site, side, rows)
         if case is None:
@@ -307,6 +330,21 @@ def read_cases(
         units = {**cases[1].units, "output": min(grid, cases[1].units["output"])}
         cases[1] = replace(cases[1], units=units)
     return cases[0], cases[1]
+
+
+def _rows_of_both(scene: Scene, site: Site) -> tuple[Array, Array] | None:
+    """The flat rows that are looked at of either side; None where one lacks the target."""
+    left, right = (side.known.get(site.target) for side in scene.sides)
+    if left is None or right is None:
+        return None
+    counts = scene.tables.rows(left), scene.tables.rows(right)
+    if 0 in counts:
+        return None
+    peak = scene.peaks.get(right.row)
+    wanted = [peak] if peak is not None and counts[0] == counts[1] else []
+    most = most_rows(_width(scene, site))
+    first, second = (sample_rows(count, wanted, most) for count in counts)
+    return first, second
 
 
 def _alike(reference: Case, candidate: Case) -> bool:

@@ -181,7 +181,9 @@ class Law(Protocol):
     """An operator family. One whose values have but a few roundings, no sums of products, may say
     so with `few_roundings = True`: then less counts as usual (`limits.USUAL_CAP_FEW`). One that
     goes by where tokens stand, or by those before them, says so with `whole_sequences = True`: it
-    is not tried where only some of the tokens were recorded.
+    is not tried where only some of the tokens were recorded. One that looks through many inputs of
+    the reference for those that count may say with `needed(site, fit)` which these are: a site with
+    these inputs alone, all that is read of the candidate at first.
     """
 
     @property

@@ -11,7 +11,7 @@ any other element.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -30,6 +30,7 @@ from .causes import residual_hypotheses
 from .terms import residual_sites
 
 _MOST_ERROR = 6.0  # units of rounding that the reference's own sum may be off by
+_FEWEST = 2  # terms of a sum
 _PLAINER = 1.5  # times better that a sum of one more term must fit
 _GOOD = 1.0  # units of rounding below which sums fit alike
 _FITTED = 1e-3  # standard error of a multiplier from which it counts as determined
@@ -55,6 +56,7 @@ class ResidualLaw:
             yield Site(self.name, module, target, kind_name(target), tuple(inputs))
 
     def read(self, scene: Scene, site: Site, side: SideQuantities, rows: Array) -> Case | None:
+        """None also where the reference passes on one of the inputs as it is: that is no sum."""
         count = scene.tables.rows(side.known[site.target])
         target = read_source(scene, side, whole(scene, side, site.target), rows, count)
         if target is None:
@@ -65,25 +67,34 @@ class ResidualLaw:
         for name, source in site.inputs:
             found = read_source(scene, side, _given(scene, site, side, source), rows, count)
             if found is not None and found[0].shape == output.shape:
+                if side is scene.reference and np.array_equal(found[0], output):
+                    return None
                 inputs[name], units[name], _ = found
         return Case(side.side, output, rows, inputs, units)
 
     def fit(self, scene: Scene, site: Site, reference: Case) -> Iterator[Fit]:
         inputs = distinct(reference)
-        if any(np.array_equal(values, reference.output) for values in inputs.values()):
-            return  # passed on as it is: no sum
+        first: Sum | None = None
         found: list[tuple[float, int, Sum]] = []
         some = reference.thinned()
         for number, total in enumerate(_sums(inputs, _multipliers(scene))):
             error = total_ratio(some, predicted(total, some))
             plainer = _PLAINER ** len(total.terms)
             found.append((max(error, _GOOD) * plainer, number, total))
+            if first is None and error <= _GOOD and len(total.terms) == _FEWEST:
+                first = total
+                yield Fit({"sum": total}, words_of(total))  # no other can come before it
         found.sort(key=lambda entry: entry[:2])
         for error, _, total in found[:2]:
-            if error <= _MOST_ERROR * _PLAINER ** len(total.terms):
+            if total is not first and error <= _MOST_ERROR * _PLAINER ** len(total.terms):
                 yield Fit({"sum": total}, words_of(total))
         if not found or found[0][0] > _MOST_ERROR:
             yield from _with_fitted_factors(inputs, reference)
+
+    def needed(self, site: Site, fit: Fit) -> Site:
+        """The site with those inputs alone that a fit is the sum of."""
+        names = {name for name, _ in fit.values["sum"].terms}
+        return replace(site, inputs=tuple(one for one in site.inputs if one[0] in names))
 
     def predict(
         self, scene: Scene, site: Site, fit: Fit, cases: Sequence[Case]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layertui.capture import record
+from layertui.compare.laws.evaluate import best_of, by_target
+from layertui.compare.laws.numerics.quantities import Quantity, Tables
+from layertui.compare.laws.residual.law import ResidualLaw
 from support.laws.law_checks import Tried, tried
 from support.laws.residual_models import FAMILIES, LAYERS, build
 
@@ -175,3 +179,41 @@ def test_a_factor_is_found_within_its_uncertainty(
     value, error = found
     assert abs(value - factor) <= 4 * error
     assert error < (0.1 if half else 1e-5)
+
+
+class Told(Tables):
+    """Says which records were read, and of which side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_so_far: list[tuple[str, str]] = []
+
+    def read(self, quantity: Quantity, rows: Any = None) -> Any:
+        self.read_so_far.append((quantity.side, quantity.key.label))
+        return super().read(quantity, rows)
+
+
+def test_of_the_candidate_the_terms_alone_are_read(tmp_path: Path) -> None:
+    found = check(tmp_path, build("llama", torch.float32), build("llama", torch.float32))
+    before = found.judged[END].evaluation
+    scene = replace(found.scene, tables=Told())
+    law = ResidualLaw()
+    sites = next(sites for _, sites in by_target(scene, [law]) if sites[0].target.label == END)
+    again = best_of(scene, law, sites)
+    assert again is not None and again.fit.words == before.fit.words
+    assert again.reference == before.reference and again.candidate == before.candidate
+    read = scene.tables.read_so_far  # type: ignore[attr-defined]
+    assert {label for side, label in read if side == "candidate"} == {
+        END, MIDDLE, "layers.2.mlp-output"
+    }  # fmt: skip
+    assert len({label for side, label in read if side == "reference"}) > 5
+
+
+def test_what_is_passed_on_is_no_sum_and_little_is_read_of_it(tmp_path: Path) -> None:
+    found = check(tmp_path, build("llama", torch.float32), build("llama", torch.float32))
+    scene, law = replace(found.scene, tables=Told()), ResidualLaw()
+    label = "layers.2.self_attn-input_hidden_states"
+    sites = next(sites for _, sites in by_target(scene, [law]) if sites[0].target.label == label)
+    assert best_of(scene, law, sites) is None
+    read = scene.tables.read_so_far  # type: ignore[attr-defined]
+    assert {side for side, _ in read} == {"reference"}
