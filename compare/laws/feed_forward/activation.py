@@ -17,7 +17,7 @@ from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, Source, read_c
 from ..names import kind_name
 from ..numerics.local_error import total_ratio
 from ..numerics.quantities import Key, SideQuantities
-from ..numerics.rounding import STILL, Jitter, spread_of
+from ..numerics.rounding import STILL, Jitter, spread_of, worked_on
 from .functions import FUNCTIONS, Function, function_named, likely_function
 
 _DRAWS = 2
@@ -69,6 +69,8 @@ class ActivationLaw:
 def drawn(case: Case, function: Function, jitter: Jitter) -> Array:
     """A function of a case's input, with the roundings that `jitter` draws."""
     x, units = case.inputs["x"], case.units
+    if not jitter.still:
+        x = worked_on(x, units["x"], units["output"])
     return function.of(jitter(x, units["x"]), lambda v: jitter(v, units["output"]))
 
 

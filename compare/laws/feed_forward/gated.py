@@ -21,7 +21,7 @@ from ..generic import output_hypotheses
 from ..law import Case, Fit, Hypothesis, Prediction, Scene, Site, read_case, read_source
 from ..names import kind_name, number_words
 from ..numerics.quantities import Key, SideQuantities
-from ..numerics.rounding import STILL, Jitter, spread_of
+from ..numerics.rounding import STILL, Jitter, spread_of, worked_on
 from .activation import Tries, likely_of
 from .functions import Function, function_named
 
@@ -47,6 +47,8 @@ class Form:
     def apply(self, gate: Array, up: Array, jitter: Jitter, units: Mapping[str, float]) -> Array:
         """The unit's output; jittered as rounding of the inputs and the intermediates would."""
         unit = units["output"]
+        if not jitter.still:
+            gate, up = (worked_on(v, units["gate"], units["up"], unit) for v in (gate, up))
         gate, up = jitter(gate, units["gate"]), jitter(up, units["up"])
         if self.limit is not None:
             gate, up = np.minimum(gate, self.limit), np.clip(up, -self.limit, self.limit)

@@ -20,6 +20,7 @@ _FEWEST = 4  # rows from which a weight may be fitted
 # that is no RMS norm leaves ten times as much.
 _WITHIN = 1.6
 _MORE = 1.2  # times the error of a layer norm, whose bias takes some of it with it
+_COARSE = 2.0**-12  # unit roundoff of records whose residuals are far above that of float64
 _CHANNELS = 1024  # that tell roughly where the best epsilon is
 
 
@@ -42,7 +43,7 @@ def fitted(case: Case) -> Iterator[Fit]:
 
 def _best_eps(case: Case, kind: Kind) -> tuple[float, Norm]:
     """The least-squares norm of a kind: its epsilon by a search over the logarithm."""
-    trial = _Trial.of(case, kind)
+    trial = NormTrial.of(case, kind)
     middle = float(np.median(trial.mean)) or 1.0
     least = float(trial.mean.min()) or middle
     grid = [0.0, *(least * 10.0 ** np.arange(-7, 3, 0.5)), middle]
@@ -67,7 +68,7 @@ def _best_eps(case: Case, kind: Kind) -> tuple[float, Norm]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class NormTrial:
     """Norms of one kind with the best weight (and bias) by channel for an epsilon. `x` are the rows
     as they are normalised, `mean` `[rows, 1]` their mean squares, `scale` `[rows, 1]` what makes
     rows of the output equally large, `v` the output scaled.
@@ -78,20 +79,24 @@ class _Trial:
     mean: Array
     scale: Array
     v: Array
+    products: _Products | None = None
 
     @classmethod
-    def of(cls, case: Case, kind: Kind) -> _Trial:
+    def of(cls, case: Case, kind: Kind) -> NormTrial:
         x, y = case.inputs["x"], case.output
         if kind == "layer":
             x = x - x.mean(-1, keepdims=True)
         scale = 1.0 / np.maximum(np.sqrt(np.square(y).mean(1, keepdims=True)), 1e-300)
-        return cls(kind, x, np.square(x).mean(1, keepdims=True), scale, y * scale)
+        trial = cls(kind, x, np.square(x).mean(1, keepdims=True), scale, y * scale)
+        fine = kind != "rms" or case.units["output"] < _COARSE
+        return trial if fine else replace(trial, products=_Products.of(x, trial.v))
 
-    def thinned(self) -> _Trial:
+    def thinned(self) -> NormTrial:
         """The same with some of the channels, where there are many."""
         every = max(1, self.x.shape[1] // _CHANNELS)
         x, v = (np.ascontiguousarray(values[:, ::every]) for values in (self.x, self.v))
-        return replace(self, x=x, v=v)
+        products = None if self.products is None else _Products.of(x, v)
+        return replace(self, x=x, v=v, products=products)
 
     def parameters(self, eps: float) -> tuple[Array, Array | None]:
         """The best weight and, of a layer norm, bias."""
@@ -99,9 +104,12 @@ class _Trial:
 
     def left(self, eps: float) -> float:
         """The relative residual."""
+        if self.products is not None:
+            return self.products.left(self.scale / np.sqrt(self.mean + eps))
         u = self._normal(eps)
         weight, bias = self._fit(u)
-        left = self.v - u * weight
+        u *= weight
+        left = np.subtract(self.v, u, out=u)
         if bias is not None:
             left -= bias * self.scale
         size = float(np.vdot(self.v, self.v)) or 1.0
@@ -119,6 +127,29 @@ class _Trial:
         weight = _ratio(u - scale * mean_u, v - scale * mean_v)
         bias = mean_v - weight * mean_u
         return weight, bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """`xx` and `xv` `[rows, channels]`, and the sums `vv` `[channels]`: with these a factor by row,
+    and the best weight by channel, leave vv - (sum a xv)^2 / sum a^2 xx. That is a difference of
+    numbers which are alike, and so for residuals of a coarse grid alone.
+    """
+
+    xx: Array
+    xv: Array
+    vv: Array
+
+    @classmethod
+    def of(cls, x: Array, v: Array) -> _Products:
+        return cls(np.square(x), x * v, np.einsum("ij,ij->j", v, v))
+
+    def left(self, factor: Array) -> float:
+        """The relative residual with factors `[rows, 1]`."""
+        a = factor[:, 0]
+        found = np.square(a @ self.xv) / np.maximum(np.square(a) @ self.xx, 1e-300)
+        left = np.maximum(self.vv - found, 0.0).sum()
+        return math.sqrt(float(left) / (float(self.vv.sum()) or 1.0))
 
 
 def _ratio(u: Array, v: Array) -> Array:

@@ -24,6 +24,8 @@ _NORMAL, _APART = 1_000_003, 7919  # primes, so that no two calls take the same 
 HIDDEN = 0.5 / 3**0.5  # in units roundoff of the factor
 _FEWEST_BITS = 7  # of a grid that is told from values: bfloat16's
 _LOOK = 1 << 14  # elements that the grid is told from
+_COARSE = 2.0**-12  # from this unit on, float32 is fine enough to draw errors in
+_AT_ONCE = 1 << 14  # elements that are worked on in a cache
 
 
 def unit_of(values: Array, dtype: str) -> float:
@@ -68,6 +70,11 @@ def truncated(values: Array, unit: float) -> Array:
     return np.ldexp(np.trunc(mantissa / unit) * unit, exponent)
 
 
+def worked_on(values: Array, *units: float) -> Array:
+    """For drawing errors of these units: in float32 where that is far finer than the units."""
+    return values.astype(np.float32) if min(units) >= _COARSE else values
+
+
 class Jitter:
     """Moves values as rounding would: by independent errors of the standard deviation that rounding
     to a unit has. With unit 0 nothing moves.
@@ -109,19 +116,21 @@ def spread_of(value: Array, moved: list[Array], unit: float) -> Array:
     """Standard deviations `[rows, channels]` from evaluations with jittered inputs, smoothed to a
     row's times a channel's (two draws say little of one element), and the output's own rounding.
     """
-    squares = np.square(ROUNDED * unit * value)
-    if moved:
-        apart = np.empty_like(squares)
-        others = np.zeros_like(squares)
+    by_row, by_channel = np.zeros(len(value)), np.zeros(value.shape[1])
+    step = max(1, _AT_ONCE // max(1, value.shape[1]))
+    for start in range(0, len(value), step):
+        part = slice(start, start + step)
+        squares = np.square(value[part])
+        squares *= (ROUNDED * unit) ** 2
         for other in moved:
-            np.subtract(other, value, out=apart)
-            others += np.square(apart, out=apart)
-        others /= len(moved)
-        squares += others
-    total = float(squares.mean())
+            apart = other[part] - value[part]
+            np.square(apart, out=apart)
+            apart /= len(moved)
+            squares += apart
+        by_row[part] = squares.sum(1)
+        by_channel += squares.sum(0)
+    total = float(by_row.sum())
     if total <= 0:
         return np.zeros_like(value)
-    by_row, by_channel = squares.mean(1, keepdims=True), squares.mean(0, keepdims=True)
-    spread = by_row * by_channel
-    spread /= total
-    return np.sqrt(spread, out=spread)
+    by_row /= total
+    return np.sqrt(by_row)[:, None] * np.sqrt(by_channel)

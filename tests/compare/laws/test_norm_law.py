@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from layertui.compare.laws.law import Case
+from layertui.compare.laws.norm.fitting import NormTrial
 from support.laws.law_checks import Tried, capture, tried
 
 WIDTH, ROWS = 48, 24
@@ -184,3 +188,23 @@ def test_what_an_earlier_layer_returned_is_stale(tmp_path: Path) -> None:
     assert found.out() == ["layers.3.input_layernorm-output"]
     cause = found.diagnosis("layers.3.input_layernorm-output").causes[0]
     assert cause.name == "stale" and "layers.1.input_layernorm-output" in cause.text
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-5, 3e-3])
+def test_a_search_by_products_leaves_what_the_differences_leave(eps: float) -> None:
+    """For a coarse grid: with products of float64 that is a difference of numbers alike."""
+    torch.manual_seed(2)
+    x = rows(torch.bfloat16)[0]
+    y = LlamaRMSNorm(WIDTH, 1e-3).to(torch.bfloat16)(x)
+    given, result = (t.detach().double().numpy() for t in (x, y))
+    units = {"x": 2.0**-8, "output": 2.0**-8}
+    case = Case("reference", result, np.arange(ROWS), {"x": given}, units)
+    trial = NormTrial.of(case, "rms")
+    assert trial.products is not None
+    plain = replace(trial, products=None)
+    assert trial.left(eps) == pytest.approx(plain.left(eps), rel=1e-9)
+    thinned = trial.thinned()
+    assert thinned.left(eps) == pytest.approx(plain.thinned().left(eps), rel=1e-9)
+    fine = replace(case, units={"x": 2.0**-24, "output": 2.0**-24})
+    assert NormTrial.of(fine, "rms").products is None
+    assert NormTrial.of(case, "layer").products is None

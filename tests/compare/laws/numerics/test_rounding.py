@@ -18,6 +18,7 @@ from layertui.compare.laws.numerics.rounding import (
     spread_of,
     truncated,
     unit_of,
+    worked_on,
 )
 
 UNITS = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
@@ -114,3 +115,27 @@ def test_spread_has_the_sizes_of_rows_and_channels() -> None:
     assert np.median(spread / (1e-3 * sizes)) == pytest.approx(1, abs=0.1)
     assert (np.abs(np.log(spread / (1e-3 * sizes))) < 0.7).all()
     assert not spread_of(np.zeros((3, 4)), [np.zeros((3, 4))], 2.0**-8).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 40), (40, 3000), (2, 40_000)])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_spread_is_that_of_its_row_times_that_of_its_channel(
+    shape: tuple[int, int], kind: type
+) -> None:
+    random = np.random.default_rng(1)
+    value = random.standard_normal(shape) * np.geomspace(1, 100, shape[0])[:, None]
+    moved = [(value * (1 + 1e-3 * random.standard_normal(shape))).astype(kind) for _ in range(2)]
+    squares = np.square(ROUNDED * 2.0**-8 * value)
+    squares += np.mean([np.square(one - value) for one in moved], axis=0)
+    wanted = squares.mean(1, keepdims=True) * squares.mean(0) / squares.mean()
+    found = spread_of(value, moved, 2.0**-8)
+    np.testing.assert_allclose(found, np.sqrt(wanted), rtol=1e-12)
+
+
+def test_of_nothing_there_is_no_spread() -> None:
+    assert not spread_of(np.zeros((3, 4)), [], 2.0**-8).any()
+
+
+def test_errors_of_coarse_units_are_drawn_in_float32() -> None:
+    assert worked_on(normal(), 2.0**-8, 2.0**-11).dtype == np.float32
+    assert worked_on(normal(), 2.0**-8, 2.0**-24).dtype == np.float64
