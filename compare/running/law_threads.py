@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from ...capture.interpreter.memory import keep_freed_memory
 from ..laws.evaluate import Place, Turn, best_of, turns
 from ..laws.evaluation import Evaluation
 from ..laws.law import Scene
@@ -34,6 +35,7 @@ class OnThreads:
 
     def __call__(self, scene: Scene, places: Sequence[Place]) -> Iterator[Evaluation | None]:
         """In the order of `places`; fewer where the scene was cancelled."""
+        keep_freed_memory()
         workers = min(self.workers, MOST_WORKERS)
         pool = ThreadPoolExecutor(workers, "layertui-laws", self.start)
         try:
