@@ -12,7 +12,6 @@ import os
 import re
 from itertools import islice
 
-from .formats.registry import named_by_file, named_by_file_elsewhere
 from .names import NOT_TENSORS, natural_key
 from .storage import first_bytes, is_file, is_folder, open_text, storage_of
 
@@ -65,6 +64,8 @@ def _of_directory(path: str, most: int) -> list[str]:
     listed = os.path.join(folder, "tensor_names.txt")
     if is_file(listed):
         return _first_lines(listed)[:most]
+    from .formats.registry import named_by_file, named_by_file_elsewhere
+
     names = storage.names(folder) if folder != path else entries
     stems = _stems(names, named_by_file())
     if not stems and not all(name.endswith(NOT_TENSORS) for name in names):

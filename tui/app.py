@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.command import CommandPalette
 from textual.message import Message
 
@@ -22,7 +22,7 @@ from .settings.keymap import Keymap
 from .settings.settings import Settings
 from .state import History, save_crash
 from .terminal import Terminal
-from .textual_theme import STYLES, THEMES, theme_name
+from .textual_theme import STYLES, ThemedApp
 from .theme import Look
 from .work_screen import WorkScreen
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .jobs.news import News
     from .jobs.request import Request
     from .list.folds.list_lines import Start
-    from .session import Question
+    from .question import Question
 
 _HEAD_START = 0.02  # seconds that the terminal gets to take the first screen
 _NOT_YET = 0.02  # seconds until a key is tried again that a screen is not there for
@@ -52,7 +52,7 @@ class JobNews(Message):
         self.news = news
 
 
-class LayertuiApp(App[None], inherit_bindings=False):
+class LayertuiApp(ThemedApp, inherit_bindings=False):
     """Compares two captures on the screen."""
 
     TITLE = "layertui"
@@ -79,10 +79,7 @@ class LayertuiApp(App[None], inherit_bindings=False):
     ) -> None:
         self.look = Look(terminal or Terminal())
         self.keymap = keymap or Keymap()
-        super().__init__(ansi_color=self.look.terminal.ansi)
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = theme_name(self.look.terminal)
+        super().__init__(self.look.terminal)
         self.typed_ahead: list[Message] = []  # before the screen was there
         self.history = History()
         self.last_words: str | None = None  # for stderr, once the terminal is itself again

@@ -16,31 +16,14 @@ if TYPE_CHECKING:
     from ..compare.changes.earlier import RowChanges
     from ..compare.comparison import Comparison
     from ..compare.reports.row_report import RowReport
-    from .completion.candidates import Completer
     from .jobs.export_job import ExportChoice
     from .jobs.job import Job
     from .jobs.news import News
     from .jobs.request import Request
     from .list.folds.list_lines import Start
     from .list.limits import Limits
+    from .question import Question
     from .scene import Scene, Trial
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the prompt asks. `sign` tells histories apart (`:`, `/`, `&`; empty: none). `changed` is
-    called with every change of the text, `left` when the prompt is left without an answer;
-    `complete` finds what Tab offers, `example` stands in the footer.
-    """
-
-    label: str
-    answer: Callable[[str], None]
-    text: str = ""
-    sign: str = ""
-    changed: Callable[[str], None] | None = None
-    left: Callable[[], None] | None = None
-    complete: Completer | None = None
-    example: str = ""
 
 
 @dataclass

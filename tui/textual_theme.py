@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.app import App
 from textual.theme import Theme
 
 if TYPE_CHECKING:
@@ -56,3 +57,22 @@ def theme_name(terminal: Terminal) -> str:
     if terminal.ansi:
         return "ansi-dark"
     return LIGHT.name if terminal.light else THEME.name
+
+
+class ThemedApp(App[None]):
+    """An application in the theme of a terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(ansi_color=terminal.ansi)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = theme_name(terminal)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before the first screen is there nothing is drawn in other colours: the style sheet,
+        which takes milliseconds to read, is read once, with the variables of the theme.
+        """
+        if self.is_mounted:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())

@@ -8,7 +8,7 @@ from textual.screen import Screen
 
 from .commands import CommandError, parse
 from .keys import Key, Scope, bindings_of, footer_of, keys_of
-from .session import Host, Question
+from .session import Host
 from .settings.table import SettingError, setting_named
 from .widgets.footer import Footer
 from .widgets.prompt import PromptBar
@@ -185,6 +185,8 @@ class WorkScreen(Screen[None], inherit_bindings=False):
     # Commands
 
     def action_command(self) -> None:
+        from .question import Question
+
         complete = self.controllers.completions.line
         self.prompt.ask(Question(":", self.run_command, sign=":", complete=complete))
 

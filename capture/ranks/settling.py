@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from ..dtypes import DTYPES
 from ..names import natural_key
 from ..plurals import counted, which
-from ..records import Capture, Joined, RankRecords, Record
+from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
 from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .labels import RANK
 from .numbering import number_globally
+from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
 from .way import APART, REPLICATED

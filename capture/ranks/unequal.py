@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..dtypes import DTYPES
-from ..records import UnequalRank
 from .deciding import UNKNOWN, Decision
 from .groups import Group, rows_that_differ
 from .names_of_parts import HEAD, NORMS, kind_of_module
+from .rank_records import UnequalRank
 from .way import REPLICATED
 
 Told = Sequence[tuple[Group, Decision]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...capture.records import Joined, Record
+from ...capture.ranks.rank_records import Joined
+from ...capture.records import Record
 
 
 def joined_json(joined: Joined) -> dict[str, Any]:

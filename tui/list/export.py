@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...capture.storage import exists
 from ..commands import CommandError
 from ..jobs.news import Ended, Exported
-from ..session import Question
+from ..question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

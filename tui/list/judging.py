@@ -11,7 +11,7 @@ from ...capture.storage import exists, is_url
 from ...compare.measuring.metrics import METRICS
 from ...compare.vocabulary import POLICIES
 from ..commands import CommandError
-from ..session import Question
+from ..question import Question
 from ..state import UNREMEMBERED, remember_metric
 from .limits import Limits, further_captures, parse_limits, with_baseline, with_thresholds
 

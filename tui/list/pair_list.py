@@ -14,7 +14,6 @@ from textual.strip import Strip
 from ...compare.measuring.metrics import METRICS
 from ..widgets.lines import look_of
 from .columns import Columns, Extras, columns_for
-from .finding.spot import Spot
 from .folds.fold_state import FoldState
 from .folds.list_lines import ListLines, any_between
 from .line_drawing import Drawing, draw_fold, draw_line, second_metric
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from textual import events
 
     from ...compare.changes.earlier import RowChanges
+    from .finding.spot import Spot
     from .folds.fold_summary import FoldSummary
 
 
@@ -200,6 +200,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def spot(self) -> Spot:
         """Where the cursor is and what is folded."""
+        from .finding.spot import Spot  # not before the first paint
+
         return Spot(self.row or 0, self.screen_line, self.folding.kept())
 
     def back_to(self, spot: Spot) -> None:
@@ -378,6 +380,8 @@ class PairList(ScrollView, can_focus=True, inherit_bindings=False):
 
 def _longest_shape(model: RowModel) -> int:
     """The widest shape of some rows; all of 100,000 would take too long and change little."""
+    if not model.aligned:  # names alone are shown without shapes
+        return 0
     step = max(1, len(model) // 500)
     longest = 0
     for row in range(0, len(model), step):

@@ -8,7 +8,7 @@ from ..commands import CommandError
 from ..jobs.compare_job import is_bad_input
 from ..jobs.news import Ended, Reran
 from ..jobs.rerun_job import recall_job, rerun_job
-from ..session import Question
+from ..question import Question
 
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison

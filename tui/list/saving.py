@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..session import Question
+from ..question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable

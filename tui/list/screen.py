@@ -10,7 +10,6 @@ from textual import on
 from ..keys import bindings_of
 from ..present.text import clean
 from .following import FollowingList
-from .motions.typed_keys import TypedKeys
 from .pair_list import PairList
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
     from textual.timer import Timer
 
-    from .motions.typed_keys import Step
+    from .motions.typed_keys import Step, TypedKeys
 
 ALONE = 0.5  # seconds after which the first character of a key of two acts by itself, as in vim
 
@@ -32,6 +31,8 @@ class ListScreen(FollowingList):
     @cached_property
     def typed(self) -> TypedKeys:
         """What was typed and is not carried out yet."""
+        from .motions.typed_keys import TypedKeys  # not before the first paint
+
         return TypedKeys(self.keys_now())
 
     # Going places

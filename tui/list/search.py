@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...capture.plurals import counted
 from ..commands import CommandError
-from ..session import Question
+from ..question import Question
 from .row_model import MODE_WORDS, MODES, holds, words_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..commands import CommandError
 from ..jobs.news import Ended, Made
 from ..present.text import clean
-from ..session import Question
+from ..question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable

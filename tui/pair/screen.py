@@ -11,7 +11,7 @@ from ..commands import CommandError
 from ..jobs.export_job import ExportChoice
 from ..jobs.inspector import Found, InspectionNews
 from ..keys import bindings, footer_of, keys_of
-from ..session import Question
+from ..question import Question
 from ..widgets.footer import Footer
 from ..widgets.lines import Lines
 from ..widgets.prompt import PromptBar

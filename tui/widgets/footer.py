@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..completion.candidates import common_start
 from ..keys import Key, show_key
 from ..present.text import clean, width_of
 from .lines import Lines
@@ -59,6 +58,8 @@ class Footer(Lines):
 
 def shortened(words: Sequence[str]) -> list[str]:
     """Paths and names without the folders or modules that all of them have."""
+    from ..completion.candidates import common_start  # not before the first paint
+
     common = common_start(words) if len(words) > 1 else ""
     shared = max(common.rfind("/"), common.rfind(".")) + 1
     return [word[shared:] or word for word in words]

@@ -10,7 +10,6 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input
 
-from ..completion.candidates import Cycle
 from ..present.text import clean, cut
 from .lines import Lines, look_of
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.widget import Widget
 
-    from ..completion.candidates import Candidates
-    from ..session import Question
+    from ..completion.candidates import Candidates, Cycle
+    from ..question import Question
     from ..state import History
 
 
@@ -251,6 +250,8 @@ class PromptBar(Horizontal):
         if self._cycle is not None and line == self._cycle.line and entry.value == self._shown:
             self._step(self._cycle, event.direction, rest)
             return
+        from ..completion.candidates import Cycle  # not before the first paint
+
         self.looking = True
 
         def found(candidates: Candidates) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ....capture.records import Capture, Joined, Record
+from ....capture.ranks.rank_records import Joined
+from ....capture.records import Capture, Record
 from ...aligned import Aligned
 from ...model import Row
 from ...recipes.common_view import common_view

@@ -21,7 +21,8 @@ from layertui.tui.list.row_model import (
     position,
     rows_in_view,
 )
-from layertui.tui.session import Question, Session
+from layertui.tui.question import Question
+from layertui.tui.session import Session
 
 
 class FakeFront:
