@@ -42,13 +42,15 @@ QUIET = 3.0  # seconds without a byte after which all is done
 # In the program: beats of the loop, and where its threads are when a beat is late. A thread looks,
 # which sees what holds the interpreter's lock for long once it is let go.
 CHILD = r"""
-import json, os, sys, threading, time, traceback
+import json, os, sys, threading, time
 from asyncio.base_events import BaseEventLoop
+from collections import deque
 BEAT, LATE = 0.005, 0.04
 GAPS = open(os.environ["GAPS"], "w")
-beats = {"last": None, "stack": None, "cpu": 0.0, "waited": 0.0, "all": 0.0}
+beats = {"last": None, "stack": None, "cpu": 0.0, "all": 0.0}
 main = threading.get_ident()
 SCHEDULED = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+waits = deque([(0.0, 0.0)], 500)  # when a thread looked, and what the loop had waited by then
 
 def waited():
     try:
@@ -57,17 +59,21 @@ def waited():
     except OSError:  # not Linux
         return 0.0
 
+def waited_since(then):
+    return waited() - next((total for when, total in reversed(waits) if when <= then), 0.0)
+
 def beat(loop):
-    now = time.perf_counter()
-    cpu, core, threads = time.thread_time(), waited(), time.process_time()
+    # Nothing here lets go of the interpreter's lock, which another thread would take.
+    now, cpu, threads = time.perf_counter(), time.thread_time(), time.process_time()
     last = beats["last"]
     if last is not None and now - last - BEAT > LATE:
-        gap = now - last - BEAT
+        gap, doing = now - last - BEAT, beats["stack"] or ""
         own = cpu - beats["cpu"]
         others = threads - beats["all"] - own
-        found = time.time(), gap, own, core - beats["waited"], others, beats["stack"] or ""
+        found = time.time(), gap, own, waited_since(last), others, doing
         print(json.dumps(found), file=GAPS, flush=True)
-    beats.update({"last": now, "stack": None, "cpu": cpu, "waited": core, "all": threads})
+        now, cpu, threads = time.perf_counter(), time.thread_time(), time.process_time()
+    beats.update({"last": now, "stack": None, "cpu": cpu, "all": threads})
     loop.call_later(BEAT, beat, loop)
 
 IDLE = ("(threading.py", "_hung_up", "run_input_thread")
@@ -75,6 +81,7 @@ IDLE = ("(threading.py", "_hung_up", "run_input_thread")
 def look():
     while True:
         time.sleep(LATE / 2)
+        waits.append((time.perf_counter(), waited()))
         last = beats["last"]
         if last is None or time.perf_counter() - last < LATE or beats["stack"]:
             continue
@@ -85,9 +92,14 @@ def look():
         beats["stack"] = "; ".join(one for one in said if not any(w in one for w in IDLE))
 
 def places(frame, depth):
-    found = [f for f in traceback.extract_stack(frame) if "<frozen" not in f.filename]
-    return " > ".join(f"{f.name} ({os.path.basename(f.filename)}:{f.lineno})"
-                      for f in found[-depth:])
+    '''Without a look at any source file, which would keep the loop waiting, too.'''
+    found = []
+    while frame is not None:
+        if "<frozen" not in frame.f_code.co_filename:
+            found.append(f"{frame.f_code.co_name} ({os.path.basename(frame.f_code.co_filename)}"
+                         f":{frame.f_lineno})")
+        frame = frame.f_back
+    return " > ".join(reversed(found[:depth]))
 
 def forever(self, run=BaseEventLoop.run_forever):
     self.call_soon(beat, self)

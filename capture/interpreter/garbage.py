@@ -15,7 +15,9 @@ from typing import Any
 
 _USUAL = gc.get_threshold()
 _NEVER = 1 << 30  # collections of the middle generation between two full ones
-_YOUNG, _SELDOM = 20_000, 50  # new objects between two looks, which take 5 ms; such between others
+_YOUNG = 20_000  # new objects between two looks at them, which take 5 ms
+# Such between two looks at all that these left, each of which takes as long as they took together.
+_SELDOM = 3
 
 
 def hold() -> None:
