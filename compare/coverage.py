@@ -36,30 +36,32 @@ def _side(
     capture: list[Record] = getattr(aligned, side).records
     ignored = getattr(aligned, f"ignored_{side}")
     first = _first_rank(capture)
-    paired: dict[int, Record] = {}
-    broken: dict[int, Record] = {}
-    outputs: dict[int, Record] = {}
+    paired: set[int] = set()  # of records, by their `id`
+    broken: set[int] = set()
+    outputs: set[int] = set()
     compared: set[int] = set()
+    ours = side == "reference"
     for row, result in zip(aligned.rows, results.measurements, strict=True):
-        record: Record | None = getattr(row, side)
+        record = row.reference if ours else row.candidate
         if record is None:
             continue
+        key, pair = id(record), row.kind == "pair"
         if row.role in OUTPUT_ROLES and not _of_another_rank(record, first):
-            outputs[id(record)] = record
-        failed = isinstance(result, Failure) and result.side == side
-        if record.error is not None or failed or (not record.comparable and row.kind == "pair"):
-            broken[id(record)] = record
-        elif row.kind == "pair":
-            paired[id(record)] = record
+            outputs.add(key)
+        failure = isinstance(result, Failure)
+        failed = failure and result.side == side
+        if record.error is not None or failed or (pair and not record.comparable):
+            broken.add(key)
+        elif pair:
+            paired.add(key)
             doubtful = verdicts[row.index].doubtful
-            if row.problem_level != "unreadable" and not (doubtful or isinstance(result, Failure)):
-                compared.add(id(record))
-    for key in broken:
-        paired.pop(key, None)
-        compared.discard(key)
+            if row.problem_level != "unreadable" and not (doubtful or failure):
+                compared.add(key)
+    paired -= broken
+    compared -= broken
     gap = len(capture) - len(paired) - len(broken) - len(ignored)
     counts = SideCounts(len(capture), len(paired), gap, len(broken), len(ignored))
-    return counts, (len(compared & outputs.keys()), len(outputs))
+    return counts, (len(compared & outputs), len(outputs))
 
 
 def _first_rank(records: Sequence[Record]) -> str | None:

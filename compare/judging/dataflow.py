@@ -100,6 +100,7 @@ class _Step:
     children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
     inside: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     seen: SeenNumbers = field(default_factory=SeenNumbers)
+    parents: dict[str, str] = field(default_factory=dict)  # `recorded_parent`, by module
 
     def link(self) -> None:
         given = [row for row in self.rows if row.role == "value" and is_parameter(row.canonical)]
@@ -129,11 +130,13 @@ class _Step:
 
     def recorded_parent(self, module: str) -> str:
         """The nearest module around `module` that has records."""
-        while module != ROOT:
-            module = parent_of(module)
-            if module in self.outputs or module in self.inputs:
-                return module
-        return ROOT
+        known = self.parents.get(module)
+        if known is None:
+            known = parent_of(module) if module != ROOT else ROOT
+            while known != ROOT and known not in self.outputs and known not in self.inputs:
+                known = parent_of(known)
+            self.parents[module] = known
+        return known
 
     def returning_parents(self, module: str) -> Iterator[str]:
         """The modules around `module` that its output is handed on to: the nearest with records,

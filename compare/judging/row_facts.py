@@ -22,6 +22,8 @@ class Facts:
     the spacing of 1.0 in it; `floor` the error that rounding alone makes; `ok` what the dtype
     allows for any inputs. `bits` are the mantissa bits of what the candidate's values are
     judged by; `linear`: it is a projection, `mixed` that the sides' dtypes differ.
+    `greater` is the greater one of both errors, `passed_on` what comes after gets; `structure` that
+    of what `error` is about.
     `passed` is the error that what comes after gets, where that is more: tokens that a router sent
     elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
     limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
@@ -51,15 +53,20 @@ class Facts:
     unpaired: int = 0
     parameter: bool = False
     is_gradient: bool = False
+    # Every test asks for these several times: of all that is compared, of what can be passed on.
+    structure: Structure | None = field(init=False, repr=False, compare=False)
+    greater: float = field(init=False, repr=False, compare=False)
+    passed_on: float = field(init=False, repr=False, compare=False)
     _inherited: float | None = field(init=False, default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.structure = self.kept if self.passed is not None else self.result.structure
+        self.greater = max(self.error, self.plain)
+        self.passed_on = self.greater if self.passed is None else max(self.passed, self.plain)
 
     def made_of(self, sources: list[Facts]) -> None:
         """Set what this record was made from."""
         self.sources, self._inherited = sources, None
-
-    @property
-    def structure(self) -> Structure | None:
-        return self.kept if self.passed is not None else self.result.structure
 
     @property
     def blocked(self) -> bool:
@@ -96,15 +103,6 @@ class Facts:
         error.
         """
         return None if self.structure is None else self.structure.offset
-
-    @property
-    def greater(self) -> float:
-        """The greater one of both errors."""
-        return max(self.error, self.plain)
-
-    @property
-    def passed_on(self) -> float:
-        return self.greater if self.passed is None else max(self.passed, self.plain)
 
     @property
     def inherited(self) -> float:

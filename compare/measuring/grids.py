@@ -33,8 +33,8 @@ class Grids:
     def dtypes(self, row: Row, result: Result) -> tuple[str, str] | None:
         """The dtypes that a pair is judged by, casts of recipes included; None without them."""
         kept = side_dtypes(row)
-        if kept is None:
-            return None
+        if kept is None or self.reference is self.candidate is None:
+            return kept
         bits = _bits(result) or (0, 0)
         found = [
             _shown(dtype, grid, own)

@@ -44,7 +44,7 @@ def scaled_by_channel(facts: Facts, peers: LayerPeers) -> Evidence | None:
 def _by_part(
     facts: Facts, peers: LayerPeers, name: str, units: float, words: str
 ) -> Evidence | None:  # fmt: skip
-    part = _part(facts, name)
+    part: Part | None = None if facts.structure is None else getattr(facts.structure, name)
     if part is None or part.mean < 3 or part.size <= units * facts.unit:
         return None  # what costs more is not asked of the many rows that are in order
     if part.size < PART_OF_ERROR * facts.error or facts.shares:
@@ -62,12 +62,8 @@ def _by_part(
     return Evidence(part.size / allowed, f"{words}: {size}, not seen in the inputs")
 
 
-def _part(facts: Facts, name: str) -> Part | None:
-    return None if facts.structure is None else getattr(facts.structure, name)
-
-
 def _size(facts: Facts, name: str) -> float | None:
-    part = _part(facts, name)
+    part: Part | None = None if facts.structure is None else getattr(facts.structure, name)
     return None if part is None else part.size
 
 
@@ -87,6 +83,8 @@ def _peak(
     ratio = _ratio(facts, name, across)
     if ratio is None or facts.structure is None:
         return None
+    if ratio <= PEAK_RATIO and (name != "row_error" or ratio <= SEEN_RATIO):
+        return None  # what costs more is not asked of the many rows that are in order
     middle, worst, at = getattr(facts.structure, name)
     least = max(PEAK_UNITS * facts.unit, PEAK_INHERITED * facts.inherited, PART_OF_OK * facts.ok)
     if worst < least:

@@ -165,6 +165,8 @@ def clamped(facts: Facts, peers: LayerPeers) -> Evidence | None:
     if structure is None:
         return None
     count = structure.saturated
+    if count <= CLAMPED:
+        return None  # what costs more is not asked of the many rows that are in order
     typical = peers.median_of_others("saturated", _saturated, facts) or 0.0
     before = max((_saturated(source.whole) or 0.0 for source in facts.sources), default=0.0)
     allowed = max(CLAMPED, 2 * typical, 2 * before)
@@ -188,6 +190,8 @@ def rounded(facts: Facts, peers: LayerPeers) -> Evidence | None:
     ):
         return None
     coarse = _coarseness(facts) or 1.0
+    if coarse <= COARSER:
+        return None
     typical = peers.median_of_others("coarseness", _coarseness, facts)
     known = [found for source in facts.sources if (found := _coarseness(source.whole)) is not None]
     before = max(known, default=None)
@@ -244,8 +248,9 @@ ALONE: tuple[Test, ...] = (beyond_limits, scaled, displaced)
 
 def evidence_for(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """The strongest evidence that the error was made at this record; None where there is none."""
-    if any(source.exact and source.error > 0 for source in facts.sources):
-        return None  # other token ids: no expectation for what follows from them
+    for source in facts.sources:
+        if source.exact and source.error > 0:
+            return None  # other token ids: no expectation for what follows from them
     tests = EXACT if facts.exact else NUMERIC
     if facts.alone is not None:
         tests = ALONE

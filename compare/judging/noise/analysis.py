@@ -189,7 +189,7 @@ class Analysis:
         return Verdict(level, words, "none", None)
 
     def _explained(self, facts: Facts, node: Node, limits: Limits | None) -> Verdict:
-        error = facts.greater
+        error, amplification = facts.greater, facts.amplification
         if limits is None:
             words = f"{facts.result.mismatched} of {facts.result.count} whole numbers differ"
             return Verdict(
@@ -197,16 +197,16 @@ class Analysis:
             )
         peers = self.origins.peers[node.kind]
         typical = peers.typical("amplification", lambda f: f.amplification, facts)
-        if facts.amplification > limit_of(typical) and facts.inherited <= UNRELATED:
+        if amplification > limit_of(typical) and facts.inherited <= UNRELATED:
             words = (
-                f"differs by {error:.2g}, {facts.amplification:.3g}x what its inputs and rounding "
+                f"differs by {error:.2g}, {amplification:.3g}x what its inputs and rounding "
                 f"explain, but within the {limits.ok:g} that {facts.dtype} allows"
             )
             return Verdict("drift", words, "none", None)
-        if typical is not None and facts.amplification > max(
+        if typical is not None and amplification > max(
             DRIFT * typical.middle * math.exp(2 * typical.spread), DRIFT_LEAST
         ):
-            times = facts.amplification / typical.middle
+            times = amplification / typical.middle
             words = (
                 f"differs by {error:.2g}, {times:.2g}x the typical growth in other layers; below "
                 "the divergence threshold"
