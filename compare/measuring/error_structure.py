@@ -89,7 +89,7 @@ def structure_in_files(places: tuple[Place, Place], cut: Cut) -> Structure | Non
     rows, channels = cut.rows, cut.channels
     if rows * channels < _FEWEST:
         return None
-    found = sample_of_files(*places, cut.runs(), _limits_of(rows, channels))
+    found = sample_of_files(*places, cut.runs(), sample_limits(rows, channels))
     if found is None:
         return None
     return _built(
@@ -100,7 +100,8 @@ def structure_in_files(places: tuple[Place, Place], cut: Cut) -> Structure | Non
 
 
 @lru_cache(maxsize=256)  # the layers of a model have records of a few shapes
-def _limits_of(rows: int, channels: int) -> SampleLimits:
+def sample_limits(rows: int, channels: int) -> SampleLimits:
+    """What the compiled pass needs to know of a sample of that size."""
     count = rows * channels
     rest = _step(count), count >= FEW_VALUES, _COARSE, BLOCKED, _BEYOND
     return SampleLimits(

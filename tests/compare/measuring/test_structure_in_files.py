@@ -158,7 +158,7 @@ def test_every_processor_sees_the_same(tmp_path: Path) -> None:
         cut = cut_of(reader.shape)
         x, y = (side.source.place(side.view) for side in reader.sides.values())
         assert x is not None and y is not None
-        limits = error_structure._limits_of(cut.rows, cut.channels)
+        limits = error_structure.sample_limits(cut.rows, cut.channels)
         told = [sample_of_files(x, y, cut.runs(), limits, each) for each in instruction_sets()]
     first = told[0]
     assert first is not None
@@ -173,7 +173,7 @@ def test_a_file_that_became_shorter_and_no_such_sample_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = pair(tmp_path, (20, 30), ("float32", "float32"), 2)
-    limits = error_structure._limits_of(20, 30)
+    limits = error_structure.sample_limits(20, 30)
     runs = np.array([[0, 600]])
 
     def ask(**changed: Any) -> object:
