@@ -13,8 +13,8 @@ class FoundFile:
     `block/out.npy`), `step` the number of the step directory it lies in (0 without one).
     `problem` says why it must not be opened (a link that leads out of the capture). `rank` tells
     apart what the processes of one run wrote; None where there is one. `kinds` is its place by kind
-    of parallelism (`ranks.labels`), as far as that is told. `nameless` is set where the name tells
-    step or rank and nothing else (`step0.pt`).
+    of parallelism (`ranks.labels`), as far as that is told, `rank_counts` the number of places of a
+    kind in all. `nameless` is set where the name tells step or rank and nothing else (`step0.pt`).
     """
 
     path: str
@@ -24,6 +24,7 @@ class FoundFile:
     problem: str | None = None
     rank: str | None = None
     kinds: tuple[tuple[str, int], ...] = ()
+    rank_counts: tuple[tuple[str, int], ...] = ()
     nameless: bool = False
 
     @property

@@ -20,7 +20,6 @@ from .order.execution_order import NAMES_FILE, OrderHints, find_hints, sort_reco
 from .order.settling import settle
 from .plurals import counted
 from .ranks.data_parallel import files_of
-from .ranks.labels import Kinds
 from .ranks.layout import RankLayout
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
@@ -132,8 +131,12 @@ def _listed(path: str, raw: str | None, layout: RankLayout | None) -> Capture:
             records.extend(_records_of(found, format_, context))
     if not records:
         raise CaptureError(_nothing(path, files, context.notes))
-    kinds = {found.rank: found.kinds for found in files if found.rank is not None}
-    return _capture(path, records, hints, context, kinds)
+    capture = _capture(path, records, hints, context)
+    for found in files:
+        if found.rank is not None:
+            capture.rank_kinds[found.rank] = found.kinds
+        capture.rank_counts.update(found.rank_counts)
+    return capture
 
 
 def _files(path: str, layout: RankLayout | None) -> list[FoundFile]:
@@ -247,8 +250,7 @@ def _records_of(found: FoundFile, format_: Format, context: Context) -> list[Rec
 
 
 def _capture(
-    path: str, records: list[Record], hints: OrderHints, context: Context,
-    kinds: dict[str, Kinds],
+    path: str, records: list[Record], hints: OrderHints, context: Context
 ) -> Capture:  # fmt: skip
     said = str(context.metadata.pop("order_source", "order in the file"))
     if context.positions and all(record.path in context.positions for record in records):
@@ -272,7 +274,6 @@ def _capture(
         framework=_framework(formats),
         notes=list(context.notes),
         names_order=hints,
-        rank_kinds=kinds,
     )
     for key, value in context.metadata.items():
         setattr(capture, key, value)

@@ -125,7 +125,12 @@ def placed_files(
     placed = [_placed(file, place, labels) for file, place in zip(files, found, strict=True)]
     if layout is None:
         return placed
-    return [replace(file, kinds=layout.kinds(file.kinds)) for file in placed]
+    return [_laid_out(file, layout) for file in placed]
+
+
+def _laid_out(file: FoundFile, layout: RankLayout) -> FoundFile:
+    kinds = layout.kinds(file.kinds)
+    return replace(file, kinds=kinds, rank_counts=(*file.rank_counts, *layout.counts))
 
 
 def _placed(file: FoundFile, place: Place, labels: dict[RankName, str]) -> FoundFile:
@@ -134,7 +139,8 @@ def _placed(file: FoundFile, place: Place, labels: dict[RankName, str]) -> Found
     if place.step is not None:
         file = replace(file, step=place.step)
     if place.rank_name is not None and len(labels) > 1:
-        file = replace(file, rank=labels[place.rank_name], kinds=place.rank_name.kinds)
+        name = place.rank_name
+        file = replace(file, rank=labels[name], kinds=name.kinds, rank_counts=name.counts)
     if not place.rest:
         base = file.name[file.name.rfind("/") + 1 :]
         return replace(file, name=base, nameless=True)

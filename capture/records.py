@@ -155,6 +155,11 @@ class Capture:
     unequal_ranks: tuple[UnequalRank, ...] = ()
     rank_kinds: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """By rank: its place in each kind of parallelism, as far as names of files tell it."""
+    rank_counts: dict[str, int] = field(default_factory=dict)
+    """By kind of parallelism: how many places there are in all, and by `vpp` how many chunks of
+    layers each stage of a pipeline has, as far as names, the recording or rules tell."""
+    missing_ranks: str = ""
+    """Which ranks there should be and are not, and what shows it; empty where none is missed."""
     of_ranks: RankRecords | None = field(default=None, repr=False, compare=False)
     names_order: Any = field(default=None, repr=False, compare=False)
     """Order by names (`OrderHints`), for the names that come to light with the headers."""

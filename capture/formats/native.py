@@ -18,6 +18,7 @@ from ..files import FoundFile
 from ..interpreter.garbage import no_full_collection
 from ..names import slot_role
 from ..plurals import counted
+from ..ranks.labels import RANK
 from ..records import Locator, Record
 from ..storage import exists, storage_of
 from ..token_places import TokenPlaces
@@ -26,6 +27,7 @@ from .context import Context
 from .extents import checked_shape
 from .manifest import MANIFEST, Manifest, read_manifest
 
+_MOST_PROCESSES = 1 << 20  # a header that says more is damaged
 _TEXTS = ("framework", "framework_version", "model", "device", "prompt")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _Group = tuple[Any, ...]  # step, module, number of the call, its id
@@ -52,6 +54,9 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
         manifest = read_manifest(found.path)
         records = _inputs_before_outputs(_Records(found, manifest.header).read(manifest.records))
     _tell(context, manifest)
+    processes = manifest.header.get("world_size")
+    if found.rank is not None and type(processes) is int and 1 < processes <= _MOST_PROCESSES:
+        context.metadata["rank_counts"] = {RANK: processes}
     if manifest.header.get("order") != "unknown":  # a writer that was given sorted names
         context.ordered.add(found.path)
         context.ordered.update(record.path for record in records)

@@ -58,13 +58,16 @@ def places_of_ranks(records: Sequence[Record], told: Mapping[str, Kinds]) -> Pla
     return found
 
 
-def axes_of(ranks: Sequence[str], places: Places) -> Axes:
+def axes_of(
+    ranks: Sequence[str], places: Places, counts: Mapping[str, int] | None = None
+) -> Axes:  # fmt: skip
     """The kinds of parallelism that these ranks differ in, without those that follow of others;
-    stages of a pipeline are none.
+    stages of a pipeline are none. `counts` are numbers of places in all, as far as they are told.
     """
     known = [places.get(rank, {}) for rank in ranks]
+    counts = counts_told(known, counts or {})
     kinds = [k for k in _ORDER if all(k in own for own in known)
-             and len({own[k] for own in known}) > 1]  # fmt: skip
+             and (len({own[k] for own in known}) > 1 or counts.get(k, 1) > 1)]  # fmt: skip
     if RANK in kinds and len(kinds) > 1:
         if _tell_apart(known, [kind for kind in kinds if kind != RANK]):
             kinds.remove(RANK)
@@ -75,27 +78,58 @@ def axes_of(ranks: Sequence[str], places: Places) -> Axes:
         if kind in kinds and rest and _tell_apart(known, rest):
             kinds = rest
     found = dict(zip(ranks, known, strict=True))
-    if len(kinds) < 2:
-        return Axes(tuple(kinds), found, _left_out(kinds, known))
-    counts = [sorted({own[kind] for own in known}) for kind in kinds]
     stages = sorted({own.get(STAGE, 0) for own in known})
-    if prod(map(len, counts)) * len(stages) == len(ranks) and _tell_apart(known, kinds):
-        return Axes(tuple(kinds), found)
-    there = {(own.get(STAGE, 0), *(own[kind] for kind in kinds)) for own in known}
-    missing = [
-        "-".join(f"{kind}{number}" for kind, number in zip(kinds, place[1:], strict=True))
-        for place in product(stages, *counts) if place not in there
+    if not kinds or (len(kinds) == 1 and (len(stages) == 1 or kinds[0] == RANK)):
+        return Axes(tuple(kinds), found, _left_out(kinds, known, counts))
+    numbers = [
+        list(expected(kind, known, counts)) if kind in counts or len(kinds) == 1
+        else sorted({own[kind] for own in known}) for kind in kinds
     ]  # fmt: skip
-    return Axes((), found, tuple(missing))
+    if prod(map(len, numbers)) * len(stages) == len(ranks) and _tell_apart(known, kinds):
+        return Axes(tuple(kinds), found)
+    there = {(*(own[kind] for kind in kinds), own.get(STAGE, 0)) for own in known}
+    named = [*kinds, STAGE] if len(stages) > 1 else kinds
+    missing = [
+        "-".join(f"{kind}{number}" for kind, number in zip(named, place, strict=False))
+        for place in product(*numbers, stages) if place not in there
+    ]  # fmt: skip
+    return Axes(tuple(kinds) if len(kinds) == 1 else (), found, tuple(missing))
 
 
-def _left_out(kinds: Sequence[str], places: Sequence[Mapping[str, int]]) -> tuple[str, ...]:
-    """Numbers between the others; the first may be any."""
+def counts_told(
+    places: Sequence[Mapping[str, int]], counts: Mapping[str, int]
+) -> dict[str, int]:  # fmt: skip
+    """Without the number of all processes where ranks stand in kinds of parallelism, too: they may
+    be those of one place of another kind.
+    """
+    plain = all(list(own) == [RANK] for own in places)
+    return {kind: count for kind, count in counts.items() if plain or kind != RANK}
+
+
+def expected(
+    kind: str, places: Sequence[Mapping[str, int]], counts: Mapping[str, int]
+) -> range:  # fmt: skip
+    """The numbers that there should be: as many as are told, from 0 on, or from 1 where the last
+    number is that of all; else those from the first to the last.
+    """
+    numbers = {own[kind] for own in places}
+    first, last, count = min(numbers), max(numbers), counts.get(kind, 0)
+    if last < count:
+        return range(count)
+    return range(1, count + 1) if first > 0 and last == count else range(first, last + 1)
+
+
+def _left_out(
+    kinds: Sequence[str], places: Sequence[Mapping[str, int]], counts: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Numbers that should be there; those before the first and behind the last where it is told how
+    many there are.
+    """
     if not kinds:
         return ()
     (kind,) = kinds
     numbers = {own[kind] for own in places}
-    return tuple(f"{kind}{n}" for n in range(min(numbers), max(numbers)) if n not in numbers)
+    return tuple(f"{kind}{n}" for n in expected(kind, places, counts) if n not in numbers)
 
 
 def _tell_apart(places: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> bool:

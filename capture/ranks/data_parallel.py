@@ -36,7 +36,12 @@ def files_of(path: str, layout: RankLayout | None = None) -> list[FoundFile]:
     if not inside:
         raise CaptureError(f"{path}: no such file or directory")
     alone = len({file.rank for file in inside}) == 1
-    return [replace(file, rank=None, kinds=()) for file in inside] if alone else inside
+    if alone:
+        return [replace(file, rank=None, kinds=(), rank_counts=()) for file in inside]
+    return [
+        replace(file, rank_counts=tuple(one for one in file.rank_counts if one[0] != DATA))
+        for file in inside
+    ]
 
 
 def data_parallel_cases(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..records import Locator, Record
 from . import names_of_parts as names
+from .extent import Extent
 from .facts import Facts, copies_among, side_by_side, token_axis
 from .groups import Group
 from .join_tree import Node, concat, split, total, zigzag
@@ -58,6 +59,18 @@ class Advice(Protocol):
 
     def guess(self, group: Group, facts: Facts, named: Decision | None) -> Decision | None:
         """What the other capture shows, against what names say."""
+        ...
+
+    def extent(self, facts: Facts, numbers: Sequence[int]) -> Extent | None:
+        """How many ranks there are in all, as the other capture shows it."""
+        ...
+
+    def wants_layer(self, number: int) -> bool:
+        """Whether the other capture has this layer; so where there is none."""
+        ...
+
+    def has_same_ranks(self, ranks: Sequence[str]) -> bool:
+        """Whether the other capture is one of the same ranks, so that each has its partner."""
         ...
 
 

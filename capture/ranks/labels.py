@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 KINDS = "tp|pp|dp|ep|cp|sp"  # of parallelism: tensor, pipeline, data, expert, context, sequence
+CHUNKS = "vpp"  # of layers on each stage of an interleaved pipeline: no place of a rank
 _ANY_RANK = r"(?:local|global|world)_?rank|rank|worker|gpu"  # of all processes, or of no kind told
 _KIND = rf"(?:{KINDS})(?:[-_]?rank)?"
 _ONE = rf"(?:{_ANY_RANK}|{_KIND})[-_ =]?\d{{1,6}}(?:[-_]?of[-_]?\d{{1,6}})?"
@@ -26,11 +27,13 @@ Kinds = tuple[tuple[str, int], ...]
 @dataclass(frozen=True, slots=True)
 class RankName:
     """`label` is short: `rank0` for `TP0_PP0_Rank0_pid4242`. `kinds` are the place in every kind of
-    parallelism, and the `rank`, as far as the name tells them.
+    parallelism, and the `rank`, as far as the name tells them; `counts` how many places a kind has
+    in all (`rank0of4`).
     """
 
     label: str
     kinds: Kinds = ()
+    counts: Kinds = ()
 
     @property
     def in_full(self) -> str:
@@ -41,17 +44,20 @@ class RankName:
 def rank_named(text: str) -> RankName:
     """The rank that a part of a name is, which `WHOLE_RANK` matches or `SEVERAL`."""
     numbers: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for found in _NUMBERED.finditer(text.lower()):
         word = RANK if found["word"] in _NO_KIND else found["word"]
         if word != "of":
             numbers[word] = int(found["number"])
+        elif numbers:
+            counts[next(reversed(numbers))] = int(found["number"])
     process = numbers.pop("pid", numbers.pop("proc", None))
     if not numbers:
         return RankName(f"process {process}")
-    kinds = tuple(numbers.items())
+    kinds, of = tuple(numbers.items()), tuple(counts.items())
     if RANK in numbers:
-        return RankName(f"{RANK}{numbers[RANK]}", kinds)
-    return RankName("-".join(f"{kind}{number}" for kind, number in kinds), kinds)
+        return RankName(f"{RANK}{numbers[RANK]}", kinds, of)
+    return RankName("-".join(f"{kind}{number}" for kind, number in kinds), kinds, of)
 
 
 def inside_of(outer: RankName | None, inner: RankName) -> RankName:
@@ -62,4 +68,6 @@ def inside_of(outer: RankName | None, inner: RankName) -> RankName:
         return inner
     kinds = (*outer.kinds, *inner.kinds)
     twice = len(dict(kinds)) < len(kinds) or not (outer.kinds and inner.kinds)
-    return RankName(f"{outer.label}-{inner.label}", () if twice else kinds)
+    counts = (*outer.counts, *inner.counts)
+    label = f"{outer.label}-{inner.label}"
+    return RankName(label) if twice else RankName(label, kinds, counts)

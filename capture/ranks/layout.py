@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import prod
 
 from ..errors import CaptureError
-from .labels import KINDS, RANK, Kinds
+from .labels import CHUNKS, KINDS, RANK, Kinds
 
-_KIND = re.compile(rf"({KINDS})[=:]?([1-9]\d{{0,5}})")
+_KIND = re.compile(rf"({KINDS}|{CHUNKS})[=:]?([1-9]\d{{0,5}})")
 _WORDS = "kinds of parallelism and their sizes, the outer one first, such as `pp2 dp2 tp4`"
 
 
@@ -19,18 +19,27 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RankLayout:
-    """The sizes by kind of parallelism, the outer one first: neighbours differ in the last."""
+    """The sizes by kind of parallelism, the outer one first: neighbours differ in the last.
+    `chunks` is the number of chunks of layers that each stage of a pipeline has; 0 where that is
+    not said.
+    """
 
     sizes: tuple[tuple[str, int], ...]
+    chunks: int = 0
+
+    @property
+    def counts(self) -> Kinds:
+        """The number of places of each kind, and of chunks where that is said."""
+        return (*self.sizes, (CHUNKS, self.chunks)) if self.chunks else self.sizes
 
     def __str__(self) -> str:
-        return " ".join(f"{kind}{size}" for kind, size in self.sizes)
+        return " ".join(f"{kind}{size}" for kind, size in self.counts)
 
     def kinds(self, told: Kinds) -> Kinds:
         """The place of a rank of which no more than its number is `told`. Raises `CaptureError`
         for a number that is too large.
         """
-        if [kind for kind, _ in told] != [RANK]:
+        if not self.sizes or [kind for kind, _ in told] != [RANK]:
             return told
         number = rest = told[0][1]
         found: list[tuple[str, int]] = []
@@ -47,7 +56,8 @@ def parse_layout(text: str) -> RankLayout:
     """The layout that words mean. Raises `LayoutError`."""
     words = text.replace(",", " ").split()
     found = [_KIND.fullmatch(word.lower()) for word in words]
-    sizes = tuple((one[1], int(one[2])) for one in found if one is not None)
-    if not sizes or len(sizes) < len(words) or len(dict(sizes)) < len(sizes):
+    told = tuple((one[1], int(one[2])) for one in found if one is not None)
+    if not told or len(told) < len(words) or len(dict(told)) < len(told):
         raise LayoutError(f"{text[:60]!r} is no layout of ranks ({_WORDS})")
-    return RankLayout(sizes)
+    sizes = tuple(one for one in told if one[0] != CHUNKS)
+    return RankLayout(sizes, dict(told).get(CHUNKS, 0))

@@ -17,6 +17,8 @@ from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .labels import RANK
+from .lost_stages import lost_stages
+from .missing import NO_LAYERS, NO_PARTS, say_missing
 from .numbering import number_globally
 from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
@@ -63,41 +65,46 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     capture.notes += number_globally(capture.records, places)
     if advice is not None:
         advice.prepare(capture.records)
-    axes = axes_of(ranks, places)
-    axes = replace(axes, missing=(*axes.missing, *_unread(capture.records, ranks)))
+    same = advice is not None and advice.has_same_ranks(ranks)
+    counts = {} if same else capture.rank_counts
+    axes = axes_of(ranks, places, counts)
+    unread = _unread(capture.records, ranks)
+    axes = replace(axes, missing=(*axes.missing, *unread))
+    wanted = _any_layer if advice is None else advice.wants_layer
+    lost = [] if same else lost_stages(capture.records, ranks, places, counts, wanted)
     labels = {id(record): record.rank for record in capture.records}
     placed = [record for record in capture.records if record.placement is not None]
     if placed and len(axes.kinds) > 1:  # the recording says of each how all kinds are undone
-        stage = _Stage(capture, known, advice, labels)
+        stage = _Stage(capture, known, advice, labels, axes)
         stage.settle(placed)
         stage.tell()
-    missed = False  # whether what the ranks that are there have was not put together for it
+    missed: list[str] = []  # for which the parts of those that are there are not put together
+    shown = ""
     for number, kind in enumerate(axes.kinds or ("",)):
-        stage = _Stage(capture, known, advice, labels, _caution(axes, kind))
-        stage.kind = kind if len(axes.kinds) > 1 else ""
+        stage = _Stage(capture, known, advice, labels, axes, _caution(axes, kind), kind)
+        stage.may_be_all = not unread and kind not in counts
         undone = axes.kinds[: number + 1]
         for part in _parts(capture.records, labels, axes, undone):
             stage.settle(part)
         stage.tell()
-        for record in capture.records if stage.kind else ():
+        for record in capture.records if stage.kind_told else ():
             if record.rank is not None:
                 record.rank = axes.label(labels[id(record)] or "", undone)
-        missed = missed or any(decision.why == _MISSING for _, decision in stage.told)
+        if any(decision.why == _MISSING for _, decision in stage.told):
+            missed = sorted({*missed, *axes.missing, *stage.missing}, key=natural_key)
+            shown = shown or stage.shown
     if missed:
-        _say_missing(capture, [rank for rank in axes.missing if rank not in ranks])
-        capture.notes.append(_missing(axes.missing))
+        say_missing(capture, missed, ranks, NO_PARTS, shown)
+    if lost:
+        say_missing(capture, lost, ranks, NO_LAYERS)
     for record in capture.records:
         record.rank = labels.get(id(record))
     capture.records.sort(key=lambda record: record.step)
 
 
-def _say_missing(capture: Capture, ranks: Sequence[str]) -> None:
-    """A record that cannot be read stands for each rank whose parts are missed."""
-    for rank in ranks[:_MOST_MISSING]:
-        error = "this rank is missing: what the others have are not all parts"
-        capture.records.append(
-            Record(rank, rank, error=error, path=capture.path, format=capture.records[0].format)
-        )
+def _any_layer(number: int) -> bool:
+    """Without another capture: whether there must be such a layer. They may count from 1."""
+    return number > 0
 
 
 def _caution(axes: Axes, kind: str) -> str:
@@ -111,12 +118,6 @@ def _unread(records: Sequence[Record], ranks: Sequence[str]) -> list[str]:
     """Ranks of which nothing could be read."""
     read = {record.rank for record in records if record.error is None}
     return [rank for rank in ranks if rank not in read]
-
-
-def _missing(ranks: Sequence[str]) -> str:
-    some = ", ".join(ranks[:3]) + (", ..." if len(ranks) > 3 else "")
-    are = which(len(ranks), "is", "are")
-    return f"{counted(len(ranks), 'rank')} {are} missing ({some}): no parts are joined"
 
 
 def _parts(
@@ -134,19 +135,30 @@ def _parts(
 
 @dataclass(slots=True)
 class _Stage:
-    """Ranks of one kind of parallelism become one. `labels` are ranks as they were at first;
-    `caution` says why only what all have is one record.
+    """Ranks of one kind of parallelism become one. `labels` are ranks as they were at first, and
+    `axes` say where these stand; `caution` says why only what all have is one record. `missing` are
+    ranks that another capture shows to be missing, by what is `shown`; where numbers alone say so,
+    they `may_be_all`.
     """
 
     capture: Capture
     known: RankRecords
     advice: Advice | None
     labels: dict[int, str | None]
+    axes: Axes
     caution: str = ""
     kind: str = ""
+    may_be_all: bool = False
+    missing: list[str] = field(default_factory=list)
+    shown: str = ""
     told: list[tuple[Group, Decision]] = field(default_factory=list)
     alone: int = 0
     ranks: set[str] = field(default_factory=set)
+
+    @property
+    def kind_told(self) -> str:
+        """The kind of parallelism where ranks differ in several; empty where there is one."""
+        return self.kind if len(self.axes.kinds) > 1 else ""
 
     def settle(self, records: Sequence[Record]) -> None:
         """Those that differ in this kind alone."""
@@ -158,7 +170,9 @@ class _Stage:
         most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
         groups = [self._group(records, most) for records in several]
         whole = _complete(groups, records, ranks)
-        deciding = Deciding(Facts([g for g in groups if id(g) in whole]), self.advice)
+        facts = Facts([group for group in groups if id(group) in whole])
+        self._look_for_missing(facts)
+        deciding = Deciding(facts, self.advice)
         told = [(group, self._decided(deciding, group, id(group) in whole)) for group in groups]
         told = told if self.caution else with_odd_ranks(with_usual_ways(told, deciding))
         if told and not self.caution:
@@ -167,10 +181,33 @@ class _Stage:
         self.ranks.update(ranks)
         self.alone += sum(1 for group in by_key.values() if _is_alone(group))
 
+    def _look_for_missing(self, facts: Facts) -> None:
+        """Ask the other capture how many ranks there are in all."""
+        if self.advice is None or self.kind in ("", DATA) or not facts.groups:
+            return
+        places = {
+            tuple(self._number(record) for record in group.records) for group in facts.groups
+        }  # fmt: skip
+        if len(places) > 1:
+            return
+        (numbers,) = places
+        extent = self.advice.extent(facts, numbers)
+        if extent is None:
+            return
+        gone = [f"{self.kind}{number}" for number in extent.missing(numbers)]
+        if gone:
+            self.caution, self.shown = _MISSING, extent.shown
+            self.missing += gone
+        elif self.may_be_all and self.caution == _MISSING:
+            self.caution = ""
+
+    def _number(self, record: Record) -> int:
+        return self.axes.places[self.labels[id(record)] or ""][self.kind]
+
     def _group(self, records: Sequence[Record], most: int) -> Group:
         ordered = tuple(sorted(records, key=lambda record: natural_key(record.rank or "")))
         names = ("", "") if self.advice is None else self.advice.name(ordered[0])
-        return Group(ordered, self.known.compared, most, *names, self.kind)
+        return Group(ordered, self.known.compared, most, *names, self.kind_told)
 
     def _decided(self, deciding: Deciding, group: Group, complete: bool) -> Decision:
         if complete and self.caution:
@@ -187,7 +224,7 @@ class _Stage:
         """Put together what was decided, and say so."""
         known, capture = self.known, self.capture
         if self.told:
-            kind = f"{self.kind} " if self.kind not in ("", RANK) else ""
+            kind = f"{self.kind_told} " if self.kind_told not in ("", RANK) else ""
             capture.notes.append(_words(len(self.ranks), kind, self.told, self.alone))
         if self.caution == _OTHER_INPUTS and any(d.way == APART for _, d in self.told):
             some = f"{capture.path.rstrip('/')}/{min(self.ranks, key=natural_key)}"
@@ -214,7 +251,7 @@ class _Stage:
         ranks = tuple(record.rank or "" for record in group.records)
         way, why, shapes = str(decision.way), decision.why, group.shapes or ()
         inner = [record.joined for record in group.records if record.joined is not None]
-        if self.kind and decision.way.kind != "apart":
+        if self.kind_told and decision.way.kind != "apart":
             way = way if way == "replicated" else f"{self.kind}: {way}"
             if len(inner) == group.count:
                 gone = {id(one) for one in inner}
@@ -229,7 +266,6 @@ class _Stage:
 
 _EQUAL = "equal on all ranks"
 _MISSING = "ranks are missing"
-_MOST_MISSING = 16  # of which there is a record each
 _OTHER_INPUTS = "data-parallel ranks have other inputs"
 
 

@@ -74,6 +74,7 @@ def outcome_of(
             "intended)"
         )
     of_the_whole += _nothing_in_it(aligned, results)
+    of_the_whole += _missing_ranks(aligned)
     of_the_whole += _unequal_ranks(aligned)
     doubtful = [r for r, v in zip(aligned.rows, verdicts, strict=True) if v.doubtful]
     explained = [row for row in doubtful if row.index in evidence.instead]
@@ -101,6 +102,12 @@ def _doubts(aligned: Aligned, explained: Sequence[Row], evidence: FurtherEvidenc
             f"{_pairs_are(len(explained))} doubtful, the first {explained[0].label}: "
             f"{evidence.instead[explained[0].index]}; a rules file can pair them otherwise"
         )
+
+
+def _missing_ranks(aligned: Aligned) -> Iterator[str]:
+    for name, capture in (("reference", aligned.reference), ("candidate", aligned.candidate)):
+        if capture.missing_ranks:
+            yield f"{name}: {capture.missing_ranks}"
 
 
 def _unequal_ranks(aligned: Aligned) -> Iterator[str]:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...capture.ranks.deciding import Decision
+from ...capture.ranks.extent import Extent
 from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
+from ...capture.ranks.interleaved import LAYER
 from ...capture.ranks.names_of_parts import INSIDE
-from ...capture.ranks.settling import key_of
+from ...capture.ranks.settling import key_of, ranks_of
 from ...capture.ranks.way import Way
 from ...capture.records import Capture, Locator, Record
 from ..matching.names.canonical import NameRules
 from ..matching.names.naming import read_names
 from ..rules.rules import Rules
+from .extent import shown_extent
 from .other_side import OtherSide, may_be_otherwise
 
 _Place = tuple[int, str, int, str]  # step, canonical module, call, slot
@@ -33,6 +36,7 @@ class Advised:
         self._modules: dict[object, tuple[str, str]] = {}
         self._plain: dict[object, str] = {}
         self._there: dict[_Place, Locator] | None = None
+        self._layers: set[int] | None = None
         self._shown = OtherSide()
 
     def prepare(self, records: Sequence[Record]) -> None:
@@ -85,6 +89,26 @@ class Advised:
             return None
         wholes = self._wholes(module, slot, group.first)
         return self._shown.decide(group, facts, wholes, named)
+
+    def extent(self, facts: Facts, numbers: Sequence[int]) -> Extent | None:
+        """By the other capture's widths and values; None where it has as many ranks of its own."""
+        return shown_extent(facts, numbers, self._of_group) if self._other is not None else None
+
+    def wants_layer(self, number: int) -> bool:
+        """Whether the other capture has it; so where there is none."""
+        if self._layers is None and self._other is not None:
+            found = (LAYER.search(record.module) for record in self._other.records)
+            self._layers = {int(one[1]) for one in found if one is not None}
+        return self._layers is None or number in self._layers
+
+    def has_same_ranks(self, ranks: Sequence[str]) -> bool:
+        """Whether the other capture has just these, put together or not."""
+        known = self._other.of_ranks if self._other is not None else None
+        return known is not None and ranks_of(known.records) == list(ranks)
+
+    def _of_group(self, group: Group) -> list[Locator]:
+        known = self._modules.get(key_of(group.first))
+        return [] if known is None else self._wholes(*known, group.first)
 
     def _wholes(self, module: str, slot: str, record: Record) -> list[Locator]:
         there = self._others()

@@ -20,7 +20,7 @@ _ROWS = 16  # rows that are looked at, spread evenly
 _MOST_ROW = 1 << 20  # elements of a row that is looked at
 # Relative L2 to the other capture's values. A tensor joined in a wrong order is at about 1.4 (the
 # square root of two: values of other places), one that is right is far below, also in bfloat16.
-_FITS, _DIFFERS = 0.3, 0.7
+FITS, DIFFERS = 0.3, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,16 @@ def best_fit(joinings: Sequence[Joining], wholes: Sequence[Locator]) -> Joining 
     """
     errors = [distance(joining.node, wholes) for joining in joinings]
     order = sorted(range(len(errors)), key=errors.__getitem__)
-    if not order or errors[order[0]] > _FITS:
+    if not order or errors[order[0]] > FITS:
         return None
     first = joinings[order[0]]
     rivals = [errors[n] for n in order[1:] if joinings[n].node != first.node]
-    return first if all(error > _DIFFERS for error in rivals) else None
+    return first if all(error > DIFFERS for error in rivals) else None
 
 
 def fits(node: Node, wholes: Sequence[Locator]) -> bool:
     """Whether a whole has the values of the other side's tensors."""
-    return distance(node, wholes) <= _FITS
+    return distance(node, wholes) <= FITS
 
 
 def distance(node: Node, wholes: Sequence[Locator]) -> float:
