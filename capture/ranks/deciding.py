@@ -16,6 +16,7 @@ from .extent import Extent
 from .facts import Facts, copies_among, side_by_side, token_axis
 from .groups import Group
 from .join_tree import Node, concat, split, total, zigzag
+from .pipeline.numbering import StageAdvice
 from .placement import Placement
 from .split_weights import SplitWeights
 from .sums import is_sum_shown
@@ -42,7 +43,7 @@ UNKNOWN = "how the ranks' parts make a whole is not known"
 _Item = tuple[Node, Placement, Record]  # one rank's part, and where the rank stands
 
 
-class Advice(Protocol):
+class Advice(StageAdvice, Protocol):
     """What is known beside the capture: the user's rules, and the other capture."""
 
     def prepare(self, records: Sequence[Record]) -> None:

@@ -6,99 +6,30 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..names import natural_key
 from ..plurals import counted
 from ..records import Record
-from .coordinates import STAGE, Places
-from .groups import Group
-from .interleaved import LAYER, number_chunks
+from .coordinates import Places
+from .interleaved import number_chunks
+from .numbers_in_names import add_to_number
+from .pipeline.numbering import StageAdvice, number_stages
 
 _EXPERT = re.compile(r"(?<=[./])(?:local_)?experts[./](\d{1,6})(?=$|[./-])")
 _EXPERTS = "ep"  # the kind of parallelism in which ranks have other experts
 _ROUTERS = ("gate", "router", "gate_linear")
 
 
-def number_globally(records: Sequence[Record], places: Places) -> list[str]:
-    """Renumber records in place; what was done, in words."""
-    stages = number_chunks(records, places) or _number_stages(records, places)
-    return [*stages, *_number_experts(records, places)]
-
-
-# Stages of a pipeline
-
-
-def _number_stages(records: Sequence[Record], places: Places) -> list[str]:
-    counts: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        number = _number(LAYER, record)
-        if record.rank is not None and number is not None:
-            counts[record.rank].add(number)
-    ranks = sorted(counts, key=natural_key)
-    if len(ranks) < 2 or any(n != set(range(len(n))) for n in counts.values()):
-        return []  # numbers of the whole model, or none
-    stages = _told_stages(places, ranks) or _linked_stages(records, ranks, counts)
-    if stages is None or len(set(stages.values())) < 2:
-        return []
-    begins: dict[str, int] = {}
-    sizes: dict[int, int] = {}
-    for rank in ranks:
-        size = sizes.setdefault(stages[rank], len(counts[rank]))
-        if size != len(counts[rank]):
-            return []
-    for rank in ranks:
-        begins[rank] = sum(size for stage, size in sizes.items() if stage < stages[rank])
-    for record in records:
-        if record.rank in begins:
-            _renumber(LAYER, record, begins[record.rank])
-    count = counted(len(sizes), "stage")
-    return [f"pipeline of {count}: layers of each count from 0, and are numbered through"]
-
-
-def _told_stages(places: Places, ranks: list[str]) -> dict[str, int] | None:
-    told = {rank: own[STAGE] for rank in ranks if STAGE in (own := places.get(rank, {}))}
-    whole = len(told) == len(ranks) and set(told.values()) == set(range(len(set(told.values()))))
-    return told if whole else None
-
-
-def _linked_stages(
-    records: Sequence[Record], ranks: list[str], counts: dict[str, set[int]]
-) -> dict[str, int] | None:
-    """The order in which the output of one rank's last layer is the input of another's first, with
-    the same bits; None where that makes no chain of all ranks.
+def number_globally(
+    records: Sequence[Record], places: Places, counts: Mapping[str, int], advice: StageAdvice | None
+) -> list[str]:  # fmt: skip
+    """Renumber records in place; what was done, in words. `counts` are numbers of places that are
+    told; `advice` is asked in which order layers of stages stand.
     """
-    inputs: dict[str, Record] = {}
-    outputs: dict[str, Record] = {}
-    for record in records:
-        layer = LAYER.search(record.module)
-        if record.rank is None or layer is None or layer.end() != len(record.module):
-            continue
-        if record.step or record.call > 1:
-            continue
-        if int(layer[1]) == 0 and record.slot in ("input_0", "input_hidden_states"):
-            inputs[record.rank] = record
-        if int(layer[1]) == len(counts[record.rank]) - 1 and record.slot in ("output", "output_0"):
-            outputs[record.rank] = record
-    behind: dict[str, str] = {}
-    for rank, output in outputs.items():
-        same = [r for r, given in inputs.items() if r != rank and Group((output, given)).same]
-        if len(same) > 1:
-            return None
-        if same:
-            behind[rank] = same[0]
-    first = [rank for rank in ranks if rank not in behind.values()]
-    if len(first) != 1 or len(behind) != len(ranks) - 1 or len(set(behind.values())) < len(behind):
-        return None
-    stages = {first[0]: 0}
-    rank = first[0]
-    while rank in behind:
-        rank = behind[rank]
-        if rank in stages:
-            return None
-        stages[rank] = len(stages)
-    return stages if len(stages) == len(ranks) else None
+    stages = number_chunks(records, places) or number_stages(records, places, counts, advice)
+    return [*stages, *_number_experts(records, places)]
 
 
 # Experts
@@ -135,7 +66,7 @@ def _number_experts(records: Sequence[Record], places: Places) -> list[str]:
         if expert is not None and record.rank is not None:
             parent = record.module[: expert.start()].rstrip("./")
             if parent in begins:
-                _renumber(_EXPERT, record, begins[parent][record.rank])
+                add_to_number(_EXPERT, record, begins[parent][record.rank])
     layers = counted(len(begins), "layer")
     return [f"experts of {layers} count from 0 on every rank, and are numbered through"]
 
@@ -158,24 +89,3 @@ def _begins(mixture: _Mixture, ranks: set[str], places: Places) -> dict[str, int
     if widths != {size * count} or set(told.values()) != set(range(count)):
         return None
     return {rank: place * size for rank, place in told.items()}
-
-
-# Names
-
-
-def _number(pattern: re.Pattern[str], record: Record) -> int | None:
-    found = pattern.search(record.module)
-    return None if found is None else int(found[1])
-
-
-def _renumber(pattern: re.Pattern[str], record: Record, by: int) -> None:
-    """Add to the number in both names of a record."""
-    found = pattern.search(record.module)
-    if found is None or by == 0:
-        return
-    module = f"{record.module[: found.start(1)]}{int(found[1]) + by}{record.module[found.end(1) :]}"
-    inside = pattern.search(record.name)
-    if inside is not None:
-        number = int(inside[1]) + by
-        record.name = f"{record.name[: inside.start(1)]}{number}{record.name[inside.end(1) :]}"
-    record.module = module

@@ -17,9 +17,9 @@ from .deciding import Advice, Deciding, Decision, place_of_whole
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .labels import RANK
-from .lost_stages import lost_stages
 from .missing import NO_LAYERS, NO_PARTS, say_missing
 from .numbering import number_globally
+from .pipeline.lost import lost_stages
 from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
@@ -62,11 +62,12 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     if len(ranks) < 2 or known is None:
         return
     places = places_of_ranks(capture.records, capture.rank_kinds)
-    capture.notes += number_globally(capture.records, places)
+    told = capture.rank_counts
+    capture.notes += number_globally(capture.records, places, told, advice)
     if advice is not None:
         advice.prepare(capture.records)
     same = advice is not None and advice.has_same_ranks(ranks)
-    counts = {} if same else capture.rank_counts
+    counts = {} if same else told
     axes = axes_of(ranks, places, counts)
     unread = _unread(capture.records, ranks)
     axes = replace(axes, missing=(*axes.missing, *unread))

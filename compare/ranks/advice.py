@@ -11,6 +11,7 @@ from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
 from ...capture.ranks.interleaved import LAYER
 from ...capture.ranks.names_of_parts import INSIDE
+from ...capture.ranks.pipeline.orders import Order, Stages
 from ...capture.ranks.settling import key_of, ranks_of
 from ...capture.ranks.way import Way
 from ...capture.records import Capture, Locator, Record
@@ -19,6 +20,7 @@ from ..matching.names.naming import read_names
 from ..rules.rules import Rules
 from .extent import shown_extent
 from .other_side import OtherSide, may_be_otherwise
+from .stage_values import orders_left
 
 _Place = tuple[int, str, int, str]  # step, canonical module, call, slot
 
@@ -96,15 +98,42 @@ class Advised:
 
     def wants_layer(self, number: int) -> bool:
         """Whether the other capture has it; so where there is none."""
-        if self._layers is None and self._other is not None:
-            found = (LAYER.search(record.module) for record in self._other.records)
-            self._layers = {int(one[1]) for one in found if one is not None}
-        return self._layers is None or number in self._layers
+        return self._other is None or number in self._other_layers()
 
     def has_same_ranks(self, ranks: Sequence[str]) -> bool:
         """Whether the other capture has just these, put together or not."""
         known = self._other.of_ranks if self._other is not None else None
         return known is not None and ranks_of(known.records) == list(ranks)
+
+    @property
+    def has_other(self) -> bool:
+        """Whether there is another capture."""
+        return self._other is not None
+
+    def stage_orders(self, records: Sequence[Record], stages: Stages) -> list[Order]:
+        """The orders that the other capture's values leave; of ranks that are merely numbered, none
+        where it has not as many layers as they have together.
+        """
+        if self._other is None:
+            return stages.orders()
+        if not stages.told and len(self._other_layers()) != stages.calls * sum(stages.sizes):
+            return []
+        return orders_left(records, stages, self._of_records)
+
+    def _of_records(self, records: Sequence[Record]) -> list[list[Locator]]:
+        """The other side's tensors for each of some records, by the names that they have now."""
+        readings = read_names(replace(self._capture, records=list(records)), self._names).readings
+        return [
+            self._wholes(reading.module, reading.slot, record)
+            for record, reading in zip(records, readings, strict=True)
+        ]
+
+    def _other_layers(self) -> set[int]:
+        if self._layers is None:
+            records = self._other.records if self._other is not None else ()
+            found = (LAYER.search(record.module) for record in records)
+            self._layers = {int(one[1]) for one in found if one is not None}
+        return self._layers
 
     def _of_group(self, group: Group) -> list[Locator]:
         known = self._modules.get(key_of(group.first))

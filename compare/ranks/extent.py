@@ -62,7 +62,9 @@ def shown_extent(
     first = _first_place(found, facts, _slots(numbers, count))
     if first is None:
         return None
-    shown = f"parts of {len(numbers)} ranks are {len(numbers)}/{count} as wide as in the other capture"
+    shown = (
+        f"parts of {len(numbers)} ranks are {len(numbers)}/{count} as wide as in the other capture"
+    )
     return Extent(count, first, shown)
 
 
@@ -118,7 +120,9 @@ def _layouts(
     yield (width,)
     if group.last in names.GATE_UP | names.MAYBE_GATED and width % 2 == 0:
         yield (width // 2, width // 2)
-    sizes = facts.qkv_sizes(group, equal=True) if group.last in names.QKV | names.UNTOLD_QKV else None
+    sizes = (
+        facts.qkv_sizes(group, equal=True) if group.last in names.QKV | names.UNTOLD_QKV else None
+    )
     if sizes is not None:
         yield sizes
     whole = sum(one.shape[-1] for one in wholes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from ..records import Record
-from .coordinates import STAGE, Places, counts_told, expected
-from .interleaved import LAYER
-from .labels import RANK
+from ...records import Record
+from ..coordinates import STAGE, Places, counts_told, expected
+from ..interleaved import LAYER
+from ..labels import RANK
 
 _Layers = Mapping[int, set[int]]
 

@@ -1,0 +1,1 @@
+"""Stages of a pipeline: which layers of the whole model a rank has."""

@@ -1,0 +1,80 @@
+"""Layers of pipeline stages that every rank counts from 0 get the numbers that they have in the
+whole model, where it is known in which order they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ...records import Record
+from ..coordinates import Places
+from ..labels import CHUNKS
+from .links import chained, linked_order, may_be_stages
+from .orders import Order, Stages, apply_order, stages_of
+
+
+class StageAdvice(Protocol):
+    """What is known beside the capture of the order of stages."""
+
+    def stage_orders(self, records: Sequence[Record], stages: Stages) -> list[Order]:
+        """The orders that the other capture does not rule out."""
+        ...
+
+    @property
+    def has_other(self) -> bool:
+        """Whether there is another capture."""
+        ...
+
+
+def number_stages(
+    records: Sequence[Record], places: Places, counts: Mapping[str, int], advice: StageAdvice | None
+) -> list[str]:  # fmt: skip
+    """Renumber records in place, where it is known how; what was done, or what to write to say it,
+    in words.
+    """
+    stages = stages_of(records, places)
+    if stages is None or not (stages.told or may_be_stages(records, stages)):
+        return []
+    chunks = counts.get(CHUNKS, 0)
+    if chunks and stages.told:
+        order = next((one for one in stages.orders() if one.chunks == chunks), None)
+        if order is None:
+            sizes = ", ".join(map(str, stages.sizes))
+            return [
+                f"{CHUNKS}{chunks} does not fit stages of {sizes} layers: they are not numbered"
+            ]
+        return _applied(records, stages, order)
+    linked = linked_order(records, stages)
+    if linked is not None:
+        return _applied(records, stages, linked)
+    if not stages.told and (chain := chained(records, stages)) is not None:
+        return _applied(records, chain, Order(chain.sizes))
+    return _advised(records, stages, advice)
+
+
+def _advised(
+    records: Sequence[Record], stages: Stages, advice: StageAdvice | None
+) -> list[str]:  # fmt: skip
+    """By the other capture; of stages that are told in one piece where nothing speaks against it."""
+    every = stages.orders()
+    left = every if advice is None else advice.stage_orders(records, stages)
+    if len(left) == 1 and (len(every) > 1 or stages.told):
+        return _applied(records, stages, left[0])
+    if not stages.told:
+        return []
+    say = f"`{CHUNKS}2` in [ranks] of the rules file says that each has two chunks of layers"
+    if every[0] not in left:
+        return [f"layers of each stage count from 0, in an order that is not known: {say}"]
+    said = _applied(records, stages, every[0])
+    doubt = advice is not None and len(every) > 1 and len(left) > 1 and advice.has_other
+    return (
+        [f"{said[0]} as if no stage had several chunks, which nothing shows: {say}"]
+        if doubt
+        else said
+    )
+
+
+def _applied(records: Sequence[Record], stages: Stages, order: Order) -> list[str]:
+    apply_order(records, stages, order)
+    return [order.words]
