@@ -70,10 +70,6 @@ class Advice(StageAdvice, Protocol):
         """Whether the other capture has this layer; so where there is none."""
         ...
 
-    def has_same_ranks(self, ranks: Sequence[str]) -> bool:
-        """Whether the other capture is one of the same ranks, so that each has its partner."""
-        ...
-
 
 @dataclass(slots=True)
 class Deciding:

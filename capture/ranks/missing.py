@@ -11,6 +11,7 @@ _MOST_RECORDS = 16  # that stand for missing ranks
 NO_PARTS = "no parts are joined"
 _NOT_ALL = "what the others have are not all parts"
 NO_LAYERS = "no other rank has their layers"
+NO_EXPERTS = "no other rank has their experts"
 
 
 def say_missing(

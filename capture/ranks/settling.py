@@ -14,12 +14,14 @@ from ..plurals import counted, which
 from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
 from .deciding import Advice, Deciding, Decision, place_of_whole
+from .experts import lost_experts, number_experts
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .labels import RANK
-from .missing import NO_LAYERS, NO_PARTS, say_missing
-from .numbering import number_globally
+from .missing import NO_EXPERTS, NO_LAYERS, NO_PARTS, say_missing
+from .interleaved import number_chunks
 from .pipeline.lost import lost_stages
+from .pipeline.numbering import number_stages
 from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
@@ -63,15 +65,20 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         return
     places = places_of_ranks(capture.records, capture.rank_kinds)
     told = capture.rank_counts
-    capture.notes += number_globally(capture.records, places, told, advice)
+    capture.notes += (
+        number_chunks(capture.records, places)
+        or number_stages(capture.records, places, told, advice)
+    )  # fmt: skip
+    capture.notes += number_experts(capture.records, places)
     if advice is not None:
         advice.prepare(capture.records)
-    same = advice is not None and advice.has_same_ranks(ranks)
+    same = advice is not None and advice.has_same_ranks(capture.records)
     counts = {} if same else told
     axes = axes_of(ranks, places, counts)
     unread = _unread(capture.records, ranks)
     axes = replace(axes, missing=(*axes.missing, *unread))
     wanted = _any_layer if advice is None else advice.wants_layer
+    without = [] if same else lost_experts(capture.records, places)
     lost = [] if same else lost_stages(capture.records, ranks, places, counts, wanted)
     labels = {id(record): record.rank for record in capture.records}
     placed = [record for record in capture.records if record.placement is not None]
@@ -98,6 +105,8 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         say_missing(capture, missed, ranks, NO_PARTS, shown)
     if lost:
         say_missing(capture, lost, ranks, NO_LAYERS)
+    if without:
+        say_missing(capture, without, ranks, NO_EXPERTS)
     for record in capture.records:
         record.rank = labels.get(id(record))
     capture.records.sort(key=lambda record: record.step)

@@ -100,15 +100,20 @@ class Advised:
         """Whether the other capture has it; so where there is none."""
         return self._other is None or number in self._other_layers()
 
-    def has_same_ranks(self, ranks: Sequence[str]) -> bool:
-        """Whether the other capture has just these, put together or not."""
+    def has_same_ranks(self, records: Sequence[Record]) -> bool:
+        """Whether the other capture has just their ranks, put together or not."""
         known = self._other.of_ranks if self._other is not None else None
-        return known is not None and ranks_of(known.records) == list(ranks)
+        return known is not None and ranks_of(known.records) == ranks_of(records)
 
     @property
     def has_other(self) -> bool:
         """Whether there is another capture."""
         return self._other is not None
+
+    @property
+    def layers_in_all(self) -> int | None:
+        """The number of layers that the other capture has; None where there is none."""
+        return len(self._other_layers()) if self._other is not None else None
 
     def stage_orders(self, records: Sequence[Record], stages: Stages) -> list[Order]:
         """The orders that the other capture's values leave; of ranks that are merely numbered, none

@@ -9,6 +9,7 @@ from ...records import Record
 from ..coordinates import STAGE, Places, counts_told, expected
 from ..interleaved import LAYER
 from ..labels import RANK
+from .orders import layer_on_rank
 
 _Layers = Mapping[int, set[int]]
 
@@ -27,18 +28,19 @@ def lost_stages(
         return []
     layers: dict[int, set[int]] = defaultdict(set)
     for record in records:
-        found = LAYER.search(record.module)
-        if record.rank is not None and found is not None:
-            layers[places[record.rank][kind]].add(int(found[1]))
+        number = layer_on_rank(record)
+        if record.rank is not None and number is not None:
+            layers[places[record.rank][kind]].add(number)
     numbers = sorted({own[kind] for own in known})
-    if len(layers) < len(numbers) or len(numbers) < 2:
+    if len(layers) < len(numbers) or (len(numbers) < 2 and kind == RANK):
         return []
     told = counts_told(known, counts)
     lost = [n for n in expected(kind, known, told) if n not in layers]
     if kind not in told:
         lost = [n for n in lost if any(map(wanted, _between(layers, n)))]
     begin = min(layers[numbers[0]])
-    if any(map(wanted, range(begin))):
+    local = kind == STAGE and not any(map(min, layers.values()))
+    if any(map(wanted, range(1 if local else begin))):
         lost = sorted({*range(numbers[0]), *lost})
     return [f"{kind}{number}" for number in lost]
 

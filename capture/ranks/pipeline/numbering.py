@@ -11,7 +11,7 @@ from ...records import Record
 from ..coordinates import Places
 from ..labels import CHUNKS
 from .links import chained, linked_order, may_be_stages
-from .orders import Order, Stages, apply_order, stages_of
+from .orders import Order, Stages, apply_order, set_apart, stages_of
 
 
 class StageAdvice(Protocol):
@@ -26,6 +26,15 @@ class StageAdvice(Protocol):
         """Whether there is another capture."""
         ...
 
+    @property
+    def layers_in_all(self) -> int | None:
+        """The number of layers that the other capture has; None where there is none."""
+        ...
+
+    def has_same_ranks(self, records: Sequence[Record]) -> bool:
+        """Whether the other capture is one of the same ranks, so that each has its partner."""
+        ...
+
 
 def number_stages(
     records: Sequence[Record], places: Places, counts: Mapping[str, int], advice: StageAdvice | None
@@ -33,7 +42,12 @@ def number_stages(
     """Renumber records in place, where it is known how; what was done, or what to write to say it,
     in words.
     """
-    stages = stages_of(records, places)
+    in_all = None if advice is None else advice.layers_in_all
+    stages = stages_of(records, places, in_all)
+    if stages is None and not (advice is not None and advice.has_same_ranks(records)):
+        count = set_apart(records, places)
+        why = "the stage with the first layers is not there: those of others are not numbered"
+        return [why] if count else []
     if stages is None or not (stages.told or may_be_stages(records, stages)):
         return []
     chunks = counts.get(CHUNKS, 0)
@@ -41,9 +55,8 @@ def number_stages(
         order = next((one for one in stages.orders() if one.chunks == chunks), None)
         if order is None:
             sizes = ", ".join(map(str, stages.sizes))
-            return [
-                f"{CHUNKS}{chunks} does not fit stages of {sizes} layers: they are not numbered"
-            ]
+            why = f"{CHUNKS}{chunks} does not fit stages of {sizes} layers"
+            return [f"{why}: they are not numbered through"]
         return _applied(records, stages, order)
     linked = linked_order(records, stages)
     if linked is not None:
@@ -56,7 +69,7 @@ def number_stages(
 def _advised(
     records: Sequence[Record], stages: Stages, advice: StageAdvice | None
 ) -> list[str]:  # fmt: skip
-    """By the other capture; of stages that are told in one piece where nothing speaks against it."""
+    """By the other capture; stages that are told have one piece, unless that is ruled out."""
     every = stages.orders()
     left = every if advice is None else advice.stage_orders(records, stages)
     if len(left) == 1 and (len(every) > 1 or stages.told):
@@ -67,12 +80,9 @@ def _advised(
     if every[0] not in left:
         return [f"layers of each stage count from 0, in an order that is not known: {say}"]
     said = _applied(records, stages, every[0])
-    doubt = advice is not None and len(every) > 1 and len(left) > 1 and advice.has_other
-    return (
-        [f"{said[0]} as if no stage had several chunks, which nothing shows: {say}"]
-        if doubt
-        else said
-    )
+    if advice is None or len(left) == 1 or not advice.has_other:
+        return said
+    return [f"{said[0]} as if no stage had several chunks, which nothing shows: {say}"]
 
 
 def _applied(records: Sequence[Record], stages: Stages, order: Order) -> list[str]:

@@ -5,6 +5,7 @@ in its own numbers, or under the same numbers as further calls.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..interleaved import LAYER
 from ..labels import RANK
 from ..numbers_in_names import add_to_number
 
+_APART = re.compile(rf"[./]{STAGE}\d+\.(\d{{1,6}})(?=$|[./-])")  # what `set_apart` makes of it
 _MOST_CALLS = 64  # of one layer that may be chunks
 
 Spot = tuple[int, int, int]  # stage, layer as its rank counts it, call
@@ -99,8 +101,12 @@ class Stages:
         return found[0] if found else None
 
 
-def stages_of(records: Sequence[Record], places: Places) -> Stages | None:
-    """Ranks that all count their layers from 0 and may be stages of a pipeline; None for others."""
+def stages_of(
+    records: Sequence[Record], places: Places, in_all: int | None = None
+) -> Stages | None:  # fmt: skip
+    """Ranks that all count their layers from 0 and may be stages of a pipeline; None for others.
+    Stages that are told may count from 1 where they have as many layers as there are `in_all`.
+    """
     layers: dict[str, set[int]] = defaultdict(set)
     calls: dict[tuple[str, int], set[int]] = defaultdict(set)
     for record in records:
@@ -112,6 +118,11 @@ def stages_of(records: Sequence[Record], places: Places) -> Stages | None:
     if len(ranks) < 2 or any(own != set(range(len(own))) for own in layers.values()):
         return None
     stages, told = _told(places, ranks), True
+    if stages is not None and (begin := min(stages.values())) > 0:
+        own = {stages[rank]: len(layers[rank]) for rank in ranks}
+        if begin > 1 or sum(own.values()) != in_all:
+            return None
+        stages = {rank: stage - 1 for rank, stage in stages.items()}
     if stages is None:
         if any(list(places.get(rank, {RANK: 0})) != [RANK] for rank in ranks):
             return None
@@ -128,9 +139,9 @@ def stages_of(records: Sequence[Record], places: Places) -> Stages | None:
 
 def _told(places: Places, ranks: Sequence[str]) -> dict[str, int] | None:
     told = {rank: own[STAGE] for rank in ranks if STAGE in (own := places.get(rank, {}))}
-    numbers = set(told.values())
-    whole = len(told) == len(ranks) and numbers == set(range(len(numbers))) and len(numbers) > 1
-    return told if whole else None
+    numbers = sorted(set(told.values()))
+    whole = len(told) == len(ranks) and len(numbers) > 1
+    return told if whole and numbers[-1] - numbers[0] + 1 == len(numbers) else None
 
 
 def apply_order(records: Sequence[Record], stages: Stages, order: Order) -> None:
@@ -144,3 +155,29 @@ def apply_order(records: Sequence[Record], stages: Stages, order: Order) -> None
         if order.by_call:
             record.name = record.name.replace(f"({record.call})", "", 1)
             record.call = call
+
+
+def layer_on_rank(record: Record) -> int | None:
+    """The number of a record's layer, be it that of the whole model or of its stage."""
+    found = LAYER.search(record.module) or _APART.search(record.module)
+    return None if found is None else int(found[1])
+
+
+def set_apart(records: Sequence[Record], places: Places) -> int:
+    """Put the stage before the numbers of layers that count from 0 on stages that are told, of
+    which the first is not there: they are other layers of the whole model. The number of records.
+    """
+    layers = [(record, found) for record in records if (found := LAYER.search(record.module))]
+    stages = {record.rank: places.get(record.rank or "", {}).get(STAGE) for record, _ in layers}
+    lowest: dict[str | None, int] = {}
+    for record, found in layers:
+        lowest[record.rank] = min(int(found[1]), lowest.get(record.rank, int(found[1])))
+    if not stages or any(not stage for stage in stages.values()) or any(lowest.values()):
+        return 0
+    for record, _ in layers:
+        label = f"{STAGE}{stages[record.rank]}"
+        record.name, record.module = (
+            LAYER.sub(lambda found: found[0].replace(found[1], f"{label}.{found[1]}"), name)
+            for name in (record.name, record.module)
+        )  # fmt: skip
+    return len(layers)
