@@ -17,9 +17,9 @@ from .deciding import Advice, Deciding, Decision, place_of_whole
 from .experts import lost_experts, number_experts
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
+from .interleaved import number_chunks
 from .labels import RANK
 from .missing import NO_EXPERTS, NO_LAYERS, NO_PARTS, say_missing
-from .interleaved import number_chunks
 from .pipeline.lost import lost_stages
 from .pipeline.numbering import number_stages
 from .rank_records import Joined

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
+from typing import TypeVar
 
 from ...capture.ranks import names_of_parts as names
 from ...capture.ranks.extent import Extent
@@ -23,6 +25,9 @@ _PROPORTIONAL = (names.COLUMN - names.KEYS_AND_VALUES) | names.GATE_UP | names.M
 _PERHAPS = names.KEYS_AND_VALUES | names.QKV | names.GROUPED_QKV | names.UNTOLD_QKV | names.HEAD
 
 _Found = tuple[Group, list[Locator]]
+_At = Callable[[Node, int], Node]  # the part of a whole that the rank at a place would have
+_Tried = tuple[Group, list[Locator], _At]
+_T = TypeVar("_T")
 
 
 def shown_extent(
@@ -52,20 +57,64 @@ def shown_extent(
             (by_count if certain else perhaps)[count].append((group, wholes))
         elif certain:
             return None
-    by_count = by_count or perhaps
+    if not by_count and not perhaps:
+        return _by_tokens(facts, numbers, wholes_of)
+    if len(by_count or perhaps) != 1:
+        return None
+    (count,) = by_count or perhaps
+    found = [*by_count.get(count, ()), *perhaps.get(count, ())]
+    tried = [
+        (group, wholes, partial(_at, shares=shares)) for group, wholes in _some(found)
+        for shares in _layouts(group, wholes, facts)
+    ]  # fmt: skip
+    return _placed(tried, numbers, count, "as wide as")
+
+
+def _by_tokens(
+    facts: Facts, numbers: Sequence[int], wholes_of: Callable[[Group], list[Locator]]
+) -> Extent | None:
+    """The same of context parallelism: every rank has as many tokens of everything, one behind the
+    other or by zigzag.
+    """
+    by_count: dict[int, list[tuple[Group, list[Locator], int]]] = defaultdict(list)
+    for group in facts.groups:
+        wholes = wholes_of(group)
+        if group.agree or not group.is_float or not group.alike or len(wholes) != 1:
+            continue
+        part, whole = group.alike, wholes[0].shape
+        axes = [axis for axis, (a, b) in enumerate(zip(part, whole, strict=False)) if a != b]
+        if len(part) != len(whole) or len(axes) != 1 or axes[0] == len(part) - 1:
+            return None
+        count, rest = divmod(whole[axes[0]], part[axes[0]] or whole[axes[0]] + 1)
+        if rest:
+            return None
+        by_count[count].append((group, wholes, axes[0]))
     if len(by_count) != 1:
         return None
     ((count, found),) = by_count.items()
-    found = [*found, *perhaps.get(count, ())] if by_count is not perhaps else found
-    if count == len(numbers) == max(numbers) - min(numbers) + 1:
-        return None  # all of them
-    first = _first_place(found, facts, _slots(numbers, count))
-    if first is None:
+    tried = [
+        (group, wholes, partial(_tokens_at, axis=axis, count=count, folded=folded))
+        for group, wholes, axis in _some(found) for folded in (False, True)
+    ]  # fmt: skip
+    return _placed(tried, numbers, count, "as long as")
+
+
+def _placed(
+    tried: Sequence[_Tried], numbers: Sequence[int], count: int, words: str
+) -> Extent | None:  # fmt: skip
+    """The extent where values show where the ranks stand; None where they do not, or all ranks are
+    there.
+    """
+    here = len(numbers)
+    if count == here == max(numbers) - min(numbers) + 1 or count < here:
         return None
-    shown = (
-        f"parts of {len(numbers)} ranks are {len(numbers)}/{count} as wide as in the other capture"
-    )
-    return Extent(count, first, shown)
+    first = _first_place(tried, _slots(numbers, count))
+    shown = f"parts of {here} ranks are {here}/{count} {words} in the other capture"
+    return None if first is None else Extent(count, first, shown)
+
+
+def _some(found: Sequence[_T]) -> Sequence[_T]:
+    return found[:: -(-len(found) // _MOST_LOOKED)]
 
 
 def _comparable(group: Group, wholes: Sequence[Locator]) -> bool:
@@ -94,21 +143,17 @@ def _slots(numbers: Sequence[int], count: int) -> dict[int, tuple[int, ...]]:
 
 
 def _first_place(
-    found: Sequence[_Found], facts: Facts, slots: dict[int, tuple[int, ...]]
-) -> int | None:
+    tried: Sequence[_Tried], slots: dict[int, tuple[int, ...]]
+) -> int | None:  # fmt: skip
     """The place of the lowest number that values show, and no other one."""
     shown: set[int] = set()
-    step = -(-len(found) // _MOST_LOOKED)
-    for group, wholes in found[::step]:
-        for shares in _layouts(group, wholes, facts):
-            errors = {
-                first: _error(group, wholes, shares, places) for first, places in slots.items()
-            }
-            best = min(errors, key=errors.__getitem__, default=None)
-            if best is None or errors[best] > FITS:
-                continue
-            if all(error > DIFFERS for first, error in errors.items() if first != best):
-                shown.add(best)
+    for group, wholes, at in tried:
+        errors = {first: _error(group, wholes, at, places) for first, places in slots.items()}
+        best = min(errors, key=errors.__getitem__, default=None)
+        if best is None or errors[best] > FITS:
+            continue
+        if all(error > DIFFERS for first, error in errors.items() if first != best):
+            shown.add(best)
     return next(iter(shown)) if len(shown) == 1 else None
 
 
@@ -131,8 +176,8 @@ def _layouts(
 
 
 def _error(
-    group: Group, wholes: Sequence[Locator], shares: tuple[int, ...], places: tuple[int, ...]
-) -> float:
+    group: Group, wholes: Sequence[Locator], at: _At, places: tuple[int, ...]
+) -> float:  # fmt: skip
     """The greatest relative L2 of a rank's part to what the other capture has at its place."""
     nodes = [as_node(one) for one in wholes]
     whole = nodes[0] if len(nodes) == 1 else concat(nodes, -1)
@@ -140,12 +185,12 @@ def _error(
         return float("inf")
     parts = [record.locator for record in group.records]
     return max(
-        float("inf") if part is None else distance(_at(whole, shares, place), (part,))
+        float("inf") if part is None else distance(at(whole, place), (part,))
         for part, place in zip(parts, places, strict=True)
     )
 
 
-def _at(whole: Node, shares: tuple[int, ...], place: int) -> Node:
+def _at(whole: Node, place: int, shares: tuple[int, ...]) -> Node:
     """The part of a whole that the rank at a place has."""
     axis = len(whole.shape) - 1
     count = whole.shape[axis] // sum(shares)
@@ -155,3 +200,14 @@ def _at(whole: Node, shares: tuple[int, ...], place: int) -> Node:
         pieces.append((0, begin + place * share, share))
         begin += count * share
     return Cut(axis, tuple(pieces), (whole,))
+
+
+def _tokens_at(whole: Node, place: int, axis: int, count: int, folded: bool) -> Node:
+    """The tokens of the rank at a place; `folded` as zigzag has them."""
+    total = whole.shape[axis]
+    size = total // count
+    if not folded or size % 2:
+        return Cut(axis, ((0, place * size, size),), (whole,))
+    chunk = size // 2
+    last = total - (place + 1) * chunk
+    return Cut(axis, ((0, place * chunk, chunk), (0, last, chunk)), (whole,))

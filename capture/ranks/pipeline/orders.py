@@ -175,9 +175,14 @@ def set_apart(records: Sequence[Record], places: Places) -> int:
     if not stages or any(not stage for stage in stages.values()) or any(lowest.values()):
         return 0
     for record, _ in layers:
-        label = f"{STAGE}{stages[record.rank]}"
+        label = f"{STAGE}{stages[record.rank]}."
         record.name, record.module = (
-            LAYER.sub(lambda found: found[0].replace(found[1], f"{label}.{found[1]}"), name)
-            for name in (record.name, record.module)
-        )  # fmt: skip
+            _with_label(name, label) for name in (record.name, record.module)
+        )
     return len(layers)
+
+
+def _with_label(name: str, label: str) -> str:
+    """With a label before the number of the layer."""
+    found = LAYER.search(name)
+    return name if found is None else name[: found.start(1)] + label + name[found.start(1) :]
