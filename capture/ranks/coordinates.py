@@ -58,6 +58,17 @@ def places_of_ranks(records: Sequence[Record], told: Mapping[str, Kinds]) -> Pla
     return found
 
 
+def counts_of_places(records: Sequence[Record], told: Mapping[str, int]) -> dict[str, int]:
+    """By kind, the number of places in all: what names and rules tell, and what the recording says;
+    not of ranks that have other inputs, which are captures of their own.
+    """
+    found = dict(told)
+    for record in records:
+        if record.placement is not None:
+            found.update({kind: count for kind, _, count in record.placement.coordinates})
+    return {kind: count for kind, count in found.items() if kind != DATA}
+
+
 def axes_of(
     ranks: Sequence[str], places: Places, counts: Mapping[str, int] | None = None
 ) -> Axes:  # fmt: skip

@@ -16,7 +16,7 @@ from .coordinates import Places
 from .labels import RANK
 from .numbers_in_names import add_to_number
 
-_EXPERT = re.compile(r"(?<=[./])(?:local_)?experts[./](\d{1,6})(?=$|[./-])")
+_EXPERT = re.compile(r"(?<=[./])(?:local_)?experts[./](\d{1,6})(?=$|[./(-])")
 _EXPERTS = "ep"  # the kind of parallelism in which ranks have other experts
 _ROUTERS = ("gate", "router", "gate_linear")
 

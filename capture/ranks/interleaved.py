@@ -13,7 +13,7 @@ from ..records import Record
 from .coordinates import STAGE, Places
 
 _CHUNK = re.compile(r"^(?P<around>(?:(?:model|module)[./])?)(?P<chunk>\d{1,3})[./](?=[A-Za-z])")
-LAYER = re.compile(r"(?:^|(?<=[./]))(?:layers|h|blocks)[./](\d{1,6})(?=$|[./-])")
+LAYER = re.compile(r"(?:^|(?<=[./]))(?:layers|h|blocks)[./](\d{1,6})(?=$|[./(-])")
 
 
 def number_chunks(records: Sequence[Record], places: Places) -> list[str]:

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from ..names import natural_key
 from ..plurals import counted, which
 from ..records import Capture, Record
 
 _MOST_RECORDS = 16  # that stand for missing ranks
-NO_PARTS = "no parts are joined"
-_NOT_ALL = "what the others have are not all parts"
-NO_LAYERS = "no other rank has their layers"
-NO_EXPERTS = "no other rank has their experts"
+_NO_PARTS, _NOT_ALL = "no parts are joined", "what the others have are not all parts"
+_NO_LAYERS = "no other rank has their layers"
+_NO_EXPERTS = "no other rank has their experts"
 
 
-def say_missing(
-    capture: Capture, ranks: Sequence[str], there: Sequence[str], why: str, shown: str = ""
-) -> None:
-    """A note, and a record that cannot be read for each of these ranks of which nothing is `there`.
-    `why` says what follows, `shown` what shows that they are missing where numbers do not.
+@dataclass(slots=True)
+class MissingRanks:
+    """Ranks without which parts are not put together, and what shows that they are missing where
+    numbers do not; ranks whose layers, or experts, are on no other one.
     """
+
+    parts: list[str] = field(default_factory=list)
+    shown: str = ""
+    layers: Sequence[str] = ()
+    experts: Sequence[str] = ()
+
+    def add_parts(self, ranks: Sequence[str], shown: str) -> None:
+        """More ranks whose parts are missed."""
+        self.parts = sorted({*self.parts, *ranks}, key=natural_key)
+        self.shown = self.shown or shown
+
+    def tell(self, capture: Capture, there: Sequence[str]) -> None:
+        """A note for each reason, and a record that cannot be read for each of these ranks of which
+        nothing is `there`.
+        """
+        for ranks, why in (
+            (self.parts, _NO_PARTS), (self.layers, _NO_LAYERS), (self.experts, _NO_EXPERTS),
+        ):  # fmt: skip
+            if ranks:
+                shown = self.shown if why == _NO_PARTS else ""
+                _tell(capture, [*ranks], why, shown, there)
+
+
+def _tell(
+    capture: Capture, ranks: list[str], why: str, shown: str, there: Sequence[str]
+) -> None:  # fmt: skip
     capture.notes.append(_words(ranks, why, shown))
     capture.missing_ranks = "; ".join(filter(None, (capture.missing_ranks, capture.notes[-1])))
-    absent = [rank for rank in ranks if rank not in there]
-    for rank in absent[:_MOST_RECORDS]:
-        error = f"this rank is missing: {_NOT_ALL if why == NO_PARTS else why}"
+    known = {*there, *(record.name for record in capture.records if record.error)}
+    for rank in [rank for rank in ranks if rank not in known][:_MOST_RECORDS]:
+        error = f"this rank is missing: {_NOT_ALL if why == _NO_PARTS else why}"
         capture.records.append(
             Record(rank, rank, error=error, path=capture.path, format=capture.records[0].format)
         )

@@ -12,6 +12,8 @@ from ..dtypes import DTYPES
 from ..names import natural_key
 from ..plurals import counted, which
 from ..records import Capture, RankRecords, Record
+from .coordinates import DATA, STAGE, Axes, Places, axes_of, counts_of_places, places_of_ranks
+from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
 from .deciding import Advice, Deciding, Decision, place_of_whole
 from .experts import lost_experts, number_experts
@@ -19,9 +21,10 @@ from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .interleaved import number_chunks
 from .labels import RANK
-from .missing import NO_EXPERTS, NO_LAYERS, NO_PARTS, say_missing
+from .missing import MissingRanks
 from .pipeline.lost import lost_stages
 from .pipeline.numbering import number_stages
+from .rank_records import Joined
 from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
@@ -64,30 +67,26 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     if len(ranks) < 2 or known is None:
         return
     places = places_of_ranks(capture.records, capture.rank_kinds)
-    told = capture.rank_counts
-    capture.notes += (
-        number_chunks(capture.records, places)
-        or number_stages(capture.records, places, told, advice)
-    )  # fmt: skip
-    capture.notes += number_experts(capture.records, places)
+    counts = counts_of_places(capture.records, capture.rank_counts)
+    capture.notes += _numbered(capture.records, places, counts, advice)
     if advice is not None:
         advice.prepare(capture.records)
-    same = advice is not None and advice.has_same_ranks(capture.records)
-    counts = {} if same else told
+    missing = MissingRanks()
+    if advice is not None and advice.has_same_ranks(capture.records):
+        counts = {}  # what is compared is there on both sides
+    else:
+        wanted = _any_layer if advice is None else advice.wants_layer
+        missing.layers = lost_stages(capture.records, ranks, places, counts, wanted)
+        missing.experts = lost_experts(capture.records, places)
     axes = axes_of(ranks, places, counts)
     unread = _unread(capture.records, ranks)
     axes = replace(axes, missing=(*axes.missing, *unread))
-    wanted = _any_layer if advice is None else advice.wants_layer
-    without = [] if same else lost_experts(capture.records, places)
-    lost = [] if same else lost_stages(capture.records, ranks, places, counts, wanted)
     labels = {id(record): record.rank for record in capture.records}
     placed = [record for record in capture.records if record.placement is not None]
     if placed and len(axes.kinds) > 1:  # the recording says of each how all kinds are undone
         stage = _Stage(capture, known, advice, labels, axes)
         stage.settle(placed)
         stage.tell()
-    missed: list[str] = []  # for which the parts of those that are there are not put together
-    shown = ""
     for number, kind in enumerate(axes.kinds or ("",)):
         stage = _Stage(capture, known, advice, labels, axes, _caution(axes, kind), kind)
         stage.may_be_all = not unread and kind not in counts
@@ -99,17 +98,19 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
             if record.rank is not None:
                 record.rank = axes.label(labels[id(record)] or "", undone)
         if any(decision.why == _MISSING for _, decision in stage.told):
-            missed = sorted({*missed, *axes.missing, *stage.missing}, key=natural_key)
-            shown = shown or stage.shown
-    if missed:
-        say_missing(capture, missed, ranks, NO_PARTS, shown)
-    if lost:
-        say_missing(capture, lost, ranks, NO_LAYERS)
-    if without:
-        say_missing(capture, without, ranks, NO_EXPERTS)
+            missing.add_parts((*axes.missing, *stage.missing), stage.shown)
+    missing.tell(capture, ranks)
     for record in capture.records:
         record.rank = labels.get(id(record))
     capture.records.sort(key=lambda record: record.step)
+
+
+def _numbered(
+    records: Sequence[Record], places: Places, counts: Mapping[str, int], advice: Advice | None
+) -> list[str]:
+    """Give layers and experts that ranks count for themselves the numbers of the whole model."""
+    stages = number_chunks(records, places) or number_stages(records, places, counts, advice)
+    return [*stages, *number_experts(records, places)]
 
 
 def _any_layer(number: int) -> bool:

@@ -18,6 +18,8 @@ from ...capture.ranks.join_tree import Cut, Node, Piece, as_node, concat
 from ...capture.records import Locator
 from .by_values import DIFFERS, FITS, distance
 
+# Relative L2: ranks add up in another order and in a narrow type, which leaves less than this.
+_SAME = 0.1
 _MOST_LOOKED = 12  # records whose values are looked at
 # As wide on each rank as their proportion of the whole, whatever number of ranks has them.
 _PROPORTIONAL = (names.COLUMN - names.KEYS_AND_VALUES) | names.GATE_UP | names.MAYBE_GATED
@@ -62,12 +64,27 @@ def shown_extent(
     if len(by_count or perhaps) != 1:
         return None
     (count,) = by_count or perhaps
+    if _are_all(numbers, count):
+        return None
     found = [*by_count.get(count, ()), *perhaps.get(count, ())]
+    found = [one for one in found if _makes_the_same(one[0], facts, wholes_of)]
     tried = [
         (group, wholes, partial(_at, shares=shares)) for group, wholes in _some(found)
         for shares in _layouts(group, wholes, facts)
     ]  # fmt: skip
     return _placed(tried, numbers, count, "as wide as")
+
+
+def _makes_the_same(
+    group: Group, facts: Facts, wholes_of: Callable[[Group], list[Locator]]
+) -> bool:
+    """Whether what all ranks compute of their parts is what the other capture has, if it is
+    recorded; a narrower model makes something else.
+    """
+    for other in facts.closers(group):
+        if other.agree and other.leaves and (wholes := wholes_of(other)):
+            return distance(other.leaves[0], wholes) <= _SAME
+    return True
 
 
 def _by_tokens(
@@ -106,15 +123,19 @@ def _placed(
     there.
     """
     here = len(numbers)
-    if count == here == max(numbers) - min(numbers) + 1 or count < here:
+    if count < here or _are_all(numbers, count):
         return None
     first = _first_place(tried, _slots(numbers, count))
     shown = f"parts of {here} ranks are {here}/{count} {words} in the other capture"
     return None if first is None else Extent(count, first, shown)
 
 
+def _are_all(numbers: Sequence[int], count: int) -> bool:
+    return count == len(numbers) == max(numbers) - min(numbers) + 1
+
+
 def _some(found: Sequence[_T]) -> Sequence[_T]:
-    return found[:: -(-len(found) // _MOST_LOOKED)]
+    return found[:: max(1, -(-len(found) // _MOST_LOOKED))]
 
 
 def _comparable(group: Group, wholes: Sequence[Locator]) -> bool:
