@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
-from .ranks.labels import KINDS, SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
+from .ranks.labels import DEVICES, KINDS, SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
 from .ranks.layout import RankLayout
 
 _STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ :=]?(?P<{0}>\d{{1,9}})"
@@ -50,7 +50,7 @@ class Place:
 
 
 _ANY = re.compile(
-    rf"(?:step|decode|pass|iter|iteration|tok|token|rank|{KINDS}|worker|gpu|proc|pid)"
+    rf"(?:step|decode|pass|iter|iteration|tok|token|rank|{KINDS}|worker|{DEVICES}|proc|pid)"
     r"[-_ :=]?\d|prefill",
     re.IGNORECASE,
 )

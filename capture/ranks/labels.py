@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 KINDS = "tp|pp|dp|ep|cp|sp"  # of parallelism: tensor, pipeline, data, expert, context, sequence
 CHUNKS = "vpp"  # of layers on each stage of an interleaved pipeline: no place of a rank
-_ANY_RANK = r"(?:local|global|world)_?rank|rank|worker|gpu"  # of all processes, or of no kind told
+DEVICES = "gpu|cuda|npu|xpu|device"
+# Of all processes, or of no kind told.
+_ANY_RANK = rf"(?:local|global|world)_?rank|rank|worker|{DEVICES}"
 _KIND = rf"(?:{KINDS})(?:[-_]?rank)?"
 _ONE = rf"(?:{_ANY_RANK}|{_KIND})[-_ =]?\d{{1,6}}(?:[-_]?of[-_]?\d{{1,6}})?"
 _BETWEEN = r"[-_.,+]{0,3}"
 SEVERAL = rf"{_ONE}(?:{_BETWEEN}{_ONE})*"
+_MEGATRON = r"mp_rank_(?P<tp>\d{2})_(?P<pp>\d{3})"
 WHOLE_RANK = re.compile(
-    rf"{SEVERAL}(?:[-_]pid[-_]?\d+)?|(?:proc|pid)[-_]?\d+", re.IGNORECASE
+    rf"{SEVERAL}(?:[-_]pid[-_]?\d+)?|(?:proc|pid)[-_]?\d+|{_MEGATRON}", re.IGNORECASE
 )  # fmt: skip
 _NUMBERED = re.compile(r"(?P<word>[a-z]+?)(?:[-_]?rank)?[-_ =]?(?P<number>\d+)")
-_NO_KIND = ("rank", "local", "global", "world", "worker", "gpu")
+_NO_KIND = ("rank", "local", "global", "world", "worker", *DEVICES.split("|"))
 RANK = "rank"  # the number of a process, which says nothing of kinds of parallelism
 
 Kinds = tuple[tuple[str, int], ...]
@@ -43,6 +46,9 @@ class RankName:
 
 def rank_named(text: str) -> RankName:
     """The rank that a part of a name is, which `WHOLE_RANK` matches or `SEVERAL`."""
+    megatron = re.fullmatch(_MEGATRON, text, re.IGNORECASE)
+    if megatron is not None:
+        return rank_named(f"tp{megatron['tp']}-pp{megatron['pp']}")
     numbers: dict[str, int] = {}
     counts: dict[str, int] = {}
     for found in _NUMBERED.finditer(text.lower()):

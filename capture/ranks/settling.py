@@ -13,6 +13,7 @@ from ..names import natural_key
 from ..plurals import counted, which
 from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, Places, axes_of, counts_of_places, places_of_ranks
+from .deciding import UNKNOWN, Advice, Deciding, Decision, place_of_whole
 from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
 from .deciding import Advice, Deciding, Decision, place_of_whole
@@ -240,6 +241,8 @@ class _Stage:
         if self.caution == _OTHER_INPUTS and any(d.way == APART for _, d in self.told):
             some = f"{capture.path.rstrip('/')}/{min(self.ranks, key=natural_key)}"
             capture.notes.append(f"{self.caution}: compare them one by one ({some})")
+        if self.kind == RANK and self.told and all(d.why == UNKNOWN for _, d in self.told):
+            capture.notes.append(_SAY_KIND)
         for group, decision in self.told:
             joined = self._joined(group, decision)
             known.joined.append(joined)
@@ -278,6 +281,10 @@ class _Stage:
 _EQUAL = "equal on all ranks"
 _MISSING = "ranks are missing"
 _OTHER_INPUTS = "data-parallel ranks have other inputs"
+_SAY_KIND = (
+    "nothing shows what these ranks have of the whole: [ranks] of a rules file says which kind of "
+    "parallelism it is (`dp2`, `pp2`, `pp2 vpp2` where each stage has two chunks of layers)"
+)
 
 
 def _way_so_far(record: Record) -> tuple[str, int]:

@@ -32,3 +32,10 @@ def test_a_rank_beyond_the_layout() -> None:
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(LayoutError, match="is no layout of ranks"):
         parse_layout(text)
+
+
+@pytest.mark.parametrize(("text", "place"), [("pp2 vpp4", "pp"), ("vpp4", "rank")])
+def test_chunks_of_stages_are_no_places_of_ranks(text: str, place: str) -> None:
+    layout = parse_layout(text)
+    assert str(layout) == text and layout.chunks == 4
+    assert layout.kinds((("rank", 1),)) == ((place, 1),)
