@@ -20,6 +20,7 @@ from .order.execution_order import NAMES_FILE, OrderHints, find_hints, sort_reco
 from .order.settling import settle
 from .plurals import counted
 from .ranks.data_parallel import files_of
+from .ranks.empty import add_empty_ranks
 from .ranks.layout import RankLayout
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
@@ -136,6 +137,7 @@ def _listed(path: str, raw: str | None, layout: RankLayout | None) -> Capture:
         if found.rank is not None:
             capture.rank_kinds[found.rank] = found.kinds
         capture.rank_counts.update(found.rank_counts)
+    add_empty_ranks(capture, files, layout)
     return capture
 
 

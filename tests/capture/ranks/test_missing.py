@@ -137,3 +137,43 @@ def test_ranks_of_which_nothing_is_known_get_a_line(tmp_path: Path) -> None:
     ranks = [run(Cut(seed=seed))[0] for seed in (0, 1)]
     notes = open_capture(write(tmp_path / "run", ranks)).notes
     assert any("[ranks] of a rules file says which kind" in note for note in notes)
+
+
+# Ranks of which nothing can be read
+
+
+def folders(path: Path) -> Path:
+    for rank, own in enumerate(run(Cut(ranks=4))):
+        (path / f"rank{rank}").mkdir(parents=True)
+        np.savez(path / f"rank{rank}" / "acts.npz", **own)
+    return path
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+@pytest.mark.parametrize("kind", ["empty", "text", "link"])
+def test_a_directory_without_tensors_is_a_rank_that_is_missing(
+    tmp_path: Path, rank: int, kind: str
+) -> None:
+    folder = folders(tmp_path / "run") / f"rank{rank}"
+    (folder / "acts.npz").unlink()
+    if kind == "text":
+        (folder / "log.txt").write_text("started\n")
+    if kind == "link":
+        (folder / "acts.npz").symlink_to(tmp_path / "nowhere.npz")
+    capture = open_capture(tmp_path / "run")
+    assert len(missing(capture)) == 1
+    assert capture.missing_ranks == f"1 rank is missing (rank{rank}): no parts are joined"
+
+
+def test_an_empty_directory_has_its_place_in_a_layout(tmp_path: Path) -> None:
+    (folders(tmp_path / "run") / "rank3" / "acts.npz").unlink()
+    capture = open_capture(tmp_path / "run", layout=parse_layout("cp2 tp2"))
+    assert capture.missing_ranks == "1 rank is missing (rank3): no parts are joined"
+
+
+def test_directories_that_only_one_rank_fills_are_no_ranks(tmp_path: Path) -> None:
+    """Every process makes one, and the first writes."""
+    folder = folders(tmp_path / "run")
+    for rank in (1, 2, 3):
+        (folder / f"rank{rank}" / "acts.npz").unlink()
+    assert missing(open_capture(folder)) == []

@@ -202,9 +202,10 @@ def test_stages_that_count_from_1(tmp_path: Path, local: bool) -> None:
     whole = run(Cut(layers=4))[0]
     one = write(tmp_path / "one", [whole])
     parts = stages(whole, (1, 1, 1, 1), local)
-    assert reasons(
-        tmp_path, one, put(tmp_path / "there", without(parts, label="pp", first=1))
-    ) == (0, [])
+    assert reasons(tmp_path, one, put(tmp_path / "there", without(parts, label="pp", first=1))) == (
+        0,
+        [],
+    )
 
 
 def test_one_tensor_rank_of_a_stage(tmp_path: Path) -> None:
