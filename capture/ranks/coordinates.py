@@ -34,6 +34,15 @@ class Axes:
     places: Places
     missing: tuple[str, ...] = ()
 
+    @property
+    def alone(self) -> tuple[tuple[str, int], ...]:
+        """Kinds of parallelism that hold parts, and that all ranks have the same place in."""
+        found = {kind: {own.get(kind, -1) for own in self.places.values()} for kind in _ORDER[:3]}
+        return tuple(
+            (kind, next(iter(numbers))) for kind, numbers in found.items()
+            if len(numbers) == 1 and -1 not in numbers
+        )  # fmt: skip
+
     def label(self, rank: str, undone: Sequence[str]) -> str:
         """What to call the ranks that are left when these kinds are undone."""
         places = self.places.get(rank, {})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..names import natural_key
 from ..plurals import counted, which
 from ..records import Capture, Record
+from .coordinates import Axes
+from .deciding import Advice
+from .facts import Facts
+from .groups import Group
 
 _MOST_RECORDS = 16  # that stand for missing ranks
 _NO_PARTS, _NOT_ALL = "no parts are joined", "what the others have are not all parts"
@@ -41,6 +45,35 @@ class MissingRanks:
             if ranks:
                 shown = self.shown if why == _NO_PARTS else ""
                 _tell(capture, [*ranks], why, shown, there)
+
+
+def with_lone_places(
+    records: Sequence[Record], axes: Axes, advice: Advice, missing: MissingRanks
+) -> Axes:
+    """With the ranks that must be missing where all that are there have one place in a kind of
+    parallelism, and parts of what the other capture has.
+    """
+    first = min((r.rank for r in records if r.rank is not None), key=natural_key)
+    facts = Facts([Group((record,)) for record in records if record.rank == first])
+    for kind, number in axes.alone:
+        extent = advice.extent(facts, (number,))
+        gone = extent.missing((number,)) if extent is not None else []
+        if extent is not None and gone:
+            ranks = tuple(f"{kind}{n}" for n in gone)
+            missing.add_parts(ranks, extent.shown)
+            return replace(axes, missing=ranks)
+    return axes
+
+
+def any_layer(number: int) -> bool:
+    """Without another capture: whether there must be such a layer. They may count from 1."""
+    return number > 0
+
+
+def unread_ranks(records: Sequence[Record], ranks: Sequence[str]) -> list[str]:
+    """Ranks of which nothing could be read."""
+    read = {record.rank for record in records if record.error is None}
+    return [rank for rank in ranks if rank not in read]
 
 
 def _tell(

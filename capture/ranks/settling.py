@@ -22,7 +22,7 @@ from .facts import Facts
 from .groups import LARGE, WHOLE, Group
 from .interleaved import number_chunks
 from .labels import RANK
-from .missing import MissingRanks
+from .missing import MissingRanks, any_layer, unread_ranks, with_lone_places
 from .pipeline.lost import lost_stages
 from .pipeline.numbering import number_stages
 from .rank_records import Joined
@@ -76,11 +76,11 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     if advice is not None and advice.has_same_ranks(capture.records):
         counts = {}  # what is compared is there on both sides
     else:
-        wanted = _any_layer if advice is None else advice.wants_layer
+        wanted = any_layer if advice is None else advice.wants_layer
         missing.layers = lost_stages(capture.records, ranks, places, counts, wanted)
         missing.experts = lost_experts(capture.records, places)
     axes = axes_of(ranks, places, counts)
-    unread = _unread(capture.records, ranks)
+    unread = unread_ranks(capture.records, ranks)
     axes = replace(axes, missing=(*axes.missing, *unread))
     labels = {id(record): record.rank for record in capture.records}
     placed = [record for record in capture.records if record.placement is not None]
@@ -88,6 +88,8 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         stage = _Stage(capture, known, advice, labels, axes)
         stage.settle(placed)
         stage.tell()
+    if advice is not None and not axes.missing:
+        axes = with_lone_places(capture.records, axes, advice, missing)
     for number, kind in enumerate(axes.kinds or ("",)):
         stage = _Stage(capture, known, advice, labels, axes, _caution(axes, kind), kind)
         stage.may_be_all = not unread and kind not in counts
@@ -114,22 +116,11 @@ def _numbered(
     return [*stages, *number_experts(records, places)]
 
 
-def _any_layer(number: int) -> bool:
-    """Without another capture: whether there must be such a layer. They may count from 1."""
-    return number > 0
-
-
 def _caution(axes: Axes, kind: str) -> str:
     """Why ranks are not put together, but for what they all have; empty where they are."""
     if axes.missing:
         return _MISSING
     return _OTHER_INPUTS if kind == DATA else ""
-
-
-def _unread(records: Sequence[Record], ranks: Sequence[str]) -> list[str]:
-    """Ranks of which nothing could be read."""
-    read = {record.rank for record in records if record.error is None}
-    return [rank for rank in ranks if rank not in read]
 
 
 def _parts(
@@ -142,7 +133,7 @@ def _parts(
     for record in records:
         if record.rank is not None and record.placement is None:
             found[axes.label(labels[id(record)] or "", (*undone, STAGE))].append(record)
-    return list(found.values())
+    return [found[label] for label in sorted(found, key=natural_key)]
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from ...capture.ranks import names_of_parts as names
 from ...capture.ranks.extent import Extent
 from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
-from ...capture.ranks.join_tree import Cut, Node, Piece, as_node, concat
+from ...capture.ranks.join_tree import Cut, Node, Piece, as_node, concat, locator_of
 from ...capture.records import Locator
 from .by_values import DIFFERS, FITS, distance
 
@@ -37,7 +37,8 @@ def shown_extent(
 ) -> Extent | None:
     """The ranks in all, where every part of a projection has the same proportion of the other
     capture's tensor, what is the same on all ranks is as wide there, and some values are found at
-    the places of these ranks, and of no others. `numbers` are those of the groups' ranks.
+    the places of these ranks, and of no others. `numbers` are those of the groups' ranks; where
+    there is one, what it has may be the whole or a part.
     """
     by_count: dict[int, list[_Found]] = defaultdict(list)
     perhaps: dict[int, list[_Found]] = defaultdict(list)
@@ -46,7 +47,10 @@ def shown_extent(
         if not _comparable(group, wholes):
             continue
         whole, part = sum(one.shape[-1] for one in wholes), (group.alike or (0,))[-1]
-        if group.agree:
+        some_tokens = prod(wholes[0].shape[:-1]) != prod((group.alike or ())[:-1])
+        if whole == part and (some_tokens or len(numbers) == 1):
+            continue
+        if group.agree and not (len(numbers) == 1 and _is_part(group)):
             if whole != part and not group.is_constant and group.last not in names.SPLIT:
                 return None  # another model
             continue
@@ -82,8 +86,9 @@ def _makes_the_same(
     recorded; a narrower model makes something else.
     """
     for other in facts.closers(group):
-        if other.agree and other.leaves and (wholes := wholes_of(other)):
-            return distance(other.leaves[0], wholes) <= _SAME
+        whole = _whole_of(wholes_of(other)) if other.agree and other.leaves else None
+        if whole is not None:
+            return _apart(other.leaves[0], whole) <= _SAME
     return True
 
 
@@ -126,7 +131,8 @@ def _placed(
     if count < here or _are_all(numbers, count):
         return None
     first = _first_place(tried, _slots(numbers, count))
-    shown = f"parts of {here} ranks are {here}/{count} {words} in the other capture"
+    parts = "parts of 1 rank are" if here == 1 else f"parts of {here} ranks are"
+    shown = f"{parts} {here}/{count} {words} in the other capture"
     return None if first is None else Extent(count, first, shown)
 
 
@@ -142,7 +148,39 @@ def _comparable(group: Group, wholes: Sequence[Locator]) -> bool:
     shape = group.alike
     if not shape or not wholes or not group.is_float or not all(one.shape for one in wholes):
         return False
-    return bool(shape[-1]) and {prod(one.shape[:-1]) for one in wholes} == {prod(shape[:-1])}
+    if not shape[-1] or len({one.shape[:-1] for one in wholes}) > 1:
+        return False
+    rows = wholes[0].shape[:-1]
+    return prod(rows) == prod(shape[:-1]) or _token_axis(shape, wholes[0].shape) is not None
+
+
+def _token_axis(part: Sequence[int], whole: Sequence[int]) -> int | None:
+    """The axis before the last along which a part has some of the tokens of a whole; None where
+    that is not the only difference of their rows.
+    """
+    if len(part) != len(whole):
+        return None
+    axes = [n for n, (a, b) in enumerate(zip(part[:-1], whole[:-1], strict=True)) if a != b]
+    if len(axes) != 1 or not part[axes[0]] or whole[axes[0]] % part[axes[0]]:
+        return None
+    return axes[0]
+
+
+def _apart(part: Node, whole: Node) -> float:
+    """The relative L2 of a part to a whole that is as wide. Where it has some of the tokens, that of
+    its first ones to the first of all: those of the first context-parallel rank.
+    """
+    axis = _token_axis(part.shape, whole.shape)
+    if axis is not None:
+        pieces = ((0, 0, max(1, part.shape[axis] // 2)),)
+        part, whole = Cut(axis, pieces, (part,)), Cut(axis, pieces, (whole,))
+    return distance(part, (locator_of(whole),))
+
+
+def _whole_of(wholes: Sequence[Locator]) -> Node | None:
+    """The other capture's tensors as one; None where there is none."""
+    nodes = [as_node(one) for one in wholes]
+    return nodes[0] if len(nodes) == 1 else concat(nodes, -1) if nodes else None
 
 
 def _is_part(group: Group) -> bool:
@@ -200,14 +238,11 @@ def _error(
     group: Group, wholes: Sequence[Locator], at: _At, places: tuple[int, ...]
 ) -> float:  # fmt: skip
     """The greatest relative L2 of a rank's part to what the other capture has at its place."""
-    nodes = [as_node(one) for one in wholes]
-    whole = nodes[0] if len(nodes) == 1 else concat(nodes, -1)
-    if whole is None:
+    whole = _whole_of(wholes)
+    if whole is None or len(group.leaves) != len(places):
         return float("inf")
-    parts = [record.locator for record in group.records]
     return max(
-        float("inf") if part is None else distance(at(whole, place), (part,))
-        for part, place in zip(parts, places, strict=True)
+        _apart(part, at(whole, place)) for part, place in zip(group.leaves, places, strict=True)
     )
 
 

@@ -216,3 +216,56 @@ def test_one_tensor_rank_of_a_stage(tmp_path: Path) -> None:
     one = write(tmp_path / "one", run(Cut(layers=4)))
     why = reasons(tmp_path, one, put(tmp_path / "there", ranks))[1]
     assert "candidate: 1 rank is missing (tp1-pp1): no parts are joined" in why
+
+
+# Several kinds of parallelism
+
+
+def two_kinds(tensor: int, contexts: int) -> tuple[Records, dict[tuple[int, int], Records]]:
+    """The whole, and what each rank has of it, by places in tensor and context parallelism."""
+    cut = Cut(tokens=16, kv_heads=4)
+    tokens = zigzag(16, contexts)
+    ranks = run(replace(cut, ranks=tensor))
+    return run(cut)[0], {
+        (tp, cp): {name: value[tokens[cp]] for name, value in own.items()}
+        for tp, own in enumerate(ranks) for cp in range(contexts)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tensor", "contexts", "gone", "shown"),
+    [
+        (4, 2, "tp3", "parts of 3 ranks are 3/4 as wide as in the other capture"),
+        (4, 2, "tp0", "parts of 3 ranks are 3/4 as wide as in the other capture"),
+        (2, 4, "tp1", "parts of 1 rank are 1/2 as wide as in the other capture"),
+        (2, 4, "cp3", "parts of 3 ranks are 3/4 as long as in the other capture"),
+        (2, 4, "cp0", "parts of 3 ranks are 3/4 as long as in the other capture"),
+    ],
+)
+def test_a_place_of_one_kind_that_no_rank_has(
+    tmp_path: Path, tensor: int, contexts: int, gone: str, shown: str
+) -> None:
+    whole, ranks = two_kinds(tensor, contexts)
+    named = {f"tp{tp}-cp{cp}": own for (tp, cp), own in ranks.items()}
+    one = write(tmp_path / "one", [whole])
+    assert reasons(tmp_path, one, put(tmp_path / "all", named)) == (0, [])
+    there = {name: own for name, own in named.items() if gone not in name.split("-")}
+    status, why = reasons(tmp_path, one, put(tmp_path / "there", there))
+    assert status == 1
+    assert f"candidate: 1 rank is missing ({gone}): no parts are joined; {shown}" in why
+
+
+def test_stages_of_which_one_tensor_rank_is_there(tmp_path: Path) -> None:
+    own = run(Cut(layers=4, ranks=2, kv_heads=4))[0]
+    ranks = {f"pp{pp}-tp0": part for pp, part in enumerate(stages(own, (2, 2), True))}
+    one = write(tmp_path / "one", run(Cut(layers=4, kv_heads=4)))
+    why = reasons(tmp_path, one, put(tmp_path / "there", ranks))[1]
+    shown = "parts of 1 rank are 1/2 as wide as in the other capture"
+    assert f"candidate: 1 rank is missing (tp1): no parts are joined; {shown}" in why
+
+
+def test_one_tensor_rank_that_is_all(tmp_path: Path) -> None:
+    whole = run(Cut(layers=4))[0]
+    ranks = {f"pp{pp}-tp0": part for pp, part in enumerate(stages(whole, (2, 2), True))}
+    one = write(tmp_path / "one", [whole])
+    assert reasons(tmp_path, one, put(tmp_path / "there", ranks)) == (0, [])
