@@ -167,8 +167,8 @@ def _token_axis(part: Sequence[int], whole: Sequence[int]) -> int | None:
 
 
 def _apart(part: Node, whole: Node) -> float:
-    """The relative L2 of a part to a whole that is as wide. Where it has some of the tokens, that of
-    its first ones to the first of all: those of the first context-parallel rank.
+    """The relative L2 of a part to a whole that is as wide. Where it has some of the tokens, that
+    of its first ones to the first of all: those of the first context-parallel rank.
     """
     axis = _token_axis(part.shape, whole.shape)
     if axis is not None:
