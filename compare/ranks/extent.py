@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import TypeVar
@@ -27,61 +28,79 @@ _PROPORTIONAL = (names.COLUMN - names.KEYS_AND_VALUES) | names.GATE_UP | names.M
 _PERHAPS = names.KEYS_AND_VALUES | names.QKV | names.GROUPED_QKV | names.UNTOLD_QKV | names.HEAD
 
 _Found = tuple[Group, list[Locator]]
+_WholesOf = Callable[[Group], list[Locator]]
 _At = Callable[[Node, int], Node]  # the part of a whole that the rank at a place would have
 _Tried = tuple[Group, list[Locator], _At]
 _T = TypeVar("_T")
 
 
 def shown_extent(
-    facts: Facts, numbers: Sequence[int], wholes_of: Callable[[Group], list[Locator]]
-) -> Extent | None:
+    facts: Facts, numbers: Sequence[int], wholes_of: _WholesOf
+) -> Extent | None:  # fmt: skip
     """The ranks in all, where every part of a projection has the same proportion of the other
     capture's tensor, what is the same on all ranks is as wide there, and some values are found at
     the places of these ranks, and of no others. `numbers` are those of the groups' ranks; where
     there is one, what it has may be the whole or a part.
     """
-    by_count: dict[int, list[_Found]] = defaultdict(list)
-    perhaps: dict[int, list[_Found]] = defaultdict(list)
-    for group in facts.groups:
-        wholes = wholes_of(group)
-        if not _comparable(group, wholes):
-            continue
-        whole, part = sum(one.shape[-1] for one in wholes), (group.alike or (0,))[-1]
-        some_tokens = prod(wholes[0].shape[:-1]) != prod((group.alike or ())[:-1])
-        if whole == part and (some_tokens or len(numbers) == 1):
-            continue
-        if group.agree and not (len(numbers) == 1 and _is_part(group)):
-            if whole != part and not group.is_constant and group.last not in names.SPLIT:
-                return None  # another model
-            continue
-        if not _is_part(group):
-            continue
-        count, rest = divmod(whole, part)
-        fits = rest == 0 and count >= len(numbers)
-        certain = not group.is_output or group.last not in _PERHAPS
-        if fits:
-            (by_count if certain else perhaps)[count].append((group, wholes))
-        elif certain:
-            return None
-    if not by_count and not perhaps:
-        return _by_tokens(facts, numbers, wholes_of)
-    if len(by_count or perhaps) != 1:
+    found = _proportions(facts, len(numbers), wholes_of)
+    if found is None:
         return None
-    (count,) = by_count or perhaps
+    if not found.certain and not found.perhaps:
+        return _by_tokens(facts, numbers, wholes_of)
+    counts = found.certain or found.perhaps
+    if len(counts) != 1:
+        return None
+    (count,) = counts
     if _are_all(numbers, count):
         return None
-    found = [*by_count.get(count, ()), *perhaps.get(count, ())]
-    found = [one for one in found if _makes_the_same(one[0], facts, wholes_of)]
+    parts = [*found.certain.get(count, ()), *found.perhaps.get(count, ())]
+    parts = [one for one in parts if _makes_the_same(one[0], facts, wholes_of)]
     tried = [
-        (group, wholes, partial(_at, shares=shares)) for group, wholes in _some(found)
+        (group, wholes, partial(_at, shares=shares)) for group, wholes in _some(parts)
         for shares in _layouts(group, wholes, facts)
     ]  # fmt: skip
     return _placed(tried, numbers, count, "as wide as")
 
 
+@dataclass(slots=True)
+class _Proportions:
+    """Parts by the number of them that make the other capture's tensor: those that are certain to
+    be proportional, and those that may be.
+    """
+
+    certain: dict[int, list[_Found]] = field(default_factory=lambda: defaultdict(list))
+    perhaps: dict[int, list[_Found]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _proportions(facts: Facts, ranks: int, wholes_of: _WholesOf) -> _Proportions | None:
+    """None where something speaks against parts of the other capture's tensors."""
+    found = _Proportions()
+    for group in facts.groups:
+        wholes = wholes_of(group)
+        if not _comparable(group, wholes) or group.alike is None:
+            continue
+        whole, part = sum(one.shape[-1] for one in wholes), group.alike[-1]
+        some_tokens = prod(wholes[0].shape[:-1]) != prod(group.alike[:-1])
+        if whole == part and (some_tokens or ranks == 1):
+            continue
+        if not _is_part(group) if ranks == 1 else group.agree:
+            if whole != part and group.last not in names.SPLIT and not group.is_constant:
+                return None  # another model
+            continue
+        if not _is_part(group):
+            continue
+        count, rest = divmod(whole, part)
+        certain = not group.is_output or group.last not in _PERHAPS
+        if rest == 0 and count >= ranks:
+            (found.certain if certain else found.perhaps)[count].append((group, wholes))
+        elif certain:
+            return None
+    return found
+
+
 def _makes_the_same(
-    group: Group, facts: Facts, wholes_of: Callable[[Group], list[Locator]]
-) -> bool:
+    group: Group, facts: Facts, wholes_of: _WholesOf
+) -> bool:  # fmt: skip
     """Whether what all ranks compute of their parts is what the other capture has, if it is
     recorded; a narrower model makes something else.
     """
@@ -93,8 +112,8 @@ def _makes_the_same(
 
 
 def _by_tokens(
-    facts: Facts, numbers: Sequence[int], wholes_of: Callable[[Group], list[Locator]]
-) -> Extent | None:
+    facts: Facts, numbers: Sequence[int], wholes_of: _WholesOf
+) -> Extent | None:  # fmt: skip
     """The same of context parallelism: every rank has as many tokens of everything, one behind the
     other or by zigzag.
     """
