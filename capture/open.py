@@ -18,6 +18,7 @@ from .formats.registry import asked_in_order, format_named, known_kinds, plug_in
 from .names import NOT_TENSORS, natural_key
 from .order.execution_order import NAMES_FILE, OrderHints, find_hints, sort_records
 from .order.settling import settle
+from .places import lone_rank
 from .plurals import counted
 from .ranks.data_parallel import files_of
 from .ranks.empty import add_empty_ranks
@@ -137,6 +138,7 @@ def _listed(path: str, raw: str | None, layout: RankLayout | None) -> Capture:
         if found.rank is not None:
             capture.rank_kinds[found.rank] = found.kinds
         capture.rank_counts.update(found.rank_counts)
+    capture.lone_rank = lone_rank(files)
     add_empty_ranks(capture, files, layout)
     return capture
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
-from .ranks.labels import DEVICES, KINDS, SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
+from .ranks.labels import DEVICES, KINDS, RANK, SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
 from .ranks.layout import RankLayout
 
 _STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ :=]?(?P<{0}>\d{{1,9}})"
@@ -126,6 +126,19 @@ def placed_files(
     if layout is None:
         return placed
     return [_laid_out(file, layout) for file in placed]
+
+
+def lone_rank(files: Sequence[FoundFile]) -> tuple[str, int] | None:
+    """Kind of parallelism and place of the one rank whose files these are; None where they are not
+    called so, or are those of several. It may have parts of what others had.
+    """
+    tensors = [file for file in files if file.suffix not in NOT_TENSORS]
+    if any(file.rank is not None for file in tensors):
+        return None
+    names = {place_of(file.stem).rank_name for file in tensors}
+    name = names.pop() if len(names) == 1 else None
+    kinds = dict(name.kinds) if name is not None else {}
+    return next(((kind, kinds[kind]) for kind in ("tp", RANK, "ep", "sp") if kind in kinds), None)
 
 
 def _laid_out(file: FoundFile, layout: RankLayout) -> FoundFile:

@@ -158,6 +158,8 @@ class Capture:
     rank_counts: dict[str, int] = field(default_factory=dict)
     """By kind of parallelism: how many places there are in all, and by `vpp` how many chunks of
     layers each stage of a pipeline has, as far as names, the recording or rules tell."""
+    lone_rank: tuple[str, int] | None = None
+    """Kind of parallelism and place of the only rank that is there, where names tell it."""
     missing_ranks: str = ""
     """Which ranks there should be and are not, and what shows it; empty where none is missed."""
     of_ranks: RankRecords | None = field(default=None, repr=False, compare=False)

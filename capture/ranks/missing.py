@@ -15,6 +15,7 @@ from .groups import Group
 
 _MOST_RECORDS = 16  # that stand for missing ranks
 _NO_PARTS, _NOT_ALL = "no parts are joined", "what the others have are not all parts"
+_ONE_ALONE = "the one that is there has parts"
 _NO_LAYERS = "no other rank has their layers"
 _NO_EXPERTS = "no other rank has their experts"
 
@@ -63,6 +64,19 @@ def with_lone_places(
             missing.add_parts(ranks, extent.shown)
             return replace(axes, missing=ranks)
     return axes
+
+
+def missing_beside(capture: Capture, advice: Advice) -> str:
+    """What is said where one rank alone is there, and has parts of what the other capture has;
+    empty where it has not.
+    """
+    if capture.lone_rank is None:
+        return ""
+    kind, number = capture.lone_rank
+    advice.prepare(capture.records)
+    extent = advice.extent(Facts([Group((record,)) for record in capture.records]), (number,))
+    gone = [f"{kind}{n}" for n in extent.missing((number,))] if extent is not None else []
+    return _words(gone, _ONE_ALONE, extent.shown) if extent is not None and gone else ""
 
 
 def any_layer(number: int) -> bool:

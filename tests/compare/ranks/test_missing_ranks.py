@@ -269,3 +269,32 @@ def test_one_tensor_rank_that_is_all(tmp_path: Path) -> None:
     ranks = {f"pp{pp}-tp0": part for pp, part in enumerate(stages(whole, (2, 2), True))}
     one = write(tmp_path / "one", [whole])
     assert reasons(tmp_path, one, put(tmp_path / "there", ranks)) == (0, [])
+
+
+# One rank alone
+
+
+@pytest.mark.parametrize("label", ["rank", "tp"])
+@pytest.mark.parametrize("style", ["vllm", "hf", "megatron"])
+@pytest.mark.parametrize("there", [0, 1])
+def test_the_other_of_two_ranks(tmp_path: Path, label: str, style: str, there: int) -> None:
+    cut = Cut(style=style, kv_heads=2)
+    one = write(tmp_path / "one", run(cut))
+    alone = put(tmp_path / "there", without(run(replace(cut, ranks=2)), 1 - there, label=label))
+    shown = "parts of 1 rank are 1/2 as wide as in the other capture"
+    has = "the one that is there has parts"
+    for sides, name in (((one, alone), "candidate"), ((alone, one), "reference")):
+        status, why = reasons(tmp_path, *sides)
+        assert status == 1
+        assert f"{name}: 1 rank is missing ({label}{1 - there}): {has}; {shown}" in why
+
+
+def test_one_rank_that_has_all_misses_none(tmp_path: Path) -> None:
+    whole = run(Cut())[0]
+    one = write(tmp_path / "one", [whole])
+    assert reasons(tmp_path, one, put(tmp_path / "there", {"rank0": whole})) == (0, [])
+
+
+def test_one_rank_of_each_capture(tmp_path: Path) -> None:
+    sides = [put(tmp_path / name, without(run(Cut(ranks=2)), 1)) for name in ("one", "there")]
+    assert reasons(tmp_path, *sides) == (0, [])
