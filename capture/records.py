@@ -160,8 +160,9 @@ class Capture:
     layers each stage of a pipeline has, as far as names, the recording or rules tell."""
     lone_rank: tuple[str, int] | None = None
     """Kind of parallelism and place of the only rank that is there, where names tell it."""
-    missing_ranks: str = ""
-    """Which ranks there should be and are not, and what shows it; empty where none is missed."""
+    rank_faults: str = ""
+    """Which ranks there should be and are not, and what shows it, and where layers of stages have
+    an order that is not known; empty where nothing is wrong."""
     of_ranks: RankRecords | None = field(default=None, repr=False, compare=False)
     names_order: Any = field(default=None, repr=False, compare=False)
     """Order by names (`OrderHints`), for the names that come to light with the headers."""

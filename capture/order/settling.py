@@ -129,7 +129,7 @@ def joined_anew(capture: Capture, advice: Advice, by: object) -> Capture:
     other = replace(
         capture, records=[replace(record) for record in known.records], notes=list(known.notes),
         order_known=known.order_known, order_source=known.order_source, unequal_ranks=(),
-        missing_ranks="", of_ranks=fresh,
+        rank_faults="", of_ranks=fresh,
     )  # fmt: skip
     settle(other, advice)
     return other

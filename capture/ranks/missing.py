@@ -94,7 +94,7 @@ def _tell(
     capture: Capture, ranks: list[str], why: str, shown: str, there: Sequence[str]
 ) -> None:  # fmt: skip
     capture.notes.append(_words(ranks, why, shown))
-    capture.missing_ranks = "; ".join(filter(None, (capture.missing_ranks, capture.notes[-1])))
+    capture.rank_faults = "; ".join(filter(None, (capture.rank_faults, capture.notes[-1])))
     known = {*there, *(record.name for record in capture.records if record.error)}
     for rank in [rank for rank in ranks if rank not in known][:_MOST_RECORDS]:
         error = f"this rank is missing: {_NOT_ALL if why == _NO_PARTS else why}"

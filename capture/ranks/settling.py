@@ -24,6 +24,7 @@ from .interleaved import number_chunks
 from .labels import RANK
 from .missing import MissingRanks, any_layer, unread_ranks, with_lone_places
 from .pipeline.lost import lost_stages
+from .pipeline.numbering import Numbering, number_stages
 from .pipeline.numbering import number_stages
 from .rank_records import Joined
 from .rank_records import Joined
@@ -69,7 +70,7 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
         return
     places = places_of_ranks(capture.records, capture.rank_kinds)
     counts = counts_of_places(capture.records, capture.rank_counts)
-    capture.notes += _numbered(capture.records, places, counts, advice)
+    _number(capture, places, counts, advice)
     if advice is not None:
         advice.prepare(capture.records)
     missing = MissingRanks()
@@ -108,12 +109,16 @@ def settle_ranks(capture: Capture, advice: Advice | None = None) -> None:
     capture.records.sort(key=lambda record: record.step)
 
 
-def _numbered(
-    records: Sequence[Record], places: Places, counts: Mapping[str, int], advice: Advice | None
-) -> list[str]:
+def _number(
+    capture: Capture, places: Places, counts: Mapping[str, int], advice: Advice | None
+) -> None:  # fmt: skip
     """Give layers and experts that ranks count for themselves the numbers of the whole model."""
-    stages = number_chunks(records, places) or number_stages(records, places, counts, advice)
-    return [*stages, *number_experts(records, places)]
+    records = capture.records
+    said = number_chunks(records, places)
+    stages = Numbering() if said else number_stages(records, places, counts, advice)
+    capture.notes += [*said, *([stages.words] if stages.words else [])]
+    capture.rank_faults = "" if stages.known else stages.words
+    capture.notes += number_experts(records, places)
 
 
 def _caution(axes: Axes, kind: str) -> str:

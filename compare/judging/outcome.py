@@ -74,7 +74,7 @@ def outcome_of(
             "intended)"
         )
     of_the_whole += _nothing_in_it(aligned, results)
-    of_the_whole += _missing_ranks(aligned)
+    of_the_whole += _rank_faults(aligned)
     of_the_whole += _unequal_ranks(aligned)
     doubtful = [r for r, v in zip(aligned.rows, verdicts, strict=True) if v.doubtful]
     explained = [row for row in doubtful if row.index in evidence.instead]
@@ -104,10 +104,10 @@ def _doubts(aligned: Aligned, explained: Sequence[Row], evidence: FurtherEvidenc
         )
 
 
-def _missing_ranks(aligned: Aligned) -> Iterator[str]:
+def _rank_faults(aligned: Aligned) -> Iterator[str]:
     for name, capture in (("reference", aligned.reference), ("candidate", aligned.candidate)):
-        if capture.missing_ranks:
-            yield f"{name}: {capture.missing_ranks}"
+        if capture.rank_faults:
+            yield f"{name}: {capture.rank_faults}"
 
 
 def _unequal_ranks(aligned: Aligned) -> Iterator[str]:

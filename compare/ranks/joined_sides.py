@@ -39,7 +39,7 @@ def _alone(capture: Capture, advice: Advised) -> Capture:
     from ...capture.ranks.missing import missing_beside
 
     said = missing_beside(capture, advice)
-    return capture if said == capture.missing_ranks else replace(capture, missing_ranks=said)
+    return capture if said == capture.rank_faults else replace(capture, rank_faults=said)
 
 
 def joined_by_rules(capture: Capture, rules: Rules) -> Capture:

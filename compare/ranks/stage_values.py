@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ...capture.ranks.interleaved import LAYER
 from ...capture.ranks.join_tree import as_node
@@ -17,7 +18,28 @@ from .by_values import DIFFERS, FITS, distance
 _NEAR, _FARTHER = 0.03, 10.0
 _MOST_LOOKED = 48  # records of which values are read
 
+_LOOKED_ANYWHERE = 12  # of which every layer of the other capture is asked
+
 Wholes = Callable[[Sequence[Record]], Sequence[Sequence[Locator]]]
+
+
+class _Placing(Protocol):
+    """What says where layers stand, as an `Order` does."""
+
+    def place(self, spot: Spot) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shifted:
+    """So many layers behind their place in an order, the last of `total` before the first."""
+
+    order: Order
+    by: int
+    total: int
+
+    def place(self, spot: Spot) -> tuple[int, int]:
+        number, call = self.order.place(spot)
+        return (number + self.by) % self.total, call
 
 
 def orders_left(records: Sequence[Record], stages: Stages, wholes_of: Wholes) -> list[Order]:
@@ -25,9 +47,19 @@ def orders_left(records: Sequence[Record], stages: Stages, wholes_of: Wholes) ->
     each of some records.
     """
     every = stages.orders()
-    looked = _looked(records, stages, every)
     left = every
-    errors = _errors(looked, every, wholes_of)
+    if len(every) > 1:
+        tried: Sequence[_Placing] = every
+        looked = _looked(records, stages, tried, _MOST_LOOKED)
+    else:  # stages of other sizes: whether their layers are where they would be in one piece
+        total = sum(stages.sizes)
+        tried = [every[0], *(_Shifted(every[0], by, total) for by in range(1, total))]
+        looked = _looked(records, stages, tried, _LOOKED_ANYWHERE)
+        there = _errors(looked, every, wholes_of)
+        looked = [
+            one for one, errors in zip(looked, there, strict=True) if min(errors.values()) > FITS
+        ]  # fmt: skip
+    errors = _errors(looked, tried, wholes_of)
     for (_, spot), by_number in zip(looked, errors, strict=True):
         number = _shown(by_number)
         if number is not None:
@@ -36,7 +68,7 @@ def orders_left(records: Sequence[Record], stages: Stages, wholes_of: Wholes) ->
 
 
 def _looked(
-    records: Sequence[Record], stages: Stages, orders: Sequence[Order]
+    records: Sequence[Record], stages: Stages, orders: Sequence[_Placing], most: int
 ) -> list[tuple[Record, Spot]]:
     """Some records of layers, spread evenly, of which the orders say something else."""
     first = stages.first
@@ -49,11 +81,11 @@ def _looked(
             continue
         if len({order.place(spot)[0] for order in orders}) > 1:
             found.append((record, spot))
-    return found[:: max(1, -(-len(found) // _MOST_LOOKED))]
+    return found[:: max(1, -(-len(found) // most))]
 
 
 def _errors(
-    looked: Sequence[tuple[Record, Spot]], orders: Sequence[Order], wholes_of: Wholes
+    looked: Sequence[tuple[Record, Spot]], orders: Sequence[_Placing], wholes_of: Wholes
 ) -> list[dict[int, float]]:
     """Of each record the relative L2 to the other capture's, by the number that the layer has."""
     found: list[dict[int, float]] = [{} for _ in looked]

@@ -174,12 +174,18 @@ def set_apart(records: Sequence[Record], places: Places) -> int:
         lowest[record.rank] = min(int(found[1]), lowest.get(record.rank, int(found[1])))
     if not stages or any(not stage for stage in stages.values()) or any(lowest.values()):
         return 0
-    for record, _ in layers:
-        label = f"{STAGE}{stages[record.rank]}."
-        record.name, record.module = (
-            _with_label(name, label) for name in (record.name, record.module)
-        )
+    label_layers(records, places)
     return len(layers)
+
+
+def label_layers(records: Sequence[Record], places: Places) -> None:
+    """Put the stage before the numbers of layers, which are then those of no other layers."""
+    for record in records:
+        if record.rank is not None and LAYER.search(record.module):
+            label = f"{STAGE}{places[record.rank][STAGE]}."
+            record.name, record.module = (
+                _with_label(name, label) for name in (record.name, record.module)
+            )
 
 
 def _with_label(name: str, label: str) -> str:

@@ -28,7 +28,7 @@ def test_names_that_tell_how_many_there_are(tmp_path: Path, label: str, gone: in
     capture = open_capture(folder)
     kind = "tp" if label.startswith("tp") else "rank"
     assert missing(capture) == [f"{kind}{gone}"]
-    assert capture.missing_ranks == f"1 rank is missing ({kind}{gone}): no parts are joined"
+    assert capture.rank_faults == f"1 rank is missing ({kind}{gone}): no parts are joined"
 
 
 def test_numbers_up_to_the_number_of_all_count_from_1(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_experts_that_no_rank_has(tmp_path: Path, gone: int, label: str, local: 
     names = {record.name for record in capture.records}
     there = {2 * rank + n for rank in range(4) if rank != gone for n in range(2)}
     assert {f"model.layers.1.mlp.experts.{n}.down_proj" for n in there} <= names
-    assert "no other rank has their experts" in capture.missing_ranks
+    assert "no other rank has their experts" in capture.rank_faults
 
 
 def test_experts_that_tokens_chose_miss_no_rank(tmp_path: Path) -> None:
@@ -162,13 +162,13 @@ def test_a_directory_without_tensors_is_a_rank_that_is_missing(
         (folder / "acts.npz").symlink_to(tmp_path / "nowhere.npz")
     capture = open_capture(tmp_path / "run")
     assert len(missing(capture)) == 1
-    assert capture.missing_ranks == f"1 rank is missing (rank{rank}): no parts are joined"
+    assert capture.rank_faults == f"1 rank is missing (rank{rank}): no parts are joined"
 
 
 def test_an_empty_directory_has_its_place_in_a_layout(tmp_path: Path) -> None:
     (folders(tmp_path / "run") / "rank3" / "acts.npz").unlink()
     capture = open_capture(tmp_path / "run", layout=parse_layout("cp2 tp2"))
-    assert capture.missing_ranks == "1 rank is missing (rank3): no parts are joined"
+    assert capture.rank_faults == "1 rank is missing (rank3): no parts are joined"
 
 
 def test_directories_that_only_one_rank_fills_are_no_ranks(tmp_path: Path) -> None:

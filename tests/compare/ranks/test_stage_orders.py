@@ -14,7 +14,7 @@ import pytest
 
 from layertui.capture import open_capture, record
 from layertui.cli.main import status_of
-from support.ranks.cut_llama import Cut, Fault, Records, run, write
+from support.ranks.cut_llama import Cut, Fault, Records, run, stages, write
 
 LAYERS = 8
 
@@ -93,6 +93,16 @@ def test_tensor_ranks_of_interleaved_stages(tmp_path: Path) -> None:
     assert status == 0 and report["counts"]["gaps_reference"] == 0
 
 
+@pytest.mark.parametrize("layer", [0, 4, 6])
+def test_a_fault_in_stages_of_other_sizes(tmp_path: Path, layer: int) -> None:
+    one = write(tmp_path / "one", run(Cut(layers=LAYERS)))
+    bad = run(Cut(layers=LAYERS, fault=Fault(0, layer, "up")))[0]
+    there = write(tmp_path / "there", stages(bad, (5, 3), True), "pp{}")
+    report = report_of(tmp_path, one, there)[1]
+    assert report["first_divergence"]["module"] == f"layers.{layer}.mlp.gate_up_proj"
+    assert report["counts"]["gaps_candidate"] == 0
+
+
 def test_what_values_do_not_show_is_said_with_what_to_write(tmp_path: Path) -> None:
     one = write(tmp_path / "one", run(Cut(layers=LAYERS)))
     other = run(Cut(layers=LAYERS, seed=1))[0]
@@ -102,10 +112,17 @@ def test_what_values_do_not_show_is_said_with_what_to_write(tmp_path: Path) -> N
     assert "as if no stage had several chunks, which nothing shows: `vpp2` in [ranks]" in said
 
 
-def test_values_that_fit_no_order_leave_layers_apart(tmp_path: Path) -> None:
-    """Chunks of other sizes than can be told: the first stage has layers 0, 1, 2 and 5."""
+@pytest.mark.parametrize("first", [(0, 1, 2, 5), (0, 1, 2, 5, 6), (0, 1, 4)])
+def test_values_that_fit_no_order_leave_layers_apart(
+    tmp_path: Path, first: tuple[int, ...]
+) -> None:  # fmt: skip
+    """Chunks of other sizes than can be told; `first` are the layers of the first stage."""
     whole = run(Cut(layers=LAYERS))[0]
-    where = {0: (0, 0), 1: (0, 1), 2: (0, 2), 5: (0, 3), 3: (1, 0), 4: (1, 1), 6: (1, 2), 7: (1, 3)}
+    rest = [layer for layer in range(LAYERS) if layer not in first]
+    where = {
+        layer: (stage, local) for stage, own in enumerate((first, rest))
+        for local, layer in enumerate(own)
+    }  # fmt: skip
     ranks: list[Records] = [{}, {}]
     for name, value in whole.items():
         parts = name.split(".")
@@ -117,7 +134,17 @@ def test_values_that_fit_no_order_leave_layers_apart(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [whole])
     status, report = report_of(tmp_path, one, write(tmp_path / "there", ranks, "pp{}"))
     assert status == 1 and report["first_divergence"] is None
-    assert any("in an order that is not known: `vpp2`" in n for n in report["candidate"]["notes"])
+    (why,) = [text for text in report["outcome"]["reasons"] if text.startswith("candidate: layers")]
+    assert "in an order that is not known: `vpp2` in [ranks]" in why
+    for one_name, other in names_of_pairs(report):
+        if ".pp" in other:  # by values
+            layer, (stage, local) = (
+                int(one_name.split(".")[2]),
+                other.split(".pp")[1].split(".")[:2],
+            )
+            assert where[layer] == (int(stage), int(local))
+        else:
+            assert "layers" not in other
 
 
 @pytest.mark.parametrize(("label", "words"), [("pp{}", "vpp2"), ("rank{}", "pp2 vpp2")])
