@@ -14,19 +14,14 @@ from ..plurals import counted, which
 from ..records import Capture, RankRecords, Record
 from .coordinates import DATA, STAGE, Axes, Places, axes_of, counts_of_places, places_of_ranks
 from .deciding import UNKNOWN, Advice, Deciding, Decision, place_of_whole
-from ..records import Capture, RankRecords, Record
-from .coordinates import DATA, STAGE, Axes, axes_of, places_of_ranks
-from .deciding import Advice, Deciding, Decision, place_of_whole
 from .experts import lost_experts, number_experts
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
-from .interleaved import number_chunks
 from .labels import RANK
 from .missing import MissingRanks, any_layer, unread_ranks, with_lone_places
+from .pipeline.chunks import number_chunks
 from .pipeline.lost import lost_stages
 from .pipeline.numbering import Numbering, number_stages
-from .pipeline.numbering import number_stages
-from .rank_records import Joined
 from .rank_records import Joined
 from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways

@@ -9,8 +9,8 @@ from ...capture.ranks.deciding import Decision
 from ...capture.ranks.extent import Extent
 from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
-from ...capture.ranks.interleaved import LAYER
 from ...capture.ranks.names_of_parts import INSIDE
+from ...capture.ranks.pipeline.chunks import LAYER
 from ...capture.ranks.pipeline.orders import Order, Stages
 from ...capture.ranks.settling import key_of, ranks_of
 from ...capture.ranks.way import Way

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ...capture.ranks.interleaved import LAYER
 from ...capture.ranks.join_tree import as_node
 from ...capture.ranks.numbers_in_names import add_to_number
+from ...capture.ranks.pipeline.chunks import LAYER
 from ...capture.ranks.pipeline.orders import Order, Spot, Stages
 from ...capture.records import Locator, Record
 from .by_values import DIFFERS, FITS, distance

@@ -10,7 +10,7 @@ from ...errors import RecordError
 from ...names import natural_key
 from ...records import Record
 from ..groups import Group, sample
-from ..interleaved import LAYER
+from .chunks import LAYER
 from .orders import Order, Spot, Stages
 
 _INPUTS, _OUTPUTS = ("input_0", "input_hidden_states"), ("output", "output_0")

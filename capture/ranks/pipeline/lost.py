@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...records import Record
 from ..coordinates import STAGE, Places, counts_told, expected
-from ..interleaved import LAYER
 from ..labels import RANK
+from .chunks import LAYER
 from .orders import layer_on_rank
 
 _Layers = Mapping[int, set[int]]

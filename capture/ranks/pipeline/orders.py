@@ -14,9 +14,9 @@ from ...names import natural_key
 from ...plurals import counted
 from ...records import Record
 from ..coordinates import STAGE, Places
-from ..interleaved import LAYER
 from ..labels import RANK
 from ..numbers_in_names import add_to_number
+from .chunks import LAYER
 
 _APART = re.compile(rf"[./]{STAGE}\d+\.(\d{{1,6}})(?=$|[./-])")  # what `set_apart` makes of it
 _MOST_CALLS = 64  # of one layer that may be chunks

@@ -8,9 +8,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..plurals import counted
-from ..records import Record
-from .coordinates import STAGE, Places
+from ...plurals import counted
+from ...records import Record
+from ..coordinates import STAGE, Places
 
 _CHUNK = re.compile(r"^(?P<around>(?:(?:model|module)[./])?)(?P<chunk>\d{1,3})[./](?=[A-Za-z])")
 LAYER = re.compile(r"(?:^|(?<=[./]))(?:layers|h|blocks)[./](\d{1,6})(?=$|[./(-])")
