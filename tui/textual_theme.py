@@ -72,7 +72,7 @@ class ThemedApp(App[None]):
         """Before the first screen is there nothing is drawn in other colours: the style sheet,
         which takes milliseconds to read, is read once, with the variables of the theme.
         """
-        if self.is_mounted:
+        if self.screen_stack:
             super().refresh_css(animate)
         else:
             self.stylesheet.set_variables(self.get_css_variables())

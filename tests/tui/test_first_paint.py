@@ -15,6 +15,9 @@ _LATER = (
     "layertui.compare.model", "layertui.compare.weights.models", "statistics",
     "layertui.compare.reports.form", "layertui.compare.judging.options", "layertui.tui.jobs.news",
     "layertui.tui.jobs.compare_job", "layertui.tui.list.comparing", "tomllib",
+    "layertui.capture.token_places", "layertui.capture.ranks.rank_records",
+    "layertui.tui.question", "layertui.tui.completion.candidates",
+    "layertui.tui.list.motions.typed_keys", "layertui.tui.list.finding.spot",
 )  # fmt: skip
 
 # `begin` runs after the first refresh of the screen and starts the first work.
@@ -22,11 +25,15 @@ _PROBE = """
 import asyncio, sys
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.request import Request
+from textual.css.stylesheet import Stylesheet
+reparse, reparsed = Stylesheet.reparse, []
+Stylesheet.reparse = lambda self: [reparsed.append(0), reparse(self)]
 class Probe(LayertuiApp):
     def begin(self):
         painted = [w.region.area for w in self.screen.query("Lines")]
         print("painted", sum(painted) > 0, file=sys.__stdout__)
         print("modules", *sorted(sys.modules), file=sys.__stdout__)
+        print("style sheets read again", len(reparsed), file=sys.__stdout__)
         self.exit()
 async def main():
     async with Probe(Request(sys.argv[1], sys.argv[2])).run_test(size=(120, 30)) as pilot:
@@ -49,6 +56,7 @@ def test_nothing_heavy_before_the_first_paint(small_pair: tuple[Path, Path]) -> 
     assert "textual.app" in modules
     assert modules.isdisjoint(_HEAVY)
     assert modules.isdisjoint(_LATER)
+    assert lines[2] == "style sheets read again 0"
 
 
 def test_the_package_itself_does_not_load_textual() -> None:
