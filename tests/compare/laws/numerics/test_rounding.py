@@ -35,8 +35,8 @@ def normal(count: int = 4096, seed: int = 0) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 @given(values=ARRAYS)
 def test_a_grid_is_that_of_the_dtype(dtype: torch.dtype, unit: float, values: np.ndarray) -> None:
-    """Halves to even, as torch and every processor have it. torch makes narrow numbers of float64 by
-    way of float32, which is another number where the two roundings meet.
+    """Halves to even, as torch and every processor have it. torch makes narrow numbers of float64
+    by way of float32, which is another number where the two roundings meet.
     """
     if dtype.itemsize < torch.float32.itemsize:
         values = values.astype(np.float32).astype(np.float64)
