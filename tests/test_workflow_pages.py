@@ -43,7 +43,7 @@ def place(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_ranks(folder: Path) -> None:
-    """A llama on one rank and on eight; a fault in one rank's weights; an odd rank."""
+    """A llama on one rank and on eight; a fault in one rank's weights; an odd rank; one missing."""
     cut = Cut(kv_heads=4)
     eight = replace(cut, ranks=8)
     ranks.write(folder / "tp1", ranks.run(cut))
@@ -53,6 +53,7 @@ def write_ranks(folder: Path) -> None:
     odd = ranks.run(eight)
     odd[2]["model.layers.1.post_attention_layernorm"] *= 1.5
     ranks.write(folder / "odd", odd)
+    ranks.write(folder / "short", ranks.run(eight)[:7])
 
 
 def sessions(page: str) -> list[list[tuple[str, str]]]:

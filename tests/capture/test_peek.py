@@ -55,11 +55,22 @@ def test_damage_gives_no_names_and_no_error(tmp_path: Path, content: bytes) -> N
     assert first_names(str(tmp_path / "missing")) == []
 
 
-def test_the_first_names_import_no_reader() -> None:
+def test_the_first_names_import_no_reader(tmp_path: Path) -> None:
+    """Those of a manifest not even the table of readers; those of files that alone."""
+    (tmp_path / "native").mkdir()
+    line = json.dumps({"seq": 0, "module": "a", "slot": "output", "call": 1})
+    (tmp_path / "native" / "manifest.jsonl").write_text(line + "\n")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "b.npy").write_bytes(b"")
     program = (
-        "import sys, layertui.capture.first_names\n"
-        "formats = {m.rpartition('.')[2] for m in sys.modules if '.capture.formats.' in m}\n"
-        "assert formats == {'format', 'registry'}, formats\n"
+        "import sys\n"
+        "from layertui.capture.first_names import first_names\n"
+        "def formats():\n"
+        "    return {m.rpartition('.')[2] for m in sys.modules if '.capture.formats.' in m}\n"
+        "assert first_names('native') == ['a-output']\n"
+        "assert formats() == set(), formats()\n"
+        "assert first_names('files') == ['b']\n"
+        "assert formats() == {'format', 'registry'}, formats()\n"
         "assert not {'numpy', 'torch', 'importlib.metadata'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, env=dict(os.environ))
+    subprocess.run([sys.executable, "-c", program], check=True, env=dict(os.environ), cwd=tmp_path)
