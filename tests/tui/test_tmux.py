@@ -58,6 +58,7 @@ def test_the_map_and_each_of_its_keys(tmux: Tmux, real: Path, tmp_path: Path) ->
     """What each key of its own does, on a terminal of 100x30; those of moving once each."""
     tmux("send-keys", f"cd {tmp_path}", "Enter")
     start(tmux, real)
+    wait_for(tmux, "43 DIVERGED ◆4")  # the map begins where the first of these is
     tmux("send-keys", "M")
     wait_for(tmux, "self_attn.q_norm, self_attn.k_norm: off in 2 of 2 layers")
     wait_for(tmux, "#9 L0 self_attn.q_norm DIVERGED introduced")
