@@ -168,25 +168,19 @@ FUNCTION int NAMED(tiles)(
 #undef ADD_AT
 #undef MOST_AT
 
-/* n elements that are float32 or narrower, as float32. */
-static TARGET void NAMED(widen_to_float)(const side_in *side, size_t n, void *to) {
-    float room[TILE], *out = to;
-    for (size_t at = 0; at < n; at += TILE) {
-        const size_t some = n - at < TILE ? n - at : TILE;
-        const float *values = NAMED(as_float32)(side, at, some, room);
-        memcpy(out + at, values, some * sizeof *out);
+/* n elements as numbers of a type, which `as` makes of a tile of them: of those that are float32 or
+   narrower float32, and of all float64. */
+#define WIDEN(name, type, as)                                                                      \
+    static TARGET void NAMED(name)(const side_in *side, size_t n, void *to) {                      \
+        type room[TILE], *out = to;                                                                \
+        for (size_t at = 0; at < n; at += TILE) {                                                  \
+            const size_t some = n - at < TILE ? n - at : TILE;                                     \
+            memcpy(out + at, NAMED(as)(side, at, some, room), some * sizeof *out);                 \
+        }                                                                                          \
     }
-}
-
-/* n elements as float64. */
-static TARGET void NAMED(widen)(const side_in *side, size_t n, void *to) {
-    double room[TILE], *out = to;
-    for (size_t at = 0; at < n; at += TILE) {
-        const size_t some = n - at < TILE ? n - at : TILE;
-        const double *values = NAMED(as_float64)(side, at, some, room);
-        memcpy(out + at, values, some * sizeof *out);
-    }
-}
+WIDEN(widen_to_float, float, as_float32)
+WIDEN(widen, double, as_float64)
+#undef WIDEN
 
 static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count, pass *out) {
     const int narrow = x->kind != FLOAT64 && y->kind != FLOAT64;
