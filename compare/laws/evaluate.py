@@ -22,7 +22,7 @@ from . import limits
 from .arithmetic import own_limit
 from .evaluation import Evaluation
 from .kept_cases import KeptCases
-from .law import Case, Fit, Law, Scene, Site
+from .law import Case, Fit, Law, Needed, Scene, Site
 from .numerics.local_error import LocalError, corrected, local_error
 from .numerics.quantities import Key
 from .numerics.sampling import most_rows, sample_rows
@@ -259,8 +259,8 @@ def best_of(
 def _tried(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
     """One alternative with every fit of the reference, the likeliest first."""
     try:
-        if hasattr(law, "needed"):
-            yield from _tried_in_part(scene, law, site)
+        if (needed := getattr(law, "needed", None)) is not None:
+            yield from _tried_in_part(scene, law, site, needed)
             return
         cases = read_cases(scene, law, site)
     except UNREADABLE:
@@ -273,7 +273,7 @@ def _tried(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
             yield evaluation
 
 
-def _tried_in_part(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
+def _tried_in_part(scene: Scene, law: Law, site: Site, needed: Needed) -> Iterator[Evaluation]:
     """The same of a law that needs only some of its inputs once it has a fit: no others of the
     candidate are read, and nothing is kept of what was read.
     """
@@ -282,7 +282,7 @@ def _tried_in_part(scene: Scene, law: Law, site: Site) -> Iterator[Evaluation]:
     if rows is None or reference is None:
         return
     for fit in law.fit(scene, site, reference):
-        part: Site = getattr(law, "needed")(site, fit)  # noqa: B009 - few laws have it
+        part = needed(site, fit)
         candidate = law.read(scene, part, scene.candidate, rows[1])
         if candidate is None or not _alike(reference, candidate):
             return

@@ -177,6 +177,10 @@ class Hypothesis:
     by_size: bool = False
 
 
+Needed = Callable[[Site, Fit], Site]
+"""A place with those of its inputs alone that a fit is made of."""
+
+
 class Law(Protocol):
     """An operator family. One whose values have but a few roundings, no sums of products, may say
     so with `few_roundings = True`: then less counts as usual (`limits.USUAL_CAP_FEW`). One that

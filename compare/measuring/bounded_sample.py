@@ -44,9 +44,14 @@ UNREADABLE = (RecordError, RecipeError, OSError, MemoryError)
 
 
 def read_sample(task: PairTask, peak: tuple[int, ...] | None = None, most: int = MOST) -> Sample:
-    """The sample (see `take_sample`) of a pair that is not open. Raises what `UNREADABLE` has."""
+    """The sample (see `cut_of`) of a pair that is not open. Raises what `UNREADABLE` has."""
     with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
-        return take_sample(reader, peak, most)
+        shape = reader.shape
+        if prod(shape):
+            return read_cut(reader, cut_of(shape, peak, most))
+        width = shape[-1] if shape else 1
+        x, y, _ = reader.window((Ellipsis,))
+        return Sample(_table(x, width), _table(y, width), np.arange(0), np.arange(width), shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +112,6 @@ def cut_of(shape: Shape, peak: tuple[int, ...] | None = None, most: int = MOST) 
     ranges = _channels(width, most, peak[-1] if peak else 0)
     lines = max(1, most // sum(high - low for low, high in ranges))
     return Cut(shape, tuple(_row_runs(shape, lines, peak)), ranges)
-
-
-def take_sample(
-    reader: PairReader, peak: tuple[int, ...] | None = None, most: int = MOST
-) -> Sample:
-    """Read a sample (see `cut_of`). Raises `SideError`, and `RecipeError` where shapes differ."""
-    shape = reader.shape
-    if prod(shape):
-        return read_cut(reader, cut_of(shape, peak, most))
-    width = shape[-1] if shape else 1
-    x, y, _ = reader.window((Ellipsis,))
-    return Sample(_table(x, width), _table(y, width), np.arange(0), np.arange(width), shape)
 
 
 def read_cut(reader: PairReader, cut: Cut) -> Sample:

@@ -137,10 +137,9 @@ def structure_of(sample: Sample, mask: bool = False) -> Structure | None:
     counted = (0, 0)
     if x.size >= FEW_VALUES:
         counted = distinct(left, max(min(bits), _COARSE)), distinct(right)
-    rows, channels = sample.rows.tolist(), sample.channels.tolist()
     return _built(
         x.shape, fine, (squares, xd, dd), float(sums.rows[1].sum() / sums.rows[0].sum()),
-        _placed(fits_of(sums), rows.__getitem__, channels.__getitem__),
+        _placed(fits_of(sums), sample.rows.item, sample.channels.item),
         saturated(x, y, low_high), counted, bits, blocked,
     )  # fmt: skip
 

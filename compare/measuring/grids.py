@@ -33,7 +33,7 @@ class Grids:
     def dtypes(self, row: Row, result: Result) -> tuple[str, str] | None:
         """The dtypes that a pair is judged by, casts of recipes included; None without them."""
         kept = side_dtypes(row)
-        if kept is None or self.reference is self.candidate is None:
+        if kept is None or (self.reference is None and self.candidate is None):
             return kept
         bits = _bits(result) or (0, 0)
         found = [

@@ -17,7 +17,6 @@ from .by_values import DIFFERS, FITS, distance
 # they are nearer than this, and all others so many times farther.
 _NEAR, _FARTHER = 0.03, 10.0
 _MOST_LOOKED = 48  # records of which values are read
-
 _LOOKED_ANYWHERE = 12  # of which every layer of the other capture is asked
 
 Wholes = Callable[[Sequence[Record]], Sequence[Sequence[Locator]]]

@@ -61,7 +61,7 @@ def number_stages(
         return Numbering()
     chunks = counts.get(CHUNKS, 0)
     if chunks and stages.told:
-        order = next((one for one in stages.orders() if one.chunks == chunks), None)
+        order = stages.told_order(chunks)
         if order is None:
             sizes = ", ".join(map(str, stages.sizes))
             why = f"{CHUNKS}{chunks} does not fit stages of {sizes} layers"
