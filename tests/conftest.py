@@ -21,7 +21,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 pytest.register_assert_rewrite("support")
 
-pytest_plugins = ["lanes", "without_torch"]
+pytest_plugins = ["lanes", "stuck", "without_torch"]
 
 DATA = Path(__file__).parent / "data"
 

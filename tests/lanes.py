@@ -57,6 +57,7 @@ SLOW_FILES = (
     "test_contributing.py",
     "test_light_install.py",
     "test_remote_page.py",
+    "test_stuck.py",
 )
 SLOW_TESTS = (
     "capture/formats/test_console_log.py::test_torch_print_of_megabytes",
