@@ -64,7 +64,7 @@ def open_pair(
         models=judging.models, allow_early_end=judging.allow_early_end,
         min_coverage=judging.min_coverage, layers=layers, before_values=before_values,
     )  # fmt: skip
-    from ..compare.notes.notes_file import notes_on
+    from ..compare.notes.places import notes_on
 
     comparison.row_notes = notes_on(comparison.reference.path, judging.rules)
     for problem in comparison.row_notes.problems:

@@ -17,8 +17,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ...capture.storage import is_url
@@ -36,7 +35,6 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-FILE = "layertui-notes.toml"
 SCHEMA = "layertui.notes/1"
 LONGEST = 2000  # characters of one note
 _MOST_BYTES = 4 << 20  # of a file: thousands of notes
@@ -47,23 +45,15 @@ class NotesError(Exception):
     """A file of notes that cannot be read or written; one line for the user."""
 
 
-def note_files(reference: str, rules_path: str | None) -> list[str]:
-    """Where notes are looked for: the first is written to."""
-    own = "." if is_url(reference) else str(Path(reference).absolute().parent)
-    folders = [own] if rules_path is None else [os.path.dirname(rules_path) or ".", own]
-    paths = [os.path.join(folder, FILE) for folder in folders]
-    return list({os.path.realpath(path): path for path in paths}.values())
-
-
-def notes_on(reference: str, rules_path: str | None = None) -> RowNotes:
-    """The notes on rows of comparisons with the capture `reference`. A file that cannot be read is
-    a problem of the result.
+def notes_in(paths: Iterable[str], reference: str) -> RowNotes:
+    """The notes that files have on rows of comparisons with the capture `reference`. A file that
+    cannot be read is a problem of the result.
     """
     texts: dict[str, str] = {}
     places: dict[str, str] = {}
     problems: list[str] = []
     elsewhere = 0
-    for path in note_files(reference, rules_path):
+    for path in paths:
         try:
             notes = _read(path)[1]
         except NotesError as error:

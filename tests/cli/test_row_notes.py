@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from layertui.cli.main import status_of
-from layertui.compare.notes.notes_file import FILE, note_files, write_note
+from layertui.compare.notes.notes_file import write_note
+from layertui.compare.notes.places import FILE, note_files
 from support.screens.tui_captures import write_pair
 
 RECORD = "layers.1.self_attn.k_proj-output"  # row 12

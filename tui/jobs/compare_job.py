@@ -105,7 +105,7 @@ def _align_and_measure(
     job: Job, request: Request, sides: tuple[Capture, Capture], visible: Visible,
     preparing: Preparing,
 ) -> bool:  # fmt: skip
-    from ...compare.notes.notes_file import notes_on
+    from ...compare.notes.places import notes_on
 
     comparison = comparison_of(request, sides)
     comparison.row_notes = notes_on(comparison.reference.path, request.rules_path)

@@ -92,7 +92,8 @@ def write_job(
     """Work that writes a note, and tells `Written`."""
 
     def work(job: Job) -> bool:
-        from ...compare.notes.notes_file import NotesError, note_files, notes_on, write_note
+        from ...compare.notes.notes_file import NotesError, write_note
+        from ...compare.notes.places import note_files, notes_on
 
         reference = comparison.reference.path
         place = comparison.row_notes.places.get(record) or note_files(reference, rules_path)[0]

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layertui.compare.notes.notes_file import (
-    FILE,
-    LONGEST,
-    NotesError,
-    note_files,
-    notes_on,
-    write_note,
-)
+from layertui.compare.notes.notes_file import LONGEST, NotesError, write_note
+from layertui.compare.notes.places import FILE, note_files, notes_on
 
 NORM = "layers.0.self_attn.q_norm-output"
 MLP = "layers.1.mlp-output step 2"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layertui.compare.notes.notes_file import FILE, note_files, notes_on, write_note
+from layertui.compare.notes.notes_file import write_note
+from layertui.compare.notes.places import FILE, note_files, notes_on
 from layertui.tui.app import LayertuiApp
 from layertui.tui.jobs.compare_job import Request
 from layertui.tui.terminal import Terminal
