@@ -22,7 +22,7 @@ from layertui.compare import open_comparison
 from layertui.compare.laws import evaluate, registry
 from layertui.compare.matching.engines import registry as engines
 from layertui.compare.matching.names.canonical import NameRules, canonical_name
-from layertui.compare.rules.rules import load_rules
+from layertui.compare.rules.rules_file import load_rules
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ from layertui.compare.measuring.metrics import METRICS
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.reports import FORMATS, SEVERAL
 from layertui.compare.rules.learned_limits import limited
-from layertui.compare.rules.rules import load_rules
+from layertui.compare.rules.rules_file import load_rules
 from layertui.compare.vocabulary import LEVELS
 from layertui.tui import keys_markdown
 from layertui.tui.theme import LOOKS

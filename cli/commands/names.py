@@ -41,7 +41,8 @@ def names(
     Exit status 0: success. 2: usage, or a capture that cannot be opened.
     """
     from ...compare.matching.names.name_report import report_of, reports_of, starting_rules
-    from ...compare.rules.rules import Rules, load_rules
+    from ...compare.rules.rules import Rules
+    from ...compare.rules.rules_file import load_rules
     from ..output import check_target, write_output
 
     check_target(output, overwrite)

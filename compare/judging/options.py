@@ -87,9 +87,13 @@ class JudgingOptions:
         """The rules file, or rules that are `loaded` already, and, behind their limits, the
         thresholds file. Raises `RulesError`.
         """
-        from ..rules.rules import Rules, load_rules
+        from ..rules.rules import Rules
 
-        rules = loaded if self.rules is None else load_rules(self.rules)
+        rules = loaded
+        if self.rules is not None:
+            from ..rules.rules_file import load_rules
+
+            rules = load_rules(self.rules)
         if self.allow_reshape:
             rules = replace(rules or Rules(), allow_reshape=True)
         if self.thresholds_file is None:

@@ -19,7 +19,8 @@ from errno import EACCES
 from pathlib import Path
 from typing import Any
 
-from .rules import HandPair, RecipeRule, Rules, RulesError, read_rules
+from .rules import HandPair, RecipeRule, Rules, RulesError
+from .rules_file import read_rules
 
 if sys.version_info >= (3, 11):
     import tomllib

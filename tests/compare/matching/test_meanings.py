@@ -16,7 +16,8 @@ from layertui.compare.matching.align import align
 from layertui.compare.matching.leftovers import may_be_one
 from layertui.compare.matching.names.canonical import NameRules
 from layertui.compare.matching.names.naming import read_names
-from layertui.compare.rules.rules import RulesError, read_rules
+from layertui.compare.rules.rules import RulesError
+from layertui.compare.rules.rules_file import read_rules
 from support.synthetic import aligned, capture, gaps, pairs, record, row_of
 
 WIDE = (1, 6, 8)

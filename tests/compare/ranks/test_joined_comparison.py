@@ -17,7 +17,8 @@ from layertui.capture.load import load
 from layertui.cli.main import status_of
 from layertui.compare.comparison import open_comparison
 from layertui.compare.ranks.joined_sides import joined_by_rules
-from layertui.compare.rules.rules import Rules, load_rules
+from layertui.compare.rules.rules import Rules
+from layertui.compare.rules.rules_file import load_rules
 from support.ranks.cut_llama import Cut, Fault, Records, run, write, zigzag
 
 

@@ -24,7 +24,7 @@ from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.model import Failure, Measurement
 from layertui.compare.rerun.layers import rows_of
 from layertui.compare.rerun.session import RerunSession
-from layertui.compare.rules.rules import load_rules
+from layertui.compare.rules.rules_file import load_rules
 from support.small_model import captures, runner
 
 CLI = [sys.executable, "-m", "layertui.cli.main"]

@@ -19,8 +19,8 @@ from layertui.compare.rules.rules import (
     ThresholdRule,
     glob_of,
     globs_of_kind,
-    load_rules,
 )
+from layertui.compare.rules.rules_file import load_rules
 from support.synthetic import aligned, pairs
 
 WHOLE = r"""

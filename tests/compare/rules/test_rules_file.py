@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from layertui.compare.comparison import open_comparison
 from layertui.compare.recipes.parse import parse_recipe
 from layertui.compare.rules.edit import save_to_rules
-from layertui.compare.rules.rules import (
-    HandPair,
-    RecipeRule,
-    RulesError,
-    load_rules,
-    read_rules,
-)
+from layertui.compare.rules.rules import HandPair, RecipeRule, RulesError
+from layertui.compare.rules.rules_file import load_rules, read_rules
 from support.small_captures import two_sides
 
 MIXED = """\

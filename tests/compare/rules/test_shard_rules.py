@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from layertui.capture.ranks.way import Way
-from layertui.compare.rules.rules import RulesError, read_rules
+from layertui.compare.rules.rules import RulesError
+from layertui.compare.rules.rules_file import read_rules
 from layertui.compare.rules.shard_rules import ShardRule
 
 

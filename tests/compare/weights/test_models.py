@@ -17,7 +17,8 @@ from layertui.capture.errors import CaptureError
 from layertui.capture.runners.spec import RunnerSpec
 from layertui.compare.comparison import Comparison, open_comparison
 from layertui.compare.rerun import remembered as memory
-from layertui.compare.rules.rules import RulesError, load_rules
+from layertui.compare.rules.rules import RulesError
+from layertui.compare.rules.rules_file import load_rules
 from layertui.compare.weights.models import ModelPaths, check_models, find_models, remember_models
 from layertui.compare.weights.parameters import SideParameters, facts_of_rows
 from layertui.compare.weights.remembered_models import remembered_model
