@@ -13,16 +13,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import CaptureError
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
 from .places import place_of
 from .ranks.data_parallel import data_parallel_cases
-from .ranks.layout import RankLayout
 from .storage import is_file, is_folder, open_stream, size_of, storage_of
 from .writing import write_whole
+
+if TYPE_CHECKING:
+    from .ranks.layout import RankLayout
 
 INDEX = "index.json"
 SCHEMA = "layertui.index/1"

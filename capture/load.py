@@ -12,7 +12,6 @@ from .errors import RecordError
 from .formats.extents import reach
 from .formats.format import Format
 from .formats.registry import UnknownFormatError, format_reading
-from .ranks.join_tree import READER
 from .records import Locator
 from .storage import size_of, storage_of
 from .values import Array, PartialValues
@@ -32,7 +31,7 @@ def load_any(locator: Locator) -> Array | PartialValues:
     """As `load`, but a record of which the dump holds only some elements gives those."""
     if locator.in_place:
         return map_raw(locator)
-    if locator.reader == READER:
+    if locator.of_ranks:
         from .ranks.joined_file import load_joined
 
         return load_joined(locator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .cases import find_captures, read_index
 from .errors import CaptureError, RecordError
@@ -22,10 +23,12 @@ from .places import lone_rank
 from .plurals import counted
 from .ranks.data_parallel import files_of
 from .ranks.empty import add_empty_ranks
-from .ranks.layout import RankLayout
 from .records import Capture, Record
 from .run_metadata import METADATA, read_metadata
 from .storage import is_folder, is_url, storage_of
+
+if TYPE_CHECKING:
+    from .ranks.layout import RankLayout
 
 _OURS = (NAMES_FILE, METADATA)  # files beside tensors that no format need be asked about
 _AHEAD = 256  # headers that a storage may ask for together

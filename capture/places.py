@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
 from .ranks.labels import DEVICES, KINDS, RANK, SEVERAL, WHOLE_RANK, RankName, inside_of, rank_named
-from .ranks.layout import RankLayout
+
+if TYPE_CHECKING:
+    from .ranks.layout import RankLayout
 
 _STEP = r"(?:decode[-_ ]?step|decode|step|pass|iteration|iter)[-_ :=]?(?P<{0}>\d{{1,9}})"
 _WHOLE_STEP = re.compile(

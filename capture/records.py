@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from .token_places import TokenPlaces
 
 _RAW = "raw"
+OF_RANKS = "ranks"  # the reader of what is put together from the parts of several ranks
 FILE_ORDER = "order of the file"
 # What is recorded in place of values, over the finite elements: `std` of the population, `l2` the
 # Euclidean norm; numbers of `nan`, `inf`, `zeros` and of all elements (`count`); a `hash` of the
 # bytes, in the form of the tool that wrote it.
 STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zeros", "count", "hash")
+
+
+RecordIdentity = tuple["str | None", int, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class Locator:
     def in_place(self) -> bool:
         """True when the elements lie in the file as they are, to be read in parts or mapped."""
         return self.reader == _RAW
+
+    @property
+    def of_ranks(self) -> bool:
+        """True when the values are put together from parts of several ranks (`ranks.join_tree`)."""
+        return self.reader == OF_RANKS
 
     @property
     def count(self) -> int:
@@ -83,6 +92,11 @@ class Record:
     tokens: TokenPlaces | None = None  # where only some of them were recorded
     placement: Placement | None = None  # how the ranks' parts make the whole, where it is said
     joined: Joined | None = None  # how they made it
+
+    @property
+    def identity(self) -> RecordIdentity:
+        """What no two records of a rank share."""
+        return (self.side, self.step, self.module, self.slot, self.call)
 
     @property
     def by_statistics(self) -> bool:

@@ -8,14 +8,16 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from ..formats.registry import format_named
 from ..names import natural_key
-from ..ranks.deciding import Advice
-from ..ranks.settling import keep_ranks, key_of, settle_ranks
 from ..records import FILE_ORDER, Capture, RankRecords, Record
 from .execution_order import sort_records
 from .numbered_names import number_by_names
+
+if TYPE_CHECKING:
+    from ..ranks.deciding import Advice
 
 # What a graph calls its results; runtimes list these before the values inside.
 _RESULT = re.compile(
@@ -31,8 +33,11 @@ def settle(capture: Capture, advice: Advice | None = None) -> None:
     """
     records = capture.records
     number_by_names(capture)
-    keep_ranks(capture)
-    settle_ranks(capture, advice)
+    if any(record.rank is not None for record in records):
+        from ..ranks.settling import keep_ranks, settle_ranks
+
+        keep_ranks(capture)
+        settle_ranks(capture, advice)
     _refuse_duplicates(records)
     if not capture.order_known and not _order_by_names(capture):
         _order_by_files(capture)
@@ -45,7 +50,7 @@ def _refuse_duplicates(records: list[Record]) -> None:
     """Two files that claim one name cannot both be right: neither is compared."""
     seen: dict[object, Record] = {}
     for record in records:
-        first = seen.setdefault(key_of(record), record)
+        first = seen.setdefault(record.identity, record)
         if first is not record:
             for one, other in ((first, record), (record, first)):
                 one.error = one.error or f"duplicate name: {other.path} holds it too; remove one"

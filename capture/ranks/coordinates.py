@@ -12,11 +12,10 @@ from itertools import product
 from math import prod
 
 from ..records import Record
-from .labels import KINDS, RANK, Kinds
+from .labels import DATA, KINDS, RANK, Kinds
 
 _PLACE = re.compile(rf"(?:^|-)({KINDS}|{RANK})(\d{{1,6}})(?=-|$)")
 STAGE = "pp"  # ranks that have other layers
-DATA = "dp"  # ranks that have other inputs
 # The inner kinds first. Ranks whose kind is not told hold parts of what a rank has whose context or
 # data is told, and stand outside of those that are told to hold parts.
 _ORDER = ("tp", "sp", "ep", RANK, "cp", DATA)

@@ -8,14 +8,17 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..errors import CaptureError
 from ..files import FoundFile
 from ..names import NOT_TENSORS
 from ..places import placed_files
 from ..storage import exists, is_folder, is_url, storage_of
-from .coordinates import DATA
-from .layout import RankLayout
+from .labels import DATA
+
+if TYPE_CHECKING:
+    from .layout import RankLayout
 
 _NAME = re.compile(rf"{DATA}(\d{{1,6}})")
 

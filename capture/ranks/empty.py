@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..files import FoundFile
 from ..records import Capture, Record
 from ..storage import is_folder, is_url, storage_of
 from .labels import WHOLE_RANK, Kinds, rank_named
-from .layout import RankLayout
+
+if TYPE_CHECKING:
+    from .layout import RankLayout
 
 
 def add_empty_ranks(

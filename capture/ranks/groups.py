@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..dtypes import DTYPES
 from ..errors import RecordError
 from ..records import Locator, Record
-from .join_tree import READER, Node, as_node
+from .join_tree import Node, as_node
 
 if TYPE_CHECKING:
     from ..values import Array
@@ -175,8 +175,7 @@ def sample(locator: Locator, most: int = WHOLE) -> Array:
 
     dtype = np.dtype(DTYPES[locator.dtype].storage)
     size = locator.count * dtype.itemsize
-    joined = locator.reader == READER
-    if not joined and (not locator.in_place or locator.strides is not None):
+    if not locator.of_ranks and (not locator.in_place or locator.strides is not None):
         if locator.count > _MOST_LOADED:
             raise RecordError("too large to be examined")
         from ..load import load
@@ -186,7 +185,7 @@ def sample(locator: Locator, most: int = WHOLE) -> Array:
         (int(n * (size - _SAMPLE) / (_SAMPLES - 1)) // dtype.itemsize * dtype.itemsize, _SAMPLE)
         for n in range(_SAMPLES)
     ]  # fmt: skip
-    with JoinedFile(locator) if joined else open_file(locator.path) as file:
+    with JoinedFile(locator) if locator.of_ranks else open_file(locator.path) as file:
         raw = b"".join(file.read_at(locator.offset + at, length) for at, length in parts)
     if len(raw) != sum(length for _, length in parts):
         raise RecordError("truncated")

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from ..records import Locator
+from ..records import OF_RANKS, Locator
 
-READER = "ranks"
 _MOST_PIECES = 1 << 16
 _ADDED = ("float64", "float32", "float16", "bfloat16")
 _DEEPEST = 8  # kinds of parallelism in one tensor
@@ -151,7 +150,7 @@ def locator_of(node: Node) -> Locator:
     first = leaves(node)[0].locator
     key = json.dumps(_written(node), separators=(",", ":"))
     return replace(
-        first, dtype=node.dtype, shape=node.shape, offset=0, strides=None, reader=READER, key=key
+        first, dtype=node.dtype, shape=node.shape, offset=0, strides=None, reader=OF_RANKS, key=key
     )
 
 
@@ -173,21 +172,19 @@ def leaves(node: Node) -> list[Leaf]:
 
 def as_node(locator: Locator) -> Node:
     """A part, which may be put together from parts itself."""
-    return node_of(locator) if locator.reader == READER else Leaf(locator)
+    return node_of(locator) if locator.of_ranks else Leaf(locator)
 
 
 def part_locators(locator: Locator) -> list[Locator]:
     """The parts that a locator is put together from; itself where it is not."""
-    if locator.reader != READER:
+    if not locator.of_ranks:
         return [locator]
     return [leaf.locator for leaf in leaves(node_of(locator))]
 
 
 def with_paths(locator: Locator, changed: Callable[[str], str]) -> Locator:
-    """The same place by other paths, also of its parts."""
-    key = locator.key
-    if locator.reader == READER:
-        key = locator_of(_with_paths(node_of(locator), changed)).key
+    """What is put together from the same parts by other paths."""
+    key = locator_of(_with_paths(node_of(locator), changed)).key
     return replace(locator, path=changed(locator.path), key=key)
 
 

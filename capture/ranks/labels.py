@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 KINDS = "tp|pp|dp|ep|cp|sp"  # of parallelism: tensor, pipeline, data, expert, context, sequence
+DATA = "dp"  # ranks that have other inputs
 CHUNKS = "vpp"  # of layers on each stage of an interleaved pipeline: no place of a rank
 DEVICES = "gpu|cuda|npu|xpu|device"
 # Of all processes, or of no kind told.

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from ..dtypes import DTYPES
 from ..names import natural_key
 from ..plurals import counted, which
-from ..records import Capture, RankRecords, Record
-from .coordinates import DATA, STAGE, Axes, Places, axes_of, counts_of_places, places_of_ranks
+from ..records import Capture, RankRecords, Record, RecordIdentity
+from .coordinates import STAGE, Axes, Places, axes_of, counts_of_places, places_of_ranks
 from .deciding import UNKNOWN, Advice, Deciding, Decision, place_of_whole
 from .experts import lost_experts, number_experts
 from .facts import Facts
 from .groups import LARGE, WHOLE, Group
-from .labels import RANK
+from .labels import DATA, RANK
 from .missing import MissingRanks, any_layer, unread_ranks, with_lone_places
 from .pipeline.chunks import number_chunks
 from .pipeline.lost import lost_stages
@@ -27,14 +27,8 @@ from .unequal import unequal_ranks, with_odd_ranks
 from .usual_ways import with_usual_ways
 from .way import APART, REPLICATED
 
-_Key = tuple[str | None, int, str, str, int]
 _MOST_WHOLE = 512 << 20  # bytes of records that are compared between ranks whole, not by pieces
 _LAYERS = ("layers", "h", "blocks")
-
-
-def key_of(record: Record) -> _Key:
-    """What no two records of a rank share."""
-    return (record.side, record.step, record.module, record.slot, record.call)
 
 
 def ranks_of(records: Sequence[Record]) -> list[str]:
@@ -166,9 +160,9 @@ class _Stage:
     def settle(self, records: Sequence[Record]) -> None:
         """Those that differ in this kind alone."""
         ranks = ranks_of(records)
-        by_key: dict[_Key, list[Record]] = defaultdict(list)
+        by_key: dict[RecordIdentity, list[Record]] = defaultdict(list)
         for record in records:
-            by_key[key_of(record)].append(record)
+            by_key[record.identity].append(record)
         several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
         most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
         groups = [self._group(records, most) for records in several]

@@ -21,8 +21,6 @@ import numpy as np
 from ...capture.dtypes import DTYPES
 from ...capture.errors import RecordError
 from ...capture.load import element_reach, load_any
-from ...capture.ranks.join_tree import READER
-from ...capture.ranks.joined_file import JoinedFile
 from ...capture.records import Locator
 from ...capture.storage import LocalFile, OpenFile, open_file
 from ...capture.values import Array, PartialValues
@@ -97,7 +95,7 @@ class Source:
 
     def opened(self) -> Source:
         """Open the file and check its size. Raises `RecordError`."""
-        in_parts = self.locator.in_place or self.locator.reader == READER
+        in_parts = self.locator.in_place or self.locator.of_ranks
         if not in_parts or self.locator.count == 0:
             loaded = load_any(self.locator)
             if isinstance(loaded, PartialValues):
@@ -112,8 +110,7 @@ class Source:
 
     def _open(self) -> None:
         reach = element_reach(self.locator) * self._dtype.itemsize
-        joined = self.locator.reader == READER
-        self._file = JoinedFile(self.locator) if joined else open_file(self.locator.path)
+        self._file = self._of_ranks() if self.locator.of_ranks else open_file(self.locator.path)
         size = self._file.size
         if self.locator.offset < 0 or self.locator.offset + reach > size:
             raise RecordError(
@@ -122,6 +119,11 @@ class Source:
         empty = _EMPTY.of(reach)
         self._reach, self._base = reach, empty.base
         self.array = self._laid_out(empty.whole[:reach])
+
+    def _of_ranks(self) -> OpenFile:
+        from ...capture.ranks.joined_file import JoinedFile  # seldom needed
+
+        return JoinedFile(self.locator)
 
     @property
     def _dtype(self) -> np.dtype[Any]:

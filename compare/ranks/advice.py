@@ -12,7 +12,7 @@ from ...capture.ranks.groups import Group
 from ...capture.ranks.names_of_parts import INSIDE
 from ...capture.ranks.pipeline.chunks import LAYER
 from ...capture.ranks.pipeline.orders import Order, Stages
-from ...capture.ranks.settling import key_of, ranks_of
+from ...capture.ranks.settling import ranks_of
 from ...capture.ranks.way import Way
 from ...capture.records import Capture, Locator, Record
 from ..matching.names.canonical import NameRules
@@ -45,7 +45,7 @@ class Advised:
         """Read the names of every record once, whatever number of ranks has it."""
         once: dict[object, Record] = {}
         for record in records:
-            once.setdefault(key_of(record), record)
+            once.setdefault(record.identity, record)
         readings = read_names(replace(self._capture, records=list(once.values())), self._names)
         for key, reading in zip(once, readings.readings, strict=True):
             self._modules[key] = reading.module, reading.slot
@@ -55,7 +55,7 @@ class Advised:
         """As the dump has them, without endings that are slots: `X/0` is the output of X. The
         standard name of a module whose name has no parts.
         """
-        key = key_of(record)
+        key = record.identity
         plain = self._plain.get(key, record.module).replace("/", ".")
         module, slot = self._modules.get(key, (plain, record.slot))
         plain = plain if "." in plain else module
@@ -69,7 +69,7 @@ class Advised:
     def rule(self, group: Group) -> Way | None:
         """The last rule that is about it."""
         record = group.first
-        module, slot = self._modules.get(key_of(record), (record.module, record.slot))
+        module, slot = self._modules.get(record.identity, (record.module, record.slot))
         modules = tuple(dict.fromkeys((module, record.module)))
         labels = (record.name, f"{record.module}-{record.slot}")
         fitting = (
@@ -83,7 +83,7 @@ class Advised:
 
     def guess(self, group: Group, facts: Facts, named: Decision | None) -> Decision | None:
         """What the other capture's record, or records of its parts, show."""
-        known = self._modules.get(key_of(group.first))
+        known = self._modules.get(group.first.identity)
         if known is None or self._other is None:
             return None
         module, slot = known
@@ -141,7 +141,7 @@ class Advised:
         return self._layers
 
     def _of_group(self, group: Group) -> list[Locator]:
-        known = self._modules.get(key_of(group.first))
+        known = self._modules.get(group.first.identity)
         return [] if known is None else self._wholes(*known, group.first)
 
     def _wholes(self, module: str, slot: str, record: Record) -> list[Locator]:

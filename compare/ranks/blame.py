@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...capture.ranks.join_tree import READER, Cut, Node, leaves, node_of
+from ...capture.ranks.join_tree import Cut, Node, leaves, node_of
 from ..recipes.element_source import origin, unravel
 from ..recipes.errors import RecipeError
 from ..recipes.parse import parse_recipe
@@ -34,7 +34,7 @@ def rank_to_blame(aligned: Aligned, index: int) -> str:
     sides = (("candidate", row.candidate), ("reference", row.reference))
     joined = [
         side for side, record in sides
-        if record is not None and record.locator is not None and record.locator.reader == READER
+        if record is not None and record.locator is not None and record.locator.of_ranks
     ]  # fmt: skip
     if not joined or not aligned.measurable(index):
         return ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...capture.ranks.rank_records import Joined
 from ...capture.records import Record
+
+if TYPE_CHECKING:
+    from ...capture.ranks.rank_records import Joined
 
 
 def joined_json(joined: Joined) -> dict[str, Any]:

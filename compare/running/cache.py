@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...capture.dtypes import DTYPES
-from ...capture.ranks.join_tree import READER, part_locators
 from ...capture.records import Locator
 from ...capture.storage import first_bytes, open_file, storage_of
 from ...capture.user.paths import cache_dir
@@ -220,8 +219,10 @@ def _feed(digest: blake2b, *parts: object) -> None:
 
 def _places(locator: Locator) -> list[Locator]:
     """The locator, and those of the parts that it is put together from."""
-    if locator.reader != READER:
+    if not locator.of_ranks:
         return [locator]
+    from ...capture.ranks.join_tree import part_locators
+
     try:
         return [locator, *part_locators(locator)]
     except ValueError:

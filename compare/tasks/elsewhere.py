@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from ...capture.ranks.join_tree import with_paths
 from ...capture.records import Locator
 from ...capture.storage import is_url
 from ..measuring.pair_reader import PairTask, SideTask
@@ -28,4 +27,8 @@ def _side(side: SideTask) -> SideTask:
 
 def with_whole_path(locator: Locator) -> Locator:
     """The same place, for whatever directory it is read from."""
+    if not locator.of_ranks:
+        return replace(locator, path=whole_path(locator.path))
+    from ...capture.ranks.join_tree import with_paths
+
     return with_paths(locator, whole_path)

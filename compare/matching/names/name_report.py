@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ....capture.ranks.rank_records import Joined
 from ....capture.records import Capture, Record
 from ...aligned import Aligned
 from ...model import Row
@@ -17,6 +16,9 @@ from .canonical import NameRules, layer_number
 from .naming import read_both, read_names
 from .reading import Naming, Reading
 from .roles import role_of
+
+if TYPE_CHECKING:
+    from ....capture.ranks.rank_records import Joined
 
 _SOME = 3
 
