@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple, Protocol, TextIO
 
 from .errors import CaptureError
 from .files import FoundFile
+from .interpreter.kept_open import KEPT_OPEN, Descriptor
 
 DEEPEST = 8  # directories below the capture that are looked into
 
@@ -111,51 +112,54 @@ class Storage(Protocol):
 
 
 class LocalFile:
-    """An open file of this machine."""
+    """An open file of this machine; several may share one descriptor, one after the other."""
 
-    __slots__ = ("_descriptor", "size")
+    __slots__ = ("_kept", "_path", "descriptor", "size")
 
     def __init__(self, path: str) -> None:
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except ValueError as error:  # a null byte, or characters that no file's name can have
-            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
-        try:
-            status = os.fstat(self._descriptor)
-            if S_ISDIR(status.st_mode):
-                raise IsADirectoryError(21, "Is a directory", path)
-        except BaseException:
-            self.close()
-            raise
-        self.size = status.st_size
-
-    @property
-    def descriptor(self) -> int:
-        """What the system calls the file, while it is open."""
-        return self._descriptor
+        self._path = path
+        self._kept: Descriptor | None = KEPT_OPEN.take(path) or _opened(path)
+        self.descriptor = self._kept.number
+        self.size = self._kept.size
 
     def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
+        data = os.pread(self.descriptor, length, offset)
         while 0 < len(data) < length and offset + len(data) < self.size:  # 2 GiB a read at most
-            more = os.pread(self._descriptor, length - len(data), offset + len(data))
+            more = os.pread(self.descriptor, length - len(data), offset + len(data))
             if not more:
                 break
             data += more
         return data
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
-        return os.preadv(self._descriptor, [buffer], offset)
+        return os.preadv(self.descriptor, [buffer], offset)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._kept is not None:
+            kept, self._kept, self.descriptor = self._kept, None, -1
+            KEPT_OPEN.put_back(self._path, kept)
 
     def __enter__(self) -> LocalFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _opened(path: str) -> Descriptor:
+    current = KEPT_OPEN.round
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except ValueError as error:  # a null byte, or characters that no file's name can have
+        raise FileNotFoundError(errno.ENOENT, str(error), path) from error
+    try:
+        status = os.fstat(number)
+        if S_ISDIR(status.st_mode):
+            raise IsADirectoryError(21, "Is a directory", path)
+    except BaseException:
+        os.close(number)
+        raise
+    return Descriptor(number, status.st_size, current)
 
 
 class LocalStorage:

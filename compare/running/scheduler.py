@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
 
+from ...capture.interpreter.kept_open import KEPT_OPEN
 from ..aligned import Aligned, Results
 from ..measuring.fused import PassDevice
 from ..measuring.measure import measure
@@ -69,7 +70,8 @@ class Scheduler:
         try:
             if cache is not None and not self._recall(cache):
                 return False
-            return self._work(workers)
+            with KEPT_OPEN.reading():
+                return self._work(workers)
         finally:
             if cache is not None:
                 cache.put(self._fresh)
