@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from ...capture.plurals import HAS, counted
@@ -63,9 +63,11 @@ def stale_beside(
                 alike.setdefault(seen.digest, {})[own.name] = own, theirs
         names: list[str] = []
         for group in alike.values():
+            if not _of_some_kinds(group.values()):
+                continue  # and need not be read in full
             first = next(iter(group.values()))[0]
             same = [pair for pair in group.values() if looks[at].same(first, pair[0])]
-            if len(innermost(own.module for own, _ in same)) < _KINDS:
+            if not _of_some_kinds(same):
                 continue
             values = {v.digest for _, theirs in same if (v := looks[1 - at].of(theirs))}
             names += [own.name for own, _ in same] if len(values) >= _KINDS else []
@@ -73,6 +75,10 @@ def stale_beside(
             outputs = counted(len(names), "output", HAS)
             words = f"{outputs} the same bits, those of the {other} do not"
             yield Finding("error", "stale", words, _ONE_BUFFER, mine, tuple(names))
+
+
+def _of_some_kinds(pairs: Iterable[tuple[Record, Record]]) -> bool:
+    return len(innermost(own.module for own, _ in pairs)) >= _KINDS
 
 
 def _has_values(*records: Record | None) -> bool:
@@ -127,7 +133,7 @@ def _one_buffer(
     steps: dict[int, list[Item]] = {}
     for item in outputs:
         steps.setdefault(item.step, []).append(item)
-    groups = [group for items in steps.values() for group in equal_groups(items, looks)]
+    groups = [group for items in steps.values() for group in equal_groups(items, looks, _is_buffer)]
     shared = [group for group in groups if _is_buffer(group)]
     names = tuple(item.record.name for group in shared for item in group)
     if not names:
@@ -204,8 +210,12 @@ def _severity(group: Sequence[Item], inputs: _Inputs) -> Severity | None:
     return "warning" if hand_on else "error"
 
 
-def equal_groups(items: Sequence[Item], looks: Looks) -> list[list[Item]]:
-    """Items that are equal bit by bit, in groups of at least two."""
+def equal_groups(
+    items: Sequence[Item], looks: Looks, worth: Callable[[Sequence[Item]], bool] | None = None
+) -> list[list[Item]]:
+    """Items that are equal bit by bit, in groups of at least two. Of those that look equal only
+    what is `worth` it is read in full.
+    """
     alike: dict[bytes, list[Item]] = {}
     for item in items:
         seen = looks.of(item.record)
@@ -213,6 +223,8 @@ def equal_groups(items: Sequence[Item], looks: Looks) -> list[list[Item]]:
             alike.setdefault(seen.digest, []).append(item)
     groups: list[list[Item]] = []
     for group in alike.values():
+        if worth is not None and not worth(group):
+            continue
         first = group[0]
         equal = [first, *(i for i in group[1:] if looks.same(first.record, i.record))]
         if len(equal) > 1:

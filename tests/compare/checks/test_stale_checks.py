@@ -15,6 +15,7 @@ from transformers import DebertaV2Config, DebertaV2Model, Qwen3Config, Qwen3Mode
 
 from layertui.capture import record
 from layertui.capture.open import open_capture
+from layertui.compare.checks import samples
 from layertui.compare.checks.finding import Finding
 from layertui.compare.checks.one_side import check_capture
 from layertui.compare.checks.stale import innermost
@@ -83,6 +84,20 @@ def test_a_value_that_is_handed_on_is_no_buffer(tmp_path: Path) -> None:
             arrays[f"model.layers.{layer}" + (f".{name}" if name else "") + "-output"] = out
         arrays[f"model.layers.{layer + 1}.input_layernorm-input_0"] = out
     assert stale(checked(tmp_path / "a", arrays)) == []
+
+
+def test_what_can_be_no_buffer_is_not_read_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kinds of modules that look the same: whether they are is of no consequence."""
+    monkeypatch.setattr(samples, "same_bits", lambda *_: pytest.fail("read in full"))
+    arrays: dict[str, np.ndarray] = {}
+    for layer in range(LAYERS):
+        for name in ("mlp", "mlp_dropout"):
+            arrays[f"model.layers.{layer}.{name}-output"] = noise(layer)
+    good = {name: noise(10 + at) for at, name in enumerate(arrays)}
+    comparison = Comparison(saved(tmp_path / "a", arrays), saved(tmp_path / "b", good))
+    assert stale(check_pair(comparison)) == []
 
 
 def test_a_buffer_of_one_layer_shows_against_the_other_side(tmp_path: Path) -> None:
