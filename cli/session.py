@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..compare.device.worker import TorchDevice
     from ..compare.judging.options import JudgingOptions
     from ..compare.judging.policy import Policy
+    from ..compare.model import Effect
     from ..compare.running.cluster import Cluster
 
 T = TypeVar("T")
@@ -179,21 +180,26 @@ def checks_noted(comparison: Comparison) -> Iterator[None]:
     """Look whether the captures are fit to be compared, and put what is found into their notes: at
     each of them alone beside the work inside, which measures their pairs; at both after it.
 
-    Then, too, what reports say of the logits is worked out: mostly outside the interpreter's lock.
+    Beside the judging, what reports say of the logits is worked out: mostly outside the
+    interpreter's lock.
     """
     stop = threading.Event()
     alone = _beside(lambda: _checked_alone(comparison, stop))
+    effects: list[Future[Effect | None]] = []
+    comparison.when_measured = lambda: effects.append(_beside(comparison.find_effect))
     try:
         yield
     except BaseException:
         stop.set()
         raise
-    effect = _beside(comparison.find_effect)
+    finally:
+        comparison.when_measured = None
     found = alone.result()
     from ..compare.checks.two_sides import check_pair, note_findings
 
     note_findings(comparison, check_pair(comparison, alone=found))
-    effect.result()
+    for effect in effects:
+        effect.result()
 
 
 def _beside(work: Callable[[], T]) -> Future[T]:

@@ -145,6 +145,8 @@ class Comparison(ComparisonState):
             on_results=on_results, cancelled=cancelled, use_cache=use_cache, threads=threads,
             device=device,
         )  # fmt: skip
+        if done and self.when_measured is not None:
+            self.when_measured()
         with tasks_on(workers_on(executor, threads)):
             changed = self.settle(cancelled) if done else []
             if changed and on_results is not None:

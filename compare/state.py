@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ class ComparisonState:
         self.check_notes: tuple[Note, ...] = ()  # whether the captures are fit to be compared
         self.remarks: tuple[Note, ...] = ()
         self.row_notes = RowNotes()  # what people wrote on rows
+        self.when_measured: Callable[[], None] | None = None  # told before it is judged
         self._start(aligned)
 
     def _start(self, aligned: Aligned, known: Sequence[Result] | None = None) -> None:
