@@ -9,7 +9,9 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
+from typing import Any
 
+from ...capture.dtypes import DTYPES
 from ...capture.interpreter.kept_open import KEPT_OPEN
 from ..aligned import Aligned, Results
 from ..measuring.fused import PassDevice
@@ -24,7 +26,14 @@ from .cache import FileIdentities, MeasurementCache
 _TICK = 0.1  # seconds between two reports of results
 _LOOK = 0.02  # seconds between two looks whether to stop
 _AHEAD = 3  # tasks in flight per worker: few, so that `visible` can still change the order
+# Where nobody watches the order, a thread is given several pairs at a time, until they have so many
+# bytes (some milliseconds): handing over each would take as long as a twentieth of the measuring.
+_TOGETHER = 16
+_TOGETHER_BYTES = 16 << 20
+_LARGE = 64 << 20  # bytes of a pair: begun first, lest one thread be left with it in the end
 _LOOKUP = 256  # rows looked up in the cache at a time
+
+Outcome = Measured | BaseException
 
 
 @dataclass(slots=True)
@@ -44,7 +53,7 @@ class Scheduler:
     stop: Event
     threads_share_memory: bool
     device: PassDevice | None = None
-    _ready: SimpleQueue[Future[Measured]] = field(default_factory=SimpleQueue)
+    _ready: SimpleQueue[Future[Any]] = field(default_factory=SimpleQueue)
     _pending: dict[int, None] = field(default_factory=dict)
     _done: list[int] = field(default_factory=list)
     _told: float = 0.0
@@ -111,25 +120,27 @@ class Scheduler:
             return None
 
     def _work(self, workers: int) -> bool:
-        flying: dict[Future[Measured], int] = {}
-        order = self._order()
+        flying: dict[Future[Any], list[int]] = {}
+        order = self._together() if self._in_any_order else ([index] for index in self._order())
         while True:
             while len(flying) < workers * _AHEAD and not self._stopped():
-                index = next(order, None)
-                if index is None:
+                indices = next(order, None)
+                if indices is None:
                     break
-                future = self._submit(index)
-                flying[future] = index
+                future = self._submit(indices)
+                flying[future] = indices
                 future.add_done_callback(self._ready.put)
             if not flying or self._stopped():
                 for future in flying:
                     future.cancel()
                 return not self._stopped()
             for future in self._next_ready():
-                self._collect(flying.pop(future), future)
+                indices = flying.pop(future)
+                for index, outcome in zip(indices, self._outcomes(future, indices), strict=True):
+                    self._collect(index, outcome)
             self._tell()
 
-    def _next_ready(self) -> Iterator[Future[Measured]]:
+    def _next_ready(self) -> Iterator[Future[Any]]:
         """Futures that are done, as soon as there is one; none where it is time to look around."""
         try:
             yield self._ready.get(timeout=_LOOK)
@@ -138,20 +149,69 @@ class Scheduler:
         except Empty:
             return
 
-    def _submit(self, index: int) -> Future[Measured]:
-        """A future of the row's result, whatever goes wrong (a pool may have lost its workers)."""
+    def _submit(self, indices: list[int]) -> Future[Any]:
+        """A future of what `_measure_here` gives; elsewhere of the result of the one row. Whatever
+        goes wrong is in the future (a pool may have lost its workers).
+        """
         try:
-            if not self.aligned.measurable(index):
-                bare = self.aligned.statistics_task(self.aligned.rows[index])
-                return self.pool.submit(compare_statistics, bare)
-            task = self.aligned.task(index)
             if self.threads_share_memory:
-                return self.pool.submit(measure, task, self.stop.is_set, self.device)
-            return self.pool.submit(measure, with_whole_paths(task))
+                return self.pool.submit(self._measure_here, indices)
+            (index,) = indices
+            if self.aligned.measurable(index):
+                return self.pool.submit(measure, with_whole_paths(self.aligned.task(index)))
+            bare = self.aligned.statistics_task(self.aligned.rows[index])
+            return self.pool.submit(compare_statistics, bare)
         except Exception as error:
-            failed: Future[Measured] = Future()
+            failed: Future[Any] = Future()
             failed.set_exception(error)
             return failed
+
+    def _measure_here(self, indices: list[int]) -> list[Outcome]:
+        """In a thread of this process: the result of each row, or what went wrong with it."""
+        found: list[Outcome] = []
+        for index in indices:
+            try:
+                if self.aligned.measurable(index):
+                    task = self.aligned.task(index)
+                    found.append(measure(task, self.stop.is_set, self.device))
+                else:
+                    bare = self.aligned.statistics_task(self.aligned.rows[index])
+                    found.append(compare_statistics(bare))
+            except BaseException as error:
+                found.append(error)
+        return found
+
+    def _outcomes(self, future: Future[Any], indices: list[int]) -> list[Outcome]:
+        error = FutureCancelled() if future.cancelled() else future.exception()
+        if error is not None:
+            return [error] * len(indices)
+        return future.result() if self.threads_share_memory else [future.result()]
+
+    @property
+    def _in_any_order(self) -> bool:
+        return self.threads_share_memory and self.visible is None
+
+    def _together(self) -> Iterator[list[int]]:
+        """Rows to measure, in lists for a thread each: large pairs alone and first."""
+        sizes = {index: self._bytes(index) for index in self._pending}
+        large = [index for index, size in sizes.items() if size > _LARGE]
+        yield from ([index] for index in sorted(large, key=lambda index: -sizes[index]))
+        several: list[int] = []
+        left = _TOGETHER_BYTES
+        for index in (index for index, size in sizes.items() if size <= _LARGE):
+            several.append(index)
+            left -= sizes[index]
+            if left <= 0 or len(several) == _TOGETHER:
+                yield several
+                several, left = [], _TOGETHER_BYTES
+        if several:
+            yield several
+
+    def _bytes(self, index: int) -> int:
+        """Of both records, as far as they have values."""
+        row = self.aligned.rows[index]
+        places = [r.locator for r in (row.reference, row.candidate) if r is not None]
+        return sum(p.count * DTYPES[p.dtype].itemsize for p in places if p is not None)
 
     def _order(self) -> Iterator[int]:
         """Rows to measure: those on the screen first, as long as there are any."""
@@ -167,17 +227,16 @@ class Scheduler:
             del self._pending[index]
             yield index
 
-    def _collect(self, index: int, future: Future[Measured]) -> None:
+    def _collect(self, index: int, outcome: Outcome) -> None:
         """Take a result in; a worker's exception must never take the screen down with it."""
-        error = FutureCancelled() if future.cancelled() else future.exception()
-        if isinstance(error, CancelledError):
+        if isinstance(outcome, CancelledError):
             return
-        if isinstance(error, RecipeError):
-            result: Measured = Failure(str(error), level="shape")
-        elif error is not None:
-            result = Failure(f"measuring failed: {type(error).__name__}: {error}")
+        if isinstance(outcome, RecipeError):
+            result: Measured = Failure(str(outcome), level="shape")
+        elif isinstance(outcome, BaseException):
+            result = Failure(f"measuring failed: {type(outcome).__name__}: {outcome}")
         else:
-            result = future.result()
+            result = outcome
         if isinstance(result, Measurement) and index in self._keys:
             self._fresh.append((self._keys[index], result))
         self._take(index, result)

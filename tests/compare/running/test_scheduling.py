@@ -27,7 +27,7 @@ from layertui.compare.judging.policy import policy_named
 from layertui.compare.measuring.kernel import NO_KERNEL, instruction_sets
 from layertui.compare.measuring.pair_reader import PairTask
 from layertui.compare.model import Failure, Measurement
-from layertui.compare.running import scheduler
+from layertui.compare.running import measuring, scheduler
 from layertui.compare.running.measuring import default_threads
 from support.small_captures import huge_sides, layer_file, opened, two_sides
 
@@ -91,6 +91,52 @@ def test_scrolling_changes_what_comes_next(tmp_path: Path) -> None:
 
     measured(two_sides(tmp_path, 20), executor=executor, visible=visible)
     assert layers(executor)[:7] == [4, 5, 6, 15, 16, 0, 1]
+
+
+def test_without_a_screen_a_thread_gets_several_pairs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as have some bytes together; large pairs go first, alone, the largest in front."""
+    pair = 2 * 50 * 4 * 4  # bytes of both sides
+    monkeypatch.setattr(scheduler, "_LARGE", 3 * pair)
+    monkeypatch.setattr(scheduler, "_TOGETHER_BYTES", 3 * pair)
+    sides = two_sides(tmp_path, 8)
+    for layer, times in ((3, 5), (6, 10)):
+        for side in sides:
+            rows = np.load(layer_file(side, layer))
+            np.save(layer_file(side, layer), np.tile(rows, (times, 1)))
+    given: list[list[int]] = []
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            given.append(list(args[0]))
+            return super().submit(fn, *args, **kwargs)
+
+    monkeypatch.setattr(measuring, "ThreadPoolExecutor", Watched)
+    comparison = measured(sides, threads=2)
+    assert given == [[6], [3], [0, 1, 2], [4, 5, 7]]
+    given.clear()
+    watched = measured(sides, threads=2, visible=lambda: [2])
+    assert given == [[2], [0], [1], [3], [4], [5], [6], [7]]
+    assert watched.measurements == comparison.measurements
+
+
+def test_an_error_is_that_of_its_pair_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = scheduler.measure
+
+    def clumsy(task: PairTask, *more: Any) -> Any:
+        if task.reference.locator.path.endswith("layers.4.mlp-output.npy"):
+            raise KeyError("clumsy")
+        return real(task, *more)
+
+    sides = two_sides(tmp_path, 9)
+    whole = measured(sides, threads=1).measurements
+    monkeypatch.setattr(scheduler, "measure", clumsy)
+    found = measured(sides, threads=1).measurements
+    assert found[4] == Failure("measuring failed: KeyError: 'clumsy'")
+    assert found[:4] + found[5:] == whole[:4] + whole[5:]
 
 
 def test_only_a_few_tasks_are_handed_out_at_once(tmp_path: Path) -> None:
@@ -161,10 +207,12 @@ def test_cancelling_returns_at_once(tmp_path: Path, turned: bool) -> None:
 
 
 def test_workers_end_within_50_ms_of_being_told(tmp_path: Path) -> None:
-    """In seconds of the processor, which both workers and what waits for them may take."""
+    """In seconds of the processor, which both workers and what waits for them may take; the least
+    of some runs, as a machine that has other work takes more for the same.
+    """
     comparison = opened(huge_sides(tmp_path, (32_768, 32_768)))
-    late = 0.0
-    for _ in range(2):  # the first time imports what is needed
+    late: list[float] = []
+    for _ in range(5):  # the first time imports what is needed
         asked = threading.Event()
         at = [0.0]
 
@@ -175,9 +223,9 @@ def test_workers_end_within_50_ms_of_being_told(tmp_path: Path) -> None:
         timer = threading.Timer(0.3, ask)
         timer.start()
         assert not comparison.measure(cancelled=asked.is_set, threads=2)
-        late = time.process_time() - at[0]
+        late.append(time.process_time() - at[0])
         timer.join()
-    assert late < 0.05
+    assert min(late) < 0.05
 
 
 def test_as_many_threads_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
