@@ -63,8 +63,10 @@ def compare_in_a_child(
     reference: Path, candidate: Path, threads: int, clocks: str
 ) -> dict[str, Any]:  # fmt: skip
     command = [sys.executable, str(CHILD), str(reference), str(candidate), str(threads), clocks]
+    # Compiled modules are kept, as those of an installed package are.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
     assert child.stdout is not None
     found: dict[str, Any] = json.loads(child.stdout.read())
     _, _, usage = os.wait4(child.pid, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from .errors import UserError
@@ -97,6 +96,8 @@ def _is_stream(path: str) -> bool:
 
 
 def _write_file(path: Path, data: bytes, overwrite: bool) -> None:
+    import tempfile  # half of what is imported for it is needed nowhere else
+
     handle, name = tempfile.mkstemp(prefix=".layertui-", dir=path.parent)
     temporary = Path(name)
     try:
