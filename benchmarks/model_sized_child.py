@@ -10,7 +10,6 @@ measure, which are read ten times for every pair.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 import time
@@ -46,11 +45,11 @@ class Stages:
                 stack[-1][0] += wall
                 stack[-1][1] += processor
 
-    def seconds(self, clock: int) -> dict[str, float]:
-        """By the clock on the wall (1) or by that of the processor (2)."""
+    def seconds(self, of_processor: bool) -> dict[str, float]:
+        """By stage; on the wall, or of the processor."""
         found: dict[str, float] = defaultdict(float)
-        for one in self._clocks:
-            found[one[0]] += one[clock]
+        for name, wall, processor in self._clocks:
+            found[name] += processor if of_processor else wall
         return found
 
     def around(self, owner: Any, name: str, stage: str) -> None:
@@ -107,7 +106,7 @@ def compare_in_this_process(
         with stages.stage("report"):
             text = report(compared, "text", Settings("layertui compare", options.metric, False))
     print(json.dumps({
-        "wall": stages.seconds(1), "processor": stages.seconds(2),
+        "wall": stages.seconds(False), "processor": stages.seconds(True),
         "inside": time.perf_counter() - started, "pairs": compared.to_measure,
         "status": compared.exit_status(),
         "resident": greatest_resident_size(),
@@ -118,8 +117,8 @@ def compare_in_this_process(
 
 def greatest_resident_size() -> int:
     """Bytes, of this program alone: `getrusage` counts what its parent had when it was started."""
-    text = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", text).group(1))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":
