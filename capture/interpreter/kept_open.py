@@ -31,11 +31,16 @@ class KeptOpen:
     """
 
     def __init__(self) -> None:
+        self.round = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew in a forked process: its threads are gone, and the lock may be held by one."""
         self._lock = threading.Lock()
         self._idle: dict[str, list[Descriptor]] = {}  # the first was put back first
         self._count = 0
         self._readings = 0
-        self.round = 0
+        self.round += 1
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -88,3 +93,5 @@ class KeptOpen:
 
 
 KEPT_OPEN = KeptOpen()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=KEPT_OPEN.forget)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,23 @@ def test_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             thread.join()
     assert not wrong
     assert descriptors() == before
+
+
+def test_a_forked_process_has_none_and_waits_for_nobody(file: str) -> None:
+    with KEPT_OPEN.reading():
+        assert content(file) == b"before"
+        _other(file).replace(file)
+        with KEPT_OPEN._lock:  # as another thread may hold it at that moment
+            process = os.fork()
+            if process == 0:
+                os._exit(0 if content(file) == b"after it was replaced" else 1)
+        end = time.monotonic() + 30
+        while (ended := os.waitpid(process, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        if ended[0] == 0:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        assert ended[0] and os.waitstatus_to_exitcode(ended[1]) == 0
 
 
 def _other(file: str) -> Path:
