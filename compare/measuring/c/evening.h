@@ -74,7 +74,7 @@ enum {
     BAND = 64,     /* channels that are looked at together */
     MANY = 1 << 9,    /* numbers of which a sample is looked at first to find the k-th */
     MOST_ASKED = 1024, /* numbers of such a sample */
-    MOST_KEPT = 1024,  /* numbers that are put aside to look for the k-th among them */
+    MOST_KEPT = 2048,  /* numbers that are put aside to look for the k-th among them */
     SCATTERED = 7919   /* a prime: its multiples lie all over a table */
 };
 

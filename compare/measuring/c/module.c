@@ -48,13 +48,14 @@
         (__m512i)(total), _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LE_OQ),                \
         (__m512i)(total), _mm512_set1_epi32(1)))
 #define ANY_MORE(a, b) (_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ) != 0)
-/* Puts those of eight that lie in a range to the front; how many there are. */
-#define KEEP_WITHIN(from, low, span, to)                                                           \
+/* Puts those of eight that lie in a range to the front; how many there are. Counts those below. */
+#define KEEP_WITHIN(from, low, span, to, below)                                                    \
     __extension__({                                                                                \
-        const __m512i own = _mm512_loadu_si512(from);                                              \
+        const __m512i own = _mm512_loadu_si512(from), least = _mm512_set1_epi64(low);              \
         const __mmask8 inside = _mm512_cmple_epu64_mask(                                           \
-            _mm512_sub_epi64(own, _mm512_set1_epi64(low)), _mm512_set1_epi64((int64_t)(span)));    \
+            _mm512_sub_epi64(own, least), _mm512_set1_epi64((int64_t)(span)));                     \
         _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(inside, own));                         \
+        below += (size_t)__builtin_popcount(_mm512_cmplt_epi64_mask(own, least));                  \
         (size_t) __builtin_popcount(inside);                                                       \
     })
 #define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))

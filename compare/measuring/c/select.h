@@ -67,19 +67,30 @@ FUNCTION int64_t NAMED(next_above)(const int64_t *bits, size_t n, int64_t known)
     return next;
 }
 
-/* Those from `low` to `low + span`, one after the other; behind them is room for a register. */
-FUNCTION size_t NAMED(those_within)(
-    const int64_t *bits, size_t n, int64_t low, uint64_t span, int64_t *kept) {
-    size_t count = 0, i = 0;
+/* Numbers between two bounds, both included, and how many are below. */
+typedef struct {
+    size_t count, below;
+} NAMED(between);
+
+/* Those from `low` to `high`, one after the other, with room for a register behind them. Stops where
+   they are more than MOST_KEPT. */
+FUNCTION NAMED(between) NAMED(keep_between)(
+    const int64_t *bits, size_t n, int64_t low, int64_t high, int64_t *kept) {
+    const uint64_t span = (uint64_t)high - (uint64_t)low;
+    NAMED(between) all = {0, 0};
+    for (size_t i = 0; i < n && all.count <= MOST_KEPT;) {
+        const size_t end = n - i < NAMED(PATCH) ? n : i + NAMED(PATCH);
 #ifdef KEEP_WITHIN
-    for (; i + LANES / 2 <= n; i += LANES / 2)
-        count += KEEP_WITHIN(bits + i, low, span, kept + count);
+        for (; i + LANES / 2 <= end; i += LANES / 2)
+            all.count += KEEP_WITHIN(bits + i, low, span, kept + all.count, all.below);
 #endif
-    for (; i < n; i++) {
-        kept[count] = bits[i];
-        count += (uint64_t)bits[i] - (uint64_t)low <= span;
+        for (; i < end; i++) {
+            kept[all.count] = bits[i];
+            all.count += (uint64_t)bits[i] - (uint64_t)low <= span;
+            all.below += bits[i] < low;
+        }
     }
-    return count;
+    return all;
 }
 
 static TARGET double NAMED(kth)(const double *values, size_t n, size_t k);
@@ -157,48 +168,38 @@ FUNCTION void NAMED(narrow_down)(
     }
 }
 
-/* Cuts at two numbers that a sample says the k-th lies between, nearly always, and around its own
-   k-th where these leave many. */
-FUNCTION void NAMED(ask_sample)(
-    const double *values, size_t n, int64_t least, size_t k, NAMED(range) * r) {
+/* Two numbers that a sample says the k-th lies between, nearly always: within three deviations. */
+FUNCTION void NAMED(ask_sample)(const double *values, size_t n, size_t k, int64_t *low_high) {
     double some[MOST_ASKED];
     const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
-    const size_t apart = size / (size < MOST_ASKED ? 8 : 20); /* about 3 deviations */
+    const size_t apart = (size_t)(1.5 * __builtin_sqrt((double)size)) + 1;
     for (size_t i = 0; i < size; i++)
         some[i] = values[i * (n / size)];
-    const size_t asked[] = {near + apart, near > apart ? near - apart : 0, near};
-    for (int which = 0; which < 3 && near < size; which++) {
-        if (which == 2 && r->up_to - r->below <= MOST_KEPT)
-            return;
-        const size_t at = asked[which] < size ? asked[which] : size - 1;
-        const double found = NAMED(kth)(some, size, at);
-        int64_t middle;
-        __builtin_memcpy(&middle, &found, sizeof middle);
-        if (which == 2)
-            NAMED(cut_around)((const int64_t *)values, n, least, k, middle, r);
-        else if (r->low <= middle && middle < r->high)
-            NAMED(cut)((const int64_t *)values, n, least, k, middle, r);
-    }
+    const size_t high = near + apart < size ? near + apart : size - 1;
+    const double bounds[2] = {
+        near > apart ? NAMED(kth)(some, size, SMALLER(near - apart, size - 1)) : 0,
+        near + apart < size ? NAMED(kth)(some, size, high) : INFINITY};
+    memcpy(low_high, bounds, sizeof bounds);
 }
 
 /* The k-th, and the next one where `next` is wanted. */
 FUNCTION double NAMED(kth_and_next)(const double *values, size_t n, size_t k, double *next) {
     const int64_t *bits = (const int64_t *)values;
-    NAMED(range) r = NAMED(range_of)(bits, n);
-    int64_t kept[MOST_KEPT + REGISTER], found;
+    int64_t kept[MOST_KEPT + NAMED(PATCH) + REGISTER], low_high[2] = {0, 0}, found;
     double value;
     if (n >= MANY) {
-        const int64_t least = r.low;
-        NAMED(ask_sample)(values, n, least, k, &r);
-        NAMED(narrow_down)(bits, n, least, k, MOST_KEPT, &r);
-        if (r.up_to - r.below <= MOST_KEPT && (!next || k + 1 < r.up_to)) {
-            n = NAMED(those_within)(bits, n, r.low, (uint64_t)r.high - (uint64_t)r.low, kept);
+        NAMED(ask_sample)(values, n, k, low_high);
+        const NAMED(between) all = NAMED(keep_between)(bits, n, low_high[0], low_high[1], kept);
+        if (all.count <= MOST_KEPT && all.below <= k && k + (next != NULL) < all.below + all.count) {
             bits = kept;
-            k -= r.below;
-            r = NAMED(range_of)(bits, n);
+            n = all.count;
+            k -= all.below;
         }
     }
-    const int64_t least = bits == kept ? r.low : NAMED(range_of)(bits, n).low;
+    NAMED(range) r = NAMED(range_of)(bits, n);
+    const int64_t least = r.low;
+    for (int which = 0; n >= MANY && bits != kept && which < 2; which++)
+        NAMED(cut_around)(bits, n, least, k, low_high[which], &r);
     NAMED(narrow_down)(bits, n, least, k, NAMED(FEW), &r);
     found = r.low < r.high ? NAMED(kth_between)(bits, n, r.low, r.high, k - r.below) : r.low;
     __builtin_memcpy(&value, &found, sizeof value);
