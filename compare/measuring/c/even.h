@@ -226,43 +226,29 @@ static TARGET void OF_TYPE(even)(const evening *all) {
 }
 
 /* Elements of `y` at its extremes whose `x` is well beyond them; none where most of what is beyond
-   them in `x` is elsewhere in `y`. */
+   them in `x` is elsewhere in `y`, or where a single one is there. */
 FUNCTION int64_t OF_TYPE(beyond_end)(
     const NUMBER *x, const NUMBER *y, size_t n, double end, double sign, double beyond) {
     const double limit = sign * end * beyond;
-    int64_t all = 0, standing = 0;
+    int64_t at_end = 0, all = 0, standing = 0;
     for (size_t i = 0; i < n; i++) {
-        const int far = sign * x[i] > limit;
+        const int far = sign * x[i] > limit, at = y[i] == end;
+        at_end += at;
         all += far;
-        standing += far & (y[i] == end);
+        standing += far & at;
     }
-    return 2 * standing > all ? standing : 0;
+    return at_end >= 2 && 2 * standing > all ? standing : 0;
 }
 
-/* Of y at its ends less of x at its. `ends`: the least and the greatest of x, then of y. */
+/* Of y at its ends less of x at its. `ends`: the least and the greatest of x, then of y. These tell
+   nearly always that there is nothing beyond. */
 static TARGET int64_t OF_TYPE(saturated)(
     const void *left, const void *right, size_t n, const double *ends, double beyond) {
-    const NUMBER *const x = left, *const y = right;
-    const size_t whole = n - n % (LANES / 2);
-    const DOUBLES zero = {0};
-    NAMED(bits64) hits[4] = {{0}};
-    for (size_t i = 0; i < whole; i += LANES / 2) {
-        const DOUBLES p = LOAD_NUMBERS(x + i), q = LOAD_NUMBERS(y + i);
-        hits[0] -= p == zero + ends[0];
-        hits[1] -= p == zero + ends[1];
-        hits[2] -= q == zero + ends[2];
-        hits[3] -= q == zero + ends[3];
-    }
     int64_t found = 0;
     for (int which = 0; which < 4; which++) {
-        const NUMBER *own = which < 2 ? x : y, *other = which < 2 ? y : x;
-        const double end = ends[which], sign = which % 2 ? 1 : -1;
-        int64_t count = 0;
-        for (int lane = 0; lane < LANES / 2; lane++)
-            count += hits[which][lane];
-        for (size_t i = whole; i < n; i++)
-            count += own[i] == end;
-        if (count >= 2 && sign * end > 0)
+        const NUMBER *own = which < 2 ? left : right, *other = which < 2 ? right : left;
+        const double end = ends[which], farthest = ends[which ^ 2], sign = which % 2 ? 1 : -1;
+        if (sign * end > 0 && sign * farthest > sign * end * beyond)
             found += (which < 2 ? -1 : 1) * OF_TYPE(beyond_end)(other, own, n, end, sign, beyond);
     }
     return found;
