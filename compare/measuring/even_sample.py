@@ -112,7 +112,7 @@ def even_sums(x: Array, y: Array, instructions: str | None = None) -> EvenSums:
         np.empty((5, rows)), np.empty((8, channels)), np.empty((5, rows * pieces)),
         channels // pieces, np.empty(7),
     )  # fmt: skip
-    size = 2 * x.size + 7 * rows + 2 * channels + max(rows, channels)
+    size = 2 * x.size + 7 * rows + 3 * channels + max(rows, channels)
     module.even(
         x, y, rows, channels, *evening_of(rows, channels), LIMITS,
         room("even", size * x.itemsize),

@@ -30,6 +30,12 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 #define CHOSEN(bits, a, b, mask)                                                                   \
     ((__typeof__(a))(((bits)(mask) & (bits)(a)) | (~(bits)(mask) & (bits)(b))))
 
+/* The greater and the lesser of two registers of float64; b where neither is. */
+#ifndef GREATER_DOUBLE
+#define GREATER_DOUBLE(a, b) CHOSEN(NAMED(bits64), a, b, (a) > (b))
+#define LESSER_DOUBLE(a, b) CHOSEN(NAMED(bits64), a, b, (a) < (b))
+#endif
+
 #define REAL float
 #define REALS NAMED(floats)
 #define BITS NAMED(bits32)
@@ -165,9 +171,6 @@ FUNCTION int NAMED(tiles)(
     return 0;
 }
 
-#undef ADD_AT
-#undef MOST_AT
-
 /* n elements as numbers of a type, which `as` makes of a tile of them: of those that are float32 or
    narrower float32, and of all float64. */
 #define WIDEN(name, type, as)                                                                      \
@@ -215,6 +218,8 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
 #undef WIDEN_WORDS
 #undef KEEP_WITHIN
 #undef ANY_MORE
+#undef GREATER_DOUBLE
+#undef LESSER_DOUBLE
 #undef WIDEN_LOW
 #undef WIDEN_HIGH
 #undef WIDEN_FLOATS

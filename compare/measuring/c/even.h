@@ -3,33 +3,70 @@
    be of: `NUMBER`, `OF_TYPE`, and `LOAD_NUMBERS`, which makes a register of float64 of them. What is
    computed is the same for all. */
 
-/* Of up to BAND channels: the mean without the `cut` greatest, which are kept in order. */
-FUNCTION void OF_TYPE(trimmed_band)(const evening *all, size_t first, size_t n, double *mean) {
-    double top[MOST_CUT][BAND], sum[BAND] = {0}, value[BAND];
-    for (size_t k = 0; k < all->cut; k++)
-        for (size_t i = 0; i < BAND; i++)
-            top[k][i] = -1;
+/* From a place on n numbers in whole registers: the last band ends within one, and zeros behind it
+   add nothing. */
+FUNCTION const NUMBER *OF_TYPE(in_registers)(const NUMBER *from, size_t n, NUMBER *room) {
+    enum { STEP = LANES / 2 };
+    if (n % STEP == 0)
+        return from;
+    memset(room + n / STEP * STEP, 0, STEP * sizeof *room);
+    memcpy(room, from, n * sizeof *room);
+    return room;
+}
+
+/* Takes numbers in: the greatest of each lane stay in `top`, in order, and the others are summed. */
+INLINED DOUBLES OF_TYPE(trim)(DOUBLES value, DOUBLES sum, DOUBLES *top, const size_t cut) {
+    const DOUBLES none = {0};
+    for (size_t k = 0; k < cut; k++) {
+        const DOUBLES kept = top[k];
+        top[k] = GREATER_DOUBLE(kept, value);
+        value = LESSER_DOUBLE(kept, value);
+    }
+    return sum + GREATER_DOUBLE(value, none); /* below it are places that were still empty */
+}
+
+/* Of up to two registers of channels: the mean without the `cut` greatest, and the greatest. What
+   `cut` is may be known when this is compiled. */
+INLINED void OF_TYPE(trimmed_pair)(
+    const evening *all, size_t first, size_t n, const size_t cut, double *mean, double *greatest) {
+    enum { STEP = LANES / 2 };
+    const DOUBLES none = {0}, size = none + (double)(all->rows - cut);
+    DOUBLES top[MOST_CUT], others[MOST_CUT], sum = none, other = none;
+    NUMBER room[2 * STEP] = {0};
+    top[0] = others[0] = none;
+    for (size_t k = 0; k < cut; k++)
+        top[k] = others[k] = none - 1;
     for (size_t r = 0; r < all->rows; r++) {
         const NUMBER *x = (const NUMBER *)all->x + r * all->channels + first;
-        for (size_t i = 0; i < n; i++)
-            value[i] = __builtin_fabs(x[i]);
-        for (size_t k = 0; k < all->cut; k++)
-            for (size_t i = 0; i < n; i++) {
-                const double kept = top[k][i], now = value[i];
-                top[k][i] = LARGER(kept, now);
-                value[i] = SMALLER(kept, now);
-            }
-        for (size_t i = 0; i < n; i++)
-            sum[i] += LARGER(value[i], 0); /* below it are places that were still empty */
+        if (n < 2 * STEP)
+            x = memcpy(room, x, n * sizeof *x);
+        sum = OF_TYPE(trim)(NAMED(size_of_double)(LOAD_NUMBERS(x)), sum, top, cut);
+        other = OF_TYPE(trim)(NAMED(size_of_double)(LOAD_NUMBERS(x + STEP)), other, others, cut);
     }
-    for (size_t i = 0; i < n; i++)
-        mean[i] = sum[i] / (double)(all->rows - all->cut);
+    NAMED(store_some)(mean, SMALLER(n, STEP), sum / size);
+    NAMED(store_some)(mean + STEP, n > STEP ? n - STEP : 0, other / size);
+    NAMED(store_some)(greatest, SMALLER(n, STEP), top[0]);
+    NAMED(store_some)(greatest + STEP, n > STEP ? n - STEP : 0, others[0]);
+}
+
+/* The same of all channels. `greatest` is of use only where some are left out. */
+FUNCTION void OF_TYPE(trimmed_channels)(const evening *all, double *mean, double *greatest) {
+    for (size_t at = 0; at < all->channels; at += LANES) {
+        const size_t n = SMALLER(all->channels - at, LANES);
+        if (all->cut == 2) /* of most samples */
+            OF_TYPE(trimmed_pair)(all, at, n, 2, mean + at, greatest + at);
+        else if (all->cut == 1)
+            OF_TYPE(trimmed_pair)(all, at, n, 1, mean + at, greatest + at);
+        else
+            OF_TYPE(trimmed_pair)(all, at, n, all->cut, mean + at, greatest + at);
+    }
 }
 
 /* The same of one channel, whatever `cut` is. */
-FUNCTION double OF_TYPE(trimmed)(const evening *all, size_t channel, double *room) {
+FUNCTION double OF_TYPE(trimmed)(
+    const evening *all, size_t channel, double *room, double *greatest) {
     const size_t rows = all->rows, kept = rows - all->cut;
-    double sum = 0;
+    double sum = 0, most = 0;
     size_t below = 0;
     for (size_t r = 0; r < rows; r++)
         room[r] = __builtin_fabs(((const NUMBER *)all->x)[r * all->channels + channel]);
@@ -39,20 +76,21 @@ FUNCTION double OF_TYPE(trimmed)(const evening *all, size_t channel, double *roo
             sum += room[r];
             below++;
         }
+    for (size_t r = 0; r < rows; r++)
+        most = LARGER(room[r], most);
+    *greatest = most;
     return (sum + (double)(kept - below) * limit) / (double)kept;
 }
 
-/* The usual size of each channel. 0: all is zero. */
-FUNCTION int OF_TYPE(sizes_of_channels)(const evening *all, double *channel, double *room) {
+/* The usual size of each channel, and its greatest value. 0: all is zero. */
+FUNCTION int OF_TYPE(sizes_of_channels)(
+    const evening *all, double *channel, double *greatest, double *room) {
     const size_t channels = all->channels, count = all->rows * channels;
-    for (size_t at = 0; at < channels; at += BAND) {
-        const size_t n = SMALLER(channels - at, BAND);
-        if (all->cut <= MOST_CUT)
-            OF_TYPE(trimmed_band)(all, at, n, channel + at);
-        else
-            for (size_t i = 0; i < n; i++)
-                channel[at + i] = OF_TYPE(trimmed)(all, at + i, room);
-    }
+    if (all->cut <= MOST_CUT)
+        OF_TYPE(trimmed_channels)(all, channel, greatest);
+    else
+        for (size_t i = 0; i < channels; i++)
+            channel[i] = OF_TYPE(trimmed)(all, i, room, greatest + i);
     const double usual = NAMED(median_of_some)(channel, channels, room);
     if (usual == 0)
         return 0;
@@ -87,22 +125,35 @@ FUNCTION void OF_TYPE(sizes_of_rows)(
         larger[r] = middle > 0 ? LARGER(larger[r] / (all->limits.massive_row * middle), 1) : 1;
 }
 
-/* Channels that answer to one row get a larger size. */
+/* Whether any of n channels may have a value that makes it larger: rows never turn one up. */
+FUNCTION int OF_TYPE(any_massive)(
+    const double *channel, const double *greatest, size_t n, double massive) {
+    int found = 0;
+    for (size_t i = 0; i < n; i++)
+        found |= greatest[i] > channel[i] * massive * (1 - ALIKE_ENOUGH);
+    return found;
+}
+
+/* Channels that answer to one row get a larger size. `greatest` tells of most that they do not. */
 FUNCTION void OF_TYPE(widen_channels)(
-    const evening *all, double *channel, const double *larger, double *most) {
-    const size_t channels = all->channels;
-    for (size_t i = 0; i < channels; i++)
-        most[i] = 0;
-    for (size_t r = 0; r < all->rows; r++) {
-        const NUMBER *x = (const NUMBER *)all->x + r * channels;
-        const double inverse = 1 / larger[r];
-        for (size_t i = 0; i < channels; i++) {
-            const double size = __builtin_fabs(x[i]) * inverse;
-            most[i] = LARGER(most[i], size);
+    const evening *all, double *channel, const double *larger, const double *greatest) {
+    const double massive = all->limits.massive_channel;
+    for (size_t first = 0; first < all->channels; first += BAND) {
+        const size_t n = SMALLER(all->channels - first, BAND);
+        double most[BAND] = {0};
+        if (!OF_TYPE(any_massive)(channel + first, greatest + first, n, massive))
+            continue;
+        for (size_t r = 0; r < all->rows; r++) {
+            const NUMBER *x = (const NUMBER *)all->x + r * all->channels + first;
+            const double inverse = 1 / larger[r];
+            for (size_t i = 0; i < n; i++) {
+                const double size = __builtin_fabs(x[i]) * inverse;
+                most[i] = LARGER(most[i], size);
+            }
         }
+        for (size_t i = 0; i < n; i++)
+            channel[first + i] *= LARGER(most[i] / channel[first + i] / massive, 1);
     }
-    for (size_t i = 0; i < channels; i++)
-        channel[i] *= LARGER(most[i] / channel[i] / all->limits.massive_channel, 1);
 }
 
 /* The sample as it is: xx, xd, dd, and the extremes of both sides. 0: nothing to be evened. */
@@ -118,10 +169,10 @@ FUNCTION int OF_TYPE(sum_plain)(const evening *all) {
         xx += x * x;
         xd += x * d;
         dd += d * d;
-        least_x = CHOSEN(NAMED(bits64), x, least_x, x < least_x);
-        least_y = CHOSEN(NAMED(bits64), y, least_y, y < least_y);
-        most_x = NAMED(greater)(most_x, x);
-        most_y = NAMED(greater)(most_y, y);
+        least_x = LESSER_DOUBLE(x, least_x);
+        least_y = LESSER_DOUBLE(y, least_y);
+        most_x = GREATER_DOUBLE(most_x, x);
+        most_y = GREATER_DOUBLE(most_y, y);
     }
     double sums[3] = {NAMED(sum_of)(xx), NAMED(sum_of)(xd), NAMED(sum_of)(dd)};
     for (size_t i = whole; i < count; i++) {
@@ -145,72 +196,85 @@ FUNCTION int OF_TYPE(sum_plain)(const evening *all) {
     return sums[0] > 0 && sums[0] - sums[0] == 0 && sums[2] - sums[2] == 0;
 }
 
-/* Evens n channels from `first` on and sums x, d and r = d - slope x along both axes. Tables are
-   kept where groups are parts of rows. */
+/* A row's numbers in a band, what they are multiplied by, and what is summed of them. */
+typedef struct {
+    const NUMBER *x, *y;
+    size_t at; /* the place of the first in the sample */
+    NAMED(row_weight) weight;
+    NAMED(row_sums) sums;
+} OF_TYPE(row_of_band);
+
+INLINED OF_TYPE(row_of_band) OF_TYPE(row_at)(
+    const evening *all, size_t first, size_t n, size_t row, const NAMED(weights) * weights,
+    NUMBER room[2][BAND]) {
+    const size_t at = row * all->channels + first;
+    return (OF_TYPE(row_of_band)){
+        .x = OF_TYPE(in_registers)((const NUMBER *)all->x + at, n, room[0]),
+        .y = OF_TYPE(in_registers)((const NUMBER *)all->y + at, n, room[1]),
+        .at = at, .weight = NAMED(weight_of_row)(weights, row)};
+}
+
+/* Evens a register of a row, i numbers behind its first. */
+INLINED void OF_TYPE(even_register)(
+    const evening *all, size_t i, size_t n, DOUBLES scale, DOUBLES slope,
+    OF_TYPE(row_of_band) * row, NAMED(channel_sums) * channel) {
+    const DOUBLES raw = LOAD_NUMBERS(row->x + i), plain = LOAD_NUMBERS(row->y + i) - raw;
+    const DOUBLES w = NAMED(weight_of)(raw, scale, &row->weight), p = raw * w, d = plain * w;
+    NAMED(add_evened)(p, d, d - slope * p, plain, &row->sums, channel);
+    if (all->pieces > 1)
+        NAMED(keep)(all, row->at + i, n - i, p, d);
+}
+
+/* Evens n channels from `first` on in one row, or in this and the next, which spares half of what
+   sums along channels read and write; and sums x, d and r = d - slope x along both axes. */
+INLINED void OF_TYPE(even_rows)(
+    const evening *all, size_t first, size_t n, size_t row, const int both,
+    const NAMED(weights) * weights, NAMED(band) * band) {
+    const DOUBLES slope = (DOUBLES){0} + weights->slope;
+    NUMBER room[4][BAND];
+    OF_TYPE(row_of_band) one = OF_TYPE(row_at)(all, first, n, row, weights, room);
+    OF_TYPE(row_of_band) other = OF_TYPE(row_at)(all, first, n, row + both, weights, room + 2);
+    for (size_t i = 0; i < n; i += LANES / 2) {
+        const DOUBLES scale = NAMED(load_double)(band->scale + i);
+        NAMED(channel_sums) channel = NAMED(channel_sums_at)(band, i);
+        OF_TYPE(even_register)(all, i, n, scale, slope, &one, &channel);
+        if (both)
+            OF_TYPE(even_register)(all, i, n, scale, slope, &other, &channel);
+        NAMED(put_channel_sums)(&channel, band, i);
+    }
+    NAMED(add_to_row)(all, row, &one.sums);
+    if (both)
+        NAMED(add_to_row)(all, row + 1, &other.sums);
+}
+
+/* All rows of n channels. Tables are kept where groups are parts of rows. */
 FUNCTION void OF_TYPE(even_band)(
     const evening *all, size_t first, size_t n, const NAMED(weights) * weights) {
-    enum { STEP = LANES / 2 };
-    const size_t rows = all->rows, channels = all->channels, whole = (n + STEP - 1) / STEP * STEP;
-    const DOUBLES slope = (DOUBLES){0} + weights->slope;
-    NUMBER xs[BAND + STEP] = {0}, ys[BAND + STEP] = {0};
-    double scale[BAND + STEP] = {0};
-    double band[OF_CHANNEL][BAND + STEP] = {{0}};
-    memcpy(scale, weights->of_channel + first, n * sizeof *scale);
-    for (size_t r = 0; r < rows; r++) {
-        const NAMED(row_weight) weight = {
-            (DOUBLES){0} + weights->of_row[r], (DOUBLES){0} + weights->massive};
-        const size_t at = r * channels + first;
-        const NUMBER *x = (const NUMBER *)all->x + at, *y = (const NUMBER *)all->y + at;
-        DOUBLES x1 = {0}, r1 = x1, xx = x1, xr = x1, rr = x1, dd = x1, peak = x1;
-        if (n % STEP) { /* the last band ends within a register: zeros behind it add nothing */
-            memcpy(xs, x, n * sizeof *x);
-            memcpy(ys, y, n * sizeof *y);
-            x = xs, y = ys;
-        }
-        for (size_t i = 0; i < whole; i += STEP) {
-            const DOUBLES raw = LOAD_NUMBERS(x + i);
-            const DOUBLES w = NAMED(weight_of)(raw, NAMED(load_double)(scale + i), &weight);
-            const DOUBLES plain = LOAD_NUMBERS(y + i) - raw, p = raw * w, d = plain * w;
-            const DOUBLES q = d - slope * p, pp = p * p, pq = p * q, qq = q * q, square = d * d;
-            ADD_AT(band[0] + i, pp);
-            ADD_AT(band[1] + i, square);
-            MOST_AT(band[2] + i, square);
-            ADD_AT(band[3] + i, p);
-            ADD_AT(band[4] + i, q);
-            ADD_AT(band[5] + i, pq);
-            ADD_AT(band[6] + i, qq);
-            ADD_AT(band[7] + i, plain * plain);
-            x1 += p;
-            r1 += q;
-            xx += pp;
-            xr += pq;
-            rr += qq;
-            dd += square;
-            peak = NAMED(greater)(peak, square);
-            if (all->pieces > 1)
-                NAMED(keep)(all, at + i, n - i, p, d);
-        }
-        const DOUBLES sums[OF_ROW] = {x1, r1, xx, xr, rr, dd};
-        for (int which = 0; which < OF_ROW; which++)
-            all->of_rows[which * rows + r] += NAMED(sum_of)(sums[which]);
-        for (int lane = 0; lane < STEP; lane++)
-            all->by_row[2 * rows + r] = LARGER(all->by_row[2 * rows + r], peak[lane]);
-    }
+    NAMED(band) band = {.scale = {0}};
+    memcpy(band.scale, weights->of_channel + first, n * sizeof *band.scale);
+    size_t r = 0;
+    for (; r + 2 <= all->rows; r += 2)
+        OF_TYPE(even_rows)(all, first, n, r, 1, weights, &band);
+    if (r < all->rows)
+        OF_TYPE(even_rows)(all, first, n, r, 0, weights, &band);
     for (int which = 0; which < OF_CHANNEL; which++)
-        memcpy(all->by_channel + which * channels + first, band[which], n * sizeof **band);
+        for (size_t i = 0; i < n; i += LANES / 2)
+            NAMED(store_some)(
+                all->by_channel + which * all->channels + first + i, SMALLER(n - i, LANES / 2),
+                NAMED(load_double)(band.sums[which] + i));
 }
 
 static TARGET void OF_TYPE(even)(const evening *all) {
     const size_t rows = all->rows, channels = all->channels;
-    double *channel = all->room, *inverse = channel + channels, *larger = inverse + channels;
-    double *room = larger + rows; /* as long as rows or channels */
+    double *channel = all->room, *inverse = channel + channels, *greatest = inverse + channels;
+    double *larger = greatest + channels, *room = larger + rows; /* as long as rows or channels */
     if (!OF_TYPE(sum_plain)(all))
         return;
-    const int sized = OF_TYPE(sizes_of_channels)(all, channel, room);
+    const int sized = OF_TYPE(sizes_of_channels)(all, channel, greatest, room);
     if (sized) {
         OF_TYPE(sizes_of_rows)(all, channel, larger, inverse, room);
         if (rows >= all->fewest)
-            OF_TYPE(widen_channels)(all, channel, larger, room);
+            OF_TYPE(widen_channels)(all, channel, larger, greatest);
     }
     for (size_t i = 0; i < channels; i++)
         inverse[i] = sized ? 1 / channel[i] : 1;

@@ -12,17 +12,21 @@ FUNCTION inline DOUBLES NAMED(load_widened)(const float *from) {
 #endif
 }
 
-/* Adds a register to numbers in memory. */
-#define ADD_AT(pointer, value) NAMED(store)(pointer, NAMED(load_double)(pointer) + (value))
-#define MOST_AT(pointer, value)                                                                    \
-    NAMED(store)(pointer, NAMED(greater)(NAMED(load_double)(pointer), value))
-
 FUNCTION inline void NAMED(store)(double *to, DOUBLES value) {
     __builtin_memcpy(to, &value, sizeof value);
 }
 
+/* The first n of a register, or all. */
+INLINED void NAMED(store_some)(double *to, size_t n, DOUBLES value) {
+    if (n >= LANES / 2)
+        NAMED(store)(to, value);
+    else
+        for (size_t lane = 0; lane < n; lane++)
+            to[lane] = value[lane];
+}
+
 FUNCTION inline DOUBLES NAMED(greater)(DOUBLES a, DOUBLES b) {
-    return CHOSEN(NAMED(bits64), a, b, a > b);
+    return GREATER_DOUBLE(a, b);
 }
 
 FUNCTION inline double NAMED(sum_of)(DOUBLES lanes) {
@@ -47,15 +51,8 @@ INLINED DOUBLES NAMED(weight_of)(DOUBLES x, DOUBLES channel, const NAMED(row_wei
 
 /* Puts up to a register's numbers into the tables. */
 INLINED void NAMED(keep)(const evening *all, size_t at, size_t n, DOUBLES x, DOUBLES d) {
-    if (n >= LANES / 2) {
-        NAMED(store)(all->even_x + at, x);
-        NAMED(store)(all->even_d + at, d);
-        return;
-    }
-    for (size_t k = 0; k < n; k++) {
-        all->even_x[at + k] = x[k];
-        all->even_d[at + k] = d[k];
-    }
+    NAMED(store_some)(all->even_x + at, n, x);
+    NAMED(store_some)(all->even_d + at, n, d);
 }
 
 /* What is the same for all bands: one over the sizes of channels and rows, and over that of a
@@ -64,6 +61,75 @@ typedef struct {
     const double *of_channel, *of_row;
     double massive, slope;
 } NAMED(weights);
+
+INLINED NAMED(row_weight) NAMED(weight_of_row)(const NAMED(weights) * weights, size_t row) {
+    const DOUBLES none = {0};
+    return (NAMED(row_weight)){none + weights->of_row[row], none + weights->massive};
+}
+
+/* Sums along a row, in lanes, and along the channels of a register; a band's are in memory. */
+typedef struct {
+    DOUBLES x, r, xx, xr, rr, dd, most;
+} NAMED(row_sums);
+
+typedef struct {
+    DOUBLES xx, dd, most, x, r, xr, rr, plain;
+} NAMED(channel_sums);
+
+typedef struct {
+    double scale[BAND + LANES / 2], sums[OF_CHANNEL][BAND + LANES / 2];
+} NAMED(band);
+
+INLINED NAMED(channel_sums) NAMED(channel_sums_at)(const NAMED(band) * band, size_t i) {
+    return (NAMED(channel_sums)){
+        NAMED(load_double)(band->sums[0] + i), NAMED(load_double)(band->sums[1] + i),
+        NAMED(load_double)(band->sums[2] + i), NAMED(load_double)(band->sums[3] + i),
+        NAMED(load_double)(band->sums[4] + i), NAMED(load_double)(band->sums[5] + i),
+        NAMED(load_double)(band->sums[6] + i), NAMED(load_double)(band->sums[7] + i)};
+}
+
+INLINED void NAMED(put_channel_sums)(
+    const NAMED(channel_sums) * found, NAMED(band) * band, size_t i) {
+    NAMED(store)(band->sums[0] + i, found->xx);
+    NAMED(store)(band->sums[1] + i, found->dd);
+    NAMED(store)(band->sums[2] + i, found->most);
+    NAMED(store)(band->sums[3] + i, found->x);
+    NAMED(store)(band->sums[4] + i, found->r);
+    NAMED(store)(band->sums[5] + i, found->xr);
+    NAMED(store)(band->sums[6] + i, found->rr);
+    NAMED(store)(band->sums[7] + i, found->plain);
+}
+
+/* `plain` is a difference that is not evened. */
+INLINED void NAMED(add_evened)(
+    DOUBLES x, DOUBLES d, DOUBLES r, DOUBLES plain, NAMED(row_sums) * row,
+    NAMED(channel_sums) * channel) {
+    const DOUBLES xx = x * x, xr = x * r, rr = r * r, dd = d * d;
+    channel->xx += xx;
+    channel->dd += dd;
+    channel->most = GREATER_DOUBLE(channel->most, dd);
+    channel->x += x;
+    channel->r += r;
+    channel->xr += xr;
+    channel->rr += rr;
+    channel->plain += plain * plain;
+    row->x += x;
+    row->r += r;
+    row->xx += xx;
+    row->xr += xr;
+    row->rr += rr;
+    row->dd += dd;
+    row->most = GREATER_DOUBLE(row->most, dd);
+}
+
+INLINED void NAMED(add_to_row)(const evening *all, size_t row, const NAMED(row_sums) * found) {
+    const DOUBLES sums[OF_ROW] = {found->x, found->r, found->xx, found->xr, found->rr, found->dd};
+    double *most = all->by_row + 2 * all->rows + row;
+    for (int which = 0; which < OF_ROW; which++)
+        all->of_rows[which * all->rows + row] += NAMED(sum_of)(sums[which]);
+    for (int lane = 0; lane < LANES / 2; lane++)
+        *most = LARGER(*most, found->most[lane]);
+}
 
 /* From sums of r = d - slope x those of what is left after the best slope of the evened sample,
    along rows and along channels. */

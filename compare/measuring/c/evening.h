@@ -23,7 +23,7 @@ typedef struct {
     size_t pieces, length;     /* of a row: groups of elements for the common fit */
     evening_limits limits;
     double *even_x, *even_d;   /* [rows, channels]: x and y - x, evened */
-    double *room;              /* twice channels, rows, and the greater of the two */
+    double *room;              /* three times channels, rows, and the greater of the two */
     double *of_rows;           /* [6, rows]: x, r, xx, xr, rr, dd, r = d - slope x */
     double *by_row;            /* [5, rows]: xx, dd, greatest dd, xr, rr */
     double *by_channel;        /* [8, channels]: xx, dd, greatest dd, x, r, xr, rr; dd not evened */
@@ -89,7 +89,7 @@ static size_t lay_out(evening *all, double *room) {
     all->even_d = room ? room + count : NULL;
     all->of_rows = room ? room + 2 * count : NULL;
     all->room = room ? all->of_rows + OF_ROW * rows : NULL;
-    return 2 * count + (OF_ROW + 1) * rows + 2 * channels + (rows > channels ? rows : channels);
+    return 2 * count + (OF_ROW + 1) * rows + 3 * channels + (rows > channels ? rows : channels);
 }
 
 /* Sums begin with nothing. */

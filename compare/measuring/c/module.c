@@ -58,6 +58,8 @@
         below += (size_t)__builtin_popcount(_mm512_cmplt_epi64_mask(own, least));                  \
         (size_t) __builtin_popcount(inside);                                                       \
     })
+#define GREATER_DOUBLE(a, b) ((DOUBLES)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define LESSER_DOUBLE(a, b) ((DOUBLES)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))
 #define WIDEN_HIGH(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)(x), 1))
 #define WIDEN_FLOATS(from) _mm512_cvtps_pd(_mm256_loadu_ps(from))
@@ -79,6 +81,8 @@
     ((NAMED(raw32))_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(from))))
 #define ANY_MORE(a, b)                                                                             \
     (_mm256_movemask_pd(_mm256_cmp_pd((__m256d)(a), (__m256d)(b), _CMP_GT_OQ)) != 0)
+#define GREATER_DOUBLE(a, b) ((DOUBLES)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define LESSER_DOUBLE(a, b) ((DOUBLES)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define WIDEN_LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(x)))
 #define WIDEN_HIGH(x) _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)(x), 1))
 #define WIDEN_FLOATS(from) _mm256_cvtps_pd(_mm_loadu_ps(from))
