@@ -2,8 +2,8 @@
    moved, and counting goes through whole registers. Included once for every instruction set. */
 
 enum {
-    NAMED(FEW) = 16,  /* numbers that are put in order instead */
-    NAMED(PATCH) = 64 /* numbers that are passed over together where none is wanted */
+    NAMED(FEW) = 32,  /* numbers that are compared with each other instead */
+    NAMED(PATCH) = 64 /* numbers after which it is looked whether too many were kept */
 };
 
 /* How many lie from `low` to `low + span`. */
@@ -24,28 +24,6 @@ FUNCTION size_t NAMED(within)(const int64_t *bits, size_t n, int64_t low, uint64
     for (size_t i = whole; i < n; i++)
         count += (uint64_t)bits[i] - (uint64_t)low <= span;
     return count;
-}
-
-/* The k-th, counted from 0, of the few between two bounds, both included. */
-FUNCTION int64_t NAMED(kth_between)(
-    const int64_t *bits, size_t n, int64_t low, int64_t high, size_t k) {
-    const uint64_t span = (uint64_t)high - (uint64_t)low;
-    int64_t some[NAMED(FEW)];
-    size_t count = 0;
-    for (size_t from = 0; from < n; from += NAMED(PATCH)) {
-        const size_t end = n - from < NAMED(PATCH) ? n : from + NAMED(PATCH);
-        if (n > NAMED(PATCH) && NAMED(within)(bits + from, end - from, low, span) == 0)
-            continue;
-        for (size_t i = from; i < end && count < NAMED(FEW); i++) {
-            if ((uint64_t)bits[i] - (uint64_t)low > span)
-                continue;
-            size_t at = count++;
-            for (; at > 0 && some[at - 1] > bits[i]; at--)
-                some[at] = some[at - 1];
-            some[at] = bits[i];
-        }
-    }
-    return k < count ? some[k] : high;
 }
 
 /* The least of those above one. */
@@ -93,7 +71,31 @@ FUNCTION NAMED(between) NAMED(keep_between)(
     return all;
 }
 
-static TARGET double NAMED(kth)(const double *values, size_t n, size_t k);
+/* The k-th of FEW numbers at most between two bounds, counted from the least of these. */
+FUNCTION int64_t NAMED(kth_between)(
+    const int64_t *bits, size_t n, int64_t low, int64_t high, size_t k) {
+    int64_t some[NAMED(FEW) + NAMED(PATCH) + REGISTER];
+    const size_t count = NAMED(keep_between)(bits, n, low, high, some).count;
+    for (size_t lane = 0; lane < LANES; lane++)
+        some[count + lane] = INT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const NAMED(bits64) own = (NAMED(bits64)){0} + some[i];
+        NAMED(bits64) less = {0}, same = {0}, other;
+        size_t below = 0, alike = 0;
+        for (size_t from = 0; from < count; from += LANES / 2) {
+            __builtin_memcpy(&other, some + from, sizeof other);
+            less -= other < own;
+            same -= other == own;
+        }
+        for (size_t lane = 0; lane < LANES / 2; lane++) {
+            below += (size_t)less[lane];
+            alike += (size_t)same[lane];
+        }
+        if (below <= k && k < below + alike)
+            return some[i];
+    }
+    return high;
+}
 
 /* Numbers among which the k-th lies: `below` are under `low`, `up_to` not over `high`. */
 typedef struct {
@@ -169,37 +171,48 @@ FUNCTION void NAMED(narrow_down)(
 }
 
 /* Two numbers that a sample says the k-th lies between, nearly always: within three deviations. */
-FUNCTION void NAMED(ask_sample)(const double *values, size_t n, size_t k, int64_t *low_high) {
-    double some[MOST_ASKED];
+FUNCTION NAMED(range) NAMED(ask_sample)(const int64_t *bits, size_t n, size_t k) {
+    int64_t some[MOST_ASKED];
     const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
     const size_t apart = (size_t)(1.5 * __builtin_sqrt((double)size)) + 1;
     for (size_t i = 0; i < size; i++)
-        some[i] = values[i * (n / size)];
-    const size_t high = near + apart < size ? near + apart : size - 1;
-    const double bounds[2] = {
-        near > apart ? NAMED(kth)(some, size, SMALLER(near - apart, size - 1)) : 0,
-        near + apart < size ? NAMED(kth)(some, size, high) : INFINITY};
-    memcpy(low_high, bounds, sizeof bounds);
+        some[i] = bits[i * (n / size)];
+    const NAMED(range) all = NAMED(range_of)(some, size);
+    NAMED(range) under = all, over = all, found = {0, INT64_MAX, 0, n};
+    if (near > apart) {
+        NAMED(narrow_down)(some, size, all.low, SMALLER(near - apart, size - 1), apart / 4, &under);
+        found.low = under.low;
+    }
+    if (near + apart < size) {
+        NAMED(narrow_down)(some, size, all.low, near + apart, apart / 4, &over);
+        found.high = over.high;
+    }
+    return found;
 }
 
 /* The k-th, and the next one where `next` is wanted. */
 FUNCTION double NAMED(kth_and_next)(const double *values, size_t n, size_t k, double *next) {
     const int64_t *bits = (const int64_t *)values;
-    int64_t kept[MOST_KEPT + NAMED(PATCH) + REGISTER], low_high[2] = {0, 0}, found;
+    int64_t kept[MOST_KEPT + NAMED(PATCH) + REGISTER], found;
+    NAMED(range) r = {0, INT64_MAX, 0, n};
     double value;
     if (n >= MANY) {
-        NAMED(ask_sample)(values, n, k, low_high);
-        const NAMED(between) all = NAMED(keep_between)(bits, n, low_high[0], low_high[1], kept);
+        r = NAMED(ask_sample)(bits, n, k);
+        const NAMED(between) all = NAMED(keep_between)(bits, n, r.low, r.high, kept);
         if (all.count <= MOST_KEPT && all.below <= k && k + (next != NULL) < all.below + all.count) {
             bits = kept;
-            n = all.count;
             k -= all.below;
+            r.up_to = n = all.count;
         }
     }
-    NAMED(range) r = NAMED(range_of)(bits, n);
+    const NAMED(range) asked = r;
+    if (bits != kept)
+        r = NAMED(range_of)(bits, n);
     const int64_t least = r.low;
-    for (int which = 0; n >= MANY && bits != kept && which < 2; which++)
-        NAMED(cut_around)(bits, n, least, k, low_high[which], &r);
+    if (bits != kept && n >= MANY) { /* many are alike */
+        NAMED(cut_around)(bits, n, least, k, asked.low, &r);
+        NAMED(cut_around)(bits, n, least, k, asked.high, &r);
+    }
     NAMED(narrow_down)(bits, n, least, k, NAMED(FEW), &r);
     found = r.low < r.high ? NAMED(kth_between)(bits, n, r.low, r.high, k - r.below) : r.low;
     __builtin_memcpy(&value, &found, sizeof value);
