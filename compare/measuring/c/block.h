@@ -82,6 +82,8 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #include "rounding.h"
 
+#include "some.h"
+
 FUNCTION void NAMED(take)(
     pass *out, const looked_at *seen, const moments *m, double sum_abs) {
     add_moments(&out->pair, m);
@@ -175,10 +177,12 @@ FUNCTION int NAMED(tiles)(
    narrower float32, and of all float64. */
 #define WIDEN(name, type, as)                                                                      \
     static TARGET void NAMED(name)(const side_in *side, size_t n, void *to) {                      \
-        type room[TILE], *out = to;                                                                \
+        type *out = to;                                                                            \
         for (size_t at = 0; at < n; at += TILE) {                                                  \
             const size_t some = n - at < TILE ? n - at : TILE;                                     \
-            memcpy(out + at, NAMED(as)(side, at, some, room), some * sizeof *out);                 \
+            const type *found = NAMED(as)(side, at, some, out + at);                               \
+            if (found != out + at)                                                                 \
+                memcpy(out + at, found, some * sizeof *out);                                       \
         }                                                                                          \
     }
 WIDEN(widen_to_float, float, as_float32)

@@ -14,8 +14,14 @@ enum {
     SLOT_BITS = 15,    /* of a place in the largest table of different numbers */
     LEAST_SLOT_BITS = 6,
     COARSE = 7,             /* stored bits of a bfloat16's mantissa */
-    COARSE_PLACES = 1 << 14 /* from a number to one 2^128 times as large */
+    COARSE_PLACES = 1 << 14, /* from a number to one 2^128 times as large */
+    NARROW_LOST = 16,        /* bits of a float32 that bfloat16 has not */
+    NARROW_PLACES = 1 << 15, /* magnitudes of bfloat16 */
+    KNOWN_GRIDS = 7
 };
+
+static const int GRIDS[KNOWN_GRIDS] = {1, 2, 3, 4, 7, 10, 12}; /* of fp4, e5m2, e4m3, ..., float16 */
+static const double ON_GRID = 0.995; /* mantissa.py says what is counted */
 
 typedef struct {
     int64_t used;               /* numbers that are finite and not zero */
@@ -35,17 +41,15 @@ static void find_grid(const double *values, size_t n, grid *out) {
     }
 }
 
-/* Mantissa bits that (nearly) all numbers can do with; mantissa.py says what is counted. */
+/* Mantissa bits that (nearly) all numbers can do with. */
 static int bits_needed(const double *values, size_t n) {
-    static const int known[] = {1, 2, 3, 4, 7, 10, 12}; /* of fp4, e5m2, e4m3, ..., float16 */
-    const double on_grid = 0.995;
     grid found = {0};
     find_grid(values, n, &found);
     if (found.used == 0)
         return MANTISSA32 - 1;
-    if ((double)found.narrow < on_grid * (double)found.used)
+    if ((double)found.narrow < ON_GRID * (double)found.used)
         return MANTISSA64;
-    const int64_t rank = (int64_t)((1 - on_grid) * (double)found.used);
+    const int64_t rank = (int64_t)((1 - ON_GRID) * (double)found.used);
     int64_t below = 0;
     int needed = MANTISSA32 - 1;
     for (int place = 0; place < MANTISSA32; place++) { /* the finest first */
@@ -54,9 +58,28 @@ static int bits_needed(const double *values, size_t n) {
         if (below > rank)
             break;
     }
-    for (size_t i = 0; below > rank && i < sizeof known / sizeof *known; i++)
-        if (needed <= known[i])
-            return known[i];
+    for (int i = 0; below > rank && i < KNOWN_GRIDS; i++)
+        if (needed <= GRIDS[i])
+            return GRIDS[i];
+    return MANTISSA32 - 1;
+}
+
+/* What is seen of numbers that float32 holds: how many are not zero, how many of them need more than
+   each of `GRIDS`, and different magnitudes, -1 where bfloat16 does not hold all. */
+typedef struct {
+    int64_t used, beyond[KNOWN_GRIDS], coarse;
+} some_seen;
+
+/* Puts every step-th of numbers, n in all, into `some`. */
+typedef void look_function(
+    const float *values, size_t n, size_t step, float *some, some_seen *seen);
+
+/* The same as `bits_needed` of these. */
+static int bits_of_seen(const some_seen *seen) {
+    const int64_t rank = (int64_t)((1 - ON_GRID) * (double)seen->used);
+    for (int i = 0; seen->used && i < KNOWN_GRIDS; i++)
+        if (seen->beyond[i] <= rank)
+            return GRIDS[i];
     return MANTISSA32 - 1;
 }
 

@@ -130,13 +130,14 @@ typedef struct {
     widen_function *widen, *widen_to_float;
     round64_function *round64;
     round32_function *round32;
+    look_function *look_at;
     int usable;
 } instruction_set;
 
 #define SET(name, of, usable)                                                                      \
     {name, block_##of, weigh_##of, kth_##of, fits_##of, even_double_##of, even_float_##of,         \
      saturated_double_##of, saturated_float_##of, widen_##of, widen_to_float_##of, round64_##of,   \
-     round32_##of, usable}
+     round32_##of, look_at_##of, usable}
 
 /* The widest first. */
 static instruction_set SETS[] = {

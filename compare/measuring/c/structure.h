@@ -20,7 +20,8 @@ typedef struct {
     double beyond;      /* as `saturated` has it */
     int narrow;         /* whether the sample is kept as float32, which its numbers are */
     void *numbers[2];   /* the sample, x and y */
-    double *some[2];    /* those that are looked at */
+    void *some[2];      /* those that are looked at */
+    double *wide;       /* these of one side, where they are float32 */
     uint64_t *table;    /* for the different ones */
 } structure_in;
 
@@ -61,6 +62,7 @@ static size_t lay_out_structure(structure_in *in, structure_out *out, double *ro
     fits->room = next_of(room, &at, room_of_fits(rows, channels, groups));
     in->some[0] = next_of(room, &at, some);
     in->some[1] = next_of(room, &at, some);
+    in->wide = next_of(room, &at, some);
     in->table = (uint64_t *)next_of(room, &at, (size_t)1 << slot_bits_for(some));
     even->plain = out->plain;
     fits->out = out->fits;
@@ -69,15 +71,41 @@ static size_t lay_out_structure(structure_in *in, structure_out *out, double *ro
     return at;
 }
 
-/* Every step-th number, and what it is asked for. */
-static void look_at_some(const structure_in *in, structure_out *out) {
+/* Different ones of those of a side that are looked at, which are float32, rounded. */
+static int64_t different_of_seen(
+    const structure_in *in, int side, size_t some, int kept, const some_seen *seen) {
+    const float *values = in->some[side];
+    if (seen->coarse >= 0 && kept >= COARSE) /* rounding would change nothing */
+        return seen->coarse;
+    for (size_t i = 0; i < some; i++)
+        in->wide[i] = values[i];
+    return different(in->wide, some, kept, in->table);
+}
+
+/* Every step-th number of float32, and what it is asked for. */
+static void look_at_floats(const instruction_set *set, const structure_in *in, structure_out *out) {
+    const size_t count = in->even.rows * in->even.channels, some = some_of(count, in->step);
+    some_seen seen[2];
+    for (int side = 0; side < 2; side++) {
+        set->look_at(in->numbers[side], some, in->step, in->some[side], &seen[side]);
+        out->bits[side] = bits_of_seen(&seen[side]);
+    }
+    if (!in->count_values)
+        return;
+    const int least = SMALLER(out->bits[0], out->bits[1]);
+    out->distinct[0] = different_of_seen(in, 0, some, LARGER(least, in->coarse), &seen[0]);
+    out->distinct[1] = different_of_seen(in, 1, some, MANTISSA64, &seen[1]);
+}
+
+/* The same of float64. */
+static void look_at_doubles(const structure_in *in, structure_out *out) {
     const size_t count = in->even.rows * in->even.channels, some = some_of(count, in->step);
     for (int side = 0; side < 2; side++) {
-        const double *wide = in->numbers[side];
-        const float *narrow = in->numbers[side];
+        const double *values = in->numbers[side];
+        double *to = in->some[side];
         for (size_t i = 0; i < some; i++)
-            in->some[side][i] = in->narrow ? narrow[i * in->step] : wide[i * in->step];
-        out->bits[side] = bits_needed(in->some[side], some);
+            to[i] = values[i * in->step];
+        out->bits[side] = bits_needed(to, some);
     }
     if (!in->count_values)
         return;
@@ -105,7 +133,10 @@ static void find_structure(const instruction_set *set, structure_in *in, structu
     set->fits(&in->fits);
     out->saturated = (in->narrow ? set->saturated_float : set->saturated)(
         even->x, even->y, rows * even->channels, plain + 3, in->beyond);
-    look_at_some(in, out);
+    if (in->narrow)
+        look_at_floats(set, in, out);
+    else
+        look_at_doubles(in, out);
 }
 
 #endif
