@@ -30,6 +30,11 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 #define CHOSEN(bits, a, b, mask)                                                                   \
     ((__typeof__(a))(((bits)(mask) & (bits)(a)) | (~(bits)(mask) & (bits)(b))))
 
+/* a b + c of float64, rounded once where the processor does that. */
+#ifndef FUSED_DOUBLE
+#define FUSED_DOUBLE(a, b, c) ((a) * (b) + (c))
+#endif
+
 /* The greater and the lesser of two registers of float64; b where neither is. */
 #ifndef GREATER_DOUBLE
 #define GREATER_DOUBLE(a, b) CHOSEN(NAMED(bits64), a, b, (a) > (b))
@@ -222,6 +227,7 @@ static TARGET int NAMED(block)(const side_in *x, const side_in *y, size_t count,
 #undef WIDEN_WORDS
 #undef KEEP_WITHIN
 #undef ANY_MORE
+#undef FUSED_DOUBLE
 #undef GREATER_DOUBLE
 #undef LESSER_DOUBLE
 #undef WIDEN_LOW

@@ -166,9 +166,9 @@ FUNCTION int OF_TYPE(sum_plain)(const evening *all) {
     for (size_t i = 0; i < whole; i += LANES / 2) {
         const DOUBLES x = LOAD_NUMBERS(xs + i), y = LOAD_NUMBERS(ys + i);
         const DOUBLES d = y - x;
-        xx += x * x;
-        xd += x * d;
-        dd += d * d;
+        xx = FUSED_DOUBLE(x, x, xx);
+        xd = FUSED_DOUBLE(x, d, xd);
+        dd = FUSED_DOUBLE(d, d, dd);
         least_x = LESSER_DOUBLE(x, least_x);
         least_y = LESSER_DOUBLE(y, least_y);
         most_x = GREATER_DOUBLE(most_x, x);
@@ -214,13 +214,13 @@ INLINED OF_TYPE(row_of_band) OF_TYPE(row_at)(
         .at = at, .weight = NAMED(weight_of_row)(weights, row)};
 }
 
-/* Evens a register of a row, i numbers behind its first. */
+/* Evens a register of a row, i numbers behind its first; `against` is minus the slope. */
 INLINED void OF_TYPE(even_register)(
-    const evening *all, size_t i, size_t n, DOUBLES scale, DOUBLES slope,
+    const evening *all, size_t i, size_t n, DOUBLES scale, DOUBLES against,
     OF_TYPE(row_of_band) * row, NAMED(channel_sums) * channel) {
     const DOUBLES raw = LOAD_NUMBERS(row->x + i), plain = LOAD_NUMBERS(row->y + i) - raw;
     const DOUBLES w = NAMED(weight_of)(raw, scale, &row->weight), p = raw * w, d = plain * w;
-    NAMED(add_evened)(p, d, d - slope * p, plain, &row->sums, channel);
+    NAMED(add_evened)(p, d, FUSED_DOUBLE(against, p, d), plain, &row->sums, channel);
     if (all->pieces > 1)
         NAMED(keep)(all, row->at + i, n - i, p, d);
 }
@@ -230,16 +230,16 @@ INLINED void OF_TYPE(even_register)(
 INLINED void OF_TYPE(even_rows)(
     const evening *all, size_t first, size_t n, size_t row, const int both,
     const NAMED(weights) * weights, NAMED(band) * band) {
-    const DOUBLES slope = (DOUBLES){0} + weights->slope;
+    const DOUBLES against = (DOUBLES){0} - weights->slope;
     NUMBER room[4][BAND];
     OF_TYPE(row_of_band) one = OF_TYPE(row_at)(all, first, n, row, weights, room);
     OF_TYPE(row_of_band) other = OF_TYPE(row_at)(all, first, n, row + both, weights, room + 2);
     for (size_t i = 0; i < n; i += LANES / 2) {
         const DOUBLES scale = NAMED(load_double)(band->scale + i);
         NAMED(channel_sums) channel = NAMED(channel_sums_at)(band, i);
-        OF_TYPE(even_register)(all, i, n, scale, slope, &one, &channel);
+        OF_TYPE(even_register)(all, i, n, scale, against, &one, &channel);
         if (both)
-            OF_TYPE(even_register)(all, i, n, scale, slope, &other, &channel);
+            OF_TYPE(even_register)(all, i, n, scale, against, &other, &channel);
         NAMED(put_channel_sums)(&channel, band, i);
     }
     NAMED(add_to_row)(all, row, &one.sums);
@@ -267,7 +267,7 @@ FUNCTION void OF_TYPE(even_band)(
 static TARGET void OF_TYPE(even)(const evening *all) {
     const size_t rows = all->rows, channels = all->channels;
     double *channel = all->room, *inverse = channel + channels, *greatest = inverse + channels;
-    double *larger = greatest + channels, *room = larger + rows; /* as long as rows or channels */
+    double *room = greatest + channels, *larger = room + LARGER(rows, channels);
     if (!OF_TYPE(sum_plain)(all))
         return;
     const int sized = OF_TYPE(sizes_of_channels)(all, channel, greatest, room);

@@ -77,7 +77,7 @@ typedef struct {
 } NAMED(channel_sums);
 
 typedef struct {
-    double scale[BAND + LANES / 2], sums[OF_CHANNEL][BAND + LANES / 2];
+    double scale[BAND + REGISTER] IN_REGISTERS, sums[OF_CHANNEL][BAND + REGISTER];
 } NAMED(band);
 
 INLINED NAMED(channel_sums) NAMED(channel_sums_at)(const NAMED(band) * band, size_t i) {
@@ -104,20 +104,20 @@ INLINED void NAMED(put_channel_sums)(
 INLINED void NAMED(add_evened)(
     DOUBLES x, DOUBLES d, DOUBLES r, DOUBLES plain, NAMED(row_sums) * row,
     NAMED(channel_sums) * channel) {
-    const DOUBLES xx = x * x, xr = x * r, rr = r * r, dd = d * d;
-    channel->xx += xx;
+    const DOUBLES dd = d * d;
+    channel->xx = FUSED_DOUBLE(x, x, channel->xx);
     channel->dd += dd;
     channel->most = GREATER_DOUBLE(channel->most, dd);
     channel->x += x;
     channel->r += r;
-    channel->xr += xr;
-    channel->rr += rr;
-    channel->plain += plain * plain;
+    channel->xr = FUSED_DOUBLE(x, r, channel->xr);
+    channel->rr = FUSED_DOUBLE(r, r, channel->rr);
+    channel->plain = FUSED_DOUBLE(plain, plain, channel->plain);
     row->x += x;
     row->r += r;
-    row->xx += xx;
-    row->xr += xr;
-    row->rr += rr;
+    row->xx = FUSED_DOUBLE(x, x, row->xx);
+    row->xr = FUSED_DOUBLE(x, r, row->xr);
+    row->rr = FUSED_DOUBLE(r, r, row->rr);
     row->dd += dd;
     row->most = GREATER_DOUBLE(row->most, dd);
 }

@@ -23,7 +23,7 @@ typedef struct {
     size_t pieces, length;     /* of a row: groups of elements for the common fit */
     evening_limits limits;
     double *even_x, *even_d;   /* [rows, channels]: x and y - x, evened */
-    double *room;              /* three times channels, rows, and the greater of the two */
+    double *room;              /* three times channels, the greater of channels and rows, and rows */
     double *of_rows;           /* [6, rows]: x, r, xx, xr, rr, dd, r = d - slope x */
     double *by_row;            /* [5, rows]: xx, dd, greatest dd, xr, rr */
     double *by_channel;        /* [8, channels]: xx, dd, greatest dd, x, r, xr, rr; dd not evened */
@@ -71,7 +71,7 @@ enum {
     OF_FITS = 3 * OF_PART + 11, /* and of all */
     REGISTER = 8,              /* float64 in the widest register */
     MOST_CUT = 32, /* numbers that are kept in order for many channels at once */
-    BAND = 64,     /* channels that are looked at together */
+    BAND = 128,    /* channels that are looked at together */
     MANY = 1 << 9,    /* numbers of which a sample is looked at first to find the k-th */
     MOST_ASKED = 1024, /* numbers of such a sample */
     MOST_KEPT = 2048,  /* numbers that are put aside to look for the k-th among them */
@@ -87,9 +87,9 @@ static size_t lay_out(evening *all, double *room) {
     const size_t rows = all->rows, channels = all->channels, count = rows * channels;
     all->even_x = room;
     all->even_d = room ? room + count : NULL;
-    all->of_rows = room ? room + 2 * count : NULL;
-    all->room = room ? all->of_rows + OF_ROW * rows : NULL;
-    return 2 * count + (OF_ROW + 1) * rows + 3 * channels + (rows > channels ? rows : channels);
+    all->room = room ? room + 2 * count : NULL;
+    all->of_rows = room ? all->room + 3 * channels + LARGER(rows, channels) + rows : NULL;
+    return 2 * count + (OF_ROW + 1) * rows + 3 * channels + LARGER(rows, channels);
 }
 
 /* Sums begin with nothing. */

@@ -58,6 +58,7 @@
         below += (size_t)__builtin_popcount(_mm512_cmplt_epi64_mask(own, least));                  \
         (size_t) __builtin_popcount(inside);                                                       \
     })
+#define FUSED_DOUBLE(a, b, c) ((DOUBLES)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
 #define GREATER_DOUBLE(a, b) ((DOUBLES)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
 #define LESSER_DOUBLE(a, b) ((DOUBLES)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define WIDEN_LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)(x)))
@@ -81,6 +82,7 @@
     ((NAMED(raw32))_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(from))))
 #define ANY_MORE(a, b)                                                                             \
     (_mm256_movemask_pd(_mm256_cmp_pd((__m256d)(a), (__m256d)(b), _CMP_GT_OQ)) != 0)
+#define FUSED_DOUBLE(a, b, c) ((DOUBLES)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define GREATER_DOUBLE(a, b) ((DOUBLES)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
 #define LESSER_DOUBLE(a, b) ((DOUBLES)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define WIDEN_LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)(x)))
@@ -95,6 +97,10 @@
 #if defined(__ARM_NEON)
 #define FUSED(a, b, c)                                                                             \
     ((__typeof__(c))vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#if defined(__aarch64__)
+#define FUSED_DOUBLE(a, b, c)                                                                      \
+    ((DOUBLES)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#endif
 #define MOST_SIGNED(a, b) ((__typeof__(a))vmaxq_s32((int32x4_t)(a), (int32x4_t)(b)))
 #define MOST_RAW(a, b) ((__typeof__(a))vmaxq_u32((uint32x4_t)(a), (uint32x4_t)(b)))
 #define LEAST_RAW(a, b) ((__typeof__(a))vminq_u32((uint32x4_t)(a), (uint32x4_t)(b)))

@@ -74,7 +74,7 @@ FUNCTION NAMED(between) NAMED(keep_between)(
 /* The k-th of FEW numbers at most between two bounds, counted from the least of these. */
 FUNCTION int64_t NAMED(kth_between)(
     const int64_t *bits, size_t n, int64_t low, int64_t high, size_t k) {
-    int64_t some[NAMED(FEW) + NAMED(PATCH) + REGISTER];
+    int64_t some[NAMED(FEW) + NAMED(PATCH) + REGISTER] IN_REGISTERS;
     const size_t count = NAMED(keep_between)(bits, n, low, high, some).count;
     for (size_t lane = 0; lane < LANES; lane++)
         some[count + lane] = INT64_MAX;
@@ -172,7 +172,7 @@ FUNCTION void NAMED(narrow_down)(
 
 /* Two numbers that a sample says the k-th lies between, nearly always: within three deviations. */
 FUNCTION NAMED(range) NAMED(ask_sample)(const int64_t *bits, size_t n, size_t k) {
-    int64_t some[MOST_ASKED];
+    int64_t some[MOST_ASKED] IN_REGISTERS;
     const size_t size = n / 16 < MOST_ASKED ? n / 16 : MOST_ASKED, near = k / (n / size);
     const size_t apart = (size_t)(1.5 * __builtin_sqrt((double)size)) + 1;
     for (size_t i = 0; i < size; i++)
@@ -193,7 +193,7 @@ FUNCTION NAMED(range) NAMED(ask_sample)(const int64_t *bits, size_t n, size_t k)
 /* The k-th, and the next one where `next` is wanted. */
 FUNCTION double NAMED(kth_and_next)(const double *values, size_t n, size_t k, double *next) {
     const int64_t *bits = (const int64_t *)values;
-    int64_t kept[MOST_KEPT + NAMED(PATCH) + REGISTER], found;
+    int64_t kept[MOST_KEPT + NAMED(PATCH) + REGISTER] IN_REGISTERS, found;
     NAMED(range) r = {0, INT64_MAX, 0, n};
     double value;
     if (n >= MANY) {

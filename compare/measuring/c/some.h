@@ -29,7 +29,7 @@ FUNCTION int64_t NAMED(count_places)(const uint8_t *places) {
 
 static TARGET void NAMED(look_at)(
     const float *values, size_t n, size_t step, float *some, some_seen *seen) {
-    uint8_t places[NARROW_PLACES];
+    uint8_t places[NARROW_PLACES] IN_REGISTERS;
     const uint32_t *from = (const uint32_t *)values;
     uint32_t *to = (uint32_t *)some, all = 0;
     memset(places, 0, sizeof places);
