@@ -268,8 +268,11 @@ static TARGET void OF_TYPE(even)(const evening *all) {
     const size_t rows = all->rows, channels = all->channels;
     double *channel = all->room, *inverse = channel + channels, *greatest = inverse + channels;
     double *room = greatest + channels, *larger = room + LARGER(rows, channels);
-    if (!OF_TYPE(sum_plain)(all))
+    clear_sums(all);
+    if (!OF_TYPE(sum_plain)(all)) {
+        memset(all->by_channel, 0, OF_CHANNEL * channels * sizeof(double));
         return;
+    }
     const int sized = OF_TYPE(sizes_of_channels)(all, channel, greatest, room);
     if (sized) {
         OF_TYPE(sizes_of_rows)(all, channel, larger, inverse, room);

@@ -92,10 +92,9 @@ static size_t lay_out(evening *all, double *room) {
     return 2 * count + (OF_ROW + 1) * rows + 3 * channels + LARGER(rows, channels);
 }
 
-/* Sums begin with nothing. */
+/* Sums begin with nothing, but those along channels, which are put there when they are complete. */
 static void clear_sums(const evening *all) {
     memset(all->by_row, 0, 5 * all->rows * sizeof(double));
-    memset(all->by_channel, 0, OF_CHANNEL * all->channels * sizeof(double));
     memset(all->by_group, 0, 5 * all->rows * all->pieces * sizeof(double));
     memset(all->of_rows, 0, OF_ROW * all->rows * sizeof(double));
 }

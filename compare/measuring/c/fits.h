@@ -26,8 +26,12 @@ FUNCTION size_t NAMED(greatest_at)(const double *values, size_t n) {
         most = LARGER(most, lanes[lane]);
     for (size_t i = whole; i < n; i++)
         most = LARGER(most, values[i]);
+    const double enough = most * (1 - ALIKE_ENOUGH);
+    const DOUBLES below = (DOUBLES){0} + __builtin_nextafter(enough, -1);
     size_t at = 0;
-    while (at < n - 1 && values[at] < most * (1 - ALIKE_ENOUGH))
+    while (at < whole && !ANY_MORE(NAMED(load_double)(values + at), below))
+        at += LANES / 2;
+    while (at < n - 1 && values[at] < enough)
         at++;
     return at;
 }
@@ -50,9 +54,9 @@ FUNCTION NAMED(fitted) NAMED(room_for)(double *room, size_t groups, double free)
 }
 
 /* The mean ratio, the root of what is explained beyond chance in units of `total`, the greatest
-   ratio, its coefficient and its place. The logarithm is taken of products. */
+   ratio, and its place, with a gap for its coefficient. The logarithm is taken of products. */
 FUNCTION void NAMED(judge)(const NAMED(fitted) * fit, double total, double most, double *out) {
-    const DOUBLES zero = {0}, one = zero + 1, tiny = zero + 1e-300;
+    const DOUBLES zero = {0}, one = zero + 1, tiny = zero + 1e-300, by_free = one / fit->free;
     const double largest = most / fit->free < 30 ? __builtin_expm1(most / fit->free) : INFINITY;
     DOUBLES beyond = zero;
     double logs = 0;
@@ -65,7 +69,7 @@ FUNCTION void NAMED(judge)(const NAMED(fitted) * fit, double total, double most,
             const DOUBLES ratio = explained / NAMED(greater)(rest, 1e-12 * explained + tiny);
             const DOUBLES kept = -NAMED(greater)(-ratio, zero - largest);
             NAMED(store)(fit->ratio + i, kept);
-            beyond += explained - rest / fit->free;
+            beyond += explained - rest * by_free;
             product *= one + kept;
         }
         for (int lane = 0; lane < LANES / 2; lane++)
@@ -76,7 +80,6 @@ FUNCTION void NAMED(judge)(const NAMED(fitted) * fit, double total, double most,
     out[0] = fit->free * logs / (double)fit->groups;
     out[1] = total > 0 && above > 0 ? __builtin_sqrt(above / total) : 0;
     out[2] = SMALLER(top, most);
-    out[3] = __builtin_fabs(fit->size[at]);
     out[4] = (double)at;
 }
 
@@ -98,12 +101,12 @@ FUNCTION void NAMED(fit_slopes)(
 /* Scale and offset by channel, from the sums along channels. */
 FUNCTION void NAMED(fit_channels)(const fits_of *all, double *out) {
     const size_t n = all->channels;
-    const double count = (double)all->rows, *restrict total = all->by_channel;
+    const double count = (double)all->rows, share = 1 / count, *restrict total = all->by_channel;
     const double *restrict x = total + 3 * n, *restrict r = x + n, *restrict xr = r + n;
     const double *restrict rr = xr + n;
     double *restrict xx = all->room, *restrict both = xx + n, *restrict rest = both + n;
     for (size_t i = 0; i < n; i++) {
-        const double mean_x = x[i] / count, mean_r = r[i] / count;
+        const double mean_x = x[i] * share, mean_r = r[i] * share;
         const double own = total[i] - count * mean_x * mean_x, left = rr[i] - count * mean_r * mean_r;
         xx[i] = own < 1e-12 * total[i] || own < 0 ? 0 : own; /* constant along the rows: no slope */
         both[i] = xr[i] - count * mean_x * mean_r;
@@ -113,15 +116,15 @@ FUNCTION void NAMED(fit_channels)(const fits_of *all, double *out) {
     NAMED(fitted) fit = NAMED(room_for)(all->room + 3 * n, n, count - 2);
     NAMED(fit_slopes)(xx, both, rest, &fit);
     NAMED(judge)(&fit, overall, all->most, out);
+    out[3] = __builtin_fabs(fit.size[(size_t)out[4]]);
     fit.free = count - 1;
-    double *restrict explained = fit.explained, *restrict size = fit.size;
-    for (size_t i = 0; i < n; i++) {
-        const double mean = r[i] / count, usual = total[i] > least ? total[i] : least;
-        explained[i] = count * mean * mean;
-        size[i] = mean / __builtin_sqrt(usual / count);
-    }
+    double *restrict explained = fit.explained;
+    for (size_t i = 0; i < n; i++)
+        explained[i] = r[i] * r[i] * share;
     memcpy(fit.rest, rest, n * sizeof *rest);
     NAMED(judge)(&fit, overall, all->most, out + OF_PART);
+    const size_t top = (size_t)out[OF_PART + 4];
+    out[OF_PART + 3] = __builtin_fabs(r[top] / count) / __builtin_sqrt(LARGER(total[top], least) / count);
 }
 
 /* The k-th smallest of numbers of either sign. */
@@ -208,6 +211,7 @@ static TARGET void NAMED(fits)(const fits_of *all) {
         const NAMED(fitted) fit = NAMED(room_for)(all->room, rows, (double)channels - 1);
         NAMED(fit_slopes)(row, row + 3 * rows, row + 4 * rows, &fit);
         NAMED(judge)(&fit, NAMED(total_of)(row, rows), all->most, out);
+        out[3] = __builtin_fabs(fit.size[(size_t)out[4]]);
     }
     if (all->of_channels)
         NAMED(fit_channels)(all, out + OF_PART);

@@ -46,7 +46,6 @@ static PyObject *even(PyObject *self, PyObject *args) {
         all.plain = plain.buf;
         lay_out(&all, room.buf);
         Py_BEGIN_ALLOW_THREADS
-        clear_sums(&all);
         set->even(&all);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("");

@@ -118,7 +118,6 @@ static void find_structure(const instruction_set *set, structure_in *in, structu
     const evening *even = &in->even;
     const size_t rows = even->rows;
     double xx = 0, dd = 0;
-    clear_sums(even);
     (in->narrow ? set->even_float : set->even)(even);
     const double *plain = out->plain;
     out->whole = plain[0] > 0 && plain[0] - plain[0] == 0 && plain[2] - plain[2] == 0 &&
