@@ -14,7 +14,7 @@ FUNCTION const NUMBER *OF_TYPE(in_registers)(const NUMBER *from, size_t n, NUMBE
     return room;
 }
 
-/* Takes numbers in: the greatest of each lane stay in `top`, in order, and the others are summed. */
+/* Takes numbers in: the greatest of each lane stay in `top`, in order; others are summed. */
 INLINED DOUBLES OF_TYPE(trim)(DOUBLES value, DOUBLES sum, DOUBLES *top, const size_t cut) {
     const DOUBLES none = {0};
     for (size_t k = 0; k < cut; k++) {

@@ -23,7 +23,7 @@ typedef struct {
     size_t pieces, length;     /* of a row: groups of elements for the common fit */
     evening_limits limits;
     double *even_x, *even_d;   /* [rows, channels]: x and y - x, evened */
-    double *room;              /* three times channels, the greater of channels and rows, and rows */
+    double *room;              /* three times channels, the greater of these and rows, and rows */
     double *of_rows;           /* [6, rows]: x, r, xx, xr, rr, dd, r = d - slope x */
     double *by_row;            /* [5, rows]: xx, dd, greatest dd, xr, rr */
     double *by_channel;        /* [8, channels]: xx, dd, greatest dd, x, r, xr, rr; dd not evened */

@@ -124,7 +124,8 @@ FUNCTION void NAMED(fit_channels)(const fits_of *all, double *out) {
     memcpy(fit.rest, rest, n * sizeof *rest);
     NAMED(judge)(&fit, overall, all->most, out + OF_PART);
     const size_t top = (size_t)out[OF_PART + 4];
-    out[OF_PART + 3] = __builtin_fabs(r[top] / count) / __builtin_sqrt(LARGER(total[top], least) / count);
+    const double usual = __builtin_sqrt(LARGER(total[top], least) / count);
+    out[OF_PART + 3] = __builtin_fabs(r[top] / count) / usual;
 }
 
 /* The k-th smallest of numbers of either sign. */

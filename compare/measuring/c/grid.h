@@ -64,8 +64,8 @@ static int bits_needed(const double *values, size_t n) {
     return MANTISSA32 - 1;
 }
 
-/* What is seen of numbers that float32 holds: how many are not zero, how many of them need more than
-   each of `GRIDS`, and different magnitudes, -1 where bfloat16 does not hold all. */
+/* What is seen of numbers that float32 holds: how many are not zero, how many of them need more
+   than each of `GRIDS`, and different magnitudes, -1 where bfloat16 does not hold all. */
 typedef struct {
     int64_t used, beyond[KNOWN_GRIDS], coarse;
 } some_seen;

@@ -50,8 +50,8 @@ typedef struct {
     size_t count, below;
 } NAMED(between);
 
-/* Those from `low` to `high`, one after the other, with room for a register behind them. Stops where
-   they are more than MOST_KEPT. */
+/* Those from `low` to `high`, one after the other, with room for a register behind them. Stops
+   where they are more than MOST_KEPT. */
 FUNCTION NAMED(between) NAMED(keep_between)(
     const int64_t *bits, size_t n, int64_t low, int64_t high, int64_t *kept) {
     const uint64_t span = (uint64_t)high - (uint64_t)low;
@@ -199,7 +199,8 @@ FUNCTION double NAMED(kth_and_next)(const double *values, size_t n, size_t k, do
     if (n >= MANY) {
         r = NAMED(ask_sample)(bits, n, k);
         const NAMED(between) all = NAMED(keep_between)(bits, n, r.low, r.high, kept);
-        if (all.count <= MOST_KEPT && all.below <= k && k + (next != NULL) < all.below + all.count) {
+        const size_t last = next ? k + 1 : k;
+        if (all.count <= MOST_KEPT && all.below <= k && last < all.below + all.count) {
             bits = kept;
             k -= all.below;
             r.up_to = n = all.count;

@@ -1,5 +1,5 @@
-/* Every step-th number of a sample of float32, and what is seen of these on the way; grid.h says what
-   it is for. Included once for every instruction set. */
+/* Every step-th number of a sample of float32, and what is seen of these on the way; grid.h says
+   what it is for. Included once for every instruction set. */
 
 /* How many need more than each of the known numbers of bits, and how many are not zero; all are
    finite. */

@@ -71,6 +71,16 @@ def test_the_kth_of_many(seed: int, count: int, share: float, tied: bool) -> Non
     assert kth(values, k) == np.sort(values)[k]
 
 
+@pytest.mark.parametrize("other", [0.0, 2.0, 1e30, np.inf])
+@pytest.mark.parametrize("count", [512, 4096, 20_000])
+def test_the_kth_of_numbers_whose_sample_is_unlike_them(count: int, other: float) -> None:
+    values = np.abs(np.random.default_rng(count).standard_normal(count))
+    values[:: max(16, count // 1024)] = other  # the compiled search looks at these first
+    ordered = np.sort(values)
+    for k in (0, 1, count // 10, count // 2, count - 2, count - 1):
+        assert kth(values, k) == ordered[k]
+
+
 @settings(max_examples=200, deadline=None)
 @given(NUMBERS, st.sampled_from([1, 2, 7, 10, 22]), st.sampled_from([np.float32, np.float64]))
 def test_rounding_is_to_nearest_with_ties_to_even(

@@ -82,6 +82,8 @@ def test_compiled_sums_of_samples_of_every_shape(shape: tuple[int, int]) -> None
     x = rng.standard_normal(shape)
     assert_same_sums(x, x * (1 + 0.01 * rng.standard_normal(shape)))
     assert_same_sums(x, x)
+    x[rng.integers(shape[0], size=9), rng.integers(shape[1], size=9)] = 300.0
+    assert_same_sums(x, x * (1 + 0.01 * rng.standard_normal(shape)))  # channels made larger by one
 
 
 @pytest.mark.parametrize("kernel", ["", "1"])
