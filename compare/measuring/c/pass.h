@@ -12,7 +12,7 @@
 #define IN_REGISTERS __attribute__((aligned(64)))
 
 /* Raised, in kernel.py too, when what Python gives or gets changes. */
-enum { INTERFACE = 2 };
+enum { INTERFACE = 3 };
 
 enum {
     TILE = 1024,      /* elements that are widened together: both sides stay in the L1 cache */
