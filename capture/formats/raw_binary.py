@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import replace
 from math import prod
+from typing import TYPE_CHECKING
 
 from ..dtypes import DTYPES, dtype_named, split_type
 from ..errors import CaptureError, RecordError
@@ -20,7 +21,9 @@ from ..records import Locator, Record
 from ..storage import size_of
 from .context import Context
 from .members import named_record
-from .raw_names import described_by_name
+
+if TYPE_CHECKING:
+    from .raw_names import Described
 
 
 def recognise(found: FoundFile, context: Context) -> bool:
@@ -31,7 +34,13 @@ def recognise(found: FoundFile, context: Context) -> bool:
         return True
     if context.raw is not None:
         return found.suffix not in NOT_TENSORS
-    return described_by_name(found, context) is not None
+    return _described(found, context) is not None
+
+
+def _described(found: FoundFile, context: Context) -> Described | None:
+    from .raw_names import described_by_name  # many patterns, for files that nothing else reads
+
+    return described_by_name(found, context)
 
 
 def unread(found: FoundFile) -> Record:
@@ -50,7 +59,7 @@ def list_records(found: FoundFile, context: Context) -> list[Record]:
     elif written is not None:
         dtype, shape = dtype_named(written[0]).name, written[1]
     else:
-        named = described_by_name(found, context)
+        named = _described(found, context)
         if named is None:
             raise RecordError("no log line and no --raw says its dtype and shape")
         record = named_record(found, named.name)
