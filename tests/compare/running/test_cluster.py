@@ -1,4 +1,4 @@
-"""Measuring on other executors, and on the workers of a Dask cluster, one of which is killed."""
+"""Measuring on other executors, and on the workers of a Dask cluster, two of which are killed."""
 
 from __future__ import annotations
 
@@ -93,8 +93,9 @@ def without_what_changes(comparison: Comparison) -> list[Any]:
     return [comparison.measurements, [v.level for v in comparison.verdicts]]
 
 
-def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle(
-    cluster: Any, tmp_path: Path
+@pytest.mark.parametrize("at_once", [True, False])
+def test_nothing_is_lost_when_two_workers_are_killed_in_the_middle(
+    cluster: Any, tmp_path: Path, at_once: bool
 ) -> None:
     sides = two_sides(tmp_path, PAIRS)
     expected = opened(sides)
@@ -102,16 +103,18 @@ def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle(
     found = opened(sides)
     killed: list[int] = []
 
-    def kill_one(rows: list[int]) -> None:
-        if not killed and not found.complete:
-            pid = next(iter(cluster.client.run(os.getpid).values()))
-            killed.append(pid)
+    def kill(rows: list[int]) -> None:
+        if len(killed) == 2 or found.complete:
+            return
+        there = [pid for pid in cluster.client.run(os.getpid).values() if pid not in killed]
+        for pid in there if at_once else there[:1]:
             os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
 
     assert found.measure(
-        executor=cluster.executor, threads=cluster.workers, on_results=kill_one, use_cache=False
+        executor=cluster.executor, threads=cluster.workers, on_results=kill, use_cache=False
     )
-    assert killed and found.complete
+    assert len(set(killed)) == 2 and found.complete
     assert without_what_changes(found) == without_what_changes(expected)
 
 
