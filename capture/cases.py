@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -131,18 +131,21 @@ def read_index(folder: str) -> dict[str, str] | None:
     return {_checked_name(path, entry): _place(folder, path, entry) for entry in entries}
 
 
-def find_cases(folder: str, layout: RankLayout | None = None) -> dict[str, str] | None:
+def find_cases(
+    folder: str, layout: RankLayout | None = None, of: Collection[str] = ()
+) -> dict[str, str] | None:
     """Sub-directories that hold the same tensors, each of another input: their names and paths.
 
     None where the sub-directories are steps, ranks, layers or modules, and where tensors lie in
-    `folder` itself. Data-parallel ranks (`dp0`, `dp0-tp1`, or by the `layout`) are cases. Raises
-    `CaptureError` where the layout has not all ranks.
+    `folder` itself. Data-parallel ranks (`dp0`, `dp0-tp1`, or by the `layout`) are cases; a single
+    one, where it is one `of` several on the other side. Raises `CaptureError` where the layout has
+    not all ranks.
     """
     try:
         files = storage_of(folder).files(folder)
     except (CaptureError, OSError):
         return None
-    return data_parallel_cases(folder, files, layout) or _folders_of_cases(folder, files)
+    return data_parallel_cases(folder, files, layout, of) or _folders_of_cases(folder, files)
 
 
 def _folders_of_cases(folder: str, files: Sequence[FoundFile]) -> dict[str, str] | None:

@@ -41,6 +41,11 @@ def case_pairs(
     ref, cand = read_index(reference), read_index(candidate)
     if ref is None and cand is None:
         ref, cand = find_cases(reference, layouts[0]), find_cases(candidate, layouts[1])
+        # Of data-parallel ranks one side may have a single one.
+        if ref is None and cand is not None:
+            ref = find_cases(reference, layouts[0], of=cand)
+        elif cand is None and ref is not None:
+            cand = find_cases(candidate, layouts[1], of=ref)
         if ref is None or cand is None or not ref.keys() & cand.keys():
             return None
     for path, cases, other in ((reference, ref, candidate), (candidate, cand, reference)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,10 +48,11 @@ def files_of(path: str, layout: RankLayout | None = None) -> list[FoundFile]:
 
 
 def data_parallel_cases(
-    folder: str, files: Sequence[FoundFile], layout: RankLayout | None = None
-) -> dict[str, str] | None:
+    folder: str, files: Sequence[FoundFile], layout: RankLayout | None = None,
+    of: Collection[str] = (),
+) -> dict[str, str] | None:  # fmt: skip
     """The data-parallel ranks of a folder by name, and what opens them; None where not every file
-    with tensors belongs to one of at least two.
+    with tensors belongs to one of at least two, or to one `of` those.
     """
     tensors = (file for file in files if file.suffix not in NOT_TENSORS)
     if layout is None and not all(DATA in file.name.lower() for file in tensors):
@@ -59,7 +60,8 @@ def data_parallel_cases(
     placed = [file for file in placed_files(files, layout) if file.suffix not in NOT_TENSORS]
     told = [dict(file.kinds).get(DATA) for file in placed]
     numbers = sorted({number for number in told if number is not None})
-    if None in told or len(numbers) < 2:
+    one_of = len(numbers) == 1 and f"{DATA}{numbers[0]}" in of
+    if None in told or not (len(numbers) > 1 or one_of):
         return None
     folder = folder if is_url(folder) and folder.endswith("/") else folder.rstrip("/") + "/"
     return {f"{DATA}{number}": f"{folder}{DATA}{number}" for number in numbers}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from layertui.capture import CaptureError, open_capture
 from layertui.capture.cases import find_cases
 from layertui.cli.main import status_of
 from support.ranks.cut_llama import Cut, Fault, Records, run
+from support.ranks.reports import report_of
 
 Label = Callable[[int, int], str]
 LABELS: dict[str, Label] = {
@@ -45,13 +44,6 @@ def put(folder: Path, label: Label, ranks: int = 2, fault: Fault | None = None) 
     return folder
 
 
-def compared(folder: Path, one: Path, other: Path, *more: str) -> tuple[int, Any]:
-    target = folder / "report.json"
-    status = status_of(["compare", str(one), str(other), "--format", "json", "-o", str(target),
-                        "--overwrite", *more])  # fmt: skip
-    return status, json.loads(target.read_text())
-
-
 def rules(folder: Path, label: str) -> list[str]:
     if label != "numbers":
         return []
@@ -66,7 +58,7 @@ def test_cases_of_tensor_ranks(tmp_path: Path, label: str, single: str) -> None:
     one = put(tmp_path / "one", lambda dp, _: single.format(dp), ranks=1)
     more = rules(tmp_path, label)
     good = put(tmp_path / "good", LABELS[label])
-    status, report = compared(tmp_path, one, good, *more)
+    status, report = report_of(tmp_path, one, good, *more)
     assert status == 0
     assert [case["case"] for case in report["cases"]] == ["dp0", "dp1"]
     for case in report["cases"]:
@@ -74,7 +66,7 @@ def test_cases_of_tensor_ranks(tmp_path: Path, label: str, single: str) -> None:
         assert (counts["gaps_reference"], counts["gaps_candidate"]) == (0, 0)
         assert counts["pairs"] == len(run(Cut())[0])
     bad = put(tmp_path / "bad", LABELS[label], fault=Fault(1, 1, "down"))
-    status, report = compared(tmp_path, one, bad, *more)
+    status, report = report_of(tmp_path, one, bad, *more)
     first = [case["report"]["first_divergence"] for case in report["cases"]]
     assert status == 1 and first[0] is None
     assert first[1]["module"] == "layers.1.mlp.down_proj"
@@ -129,3 +121,15 @@ def test_a_layout_that_does_not_fit_is_one_line(
     more = ["--rules", str(tmp_path / "r.toml")]
     assert status_of(["compare", str(one), str(many), *more]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_data_parallel_rank_that_one_side_lacks(tmp_path: Path) -> None:
+    one = put(tmp_path / "one", LABELS["one word"], ranks=1)
+    many = put(tmp_path / "many", LABELS["tree"])
+    for file in (many / "dp1").iterdir():
+        file.unlink()
+    status, report = report_of(tmp_path, one, many)
+    assert status == 1
+    assert [(case["case"], case.get("problem")) for case in report["cases"]] == [
+        ("dp0", None), ("dp1", "the candidate has no such case"),
+    ]  # fmt: skip

@@ -4,7 +4,6 @@ what the ranks hand to each other, show where their layers stand.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 
 from layertui.capture import open_capture, record
-from layertui.cli.main import status_of
 from support.ranks.cut_llama import Cut, Fault, Records, run, stages, write
+from support.ranks.reports import report_of
 
 LAYERS = 8
 
@@ -36,13 +35,6 @@ def merged(
         parts[2] = str(chunk * size + int(parts[2]) % size)
         found[order[stage] if order else stage][".".join(parts)] = value
     return found
-
-
-def report_of(folder: Path, one: Path, other: Path, *more: str) -> tuple[int, dict[str, Any]]:
-    target = folder / "report.json"
-    status = status_of(["compare", str(one), str(other), "--format", "json", "-o", str(target),
-                        "--overwrite", *more])  # fmt: skip
-    return status, json.loads(target.read_text())
 
 
 def names_of_pairs(report: dict[str, Any]) -> list[tuple[str, str]]:
