@@ -214,12 +214,16 @@ class Deciding:
     def _of_sequence(self, group: Group) -> Decision | None:
         """Context parallelism: each rank has some tokens of everything."""
         said = self.facts.chunks.get(group.first.step)
-        shape = group.alike
-        if said is None or shape is None:
+        shapes = group.shapes
+        if said is None or not shapes or len({len(shape) for shape in shapes}) > 1:
             return None
-        count, way = said
-        most = len(shape) - 1 if group.is_float else len(shape)  # ids have no axis of channels
-        axes = [axis for axis in range(most) if shape[axis] == count]
+        counts, way = said
+        most = len(shapes[0]) - (1 if group.is_float else 0)  # ids have no axis of channels
+        axes = [
+            axis for axis in range(most)
+            if tuple(shape[axis] for shape in shapes) == counts
+            and len({(s[:axis], s[axis + 1 :]) for s in shapes}) == 1
+        ]  # fmt: skip
         if len(axes) != 1:
             return None
         way = Way(way.kind, axes[0])

@@ -74,10 +74,28 @@ def lost_experts(records: Sequence[Record], places: Places) -> list[str]:
 
 def _spreads(records: Sequence[Record], places: Places) -> dict[str, _Spread]:
     """By layer, where it is known on which rank which experts are."""
+    mixtures = _mixtures(records)
+    found = _of_all_chosen(mixtures, places)
+    usual = {(s.size, s.count, s.local) for s in found.values()}
+    pattern = next(iter(found.values())) if len(usual) == 1 else None
+    if not found:
+        pattern = _counted_from_0(mixtures, places)
+    if pattern is not None and pattern.all_there:
+        for parent, mixture in mixtures.items():
+            if parent not in found and _fits(mixture, pattern):
+                found[parent] = pattern
+    return found
+
+
+def _of_all_chosen(mixtures: dict[str, _Mixture], places: Places) -> dict[str, _Spread]:
+    """Of layers whose experts were all chosen by some token, and are all there."""
     found = {
-        parent: spread for parent, mixture in _mixtures(records).items()
+        parent: spread for parent, mixture in mixtures.items()
         if (spread := _spread(mixture, places)) is not None
     }  # fmt: skip
+    # Experts that every rank has a part of count beyond one rank's share in some layer.
+    most = max((n for m in mixtures.values() for own in m.experts.values() for n in own), default=0)
+    found = {p: spread for p, spread in found.items() if not spread.local or most < spread.size}
     short = [spread for spread in found.values() if not spread.all_there]
     # Of one layer alone the experts may be those that the tokens chose.
     sure = all(set(s.places.values()) != set(range(len(s.places))) for s in short)
@@ -85,6 +103,45 @@ def _spreads(records: Sequence[Record], places: Places) -> dict[str, _Spread]:
     if short and not (alike and (sure or len(found) > 1)):
         return {parent: spread for parent, spread in found.items() if spread.all_there}
     return found
+
+
+def _counted_from_0(mixtures: dict[str, _Mixture], places: Places) -> _Spread | None:
+    """Where no layer has all experts, since tokens chose others: ranks that have other experts than
+    each other, none of which has a number beyond its share.
+    """
+    several = [m for m in mixtures.values() if len({r.rank for r in m.routers}) > 1]
+    widths = {r.shape[-1] for m in several for r in m.routers if r.shape}
+    own: dict[str, set[int]] = {str(r.rank): set() for m in several for r in m.routers}
+    for mixture in several:
+        for rank, numbers in mixture.experts.items():
+            own.setdefault(rank, set()).update(numbers)
+    if len(widths) != 1 or not several:
+        return None
+    width = widths.pop()
+    told = {at[_EXPERTS] for rank in own if _EXPERTS in (at := places.get(rank, {}))}
+    count = len(told) or len(own)
+    size, rest = divmod(width, count)
+    at = _numbers(own, places, count)
+    if rest or count < 2 or set(at.values()) != set(range(count)):
+        return None
+    beyond = any(number >= size for numbers in own.values() for number in numbers)
+    others = any(
+        len({frozenset(m.experts.get(rank, ())) for rank in own}) > 1 for m in several
+    )  # fmt: skip
+    return None if beyond or not others else _Spread(at, size, count, True)
+
+
+def _fits(mixture: _Mixture, spread: _Spread) -> bool:
+    """Whether the experts that tokens chose are some of those of their ranks."""
+    widths = {record.shape[-1] for record in mixture.routers if record.shape}
+    ranks = {record.rank for record in mixture.routers} | set(mixture.experts)
+    if widths != {spread.size * spread.count} or not ranks <= set(spread.places):
+        return False
+    first = {r: 0 if spread.local else n * spread.size for r, n in spread.places.items()}
+    return all(
+        first[rank] <= number < first[rank] + spread.size
+        for rank, numbers in mixture.experts.items() for number in numbers
+    )  # fmt: skip
 
 
 def _mixtures(records: Sequence[Record]) -> dict[str, _Mixture]:

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from math import prod
+from typing import TYPE_CHECKING
 
 from ..errors import RecordError
 from . import names_of_parts as names
-from .groups import Group
+from .groups import Group, sample
 from .join_tree import Cut, Node, concat, locator_of
 from .way import Way
+
+if TYPE_CHECKING:
+    from ..values import Array
 
 _LOOKED = 1 << 16  # bytes of a piece that are compared with a neighbour's
 _MOST_POSITIONS = 1 << 22
@@ -109,11 +112,11 @@ class Facts:
     # Context parallelism
 
     @cached_property
-    def chunks(self) -> dict[int, tuple[int, Way]]:
-        """By step, the number of tokens on each rank and the way to join them, where the positions
+    def chunks(self) -> dict[int, tuple[tuple[int, ...], Way]]:
+        """By step, the numbers of tokens on the ranks and the way to join them, where the positions
         on all ranks together are those of one sequence.
         """
-        found: dict[int, tuple[int, Way]] = {}
+        found: dict[int, tuple[tuple[int, ...], Way]] = {}
         for group in self.groups:
             if names.is_positions(group) and group.first.step not in found:
                 said = _order_of(group)
@@ -188,31 +191,39 @@ def token_axis(group: Group, whole: tuple[int, ...]) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _order_of(group: Group) -> tuple[int, Way] | None:
+def _order_of(group: Group) -> tuple[tuple[int, ...], Way] | None:
     """How the positions of all ranks make 0, 1, 2, ...; None where they do not."""
     import numpy as np
 
-    shape, samples = group.alike, group.samples
-    if shape is None or samples is None or not shape or prod(shape) > _MOST_POSITIONS:
-        return None
-    count = shape[-1]
-    if prod(shape) != count or any(
-        one.size != count or one.dtype.kind not in "iu" for one in samples
-    ):
+    shapes, samples = group.shapes or (), _positions(group)
+    counts = tuple(shape[-1] for shape in shapes if shape)
+    if len(counts) < group.count or [one.size for one in samples] != [*counts]:
         return None
     together = np.concatenate(samples)
-    if count < 2 or not np.array_equal(np.sort(together), np.arange(count * group.count)):
+    if max(counts) < 2 or not np.array_equal(np.sort(together), np.arange(together.size)):
         return None
     if np.array_equal(together, np.arange(together.size)):
-        return count, Way("concat", 0)
-    chunks = np.arange(together.size).reshape(2 * group.count, -1) if count % 2 == 0 else None
-    if chunks is None:
+        return counts, Way("concat", 0)
+    if len(set(counts)) > 1 or counts[0] % 2:
         return None
+    chunks = np.arange(together.size).reshape(2 * group.count, -1)
     for rank, one in enumerate(samples):
         wanted = np.concatenate((chunks[rank], chunks[2 * group.count - 1 - rank]))
         if not np.array_equal(one, wanted):
             return None
-    return count, Way("zigzag", 0)
+    return counts, Way("zigzag", 0)
+
+
+def _positions(group: Group) -> list[Array]:
+    """The whole numbers of each rank; none where they are not, or are too many."""
+    places = [record.locator for record in group.records if record.locator is not None]
+    if group.is_float or any(place.count > _MOST_POSITIONS for place in places):
+        return []
+    try:
+        found = [sample(place, _MOST_POSITIONS * 8) for place in places]
+    except (RecordError, OSError, TypeError):
+        return []
+    return found if all(one.dtype.kind in "iu" for one in found) else []
 
 
 def copies_among(nodes: Sequence[Node], axis: int, first: int, length: int) -> int | None:

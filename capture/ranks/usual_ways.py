@@ -9,7 +9,7 @@ from .deciding import UNKNOWN, Deciding, Decision
 from .facts import unlike_copies
 from .groups import Group
 from .names_of_parts import kind_of_module
-from .way import Way
+from .way import REPLICATED, Way
 
 _WHY = "as in all other layers that show it"
 
@@ -18,7 +18,8 @@ def with_usual_ways(
     told: Sequence[tuple[Group, Decision]], deciding: Deciding
 ) -> list[tuple[Group, Decision]]:
     """Groups of which it is not known how they are joined, as all of the same module are in other
-    layers, and as wide. Neighbours that should have the same part are held against each other.
+    layers, and as wide; so are those of one value everywhere, which are equal whatever they are.
+    Neighbours that should have the same part are held against each other.
     """
     ways: dict[tuple[str, str], set[tuple[Way, int]]] = defaultdict(set)
     for group, decision in told:
@@ -27,13 +28,19 @@ def with_usual_ways(
     found: list[tuple[Group, Decision]] = []
     for group, decision in told:
         usual = ways.get(_kind(group), set())
-        if decision.why == UNKNOWN and len(usual) == 1:
+        if len(usual) == 1 and (decision.why == UNKNOWN or _says_nothing(group, decision)):
             ((way, width),) = usual
             node = deciding.made(group, group.leaves, way)
             if node is not None and node.shape[-1] == width:
                 decision = Decision(way, _WHY, node, unlike=_unlike(group, way))
         found.append((group, decision))
     return found
+
+
+def _says_nothing(group: Group, decision: Decision) -> bool:
+    """Whether ranks are equal because each has zeros, or NaN, and nothing else."""
+    values = (group.samples or ())[:1] if decision.way == REPLICATED and group.same else ()
+    return any(bool((one == one[:1]).all() or (one != one).all()) for one in values)
 
 
 def _kind(group: Group) -> tuple[str, str]:

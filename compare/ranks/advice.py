@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from ...capture.ranks.deciding import Decision
 from ...capture.ranks.extent import Extent
 from ...capture.ranks.facts import Facts
 from ...capture.ranks.groups import Group
-from ...capture.ranks.names_of_parts import INSIDE
+from ...capture.ranks.names_of_parts import HEAD, INSIDE
 from ...capture.ranks.pipeline.chunks import LAYER
 from ...capture.ranks.pipeline.orders import Order, Stages
 from ...capture.ranks.settling import ranks_of
@@ -19,7 +20,7 @@ from ..matching.names.canonical import NameRules
 from ..matching.names.naming import read_names
 from ..rules.rules import Rules
 from .extent import shown_extent
-from .other_side import OtherSide, may_be_otherwise
+from .other_side import OtherSide, logits_as_wide, may_be_otherwise
 from .stage_values import orders_left
 
 _Place = tuple[int, str, int, str]  # step, canonical module, call, slot
@@ -38,6 +39,7 @@ class Advised:
         self._modules: dict[object, tuple[str, str]] = {}
         self._plain: dict[object, str] = {}
         self._there: dict[_Place, Locator] | None = None
+        self._widths: dict[_Place, int] | None = None
         self._layers: set[int] | None = None
         self._shown = OtherSide()
 
@@ -90,6 +92,8 @@ class Advised:
         if named is not None and not may_be_otherwise(group, named):
             return None
         wholes = self._wholes(module, slot, group.first)
+        if not wholes and group.last in HEAD:
+            return logits_as_wide(group, self._width_of_parts(module, slot, group.first))
         return self._shown.decide(group, facts, wholes, named)
 
     def extent(self, facts: Facts, numbers: Sequence[int]) -> Extent | None:
@@ -132,6 +136,21 @@ class Advised:
             self._wholes(reading.module, reading.slot, record)
             for record, reading in zip(records, readings, strict=True)
         ]
+
+    def _width_of_parts(self, module: str, slot: str, record: Record) -> int:
+        """How wide the parts are together that the other side's ranks have, which stay apart; 0
+        where they have none.
+        """
+        if self._widths is None:
+            self._widths = defaultdict(int)
+            known = self._other.of_ranks if self._other is not None else None
+            if known is not None and self._other is not None:
+                there = replace(self._other, records=list(known.records))
+                readings = read_names(there, self._other_names).readings
+                for own, reading in zip(known.records, readings, strict=True):
+                    place = (own.step, reading.module, reading.call, _plain(reading.slot))
+                    self._widths[place] += own.shape[-1] if own.shape else 0
+        return self._widths.get((record.step, module, record.call, _plain(slot)), 0)
 
     def _other_layers(self) -> set[int]:
         if self._layers is None:

@@ -16,6 +16,7 @@ from ...capture.records import Locator
 from .by_values import Joining, best_fit, fits
 
 _AS_WIDE = "its parts are as wide together as in the other capture"
+_MOST_QUERIES = 16  # heads for each head of keys: more than any model of known families has
 _BY_VALUES = "so joined it has the values of the other capture"
 
 
@@ -25,6 +26,17 @@ def may_be_otherwise(group: Group, named: Decision) -> bool:
     """
     fused = names.QKV | names.GROUPED_QKV | names.GATE_UP | names.MAYBE_GATED
     return named.node is not None and group.is_output and group.last in fused
+
+
+def logits_as_wide(group: Group, width: int) -> Decision | None:
+    """Parts of logits, where those of the other side's ranks are as wide together: a vocabulary
+    that another number of ranks shares.
+    """
+    shape = group.alike
+    if not shape or not group.is_output or group.agree or shape[-1] * group.count != width:
+        return None
+    node = concat(group.leaves, -1)
+    return node and Decision(Way("concat", -1), _AS_WIDE, node)
 
 
 class OtherSide:
@@ -61,7 +73,12 @@ class OtherSide:
     def _by_width(self, group: Group, wholes: Sequence[Locator]) -> Decision | None:
         """Projections by name, whose rows are all on every rank and whose widths add up."""
         shape = group.alike
-        if shape is None or prod(shape[:-1]) != prod(wholes[0].shape[:-1]):
+        if shape is None:
+            return None
+        rows, there = prod(shape[:-1]), prod(wholes[0].shape[:-1])
+        # Logits of ranks that have some of the tokens, too, which are put together afterwards.
+        some = group.kind and group.last in names.HEAD and rows and there % rows == 0
+        if rows != there and not some:
             return None
         widths = [whole.shape[-1] for whole in wholes]
         if group.last in names.QKV and len(widths) == 3 and group.is_output:
@@ -135,6 +152,17 @@ def _has_shape(joining: Joining, wholes: Sequence[Locator]) -> bool:
     return prod(shape[:-1]) == rows and shape[-1] == sum(whole.shape[-1] for whole in wholes)
 
 
+def _usual_sizes(group: Group) -> Iterator[tuple[int, int, int]]:
+    """Queries, keys and values in one rank's part of a fused output, where nothing beside it tells
+    them: so many heads of queries for each head of keys.
+    """
+    width = group.alike[-1] if group.alike and group.last in names.QKV | names.UNTOLD_QKV else 0
+    for queries in range(1, _MOST_QUERIES + 1):
+        keys, rest = divmod(width, queries + 2)
+        if keys and not rest:
+            yield queries * keys, keys, keys
+
+
 def _joinings(group: Group, facts: Facts) -> Iterator[Joining]:
     """Every way that is tried."""
     nodes = group.leaves
@@ -151,9 +179,10 @@ def _joinings(group: Group, facts: Facts) -> Iterator[Joining]:
     sizes = (
         facts.qkv_sizes(group, equal=True) if group.last in names.QKV | names.UNTOLD_QKV else None
     )
-    fused = sizes and joined_qkv(nodes, -1, sizes)
-    if fused:
-        yield Joining(fused[1], fused[0])
-    added = total(nodes)
+    for tried in [sizes] if sizes else _usual_sizes(group):
+        fused = joined_qkv(nodes, -1, tried)
+        if fused:
+            yield Joining(fused[1], fused[0])
+    added = total(nodes) if group.last not in names.NORMS else None  # no norm gives a part of a sum
     if added is not None:
         yield Joining(Way("partial"), added)
