@@ -42,6 +42,7 @@ NORMS = frozenset({
     "post_feedforward_layernorm", "attention_norm", "ffn_norm", "ln_1", "ln_2",
 })  # fmt: skip
 POSITIONS = frozenset({"positions", "position_ids"})
+TOKEN_IDS = frozenset({"input_ids", "token_ids", "tokens"})
 
 SPLIT = COLUMN | QKV | GROUPED_QKV | UNTOLD_QKV | GATE_UP | MAYBE_GATED
 
@@ -50,6 +51,12 @@ def is_positions(group: Group) -> bool:
     """Whether it says which token of the sequence each row is."""
     names = {group.last, group.slot.removeprefix("input_")}
     return bool(names & POSITIONS)
+
+
+def is_of_tokens(group: Group) -> bool:
+    """Whether it has one number for each token: its id, or its position."""
+    slot = group.slot.removeprefix("input_")
+    return is_positions(group) or bool({group.last, slot} & TOKEN_IDS)
 
 
 def takes_parts(group: Group) -> bool:

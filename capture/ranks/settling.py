@@ -16,6 +16,7 @@ from .coordinates import STAGE, Axes, Places, axes_of, counts_of_places, places_
 from .deciding import UNKNOWN, Advice, Deciding, Decision, place_of_whole
 from .experts import lost_experts, number_experts
 from .facts import Facts
+from .findings.lacking import LACKS, lacking, layer_of, layers_twice, odd_records
 from .groups import LARGE, WHOLE, Group
 from .labels import DATA, RANK
 from .missing import MissingRanks, any_layer, unread_ranks, with_lone_places
@@ -23,12 +24,11 @@ from .pipeline.chunks import number_chunks
 from .pipeline.lost import lost_stages
 from .pipeline.numbering import Numbering, number_stages
 from .rank_records import Joined
-from .unequal import unequal_ranks, with_odd_ranks
+from .unequal import unequal_ranks, with_odd_ranks, without_empty_parts
 from .usual_ways import with_usual_ways
 from .way import APART, REPLICATED
 
 _MOST_WHOLE = 512 << 20  # bytes of records that are compared between ranks whole, not by pieces
-_LAYERS = ("layers", "h", "blocks")
 
 
 def ranks_of(records: Sequence[Record]) -> list[str]:
@@ -150,6 +150,7 @@ class _Stage:
     shown: str = ""
     told: list[tuple[Group, Decision]] = field(default_factory=list)
     alone: int = 0
+    faults: list[str] = field(default_factory=list)
     ranks: set[str] = field(default_factory=set)
 
     @property
@@ -166,14 +167,22 @@ class _Stage:
         several = [group for group in by_key.values() if len({r.rank for r in group}) > 1]
         most = WHOLE if _bytes(several) > _MOST_WHOLE else LARGE
         groups = [self._group(records, most) for records in several]
+        places = {rank: self.axes.places.get(rank, {}) for rank in ranks}
+        short = lacking(records, places)
         whole = _complete(groups, records, ranks)
+        whole -= {id(group) for group in groups if not self.caution and short.has(group.first)}
         facts = Facts([group for group in groups if id(group) in whole])
         self._look_for_missing(facts)
         deciding = Deciding(facts, self.advice)
         told = [(group, self._decided(deciding, group, id(group) in whole)) for group in groups]
-        told = told if self.caution else with_odd_ranks(with_usual_ways(told, deciding))
+        if not self.caution:
+            told = with_odd_ranks(without_empty_parts(with_usual_ways(told, deciding)))
         if told and not self.caution:
             self.capture.unequal_ranks += unequal_ranks(told)
+            if any(decision.way != APART for _, decision in told):  # parts of one run
+                self.faults += short.words()
+            self.faults += odd_records(told, ranks, short)
+            self.faults += layers_twice(told, places)
         self.told += told
         self.ranks.update(ranks)
         self.alone += sum(1 for group in by_key.values() if _is_alone(group))
@@ -215,7 +224,7 @@ class _Stage:
             return deciding.decide(group)
         if group.same:
             return Decision(REPLICATED, "equal on the ranks that have it")
-        return Decision(APART, "a rank that should have it has not")
+        return Decision(APART, LACKS)
 
     def tell(self) -> None:
         """Put together what was decided, and say so."""
@@ -226,6 +235,9 @@ class _Stage:
         if self.caution == _OTHER_INPUTS and any(d.way == APART for _, d in self.told):
             some = f"{capture.path.rstrip('/')}/{min(self.ranks, key=natural_key)}"
             capture.notes.append(f"{self.caution}: compare them one by one ({some})")
+        for fault in dict.fromkeys(self.faults):
+            capture.notes.append(fault)
+            capture.rank_faults = "; ".join(filter(None, (capture.rank_faults, fault)))
         if self.kind == RANK and self.told and all(d.why == UNKNOWN for _, d in self.told):
             capture.notes.append(_SAY_KIND)
         for group, decision in self.told:
@@ -352,21 +364,12 @@ def _complete(groups: Sequence[Group], records: Sequence[Record], ranks: list[st
     layers: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record.rank is not None:
-            layers[_layer(record.module)].add(record.rank)
+            layers[layer_of(record.module)].add(record.rank)
     usual = {frozenset(ranks)} | {frozenset(of) for layer, of in layers.items() if layer}
     found: set[int] = set()
     for group in groups:
         own = frozenset(record.rank for record in group.records if record.rank is not None)
-        layer = _layer(group.first.module)
+        layer = layer_of(group.first.module)
         if len(own) == group.count and (own == layers[layer] if layer else own in usual):
             found.add(id(group))
     return found
-
-
-def _layer(module: str) -> str:
-    """The path of the layer that a module is in; empty outside of layers."""
-    parts = module.split(".")
-    for place, part in enumerate(parts[:-1]):
-        if part in _LAYERS and parts[place + 1].isdecimal():
-            return ".".join(parts[: place + 2])
-    return ""

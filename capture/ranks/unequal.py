@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ..dtypes import DTYPES
 from .deciding import UNKNOWN, Decision
 from .groups import Group, rows_that_differ
-from .names_of_parts import HEAD, NORMS, kind_of_module
+from .names_of_parts import HEAD, NORMS, is_of_tokens, kind_of_module
 from .rank_records import UnequalRank
-from .way import REPLICATED
+from .way import APART, REPLICATED
 
 Told = Sequence[tuple[Group, Decision]]
 # Ranks that compute the same in other orders are apart by some units in the last place, and by more
@@ -39,7 +39,27 @@ def unequal_ranks(told: Told) -> tuple[UnequalRank, ...]:
             or (_kinds(group) & usual and _far_apart(group))
         )):  # fmt: skip
             found += _of_group(group)
-    return tuple(found)
+    return (*_other_inputs(told), *found)
+
+
+def _other_inputs(told: Told) -> list[UnequalRank]:
+    """Token ids and positions of which most are the same on all ranks, though not all are. Ranks
+    with other inputs, or with other tokens of one sequence, have hardly any in common.
+    """
+    found: list[UnequalRank] = []
+    for group, decision in told:
+        if decision.way.kind != "apart" or group.is_float or not is_of_tokens(group):
+            continue
+        odd = group.odd_ones()
+        few = group.count > 2 and 2 * len(odd) < group.count
+        if odd and (few or _mostly_equal(group)):
+            found += _of_group(group)
+    return found
+
+
+def _mostly_equal(group: Group) -> bool:
+    first, *others = group.samples or ((),)
+    return all(2 * int((one == first).sum()) > one.size for one in others)
 
 
 def with_odd_ranks(told: Told) -> list[tuple[Group, Decision]]:
@@ -63,6 +83,23 @@ def with_odd_ranks(told: Told) -> list[tuple[Group, Decision]]:
                 decision = Decision(REPLICATED, why, shown=shown, odd=odd)
         found.append((group, decision))
     return found
+
+
+def without_empty_parts(told: Told) -> list[tuple[Group, Decision]]:
+    """What would be a sum of which a rank has nothing but zeros, and is the same on all ranks in
+    another layer, is no sum: the ranks differ.
+    """
+    usual = _kinds_that_agree(told)
+    return [
+        (group, Decision(APART, UNKNOWN))
+        if decision.way.kind == "partial" and _kinds(group) & usual and _is_empty(group)
+        else (group, decision)
+        for group, decision in told
+    ]
+
+
+def _is_empty(group: Group) -> bool:
+    return any(not one.any() for one in group.samples or ())
 
 
 def _given_the_same(told: Told) -> set[int]:

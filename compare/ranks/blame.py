@@ -21,6 +21,7 @@ _MOST = 1 << 24  # elements that are looked at
 # Of the squared error: one rank has nearly all, and the others together hardly any. What a fault
 # in one rank's weights leaves elsewhere in the same output is rounding.
 _SHARE = 0.99
+_NOT_FINITE = 1e200  # the squared error of NaN or Inf on one side: more than that of all numbers
 _Part = tuple[int, ...]  # the number of a node in each cut, the outer one first
 
 
@@ -134,7 +135,10 @@ def _errors(reader: PairReader) -> Iterator[tuple[Array, tuple[Array, ...]]]:
             break
         with np.errstate(all="ignore"):
             squared = np.square(block.x.astype(np.float64) - block.y.astype(np.float64)).reshape(-1)
+            alike = (block.x == block.y) | (np.isnan(block.x) & np.isnan(block.y))
+            finite = np.isfinite(block.x) & np.isfinite(block.y)
         squared = np.nan_to_num(squared, nan=0.0, posinf=0.0)
+        squared = np.where(finite | alike, squared.reshape(finite.shape), _NOT_FINITE).reshape(-1)
         places = np.arange(block.start, block.start + squared.size)
         yield squared, unravel(places, shape)
         seen += squared.size
