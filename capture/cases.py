@@ -19,7 +19,7 @@ from .errors import CaptureError
 from .files import FoundFile
 from .names import NOT_TENSORS, natural_key
 from .places import place_of
-from .ranks.data_parallel import data_parallel_cases
+from .ranks.data_parallel import MANIFEST, data_parallel_cases
 from .storage import is_file, is_folder, open_stream, size_of, storage_of
 from .writing import write_whole
 
@@ -179,10 +179,10 @@ def find_captures(folder: str) -> dict[str, str] | None:
         names = storage_of(folder).names(folder) if is_folder(folder) else []
     except OSError:
         return None
-    if len(names) > _MOST_CAPTURES or _MANIFEST in names:
+    if len(names) > _MOST_CAPTURES or MANIFEST in names:
         return None
     places = {name: os.path.join(folder, name) for name in sorted(names, key=natural_key)}
-    found = {n: place for n, place in places.items() if is_file(os.path.join(place, _MANIFEST))}
+    found = {n: place for n, place in places.items() if is_file(os.path.join(place, MANIFEST))}
     if len(found) < 2 or any(not place_of(name).rest or name.isdecimal() for name in found):
         return None
     return found
@@ -198,7 +198,6 @@ def holds_both_sides(path: str) -> bool:
     return all(any(base.startswith(side) for base in bases) for side in ("py_", "cpp_"))
 
 
-_MANIFEST = "manifest.jsonl"
 _MOST_CAPTURES = 1000  # entries of a directory that is looked through for captures
 # Texts that hold tensors: logs, tables of numbers, dumps as JSON.
 _MAY_HOLD = re.compile(r"\.(?:log|csv|txt|json|jsonl)$")
@@ -228,8 +227,8 @@ def _is_part(name: str) -> bool:
 
 def _same_tensors(folders: Sequence[set[str]]) -> bool:
     first, *rest = folders
-    if any(_MANIFEST in names for names in folders):
-        return all(_MANIFEST in names for names in folders)
+    if any(MANIFEST in names for names in folders):
+        return all(MANIFEST in names for names in folders)
     for other in rest:
         common = first & other
         if 2 * len(common) < max(len(first), len(other)):

@@ -15,12 +15,47 @@ from ..files import FoundFile
 from ..names import NOT_TENSORS
 from ..places import placed_files
 from ..storage import exists, is_folder, is_url, storage_of
-from .labels import DATA
+from .labels import DATA, RANK
 
 if TYPE_CHECKING:
-    from .layout import RankLayout
+    from .layout import Mesh, RankLayout
+
+MANIFEST = "manifest.jsonl"  # of a recording
 
 _NAME = re.compile(rf"{DATA}(\d{{1,6}})")
+
+
+def _is_manifest(file: FoundFile) -> bool:
+    return posixpath.basename(file.path) == MANIFEST
+
+
+def _placed(files: Sequence[FoundFile], layout: RankLayout | None) -> list[FoundFile]:
+    """With the steps and ranks that names of files tell, and the places of numbered ranks that
+    recordings tell.
+    """
+    placed = placed_files(files, layout)
+    recorded = [
+        file for file in placed
+        if file.rank is not None and _is_manifest(file) and {k for k, _ in file.kinds} == {RANK}
+    ]  # fmt: skip
+    if not recorded:
+        return placed
+    from .layout import read_mesh
+
+    meshes: dict[str | None, Mesh] = {file.rank: read_mesh(file.path) for file in recorded}
+    if not any(meshes.values()):
+        return placed
+    return [
+        replace(
+            file,
+            kinds=(*((kind, place) for kind, place, _ in meshes.get(file.rank, ())), *file.kinds),
+            rank_counts=(
+                *((kind, count) for kind, _, count in meshes.get(file.rank, ())),
+                *file.rank_counts,
+            ),
+        )
+        for file in placed
+    ]
 
 
 def files_of(path: str, layout: RankLayout | None = None) -> list[FoundFile]:
@@ -30,11 +65,11 @@ def files_of(path: str, layout: RankLayout | None = None) -> list[FoundFile]:
     folder, name = posixpath.split(path.rstrip("/"))
     found = _NAME.fullmatch(name)
     if found is None or not folder or exists(path):
-        return placed_files(storage_of(path).files(path), layout)
+        return _placed(storage_of(path).files(path), layout)
     if not is_folder(folder):
         return storage_of(path).files(path)  # says what is not there
     wanted = (DATA, int(found[1]))
-    files = placed_files(storage_of(folder).files(folder), layout)
+    files = _placed(storage_of(folder).files(folder), layout)
     inside = [file for file in files if wanted in file.kinds]
     if not inside:
         raise CaptureError(f"{path}: no such file or directory")
@@ -55,9 +90,10 @@ def data_parallel_cases(
     with tensors belongs to one of at least two, or to one `of` those.
     """
     tensors = (file for file in files if file.suffix not in NOT_TENSORS)
-    if layout is None and not all(DATA in file.name.lower() for file in tensors):
+    named = layout is not None or any(_is_manifest(file) for file in files)
+    if not named and not all(DATA in file.name.lower() for file in tensors):
         return None  # nearly always, and told by the first file
-    placed = [file for file in placed_files(files, layout) if file.suffix not in NOT_TENSORS]
+    placed = [file for file in _placed(files, layout) if file.suffix not in NOT_TENSORS]
     told = [dict(file.kinds).get(DATA) for file in placed]
     numbers = sorted({number for number in told if number is not None})
     one_of = len(numbers) == 1 and f"{DATA}{numbers[0]}" in of

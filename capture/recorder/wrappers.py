@@ -90,3 +90,12 @@ def _inner(model: torch.nn.Module) -> torch.nn.Module | None:
         inside = base()
         return inside if isinstance(inside, torch.nn.Module) and inside is not model else None
     return None
+
+
+def root_of(mesh: Any) -> Any:
+    """The mesh of devices that a mesh is a part of; itself where torch does not tell."""
+    root = getattr(mesh, "_get_root_mesh", None)  # torch has no public name for it
+    try:
+        return root() if callable(root) else mesh
+    except (RuntimeError, TypeError):
+        return mesh

@@ -14,7 +14,14 @@ import torch
 
 from ...formats.manifest import MAJOR
 from ..environment import environment_of
-from ..wrappers import adapters_of, plain_class, rank_of_process, unwrapped, wrappers_of
+from ..wrappers import adapters_of, plain_class, rank_of_process, root_of, unwrapped, wrappers_of
+
+# What dimensions of a mesh of devices are called, and the kind of parallelism that it is.
+KINDS_OF_DIMENSIONS = {
+    **{kind: kind for kind in ("tp", "pp", "dp", "ep", "cp", "sp")},
+    "tensor": "tp", "model": "tp", "data": "dp", "fsdp": "dp", "replicate": "dp", "shard": "dp",
+    "dp_replicate": "dp", "dp_shard": "dp", "context": "cp", "expert": "ep", "pipeline": "pp",
+}  # fmt: skip
 
 
 def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +41,7 @@ def header_line(model: torch.nn.Module | None, options: dict[str, Any]) -> dict[
         },
         "options": options,
         **_process(),
+        **_mesh(model),
         **_split(model),
         **environment_of(model),
     }  # fmt: skip
@@ -44,6 +52,43 @@ def _process() -> dict[str, int]:
     return {} if process is None else {"rank": process[0], "world_size": process[1]}
 
 
+def _mesh(model: torch.nn.Module | None) -> dict[str, Any]:
+    """Where this process stands in the mesh of devices that weights lie on (DTensors): by kind of
+    parallelism its place and the number of places, the outer kind first. Nothing where dimensions
+    have no names that are known.
+    """
+    meshes = [
+        mesh for weight in (model.parameters() if model is not None else ())
+        if (mesh := getattr(weight, "device_mesh", None)) is not None
+    ]  # fmt: skip
+    found: dict[str, tuple[int, int]] = {}
+    for mesh in dict.fromkeys(root_of(mesh) for mesh in meshes):
+        names, places = mesh.mesh_dim_names or (), mesh.get_coordinate() or ()
+        for name, place, count in zip(names, places, mesh.shape, strict=False):
+            kind = KINDS_OF_DIMENSIONS.get(name)
+            if kind is not None:
+                outer = found.get(kind, (0, 1))
+                found[kind] = outer[0] * count + place, outer[1] * count
+        if found:
+            break
+    said = [[kind, place, count] for kind, (place, count) in found.items() if count > 1]
+    return {"mesh": said} if said else {}
+
+
+def _axis_of_split(weight: Any) -> tuple[bool, int | None]:
+    """Whether the forward pass has a part of a weight (DTensor) only, and the axis along which it
+    is cut, if that is one. Parts of data-parallel processes (FSDP) are gathered before.
+    """
+    placements = getattr(weight, "placements", ())
+    names = getattr(getattr(weight, "device_mesh", None), "mesh_dim_names", None) or ()
+    cut = [
+        placement for number, placement in enumerate(placements)
+        if not placement.is_replicate()
+        and KINDS_OF_DIMENSIONS.get(names[number] if number < len(names) else "") != "dp"
+    ]  # fmt: skip
+    return bool(cut), getattr(cut[0], "dim", None) if len(cut) == 1 else None
+
+
 def _split(model: torch.nn.Module | None) -> dict[str, Any]:
     """By module, where processes have parts of its weights (DTensors): the axis along which its
     matrix is split and the size of the whole; nothing where it is no matrix, or split otherwise.
@@ -51,14 +96,13 @@ def _split(model: torch.nn.Module | None) -> dict[str, Any]:
     found: dict[str, list[int]] = {}
     for name, module in unwrapped(model).named_modules() if model is not None else ():
         for own, weight in module.named_parameters(recurse=False):
-            placements = getattr(weight, "placements", ())
-            if all(placement.is_replicate() for placement in placements):
+            cut, axis = _axis_of_split(weight)
+            if not cut:
                 continue
-            axis: Any = getattr(placements[0], "dim", None) if len(placements) == 1 else None
             sizes = tuple(weight.shape)
             table = isinstance(module, torch.nn.Embedding)
             if own == "weight" and len(sizes) == 2 and axis in (0, 1) and not table:
-                found[name] = [int(axis), sizes[int(axis)]]
+                found[name] = [axis, sizes[axis]]
             else:
                 found.setdefault(name, [])
     return {"split": found} if found else {}

@@ -22,6 +22,8 @@ _PLAIN_DISPATCH = (
     getattr(torch._C, "_disabled_torch_dispatch_impl", None),
     getattr(torch.Tensor, "__torch_dispatch__", None),
 )
+# What functional collectives give until somebody looks at it (RowwiseParallel's output).
+_SUM_ON_ITS_WAY = "AsyncCollectiveTensor"
 _FUNCTORCH: Any = getattr(torch._C, "_functorch")  # noqa: B009
 
 
@@ -128,6 +130,8 @@ def plain(tensor: torch.Tensor) -> torch.Tensor:
     local = getattr(tensor, "_local_tensor", None)
     if isinstance(local, torch.Tensor):  # a DTensor: this process has its part
         tensor = local
+    if type(tensor).__name__ == _SUM_ON_ITS_WAY:
+        tensor = tensor.trigger_wait()  # type: ignore[attr-defined]
     if getattr(type(tensor), "__torch_dispatch__", None) not in _PLAIN_DISPATCH:
         raise UnreadableError(f"a {type(tensor).__name__}: its values are not plain elements")
     if tensor.is_nested or tensor.is_quantized:
