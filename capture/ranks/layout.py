@@ -15,8 +15,6 @@ from .labels import CHUNKS, KINDS, RANK, Kinds
 
 _KIND = re.compile(rf"({KINDS}|{CHUNKS})[=:]?([1-9]\d{{0,5}})")
 _WORDS = "kinds of parallelism and their sizes, the outer one first, such as `pp2 dp2 tp4`"
-
-
 _LONGEST_HEADER = 16 << 20  # bytes
 _MOST_PLACES = 1 << 20
 
