@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-_MOST = 64  # files; a process may have 1024 descriptors, often no more
+MOST = 64  # files; a process may have 1024 descriptors, often no more
 
 
 class Descriptor(NamedTuple):
@@ -36,7 +36,7 @@ class KeptOpen:
 
     def forget(self) -> None:
         """Begin anew in a forked process: its threads are gone, and the lock may be held by one."""
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._idle: dict[str, list[Descriptor]] = {}  # the first was put back first
         self._count = 0
         self._readings = 0
@@ -45,14 +45,14 @@ class KeptOpen:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Keep files open meanwhile."""
-        with self._lock:
+        with self.lock:
             self._readings += 1
             self.round += 1
             self._close_all()
         try:
             yield
         finally:
-            with self._lock:
+            with self.lock:
                 self._readings -= 1
                 if not self._readings:
                     self._close_all()
@@ -61,7 +61,7 @@ class KeptOpen:
         """One of this file, if there is one; the caller puts it back."""
         if not self._idle:
             return None
-        with self._lock:
+        with self.lock:
             found = self._idle.get(path)
             if not found:
                 return None
@@ -73,11 +73,11 @@ class KeptOpen:
 
     def put_back(self, path: str, descriptor: Descriptor) -> None:
         """Keep it, or close it."""
-        with self._lock:
+        with self.lock:
             if not self._readings or descriptor.round != self.round:
                 os.close(descriptor.number)
                 return
-            while self._count >= _MOST:
+            while self._count >= MOST:
                 self._close(next(iter(self._idle)))
             self._idle.setdefault(path, []).append(descriptor)
             self._count += 1

@@ -28,9 +28,9 @@ _LOOK = 0.02  # seconds between two looks whether to stop
 _AHEAD = 3  # tasks in flight per worker: few, so that `visible` can still change the order
 # Where nobody watches the order, a thread is given several pairs at a time, until they have so many
 # bytes (some milliseconds): handing over each would take as long as a twentieth of the measuring.
-_TOGETHER = 16
-_TOGETHER_BYTES = 16 << 20
-_LARGE = 64 << 20  # bytes of a pair: begun first, lest one thread be left with it in the end
+TOGETHER = 16
+TOGETHER_BYTES = 16 << 20
+LARGE = 64 << 20  # bytes of a pair: begun first, lest one thread be left with it in the end
 _LOOKUP = 256  # rows looked up in the cache at a time
 
 Outcome = Measured | BaseException
@@ -194,16 +194,16 @@ class Scheduler:
     def _together(self) -> Iterator[list[int]]:
         """Rows to measure, in lists for a thread each: large pairs alone and first."""
         sizes = {index: self._bytes(index) for index in self._pending}
-        large = [index for index, size in sizes.items() if size > _LARGE]
+        large = [index for index, size in sizes.items() if size > LARGE]
         yield from ([index] for index in sorted(large, key=lambda index: -sizes[index]))
         several: list[int] = []
-        left = _TOGETHER_BYTES
-        for index in (index for index, size in sizes.items() if size <= _LARGE):
+        left = TOGETHER_BYTES
+        for index in (index for index, size in sizes.items() if size <= LARGE):
             several.append(index)
             left -= sizes[index]
-            if left <= 0 or len(several) == _TOGETHER:
+            if left <= 0 or len(several) == TOGETHER:
                 yield several
-                several, left = [], _TOGETHER_BYTES
+                several, left = [], TOGETHER_BYTES
         if several:
             yield several
 

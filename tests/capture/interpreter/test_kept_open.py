@@ -63,7 +63,7 @@ def test_what_is_closed_is_closed_where_nobody_reads_on(file: str) -> None:
 def test_of_many_files_the_first_are_closed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_open, "_MOST", 3)
+    monkeypatch.setattr(kept_open, "MOST", 3)
     before = descriptors()
     with KEPT_OPEN.reading():
         for number in range(10):
@@ -96,7 +96,7 @@ def test_the_next_reading_sees_what_lies_there_now(file: str) -> None:
 
 
 def test_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_open, "_MOST", 4)
+    monkeypatch.setattr(kept_open, "MOST", 4)
     paths = [tmp_path / f"{number}.bin" for number in range(8)]
     for path in paths:
         path.write_bytes(path.name.encode())
@@ -123,7 +123,7 @@ def test_a_forked_process_has_none_and_waits_for_nobody(file: str) -> None:
     with KEPT_OPEN.reading():
         assert content(file) == b"before"
         _other(file).replace(file)
-        with KEPT_OPEN._lock:  # as another thread may hold it at that moment
+        with KEPT_OPEN.lock:  # as another thread may hold it at that moment
             process = os.fork()
             if process == 0:
                 os._exit(0 if content(file) == b"after it was replaced" else 1)

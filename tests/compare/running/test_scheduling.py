@@ -98,8 +98,8 @@ def test_without_a_screen_a_thread_gets_several_pairs_at_once(
 ) -> None:
     """As many as have some bytes together; large pairs go first, alone, the largest in front."""
     pair = 2 * 50 * 4 * 4  # bytes of both sides
-    monkeypatch.setattr(scheduler, "_LARGE", 3 * pair)
-    monkeypatch.setattr(scheduler, "_TOGETHER_BYTES", 3 * pair)
+    monkeypatch.setattr(scheduler, "LARGE", 3 * pair)
+    monkeypatch.setattr(scheduler, "TOGETHER_BYTES", 3 * pair)
     sides = two_sides(tmp_path, 8)
     for layer, times in ((3, 5), (6, 10)):
         for side in sides:
