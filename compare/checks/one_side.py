@@ -157,6 +157,9 @@ def _steps(capture: Capture, items: list[Item]) -> list[Finding]:
     if lost == [0] and capture.order_source != "manifest":
         words = "steps begin at 1: they are counted so, or the first was not dumped"
         found.append(Finding("note", "steps", words, "look whether step 1 holds the prompt"))
+    elif lost and len(steps) == 1:  # a training run's `iter_0000010`, or a step that was chosen
+        words = f"only step {max(steps)} is there"
+        found.append(Finding("note", "steps", words, "look whether others should have been dumped"))
     elif lost:
         listed = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         steps_are = f"{which(len(lost), 'step', 'steps')} {listed} {which(len(lost), *IS)}"

@@ -207,6 +207,15 @@ def test_missing_layers_and_steps(tmp_path: Path) -> None:
     assert "steps 2, 3 are missing" in finding.what
 
 
+def test_a_lone_step_is_no_fault(tmp_path: Path) -> None:
+    """An iteration of training, or the step that somebody chose; two that lack others are one."""
+    (finding,) = check_capture(in_memory([record("model.layers.0.mlp-output", step=10)]))
+    assert (finding.severity, finding.what) == ("note", "only step 10 is there")
+    records = [record("model.layers.0.mlp-output", step=step) for step in (10, 11)]
+    (finding,) = check_capture(in_memory(records))
+    assert (finding.severity, finding.code) == ("error", "steps")
+
+
 def test_a_step_that_was_cut_short(tmp_path: Path) -> None:
     names = [f"model.layers.{i}.mlp-output" for i in range(LAYERS)]
     records = [record(n, step=s) for s in range(5) for n in names[: 2 if s == 3 else None]]
