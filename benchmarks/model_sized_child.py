@@ -1,10 +1,11 @@
 """The child of `model_sized`: compares two captures as `layertui compare` does, with clocks around
 its stages, and prints what they say as JSON.
 
-    python benchmarks/model_sized_child.py REFERENCE CANDIDATE THREADS all|few
+    python benchmarks/model_sized_child.py REFERENCE CANDIDATE THREADS clocked|timed|lawless
 
-It imports what the command imports and little else. `few` leaves out the clocks in the threads that
-measure, which are read ten times for every pair.
+It imports what the command imports and little else. Unless it is `clocked`, the clocks in the
+threads that measure are left out, which are read ten times for every pair; `lawless` does not hold
+layers against their laws, nor imports what that needs.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ WORKERS = (
 
 
 def compare_in_this_process(
-    reference: str, candidate: str, threads: int, all_clocks: bool
+    reference: str, candidate: str, threads: int, how: str
 ) -> None:  # fmt: skip
     """Prints what was measured as JSON; begins and ends as the command does."""
     started = time.perf_counter()
@@ -88,7 +89,9 @@ def compare_in_this_process(
         from layertui.compare.measuring import measure as measuring
         from layertui.compare.reports import Settings
         from layertui.compare.running import scheduler
-    if all_clocks:
+    if how == "lawless":
+        setattr(comparisons.Comparison, "judges_by_laws", property(lambda _: False))  # noqa: B010
+    if how == "clocked":
         for owner, name, stage in zip(
             (scheduler, measuring, measuring, session),
             ("measure", "_add_all", "_structure", "_checked_alone"), WORKERS, strict=True,
@@ -122,4 +125,4 @@ def greatest_resident_size() -> int:
 
 
 if __name__ == "__main__":
-    compare_in_this_process(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "all")
+    compare_in_this_process(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -154,8 +154,7 @@ async def test_greatest_differences_stand_beside_their_neighbourhood(real: Path)
             top = int(screen.view.scroll_offset.y)
             assert place in screen.view.texts[top], pressed  # it does not scroll away
         await pilot.press("a", "j")  # tokens: the second worst of them
-        await until(pilot, lambda: not screen.reading)
-        assert "Around (6, 24)" in screen.view.texts[0]
+        await until(pilot, lambda: "Around (6, 24)" in screen.view.texts[0])
         await pilot.resize_terminal(100, 30)
         await settled(pilot)
         assert not any("Around" in line for line in screen.view.texts)
