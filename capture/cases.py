@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CaptureError
 from .files import FoundFile
+from .formats.manifest import MANIFEST
 from .names import NOT_TENSORS, natural_key
 from .places import place_of
-from .ranks.data_parallel import MANIFEST, data_parallel_cases
+from .ranks.data_parallel import data_parallel_cases
 from .storage import is_file, is_folder, open_stream, size_of, storage_of
 from .writing import write_whole
 

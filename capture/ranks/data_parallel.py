@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CaptureError
 from ..files import FoundFile
+from ..formats.manifest import MANIFEST
 from ..names import NOT_TENSORS
 from ..places import placed_files
 from ..storage import exists, is_folder, is_url, storage_of
@@ -19,8 +20,6 @@ from .labels import DATA, RANK
 
 if TYPE_CHECKING:
     from .layout import Mesh, RankLayout
-
-MANIFEST = "manifest.jsonl"  # of a recording
 
 _NAME = re.compile(rf"{DATA}(\d{{1,6}})")
 

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from layertui.capture import open_capture
 from layertui.capture.ranks.layout import read_mesh
 from support.ranks.reports import report_of
+from support.recording.processes import run_together
 
 pytestmark = pytest.mark.torch
 
@@ -79,15 +78,7 @@ if world == 4:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("meshes")
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(world), str(place)])
-        for world in (1, 4) for rank in range(world)
-    ]  # fmt: skip
-    try:
-        assert [worker.wait(600) for worker in workers] == [0] * 5
-    finally:
-        for worker in workers:
-            worker.kill()
+    run_together(WORK, [(rank, world, place) for world in (1, 4) for rank in range(world)])
     return place
 
 

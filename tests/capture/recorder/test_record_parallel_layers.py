@@ -5,8 +5,6 @@ with all-reduce, and with the tokens left to each rank behind reduce-scatter.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 from layertui.capture import open_capture
 from layertui.capture.load import load
 from layertui.cli.main import status_of
+from support.recording.processes import run_together
 
 KINDS = ("reduced", "scattered")
 WORK = r"""
@@ -113,15 +112,7 @@ if world > 1:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`reduced` and `scattered` by two processes, `one-reduced` and `one-scattered` by one."""
     place = tmp_path_factory.mktemp("parallel")
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(world), str(place)])
-        for world in (1, 2) for rank in range(world)
-    ]  # fmt: skip
-    try:
-        assert [worker.wait(600) for worker in workers] == [0, 0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
+    run_together(WORK, [(rank, world, place) for world in (1, 2) for rank in range(world)])
     return place
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from layertui.capture import open_capture, record
 from layertui.capture.errors import RecordError
 from layertui.capture.load import load
 from layertui.cli.main import status_of
+from support.recording.processes import run_together
 
 IDS = torch.tensor([[1, 2, 3, 4, 5, 6]])
 KINDS = ("ddp", "fsdp", "tp")
@@ -66,15 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = transformers.LlamaForCausalLM.from_pretrained(place / "model").eval()
     with torch.no_grad(), record(model, place / "whole", parameters="small"):
         model(input_ids=IDS)
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORK, str(rank), str(place), *KINDS])
-        for rank in range(2)
-    ]
-    try:
-        assert [worker.wait(600) for worker in workers] == [0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
+    run_together(WORK, [(rank, place, *KINDS) for rank in range(2)])
     return place
 
 
