@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CaptureError, RecordError
-from .formats.manifest import MANIFEST, read_manifest
+from .files import MANIFEST
+from .formats.manifest import read_manifest
 from .formats.registry import NATIVE
 from .records import Capture, Record
 

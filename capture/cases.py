@@ -16,8 +16,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from .errors import CaptureError
-from .files import FoundFile
-from .formats.manifest import MANIFEST
+from .files import MANIFEST, FoundFile
 from .names import NOT_TENSORS, natural_key
 from .places import place_of
 from .ranks.data_parallel import data_parallel_cases

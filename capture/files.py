@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MANIFEST = "manifest.jsonl"  # what a native capture lists its records in
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:

@@ -12,6 +12,7 @@ import os
 import re
 from itertools import islice
 
+from .files import MANIFEST
 from .names import NOT_TENSORS, natural_key
 from .storage import first_bytes, is_file, is_folder, open_text, storage_of
 
@@ -26,8 +27,8 @@ def first_names(path: str, most: int = 200) -> list[str]:
             return _of_safetensors(path, most)
         if not is_folder(path):
             return []
-        if is_file(os.path.join(path, "manifest.jsonl")):
-            return _of_manifest(os.path.join(path, "manifest.jsonl"), most)
+        if is_file(os.path.join(path, MANIFEST)):
+            return _of_manifest(os.path.join(path, MANIFEST), most)
         return _of_directory(path, most)
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError
-from ..formats.manifest import MAJOR, MANIFEST
+from ..files import MANIFEST
+from ..formats.manifest import MAJOR
 from ..recorder.sinks.directory import MARK
 from ..writing import write_whole
 

@@ -9,7 +9,6 @@ from typing import Any
 from ..errors import CaptureError, RecordError
 from ..storage import open_stream
 
-MANIFEST = "manifest.jsonl"
 MAJOR = 1
 
 _AT_ONCE = 500  # lines that are parsed in one call, for which all other threads wait: 5 ms

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import RecordError
-from ..files import FoundFile
+from ..files import MANIFEST, FoundFile
 from ..interpreter.garbage import no_full_collection
 from ..names import slot_role
 from ..plurals import counted
@@ -25,7 +25,7 @@ from ..token_places import TokenPlaces
 from . import safetensors_file
 from .context import Context
 from .extents import checked_shape
-from .manifest import MANIFEST, Manifest, read_manifest
+from .manifest import Manifest, read_manifest
 
 _MOST_PROCESSES = 1 << 20  # a header that says more is damaged
 _TEXTS = ("framework", "framework_version", "model", "device", "prompt")

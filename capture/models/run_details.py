@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from ..errors import CaptureError, RecordError
-from ..formats.manifest import MANIFEST, read_run
+from ..files import MANIFEST
+from ..formats.manifest import read_run
 from ..records import Capture
 from ..run_metadata import read_all
 from ..storage import is_file, is_folder

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import CaptureError
-from ..files import FoundFile
-from ..formats.manifest import MANIFEST
+from ..files import MANIFEST, FoundFile
 from ..names import NOT_TENSORS
 from ..places import placed_files
 from ..storage import exists, is_folder, is_url, storage_of

@@ -16,7 +16,8 @@ from typing import Any
 from ..dtypes import DTYPES
 from ..environment import plain_environment
 from ..errors import CaptureError
-from ..formats.manifest import MAJOR, MANIFEST
+from ..files import MANIFEST
+from ..formats.manifest import MAJOR
 from ..names import parse_name
 from ..writing import write_whole
 from . import active

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..dtypes import DTYPES
 from ..errors import CaptureError
-from ..formats.manifest import MAJOR, MANIFEST
+from ..files import MANIFEST
+from ..formats.manifest import MAJOR
 from ..records import Locator
 
 

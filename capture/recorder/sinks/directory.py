@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import CaptureError
+from ...files import MANIFEST
 from ...weights import recorded
 
-MANIFEST = "manifest.jsonl"
 FILES = ".layertui-files"
 PARTIAL = ".layertui-partial"  # behind the name of a file that is being written
 MARK = {"format": "pt", "layertui": "1"}  # `__metadata__` of our shards

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...files import MANIFEST
 from . import directory
 from .dedup import Seen, Stored
 from .expected import Expected
@@ -55,7 +56,7 @@ class NativeSink:
         """Write the header."""
         self._release = release
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._manifest = os.open(os.path.join(self.path, directory.MANIFEST), flags, 0o644)
+        self._manifest = os.open(os.path.join(self.path, MANIFEST), flags, 0o644)
         directory.lock(self._manifest)
         self._append([self._header])
         directory.sync_directory(self.path)
