@@ -1,12 +1,9 @@
 """Whether a difference matters: what it comes to in the logits, at the end of the run.
 
-With p and q the softmax of reference and candidate at one token,
-
-    KL(p || q) = sum p (log p - log q),
-
-in nats, in float64, averaged over the tokens; the share of tokens whose likeliest next token is
-the same; and the first token that is another one, with the reference's margin there: its greatest
-logit less its second (the difference of the two logarithms of probability, in nats).
+The divergence KL(p || q) of the softmax of reference and candidate (see `measuring.divergence`),
+averaged over the tokens; the share of tokens whose likeliest next token is the same; and the first
+token that is another one, with the reference's margin there: its greatest logit less its second
+(the difference of the two logarithms of probability, in nats).
 
 A run of several steps generated a token at the end of each. What follows on other tokens than the
 reference had is not compared: its logits are of another text.
@@ -27,11 +24,15 @@ from ..limits import LEAST_VOCABULARY
 from ..matching.names.canonical import ROOT
 from ..matching.names.roles import role_of
 from ..measuring.bounded_sample import UNREADABLE
-from ..measuring.pair_reader import CancelledError, PairReader, PairTask
+from ..measuring.divergence import Divergence, divergence_of
+from ..measuring.fused import known_float
+from ..measuring.kernel import compiled_module
+from ..measuring.pair_reader import CancelledError, PairReader, PairTask, SideReader
 from ..model import Effect, Measurement, Row
 from ..recipes.errors import Shape
 
 AT_ONCE = 1 << 18  # elements of a block: 2 MiB for each of half a dozen float64 arrays
+AT_ONCE_COMPILED = 1 << 22  # 15 ms, after which it looks whether to stop
 _MOST_MASK = 1 << 24  # elements of an attention mask that is read
 
 
@@ -255,69 +256,34 @@ def _counted(aligned: Aligned, row: Row, shape: Shape) -> Array:
 # Numbers
 
 
-def numbers(
-    task: PairTask, cancelled: Callable[[], bool] | None = None
-) -> tuple[Array, Array, Array]:
-    """KL, whether the likeliest token is the same, and where it is not the reference's margin (else
-    0), one of each a token. A token whose logits hold NaN agrees with nothing, and its KL is NaN.
-
-    Raises `CancelledError` between two blocks, and what `UNREADABLE` has.
-    """
-    parts: list[tuple[Array, Array, Array]] = []
+def numbers(task: PairTask, cancelled: Callable[[], bool] | None = None) -> Divergence:
+    """Of all tokens. Raises `CancelledError` between two blocks, and what `UNREADABLE` has."""
+    parts: list[Divergence] = []
     with PairReader(task.reference, task.candidate) as reader, np.errstate(all="ignore"):
         for key in _keys(reader.shape):
             if cancelled is not None and cancelled():
                 raise CancelledError
-            x, y, _ = reader.window(key)
-            assert x is not None and y is not None
-            width = reader.shape[-1]
-            parts.append(divergence(_table(x, width), _table(y, width)))
-    kl, agree, margin = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return kl, agree, margin
+            (x, left), (y, right) = (_plain(side, key) for side in reader.sides.values())
+            parts.append(divergence_of(x, y, (left, right), reader.shape[-1]))
+    return Divergence(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _table(values: Array, width: int) -> Array:
-    return values.reshape(-1, width).astype(np.float64)
+def _plain(side: SideReader, key: tuple[slice, ...]) -> tuple[Array, str]:
+    """Elements of a side and their dtype: as they lie in the file, if nothing rounds them."""
+    piece = side.view[key]
+    if not side.recipe.casts and known_float(side.dtype):
+        return side.read(piece), side.dtype
+    values = side.numbers(piece)
+    return np.ascontiguousarray(values), values.dtype.name
 
 
 def _keys(shape: Shape) -> Iterator[tuple[slice, ...]]:
-    """Keys of runs of rows of at most `AT_ONCE` elements, at least one row each, in order."""
+    """Keys of blocks of rows, at least one row each, in order."""
     if len(shape) < 2:
         yield ()
         return
-    most = max(1, AT_ONCE // shape[-1])
+    most = max(1, (AT_ONCE if compiled_module() is None else AT_ONCE_COMPILED) // shape[-1])
     for outer in np.ndindex(*shape[:-2]):
         before = tuple(slice(at, at + 1) for at in outer)
         for start in range(0, shape[-2], most):
             yield (*before, slice(start, min(start + most, shape[-2])))
-
-
-def divergence(x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """KL divergence, whether the greatest logit is the same, and its margin where it is not, of
-    rows in float64; with u = x - max x and S the sum of e^u, log p = u - log S."""
-    best_x, best_y = x.argmax(1, keepdims=True), y.argmax(1, keepdims=True)
-    agree = (best_x == best_y)[:, 0]
-    u, v = (
-        side - np.take_along_axis(side, best, 1) for side, best in ((x, best_x), (y, best_y))
-    )  # fmt: skip
-    weight = np.exp(u)
-    total = weight.sum(1)
-    u -= v
-    apart = np.log(np.exp(v, out=v).sum(1)) - np.log(total)
-    # Where p is 0 (a logit of -Inf) the limit of p log p is 0; NaN stays NaN.
-    u[weight == 0] = 0.0
-    terms = np.einsum("ij,ij->i", weight, u)
-    kl = np.maximum(terms / total + apart, 0.0)  # rounding may go below 0
-    agree &= ~(np.isnan(total) | np.isnan(apart))
-    margin = np.zeros(len(x))
-    for row in np.flatnonzero(~agree):
-        margin[row] = _margin(x[row])
-    return kl, agree, margin
-
-
-def _margin(logits: Array) -> float:
-    """The greatest logit less the second; NaN where one of them is."""
-    if len(logits) < 2 or np.isnan(logits).any():
-        return float("nan")
-    second, first = np.partition(logits, -2)[-2:]
-    return float(first - second)

@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 
 NO_KERNEL = "LAYERTUI_NO_KERNEL"
-_INTERFACE = 3  # of the compiled pass that this code calls (`c/pass.h`)
+_INTERFACE = 4  # of the compiled pass that this code calls (`c/pass.h`)
 
 
 def compiled_module() -> ModuleType | None:

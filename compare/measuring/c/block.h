@@ -89,6 +89,8 @@ typedef float NAMED(half_floats) __attribute__((vector_size(2 * LANES)));
 
 #include "some.h"
 
+#include "divergence.h"
+
 FUNCTION void NAMED(take)(
     pass *out, const looked_at *seen, const moments *m, double sum_abs) {
     add_moments(&out->pair, m);

@@ -137,13 +137,14 @@ typedef struct {
     round64_function *round64;
     round32_function *round32;
     look_function *look_at;
+    divergence_function *divergence;
     int usable;
 } instruction_set;
 
 #define SET(name, of, usable)                                                                      \
     {name, block_##of, weigh_##of, kth_##of, fits_##of, even_double_##of, even_float_##of,         \
      saturated_double_##of, saturated_float_##of, widen_##of, widen_to_float_##of, round64_##of,   \
-     round32_##of, look_at_##of, usable}
+     round32_##of, look_at_##of, divergence_##of, usable}
 
 /* The widest first. */
 static instruction_set SETS[] = {
@@ -236,6 +237,8 @@ static int describe(
 
 #include "python_rounding.h"
 
+#include "python_divergence.h"
+
 static PyObject *instructions(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     PyObject *names = PyList_New(0);
@@ -266,6 +269,7 @@ static PyMethodDef methods[] = {
     {"room_of_structure", room_of_structure, METH_VARARGS, "How many float64 that needs."},
     {"mantissa_bits", mantissa_bits, METH_VARARGS, "Bits of mantissa that numbers need."},
     {"distinct", distinct, METH_VARARGS, "How many different magnitudes there are, rounded."},
+    {"divergence", divergence, METH_VARARGS, "What rows of logits come to."},
     {"instructions", instructions, METH_NOARGS, "Instruction sets to choose from, best first."},
     {0}};
 

@@ -12,7 +12,7 @@
 #define IN_REGISTERS __attribute__((aligned(64)))
 
 /* Raised, in kernel.py too, when what Python gives or gets changes. */
-enum { INTERFACE = 3 };
+enum { INTERFACE = 4 };
 
 enum {
     TILE = 1024,      /* elements that are widened together: both sides stay in the L1 cache */
@@ -71,6 +71,9 @@ typedef struct {
 
 /* 0: taken in. 1: a job for numpy, since squares would leave the range of float64. */
 typedef int block_function(const side_in *, const side_in *, size_t, pass *);
+
+/* Rows of logits, so many numbers each: KL, agreement and margin, one after the other. */
+typedef void divergence_function(const side_in *, const side_in *, size_t, size_t, double *);
 
 /* So many elements as float64, or as float32. */
 typedef void widen_function(const side_in *, size_t, void *);
