@@ -21,6 +21,7 @@ from .gradient_flow import ROLES as GRADIENT_ROLES
 from .noise.expert_routing import Routing
 from .noise.reduced_precision import Arithmetic, coarse_arithmetic
 from .row_facts import Facts
+from .rows_before import inputs_without_values, rows_before
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Errors:
             if node.stand_in or not node.sources:
                 facts.unpaired = unpaired_before(self.rows, index)
             facts.is_gradient = node.role in GRADIENT_ROLES
+        self._without_sources()
         self.arithmetic = coarse_arithmetic([f for f in self.facts.values() if f.linear])
         for facts in self.facts.values():
             if self.arithmetic is not None and not facts.exact:
@@ -58,6 +60,21 @@ class Errors:
             if self._alone(facts):
                 row = self.rows[facts.index]
                 facts.alone = by_dtype(row, facts.result, facts.dtype)
+
+    def _without_sources(self) -> None:
+        """What is known of records whose sources, or inputs, were not compared by values."""
+        wanted = {
+            index
+            for index, facts in self.facts.items()
+            if not facts.sources and not facts.parameter
+        }
+        for index, before in rows_before(self.rows, self.results, wanted).items():
+            self.facts[index].before = before
+        inputs = inputs_without_values(self.rows, self.results)
+        for index, facts in self.facts.items() if inputs else ():
+            row = self.rows[index]
+            if facts.stand_in:
+                facts.inputs_are = inputs.get((row.step, row.canonical), facts.inputs_are)
 
     @cached_property
     def flow(self) -> Flow:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..model import Measurement, Verdict
+from .rows_before import NOTHING_BEFORE, RowsBefore
 
 if TYPE_CHECKING:
     from ..measuring.error_structure import Structure
@@ -28,8 +29,9 @@ class Facts:
     elsewhere are left out of `error`, and of `kept`, the structure of the rest. `alone` is what the
     limits of the dtype say, where nothing is recorded that it can have been made from; `stand_in`:
     the sources are not its inputs but what came before these (see `dataflow.Node`), and `unpaired`
-    how many records stand between these and it without a partner; `parameter`: it is none of a
-    run's tensors but a checkpoint's.
+    how many records stand between these and it without a partner; `inputs_are`: how the inputs
+    were compared then, in words. `before` is what precedes a record without sources; `parameter`:
+    it is none of a run's tensors but a checkpoint's.
     """
 
     index: int
@@ -51,6 +53,8 @@ class Facts:
     alone: Verdict | None = None
     stand_in: bool = False
     unpaired: int = 0
+    inputs_are: str = "are not recorded"
+    before: RowsBefore = NOTHING_BEFORE
     parameter: bool = False
     is_gradient: bool = False
     # Every test asks for these several times: of all that is compared, of what can be passed on.

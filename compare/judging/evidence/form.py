@@ -26,10 +26,10 @@ Test = Callable[[Facts, LayerPeers], Evidence | None]
 
 def inputs_words(facts: Facts) -> str:
     if not facts.sources:
-        return "nothing recorded precedes it"
+        return facts.before.words
     if facts.stand_in:
         agree = f"agrees to {facts.inherited:.2g}" if facts.inherited else "is identical"
-        return f"its inputs are not recorded, but what precedes them {agree}"
+        return f"its inputs {facts.inputs_are}, but what precedes them {agree}"
     if facts.is_gradient:
         agree = f"agree to {facts.inherited:.2g}" if facts.inherited else "are identical"
         return f"the forward pass and the gradients before it {agree}"

@@ -235,7 +235,7 @@ def beyond_limits(facts: Facts, peers: LayerPeers) -> Evidence | None:
         return None
     if facts.parameter:
         return Evidence(1.0, f"the parameter differs: {verdict.reason}")
-    return Evidence(1.0, f"nothing recorded precedes it; {verdict.reason}")
+    return Evidence(1.0, f"{inputs_words(facts)}; {verdict.reason}")
 
 
 NUMERIC: tuple[Test, ...] = (

@@ -25,6 +25,7 @@ from ...limits import DRIFT, DRIFT_LEAST, INHERITED, UNRELATED, Limits, limits_f
 from ...model import Measurement, Row, Verdict
 from ...vocabulary import MAY_BE_THEIRS, Level, Origin
 from ..dataflow import Flow, Node
+from ..evidence.form import inputs_words
 from ..evidence.totals import apart
 from ..row_facts import Facts
 from ..row_verdicts import nonfinite_words
@@ -138,7 +139,9 @@ class Analysis:
             origin: Origin = "made" if state.evidence is not None else "inherited"
             return Verdict("diverged", mask, origin, 0.95)
         if state.evidence is not None:
-            return Verdict("nan", f"{words}; the inputs have none", "made", 0.99)
+            facts = self.facts[row.index]
+            before = "the inputs have none" if facts.sources else inputs_words(facts)
+            return Verdict("nan", f"{words}; {before}", "made", 0.99)
         return Verdict("nan", words, "inherited", 0.9)
 
     def judged(self, row: Row, result: Measurement, state: State) -> Verdict:

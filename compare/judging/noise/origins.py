@@ -261,7 +261,7 @@ def is_rounding(law: LawRow, facts: Facts) -> bool:
 def source_words(facts: Facts) -> str:
     """The error of what a record was made from, in words."""
     if not facts.sources:
-        return "no recorded inputs"
+        return facts.before.words if facts.before.by_statistics else "no recorded inputs"
     if facts.stand_in:
         return f"what precedes it {facts.inherited:.2g}"
     return f"inputs {facts.inherited:.2g}" if facts.inherited else "inputs identical"
