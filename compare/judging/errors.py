@@ -14,7 +14,7 @@ from ..matching.names.roles import begins_a_run, family_of, is_parameter
 from ..measuring.grids import Grids, grids_of
 from ..measuring.pair_dtypes import is_printed, printed_rounding, printed_share
 from ..measuring.pair_reader import coarser
-from ..model import Layout, Measurement, Result, Row
+from ..model import ByStatistics, Layout, Measurement, Result, Row
 from .dataflow import DECODER, Flow, flow_of, unpaired_before
 from .dtype_verdicts import by_dtype
 from .gradient_flow import ROLES as GRADIENT_ROLES
@@ -132,6 +132,15 @@ class Errors:
         if index not in self._families:
             self._families[index] = _family(self.rows[index])
         return self._families[index]
+
+    def returned_before(self, index: int) -> bool:
+        """Whether something that a module returned was compared before this row."""
+        return any(
+            row.role != "input" and (
+                row.index in self.flow.nodes or isinstance(self.results[row.index], ByStatistics)
+            )
+            for row in self.rows[:index]
+        )  # fmt: skip
 
     def routed(self, index: int) -> Routing | None:
         """The routing within noise that this row's values come from."""

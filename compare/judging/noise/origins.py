@@ -215,8 +215,7 @@ class Origins:
             return law.module
         if node is None or node.parent is None:
             return row.canonical
-        rows = self.errors.rows
-        if not any(rows[i].role != "input" for i in self.errors.flow.nodes if i < index):
+        if not self.errors.returned_before(index):
             return row.canonical  # the inputs of the whole run
         return self._producer(node)
 

@@ -101,6 +101,17 @@ def test_rows_that_have_statistics_precede_the_first_divergence(tmp_path: Path) 
         assert "nothing recorded" not in said
 
 
+def test_what_a_block_s_own_code_does_is_not_laid_to_the_module_that_it_is_given_to(
+    tmp_path: Path,
+) -> None:
+    first = compared(tmp_path, Model(), Model(factors={2: 1.02})).first_divergence()
+    assert first is not None and (first.module, first.index) == ("layers.2", 14)
+    assert first.reason.startswith(
+        "introduced inside layers.2, whose records before this input agree: the 14 rows before it "
+        "were compared by their statistics, without a divergence; "
+    )
+
+
 def test_inputs_that_have_statistics_are_recorded(tmp_path: Path) -> None:
     comparison = compared(tmp_path, Aside(0.0, 1.0), Aside(1e-3, 1.05))
     first = comparison.first_divergence()
