@@ -186,10 +186,10 @@ Result = Measured | None  # of a row; None for gaps and what is not measured yet
 class Verdict:
     """What the numbers of a row mean under a policy.
 
-    `origin`: whether the error was made here, None where the policy does not ask or records without
-    a partner before it leave it open; `confidence` (0 to 1) goes with it. `by_statistics`: by those
-    of either side, not by the differences of its elements. `doubtful`: why the two records do not
-    seem to belong together.
+    `origin`: whether the error was made here, None where the policy does not ask, or where records
+    before it that have no partner, or statistics without values that differ, leave it open;
+    `confidence` (0 to 1) goes with it. `by_statistics`: by those of either side, not by the
+    differences of its elements. `doubtful`: why the two records do not seem to belong together.
     """
 
     level: Level

@@ -122,9 +122,7 @@ class Analysis:
                 return self._nan(row, result, state)
             settled = None
         if settled is not None:
-            origin: Origin = "none"
-            if settled.fails:
-                origin = "made" if state.evidence is not None else "inherited"
+            origin = self._origin(row, state) if settled.fails else "none"
             return replace(settled, origin=origin)
         return self.judged(row, result, state)
 
@@ -136,13 +134,28 @@ class Analysis:
         if structure is not None and structure.blocked[1]:
             apart, blocked = structure.blocked[1], structure.blocked[0]
             mask = f"the masks differ at {apart} of the {blocked} places that either side masks"
-            origin: Origin = "made" if state.evidence is not None else "inherited"
-            return Verdict("diverged", mask, origin, 0.95)
-        if state.evidence is not None:
-            facts = self.facts[row.index]
-            before = "the inputs have none" if facts.sources else inputs_words(facts)
-            return Verdict("nan", f"{words}; {before}", "made", 0.99)
-        return Verdict("nan", words, "inherited", 0.9)
+            return self._from_here("diverged", mask, row, state, 0.95)
+        if state.evidence is None:
+            return Verdict("nan", words, "inherited", 0.9)
+        facts = self.facts[row.index]
+        before = "the inputs have none" if facts.sources else inputs_words(facts)
+        return self._from_here("nan", f"{words}; {before}", row, state, 0.99)
+
+    def _from_here(
+        self, level: Level, words: str, row: Row, state: State, confidence: float
+    ) -> Verdict:  # fmt: skip
+        origin = self._origin(row, state)
+        return Verdict(level, words, origin, None if origin is None else confidence)
+
+    def _origin(self, row: Row, state: State) -> Origin | None:
+        """Where the error of a row that fails comes from; None where only statistics precede it,
+        and differ: how much of theirs it has is not known, unless its law tells.
+        """
+        if state.evidence is None:
+            return "inherited"
+        law = self.origins.laws.get(row.index)
+        told = law is not None and law.causes
+        return "made" if told or not self.facts[row.index].before.diverged else None
 
     def judged(self, row: Row, result: Measurement, state: State) -> Verdict:
         """The verdict of a pair that nothing settles."""
@@ -159,7 +172,8 @@ class Analysis:
             words = f"{_behind_unpaired(facts.unpaired)}: {state.evidence.words}"
             return Verdict("diverged", words)
         if state.evidence is not None:
-            return Verdict("diverged", state.evidence.words, "made", self._confidence(row, state))
+            sure = self._confidence(row, state)
+            return self._from_here("diverged", state.evidence.words, row, state, sure)
         if facts.alone is not None:
             return replace(facts.alone, origin="none")
         limits = limits_for(facts.dtype)

@@ -112,6 +112,25 @@ def test_what_a_block_s_own_code_does_is_not_laid_to_the_module_that_it_is_given
     )
 
 
+def test_behind_statistics_that_differ_it_is_open_where_an_error_was_introduced(
+    tmp_path: Path,
+) -> None:
+    candidate = Model(weights={1: 1.01, 3: 1.1})
+    comparison = compared(tmp_path, Model(), candidate, mismatch=0.02)
+    valued = next(i for i, found in enumerate(comparison.verdicts)
+                  if found.fails and not found.by_statistics)  # fmt: skip
+    differing = sum(found.fails for found in comparison.verdicts[:valued])
+    verdict = comparison.verdicts[valued]
+    assert differing > 1 and comparison.rows[valued].canonical == "layers.3.a"
+    assert verdict.reason.startswith(
+        f"the {valued} rows before it were compared by their statistics, "
+        f"with {differing} divergences; "
+    )
+    assert (verdict.origin, verdict.confidence) == (None, None)
+    first = comparison.first_divergence()
+    assert first is not None and first.module == "layers.1.a"
+
+
 def test_inputs_that_have_statistics_are_recorded(tmp_path: Path) -> None:
     comparison = compared(tmp_path, Aside(0.0, 1.0), Aside(1e-3, 1.05))
     first = comparison.first_divergence()
