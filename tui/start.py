@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .settings.settings import Settings
     from .terminal import Terminal
 
+# Seconds after which a thread that computes in Python hands the interpreter's lock to the screen's,
+# which asks for it several times a key; 0.005 is usual.
+_TURN = 0.001
+
 
 def start(
     reference: str, candidate: str, terminal: Terminal, settings: Settings,
@@ -61,6 +65,7 @@ def start(
                       rules_path=rules_path, options=options, export=export, fold=fold,
                       settings=settings, keymap=keymap, before=before, watch=watch)  # fmt: skip
     app.typed_ahead = events_of(typed)
+    sys.setswitchinterval(_TURN)
     app.run(mouse=settings["mouse"] == "on")
     return exit_status(app)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from .news import Ended
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .news import News
+
+_TURN = 0.01  # seconds of work after which a job gives way
+_GIVEN = 0.0003  # seconds: what a thread takes to wake up, several times
 
 
 class Job:
@@ -27,6 +31,7 @@ class Job:
         self._work, self._post, self._take = work, post, take
         self._stop = threading.Event()
         self._dropped = False
+        self._gave_way = 0.0
         self._thread = threading.Thread(target=self.run, name="layertui-job", daemon=True)
 
     def start(self) -> Job:
@@ -38,6 +43,15 @@ class Job:
         self._stop.set()
 
     def stopped(self) -> bool:
+        """Whether it was asked to end, which work asks often; now and then it pauses here.
+
+        A thread that reads many small files lets go of the interpreter's lock all the time, for
+        less than the screen's thread takes to wake up, which then may not get it for 0.1 s.
+        """
+        now = time.monotonic()
+        if now - self._gave_way > _TURN:
+            self._gave_way = now
+            time.sleep(_GIVEN)
         return self._stop.is_set()
 
     def drop(self) -> None:
