@@ -21,6 +21,7 @@ from .settings.changes import SettingChanges
 from .settings.keymap import Keymap
 from .settings.settings import Settings
 from .state import History, save_crash
+from .strips import keep_no_circles
 from .terminal import Terminal
 from .textual_theme import STYLES, ThemedApp
 from .theme import Look
@@ -77,6 +78,7 @@ class LayertuiApp(ThemedApp, inherit_bindings=False):
         settings: Settings | None = None,
         keymap: Keymap | None = None,
     ) -> None:
+        keep_no_circles()
         self.look = Look(terminal or Terminal())
         self.keymap = keymap or Keymap()
         super().__init__(self.look.terminal)
