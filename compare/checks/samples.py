@@ -7,7 +7,7 @@ budget of bytes lasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -98,14 +98,19 @@ def _sampled(source: Source) -> Array:
     view, dtype = flat_where_possible(source.array), source.locator.dtype
     if view.ndim != 1:
         keys = [key for _, key in pieces(view.shape, _SAMPLE)]
-        blocks = [source.read(view[keys[at]]) for at in _evenly(len(keys) - 1)]
-        return np.concatenate([_numbers(block, dtype) for block in blocks])
+        return _joined(source, dtype, (view[keys[at]] for at in _evenly(len(keys) - 1)))
     runs = _runs_evenly(view.size)
     found = source.real_runs(view, runs) if known_float(dtype) else None
     if found is None:
-        blocks = [source.read(view[at : at + count]) for at, count in runs.tolist()]
-        found = np.concatenate([_numbers(block, dtype) for block in blocks])
+        found = _joined(source, dtype, (view[at : at + count] for at, count in runs.tolist()))
     return found
+
+
+def _joined(source: Source, dtype: str, parts: Iterable[Array]) -> Array:
+    """The numbers of parts of a record, one after the other. What a source has read is good until
+    it reads again, so that each part is copied at once.
+    """
+    return np.concatenate([np.array(_numbers(source.read(part), dtype)) for part in parts])
 
 
 @lru_cache(maxsize=256)  # the layers of a model have records of a few sizes

@@ -181,8 +181,8 @@ def _causes(judged: Judged, trials: Iterable[Trial]) -> Iterator[Cause]:
 
 
 def _explains_nearly_all(trial: Trial, before: LocalError) -> bool:
-    """Whether a mistake of few numbers leaves next to nothing of the error."""
-    few = _cost(trial.hypothesis) < _MANY
+    """Whether a mistake of few numbers leaves next to nothing of the error, and no NaN or Inf."""
+    few = _cost(trial.hypothesis) < _MANY and not trial.error.bad
     return few and trial.nearer and trial.error.total <= _NEARLY * before.total
 
 

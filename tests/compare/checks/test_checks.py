@@ -16,7 +16,7 @@ from layertui.capture.records import Capture
 from layertui.compare.aligned import Note
 from layertui.compare.checks.finding import CODES, Finding
 from layertui.compare.checks.one_side import check_capture
-from layertui.compare.checks.samples import Budget, Looks, look, same_bits
+from layertui.compare.checks.samples import Budget, Looks, look, same_bits, sampled
 from layertui.compare.checks.two_sides import (
     check_before_measuring,
     check_each,
@@ -24,6 +24,7 @@ from layertui.compare.checks.two_sides import (
     note_findings,
 )
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.measuring.kernel import NO_KERNEL
 from support.synthetic import capture as in_memory
 from support.synthetic import record, saved
 
@@ -135,6 +136,21 @@ def test_samples_of_views_that_lie_scattered(tmp_path: Path) -> None:
     one, other = (r.locator for r in capture.records)
     assert one is not None and other is not None and one.strides is not None
     assert same_bits(one, other) and look(one) is not None
+
+
+@pytest.mark.parametrize("no_kernel", [False, True])
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_samples_are_of_all_parts_of_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type, no_kernel: bool
+) -> None:
+    if no_kernel:
+        monkeypatch.setenv(NO_KERNEL, "1")
+    x = np.arange(50_000, dtype=dtype)
+    (found,) = saved(tmp_path / "a", {"a-output": x}).records
+    assert found.locator is not None
+    seen = sampled(found.locator)
+    assert seen is not None and len(np.unique(seen)) == seen.size
+    assert (seen[0], seen[-1]) == (0, 49_999)
 
 
 def test_budget() -> None:

@@ -116,3 +116,26 @@ def test_a_row_is_not_read_whole_whatever_its_width(tmp_path: Path, more: int, n
     first = found.first_divergence()
     assert first is not None
     assert [cause.name for cause in first.causes or ()] == (["scale"] if named else [])
+
+
+def spoiled(layer: Any) -> None:
+    layer.k_proj.bias.data[3] = float("nan")
+
+
+def test_nan_is_not_explained_by_a_factor_or_a_bias(tmp_path: Path) -> None:
+    """All other elements are equal: there is no error that a mistake could explain."""
+    sides: list[str] = []
+    for name in ("one", "other"):
+        torch.manual_seed(0)
+        model, given = Model(), torch.randn(1, 48, WIDTH)
+        if name == "other":
+            spoiled(model.layers[2])
+        sides.append(str(capture(model.eval(), tmp_path / name, given)))
+    found = open_comparison(*sides)
+    found.measure(use_cache=False, threads=1)
+    first = found.first_divergence()
+    assert first is not None and (first.candidate, first.verdict) == (
+        "layers.2.k_proj-output",
+        "nan",
+    )
+    assert not first.causes
