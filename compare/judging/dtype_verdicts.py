@@ -104,8 +104,15 @@ def _peak(result: Measurement, rms: float | None, epsilon: float) -> float | Non
 
 
 def _against_zero(result: Measurement) -> Verdict:
-    """The reference is all zeros: nothing to be relative to."""
+    """The reference is all zeros, or too large: nothing to be relative to."""
     if result.max_abs == 0:
         return Verdict("ok", "all zeros where both have elements")
+    return Verdict("diverged", without_relative(result))
+
+
+def without_relative(result: Measurement) -> str:
+    """How far two sides are apart that have no relative error, and why they have none."""
     greatest = f"{result.max_abs:.2e}" if result.max_abs is not None else "unknown"
-    return Verdict("diverged", f"the reference is all zeros, the candidate up to {greatest}")
+    if result.reference is not None and result.reference.l2 == 0:
+        return f"the reference is all zeros, the candidate up to {greatest}"
+    return f"differs by up to {greatest}; the squares are more than float64 holds"

@@ -26,6 +26,7 @@ _MOST_OTHERS = 48  # records that one is compared with
 _MOST = 1 << 17
 
 
+@np.errstate(all="ignore")  # a file may hold any bits
 def symptoms_of(
     aligned: Aligned, results: Results, analysis: Analysis, index: int
 ) -> tuple[Symptom, ...]:
@@ -45,6 +46,8 @@ def symptoms_of(
     if sample.x.size < 4:
         return ()
     pair = _pair(analysis, index, sample)
+    if not (np.isfinite(pair.squares) and np.isfinite(np.vdot(pair.x, pair.x))):
+        return (_overflowing(result, sample),)
     found = list(_all(aligned, results, analysis, index, sample, pair))
     likely = likely_ones(found)
     hidden = analysis.hidden_symptom(index)
@@ -54,6 +57,14 @@ def symptoms_of(
         other = other_weights(aligned.rows[index], analysis.facts[index], pair)
         return (other or _nothing(result, pair, found),)
     return ranked(likely)
+
+
+def _overflowing(result: Measurement, sample: Sample) -> Symptom:
+    """What there is to say where sums of squares are more than float64 holds."""
+    if result.nonfinite_mismatch:
+        return next(casts.overflow(result, sample.x, sample.y))
+    words = "the squares are more than float64 holds: garbage, or numbers of another dtype"
+    return Symptom("none", 0.0, words)
 
 
 def likely_ones(found: list[Symptom]) -> list[Symptom]:

@@ -28,6 +28,7 @@ from ...limits import (
     UNRELATED,
 )
 from ...measuring.error_structure import FEW_VALUES
+from ..dtype_verdicts import without_relative
 from ..noise.peers import LayerPeers, limit_of
 from ..row_facts import Facts
 from .by_part import few_channels, few_rows, scaled_by_channel, scaled_by_row
@@ -56,8 +57,7 @@ def _more_than_typical(facts: Facts, peers: LayerPeers, name: str, error: float)
     if strength <= 1:
         return None
     if facts.result.relative_l2 is None and facts.result.max_abs and not facts.blocked:
-        greatest = f"the reference is all zeros, the candidate up to {facts.result.max_abs:.2e}"
-        return Evidence(strength, f"{inputs_words(facts)}; {greatest}")
+        return Evidence(strength, f"{inputs_words(facts)}; {without_relative(facts.result)}")
     if found is None:
         compared = f"{amplification:.3g}x; no other layer to compare with"
     else:
