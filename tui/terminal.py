@@ -52,7 +52,11 @@ def refusal(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def prepare(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set what textual reads when it is imported; what the user has set stays."""
+    """Set what textual reads when it is imported; what the user has set stays. An empty NO_COLOR
+    asks for nothing (no-color.org), but textual would leave all colours out.
+    """
+    if environ.get("NO_COLOR") == "":
+        del environ["NO_COLOR"]
     if environ.get("SSH_CONNECTION"):
         environ.setdefault("TEXTUAL_ANIMATIONS", "none")
         environ.setdefault("TEXTUAL_FPS", "30")

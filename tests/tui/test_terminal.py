@@ -38,6 +38,13 @@ def test_over_ssh_animations_are_off_and_the_users_choice_stays() -> None:
     assert local == {}
 
 
+def test_an_empty_no_color_is_kept_from_textual() -> None:
+    empty, asked = {"NO_COLOR": ""}, {"NO_COLOR": "1"}
+    terminal.prepare(empty)
+    terminal.prepare(asked)
+    assert (empty, asked) == ({}, {"NO_COLOR": "1"})
+
+
 @pytest.mark.parametrize(
     ("environ", "colors"),
     [
