@@ -39,7 +39,8 @@ def _grid_of(values: Array) -> tuple[int, int, list[int]]:
     last bit at each place of its mantissa.
     """
     used = values[(values != 0) & np.isfinite(values)]
-    narrow = used.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = used.astype(np.float32)
     raw = narrow.view(np.uint32) | np.uint32(1 << 23)
     last = raw & (~raw + np.uint32(1))  # each value's last bit that is set
     ends_at = np.bincount(np.log2(last[last < 1 << 24]).astype(np.int64), minlength=24)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from layertui.compare.comparison import Comparison, open_comparison
+from layertui.compare.measuring.kernel import NO_KERNEL
 from support.synthetic import saved
 
 LAYERS = 4
@@ -24,8 +25,13 @@ def compared(folder: Path, x: np.ndarray, y: np.ndarray) -> Comparison:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("no_kernel", [False, True])
 @pytest.mark.parametrize("nan", [False, True])
-def test_garbage_is_a_divergence(tmp_path: Path, nan: bool) -> None:
+def test_garbage_is_a_divergence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nan: bool, no_kernel: bool
+) -> None:
+    if no_kernel:
+        monkeypatch.setenv(NO_KERNEL, "1")
     rng = np.random.default_rng(1)
     x = rng.standard_normal((1, 16, 64))
     y = rng.integers(0, 2**64, x.shape, dtype=np.uint64).view(np.float64)
