@@ -55,6 +55,18 @@ class Tolerance(click.ParamType):
         return _number(str(value), self, param, ctx)
 
 
+class Range(click.FloatRange):
+    """As click's, which lets NaN through: no comparison with it is true."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
 class RawType(click.ParamType):
     """Shape and dtype of raw files, `10x64xf32`; kept as text."""
 
@@ -209,7 +221,7 @@ _JUDGING = (
     RULES,
     RAW,
     click.option(
-        "--min-coverage", type=click.FloatRange(0, 1), default=0.5, metavar="SHARE",
+        "--min-coverage", type=Range(0, 1), default=0.5, metavar="SHARE",
         show_default=True,
         help="Share of the outputs that must be paired for exit status 0.",
     ),

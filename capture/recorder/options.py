@@ -90,7 +90,8 @@ class Options:
         if self.tokens is not None:
             said.append(f"only some tokens of each step were recorded: {self.tokens}")
         if self.expected is not None:
-            said.append(f"only values that differ from {self.expected.path} were recorded")
+            theirs = self.expected.path
+            said.append(f"only values that differ from {theirs}, or that it lacks, were recorded")
         if self.layers is not None:
             said.append(f"only some layers were recorded: {self.layers}")
         return said

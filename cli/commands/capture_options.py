@@ -14,7 +14,7 @@ from ...capture.models.run_plan import Plan
 from ...capture.token_places import TokenPart
 from ...capture.weights.recorded import KINDS
 from ..errors import UserError
-from ..options import LayersType, device_option
+from ..options import LayersType, Range, device_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -213,7 +213,7 @@ _TORCH = (
         help="Write values only where they differ from those of the capture REF, else statistics.",
     ),
     click.option(
-        "--mismatch", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=None,
+        "--mismatch", type=Range(0, 1, min_open=True, max_open=True), default=None,
         help="Relative error from which they differ.  [default: 1e-4, or 8 roundings of the dtype]",
     ),
     click.option(

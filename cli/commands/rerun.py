@@ -16,6 +16,7 @@ from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
 from ..options import (
     OVERWRITE,
+    Range,
     device_option,
     form_option,
     judging_options,
@@ -66,7 +67,7 @@ RUNNER_OPTIONS = (
         help="Seed of weights where the directory has none.  [default: as captured]",
     ),
     click.option(
-        "--timeout", type=click.FloatRange(min=0, min_open=True), default=None, metavar="SECONDS",
+        "--timeout", type=Range(min=0, min_open=True), default=None, metavar="SECONDS",
         help="Time limit for starting the runner, and for each rerun.",
     ),
 )  # fmt: skip

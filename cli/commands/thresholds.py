@@ -10,7 +10,7 @@ import click
 
 from ...compare.judging.options import JudgingOptions
 from ..errors import UserError
-from ..options import NO_CACHE, OVERWRITE, RAW, RULES, THREADS, output_option
+from ..options import NO_CACHE, OVERWRITE, RAW, RULES, THREADS, Range, output_option
 
 if TYPE_CHECKING:
     from ...compare.comparison import Comparison
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="REF BASE [REF2 BASE2 ...]",
                 type=click.Path())  # fmt: skip
 @output_option("the limits go")
-@click.option("--percentile", type=click.FloatRange(0, 100), default=None, metavar="PERCENT",
+@click.option("--percentile", type=Range(0, 100), default=None, metavar="PERCENT",
               help="Percentile of the errors, over all runs and steps.  [default: 99]")  # fmt: skip
-@click.option("--margin", type=click.FloatRange(0, min_open=True), default=None, metavar="FACTOR",
+@click.option("--margin", type=Range(0, min_open=True), default=None, metavar="FACTOR",
               help="What the percentile is multiplied by.  [default: 1.5]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["layertui", "aiu"]), default="layertui",
               show_default=True, help="aiu: the sums of aiu-fms-testing-utils.")  # fmt: skip

@@ -112,6 +112,7 @@ def test_coverage_floor(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ref, cand = pair(real, "llama-f32")
     assert compare(ref, cand, "--min-coverage", "0") == 0
     assert compare(ref, cand, "--min-coverage", "1") == 1
+    assert compare(ref, cand, "--min-coverage", "nan") == 2
     capsys.readouterr()
 
 

@@ -174,6 +174,24 @@ async def test_r_without_torch_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.torch
+async def test_the_view_shows_the_rerun_of_the_module_that_the_divergence_was_seen_in(
+    tmp_path: Path,
+) -> None:
+    app = make_app(*unpack(str(tmp_path / "demo"), "attention-scale"))
+    async with app.run_test(size=(120, 34)) as pilot:
+        await measured(pilot, app)
+        await pilot.press("f", "enter", "7", "R")
+        await reran(pilot, app)
+        comparison, screen = app.session.comparison, app.screen
+        assert comparison is not None and isinstance(screen, PairScreen)
+        assert screen.scene is not None
+        assert blamed_row(comparison, screen.scene.index) != screen.scene.index
+        text = "\n".join(screen.view.texts)
+        assert "wrong on its own" in text and "not rerun yet" not in text.lower()
+    app.session.reruns.close()
+
+
+@pytest.mark.torch
 async def test_an_export_opens_with_both_scenarios(tmp_path: Path) -> None:
     """What `layertui verify` wrote: the errors as captured and those with injection, side by side,
     without anything being run.

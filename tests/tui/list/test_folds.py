@@ -298,7 +298,13 @@ def test_every_level_has_a_place_in_the_order() -> None:
 def test_the_words_of_a_folded_line(compared: Comparison) -> None:
     levels: list[Level] = ["ok", "diverged", "diverged", "nan", "missing", "missing", "noise"]
     assert _judged(compared, levels, {2}).words == (
-        "L0: 7 rows folded: 1 NAN introduced, 2 DIVERGED, 2 gaps, 2 passed"
+        "L0: 7 rows folded: 1 NAN, 2 DIVERGED, 1 of them introduced, 2 gaps, 2 passed"
+    )
+    assert _judged(compared, levels[:3], {1, 2}).words == (
+        "L0: 3 rows folded: 2 DIVERGED introduced, 1 passed"
+    )
+    assert _judged(compared, levels[:3], set()).words == (
+        "L0: 3 rows folded: 2 DIVERGED inherited, 1 passed"
     )
     levels = ["ok", "pending", "drift"]
     assert _judged(compared, levels, set()).words == (

@@ -53,22 +53,37 @@ class FoldSummary:
     levels: tuple[Level, ...]  # of all rows, in order
     counts: tuple[tuple[Level, int], ...]  # of those that did not pass, worst first
     has_first: bool  # the first divergence is among the rows
+    made: int  # rows whose error was made there
 
     @property
     def words(self) -> str:
-        """`L3: 30 rows folded: 2 DIVERGED introduced, 2 gaps, 26 passed`."""
+        """`L3: 30 rows folded: 4 DIVERGED, 1 of them introduced, 2 gaps, 24 passed`."""
         known = dict(self.counts)
-        origin = "" if self.origin is None else f" {ORIGIN_WORDS[self.origin]}"
         parts: list[str] = []
         for level, count in self.counts:
             if level != "missing":
-                word = LOOKS[level].word or "not measured yet"
-                parts.append(f"{count} {word}{origin if level in FAILING else ''}")
-                origin = "" if level in FAILING else origin
+                parts.append(f"{count} {LOOKS[level].word or 'not measured yet'}")
+                if level == self._last_failing:
+                    parts[-1] += self._origin_words
         parts += [counted(known["missing"], "gap")] if "missing" in known else []
         passed = self.rows - sum(known.values())
         parts += [f"{passed} passed"] if passed else []
         return f"{self.name}: {counted(self.rows, 'row')} folded: {', '.join(parts)}"
+
+    @property
+    def _last_failing(self) -> Level | None:
+        return next((level for level, _ in reversed(self.counts) if level in FAILING), None)
+
+    @property
+    def _origin_words(self) -> str:
+        """Where the errors of the rows that fail come from; of those that differ in that, how many
+        were made there.
+        """
+        if self.origin is None:
+            return ""
+        failing = sum(count for level, count in self.counts if level in FAILING)
+        some = self.origin == "made" and self.made < failing
+        return f", {self.made} of them introduced" if some else f" {ORIGIN_WORDS[self.origin]}"
 
 
 def summary_of(
@@ -91,7 +106,7 @@ def summary_of(
         made[0] if made else worst,
         next((row for row in members if breaks_law(comparison, row)), None), found,
         tuple((each, count[each]) for each in _COUNTED if count[each]),
-        comparison.first_index in members,
+        comparison.first_index in members, len(made),
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class RerunView(View):
         scene, session = self.scene, self.stage.session
         if scene is None or scene.aligned.kind != "pair" or self._outlook is not None:
             return
-        if session.reruns.result(scene.comparison, scene.index) is not None:
+        if session.reruns.result(scene.comparison, self._shown) is not None:
             return
         from ....compare.rerun.outlook import outlook
 
@@ -62,6 +62,13 @@ class RerunView(View):
 
         assert self.scene is not None
         return blamed_row(self.scene.comparison, self.scene.index)
+
+    @property
+    def _shown(self) -> int:
+        """The row whose rerun is shown: this one's, else the one that `R` reruns for it."""
+        assert self.scene is not None
+        own = self.stage.session.reruns.result(self.scene.comparison, self.scene.index)
+        return self._row if own is None else self.scene.index
 
     @property
     def actions(self) -> dict[str, Callable[[], str]]:
@@ -86,7 +93,7 @@ class RerunView(View):
         if scene is None:
             return []
         session = self.stage.session
-        comparison, index = scene.comparison, scene.index
+        comparison, index = scene.comparison, self._shown
         found = session.reruns.result(comparison, index)
         lines: list[Pieces] = [[], self.heading("Injected rerun: this layer of the candidate, "
                                                 "given the reference's inputs")]  # fmt: skip
