@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...capture.interpreter.garbage import free_slowly
@@ -86,6 +86,27 @@ def flow_of(rows: Sequence[Row], results: Sequence[Result]) -> Flow:
 
 
 @dataclass(slots=True)
+class _Returned:
+    """What the modules inside one return, in order: the rows, whose they are, and the last
+    component of that name.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def by(cls, modules: Sequence[str], outputs: Mapping[str, Sequence[int]]) -> _Returned:
+        found = cls()
+        in_order = sorted((row, name) for name in modules for row in outputs[name])
+        for row, module in in_order:
+            found.rows.append(row)
+            found.modules.append(module)
+            found.names.append(last_name(module))
+        return found
+
+
+@dataclass(slots=True)
 class _Step:
     """The pairs of one step, and what is needed to link them."""
 
@@ -93,40 +114,43 @@ class _Step:
     rows: list[Row]
     results: Sequence[Result]
     before: _Step | None
-    labels: dict[str, int] = field(default_factory=dict)
-    by_index: dict[int, Row] = field(default_factory=dict)
     inputs: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
     children: dict[str, list[str]] = field(default_factory=dict)  # modules that have outputs
-    inside: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    inside: dict[str, _Returned] = field(default_factory=dict)
     seen: SeenNumbers = field(default_factory=SeenNumbers)
     parents: dict[str, str] = field(default_factory=dict)  # `recorded_parent`, by module
+    labels: dict[str, int] | None = None  # made when the next step asks for them
 
     def link(self) -> None:
-        given = [row for row in self.rows if row.role == "value" and is_parameter(row.canonical)]
-        for row in given:  # parameters are made of nothing, and what is made of them is not here
-            self.flow.nodes[row.index] = Node(row.index, row.canonical, row.role, kind_of(row))
-        self.rows = [row for row in self.rows if row.index not in self.flow.nodes]
+        made: list[tuple[Row, Node]] = []
         for row in self.rows:
-            self.labels[row.label], self.by_index[row.index] = row.index, row
-            if row.role in GRADIENT_ROLES:
+            node = Node(row.index, row.canonical, row.role, kind_of(row))
+            if node.role == "value" and is_parameter(node.module):
+                # Parameters are made of nothing, and what is made of them is not here.
+                self.flow.nodes[node.index] = node
                 continue
-            place = self.inputs if row.role == "input" else self.outputs
-            place.setdefault(row.canonical, []).append(row.index)
+            made.append((row, node))
+            if node.role not in GRADIENT_ROLES:
+                place = self.inputs if node.role == "input" else self.outputs
+                place.setdefault(node.module, []).append(node.index)
+        self.rows = [row for row, _ in made]
         for module in self.outputs:
             for parent in self.returning_parents(module):
                 self.children.setdefault(parent, []).append(module)
         gradients = GradientFlow(self.recorded_parent)
-        for row in self.rows:
-            if row.role in GRADIENT_ROLES:
-                self.flow.nodes[row.index] = self.gradient(row, gradients)
+        for row, node in made:
+            if node.role in GRADIENT_ROLES:
+                self.link_gradient(node, row, gradients)
             else:
-                self.flow.nodes[row.index] = self.node(row)
+                self.link_forward(node, row)
+            self.flow.nodes[node.index] = node
 
     def leavings(self) -> list[object]:
         """What linking took, some objects for each row."""
-        named = self.inputs, self.outputs, self.inside
-        return [*self.seen.leavings(), *(rows for found in named for rows in found.values())]
+        named = self.inputs, self.outputs
+        lists = (rows for found in named for rows in found.values())
+        return [*self.seen.leavings(), *lists, *self.inside.values()]
 
     def recorded_parent(self, module: str) -> str:
         """The nearest module around `module` that has records."""
@@ -148,54 +172,53 @@ class _Step:
             if module in self.outputs:
                 return
 
-    def node(self, row: Row) -> Node:
-        node = Node(row.index, row.canonical, row.role, kind_of(row))
-        if row.role == "input":
-            node.parent = self.recorded_parent(row.canonical)
-        known = self.earlier(row)
+    def link_forward(self, node: Node, row: Row) -> None:
+        """Set what a node of the forward pass was made from."""
+        if node.role == "input":
+            node.parent = self.recorded_parent(node.module)
+        known = self.earlier(node.index)
         if known is not None:
             node.same, node.sources = known, (known,)
-        elif row.role == "input":
+        elif node.role == "input":
             node.sources = self.made_by_parent(row, node.parent or ROOT)
         else:
-            node.sources = self.returned(row)
-            node.stand_in = not self.inputs.get(row.canonical)
-        return node
+            inputs = self.inputs.get(node.module, [])
+            node.sources = self.returned(node, inputs)
+            node.stand_in = not inputs
 
-    def gradient(self, row: Row, gradients: GradientFlow) -> Node:
-        """A node of the backward pass; only another gradient can have the same numbers."""
-        node = Node(row.index, row.canonical, row.role, kind_of(row))
-        node.same = self.earlier(row, "gradient")
+    def link_gradient(self, node: Node, row: Row, gradients: GradientFlow) -> None:
+        """The same of the backward pass; only another gradient can have the same numbers."""
+        node.same = self.earlier(node.index, "gradient")
         node.sources = (
             gradients.sources(row, self.inputs, self.outputs, self.children)
             if node.same is None
             else (node.same,)
         )
         gradients.add(row)
-        return node
 
-    def earlier(self, row: Row, kind: str = "") -> int | None:
-        """The first row whose reference had the same numbers as this row's."""
-        numbers = self.numbers(row)
-        return None if numbers is None else self.seen.first(row.index, numbers, kind)
+    def earlier(self, index: int, kind: str = "") -> int | None:
+        """The first row whose reference had the same numbers as row `index`."""
+        numbers = self.numbers(index)
+        return None if numbers is None else self.seen.first(index, numbers, kind)
 
-    def numbers(self, row: Row) -> Numbers | None:
-        """What tells the reference's numbers from others."""
-        result = self.results[row.index]
+    def numbers(self, index: int) -> Numbers | None:
+        """What tells the numbers of a row's reference from others."""
+        result = self.results[index]
         assert isinstance(result, Measurement)
         return Numbers.of(result)
 
-    def returned(self, row: Row) -> tuple[int, ...]:
+    def returned(self, node: Node, inputs: Sequence[int]) -> tuple[int, ...]:
         """Inputs of the module, and what the modules inside it returned. Where no inputs are
         recorded, what was returned before stands in for them.
         """
-        module = ROOT if row.canonical == DECODER else row.canonical
-        found = list(self.inputs.get(row.canonical, ()))
+        module, found = node.module, [*inputs]
+        if module == DECODER:
+            module = ROOT
         if not found and module != ROOT:
-            found = self.given(module, row.index)
+            found = self.given(module, node.index)
         for child in self.children.get(module, ()):
-            if child not in (module, row.canonical):
-                found += [i for i in self.outputs[child] if i < row.index]
+            if child not in (module, node.module):
+                found += [i for i in self.outputs[child] if i < node.index]
         return tuple(found)
 
     def given(self, module: str, index: int) -> list[int]:
@@ -215,24 +238,19 @@ class _Step:
         `without`. Of the root, whose modules are a stream, only the last: these are made of all
         before them.
         """
-        outputs = self._outputs_of(parent)
-        most = _STREAM if parent == ROOT else len(outputs)
+        inside = self.inside.get(parent)
+        if inside is None:
+            inside = _Returned.by(self.children.get(parent, ()), self.outputs)
+            self.inside[parent] = inside
+        most = _STREAM if parent == ROOT else len(inside.rows)
         found: list[int] = []
-        for at in range(bisect_left(outputs, (index, "")) - 1, -1, -1):
-            row, child = outputs[at]
-            if child not in (module, parent) and last_name(child) not in without:
-                found.append(row)
-            if len(found) == most:
-                break
+        for at in range(bisect_left(inside.rows, index) - 1, -1, -1):
+            child = inside.modules[at]
+            if child != module and child != parent and inside.names[at] not in without:
+                found.append(inside.rows[at])
+                if len(found) == most:
+                    break
         return found[::-1]
-
-    def _outputs_of(self, parent: str) -> list[tuple[int, str]]:
-        """Rows of what the modules inside `parent` return, in order, and whose they are."""
-        if parent not in self.inside:
-            children = self.children.get(parent, ())
-            self.inside[parent] = sorted((i, child) for child in children
-                                         for i in self.outputs[child])  # fmt: skip
-        return self.inside[parent]
 
     def made_by_parent(self, row: Row, parent: str) -> tuple[int, ...]:
         """What the parent's code can have made an input of: its own inputs, and what the modules
@@ -252,19 +270,28 @@ class _Step:
 
     def is_input_of(self, row: Row, module: str) -> bool:
         """Whether the numbers are one of the module's inputs, which may be recorded later."""
-        own = self.numbers(row)
-        if own is None or module == row.canonical:
+        given = self.inputs.get(module)
+        if not given or module == row.canonical:
             return False
-        given = (self.numbers(self.by_index[i]) for i in self.inputs.get(module, ()))
-        return any(other is not None and own.same(other) for other in given)
+        own = self.numbers(row.index)
+        if own is None:
+            return False
+        others = (self.numbers(i) for i in given)
+        return any(other is not None and own.same(other) for other in others)
 
     def from_before(self, row: Row, has_sources: bool) -> list[int]:
         before = self.before
         assert before is not None
-        if row.label in before.labels and has_sources:
-            return [before.labels[row.label]]
-        ends = before.outputs.get(ROOT) or [before.rows[-1].index]
-        return ends if not has_sources else []
+        if has_sources:
+            known = before.row_of(row.label)
+            return [] if known is None else [known]
+        return before.outputs.get(ROOT) or [before.rows[-1].index]
+
+    def row_of(self, label: str) -> int | None:
+        """The row of this step that is labelled so; the last, of several."""
+        if self.labels is None:
+            self.labels = {row.label: row.index for row in self.rows}
+        return self.labels.get(label)
 
 
 def unpaired_before(rows: Sequence[Row], index: int) -> int:

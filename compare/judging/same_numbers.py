@@ -21,14 +21,14 @@ _ROUNDINGS = 2.0**-21
 
 
 class Numbers(NamedTuple):
-    """What is known of the numbers of a reference. `room` is how far the mean and the standard
-    deviation of the same numbers may lie apart.
+    """What is known of the numbers of a reference: how many `elements`; `exact`, what equal numbers
+    have in common to the last bit.
     """
 
+    elements: int
     exact: tuple[object, ...]
     mean: float
     std: float
-    room: float
 
     @classmethod
     def of(cls, result: Measurement) -> Numbers | None:
@@ -39,21 +39,30 @@ class Numbers(NamedTuple):
         if side.min == side.max or side.mean is None or side.std is None:
             return None
         exact = result.count, side.min, side.max, side.nan, side.inf, side.zeros
-        room = _ROUNDINGS / math.sqrt(result.count) * math.hypot(side.mean, side.std)
-        return cls(exact, side.mean, side.std, room)
+        return cls(result.count, exact, side.mean, side.std)
+
+    @property
+    def room(self) -> float:
+        """How far the mean and the standard deviation of the same numbers may lie apart."""
+        return _ROUNDINGS / math.sqrt(self.elements) * math.hypot(self.mean, self.std)
 
     def same(self, other: Numbers) -> bool:
         """Whether these are the numbers of another record, in whatever order."""
-        if self.exact != other.exact or abs(self.mean - other.mean) > self.room:
-            return False
-        return abs(self.std - other.std) <= self.room
+        return self.exact == other.exact and self.is_near(other.mean, other.std)
+
+    def is_near(self, mean: float, std: float) -> bool:
+        """Whether numbers of this mean and standard deviation can be the same ones."""
+        room = self.room
+        return abs(self.mean - mean) <= room and abs(self.std - std) <= room
 
 
 @dataclass(slots=True)
 class SeenNumbers:
-    """Rows by their numbers."""
+    """Rows by their numbers: by kind, then by what is exact of them, the standard deviation, row
+    and mean of each, in order.
+    """
 
-    _seen: dict[tuple[str, tuple[object, ...]], list[tuple[float, int, Numbers]]] = field(
+    _seen: dict[str, dict[tuple[object, ...], list[tuple[float, int, float]]]] = field(
         default_factory=dict
     )
 
@@ -61,21 +70,22 @@ class SeenNumbers:
         """The first row of this `kind` that had the same numbers; where there was none, row `index`
         is the first from now on.
         """
-        key = kind, numbers.exact
-        known = self._seen.get(key)
+        of_kind = self._seen.setdefault(kind, {})
+        known = of_kind.get(numbers.exact)
         if known is None:  # nearly always
-            self._seen[key] = [(numbers.std, index, numbers)]
+            of_kind[numbers.exact] = [(numbers.std, index, numbers.mean)]
             return None
-        at, end = bisect_left(known, (numbers.std - numbers.room, -1)), numbers.std + numbers.room
-        found = []
+        room, found = numbers.room, []
+        at, end = bisect_left(known, (numbers.std - room, -1)), numbers.std + room
         while at < len(known) and known[at][0] <= end:
-            if numbers.same(known[at][2]):
-                found.append(known[at][1])
+            std, row, mean = known[at]
+            if numbers.is_near(mean, std):
+                found.append(row)
             at += 1
         if not found:
-            insort(known, (numbers.std, index, numbers))
+            insort(known, (numbers.std, index, numbers.mean))
         return min(found, default=None)
 
     def leavings(self) -> list[object]:
         """What was remembered, some objects for each row."""
-        return [*self._seen.values()]
+        return [rows for of_kind in self._seen.values() for rows in of_kind.values()]
