@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..capture.records import Record
@@ -13,13 +14,13 @@ OUTPUT_ROLES = frozenset({"output", "value", "grad_output"})
 
 def count(aligned: Aligned, results: Results, verdicts: Sequence[Verdict]) -> Counts:
     """Count what is known so far."""
-    rows = aligned.rows
+    kinds = Counter(row.kind for row in aligned.rows)
     ref, ref_outputs = _side(aligned, results, verdicts, "reference")
     cand, cand_outputs = _side(aligned, results, verdicts, "candidate")
     return Counts(
-        pairs=sum(1 for row in rows if row.kind == "pair"),
-        gaps_reference=sum(1 for row in rows if row.kind == "gap_reference"),
-        gaps_candidate=sum(1 for row in rows if row.kind == "gap_candidate"),
+        pairs=kinds["pair"],
+        gaps_reference=kinds["gap_reference"],
+        gaps_candidate=kinds["gap_candidate"],
         unreadable=ref.unreadable + cand.unreadable,
         ignored=ref.ignored + cand.ignored,
         records_reference=ref,
@@ -41,7 +42,7 @@ def _side(
     outputs: set[int] = set()
     compared: set[int] = set()
     ours = side == "reference"
-    for row, result in zip(aligned.rows, results.measurements, strict=True):
+    for row, result, verdict in zip(aligned.rows, results.measurements, verdicts, strict=True):
         record = row.reference if ours else row.candidate
         if record is None:
             continue
@@ -54,8 +55,7 @@ def _side(
             broken.add(key)
         elif pair:
             paired.add(key)
-            doubtful = verdicts[row.index].doubtful
-            if row.problem_level != "unreadable" and not (doubtful or failure):
+            if row.problem_level != "unreadable" and not (verdict.doubtful or failure):
                 compared.add(key)
     paired -= broken
     compared -= broken

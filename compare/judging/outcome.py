@@ -7,6 +7,7 @@ is less complete than another.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -143,15 +144,16 @@ def _pairs_are(count: int) -> str:
 
 def _levels(aligned: Aligned, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Verdicts that fail, and what could not be read or was not measured."""
+    counts: Counter[Level] = Counter()
+    first: dict[Level, Row] = {}
+    for row, verdict in zip(aligned.rows, verdicts, strict=True):
+        counts[verdict.level] += 1
+        first.setdefault(verdict.level, row)
     for level, one, many in _WORDS:
-        found = [
-            row for row, verdict in zip(aligned.rows, verdicts, strict=True)
-            if verdict.level == level
-        ]  # fmt: skip
-        if len(found) == 1:
-            yield f"1 {one}: {found[0].label}"
-        elif found:
-            yield f"{len(found)} {many}, the first {found[0].label}"
+        if counts[level] == 1:
+            yield f"1 {one}: {first[level].label}"
+        elif counts[level]:
+            yield f"{counts[level]} {many}, the first {first[level].label}"
 
 
 def _coverage(

@@ -51,9 +51,11 @@ def nonfinite_words(result: Measurement) -> str:
 def before_policy(row: Row, result: Result, overrides: tuple[ThresholdRule, ...]) -> Verdict | None:
     """What is settled under every policy: the plain cases, then a limit of the rules file."""
     plain = structural(row, result)
-    override = override_for(row, overrides)
-    if plain is not None or override is None or not isinstance(result, Measurement):
+    if plain is not None or not isinstance(result, Measurement):
         return plain
+    override = override_for(row, overrides)
+    if override is None:
+        return None
     return by_thresholds(result, dict(override.limits), f"limit of {override.match!r}")
 
 

@@ -82,7 +82,7 @@ def inputs_without_values(
     found: dict[tuple[int, str], str] = {}
     for row in rows:
         result = results[row.index]
-        if row.role == "input" and isinstance(result, (ByStatistics, Failure)):
+        if isinstance(result, (ByStatistics, Failure)) and row.role == "input":
             compared = isinstance(result, ByStatistics)
             words = "were compared by their statistics" if compared else "could not be compared"
             found[row.step, row.canonical] = words

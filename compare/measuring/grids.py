@@ -8,7 +8,8 @@ expect less of it, and a single fine one among coarse ones is judged as what it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...capture.dtypes import DTYPES
@@ -55,18 +56,27 @@ class Grids:
 
 def grids_of(rows: Sequence[Row], results: Sequence[Result]) -> Grids:
     """What the values of both sides show. Needs the structures of the pairs that differ."""
-    shown: list[tuple[int, int]] = []
-    wider: list[tuple[bool, bool]] = []
-    for row, result in zip(rows, results, strict=True):
-        bits, dtypes = _bits(result), side_dtypes(row)
-        if bits is not None and dtypes is not None:
-            shown.append(bits)
-            wider.append((_is_wider(dtypes[0], bits[0]), _is_wider(dtypes[1], bits[1])))
-    left, right = (grid_of([bits[side] for bits in shown]) for side in (0, 1))
-    if (left is None) != (right is None) and len(shown) < ONE_SIDE_COARSE:
+    found = Counter(_dtypes_and_bits(rows, results))
+    left, right = (grid_of([bits[side] for _, bits in found.elements()]) for side in (0, 1))
+    shown = sum(found.values())
+    if (left is None) != (right is None) and shown < ONE_SIDE_COARSE:
         return Grids()
-    said = [2 * sum(each[side] for each in wider) > len(wider) for side in (0, 1)]
+    said = [
+        2 * sum(count for (dtypes, bits), count in found.items()
+                if _is_wider(dtypes[side], bits[side])) > shown
+        for side in (0, 1)
+    ]  # fmt: skip
     return Grids(left, right, (said[0], said[1]))
+
+
+def _dtypes_and_bits(
+    rows: Sequence[Row], results: Sequence[Result]
+) -> Iterator[tuple[tuple[str, str], tuple[int, int]]]:
+    for row, result in zip(rows, results, strict=True):
+        bits = _bits(result)
+        dtypes = None if bits is None else side_dtypes(row)
+        if bits is not None and dtypes is not None:
+            yield dtypes, bits
 
 
 def grid_of(bits: list[int]) -> str | None:

@@ -8,15 +8,20 @@ from ..recipes.parse import parse_recipe
 
 def side_dtypes(row: Row) -> tuple[str, str] | None:
     """The dtypes of both sides of a pair, casts of the recipes included."""
-    names: list[str] = []
-    for record, recipe in (
-        (row.reference, row.recipe_reference), (row.candidate, row.recipe_candidate),
-    ):  # fmt: skip
-        if record is None or record.dtype is None:
-            return None
-        casts = parse_recipe(recipe).casts if "cast" in recipe else ()
-        names.append(casts[-1] if casts else record.dtype)
-    return names[0], names[1]
+    reference, candidate = row.reference, row.candidate
+    if reference is None or reference.dtype is None:
+        return None
+    if candidate is None or candidate.dtype is None:
+        return None
+    return (
+        _after_casts(reference.dtype, row.recipe_reference),
+        _after_casts(candidate.dtype, row.recipe_candidate),
+    )
+
+
+def _after_casts(dtype: str, recipe: str) -> str:
+    casts = parse_recipe(recipe).casts if "cast" in recipe else ()
+    return casts[-1] if casts else dtype
 
 
 def coarser_dtype(row: Row) -> str | None:
@@ -29,7 +34,10 @@ def coarser_dtype(row: Row) -> str | None:
 
 def is_printed(row: Row) -> bool:
     """Whether a side may have been printed: it comes with what was written about its values."""
-    return any(r is not None and r.stats for r in (row.reference, row.candidate))
+    reference, candidate = row.reference, row.candidate
+    if reference is not None and reference.stats:
+        return True
+    return candidate is not None and bool(candidate.stats)
 
 
 def printed_rounding(row: Row) -> float:

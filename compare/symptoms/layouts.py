@@ -34,6 +34,8 @@ def explained_layouts(
 
     found: dict[int, Layout] = {}
     differ = set(wrong)
+    if not differ:
+        return found
     for index in sorted(_of_whole_kinds(errors, differ, agreeing_behind(errors, differ))):
         try:
             layout = _layout(aligned, results, index, errors.facts[index].ok)

@@ -7,7 +7,7 @@ the model: an error of that size would have been passed on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ...limits import AGREES, LEAST, UNLIKE, UNRELATED_COSINE
@@ -21,17 +21,14 @@ _BY_PLACE = ("order", "content")
 
 def doubtful_pairs(errors: Errors) -> dict[int, str]:
     """By row: why the two records of a pair do not seem to belong together."""
-    alike = _one_dialect(errors)
-    wrong = {
-        index for index, facts in errors.facts.items()
-        if may_be_doubted(errors, facts)
-        and not (alike and errors.rows[index].matched_by == "name")
-    }  # fmt: skip
+    wrong = {index for index, facts in errors.facts.items() if may_be_doubted(errors, facts)}
+    if wrong and _one_dialect(errors):
+        wrong = {index for index in wrong if errors.rows[index].matched_by != "name"}
     if not wrong:
         return {}
     consumers = consumers_of(errors)
     while True:
-        kept = agreeing_behind(errors, wrong)
+        kept = agreeing_behind(errors, wrong, consumers)
         kinds = {errors.flow[index].kind for index in kept}
         # The last of its kind has nothing behind it that could show it.
         kept |= {index for index in wrong if index not in consumers
@@ -69,10 +66,12 @@ def _single_of_a_name(errors: Errors, doubted: set[int]) -> set[int]:
 
 def may_be_doubted(errors: Errors, facts: Facts) -> bool:
     """Values that differ grossly, in a pair made by place; of equal names, that are unrelated."""
+    if facts.plain <= UNLIKE:  # nearly always
+        return False
     row = errors.rows[facts.index]
     if facts.exact or facts.blocked or row.role == "input" or facts.index in errors.layouts:
         return False
-    if facts.result.nonfinite_mismatch or facts.plain <= UNLIKE:
+    if facts.result.nonfinite_mismatch:
         return False
     if row.matched_by in _BY_PLACE:
         return True
@@ -99,11 +98,17 @@ def consumers_of(errors: Errors) -> dict[int, list[int]]:
     return found
 
 
-def agreeing_behind(errors: Errors, wrong: Iterable[int]) -> set[int]:
+def agreeing_behind(
+    errors: Errors, wrong: Collection[int], consumers: Mapping[int, list[int]] | None = None
+) -> set[int]:
     """Those of the rows `wrong` of which everything that is made agrees, or is one of them;
     something that agrees there must be. Rows that nothing is made of are no evidence about others.
+    `consumers` are those of `consumers_of`, if known.
     """
-    consumers = consumers_of(errors)
+    if not wrong:
+        return set()
+    if consumers is None:
+        consumers = consumers_of(errors)
     ends = {index for index in wrong if not consumers.get(index)}
     left = set(wrong) - ends
     while True:
@@ -115,7 +120,7 @@ def agreeing_behind(errors: Errors, wrong: Iterable[int]) -> set[int]:
 
 
 def _all_agree(
-    errors: Errors, index: int, consumers: dict[int, list[int]], excused: set[int]
+    errors: Errors, index: int, consumers: Mapping[int, list[int]], excused: set[int]
 ) -> bool:
     """Whether what is made of a record agrees or is excused, and something of it agrees."""
     others = [each for each in consumers[index] if each not in excused]
