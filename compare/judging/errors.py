@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ...capture.dtypes import DTYPES
 from ..limits import ROUNDINGS, limits_for
@@ -54,8 +54,9 @@ class Errors:
         for facts in self.facts.values():
             if self.arithmetic is not None and not facts.exact:
                 self.arithmetic.apply(facts)
-            coarser = (f.unit for f in facts.sources if f.error > 0 and f.dtype != facts.dtype)
-            facts.unit = max([facts.unit, *coarser])
+            for source in facts.sources:
+                if source.dtype != facts.dtype and source.error > 0:
+                    facts.unit = max(facts.unit, source.unit)
             facts.floor = max(facts.floor, ROUNDINGS * facts.unit)
             if self._alone(facts):
                 row = self.rows[facts.index]
@@ -90,9 +91,8 @@ class Errors:
         row, result = self.rows[index], self.results[index]
         assert isinstance(result, Measurement)
         dtypes = self.grids.dtypes(row, result) or ("float32", "float32")
-        name = coarser(*dtypes)
-        dtype, limits = DTYPES[name], limits_for(name)
-        exact = dtype.epsilon == 0
+        precision = _precision_of(*dtypes)
+        exact = precision.exact
         error, passed, kept = error_of(result, exact), None, None
         plain = error if exact or is_masked(result) else result.relative_l2 or 0.0
         if index in self.layouts:
@@ -106,13 +106,13 @@ class Errors:
             index,
             error,
             plain,
-            name,
-            dtype.epsilon / 2,
+            precision.dtype,
+            precision.unit,
             _printed_floor(row, result),
-            0.0 if limits is None else limits.ok,
+            precision.ok,
             exact,
             result,
-            bits=DTYPES[dtypes[1]].mantissa_bits,
+            bits=precision.bits,
             passed=passed,
             kept=kept,
             mixed=dtypes[0] != dtypes[1],
@@ -122,16 +122,17 @@ class Errors:
 
     def _alone(self, facts: Facts) -> bool:
         """Nothing is recorded that it can have been made from, and it is not where a run begins."""
-        row = self.rows[facts.index]
-        if facts.sources or facts.exact or facts.blocked or row.canonical in (ROOT, DECODER):
+        if facts.sources or facts.exact or facts.blocked:
             return False
-        return not begins_a_run(row.canonical)
+        module = self.rows[facts.index].canonical
+        return module not in (ROOT, DECODER) and not begins_a_run(module)
 
     def family(self, index: int) -> str:
         """`norm` or `linear` for what such a module returns, else empty."""
-        if index not in self._families:
-            self._families[index] = _family(self.rows[index])
-        return self._families[index]
+        known = self._families.get(index)
+        if known is None:
+            known = self._families[index] = _family(self.rows[index])
+        return known
 
     def returned_before(self, index: int) -> bool:
         """Whether something that a module returned was compared before this row."""
@@ -157,6 +158,26 @@ class Errors:
             if routing.within_noise:
                 found.setdefault(self.rows[index].step, []).append(routing)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Precision:
+    """What a pair is judged by, see `Facts`."""
+
+    dtype: str
+    unit: float
+    ok: float
+    exact: bool
+    bits: int
+
+
+@lru_cache(maxsize=1 << 10)  # there are few pairs of dtypes
+def _precision_of(reference: str, candidate: str) -> _Precision:
+    name = coarser(reference, candidate)
+    dtype, limits = DTYPES[name], limits_for(name)
+    ok = 0.0 if limits is None else limits.ok
+    bits = DTYPES[candidate].mantissa_bits
+    return _Precision(name, dtype.epsilon / 2, ok, dtype.epsilon == 0, bits)
 
 
 def _family(row: Row) -> str:
@@ -191,9 +212,9 @@ def is_masked(result: Measurement) -> bool:
 
 def _printed_floor(row: Row, result: Measurement) -> float:
     """The relative error that the rounding of a print makes."""
-    side, structure = result.reference, result.structure
     if not is_printed(row):
         return 0.0
+    side, structure = result.reference, result.structure
     floor = printed_share(row)
     if side is not None and side.l2 and result.compared:
         plain = printed_rounding(row) * math.sqrt(result.compared) / side.l2

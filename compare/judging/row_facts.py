@@ -128,7 +128,7 @@ class Facts:
     @property
     def plain_step(self) -> float:
         """Relative L2 as it is against that of the sources, ordinary values not weighted."""
-        least = max((source.plain for source in self.sources), default=0.0)
+        least = max([source.plain for source in self.sources], default=0.0)
         least = max(least, self.floor)
         return self.plain / least if least > 0 else 0.0
 

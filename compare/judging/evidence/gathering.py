@@ -42,6 +42,8 @@ def amplified(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """The error is larger than its sources' errors and rounding explain, and than what the dtype
     allows: below that, a bad pair in front of it is the likelier explanation.
     """
+    if facts.error <= facts.ok and facts.plain <= facts.ok:
+        return None  # what costs more is not asked of the many rows that are in order
     if facts.inherited > UNRELATED:
         return None
     found = _more_than_typical(facts, peers, "amplification", facts.error)

@@ -26,11 +26,10 @@ from ...model import Measurement, Row, Verdict
 from ...vocabulary import MAY_BE_THEIRS, Level, Origin
 from ..dataflow import Flow, Node
 from ..evidence.form import inputs_words
-from ..evidence.totals import apart
 from ..row_facts import Facts
 from ..row_verdicts import nonfinite_words
-from .origins import Origins, State, is_rounding, source_words
-from .peers import limit_of
+from .origins import Origins, State, is_rounding, source_words, unseen_error
+from .peers import LayerPeers, limit_of
 
 if TYPE_CHECKING:
     from ...laws.report import LawRow
@@ -71,9 +70,10 @@ class Analysis:
 
     def verdict(self, index: int) -> Verdict:
         """The verdict of a row."""
-        if index not in self._known:
-            self._known[index] = self._verdict(self._errors.rows[index])
-        return self._known[index]
+        known = self._known.get(index)
+        if known is None:
+            known = self._known[index] = self._verdict(self._errors.rows[index])
+        return known
 
     def origin(self, index: int) -> Origin | None:
         """Where the error of a row comes from; None where nothing is measured."""
@@ -177,11 +177,12 @@ class Analysis:
         if facts.alone is not None:
             return replace(facts.alone, origin="none")
         limits = limits_for(facts.dtype)
-        least = max(INHERITED * state.expected_error, facts.floor, facts.ok)
-        if state.has_inherited and facts.inherited > 0 and facts.passed_on > least:
-            words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
-            return Verdict("diverged", words, "inherited", 0.9)
-        unseen = apart(facts.result, max(facts.ok, facts.greater))
+        if state.has_inherited and facts.inherited > 0:
+            least = max(INHERITED * state.expected_error, facts.floor, facts.ok)
+            if facts.passed_on > least:
+                words = f"differs by {facts.passed_on:.2g}, inherited: {self._from(row)}"
+                return Verdict("diverged", words, "inherited", 0.9)
+        unseen = unseen_error(facts)
         if unseen is not None:
             return Verdict("diverged", unseen.words, "inherited", 0.9)
         routing = self._errors.routed(row.index) if facts.passed is not None else None
@@ -206,29 +207,16 @@ class Analysis:
         return Verdict(level, words, "none", None)
 
     def _explained(self, facts: Facts, node: Node, limits: Limits | None) -> Verdict:
-        error, amplification = facts.greater, facts.amplification
+        error = facts.greater
         if limits is None:
             words = f"{facts.result.mismatched} of {facts.result.count} whole numbers differ"
             return Verdict(
                 "diverged" if error else "ok", words, "inherited" if error else "none", 0.5
             )
         peers = self.origins.peers[node.kind]
-        typical = peers.typical("amplification", lambda f: f.amplification, facts)
-        if amplification > limit_of(typical) and facts.inherited <= UNRELATED:
-            words = (
-                f"differs by {error:.2g}, {amplification:.3g}x what its inputs and rounding "
-                f"explain, but within the {limits.ok:g} that {facts.dtype} allows"
-            )
-            return Verdict("drift", words, "none", None)
-        if typical is not None and amplification > max(
-            DRIFT * typical.middle * math.exp(2 * typical.spread), DRIFT_LEAST
-        ):
-            times = amplification / typical.middle
-            words = (
-                f"differs by {error:.2g}, {times:.2g}x the typical growth in other layers; below "
-                "the divergence threshold"
-            )
-            return Verdict("drift", words, "none", None)
+        grown = _grown(facts, peers, limits)
+        if grown is not None:
+            return grown
         # Tokens that rounding sends to other experts make steps without meaning.
         change = None if self._errors.routings else peers.change
         if change is not None and change.index == facts.index:
@@ -271,6 +259,30 @@ class Analysis:
         if len(self.origins.peers[node.kind].members) < 3:
             sure *= 0.95
         return round(sure, 2)
+
+
+def _grown(facts: Facts, peers: LayerPeers, limits: Limits) -> Verdict | None:
+    """The verdict of an error that has grown more than those of other layers."""
+    error, amplification = facts.greater, facts.amplification
+    if amplification <= DRIFT_LEAST:
+        return None  # `limit_of` is more, and what it costs is not asked of most rows
+    typical = peers.typical("amplification", lambda f: f.amplification, facts)
+    if amplification > limit_of(typical) and facts.inherited <= UNRELATED:
+        words = (
+            f"differs by {error:.2g}, {amplification:.3g}x what its inputs and rounding "
+            f"explain, but within the {limits.ok:g} that {facts.dtype} allows"
+        )
+        return Verdict("drift", words, "none", None)
+    if typical is not None and amplification > DRIFT * typical.middle * math.exp(
+        2 * typical.spread
+    ):
+        times = amplification / typical.middle
+        words = (
+            f"differs by {error:.2g}, {times:.2g}x the typical growth in other layers; below "
+            "the divergence threshold"
+        )
+        return Verdict("drift", words, "none", None)
+    return None
 
 
 def _behind_unpaired(count: int) -> str:

@@ -80,7 +80,11 @@ class Origins:
     def _sources_first(self) -> Iterable[int]:
         """Rows so that sources come before what is made of them."""
         done: set[int] = set()
-        for start in self.errors.flow.nodes:
+        for start, node in self.errors.flow.nodes.items():
+            if start not in done and done.issuperset(node.sources):  # nearly always
+                done.add(start)
+                yield start
+                continue
             stack = [(start, False)]
             while stack:
                 index, ready = stack.pop()
@@ -93,20 +97,19 @@ class Origins:
 
     def _state(self, index: int) -> State:
         facts, node = self.errors.facts[index], self.errors.flow[index]
-        sources = [source.index for source in facts.sources]
-        known = [self.states[s] for s in sources if s in self.states]
-        has_inherited = facts.passed_on > 0 and any(state.has_inherited for state in known)
-        if self.nonfinite(index):
-            clean = any(self.nonfinite(source) for source in sources)
+        states = self.states
+        known = [states[s.index] for s in facts.sources if s.index in states]
+        given = True in [state.has_inherited for state in known]
+        if facts.result.nonfinite_mismatch and self.nonfinite(index):
+            clean = any(self.nonfinite(source.index) for source in facts.sources)
             born = None if clean else Evidence(100.0, "")
             return State(born, True, facts.floor)
-        before = max((state.expected_error for state in known), default=0.0)
-        unseen = apart(facts.result, max(facts.ok, facts.greater))
+        before = max([state.expected_error for state in known], default=0.0)
+        unseen = unseen_error(facts)
         if unseen is not None:
-            given = any(state.has_inherited for state in known)
             return State(None if given else unseen, True, max(before, facts.floor))
         found = self._evidence(facts, node)
-        if found is None and not has_inherited:
+        if found is None and not (given and facts.passed_on > 0):
             return State(None, False, facts.passed_on)
         typical = self.peers[node.kind].typical("amplification", lambda f: f.amplification, facts)
         grows = min(typical.middle, 2.0) if typical is not None else 1.0
@@ -147,6 +150,8 @@ class Origins:
         """The result of the law for a row, or for the earlier row that has the same numbers: the
         same on both sides, as far as the size of their errors shows.
         """
+        if not self.laws:
+            return None
         seen: set[int] = set()
         while index not in self.laws and index not in seen:
             seen.add(index)
@@ -236,6 +241,13 @@ class Origins:
                 return module
             module = given[0].parent or ROOT
         return module
+
+
+def unseen_error(facts: Facts) -> Evidence | None:
+    """What shows that elements of a record differ which are not compared."""
+    if facts.result.totals is None:
+        return None
+    return apart(facts.result, max(facts.ok, facts.greater))
 
 
 def is_copy(own: Facts, earlier: Facts) -> bool:

@@ -80,6 +80,7 @@ class LayerPeers:
         self._values: dict[str, list[float | None]] = {}
         self._medians: dict[str, float | None] = {}
         self._typical: dict[tuple[str, int], Typical | None] = {}
+        self._lesser: dict[tuple[str, int], Typical | None] = {}
 
     def median_of_others(self, name: str, of: Number, facts: Facts) -> float | None:
         """The median of a number among the others; None where fewer than two have it."""
@@ -96,16 +97,13 @@ class LayerPeers:
         at = self._place[facts.index]
         values = self._all(name, of)
         if len(values) > MANY:
-            others = self._upto(name, values, len(values))
-            earlier = self._upto(name, values, 1 << (at.bit_length() - 1)) if at >= 4 else None
+            found = self._of_many(name, values, at.bit_length() if at >= 4 else 0)
         else:
             others = log_median_mad(self._others(name, of, facts))
-            earlier = log_median_mad(values[:at]) if at >= 3 else None
-        if others is None and self.family is not None and facts.index in self.family._place:
+            found = _lesser(others, log_median_mad(values[:at]) if at >= 3 else None)
+        if found is None and self.family is not None and facts.index in self.family._place:
             return self.family.typical(name, of, facts)
-        if others is None or earlier is None:
-            return others
-        return min(others, earlier, key=lambda found: found.middle)
+        return found
 
     @cached_property
     def change(self) -> Change | None:
@@ -116,12 +114,23 @@ class LayerPeers:
             f for f in self.members
             if f.error > 0 and not (f.exact or f.is_same or f.alone is not None)
         ]  # fmt: skip
+        places = [f.index for f in known]
         found = [
             change
             for steps in ([f.amplification for f in known], [f.plain_step for f in known])
-            if (change := change_of([f.index for f in known], steps)) is not None
+            if (change := change_of(places, steps)) is not None
         ]
         return max(found, key=lambda change: change.after / change.before, default=None)
+
+    def _of_many(self, name: str, values: list[float | None], bits: int) -> Typical | None:
+        """The same among many, for all places that are numbers of so many `bits`: all are others,
+        and those before the least of these places come before; none do where `bits` are 0.
+        """
+        key = name, bits
+        if key not in self._lesser:
+            earlier = self._upto(name, values, 1 << (bits - 1)) if bits else None
+            self._lesser[key] = _lesser(self._upto(name, values, len(values)), earlier)
+        return self._lesser[key]
 
     def _upto(self, name: str, values: list[float | None], count: int) -> Typical | None:
         if (name, count) not in self._typical:
@@ -136,6 +145,13 @@ class LayerPeers:
     def _others(self, name: str, of: Number, facts: Facts) -> list[float | None]:
         at, values = self._place[facts.index], self._all(name, of)
         return values[:at] + values[at + 1 :]
+
+
+def _lesser(others: Typical | None, earlier: Typical | None) -> Typical | None:
+    """What is typical of the others, or of those before where that is less."""
+    if others is None or earlier is None:
+        return others
+    return min(others, earlier, key=lambda found: found.middle)
 
 
 def change_of(places: Sequence[int], steps: Sequence[float]) -> Change | None:
