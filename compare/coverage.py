@@ -47,8 +47,8 @@ def _side(
         if record is None:
             continue
         key, pair = id(record), row.kind == "pair"
-        if row.role in OUTPUT_ROLES and not _of_another_rank(record, first):
-            outputs.add(key)
+        if (record.rank is None or record.rank == first) and row.role in OUTPUT_ROLES:
+            outputs.add(key)  # what further processes wrote is shown and counted, and no output
         failure = isinstance(result, Failure)
         failed = failure and result.side == side
         if record.error is not None or failed or (pair and not record.comparable):
@@ -67,11 +67,6 @@ def _side(
 def _first_rank(records: Sequence[Record]) -> str | None:
     """The process whose records stand for those that every process has."""
     return next((record.rank for record in records if record.rank is not None), None)
-
-
-def _of_another_rank(record: Record, first: str | None) -> bool:
-    """True for what further processes wrote: it is shown and counted, but is no other output."""
-    return record.rank is not None and record.rank != first
 
 
 def _coverage(ref: tuple[int, int], cand: tuple[int, int]) -> float | None:

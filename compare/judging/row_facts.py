@@ -111,9 +111,11 @@ class Facts:
     @property
     def inherited(self) -> float:
         """The greatest error among the sources."""
-        if self._inherited is None:  # asked for many times by every test
-            self._inherited = max([source.passed_on for source in self.sources], default=0.0)
-        return self._inherited
+        known = self._inherited
+        if known is None:  # asked for many times by every test
+            known = max([source.passed_on for source in self.sources], default=0.0)
+            self._inherited = known
+        return known
 
     @property
     def amplification(self) -> float:

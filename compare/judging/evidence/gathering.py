@@ -74,15 +74,15 @@ def _more_than_typical(facts: Facts, peers: LayerPeers, name: str, error: float)
 
 def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common factor, which noise of any size does not have: it is independent of the values."""
-    if facts.scale is None or not _is_fitted(facts):
+    if facts.scale is None or not _may_be_fitted(facts):
         return None
     factor, standard_error = facts.scale
-    typical = peers.median_of_others("scale", gain, facts) or 0.0
     found = gain(facts) or 0.0
-    allowed = max(
-        STANDARD_ERRORS * standard_error, _by_chance(facts, peers), TIMES_TYPICAL * typical,
-        least_factor(facts),
-    )  # fmt: skip
+    allowed = max(STANDARD_ERRORS * standard_error, _by_chance(facts, peers), least_factor(facts))
+    if found <= allowed or facts.shares:
+        return None  # what costs more is not asked of the many rows that are in order
+    typical = peers.median_of_others("scale", gain, facts) or 0.0
+    allowed = max(allowed, TIMES_TYPICAL * typical)
     if found <= allowed:
         return None
     found_words = f"{factor:.5f} +- {standard_error:.1g} times the reference"
@@ -95,22 +95,24 @@ def scaled(facts: Facts, peers: LayerPeers) -> Evidence | None:
     return Evidence(found / allowed, words, "scale")
 
 
-def _is_fitted(facts: Facts) -> bool:
-    """Whether a common factor or offset of this record says something."""
-    return not (facts.result.compared < FEWEST_FITTED or facts.blocked or facts.shares)
+def _may_be_fitted(facts: Facts) -> bool:
+    """Whether a common factor or offset of this record says something, unless it `shares`."""
+    return facts.result.compared >= FEWEST_FITTED and not facts.blocked
 
 
 def displaced(facts: Facts, peers: LayerPeers) -> Evidence | None:
     """A common offset: all values are shifted the same way, as noise never does."""
-    if facts.offset is None or not _is_fitted(facts):
+    if facts.offset is None or not _may_be_fitted(facts):
         return None
     offset, standard_error = facts.offset
+    allowed = max(
+        STANDARD_ERRORS * standard_error, _by_chance(facts, peers), OFFSET_OF_OK * facts.ok
+    )
+    if abs(offset) <= allowed or facts.shares:
+        return None  # what costs more is not asked of the many rows that are in order
     typical = peers.median_of_others("offset", _displacement, facts) or 0.0
     before = max((_displacement(source) or 0.0 for source in facts.sources), default=0.0)
-    allowed = max(
-        STANDARD_ERRORS * standard_error, _by_chance(facts, peers), TIMES_TYPICAL * typical,
-        2 * before, OFFSET_OF_OK * facts.ok,
-    )  # fmt: skip
+    allowed = max(allowed, TIMES_TYPICAL * typical, 2 * before)
     if abs(offset) <= allowed:
         return None
     found_words = f"all of it is shifted by {offset:+.2g} +- {standard_error:.1g} of its RMS"
