@@ -71,10 +71,13 @@ def dropout_of_run(capture: Capture) -> Dropout | None:
 def _modules(records: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
     """Inputs and outputs of modules whose name or class says that they do dropout."""
     inputs: dict[tuple[str, int, int], Record] = {}
+    told: dict[tuple[str, str], bool] = {}  # layers have modules of few names
     count = 0
     for record in records:
         names = record.module.rpartition(".")[2], record.module_class or ""
-        if not any(_DROPOUT.search(name) for name in names):
+        if names not in told:
+            told[names] = any(_DROPOUT.search(name) for name in names)
+        if not told[names]:
             continue
         place = record.module, record.call, record.step
         if record.slot in ("input", "input_0"):

@@ -122,14 +122,10 @@ def _without_flips(
 
 
 def _is_router(row: Row, result: Measurement) -> bool:
-    if (
-        not may_be_router(row.canonical)
-        or row.slot not in ("output", "output_0")
-        or not result.structure
-    ):
-        return False
     width = result.shape[-1] if result.shape else 0
-    return 2 <= width <= _MOST_EXPERTS
+    if not 2 <= width <= _MOST_EXPERTS or row.slot not in ("output", "output_0"):
+        return False
+    return bool(result.structure) and may_be_router(row.canonical)
 
 
 def _has_experts(modules: Sequence[str], row: Row) -> bool:

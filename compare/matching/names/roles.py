@@ -60,6 +60,7 @@ _BY_CLASS: tuple[tuple[str, Role], ...] = (
     ("router", "router"), ("experts", "experts"),
 )  # fmt: skip
 _ACTIVATIONS = re.compile(r"(activation|silu|gelu|relu|sigmoid|tanh|swish|mish)\d*$")
+_LINEAR = ("linear", "conv1d")  # classes, in lower case
 _LAYER = re.compile(r"(?:^|\.)layers\.\d+$")
 _NORM = re.compile(r"(?:^|_)(?:layer_?norm|norm|ln)\d*$|norm$")
 _PROJECTIONS: frozenset[Role] = frozenset(
@@ -70,16 +71,22 @@ _PROJECTIONS: frozenset[Role] = frozenset(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 10)  # models have few classes
+def _role_by_class(module_class: str) -> Role | None:
+    kind = module_class.lower()
+    for part, role in _BY_CLASS:
+        if part in kind:
+            return role
+    return "activation" if _ACTIVATIONS.search(kind) else None
+
+
 @lru_cache(maxsize=1 << 17)  # each of many modules is asked for several times
 def role_of(module: str, module_class: str | None = None) -> Role:
     """The role of the module with the canonical name `module`."""
     last = module.rpartition(".")[2]
-    kind = (module_class or "").lower()
-    for part, role in _BY_CLASS:
-        if part in kind:
-            return role
-    if kind and _ACTIVATIONS.search(kind):
-        return "activation"
+    by_class = _role_by_class(module_class) if module_class else None
+    if by_class is not None:
+        return by_class
     if module in ("model", "model.model"):
         return "root"
     if _LAYER.search(module):
@@ -90,7 +97,7 @@ def role_of(module: str, module_class: str | None = None) -> Role:
         return "norm"
     if last == "gate" and module.rpartition(".")[0].endswith(("mlp", "block_sparse_moe", "moe")):
         return "router"
-    if last.endswith(("_proj", "dense", "fc")) or kind in ("linear", "conv1d"):
+    if last.endswith(("_proj", "dense", "fc")) or (module_class or "").lower() in _LINEAR:
         return "projection"
     return "other"
 
@@ -98,6 +105,7 @@ def role_of(module: str, module_class: str | None = None) -> Role:
 # Names, beside those of the table, of what may give a mixture's logits of experts: whether a module
 # does is seen by its values.
 _MAY_ROUTE = frozenset({"gate", "gate_score"})
+_ROUTERS = frozenset(name for name, role in BY_NAME.items() if role in ("router", "gate"))
 # Buffers and tables that layers share; they do not depend on the layer.
 _SHARED = re.compile(
     r"rotary|rope|(?<![a-z])(?:cos|sin)(?![a-z])|mask|position|inv_freq|alibi|freqs|relative"
@@ -166,7 +174,10 @@ def family_of(module: str, module_class: str | None = None) -> str:
 
 def may_be_router(module: str) -> bool:
     """True for what may give the logits of experts."""
-    return role_of(module) in ("router", "gate") or last_name(module) in _MAY_ROUTE
+    last = last_name(module)
+    if last in _MAY_ROUTE:
+        return True
+    return last in _ROUTERS and role_of(module) in ("router", "gate")
 
 
 def is_in_attention(module: str) -> bool:
