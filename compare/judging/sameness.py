@@ -6,11 +6,12 @@ captures is then a copy of the other, or both are of one run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...capture.records import Capture
-from ...capture.storage import Status, storage_of
+from ...capture.storage import storage_of
 from ..limits import FEWEST_EQUAL
 from ..measuring.pair_dtypes import side_dtypes
 from ..model import Measurement, Row
@@ -30,9 +31,9 @@ class Sameness:
 def same_files(reference: Capture, candidate: Capture) -> Sameness | None:
     """Where every record of the one capture is of the same file as the other's, links included."""
     ours, theirs = _files(reference), _files(candidate)
-    if not ours or {place for _, place in ours} != {place for _, place in theirs}:
+    if not ours or set(ours.values()) != set(theirs.values()):
         return None  # nearly always: then nothing is put in order
-    if sorted(ours, key=repr) != sorted(theirs, key=repr):
+    if _by_name(reference, ours) != _by_name(candidate, theirs):
         return None
     return Sameness(
         "the candidate is the reference: both are read from the same files, so their agreement "
@@ -76,21 +77,27 @@ def _tells(row: Row, dtypes: tuple[str, str], result: Measurement) -> bool:
     return side is not None and side.min is not None and side.min != side.max
 
 
-def _files(capture: Capture) -> list[tuple[str, tuple[object, ...]]]:
-    """Each record's name and which file holds it; nothing where one is gone."""
-    known: dict[str, Status | None] = {}
-    found: list[tuple[str, tuple[object, ...]]] = []
-    for record in capture.records:
-        if record.locator is None:
-            continue
-        path = record.locator.path
-        if path not in known:
-            try:
-                known[path] = storage_of(path).status(path)
-            except OSError:
-                return []
-        status = known[path]
+def _files(capture: Capture) -> dict[str, tuple[object, ...]]:
+    """Where the files lie that hold the records, by path; nothing where one is gone."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in {record.locator.path for record in capture.records if record.locator is not None}:
+        try:
+            status = storage_of(path).status(path)
+        except OSError:
+            return {}
         if status is None or not status.place:
-            return []
-        found.append((record.name, status.place))
+            return {}
+        found[path] = status.place
     return found
+
+
+def _by_name(
+    capture: Capture, files: Mapping[str, tuple[object, ...]]
+) -> list[tuple[str, tuple[object, ...]]]:
+    """Each record's name and the file that holds it, in order."""
+    listed = [
+        (record.name, files[record.locator.path])
+        for record in capture.records
+        if record.locator is not None
+    ]
+    return sorted(listed, key=repr)

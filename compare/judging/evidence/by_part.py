@@ -133,7 +133,8 @@ def _ratio(facts: Facts, name: str, across: str) -> float | None:
     if structure is None or getattr(structure, across) < 5 or facts.error == 0:
         return None
     middle, worst, _ = getattr(structure, name)
-    return worst / max(middle, 0.3 * facts.unit)
+    least = 0.3 * facts.unit
+    return worst / (least if least > middle else middle)
 
 
 def row_weights(facts: Facts, source: Facts) -> bool:
