@@ -105,7 +105,6 @@ def role_of(module: str, module_class: str | None = None) -> Role:
 # Names, beside those of the table, of what may give a mixture's logits of experts: whether a module
 # does is seen by its values.
 _MAY_ROUTE = frozenset({"gate", "gate_score"})
-_ROUTERS = frozenset(name for name, role in BY_NAME.items() if role in ("router", "gate"))
 # Buffers and tables that layers share; they do not depend on the layer.
 _SHARED = re.compile(
     r"rotary|rope|(?<![a-z])(?:cos|sin)(?![a-z])|mask|position|inv_freq|alibi|freqs|relative"
@@ -177,7 +176,8 @@ def may_be_router(module: str) -> bool:
     last = last_name(module)
     if last in _MAY_ROUTE:
         return True
-    return last in _ROUTERS and role_of(module) in ("router", "gate")
+    roles = ("router", "gate")  # what is called otherwise has none of them
+    return BY_NAME.get(last) in roles and role_of(module) in roles
 
 
 def is_in_attention(module: str) -> bool:
