@@ -188,6 +188,7 @@ async def test_the_view_shows_the_rerun_of_the_module_that_the_divergence_was_se
         assert blamed_row(comparison, screen.scene.index) != screen.scene.index
         text = "\n".join(screen.view.texts)
         assert "wrong on its own" in text and "not rerun yet" not in text.lower()
+        assert "Enter shows it from its own row, layers.3.self_attn-output" in text
     app.session.reruns.close()
 
 

@@ -172,6 +172,8 @@ class RerunView(View):
         if found.remembered:
             facts.append(("from", "an earlier session; R runs it again"))
         looked = "Enter shows the rerun's output in all views, Esc the captured one again"
+        if self._shown != self.scene.index:
+            looked = f"Enter shows it from its own row, {rows[self._shown].label}"
         facts.append(("output", looked if found.output is not None else
                       "its tensor is not there: R runs it again"))  # fmt: skip
         return [self.labelled(label, [(clean(text, self.ascii), None)]) for label, text in facts]
