@@ -72,9 +72,9 @@ class Errors:
         for index, before in rows_before(self.rows, self.results, wanted).items():
             self.facts[index].before = before
         inputs = inputs_without_values(self.rows, self.results)
-        for index, facts in self.facts.items() if inputs else ():
-            row = self.rows[index]
-            if facts.stand_in:
+        for index, facts in self.facts.items():
+            if inputs and facts.stand_in:
+                row = self.rows[index]
                 facts.inputs_are = inputs.get((row.step, row.canonical), facts.inputs_are)
 
     @cached_property

@@ -44,8 +44,7 @@ def scaled_by_channel(facts: Facts, peers: LayerPeers) -> Evidence | None:
 def _by_part(
     facts: Facts, peers: LayerPeers, name: str, units: float, words: str
 ) -> Evidence | None:  # fmt: skip
-    structure = facts.structure
-    part: Part | None = None if structure is None else getattr(structure, name)
+    part = _part(facts, name)
     if part is None or part.mean < 3 or part.size <= units * facts.unit:
         return None  # what costs more is not asked of the many rows that are in order
     if part.size < PART_OF_ERROR * facts.error or facts.shares:
@@ -63,9 +62,12 @@ def _by_part(
     return Evidence(part.size / allowed, f"{words}: {size}, not seen in the inputs")
 
 
+def _part(facts: Facts, name: str) -> Part | None:
+    return None if facts.structure is None else getattr(facts.structure, name)
+
+
 def _size(facts: Facts, name: str) -> float | None:
-    structure = facts.structure
-    part: Part | None = None if structure is None else getattr(structure, name)
+    part = _part(facts, name)
     return None if part is None else part.size
 
 
